@@ -1,0 +1,125 @@
+//! Which program to be: the name it was called by, or `runt NAME ...`.
+
+mod chpst;
+mod runit;
+mod runit_init;
+mod runsv;
+mod runsvdir;
+mod stage;
+mod sv;
+mod svlogd;
+
+use crate::{
+    config,
+    sys::{self, Errno, child, error, start::Start},
+    text::{Line, basename},
+};
+
+/// Exit code of a usage error of the supervisors.
+const USAGE: u8 = 1;
+/// Exit code of a fatal error (contract §2.8, §5.10, §6).
+const FATAL: u8 = 111;
+
+/// A program: gets its arguments with its own name first.
+type Program = fn(Start) -> u8;
+
+/// Every name, in the order of `applets.txt`.
+const PROGRAMS: &[(&str, Program)] = &[
+    ("runit", runit::main),
+    ("runit-init", runit_init::main),
+    ("init", runit_init::main),
+    ("runsvdir", runsvdir::main),
+    ("runsv", runsv::main),
+    ("sv", sv::main),
+    ("svlogd", svlogd::main),
+    ("chpst", chpst::main),
+    ("envdir", chpst::main),
+    ("envuidgid", chpst::main),
+    ("pgrphack", chpst::main),
+    ("setlock", chpst::main),
+    ("setuidgid", chpst::main),
+    ("softlimit", chpst::main),
+    ("halt", runit_init::halt),
+    ("poweroff", runit_init::halt),
+    ("reboot", runit_init::reboot),
+];
+
+/// Runs the program that the arguments name; answers its exit code.
+///
+/// An unknown name is `sv` for the service of that name when it was reached
+/// through a link (`/etc/init.d/NAME` -> `sv`, contract §4).
+pub fn main(start: Start) -> u8 {
+    child::fill_standard_streams();
+    let name = start.argv.first().map_or(&b""[..], |name| name.to_bytes());
+    match basename(name) {
+        b"" | b"runt" => by_argument(start),
+        name => find(name).unwrap_or(sv::main)(start),
+    }
+}
+
+/// `runt NAME ...`, `runt --list`.
+fn by_argument(start: Start) -> u8 {
+    let argv = start.argv.skip(1);
+    let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
+    if name == b"--list" {
+        let listed = PROGRAMS.iter().all(|(name, _)| {
+            sys::answer(Line::new().text(name).finish())
+        });
+        return if listed { 0 } else { FATAL };
+    }
+    if let Some(program) = find(basename(name)) {
+        return program(Start { argv, ..start });
+    }
+    let mut line = Line::new();
+    line.text("usage: runt PROGRAM [ARGUMENT ...]   (version ")
+        .text(config::VERSION)
+        .text(", board ")
+        .text(config::BOARD)
+        .text("; runt --list names the programs)");
+    sys::complain(line.finish());
+    USAGE
+}
+
+/// The program of a name; one leading `-` is a login shell's way to call.
+fn find(name: &[u8]) -> Option<Program> {
+    PROGRAMS
+        .iter()
+        .find(|(known, _)| known.as_bytes() == name)
+        .map(|(_, program)| *program)
+}
+
+/// The line that `-V` prints.
+fn version() -> Line {
+    let mut line = Line::new();
+    line.text("runt ").text(config::VERSION);
+    line
+}
+
+/// Says `usage: NAME ARGUMENTS` and an empty line; answers `code`.
+fn usage(name: &[u8], arguments: &str, code: u8) -> u8 {
+    let mut line = Line::new();
+    line.text("usage: ").bytes(name).text(arguments).text("\n");
+    sys::complain(line.finish());
+    code
+}
+
+/// Says `HEAD: WHAT: CAUSE` and answers the exit code for it.
+fn fatal(head: &[u8], what: &str, subject: &[u8], errno: Errno) -> u8 {
+    let mut line = Line::new();
+    line.bytes(head).text(what).bytes(subject);
+    line.text(": ").text(error::text(errno));
+    sys::complain(line.finish());
+    FATAL
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn applets_txt_lists_every_program() {
+        let listed: Vec<&str> = include_str!("../applets.txt").lines().collect();
+        let known: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(listed, known);
+    }
+}

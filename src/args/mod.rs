@@ -1,0 +1,3 @@
+//! ARGV -> REQUEST: what a command line asks for. No I/O.
+
+pub mod getopt;

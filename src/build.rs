@@ -1,0 +1,82 @@
+//! Which capacities this build has: RUNT_* variables -> OUT_DIR/capacities.rs.
+//!
+//! `capacities.txt` names every variable, its default and its range. A RUNT_*
+//! variable that is not in the table, or a value that is out of range, stops
+//! the build with the name of the board file it came from.
+
+use std::{env, fmt::Write as _, fs, path::Path};
+
+/// The table; xtask reads the same file.
+const TABLE: &str = include_str!("capacities.txt");
+
+/// RUNT_* variables that are texts, not capacities.
+const TEXTS: [&str; 3] = ["RUNT_BOARD", "RUNT_SERVICES", "RUNT_BIN"];
+
+fn main() {
+    println!("cargo::rerun-if-changed=src/capacities.txt");
+    let board = env::var("RUNT_BOARD").unwrap_or_else(|_| "defaults".into());
+    let mut known: Vec<String> = TEXTS.map(String::from).to_vec();
+    let mut out = String::new();
+
+    for line in TABLE.lines().filter(|l| !l.starts_with('#')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [name, default, least, most, meaning @ ..] = words.as_slice()
+        else {
+            panic!("src/capacities.txt: `{line}` has fewer than four columns");
+        };
+        let number = |text: &str| -> usize {
+            text.parse().unwrap_or_else(|_| {
+                panic!("boards/{board}.toml: capacity {name}: `{text}` is not a number")
+            })
+        };
+        let variable = format!("RUNT_{}", constant(name));
+        println!("cargo::rerun-if-env-changed={variable}");
+        let value = env::var(&variable).unwrap_or((*default).into());
+        let (value, least, most) =
+            (number(&value), number(least), number(most));
+        assert!(
+            (least..=most).contains(&value),
+            "boards/{board}.toml: capacity {name} = {value} is not in {least}..={most}"
+        );
+        known.push(variable);
+        writeln!(
+            out,
+            "/// {}.\npub const {}: usize = {value};",
+            meaning.join(" "),
+            constant(name)
+        )
+        .expect("a String takes every write");
+    }
+    for (key, _) in env::vars().filter(|(k, _)| k.starts_with("RUNT_")) {
+        assert!(
+            known.contains(&key),
+            "boards/{board}.toml: {key} is no capacity; src/capacities.txt lists them"
+        );
+    }
+
+    println!("cargo::rerun-if-env-changed=RUNT_SERVICES");
+    println!("cargo::rerun-if-env-changed=RUNT_BOARD");
+    let services =
+        env::var("RUNT_SERVICES").unwrap_or_else(|_| "/etc/service".into());
+    assert!(
+        services.starts_with('/') && !services.contains('\0'),
+        "boards/{board}.toml: services = {services:?} is not an absolute path"
+    );
+    writeln!(
+        out,
+        "/// The services directory when nobody names another.\n\
+         pub const SERVICES_DIR: &core::ffi::CStr = c{services:?};\n\
+         /// The board file this program was built from.\n\
+         pub const BOARD: &str = {board:?};"
+    )
+    .expect("a String takes every write");
+
+    let dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    fs::write(Path::new(&dir).join("capacities.rs"), out)
+        .expect("OUT_DIR can be written");
+}
+
+/// `name-bytes` -> `NAME_BYTES`.
+fn constant(name: &str) -> String {
+    name.replace('-', "_").to_uppercase()
+}

@@ -1,0 +1,36 @@
+//! Every capacity of this build: from the board, or small ones under test.
+//!
+//! `src/capacities.txt` names and explains them; `src/build.rs` turns the
+//! board's numbers into constants. Unit tests use the small ones below, so
+//! that every limit is reached in a test.
+
+#[cfg(not(test))]
+include!(concat!(env!("OUT_DIR"), "/capacities.rs"));
+
+#[cfg(test)]
+mod small {
+    //! Capacities of the unit tests.
+    #![allow(missing_docs, reason = "src/capacities.txt explains each")]
+    pub const SLOTS: usize = 3;
+    pub const NAME_BYTES: usize = 8;
+    pub const PATH_BYTES: usize = 64;
+    pub const MESSAGE_BYTES: usize = 128;
+    pub const WATCHES: usize = 4;
+    pub const ENVIRON: usize = 4;
+    pub const ENVIRON_BYTES: usize = 64;
+    pub const FILE_BYTES: usize = 256;
+    pub const GROUPS: usize = 3;
+    pub const SERVICES: usize = 3;
+    pub const LOG_DIRS: usize = 2;
+    pub const LOG_READ_BYTES: usize = 32;
+    pub const LOG_LINE_BYTES: usize = 16;
+    pub const LOG_PATTERNS: usize = 2;
+    pub const LOG_KEEP: usize = 4;
+    pub const SERVICES_DIR: &core::ffi::CStr = c"/etc/service";
+    pub const BOARD: &str = "test";
+}
+#[cfg(test)]
+pub use small::*;
+
+/// Release of the program, from Cargo.toml.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

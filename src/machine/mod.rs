@@ -1,0 +1,7 @@
+//! STATE x EVENT -> STATE + ACTIONS: every decision, without I/O or a clock.
+//!
+//! A machine is a value with a `step`: it is told what happened and what
+//! time it is, and answers what to do. Whoever owns it does that.
+
+pub mod slot;
+pub mod stages;

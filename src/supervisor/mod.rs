@@ -1,0 +1,545 @@
+//! LOOP: events from `sys` -> machine -> actions performed through `sys`.
+//!
+//! `runsv` is a table of one slot; `runsvdir` is the table and a scan; PID 1
+//! is that and its stages. The code is one; how many slots there are, the
+//! owner of the table decides.
+//!
+//! Nothing here waits but [`Supervisor::turn`], and that for everything at
+//! once. A turn does a bounded amount of work for each slot: one read of each
+//! control FIFO, one step for each child that ended.
+
+mod path;
+mod scan;
+mod service;
+mod spawn;
+
+use core::ffi::CStr;
+
+use heapless::{Vec, VecView};
+use rustix::{fd::AsFd, process::Rlimit};
+
+use crate::{
+    config,
+    machine::slot::{self, Action, Actions, Exit, Role},
+    sys::{
+        self, Errno, Fd,
+        child::{self, End, Environ},
+        clock, console, error,
+        file::{self, Identity},
+        limits,
+        once::Once,
+        signal::{self, Number, Signals},
+        wait::{Wake, Waiter},
+    },
+    text::{self, Line, Name},
+    wire::clock::Instant,
+};
+
+use scan::Services;
+pub use service::Trouble;
+use service::{Service, Wishes};
+
+/// One place of the table: a service directory, or free.
+pub type Place = Option<Slot>;
+
+/// The table of all slots of this process.
+static TABLE: Once<Vec<Place, { config::SLOTS }>> = Once::new(Vec::new());
+
+/// Bytes taken from a control FIFO in one turn; what is left shows in the
+/// next.
+const CONTROL_BYTES: usize = 16;
+
+/// Signals that one turn hands to its owner; more wait in the kernel.
+const SIGNALS: usize = 4;
+
+/// Token of the signal descriptor.
+const TOKEN_SIGNALS: u64 = 0;
+/// Token of what tells changes of the services directory.
+const TOKEN_SERVICES: u64 = 1;
+/// First token of the slots' control FIFOs: two for each.
+const TOKEN_SLOTS: u64 = 2;
+
+/// A service directory being supervised.
+#[derive(Debug)]
+pub struct Slot {
+    name: Name,
+    identity: Identity,
+    machine: slot::Slot,
+    /// What is open; nothing once it was told to exit and has ended, but
+    /// still is in the services directory.
+    service: Option<Service>,
+    /// The last scan saw it.
+    listed: bool,
+    /// A scan did not see it, so it was told to exit.
+    leaving: bool,
+    /// `./run` could not be run last time, and that was told.
+    told: bool,
+}
+
+/// Who speaks: what stands before a message, and where it goes.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    /// `runsvdir DIR: warning: `, `- runit: warning: `, or empty in `runsv`,
+    /// where every message is about the one service.
+    pub head: Line,
+    /// Messages go to /dev/console, opened anew for each.
+    pub console: bool,
+}
+
+impl Voice {
+    /// Says a line.
+    pub fn say(&self, line: &mut Line) {
+        let bytes = line.finish();
+        if !(self.console && console::say(bytes)) {
+            sys::complain(bytes);
+        }
+    }
+
+    /// Says HEAD, WHAT, SUBJECT and the cause.
+    pub fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
+        let mut line = self.head.clone();
+        line.text(what).bytes(subject).text(": ").text(error::text(errno));
+        self.say(&mut line);
+    }
+}
+
+/// What a turn has for its owner.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Signals that are the owner's affair.
+    pub signals: Vec<Number, SIGNALS>,
+    /// How the child that the owner waits for has ended.
+    pub ended: Option<End>,
+}
+
+/// The loop's state: everything that a running supervisor is.
+pub struct Supervisor {
+    table: &'static mut VecView<Place>,
+    waiter: Waiter,
+    signals: Signals,
+    voice: Voice,
+    environ: Environ,
+    /// The limit of open files that children go back to.
+    files: Rlimit,
+    /// Each child leads a session of its own.
+    sessions: bool,
+    services: Option<Services>,
+    /// The child whose end the owner wants to hear of.
+    pub awaited: Option<u32>,
+}
+
+impl Supervisor {
+    /// A supervisor without slots, to which the `wanted` signals come.
+    ///
+    /// `slots` is how many it may hold, at most `config::SLOTS`. `Err` when
+    /// the kernel refuses what the loop sleeps on, or when the table of this
+    /// process is taken.
+    pub fn new(
+        slots: usize,
+        wanted: &[Number],
+        voice: Voice,
+        environ: Environ,
+        sessions: bool,
+    ) -> Result<Self, Errno> {
+        let table = TABLE.take().ok_or(Errno::EBUSY)?;
+        for _ in 0..slots {
+            if table.push(None).is_err() {
+                break;
+            }
+        }
+        child::hide_inherited_files();
+        let signals = Signals::take(wanted)?;
+        let waiter = Waiter::new()?;
+        waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
+        Ok(Self {
+            table,
+            waiter,
+            signals,
+            voice,
+            environ,
+            files: limits::raise_files(),
+            sessions,
+            services: None,
+            awaited: None,
+        })
+    }
+
+    /// Who speaks for this supervisor.
+    pub fn voice(&self) -> &Voice {
+        &self.voice
+    }
+
+    /// How many slots have not ended.
+    pub fn live(&self) -> usize {
+        let live = self.table.iter().flatten();
+        live.filter(|slot| slot.service.is_some()).count()
+    }
+
+    /// Calls `each` with the name of every service that has not ended.
+    pub fn names(&self, mut each: impl FnMut(&[u8])) {
+        for slot in self.table.iter().flatten() {
+            if slot.service.is_some() {
+                each(&slot.name);
+            }
+        }
+    }
+
+    /// Supervises the service directory `dir` under `name`.
+    pub fn add(&mut self, name: &[u8], dir: Fd) -> Result<(), Refusal> {
+        let identity = file::info_of(dir.as_fd())
+            .map_err(|errno| Refusal::of("stat", c".", errno))?
+            .identity;
+        self.insert(name, identity, dir)
+    }
+
+    /// Writes a control byte to every slot's service.
+    pub fn control_all(&mut self, byte: u8) {
+        for index in 0..self.table.len() {
+            self.control(index, Role::Service, &[byte]);
+        }
+    }
+
+    /// Kills every process of every slot.
+    pub fn kill_all(&mut self) {
+        for index in 0..self.table.len() {
+            self.control(index, Role::Service, b"k");
+            self.control(index, Role::Log, b"k");
+        }
+    }
+
+    /// Sleeps until something happens or `until` has come, and does what
+    /// there is to do.
+    pub fn turn(&mut self, until: Option<Instant>) -> Heard {
+        let mut heard = Heard::default();
+        let tokens = match self.waiter.wait(self.deadline(until)) {
+            Ok(tokens) => tokens,
+            Err(errno) => {
+                // Nothing known makes this fail; it must not spin.
+                self.voice.warn("unable to wait", b"", errno);
+                sys::wait::sleep(slot::PACE);
+                Vec::new()
+            }
+        };
+        let mut changed = false;
+        for token in tokens {
+            match token {
+                TOKEN_SIGNALS => self.take_signals(&mut heard),
+                TOKEN_SERVICES => {
+                    changed |= self
+                        .services
+                        .as_ref()
+                        .is_some_and(Services::changed);
+                }
+                token => self.take_control(token),
+            }
+        }
+        self.tick();
+        if changed {
+            self.scan_soon();
+        }
+        self.scan_if_due();
+        heard
+    }
+
+    /// When the next turn has to come at the latest.
+    fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
+        let slots = self.table.iter().flatten();
+        let slots = slots.filter(|slot| slot.service.is_some());
+        let due = slots.filter_map(|slot| slot.machine.due()).min();
+        let scan = self.services.as_ref().and_then(Services::due);
+        [until, due, scan].into_iter().flatten().min()
+    }
+
+    /// Takes the signals that came; children that ended are dealt with here.
+    fn take_signals(&mut self, heard: &mut Heard) {
+        while !heard.signals.is_full() {
+            match self.signals.next() {
+                Some(Number::CHILD) => self.reap(heard),
+                Some(signal) => {
+                    // There is room: the loop's condition says so.
+                    let _room = heard.signals.push(signal).is_ok();
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Takes every child that has ended, orphans too.
+    fn reap(&mut self, heard: &mut Heard) {
+        while let Some((pid, end)) = child::reap() {
+            if self.awaited == Some(pid) {
+                self.awaited = None;
+                heard.ended = Some(end);
+                continue;
+            }
+            let found = self.table.iter().enumerate().find_map(|(i, place)| {
+                Some((i, place.as_ref()?.machine.role_of(pid)?))
+            });
+            if let Some((index, role)) = found {
+                self.ended(index, role, end);
+            }
+        }
+    }
+
+    /// The process of a slot has ended.
+    fn ended(&mut self, index: usize, role: Role, end: End) {
+        let now = clock::now();
+        let Some(slot) = self.slot(index) else { return };
+        let Some(service) = &slot.service else { return };
+        let exit = match end {
+            End::Exited(code) => Exit { code: code.into(), signal: 0 },
+            End::Killed(signal, core) => Exit {
+                code: -1,
+                signal: signal | if core { 0x80 } else { 0 },
+            },
+        };
+        let finish = role == Role::Service && service.has_finish();
+        let actions = slot.machine.ended(role, exit, finish, now);
+        // Ours or its own: a start that ends with 111 at once will most
+        // likely do so again, and its reason was told.
+        if role == Role::Service {
+            slot.told = end == End::Exited(111);
+        }
+        self.perform(index, actions);
+    }
+
+    /// Reads a control FIFO and obeys.
+    fn take_control(&mut self, token: u64) {
+        let token = token.saturating_sub(TOKEN_SLOTS);
+        let role = if token & 1 == 0 { Role::Service } else { Role::Log };
+        let Ok(index) = usize::try_from(token >> 1) else { return };
+        let mut bytes = [0; CONTROL_BYTES];
+        let Some(slot) = self.slot(index) else { return };
+        let Some(fifo) =
+            slot.service.as_ref().and_then(|service| service.control(role))
+        else {
+            return;
+        };
+        // EAGAIN: the slot is a new one, its predecessor's byte is gone.
+        if let Ok(count) = sys::read(fifo, &mut bytes) {
+            self.control(index, role, bytes.get(..count).unwrap_or(&[]));
+        }
+    }
+
+    /// Obeys control bytes in their order.
+    fn control(&mut self, index: usize, role: Role, bytes: &[u8]) {
+        for byte in bytes {
+            let now = clock::now();
+            let Some(slot) = self.slot(index) else { return };
+            if slot.service.is_none() {
+                return;
+            }
+            if matches!(byte, b'u' | b'o') {
+                slot.told = false;
+            }
+            let actions = slot.machine.control(role, *byte, now);
+            self.perform(index, actions);
+        }
+    }
+
+    /// Does what has become due in every slot.
+    fn tick(&mut self) {
+        let now = clock::now();
+        for index in 0..self.table.len() {
+            let Some(slot) = self.slot(index) else { continue };
+            let due = slot.machine.due();
+            if slot.service.is_some() && due.is_some_and(|due| due <= now.mono)
+            {
+                let actions = slot.machine.tick(now);
+                self.perform(index, actions);
+            }
+        }
+    }
+
+    /// Does what a machine asked for.
+    ///
+    /// A start is the last that is done of a list: its outcome makes the
+    /// machine ask anew for whatever else is to be started.
+    fn perform(&mut self, index: usize, actions: Actions) {
+        let mut todo = actions;
+        while !todo.is_empty() {
+            let mut next = Actions::new();
+            for action in todo {
+                let start = match action {
+                    Action::Run(role) => Some(self.run(index, role)),
+                    Action::Finish { code, signal } => {
+                        Some(self.finish(index, code, signal))
+                    }
+                    Action::Signal(role, signal) => {
+                        self.send(index, role, signal::number(signal));
+                        None
+                    }
+                    Action::Publish(role) => {
+                        self.publish(index, role);
+                        None
+                    }
+                    Action::ClosePipe => {
+                        let slot = self.slot(index);
+                        let service =
+                            slot.and_then(|slot| slot.service.as_mut());
+                        if let Some(service) = service {
+                            service.close_pipe();
+                        }
+                        None
+                    }
+                    Action::Gone => {
+                        self.release(index);
+                        return;
+                    }
+                };
+                if let Some(actions) = start {
+                    next = actions;
+                    break;
+                }
+            }
+            todo = next;
+        }
+    }
+
+    /// Sends a signal to a slot's process.
+    fn send(&mut self, index: usize, role: Role, signal: Number) {
+        let Some(slot) = self.slot(index) else { return };
+        // ESRCH: it ended and its end is about to be reaped.
+        if let Some(pid) = slot.machine.pid(role) {
+            let _ended = signal::kill(pid, signal).is_err();
+        }
+    }
+
+    /// Writes a slot's status files.
+    fn publish(&mut self, index: usize, role: Role) {
+        let Some(slot) = self.slot(index) else { return };
+        let Some(status) = slot.machine.status(role) else { return };
+        let Some(service) = slot.service.as_mut() else { return };
+        if let Err(trouble) = service.publish(role, &status) {
+            self.warn_of(index, trouble);
+        }
+    }
+
+    /// Closes everything of a slot that has ended.
+    fn release(&mut self, index: usize) {
+        let Some(slot) = self.slot(index) else { return };
+        slot.service = None;
+        // Told to exit by an operator and still listed: it stays known, so
+        // that the next scan does not take it up again (§16.20). Else a scan
+        // sees whether it has come back meanwhile.
+        if slot.leaving || !slot.listed {
+            if let Some(place) = self.table.get_mut(index) {
+                *place = None;
+            }
+            self.scan_soon();
+        }
+    }
+
+    /// Puts a service directory into the table and starts it.
+    fn insert(
+        &mut self,
+        name: &[u8],
+        identity: Identity,
+        dir: Fd,
+    ) -> Result<(), Refusal> {
+        let name = text::name(name)
+            .map_err(|_| Refusal::Full("name-bytes", config::NAME_BYTES))?;
+        let full = Refusal::Full("slots", self.table.len());
+        let free = self.table.iter().position(Option::is_none);
+        let index = free.ok_or(full)?;
+        let mut head = heading(&name, "warning");
+        let voice = self.voice.clone();
+        let taken = Service::take(dir, |odd| voice.say(head.text(odd)));
+        let (service, Wishes { down, log_down }) =
+            taken.map_err(Refusal::Trouble)?;
+        let now = clock::now();
+        let machine = slot::Slot::new(down, log_down, now);
+        self.listen(index, &service)
+            .map_err(|errno| Refusal::of("wait for", c"supervise", errno))?;
+        let slot = Slot {
+            name,
+            identity,
+            machine,
+            service: Some(service),
+            listed: self.services.is_some(),
+            leaving: false,
+            told: false,
+        };
+        if let Some(place) = self.table.get_mut(index) {
+            *place = Some(slot);
+        }
+        self.publish(index, Role::Service);
+        self.publish(index, Role::Log);
+        if let Some(slot) = self.slot(index) {
+            let actions = slot.machine.tick(now);
+            self.perform(index, actions);
+        }
+        Ok(())
+    }
+
+    /// Adds a slot's control FIFOs to what the loop sleeps on.
+    fn listen(&self, index: usize, service: &Service) -> Result<(), Errno> {
+        let index = u64::try_from(index).unwrap_or(u64::MAX >> 2);
+        for (bit, role) in [(0, Role::Service), (1, Role::Log)] {
+            if let Some(fifo) = service.control(role) {
+                let token = TOKEN_SLOTS.saturating_add(index << 1 | bit);
+                self.waiter.add(fifo, Wake::Readable, token)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A slot of the table.
+    fn slot(&mut self, index: usize) -> Option<&mut Slot> {
+        self.table.get_mut(index)?.as_mut()
+    }
+
+    /// Says what a service directory did not let us do.
+    fn warn_of(&self, index: usize, trouble: Trouble) {
+        let slot = self.table.get(index).and_then(Option::as_ref);
+        let name = slot.map_or(&b""[..], |slot| &slot.name);
+        let mut line = heading(name, "warning");
+        self.voice.say(tell(&mut line, trouble));
+    }
+}
+
+/// Why a service directory is not supervised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A capacity was reached: its name and its value.
+    Full(&'static str, usize),
+    /// Something could not be done there.
+    Trouble(Trouble),
+}
+
+impl Refusal {
+    /// A failed call.
+    fn of(verb: &'static str, path: &'static CStr, errno: Errno) -> Self {
+        Self::Trouble(Trouble { verb, path, errno })
+    }
+
+    /// The line that says it, as `runsv` would.
+    pub fn line(self, name: &[u8], level: &str) -> Line {
+        let mut line = heading(name, level);
+        match self {
+            Self::Trouble(trouble) => {
+                tell(&mut line, trouble);
+            }
+            Self::Full(bound, value) => {
+                line.text("too many ").text(bound).text(" (the bound is ");
+                line.number(u64::try_from(value).unwrap_or(u64::MAX));
+                line.text(")");
+            }
+        }
+        line
+    }
+}
+
+/// `runsv NAME: LEVEL: `.
+fn heading(name: &[u8], level: &str) -> Line {
+    let mut line = Line::new();
+    line.text("runsv ").bytes(name).text(": ").text(level).text(": ");
+    line
+}
+
+/// Appends `unable to VERB PATH: CAUSE`.
+fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
+    line.text("unable to ").text(trouble.verb).text(" ");
+    line.bytes(trouble.path.to_bytes()).text(": ");
+    line.text(error::text(trouble.errno))
+}

@@ -1,0 +1,278 @@
+//! What the supervisor holds open for one service directory, and the files
+//! it publishes there (contract §1, §2.2).
+
+use core::ffi::CStr;
+
+use rustix::fd::AsFd;
+
+use crate::{
+    machine::slot::Role,
+    sys::{
+        At, Errno, Fd,
+        file::{self, Kind},
+    },
+    wire::status::{self, Status},
+};
+
+/// Something that a service directory did not let us do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The verb: `open`, `lock`, `rename` ...
+    pub verb: &'static str,
+    /// What it was done to, from the service directory.
+    pub path: &'static CStr,
+    /// Why it failed.
+    pub errno: Errno,
+}
+
+/// Makes a `Trouble` of an errno.
+fn trouble(
+    verb: &'static str,
+    path: &'static CStr,
+) -> impl Fn(Errno) -> Trouble {
+    move |errno| Trouble { verb, path, errno }
+}
+
+/// The names in a supervise directory, from the service directory.
+struct Names {
+    dir: &'static CStr,
+    lock: &'static CStr,
+    control: &'static CStr,
+    ok: &'static CStr,
+    status: [&'static CStr; 2],
+    stat: [&'static CStr; 2],
+    pid: [&'static CStr; 2],
+}
+
+/// The names for the service.
+const SERVICE: Names = Names {
+    dir: c"supervise",
+    lock: c"supervise/lock",
+    control: c"supervise/control",
+    ok: c"supervise/ok",
+    status: [c"supervise/status", c"supervise/status.new"],
+    stat: [c"supervise/stat", c"supervise/stat.new"],
+    pid: [c"supervise/pid", c"supervise/pid.new"],
+};
+
+/// The names for the log service.
+const LOG: Names = Names {
+    dir: c"log/supervise",
+    lock: c"log/supervise/lock",
+    control: c"log/supervise/control",
+    ok: c"log/supervise/ok",
+    status: [c"log/supervise/status", c"log/supervise/status.new"],
+    stat: [c"log/supervise/stat", c"log/supervise/stat.new"],
+    pid: [c"log/supervise/pid", c"log/supervise/pid.new"],
+};
+
+/// The FIFO between service and log service. It has a name, so that a
+/// supervisor that takes over can open the same one.
+const PIPE: &CStr = c"supervise/log";
+
+/// What one supervise directory holds: four descriptors with the lock, three
+/// of them FIFO ends.
+#[derive(Debug)]
+struct Ends {
+    /// The lock is held as long as this is open.
+    _lock: Fd,
+    /// Both a reader and a writer, so that it never shows its end.
+    control: Fd,
+    /// Never read: that it is open says that a supervisor lives.
+    _ok: Fd,
+    /// What `pid` says now.
+    pid: Option<u32>,
+}
+
+/// Both ends of the log pipe.
+#[derive(Debug)]
+struct Pipe {
+    read: Fd,
+    write: Fd,
+}
+
+/// Everything that is open for a service directory.
+#[derive(Debug)]
+pub(super) struct Service {
+    dir: Fd,
+    service: Ends,
+    log: Option<Ends>,
+    pipe: Option<Pipe>,
+}
+
+/// What a service directory says at the start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wishes {
+    /// There is a file `down`.
+    pub(super) down: bool,
+    /// There is a directory `log`; whether it has a file `down`.
+    pub(super) log_down: Option<bool>,
+}
+
+impl Service {
+    /// Takes a service directory over: locks it, makes its FIFOs.
+    ///
+    /// `warn` is told what is odd but no reason to give up.
+    pub(super) fn take(
+        dir: Fd,
+        mut warn: impl FnMut(&str),
+    ) -> Result<(Self, Wishes), Trouble> {
+        let at = dir.as_fd();
+        let has_log = match file::info(at, c"log") {
+            Ok(info) if info.kind == Kind::Directory => true,
+            Ok(_) => {
+                warn("./log: not a directory.");
+                false
+            }
+            Err(Errno::ENOENT) => false,
+            Err(errno) => return Err(trouble("stat", c"log")(errno)),
+        };
+        let service_lock = lock(at, at, &SERVICE)?;
+        let log = if has_log {
+            let log_dir = file::open_dir(at, c"log")
+                .map_err(trouble("open", c"log"))?;
+            let log_lock = lock(at, log_dir.as_fd(), &LOG)?;
+            Some(ends(at, log_lock, &LOG)?)
+        } else {
+            None
+        };
+        let service = ends(at, service_lock, &SERVICE)?;
+        let pipe = log.is_some().then(|| pipe(at)).transpose()?;
+        let wishes = Wishes {
+            down: file::info(at, c"down").is_ok(),
+            log_down: log
+                .is_some()
+                .then(|| file::info(at, c"log/down").is_ok()),
+        };
+        Ok((Self { dir, service, log, pipe }, wishes))
+    }
+
+    /// The service directory.
+    pub(super) fn dir(&self) -> At<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The control FIFO of a role.
+    pub(super) fn control(&self, role: Role) -> Option<At<'_>> {
+        let ends = match role {
+            Role::Service => Some(&self.service),
+            Role::Log => self.log.as_ref(),
+        };
+        Some(ends?.control.as_fd())
+    }
+
+    /// The end of the log pipe that a role's process gets.
+    pub(super) fn pipe(&self, role: Role) -> Option<At<'_>> {
+        let pipe = self.pipe.as_ref()?;
+        Some(match role {
+            Role::Service => pipe.write.as_fd(),
+            Role::Log => pipe.read.as_fd(),
+        })
+    }
+
+    /// Closes the pipe: the log service then sees the end of its input.
+    pub(super) fn close_pipe(&mut self) {
+        self.pipe = None;
+    }
+
+    /// Whether there is a `finish` now: it can be opened (contract §2.1).
+    pub(super) fn has_finish(&self) -> bool {
+        file::open_read(self.dir(), c"finish").is_ok()
+    }
+
+    /// Writes `pid` (when it changed), `stat` and `status`, each by rename.
+    ///
+    /// When `pid` cannot be written the others are left alone this time
+    /// (contract §1).
+    pub(super) fn publish(
+        &mut self,
+        role: Role,
+        status: &Status,
+    ) -> Result<(), Trouble> {
+        let (ends, names) = match (role, &mut self.log) {
+            (Role::Service, _) => (&mut self.service, &SERVICE),
+            (Role::Log, Some(log)) => (log, &LOG),
+            (Role::Log, None) => return Ok(()),
+        };
+        let at = self.dir.as_fd();
+        if ends.pid != Some(status.pid) {
+            replace(at, names.pid, &status::pid(status.pid))?;
+            ends.pid = Some(status.pid);
+        }
+        replace(at, names.stat, &status::stat(status))?;
+        replace(at, names.status, &status::pack(status))
+    }
+}
+
+/// Replaces a file by its `.new` one.
+fn replace(
+    at: At<'_>,
+    [path, new]: [&'static CStr; 2],
+    content: &[u8],
+) -> Result<(), Trouble> {
+    file::replace(at, path, new, content)
+        .map_err(|failed| trouble(failed.verb, new)(failed.errno))
+}
+
+/// Makes the supervise directory, which may be a link to one that is still
+/// missing, and takes its lock; `base` is where such a link starts from.
+fn lock(at: At<'_>, base: At<'_>, names: &Names) -> Result<Fd, Trouble> {
+    match file::make_dir(at, names.dir, 0o700) {
+        Ok(()) => {}
+        Err(Errno::EEXIST) => follow(at, base, names.dir),
+        Err(errno) => return Err(trouble("create", names.dir)(errno)),
+    }
+    let lock = file::open_append(at, names.lock)
+        .map_err(trouble("open", names.lock))?;
+    file::lock_now(lock.as_fd()).map_err(trouble("lock", names.lock))?;
+    Ok(lock)
+}
+
+/// Makes what the link `path` leads to, if it is a link to nothing. What
+/// fails here shows when the lock is opened.
+fn follow(at: At<'_>, base: At<'_>, path: &CStr) {
+    if file::info(at, path) != Err(Errno::ENOENT) {
+        return;
+    }
+    let mut buffer = [0; 256];
+    let Ok(target) = file::link_target(at, path, &mut buffer) else {
+        return;
+    };
+    if let Ok(target) = crate::text::Path::join(&[target]) {
+        let _shows = file::make_dir(base, target.as_c_str(), 0o700).is_err();
+    }
+}
+
+/// Opens the FIFOs of a supervise directory.
+fn ends(at: At<'_>, lock: Fd, names: &Names) -> Result<Ends, Trouble> {
+    let control = fifo(at, names.control)?;
+    let control = file::open_both(at, control)
+        .map_err(trouble("open", names.control))?;
+    let ok = fifo(at, names.ok)?;
+    let ok = file::open_read(at, ok).map_err(trouble("open", names.ok))?;
+    Ok(Ends { _lock: lock, control, _ok: ok, pid: None })
+}
+
+/// Opens both ends of the log pipe, each as its process wants it.
+fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
+    let open = trouble("open", PIPE);
+    let path = fifo(at, PIPE)?;
+    let read = file::open_read(at, path).map_err(&open)?;
+    let write = file::open_write(at, path).map_err(&open)?;
+    for end in [&read, &write] {
+        file::set_blocking(end.as_fd()).map_err(trouble("set up", PIPE))?;
+    }
+    Ok(Pipe { read, write })
+}
+
+/// Makes sure that `path` is a FIFO.
+fn fifo(at: At<'_>, path: &'static CStr) -> Result<&'static CStr, Trouble> {
+    let made = file::make_fifo(at, path, 0o600);
+    match (file::info(at, path), made) {
+        (Ok(info), _) if info.kind == Kind::Fifo => Ok(path),
+        // Something else has the name: `file already exists`.
+        (Ok(_), Ok(())) => Err(trouble("use as a fifo", path)(Errno::EEXIST)),
+        (_, Err(errno)) => Err(trouble("create", path)(errno)),
+        (Err(errno), _) => Err(trouble("stat", path)(errno)),
+    }
+}

@@ -1,0 +1,271 @@
+//! How a child is made, in the same clean state each time, and how its end
+//! is learned.
+
+use core::{
+    ffi::{CStr, c_char},
+    ptr,
+};
+
+use rustix::{
+    fd::AsFd,
+    process::{Rlimit, WaitOptions, waitpid},
+};
+
+use crate::text::Line;
+
+use super::{At, Errno, complain, error, fd, file, limits, raw, signal};
+
+/// The environment of a process: a list the kernel or a caller made.
+#[derive(Clone, Copy, Debug)]
+pub struct Environ(pub(super) *const *const c_char);
+
+impl Environ {
+    /// The variables, each `NAME=value`.
+    pub fn iter(self) -> super::start::List {
+        super::start::List(self.0)
+    }
+
+    /// The value of a variable.
+    pub fn get(self, name: &[u8]) -> Option<&'static CStr> {
+        self.iter().find_map(|entry| {
+            let rest = entry.to_bytes_with_nul().strip_prefix(name)?;
+            CStr::from_bytes_with_nul(rest.strip_prefix(b"=")?).ok()
+        })
+    }
+}
+
+/// A program to run and what it starts with.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// Its file, looked up from its working directory.
+    pub path: &'a CStr,
+    /// Its arguments behind `path`, at most [`ARGUMENTS`].
+    pub arguments: &'a [&'a CStr],
+    /// Its environment.
+    pub environ: Environ,
+}
+
+/// Arguments that a child of the supervisor can have: `finish` has two.
+pub const ARGUMENTS: usize = 3;
+
+/// The state a child starts in.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// Its working directory.
+    pub dir: Option<At<'a>>,
+    /// A directory in `dir` to go on to.
+    pub sub: Option<&'a CStr>,
+    /// What becomes descriptor 0; as it is when not given.
+    pub stdin: Option<At<'a>>,
+    /// What becomes descriptor 1; as it is when not given.
+    pub stdout: Option<At<'a>>,
+    /// Whether it leads a session of its own.
+    pub session: bool,
+    /// Whether descriptor 0 becomes its controlling terminal.
+    pub terminal: bool,
+    /// Limit of open files to go back to.
+    pub files: Option<Rlimit>,
+    /// What stands before the reason when it cannot be run; without it the
+    /// child is silent about that.
+    pub complaint: Option<&'a Line>,
+    /// Its exit code then.
+    pub code: u8,
+}
+
+/// Starts a child; answers its pid.
+///
+/// When its program cannot be run the child says so on descriptor 2 and ends
+/// with `setup.code`: to the caller that is a child that ended.
+pub fn spawn(
+    program: &Program<'_>,
+    setup: &Setup<'_>,
+) -> Result<u32, Errno> {
+    let mut pid = 0;
+    if raw::fork(&mut pid)? != 0 {
+        return Ok(pid);
+    }
+    let errno = match prepare(setup) {
+        Ok(()) => exec(program),
+        Err(errno) => errno,
+    };
+    if let Some(complaint) = setup.complaint {
+        let mut line = complaint.clone();
+        complain(line.text(": ").text(error::text(errno)).finish());
+    }
+    raw::exit(setup.code)
+}
+
+/// Starts a copy of this process; true in the copy. The pid is the copy's.
+pub fn fork() -> Result<(bool, u32), Errno> {
+    let mut pid = 0;
+    let child = raw::fork(&mut pid)? == 0;
+    Ok((child, pid))
+}
+
+/// In the child: everything but the program itself.
+fn prepare(setup: &Setup<'_>) -> Result<(), Errno> {
+    if setup.session {
+        // Refused only to who leads a group already: then it is its own.
+        let _leads = rustix::process::setsid().is_err();
+    }
+    if let Some(dir) = setup.dir {
+        file::change_dir_to(dir)?;
+    }
+    if let Some(sub) = setup.sub {
+        file::change_dir(sub)?;
+    }
+    if let Some(stdin) = setup.stdin {
+        raw::dup_onto(stdin, 0)?;
+    }
+    if let Some(stdout) = setup.stdout {
+        raw::dup_onto(stdout, 1)?;
+    }
+    if setup.terminal {
+        // Without a terminal a stage does without job control.
+        let _none = rustix::process::ioctl_tiocsctty(fd::STDIN).is_err();
+    }
+    if let Some(files) = setup.files {
+        limits::restore_files(files);
+    }
+    signal::unblock_all();
+    Ok(())
+}
+
+/// Becomes the program; comes back with the reason why not.
+fn exec(program: &Program<'_>) -> Errno {
+    let mut argv = [ptr::null(); ARGUMENTS + 2];
+    let words = [program.path].into_iter();
+    let words = words.chain(program.arguments.iter().copied());
+    let last = argv.len().saturating_sub(1);
+    for (place, word) in argv.iter_mut().take(last).zip(words) {
+        *place = word.as_ptr();
+    }
+    // SAFETY: `argv` ends in a null, because its last place was left out, and
+    // its strings are C strings; the environment is a list that the kernel
+    // made or that `Environ`'s maker vouched for.
+    unsafe { raw::execve(program.path, argv.as_ptr(), program.environ.0) }
+}
+
+/// Becomes `path` with arguments that the kernel laid out.
+pub fn become_program(
+    path: &CStr,
+    arguments: super::start::Argv,
+    environ: Environ,
+) -> Errno {
+    // SAFETY: both lists were made by the kernel, or by who vouched for them.
+    unsafe { raw::execve(path, arguments.pointer(), environ.0) }
+}
+
+/// Becomes `path` with the arguments given: at most [`ARGUMENTS`] behind it.
+pub fn become_other(program: &Program<'_>) -> Errno {
+    exec(program)
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit code.
+    Exited(u8),
+    /// By this signal; the flag says that it left a core.
+    Killed(u8, bool),
+}
+
+/// The next child that has ended; `None` when none has.
+pub fn reap() -> Option<(u32, End)> {
+    wait_for(None, WaitOptions::NOHANG)
+}
+
+/// Waits until the child `pid` has ended.
+pub fn wait(pid: u32) -> Option<End> {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?);
+    wait_for(pid, WaitOptions::empty()).map(|(_, end)| end)
+}
+
+/// Whether this process has children at all.
+pub fn has_children() -> bool {
+    let info = rustix::process::waitid(
+        rustix::process::WaitId::All,
+        rustix::process::WaitIdOptions::EXITED
+            | rustix::process::WaitIdOptions::NOHANG
+            | rustix::process::WaitIdOptions::NOWAIT,
+    );
+    info.is_ok()
+}
+
+/// `wait4`, over interruptions and children that only stopped.
+fn wait_for(
+    pid: Option<rustix::process::Pid>,
+    options: WaitOptions,
+) -> Option<(u32, End)> {
+    loop {
+        match waitpid(pid, options) {
+            Ok(Some((pid, status))) => {
+                let raw = status.as_raw().cast_unsigned();
+                let [low, code, ..] = raw.to_le_bytes();
+                let end = match low & 0x7f {
+                    0 => End::Exited(code),
+                    signal => End::Killed(signal, low & 0x80 != 0),
+                };
+                return Some((pid.as_raw_pid().cast_unsigned(), end));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+/// Marks every descriptor but 0, 1 and 2 as closed on exec, so that no child
+/// inherits what this process inherited.
+pub fn hide_inherited_files() {
+    if raw::cloexec_from(3).is_ok() {
+        return;
+    }
+    // Before Linux 5.9: one by one, as many as a process has by default.
+    let mut number = 3;
+    while number < 1024 {
+        let _open = raw::set_cloexec(number).is_ok();
+        number = number.saturating_add(1);
+    }
+}
+
+/// Opens /dev/null on those of 0, 1 and 2 that are closed, so that no file
+/// of ours gets a standard stream's number.
+pub fn fill_standard_streams() {
+    while let Ok(null) = file::open_both(super::CWD, c"/dev/null") {
+        if null.number() > 2 {
+            return;
+        }
+        null.leave_open();
+    }
+}
+
+/// Becomes the leader of a session of its own.
+pub fn new_session() -> Result<(), Errno> {
+    rustix::process::setsid().map(|_| ()).map_err(error::from)
+}
+
+/// This process's number.
+pub fn own_pid() -> u32 {
+    rustix::process::getpid().as_raw_pid().cast_unsigned()
+}
+
+/// Closes descriptor 0, 1 or 2; others are not touched.
+pub fn close_standard(number: u32) -> Result<(), Errno> {
+    if number > 2 {
+        return Err(Errno::EBADF);
+    }
+    raw::close_number(number)
+}
+
+/// Makes `file` the standard stream `number` (0, 1 or 2).
+pub fn set_standard(file: &super::Fd, number: u32) -> Result<(), Errno> {
+    if number > 2 {
+        return Err(Errno::EBADF);
+    }
+    raw::dup_onto(file.as_fd(), number)
+}
+
+/// Ends the process.
+pub fn exit(code: u8) -> ! {
+    raw::exit(code)
+}

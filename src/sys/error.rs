@@ -1,0 +1,71 @@
+//! Which error a system call gave, and what runit calls it.
+
+pub use syscalls::Errno;
+
+/// The same error in the type of this layer.
+pub(super) fn from(errno: rustix::io::Errno) -> Errno {
+    Errno::new(errno.raw_os_error())
+}
+
+/// runit's text for an error, which is not the C library's (contract §0.2).
+pub fn text(errno: Errno) -> &'static str {
+    // Only what can reach a message of ours; the rest of runit's table are
+    // errors of streams and of protocols that no program here speaks.
+    match errno {
+        Errno::EINTR => "interrupted system call",
+        Errno::ENOMEM => "out of memory",
+        Errno::ENOENT => "file does not exist",
+        Errno::ETXTBSY => "text busy",
+        Errno::EIO => "input/output error",
+        Errno::EEXIST => "file already exists",
+        Errno::ETIMEDOUT => "timed out",
+        Errno::EINPROGRESS => "operation in progress",
+        Errno::EAGAIN => "temporary failure",
+        Errno::EPIPE => "broken pipe",
+        Errno::EPERM => "permission denied",
+        Errno::EACCES => "access denied",
+        Errno::ENXIO => "device not configured",
+        Errno::EPROTO => "protocol error",
+        Errno::EISDIR => "is a directory",
+        Errno::ECONNREFUSED => "connection refused",
+        Errno::ENOTDIR => "not a directory",
+        Errno::ESRCH => "no such process",
+        Errno::E2BIG => "argument list too long",
+        Errno::ENOEXEC => "exec format error",
+        Errno::EBADF => "file descriptor not open",
+        Errno::ECHILD => "no child processes",
+        Errno::EDEADLK => "operation would cause deadlock",
+        Errno::EFAULT => "bad address",
+        Errno::ENOTBLK => "not a block device",
+        Errno::EBUSY => "device busy",
+        Errno::EXDEV => "cross-device link",
+        Errno::ENODEV => "device does not support operation",
+        Errno::EINVAL => "invalid argument",
+        Errno::ENFILE => "system cannot open more files",
+        Errno::EMFILE => "process cannot open more files",
+        Errno::ENOTTY => "not a tty",
+        Errno::EFBIG => "file too big",
+        Errno::ENOSPC => "out of disk space",
+        Errno::ESPIPE => "unseekable descriptor",
+        Errno::EROFS => "read-only file system",
+        Errno::EMLINK => "too many links",
+        Errno::EDOM => "input out of range",
+        Errno::ERANGE => "output out of range",
+        Errno::EALREADY => "operation already in progress",
+        Errno::EOPNOTSUPP => "operation not supported",
+        Errno::EAFNOSUPPORT => "address family not supported",
+        Errno::ENETDOWN => "network down",
+        Errno::ENETUNREACH => "network unreachable",
+        Errno::ENOBUFS => "out of buffer space",
+        Errno::ELOOP => "symbolic link loop",
+        Errno::ENAMETOOLONG => "file name too long",
+        Errno::ENOTEMPTY => "directory not empty",
+        Errno::EUSERS => "too many users",
+        Errno::EDQUOT => "disk quota exceeded",
+        Errno::ESTALE => "stale NFS file handle",
+        Errno::ENOLCK => "no locks available",
+        Errno::ENOSYS => "system call not available",
+        Errno::EREMOTEIO => "input/output error",
+        _ => "unknown error",
+    }
+}

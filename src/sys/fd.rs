@@ -1,0 +1,77 @@
+//! What an open file is here: a descriptor that closes itself.
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+
+/// A descriptor lent to a call; as a directory, where a path starts.
+pub type At<'a> = BorrowedFd<'a>;
+
+/// Paths start at the working directory.
+pub const CWD: At<'static> = rustix::fs::CWD;
+
+/// Descriptor 0.
+// SAFETY: the number is not -1. Whether it is open is the caller's affair,
+// as for every program; a call on a closed one answers EBADF.
+pub const STDIN: At<'static> = unsafe { BorrowedFd::borrow_raw(0) };
+/// Descriptor 1.
+// SAFETY: as for STDIN.
+pub const STDOUT: At<'static> = unsafe { BorrowedFd::borrow_raw(1) };
+/// Descriptor 2.
+// SAFETY: as for STDIN.
+pub const STDERR: At<'static> = unsafe { BorrowedFd::borrow_raw(2) };
+
+/// An open file, closed when it is dropped.
+///
+/// Not `OwnedFd`: without std that one asserts, and an assertion is a panic
+/// path that the linker cannot rule out.
+#[derive(Debug)]
+pub struct Fd(RawFd);
+
+impl Fd {
+    /// Takes over what an opening call returned, which is never negative.
+    pub(super) fn own(number: usize) -> Self {
+        Self(RawFd::try_from(number).unwrap_or(RawFd::MAX))
+    }
+
+    /// The descriptor's number, for the kernel only.
+    pub(super) fn number(&self) -> RawFd {
+        self.0
+    }
+
+    /// Leaves the file open for the rest of the process's life.
+    pub fn leave_open(self) {
+        let _number = self.into_raw_fd();
+    }
+}
+
+impl IntoRawFd for Fd {
+    fn into_raw_fd(self) -> RawFd {
+        let number = self.0;
+        core::mem::forget(self);
+        number
+    }
+}
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> At<'_> {
+        // SAFETY: `own` is the only way to a value and takes no negative
+        // number.
+        unsafe { core::hint::assert_unchecked(self.0 >= 0) };
+        // SAFETY: the number is not negative, and `&self` keeps the file
+        // open for as long as it is lent.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: the value is the only owner of the number, and this is its
+        // last use.
+        unsafe { rustix::io::close(self.0) };
+    }
+}

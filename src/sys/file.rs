@@ -1,0 +1,301 @@
+//! How files are opened, made, looked at and replaced.
+
+use core::ffi::CStr;
+
+use rustix::{
+    fd::AsFd,
+    fs::{AtFlags, FileType, FlockOperation, OFlags, RenameFlags},
+};
+
+use super::{At, Errno, Fd, error, raw, read, write_all};
+
+/// What a program needs to know of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// What kind of file it is.
+    pub kind: Kind,
+    /// Device and inode: which file it is, whatever its name.
+    pub identity: Identity,
+    /// Permission bits.
+    pub mode: u32,
+    /// Bytes in it.
+    pub size: u64,
+    /// Seconds since 1970 of the last change of its content.
+    pub modified: u64,
+}
+
+/// Which file it is, whatever its name: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A FIFO.
+    Fifo,
+    /// A regular file.
+    Regular,
+    /// Anything else.
+    Other,
+}
+
+/// Opens for reading, without waiting for anything.
+pub fn open_read(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    open(at, path, OFlags::RDONLY | OFlags::NONBLOCK, 0)
+}
+
+/// Opens for writing, without waiting for a reader: ENXIO says that a FIFO
+/// has none.
+pub fn open_write(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    open(at, path, OFlags::WRONLY | OFlags::NONBLOCK, 0)
+}
+
+/// Opens for reading and writing, without waiting for anything.
+pub fn open_both(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    open(at, path, OFlags::RDWR | OFlags::NONBLOCK, 0)
+}
+
+/// Opens for appending, made with mode 0600 when missing: lock files and
+/// `current`.
+pub fn open_append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    let flags =
+        OFlags::WRONLY | OFlags::NONBLOCK | OFlags::APPEND | OFlags::CREATE;
+    open(at, path, flags, 0o600)
+}
+
+/// Opens for writing from the start, made when missing, emptied when not.
+pub fn open_truncate(
+    at: At<'_>,
+    path: &CStr,
+    mode: u32,
+) -> Result<Fd, Errno> {
+    let flags =
+        OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC | OFlags::CREATE;
+    open(at, path, flags, mode)
+}
+
+/// Opens a directory, to start paths from or to list it.
+pub fn open_dir(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    open(at, path, OFlags::RDONLY | OFlags::DIRECTORY, 0)
+}
+
+/// `openat`, closed on exec and never a controlling terminal.
+fn open(
+    at: At<'_>,
+    path: &CStr,
+    flags: OFlags,
+    mode: u32,
+) -> Result<Fd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    loop {
+        match raw::openat(at, path, flags.bits() | raw::LARGEFILE, mode) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Lets reads and writes wait again, after an opening that must not.
+pub fn set_blocking(file: At<'_>) -> Result<(), Errno> {
+    let flags = rustix::fs::fcntl_getfl(file).map_err(error::from)?;
+    rustix::fs::fcntl_setfl(file, flags.difference(OFlags::NONBLOCK))
+        .map_err(error::from)
+}
+
+/// Takes the lock of a whole file, or EAGAIN when somebody has it.
+pub fn lock_now(file: At<'_>) -> Result<(), Errno> {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(error::from)
+}
+
+/// Takes the lock of a whole file, waiting for it.
+pub fn lock_wait(file: At<'_>) -> Result<(), Errno> {
+    loop {
+        match rustix::fs::flock(file, FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map_err(error::from),
+        }
+    }
+}
+
+/// What `path` leads to.
+pub fn info(at: At<'_>, path: &CStr) -> Result<Info, Errno> {
+    let stat = rustix::fs::statat(at, path, AtFlags::empty());
+    stat.map(|stat| digest(&stat)).map_err(error::from)
+}
+
+/// What `path` itself is, even when it is a link.
+pub fn info_of_link(at: At<'_>, path: &CStr) -> Result<Info, Errno> {
+    let stat = rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW);
+    stat.map(|stat| digest(&stat)).map_err(error::from)
+}
+
+/// What an open file is.
+pub fn info_of(file: At<'_>) -> Result<Info, Errno> {
+    let stat = rustix::fs::fstat(file);
+    stat.map(|stat| digest(&stat)).map_err(error::from)
+}
+
+/// The part of the kernel's record that anybody here needs.
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_fallible_conversions,
+    reason = "the fields' widths differ between machines"
+)]
+fn digest(stat: &rustix::fs::Stat) -> Info {
+    let mode = u32::try_from(stat.st_mode).unwrap_or(0);
+    let kind = match FileType::from_raw_mode(mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Link,
+        FileType::Fifo => Kind::Fifo,
+        FileType::RegularFile => Kind::Regular,
+        FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => Kind::Other,
+    };
+    Info {
+        kind,
+        identity: Identity {
+            device: u64::from(stat.st_dev),
+            inode: u64::from(stat.st_ino),
+        },
+        mode: mode & 0o7777,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        modified: u64::try_from(stat.st_mtime).unwrap_or(0),
+    }
+}
+
+/// Makes a directory.
+pub fn make_dir(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
+    rustix::fs::mkdirat(at, path, mode.into()).map_err(error::from)
+}
+
+/// Makes a FIFO.
+pub fn make_fifo(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
+    rustix::fs::mknodat(at, path, FileType::Fifo, mode.into(), 0)
+        .map_err(error::from)
+}
+
+/// Removes a file's name.
+pub fn remove(at: At<'_>, path: &CStr) -> Result<(), Errno> {
+    rustix::fs::unlinkat(at, path, AtFlags::empty()).map_err(error::from)
+}
+
+/// Gives a file another name, replacing what has it.
+pub fn rename(at: At<'_>, from: &CStr, to: &CStr) -> Result<(), Errno> {
+    rustix::fs::renameat(at, from, at, to).map_err(error::from)
+}
+
+/// Gives a file another name that nothing has yet.
+///
+/// EINVAL and ENOSYS on file systems and kernels that cannot promise it.
+pub fn rename_new(at: At<'_>, from: &CStr, to: &CStr) -> Result<(), Errno> {
+    rustix::fs::renameat_with(at, from, at, to, RenameFlags::NOREPLACE)
+        .map_err(error::from)
+}
+
+/// Sets the permission bits of a file by name.
+pub fn set_mode(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
+    rustix::fs::chmodat(at, path, mode.into(), AtFlags::empty())
+        .map_err(error::from)
+}
+
+/// Sets the permission bits of an open file.
+pub fn set_mode_of(file: At<'_>, mode: u32) -> Result<(), Errno> {
+    rustix::fs::fchmod(file, mode.into()).map_err(error::from)
+}
+
+/// Brings a file's content onto the medium.
+pub fn sync(file: At<'_>) -> Result<(), Errno> {
+    rustix::fs::fsync(file).map_err(error::from)
+}
+
+/// Where a symbolic link leads, as it stands in the link.
+///
+/// ENAMETOOLONG when the text does not fit the buffer.
+pub fn link_target<'b>(
+    at: At<'_>,
+    path: &CStr,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], Errno> {
+    let room = buffer.len();
+    let length = raw::readlink(at, path, buffer)?;
+    if length >= room {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    buffer.get(..length).ok_or(Errno::EIO)
+}
+
+/// Goes to a directory.
+pub fn change_dir(path: &CStr) -> Result<(), Errno> {
+    rustix::process::chdir(path).map_err(error::from)
+}
+
+/// Goes to an open directory.
+pub fn change_dir_to(dir: At<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(dir).map_err(error::from)
+}
+
+/// Makes a directory the root of all paths of this process.
+pub fn change_root(path: &CStr) -> Result<(), Errno> {
+    rustix::process::chroot(path).map_err(error::from)
+}
+
+/// Reads a file from its start; what is longer than the buffer is left.
+pub fn read_whole<'b>(
+    at: At<'_>,
+    path: &CStr,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], Errno> {
+    let file = open_read(at, path)?;
+    let mut length = 0_usize;
+    while let Some(room) = buffer.get_mut(length..) {
+        match read(file.as_fd(), room)? {
+            0 => break,
+            count => length = length.saturating_add(count),
+        }
+    }
+    buffer.get(..length).ok_or(Errno::EIO)
+}
+
+/// A step of `replace` that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replace {
+    /// What could not be done: `open`, `write` or `rename`.
+    pub verb: &'static str,
+    /// Why.
+    pub errno: Errno,
+}
+
+/// Writes `content` to `new` and gives that file the name `path`, so that
+/// readers see the old content or all of the new one (contract §1).
+///
+/// On a failure `new` is removed and the old file stays.
+pub fn replace(
+    at: At<'_>,
+    path: &CStr,
+    new: &CStr,
+    content: &[u8],
+) -> Result<(), Replace> {
+    let failed = |verb| move |errno| Replace { verb, errno };
+    let file = open_truncate(at, new, 0o644).map_err(failed("open"))?;
+    let written = write_all(file.as_fd(), content).map_err(failed("write"));
+    drop(file);
+    let done = written
+        .and_then(|()| rename(at, new, path).map_err(failed("rename")));
+    if done.is_err() {
+        // The first failure is the one to tell.
+        let _left = remove(at, new).is_err();
+    }
+    done
+}

@@ -1,0 +1,37 @@
+//! How much a process may use: soft limits, read and set.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{Errno, error};
+
+pub use rustix::process::{Resource as Limit, Rlimit as Limits};
+
+/// Raises the number of files this process may open to what it may have at
+/// most; answers the limits from before, for its children.
+pub fn raise_files() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: before.maximum, maximum: before.maximum };
+    // When it is refused the table holds what fits, and says so then.
+    let _refused = setrlimit(Resource::Nofile, most).is_err();
+    before
+}
+
+/// Puts the number of files back to what `raise_files` found.
+pub(super) fn restore_files(before: Rlimit) {
+    let _refused = setrlimit(Resource::Nofile, before).is_err();
+}
+
+/// Sets a soft limit, at most as high as the hard one.
+pub fn set_soft(limit: Resource, value: u64) -> Result<(), Errno> {
+    let old = getrlimit(limit);
+    let value = old.maximum.map_or(value, |most| value.min(most));
+    let new = Rlimit { current: Some(value), maximum: old.maximum };
+    setrlimit(limit, new).map_err(error::from)
+}
+
+/// Sets a soft limit as high as the hard one.
+pub fn set_soft_to_hard(limit: Resource) -> Result<(), Errno> {
+    let old = getrlimit(limit);
+    let new = Rlimit { current: old.maximum, maximum: old.maximum };
+    setrlimit(limit, new).map_err(error::from)
+}

@@ -1,0 +1,76 @@
+//! LINUX: the only unsafe code, the only place that knows a system call.
+//!
+//! What is called from here is rustix where rustix has it and links without
+//! a panic path; `raw` holds the rest. Nothing unsafe leaves this module.
+//! Functions answer the kernel's [`Errno`]; the caller, who knows what the
+//! call was for, names verb, path and cause once.
+
+pub mod child;
+pub mod clock;
+pub mod console;
+pub mod dir;
+pub mod error;
+pub mod fd;
+pub mod file;
+pub mod limits;
+pub mod once;
+pub mod power;
+mod raw;
+pub mod signal;
+pub mod start;
+pub mod wait;
+pub mod watch;
+
+pub use error::Errno;
+pub use fd::{At, CWD, Fd};
+
+/// Sends `bytes` to `fd`, as many calls as it takes.
+///
+/// The only error that is retried is an interruption.
+pub fn write_all(fd: At<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or(&[]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(error::from(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Sends what one call takes of `bytes`; answers how many that were.
+pub fn write_once(fd: At<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::write(fd, bytes) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map_err(error::from),
+        }
+    }
+}
+
+/// Reads once into `buffer`; answers how many bytes came, 0 at the end.
+pub fn read(fd: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::read(fd, &mut *buffer) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map_err(error::from),
+        }
+    }
+}
+
+/// Writes a diagnostic to descriptor 2.
+///
+/// There is nobody to tell when this fails, so nothing is answered. A
+/// diagnostic never holds the caller up: what descriptor 2 does not take now
+/// is dropped (a console stopped by flow control must not stop PID 1).
+pub fn complain(line: &[u8]) {
+    if wait::writable(fd::STDERR) {
+        let _sent = write_once(fd::STDERR, line).is_ok();
+    }
+}
+
+/// Writes an answer to descriptor 1, whole; false when it could not be.
+pub fn answer(line: &[u8]) -> bool {
+    write_all(fd::STDOUT, line).is_ok()
+}

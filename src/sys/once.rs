@@ -1,0 +1,39 @@
+//! How big tables come out of static memory: each once, to one owner.
+
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// A static value that is handed out once.
+///
+/// Tables live in `.bss` and not on the stack, so that the file's headers
+/// show the real memory and only the pages in use are touched.
+pub struct Once<T> {
+    value: UnsafeCell<T>,
+    taken: AtomicBool,
+}
+
+// SAFETY: `take` lets one caller only reach the value.
+unsafe impl<T: Send> Sync for Once<T> {}
+
+impl<T> Once<T> {
+    /// A value that nobody has taken.
+    pub const fn new(value: T) -> Self {
+        Self { value: UnsafeCell::new(value), taken: AtomicBool::new(false) }
+    }
+
+    /// The value, to the first who asks; `None` to all others.
+    #[allow(clippy::mut_from_ref, reason = "`taken` makes it the only one")]
+    pub fn take(&'static self) -> Option<&'static mut T> {
+        // A load and a store, not a swap: there is one thread, and the first
+        // ARM cores have no such instruction.
+        if self.taken.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.taken.store(true, Ordering::Relaxed);
+        // SAFETY: `taken` was false until now and is never reset, so this is
+        // the only reference there will ever be.
+        Some(unsafe { &mut *self.value.get() })
+    }
+}

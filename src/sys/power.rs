@@ -1,0 +1,101 @@
+//! What only PID 1 does: mounts, the host's name, loopback, the end.
+
+use core::ffi::CStr;
+
+use rustix::{
+    mount::{MountFlags, UnmountFlags},
+    system::RebootCommand,
+};
+
+use super::{Errno, error, raw};
+
+/// How the machine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Power off.
+    Off,
+    /// Start again.
+    Reboot,
+    /// Stop, power on.
+    Halt,
+}
+
+/// Mounts a kernel file system. EBUSY says that it is there already.
+pub fn mount(
+    kind: &CStr,
+    target: &CStr,
+    options: &CStr,
+    executable: bool,
+) -> Result<(), Errno> {
+    let mut flags = MountFlags::NOSUID;
+    if !executable {
+        flags |= MountFlags::NOEXEC;
+    }
+    if target != c"/dev" && target != c"/dev/pts" {
+        flags |= MountFlags::NODEV;
+    }
+    rustix::mount::mount(kind, target, kind, flags, Some(options))
+        .map_err(error::from)
+}
+
+/// Unmounts what is mounted at `target`.
+pub fn unmount(target: &CStr) -> Result<(), Errno> {
+    rustix::mount::unmount(target, UnmountFlags::empty()).map_err(error::from)
+}
+
+/// Makes what is mounted at `target` read-only.
+pub fn make_read_only(target: &CStr) -> Result<(), Errno> {
+    rustix::mount::mount_remount(target, MountFlags::RDONLY, c"")
+        .map_err(error::from)
+}
+
+/// Sets the host's name.
+pub fn set_host_name(name: &[u8]) -> Result<(), Errno> {
+    rustix::system::sethostname(name).map_err(error::from)
+}
+
+/// Brings the loopback interface up.
+pub fn loopback_up() -> Result<(), Errno> {
+    /// SIOCGIFFLAGS and SIOCSIFFLAGS.
+    const GET: u32 = 0x8913;
+    const SET: u32 = 0x8914;
+    /// IFF_UP.
+    const UP: u8 = 1;
+    let socket = raw::udp_socket()?;
+    let mut ifreq = [0; 40];
+    if let Some(name) = ifreq.first_chunk_mut() {
+        *name = *b"lo";
+    }
+    raw::ifreq(&socket, GET, &mut ifreq)?;
+    // The flags are a 16-bit number behind 16 bytes of name; IFF_UP is the
+    // lowest bit, and every machine of ours is little-endian.
+    if let Some(flags) = ifreq.get_mut(16) {
+        *flags |= UP;
+    }
+    raw::ifreq(&socket, SET, &mut ifreq)
+}
+
+/// Writes everything that is not yet on its medium.
+pub fn sync() {
+    rustix::fs::sync();
+}
+
+/// From now on ctrl-alt-del sends INT to PID 1 instead of resetting.
+pub fn take_ctrl_alt_del() -> Result<(), Errno> {
+    rustix::system::reboot(RebootCommand::CadOff).map_err(error::from)
+}
+
+/// Ends the machine. In a PID namespace the kernel ends that.
+///
+/// Comes back only with the reason why it could not.
+pub fn end(ending: Ending) -> Errno {
+    let command = match ending {
+        Ending::Off => RebootCommand::PowerOff,
+        Ending::Reboot => RebootCommand::Restart,
+        Ending::Halt => RebootCommand::Halt,
+    };
+    match rustix::system::reboot(command) {
+        Ok(()) => Errno::EIO,
+        Err(errno) => error::from(errno),
+    }
+}

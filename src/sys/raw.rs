@@ -1,0 +1,298 @@
+//! The system calls that rustix lacks, or has only with a panic path.
+#![allow(
+    clippy::as_conversions,
+    clippy::ref_as_ptr,
+    reason = "registers are numbers: the macro turns every argument into one"
+)]
+
+use core::ffi::{CStr, c_char};
+
+use rustix::fd::AsRawFd;
+use syscalls::{Errno, Sysno, syscall};
+
+use super::fd::{At, Fd};
+
+/// A set of signals as the kernel lays it out: bit N-1 is signal N.
+/// MIPS has 128 signals, all others 64.
+#[cfg(target_arch = "mips")]
+pub(super) type Mask = [u32; 4];
+/// A set of signals as the kernel lays it out: bit N-1 is signal N.
+#[cfg(not(target_arch = "mips"))]
+pub(super) type Mask = [u32; 2];
+
+/// Bytes in a signal set, which every call about signals is told.
+const MASK: usize = size_of::<Mask>();
+
+/// `openat`: the new descriptor.
+pub(super) fn openat(
+    at: At<'_>,
+    path: &CStr,
+    flags: u32,
+    mode: u32,
+) -> Result<Fd, Errno> {
+    let at = at.as_raw_fd();
+    // SAFETY: the path ends in a NUL and outlives the call.
+    let fd =
+        unsafe { syscall!(Sysno::openat, at, path.as_ptr(), flags, mode) }?;
+    Ok(Fd::own(fd))
+}
+
+/// `epoll_create1(EPOLL_CLOEXEC)`.
+pub(super) fn epoll_create() -> Result<Fd, Errno> {
+    let flags = rustix::event::epoll::CreateFlags::CLOEXEC.bits();
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { syscall!(Sysno::epoll_create1, flags) }?;
+    Ok(Fd::own(fd))
+}
+
+/// One row of what `epoll_pwait` answers.
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(target_arch = "x86_64", repr(C, packed))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C))]
+pub(super) struct EpollEvent {
+    /// What happened.
+    pub(super) events: u32,
+    /// What the caller attached.
+    pub(super) data: u64,
+}
+
+/// `epoll_ctl`: operation 1 adds, 2 removes.
+pub(super) fn epoll_ctl(
+    epoll: &Fd,
+    operation: u32,
+    fd: At<'_>,
+    event: EpollEvent,
+) -> Result<(), Errno> {
+    let (epoll, fd) = (epoll.number(), fd.as_raw_fd());
+    // SAFETY: the event outlives the call, which only reads it.
+    unsafe {
+        syscall!(Sysno::epoll_ctl, epoll, operation, fd, &raw const event)
+    }?;
+    Ok(())
+}
+
+/// `epoll_pwait` with the mask left alone: how many rows were filled.
+/// `millis` below zero waits without end.
+pub(super) fn epoll_wait(
+    epoll: &Fd,
+    events: &mut [EpollEvent],
+    millis: i32,
+) -> Result<usize, Errno> {
+    let (fd, rows, count) =
+        (epoll.number(), events.as_mut_ptr(), events.len());
+    // SAFETY: the kernel writes at most `count` rows, all of them in `events`.
+    unsafe {
+        syscall!(Sysno::epoll_pwait, fd, rows, count, millis, 0, MASK)
+    }
+}
+
+/// `signalfd4`, non-blocking and closed on exec.
+pub(super) fn signalfd(mask: &Mask) -> Result<Fd, Errno> {
+    let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let mask = mask.as_ptr();
+    // SAFETY: the mask outlives the call, which only reads it.
+    let fd =
+        unsafe { syscall!(Sysno::signalfd4, -1_isize, mask, MASK, flags.bits()) }?;
+    Ok(Fd::own(fd))
+}
+
+/// `rt_sigprocmask(SIG_SETMASK)`.
+pub(super) fn set_mask(mask: &Mask) -> Result<(), Errno> {
+    // SIG_SETMASK is the third of its kind; MIPS counts from one.
+    let how = if cfg!(target_arch = "mips") { 3 } else { 2 };
+    let mask = mask.as_ptr();
+    // SAFETY: the mask outlives the call; the old one is not asked for.
+    unsafe { syscall!(Sysno::rt_sigprocmask, how, mask, 0, MASK) }?;
+    Ok(())
+}
+
+/// `rt_sigaction` back to the default for one signal.
+pub(super) fn default_action(signal: u32) -> Result<(), Errno> {
+    // All zeros are the default handler, no flags and an empty mask, in the
+    // layout of every machine; none is longer than this.
+    let action = [0_usize; 8];
+    let action = action.as_ptr();
+    // SAFETY: the kernel reads no more than the array holds.
+    unsafe { syscall!(Sysno::rt_sigaction, signal, action, 0, MASK) }?;
+    Ok(())
+}
+
+/// `inotify_init1`, non-blocking and closed on exec.
+pub(super) fn inotify_init() -> Result<Fd, Errno> {
+    let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { syscall!(Sysno::inotify_init1, flags.bits()) }?;
+    Ok(Fd::own(fd))
+}
+
+/// `inotify_add_watch`: the watch's number.
+pub(super) fn inotify_add(
+    inotify: &Fd,
+    path: &CStr,
+    mask: u32,
+) -> Result<usize, Errno> {
+    let (fd, path) = (inotify.number(), path.as_ptr());
+    // SAFETY: the path ends in a NUL and outlives the call.
+    unsafe { syscall!(Sysno::inotify_add_watch, fd, path, mask) }
+}
+
+/// `fork`, as `clone` with nothing shared: 0 in the child.
+///
+/// The kernel stores the child's pid in `pid` before the child runs.
+pub(super) fn fork(pid: &mut u32) -> Result<usize, Errno> {
+    /// CLONE_PARENT_SETTID.
+    const PARENT_SETTID: u32 = 0x0010_0000;
+    let child_ends = rustix::process::Signal::CHILD.as_raw();
+    let flags = PARENT_SETTID | child_ends.cast_unsigned();
+    // SAFETY: nothing is shared, so the child has a copy of everything and
+    // may go on as the parent does; the program has no threads and no locks
+    // that the copy could find taken. `pid` outlives the call.
+    unsafe { syscall!(Sysno::clone, flags, 0, &raw mut *pid, 0, 0) }
+}
+
+/// `execve`: only comes back with the reason why not.
+///
+/// # Safety
+/// Both lists must end in a null pointer, and what they point at in a NUL.
+pub(super) unsafe fn execve(
+    path: &CStr,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> Errno {
+    let path = path.as_ptr();
+    // SAFETY: the path ends in a NUL; the caller vouches for the lists.
+    match unsafe { syscall!(Sysno::execve, path, argv, envp) } {
+        Ok(_) => Errno::EIO,
+        Err(errno) => errno,
+    }
+}
+
+/// `exit_group`.
+pub(super) fn exit(code: u8) -> ! {
+    loop {
+        // SAFETY: the call takes no pointer and does not come back.
+        let _gone = unsafe { syscall!(Sysno::exit_group, code) }.is_ok();
+    }
+}
+
+/// `clock_gettime`: seconds and nanoseconds.
+///
+/// 32-bit kernels before 5.1 lack the call with 64-bit seconds: there the old
+/// one answers, until 2038.
+pub(super) fn clock(id: u32) -> (i64, i64) {
+    let mut long = [0_i64; 2];
+    let place = long.as_mut_ptr();
+    #[cfg(target_pointer_width = "64")]
+    // SAFETY: the kernel writes two 64-bit numbers, which is what is there.
+    let done = unsafe { syscall!(Sysno::clock_gettime, id, place) };
+    #[cfg(target_pointer_width = "32")]
+    // SAFETY: as above: the new call writes 64-bit numbers on every machine.
+    let done = unsafe { syscall!(Sysno::clock_gettime64, id, place) };
+    #[cfg(target_pointer_width = "32")]
+    if done == Err(Errno::ENOSYS) {
+        let mut short = [0_i32; 2];
+        let place = short.as_mut_ptr();
+        // SAFETY: the old call writes two 32-bit numbers.
+        let _old = unsafe { syscall!(Sysno::clock_gettime, id, place) }.is_ok();
+        let [secs, nanos] = short;
+        return (i64::from(secs), i64::from(nanos));
+    }
+    // Both clocks are always there; a kernel that refuses gives 1970.
+    let _done = done.is_ok();
+    let [secs, nanos] = long;
+    (secs, nanos)
+}
+
+/// `readlinkat`: how many bytes of the target were stored.
+pub(super) fn readlink(
+    at: At<'_>,
+    path: &CStr,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    let at = at.as_raw_fd();
+    let (path, place, room) =
+        (path.as_ptr(), buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: the kernel writes at most `room` bytes into the buffer.
+    unsafe { syscall!(Sysno::readlinkat, at, path, place, room) }
+}
+
+/// `getdents64`: how many bytes of records were stored.
+pub(super) fn getdents(dir: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let fd = dir.as_raw_fd();
+    let (place, room) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: the kernel writes at most `room` bytes into the buffer.
+    unsafe { syscall!(Sysno::getdents64, fd, place, room) }
+}
+
+/// `close_range` that marks descriptors from `first` on as closed on exec.
+pub(super) fn cloexec_from(first: u32) -> Result<(), Errno> {
+    /// CLOSE_RANGE_CLOEXEC.
+    const CLOEXEC: u32 = 4;
+    // SAFETY: marking a descriptor takes it from nobody in this process.
+    unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOEXEC) }?;
+    Ok(())
+}
+
+/// `dup3` onto a number that the process uses as a standard stream.
+pub(super) fn dup_onto(from: At<'_>, onto: u32) -> Result<(), Errno> {
+    let from = from.as_raw_fd();
+    // SAFETY: only `sys` names numbers, and only 0, 1 and 2, which no `Fd`
+    // ever owns.
+    unsafe { syscall!(Sysno::dup3, from, onto, 0) }?;
+    Ok(())
+}
+
+/// `close` of a standard stream.
+pub(super) fn close_number(number: u32) -> Result<(), Errno> {
+    // SAFETY: as in `dup_onto`.
+    unsafe { syscall!(Sysno::close, number) }?;
+    Ok(())
+}
+
+/// `socket(AF_INET, SOCK_DGRAM)`, closed on exec.
+pub(super) fn udp_socket() -> Result<Fd, Errno> {
+    /// AF_INET.
+    const INET: u32 = 2;
+    // SOCK_DGRAM, which MIPS numbers otherwise, and SOCK_CLOEXEC.
+    let kind = if cfg!(target_arch = "mips") { 1 } else { 2 };
+    let flags = kind | rustix::fs::OFlags::CLOEXEC.bits();
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { syscall!(Sysno::socket, INET, flags, 0) }?;
+    Ok(Fd::own(fd))
+}
+
+/// `ioctl` on `struct ifreq`: 16 bytes of name, then flags.
+pub(super) fn ifreq(
+    socket: &Fd,
+    request: u32,
+    ifreq: &mut [u8; 40],
+) -> Result<(), Errno> {
+    let (fd, place) = (socket.number(), ifreq.as_mut_ptr());
+    // SAFETY: the kernel reads and writes a `struct ifreq`, which is 32 bytes
+    // on 32-bit machines and 40 on the others.
+    unsafe { syscall!(Sysno::ioctl, fd, request, place) }?;
+    Ok(())
+}
+
+/// `kill(-1)`: a signal to every process but this one and PID 1.
+pub(super) fn kill_all(signal: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes no pointer.
+    unsafe { syscall!(Sysno::kill, -1_isize, signal) }?;
+    Ok(())
+}
+
+/// O_LARGEFILE where the kernel wants it: 32-bit machines number it apart.
+pub(super) const LARGEFILE: u32 = if cfg!(target_arch = "arm") {
+    0o400_000
+} else if cfg!(target_arch = "mips") {
+    0x2000
+} else {
+    0
+};
+
+/// `fcntl(F_SETFD, FD_CLOEXEC)`.
+pub(super) fn set_cloexec(number: u32) -> Result<(), Errno> {
+    // SAFETY: marking a descriptor takes it from nobody in this process.
+    unsafe { syscall!(Sysno::fcntl, number, 2, 1) }?;
+    Ok(())
+}

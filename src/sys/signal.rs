@@ -1,0 +1,100 @@
+//! Which signals came, taken as bytes from a descriptor and never in a
+//! handler.
+
+use rustix::{
+    fd::AsFd,
+    process::{Pid, Signal, kill_process},
+};
+
+use super::{At, Errno, Fd, error, raw, read};
+use crate::wire::control;
+
+pub use rustix::process::Signal as Number;
+
+/// Bytes of one `struct signalfd_siginfo`; it opens with the signal's number.
+const INFO: usize = 128;
+
+/// Signals that wait in a descriptor instead of interrupting.
+#[derive(Debug)]
+pub struct Signals(Fd);
+
+impl Signals {
+    /// Blocks and collects `wanted`; the others do what they do by default.
+    ///
+    /// All dispositions go back to their defaults, so that every child
+    /// starts with them whatever this process inherited.
+    pub fn take(wanted: &[Signal]) -> Result<Self, Errno> {
+        for signal in 1..=64 {
+            // KILL, STOP and the C library's own are refused: no matter.
+            let _refused = raw::default_action(signal).is_err();
+        }
+        let mut mask = raw::Mask::default();
+        for signal in wanted {
+            let bit = signal.as_raw().cast_unsigned().wrapping_sub(1);
+            let word = usize::try_from(bit >> 5).unwrap_or(usize::MAX);
+            if let Some(word) = mask.get_mut(word) {
+                *word |= 1_u32.wrapping_shl(bit);
+            }
+        }
+        raw::set_mask(&mask)?;
+        raw::signalfd(&mask).map(Self)
+    }
+
+    /// The next signal that came, or `None` when there is none.
+    pub fn next(&self) -> Option<Signal> {
+        let mut info = [0; INFO];
+        match read(self.0.as_fd(), &mut info) {
+            Ok(INFO) => {
+                let number = info.first_chunk::<4>()?;
+                Signal::from_named_raw(i32::from_ne_bytes(*number))
+            }
+            _ => None,
+        }
+    }
+
+    /// The descriptor that becomes readable.
+    pub fn as_fd(&self) -> At<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Lets every signal through again: the state children start in.
+pub(super) fn unblock_all() {
+    // The call cannot fail with a mask of the right size.
+    let _refused = raw::set_mask(&raw::Mask::default()).is_err();
+}
+
+/// Sends a signal to one process.
+pub fn kill(pid: u32, signal: Signal) -> Result<(), Errno> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(Errno::ESRCH)?;
+    kill_process(pid, signal).map_err(error::from)
+}
+
+/// Sends a signal to the process group that `leader` leads.
+pub fn kill_group(leader: u32, signal: Signal) -> Result<(), Errno> {
+    let pid = i32::try_from(leader).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(Errno::ESRCH)?;
+    rustix::process::kill_process_group(pid, signal).map_err(error::from)
+}
+
+/// The number of a signal that a control byte names.
+pub fn number(signal: control::Signal) -> Signal {
+    match signal {
+        control::Signal::Alarm => Signal::ALARM,
+        control::Signal::Continue => Signal::CONT,
+        control::Signal::Hangup => Signal::HUP,
+        control::Signal::Interrupt => Signal::INT,
+        control::Signal::Kill => Signal::KILL,
+        control::Signal::Quit => Signal::QUIT,
+        control::Signal::Stop => Signal::STOP,
+        control::Signal::Terminate => Signal::TERM,
+        control::Signal::User1 => Signal::USR1,
+        control::Signal::User2 => Signal::USR2,
+    }
+}
+
+/// Sends a signal to every process but this one.
+pub fn kill_all(signal: Signal) -> Result<(), Errno> {
+    raw::kill_all(signal.as_raw().cast_unsigned())
+}

@@ -1,0 +1,25 @@
+//! Where the kernel enters on 32-bit ARM: sp holds the arguments.
+
+/// Defines `_start`, and what GNU ld wants for unwinding that never happens.
+#[macro_export]
+macro_rules! start_code {
+    () => {
+        core::arch::global_asm!(
+            ".globl _start",
+            ".type _start, %function",
+            "_start:",
+            "mov fp, #0",
+            "mov lr, #0",
+            "mov r0, sp",
+            "bic sp, sp, #7",
+            "bl {start}",
+            "udf #0",
+            ".globl __aeabi_unwind_cpp_pr0",
+            "__aeabi_unwind_cpp_pr0:",
+            ".globl __aeabi_unwind_cpp_pr1",
+            "__aeabi_unwind_cpp_pr1:",
+            "bx lr",
+            start = sym runt_start,
+        );
+    };
+}

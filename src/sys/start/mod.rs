@@ -1,0 +1,147 @@
+//! How the program begins: from the kernel's stack to `main` with arguments.
+
+use core::ffi::{CStr, c_char};
+
+use super::child::Environ;
+
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+#[macro_use]
+mod arch;
+#[cfg(target_arch = "arm")]
+#[path = "arm.rs"]
+#[macro_use]
+mod arch;
+#[cfg(target_arch = "mips")]
+#[path = "mips.rs"]
+#[macro_use]
+mod arch;
+#[cfg(target_arch = "riscv64")]
+#[path = "riscv64.rs"]
+#[macro_use]
+mod arch;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+#[macro_use]
+mod arch;
+
+/// A list of C strings that ends in a null pointer.
+#[derive(Clone, Copy, Debug)]
+pub struct List(pub(super) *const *const c_char);
+
+impl Iterator for List {
+    type Item = &'static CStr;
+
+    fn next(&mut self) -> Option<&'static CStr> {
+        // SAFETY: the pointer is inside the list or at its null.
+        let word = unsafe { *self.0 };
+        if word.is_null() {
+            return None;
+        }
+        // SAFETY: `word` was not the null, so one more is there.
+        self.0 = unsafe { self.0.add(1) };
+        // SAFETY: the kernel ends every argument and variable in a NUL and
+        // leaves them in place as long as the process lives.
+        Some(unsafe { CStr::from_ptr(word) })
+    }
+}
+
+/// The arguments of the program, its own name first.
+#[derive(Clone, Copy, Debug)]
+pub struct Argv(List);
+
+impl Argv {
+    /// The arguments from the first on.
+    pub fn iter(self) -> List {
+        self.0
+    }
+
+    /// The arguments behind the first `count`; none when there are fewer.
+    #[must_use]
+    pub fn skip(self, count: usize) -> Self {
+        let mut list = self.0;
+        for _ in 0..count {
+            if list.next().is_none() {
+                break;
+            }
+        }
+        Self(list)
+    }
+
+    /// The first argument.
+    pub fn first(self) -> Option<&'static CStr> {
+        self.0.clone().next()
+    }
+
+    /// The list as `execve` takes it.
+    pub(super) fn pointer(self) -> *const *const c_char {
+        self.0.0
+    }
+}
+
+/// What a program is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Its arguments.
+    pub argv: Argv,
+    /// Its environment.
+    pub environ: Environ,
+}
+
+/// Reads what the kernel left on the stack: the number of arguments, the
+/// arguments, a null, the environment, a null.
+///
+/// # Safety
+/// `stack` must be the stack pointer that the kernel gave the process.
+pub unsafe fn from_stack(stack: *const usize) -> Start {
+    // SAFETY: the kernel stores the number of arguments there.
+    let count = unsafe { *stack };
+    // SAFETY: the arguments follow it.
+    let argv = unsafe { stack.add(1) }.cast();
+    let behind = count.saturating_add(2);
+    // SAFETY: the environment follows the arguments and their null.
+    let environ = unsafe { stack.add(behind) }.cast();
+    Start { argv: Argv(List(argv)), environ: Environ(environ) }
+}
+
+/// Makes `fn $main(Start) -> u8` the program: defines `_start`, which the
+/// kernel enters, and ends the process with the code `$main` answers.
+#[macro_export]
+macro_rules! program {
+    ($main:path) => {
+        $crate::start_code!();
+
+        /// Where `_start` goes on, with the kernel's stack pointer.
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn runt_start(stack: *const usize) -> ! {
+            // SAFETY: `_start` passes what the kernel gave it.
+            let start = unsafe { $crate::sys::start::from_stack(stack) };
+            $crate::sys::child::exit($main(start))
+        }
+
+        /// A panic path that is left: the linker refuses this symbol.
+        #[panic_handler]
+        fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::sys::start::panicked()
+        }
+    };
+}
+
+/// What a panic does: with `nopanic` it cannot be linked; else it says that
+/// it came to pass and ends the process with 111.
+pub fn panicked() -> ! {
+    #[cfg(feature = "nopanic")]
+    {
+        unsafe extern "C" {
+            fn runt_reached_a_panic() -> !;
+        }
+        // SAFETY: the function does not exist, so this never runs: a program
+        // that reaches it does not link.
+        unsafe { runt_reached_a_panic() }
+    }
+    #[cfg(not(feature = "nopanic"))]
+    {
+        super::complain(b"runt: fatal: a defect of the program: panic\n");
+        super::child::exit(111)
+    }
+}

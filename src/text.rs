@@ -1,0 +1,188 @@
+//! What a name, a path and a line of output are: bytes of bounded length.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use ufmt::uwrite;
+
+use crate::config;
+
+/// A service's name: any bytes but `/` and NUL, as a file name may have.
+pub type Name = Vec<u8, { config::NAME_BYTES }>;
+
+/// More bytes were given than `limit` of them fit; nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// The capacity that was reached, in bytes.
+    pub limit: usize,
+}
+
+/// Copies `bytes` into a name.
+///
+/// `Err(TooLong)` when they are more than `config::NAME_BYTES`.
+pub fn name(bytes: &[u8]) -> Result<Name, TooLong> {
+    Name::from_slice(bytes).map_err(|_| TooLong { limit: config::NAME_BYTES })
+}
+
+/// A path that ends in a NUL and holds no other.
+#[derive(Clone, Debug)]
+pub struct Path(Vec<u8, { config::PATH_BYTES }>);
+
+impl Path {
+    /// Joins `parts` without anything between them.
+    ///
+    /// `Err(TooLong)` when they and the NUL are more than
+    /// `config::PATH_BYTES`, or when a part holds a NUL (which no file name
+    /// can).
+    pub fn join(parts: &[&[u8]]) -> Result<Self, TooLong> {
+        let limit = TooLong { limit: config::PATH_BYTES };
+        let mut bytes = Vec::new();
+        for part in parts {
+            if part.contains(&0) {
+                return Err(limit);
+            }
+            bytes.extend_from_slice(part).map_err(|_| limit)?;
+        }
+        bytes.push(0).map_err(|_| limit)?;
+        Ok(Self(bytes))
+    }
+
+    /// The path as the kernel takes it.
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+
+    /// The path without its NUL.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.as_c_str().to_bytes()
+    }
+}
+
+/// One line being put together, at most `config::MESSAGE_BYTES` long.
+///
+/// What does not fit is left out and the line then ends in `...`, so that a
+/// cut line is seen to be one.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    bytes: Vec<u8, { config::MESSAGE_BYTES }>,
+    cut: bool,
+}
+
+impl Line {
+    /// An empty line.
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), cut: false }
+    }
+
+    /// Appends bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        for byte in bytes {
+            self.cut |= self.bytes.push(*byte).is_err();
+        }
+        self
+    }
+
+    /// Appends a text.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Appends a number in decimal.
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.cut |= uwrite!(self.bytes, "{}", number).is_err();
+        self
+    }
+
+    /// Ends the line with a newline and gives the bytes to write.
+    pub fn finish(&mut self) -> &[u8] {
+        let end: &[u8] = if self.cut { b"...\n" } else { b"\n" };
+        let room = config::MESSAGE_BYTES.saturating_sub(end.len());
+        self.bytes.truncate(room);
+        for byte in end {
+            self.cut |= self.bytes.push(*byte).is_err();
+        }
+        &self.bytes
+    }
+
+    /// What is in the line so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The number that the leading decimal digits of `text` spell, and the rest.
+///
+/// No digits give 0; what does not fit a `u64` gives the largest one
+/// (contract §0.3: runit does not check for overflow at all).
+pub fn leading_number(text: &[u8]) -> (u64, &[u8]) {
+    let mut number: u64 = 0;
+    let mut rest = text;
+    while let [digit @ b'0'..=b'9', tail @ ..] = rest {
+        number = number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit.wrapping_sub(b'0')));
+        rest = tail;
+    }
+    (number, rest)
+}
+
+/// The number that `text` spells when it is nothing but digits.
+pub fn whole_number(text: &[u8]) -> Option<u64> {
+    match leading_number(text) {
+        (number, []) if !text.is_empty() => Some(number),
+        _ => None,
+    }
+}
+
+/// The part of a path behind its last `/`.
+pub fn basename(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+/// FNV-1a: a number that two different texts seldom share.
+pub fn hash(text: &[u8]) -> u32 {
+    text.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_cut_says_so() {
+        let mut line = Line::new();
+        line.bytes(&[b'x'; config::MESSAGE_BYTES]);
+        let _full = line.finish();
+        let mut line = Line::new();
+        for _ in 0..config::MESSAGE_BYTES {
+            line.number(10);
+        }
+        let bytes = line.finish();
+        assert_eq!(bytes.len(), config::MESSAGE_BYTES);
+        assert!(bytes.ends_with(b"...\n"));
+    }
+
+    #[test]
+    fn a_path_takes_all_or_nothing() {
+        let long = [b'a'; config::PATH_BYTES];
+        let limit = TooLong { limit: config::PATH_BYTES };
+        assert_eq!(Path::join(&[&long]).err(), Some(limit));
+        assert_eq!(Path::join(&[b"a\0b"]).err(), Some(limit));
+        let path = Path::join(&[b"/a", b"/", b"b"]).unwrap();
+        assert_eq!(path.as_c_str(), c"/a/b");
+        assert!(Path::join(&[&long[1..]]).is_ok());
+    }
+
+    #[test]
+    fn numbers_as_runit_scans_them() {
+        assert_eq!(leading_number(b"12x"), (12, &b"x"[..]));
+        assert_eq!(leading_number(b"abc"), (0, &b"abc"[..]));
+        assert_eq!(whole_number(b""), None);
+        assert_eq!(whole_number(b"7 "), None);
+        assert_eq!(whole_number(b"99999999999999999999"), Some(u64::MAX));
+        assert_eq!(basename(b"/a/b"), b"b");
+        assert_eq!(basename(b"b"), b"b");
+    }
+}

@@ -1,0 +1,6 @@
+//! BYTES <-> MEANING: the formats that others read and write. No I/O.
+
+pub mod clock;
+pub mod control;
+pub mod status;
+pub mod tai;

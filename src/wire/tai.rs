@@ -1,0 +1,67 @@
+//! TAI64N: the 12-byte form of a moment and its 25-character label.
+//!
+//! The value is Unix seconds + 2^62 + 10, big endian, then the nanoseconds,
+//! big endian; no table of leap seconds (contract §0.4).
+
+use super::clock::Wall;
+
+/// What the zero of Unix time is on the TAI64 scale.
+const EPOCH: u64 = 0x4000_0000_0000_000a;
+
+/// Length of the binary form in bytes.
+pub const BYTES: usize = 12;
+
+/// Length of a label in characters: `@` and 24 hexadecimal digits.
+pub const LABEL: usize = 25;
+
+/// The 12-byte form.
+pub fn pack(wall: Wall) -> [u8; BYTES] {
+    let [a, b, c, d, e, f, g, h] = wall.secs.wrapping_add(EPOCH).to_be_bytes();
+    let [i, j, k, l] = wall.nanos.to_be_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l]
+}
+
+/// What the 12-byte form says; a moment before 1970 reads as 1970.
+pub fn unpack(bytes: [u8; BYTES]) -> Wall {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+    let secs = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    Wall {
+        secs: secs.saturating_sub(EPOCH),
+        nanos: u32::from_be_bytes([i, j, k, l]),
+    }
+}
+
+/// The label: `@` and 24 lower-case hexadecimal digits.
+pub fn label(wall: Wall) -> [u8; LABEL] {
+    let mut label = [b'@'; LABEL];
+    let digits = pack(wall).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    for (place, digit) in label.iter_mut().skip(1).zip(digits) {
+        *place = if digit < 10 {
+            b'0'.wrapping_add(digit)
+        } else {
+            b'a'.wrapping_sub(10).wrapping_add(digit)
+        };
+    }
+    label
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_label_of_a_known_moment() {
+        let wall = Wall { secs: 0x6b02_866e - 10, nanos: 0x0696_12c4 };
+        assert_eq!(&label(wall), b"@400000006b02866e069612c4");
+    }
+
+    proptest! {
+        #[test]
+        fn unpack_undoes_pack(secs in 0..1u64 << 62, nanos in 0..1_000_000_000u32) {
+            let wall = Wall { secs, nanos };
+            prop_assert_eq!(unpack(pack(wall)), wall);
+        }
+    }
+}
