@@ -16,13 +16,11 @@ mod spawn;
 use core::ffi::CStr;
 
 use heapless::{Vec, VecView};
-use rustix::{fd::AsFd, process::Rlimit};
-
 use crate::{
     config,
     machine::slot::{self, Action, Actions, Exit, Role},
     sys::{
-        self, Errno, Fd,
+        self, AsFd, Errno, Fd,
         child::{self, End, Environ},
         clock, console, error,
         file::{self, Identity},
@@ -120,7 +118,7 @@ pub struct Supervisor {
     voice: Voice,
     environ: Environ,
     /// The limit of open files that children go back to.
-    files: Rlimit,
+    files: limits::Limits,
     /// Each child leads a session of its own.
     sessions: bool,
     services: Option<Services>,
@@ -359,8 +357,8 @@ impl Supervisor {
         let mut todo = actions;
         while !todo.is_empty() {
             let mut next = Actions::new();
-            for action in todo {
-                let start = match action {
+            for action in &todo {
+                let start = match *action {
                     Action::Run(role) => Some(self.run(index, role)),
                     Action::Finish { code, signal } => {
                         Some(self.finish(index, code, signal))

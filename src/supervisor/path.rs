@@ -4,12 +4,10 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use rustix::fd::AsFd;
-
 use crate::{
     config,
     sys::{
-        At, CWD, Errno, Fd, file,
+        AsFd, At, CWD, Errno, Fd, file,
         wait::{Wake, Waiter},
         watch::{Changes, Watch, WatchId},
     },

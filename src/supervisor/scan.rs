@@ -4,12 +4,10 @@
 use core::{ffi::CStr, time::Duration};
 
 use heapless::Vec;
-use rustix::fd::AsFd;
-
 use crate::{
     config,
     sys::{
-        At, clock, dir, error,
+        AsFd, At, clock, dir, error,
         file::{self, Kind},
     },
     text::{self, Line},

@@ -3,12 +3,10 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::AsFd;
-
 use crate::{
     machine::slot::Role,
     sys::{
-        At, Errno, Fd,
+        AsFd, At, Errno, Fd,
         file::{self, Kind},
     },
     wire::status::{self, Status},

@@ -23,6 +23,7 @@ pub mod watch;
 
 pub use error::Errno;
 pub use fd::{At, CWD, Fd};
+pub use rustix::fd::AsFd;
 
 /// Sends `bytes` to `fd`, as many calls as it takes.
 ///
