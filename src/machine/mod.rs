@@ -3,5 +3,6 @@
 //! A machine is a value with a `step`: it is told what happened and what
 //! time it is, and answers what to do. Whoever owns it does that.
 
+pub mod descent;
 pub mod slot;
 pub mod stages;

@@ -50,6 +50,10 @@ const CONTROL_BYTES: usize = 16;
 /// Signals that one turn hands to its owner; more wait in the kernel.
 const SIGNALS: usize = 4;
 
+/// Children of its own that an owner may wait for: a stage, and the program
+/// that ctrl-alt-del runs.
+const AWAITED: usize = 2;
+
 /// Token of the signal descriptor.
 const TOKEN_SIGNALS: u64 = 0;
 /// Token of what tells changes of the services directory.
@@ -106,8 +110,8 @@ impl Voice {
 pub struct Heard {
     /// Signals that are the owner's affair.
     pub signals: Vec<Number, SIGNALS>,
-    /// How the child that the owner waits for has ended.
-    pub ended: Option<End>,
+    /// Which children that the owner waits for have ended, and how.
+    pub ended: Vec<(u32, End), AWAITED>,
 }
 
 /// The loop's state: everything that a running supervisor is.
@@ -122,8 +126,8 @@ pub struct Supervisor {
     /// Each child leads a session of its own.
     sessions: bool,
     services: Option<Services>,
-    /// The child whose end the owner wants to hear of.
-    pub awaited: Option<u32>,
+    /// The children whose end the owner wants to hear of.
+    pub awaited: Vec<u32, AWAITED>,
 }
 
 impl Supervisor {
@@ -158,7 +162,7 @@ impl Supervisor {
             files: limits::raise_files(),
             sessions,
             services: None,
-            awaited: None,
+            awaited: Vec::new(),
         })
     }
 
@@ -265,9 +269,10 @@ impl Supervisor {
     /// Takes every child that has ended, orphans too.
     fn reap(&mut self, heard: &mut Heard) {
         while let Some((pid, end)) = child::reap() {
-            if self.awaited == Some(pid) {
-                self.awaited = None;
-                heard.ended = Some(end);
+            if self.awaited.contains(&pid) {
+                self.awaited.retain(|awaited| *awaited != pid);
+                // There is room for as many as are awaited.
+                let _room = heard.ended.push((pid, end)).is_ok();
                 continue;
             }
             let found = self.table.iter().enumerate().find_map(|(i, place)| {

@@ -186,6 +186,11 @@ pub fn make_fifo(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
         .map_err(error::from)
 }
 
+/// Makes a symbolic link at `path` that leads to `target`.
+pub fn make_link(target: &CStr, path: &CStr) -> Result<(), Errno> {
+    rustix::fs::symlinkat(target, super::CWD, path).map_err(error::from)
+}
+
 /// Removes a file's name.
 pub fn remove(at: At<'_>, path: &CStr) -> Result<(), Errno> {
     rustix::fs::unlinkat(at, path, AtFlags::empty()).map_err(error::from)

@@ -7,7 +7,7 @@ use rustix::{
     system::RebootCommand,
 };
 
-use super::{Errno, error, raw};
+use super::{CWD, Errno, error, file, raw};
 
 /// How the machine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,16 @@ pub fn mount(
     }
     rustix::mount::mount(kind, target, kind, flags, Some(options))
         .map_err(error::from)
+}
+
+/// Whether this process is in a PID namespace of its own: a container, whose
+/// mounts belong to who made it.
+pub fn is_contained() -> bool {
+    /// PROC_PID_INIT_INO: the first PID namespace has the same number always.
+    const FIRST: &[u8] = b"pid:[4026531836]";
+    let mut text = [0; 64];
+    file::link_target(CWD, c"/proc/self/ns/pid", &mut text)
+        .is_ok_and(|namespace| namespace != FIRST)
 }
 
 /// Unmounts what is mounted at `target`.

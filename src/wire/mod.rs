@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod control;
+pub mod mounts;
 pub mod status;
 pub mod tai;

@@ -1,0 +1,168 @@
+//! In which order the processes of a system are ended (contract §7.5).
+//!
+//! ```text
+//!  Stop ----1----> Kill services ----2----> Terminate ----3----> Kill --4--> .
+//!    \________________1_________________________^
+//! ```
+//!
+//! Each edge is taken when nothing that the step is about is left, or when
+//! its time is up. 1, 2: services told to exit are gone, loggers with them
+//! (their input ended, so they wrote all of it). 3, 4: no process is left.
+//!
+//! # Against runit
+//! There the scripts of a distribution do this; this is the order of theirs.
+
+use core::time::Duration;
+
+use crate::wire::clock::Instant;
+
+/// How long services have to exit, as `sv force-stop` waits (contract §4.1).
+pub const STOP: Duration = Duration::from_secs(7);
+/// How long the loggers of killed services have to write what is left.
+pub const DRAIN: Duration = Duration::from_secs(2);
+/// How long all other processes have after TERM.
+pub const TERMINATE: Duration = Duration::from_secs(5);
+/// How long the kernel has to take killed processes away. What stays then
+/// hangs in a driver and holds nothing up.
+pub const KILL: Duration = Duration::from_secs(2);
+
+/// What the owner does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Tell every service to exit.
+    StopServices,
+    /// Kill every service.
+    KillServices,
+    /// Send TERM to every process.
+    TerminateAll,
+    /// Send KILL to every process.
+    KillAll,
+    /// Nothing is left to wait for.
+    Done,
+}
+
+/// What is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// A slot has not ended.
+    pub services: bool,
+    /// There are processes. Every process without a parent is PID 1's child.
+    pub children: bool,
+}
+
+/// Where the descent is: at the last order, until when.
+#[derive(Clone, Copy, Debug)]
+pub struct Descent {
+    order: Order,
+    until: Instant,
+}
+
+impl Descent {
+    /// A descent that begins with `order`, which the owner carries out.
+    pub fn from(order: Order, now: Instant) -> Self {
+        let wait = match order {
+            Order::StopServices => STOP,
+            Order::KillServices => DRAIN,
+            Order::TerminateAll => TERMINATE,
+            Order::KillAll => KILL,
+            Order::Done => Duration::ZERO,
+        };
+        Self { order, until: now.after(wait) }
+    }
+
+    /// When to ask again at the latest.
+    pub fn due(self) -> Instant {
+        self.until
+    }
+
+    /// The next order, when it is time for one.
+    pub fn step(&mut self, left: Left, now: Instant) -> Option<Order> {
+        let late = now >= self.until;
+        let rest = if left.children {
+            Order::TerminateAll
+        } else {
+            Order::Done
+        };
+        let next = match (self.order, left) {
+            (_, Left { services: false, children: false }) => Order::Done,
+            (Order::StopServices, Left { services: true, .. }) if late => {
+                Order::KillServices
+            }
+            (
+                Order::StopServices | Order::KillServices,
+                Left { services: false, .. },
+            ) => rest,
+            (Order::KillServices, _) if late => Order::TerminateAll,
+            (Order::TerminateAll, _) if late => Order::KillAll,
+            (Order::TerminateAll, Left { children: false, .. }) => {
+                Order::Done
+            }
+            (Order::KillAll, _) if late || !left.children => Order::Done,
+            (Order::Done, _) => Order::Done,
+            (
+                Order::StopServices
+                | Order::KillServices
+                | Order::TerminateAll
+                | Order::KillAll,
+                _,
+            ) => return None,
+        };
+        *self = Self::from(next, now);
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use Order::{Done, KillAll, KillServices, StopServices, TerminateAll};
+
+    const ORDERS: [Order; 5] =
+        [StopServices, KillServices, TerminateAll, KillAll, Done];
+
+    /// Every combination of what may be left.
+    fn lefts() -> Vec<Left> {
+        let all = [(false, false), (false, true), (true, false), (true, true)];
+        all.map(|(services, children)| Left { services, children }).to_vec()
+    }
+
+    #[test]
+    fn it_never_goes_back_and_always_ends() {
+        let place = |order| ORDERS.iter().position(|o| *o == order).unwrap();
+        for order in ORDERS {
+            for left in lefts() {
+                for late in [false, true] {
+                    let mut descent = Descent::from(order, Instant(0));
+                    let now = if late { descent.due() } else { Instant(0) };
+                    let before = descent.order;
+                    match descent.step(left, now) {
+                        Some(next) => assert!(
+                            place(next) > place(before) || next == Done
+                        ),
+                        None => assert!(!late, "{order:?} {left:?} stays"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_left_ends_it_at_once() {
+        for order in ORDERS {
+            let mut descent = Descent::from(order, Instant(0));
+            let none = Left { services: false, children: false };
+            assert_eq!(descent.step(none, Instant(0)), Some(Done));
+        }
+    }
+
+    #[test]
+    fn who_ignores_term_is_killed() {
+        let mut descent = Descent::from(StopServices, Instant(0));
+        let left = Left { services: true, children: true };
+        assert_eq!(descent.step(left, Instant(0)), None);
+        for order in [KillServices, TerminateAll, KillAll, Done] {
+            let due = descent.due();
+            assert_eq!(descent.step(left, due), Some(order));
+        }
+    }
+}
