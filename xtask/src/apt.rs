@@ -1,0 +1,206 @@
+//! How a Debian package of any suite and architecture is fetched without
+//! touching the host: a private apt root with the host's mirror and keys.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{board, run};
+
+/// A private apt root for one suite and architecture.
+pub struct Root {
+    config: PathBuf,
+    debs: PathBuf,
+    title: String,
+}
+
+impl Root {
+    /// Makes the root, or finds it; its lists are fetched the first time.
+    pub fn open(suite: &str, arch: &str) -> Result<Self> {
+        let title = format!("{suite}/{arch}");
+        let dir = board::workshop().join("apt").join(format!("{suite}-{arch}"));
+        let debs = board::workshop().join("debs");
+        let config = dir.join("apt.conf");
+        let root = Self { config, debs, title };
+        if !dir.join("ready").exists() {
+            root.create(&dir, suite, arch)?;
+            root.update()?;
+            fs::write(dir.join("ready"), "")?;
+        }
+        Ok(root)
+    }
+
+    /// Writes the root's files.
+    fn create(&self, dir: &Path, suite: &str, arch: &str) -> Result<()> {
+        for sub in ["state/lists/partial", "cache/archives/partial", "parts"] {
+            fs::create_dir_all(dir.join(sub))?;
+        }
+        fs::create_dir_all(&self.debs)?;
+        fs::write(dir.join("status"), "")?;
+        let mirror = mirror()?;
+        fs::write(
+            dir.join("sources.list"),
+            format!("deb {mirror} {suite} main\n"),
+        )?;
+        // A proxy and the like are the host's affair; all else is ours.
+        let host = run::quiet(Command::new("apt-config").arg("dump"))?;
+        let network = host.lines().filter(|line| {
+            ["Acquire::http", "Acquire::Check-", "Acquire::Retries"]
+                .iter()
+                .any(|key| line.starts_with(key))
+        });
+        let at = dir.display();
+        let mut text = format!(
+            "Dir::State \"{at}/state\";\nDir::State::status \"{at}/status\";\n\
+             Dir::Cache \"{at}/cache\";\nDir::Etc::sourcelist \"{at}/sources.list\";\n\
+             Dir::Etc::sourceparts \"{at}/parts\";\nDir::Etc::parts \"{at}/parts\";\n\
+             APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\n\
+             Acquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\n"
+        );
+        for line in network {
+            text.push_str(line);
+            text.push('\n');
+        }
+        fs::write(&self.config, text)?;
+        Ok(())
+    }
+
+    /// Fetches the lists; apt checks their signatures with the host's keys.
+    fn update(&self) -> Result<()> {
+        println!("fetching the package lists of {}", self.title);
+        run::quiet(self.command("apt-get").args(["-q", "update"]))
+            .map(|_| ())
+            .context(
+                "is the network there? are the keys of that suite in \
+                 /etc/apt/trusted.gpg.d (package debian-archive-keyring)?",
+            )
+    }
+
+    /// An apt command in this root.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", &self.config).env("LC_ALL", "C");
+        command
+    }
+
+    /// The versions of a package, newest first.
+    pub fn versions(&self, package: &str) -> Result<Vec<String>> {
+        let mut command = self.command("apt-cache");
+        let text = run::quiet(command.args(["madison", package]))?;
+        Ok(text
+            .lines()
+            .filter_map(|line| Some(line.split('|').nth(1)?.trim().to_string()))
+            .collect())
+    }
+
+    /// The package that a meta package stands for: what it depends on and
+    /// begins with `prefix`; itself when there is none.
+    pub fn behind(&self, package: &str, prefix: &str) -> Result<String> {
+        let mut command = self.command("apt-cache");
+        let text = run::quiet(command.args(["depends", "--important", package]))?;
+        let found = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .find(|name| name.starts_with(prefix));
+        Ok(found.unwrap_or(package).to_string())
+    }
+
+    /// Fetches a package, `NAME` or `NAME=VERSION`; answers the file.
+    pub fn fetch(&self, package: &str) -> Result<PathBuf> {
+        if let Ok(file) = self.download(package) {
+            return Ok(file);
+        }
+        // Lists grow old: the mirror has a newer version by now.
+        self.update()?;
+        self.download(package)
+    }
+
+    /// Fetches a package with the lists there are.
+    fn download(&self, package: &str) -> Result<PathBuf> {
+        let mut command = self.command("apt-get");
+        command.args(["-q", "download", "--print-uris", package]);
+        let text = run::quiet(&mut command)?;
+        let mut words = text.split_whitespace().skip(1);
+        let (Some(name), Some(size)) = (words.next(), words.next()) else {
+            bail!("{} has no package {package}", self.title);
+        };
+        let file = self.debs.join(name);
+        let size: u64 = size.parse().context("apt-get prints no size")?;
+        if file.metadata().is_ok_and(|data| data.len() == size) {
+            return Ok(file);
+        }
+        let bar = ProgressBar::new(size).with_message(name.to_string());
+        bar.set_style(ProgressStyle::with_template(
+            "{msg}  {bytes}/{total_bytes}  {eta}",
+        )?);
+        if bar.is_hidden() {
+            println!("fetching {name} ({} kB)", size / 1000);
+        }
+        let mut command = self.command("apt-get");
+        command.current_dir(&self.debs).args(["-qq", "download", package]);
+        let mut child = command
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .context("cannot run apt-get")?;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            bar.set_position(file.metadata().map_or(0, |data| data.len()));
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        bar.finish_and_clear();
+        if !status.success() {
+            bail!("apt-get download {package} from {} failed", self.title);
+        }
+        Ok(file)
+    }
+}
+
+/// Unpacks what matches `patterns` (tar wildcards) of a package into `dir`.
+pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let mut tar = Command::new("dpkg")
+        .arg("--fsys-tarfile")
+        .arg(deb)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .context("cannot run dpkg")?;
+    let Some(stream) = tar.stdout.take() else { bail!("dpkg gives no output") };
+    let status = Command::new("tar")
+        .arg("-C")
+        .arg(dir)
+        .args(["-x", "--no-same-owner", "--wildcards"])
+        .args(patterns)
+        .stdin(stream)
+        .status()
+        .context("cannot run tar")?;
+    let packed = tar.wait()?;
+    if !status.success() || !packed.success() {
+        bail!("cannot unpack {} from {}", patterns.join(" "), deb.display());
+    }
+    Ok(())
+}
+
+/// The host's Debian mirror, from apt's own configuration.
+pub fn mirror() -> Result<String> {
+    let format = "$(SITE) $(RELEASE)";
+    let text = run::quiet(
+        Command::new("apt-get").args(["indextargets", "--format", format]),
+    )
+    .context("xtask fetches through apt: run it on Debian")?;
+    let found = text.lines().find_map(|line| {
+        let (site, release) = line.split_once(' ')?;
+        (!release.contains("-security")).then(|| site.to_string())
+    });
+    found.context(
+        "apt knows no mirror: add a `deb` line for your release to \
+         /etc/apt/sources.list",
+    )
+}

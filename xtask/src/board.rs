@@ -1,0 +1,202 @@
+//! What a board is: boards/NAME.toml, read and checked.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+/// The board of `cargo xtask boot`.
+pub const DEFAULT: &str = "qemu-riscv64";
+
+/// A board file; boards/README.md explains every key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Board {
+    /// The file's name without `.toml`.
+    #[serde(skip)]
+    pub name: String,
+    /// Target triple.
+    pub target: String,
+    /// The services directory.
+    #[serde(default = "etc_service")]
+    pub services: String,
+    /// Bounds that differ from src/capacities.txt.
+    #[serde(default)]
+    pub capacity: BTreeMap<String, usize>,
+    /// The serial console.
+    pub console: Console,
+    /// Where kernel and userland of the boot images come from.
+    pub debian: Debian,
+    /// The machine that stands in for the board.
+    pub qemu: Qemu,
+    /// What the release file may weigh.
+    pub budget: Budget,
+    /// Whether `cargo xtask test` boots it.
+    #[serde(default)]
+    pub test: bool,
+}
+
+/// The serial console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Console {
+    /// Its device in /dev.
+    pub device: String,
+    /// Its speed.
+    pub baud: u32,
+    /// What the kernel's command line says besides `console=`.
+    #[serde(default)]
+    pub cmdline: String,
+}
+
+/// Where kernel and userland of the boot images come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Debian {
+    /// The suite.
+    pub suite: String,
+    /// The architecture.
+    pub arch: String,
+    /// The kernel's package; a meta package is followed to the image.
+    pub kernel: String,
+    /// The device tree in it, for machines that need one.
+    pub dtb: Option<String>,
+}
+
+/// A QEMU machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Qemu {
+    /// The part of the program's name behind `qemu-system-`.
+    pub system: String,
+    /// `-M`.
+    pub machine: String,
+    /// `-cpu`.
+    pub cpu: Option<String>,
+    /// `-m`.
+    pub memory_mib: u32,
+    /// Further arguments.
+    #[serde(default)]
+    pub extra: Vec<String>,
+    /// How much longer than on the default board things may take.
+    #[serde(default = "one")]
+    pub slow: f64,
+}
+
+/// What the release file may weigh.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Budget {
+    /// Bytes of the stripped file.
+    pub file: u64,
+}
+
+/// The services directory when a board names none.
+fn etc_service() -> String {
+    "/etc/service".into()
+}
+
+/// The factor when a board names none.
+fn one() -> f64 {
+    1.0
+}
+
+/// The repository's top directory.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).into()
+}
+
+/// Where xtask keeps what it fetches and makes.
+pub fn workshop() -> PathBuf {
+    root().join("target/xtask")
+}
+
+/// Reads a board file.
+pub fn load(name: &str) -> Result<Board> {
+    let path = root().join("boards").join(format!("{name}.toml"));
+    if !path.exists() {
+        let names: Vec<_> = all()?.into_iter().map(|b| b.name).collect();
+        bail!("there is no board `{name}`; boards/ has {}", names.join(", "));
+    }
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    parse(name, &text)
+}
+
+/// Every board, by name.
+pub fn all() -> Result<Vec<Board>> {
+    let dir = root().join("boards");
+    let mut names: Vec<String> = std::fs::read_dir(&dir)
+        .with_context(|| format!("cannot list {}", dir.display()))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".toml").map(String::from))
+        .collect();
+    names.sort();
+    names.iter().map(|name| load(name)).collect()
+}
+
+/// The lines of src/capacities.txt: name, default, least, most, meaning.
+pub fn capacities() -> Vec<[&'static str; 5]> {
+    include_str!("../../src/capacities.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut rest = line;
+            let mut word = || {
+                rest = rest.trim_start();
+                let end = rest.find(' ')?;
+                let (word, tail) = rest.split_at(end);
+                rest = tail;
+                Some(word)
+            };
+            let words = [word()?, word()?, word()?, word()?];
+            Some([words[0], words[1], words[2], words[3], rest.trim()])
+        })
+        .collect()
+}
+
+/// Checks what a board file says.
+fn parse(name: &str, text: &str) -> Result<Board> {
+    let file = format!("boards/{name}.toml");
+    let mut board: Board =
+        toml::from_str(text).with_context(|| format!("{file} is not right"))?;
+    board.name = name.into();
+    let known = capacities();
+    for (key, value) in &board.capacity {
+        let Some([_, _, least, most, _]) = known.iter().find(|row| row[0] == key)
+        else {
+            bail!("{file}: [capacity] `{key}` is no capacity; src/capacities.txt lists them");
+        };
+        let range = least.parse()?..=most.parse()?;
+        ensure!(
+            range.contains(value),
+            "{file}: [capacity] {key} = {value} is not in {least}..={most}"
+        );
+    }
+    Ok(board)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn every_board_file_is_right() {
+        assert!(all().unwrap().iter().any(|board| board.name == DEFAULT));
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_its_file() {
+        let good = std::fs::read_to_string(root().join("boards/qemu-riscv64.toml")).unwrap();
+        let say = |text: String| format!("{:#}", parse("x", &text).unwrap_err());
+        let unknown = say(format!("colour = 1\n{good}"));
+        assert!(unknown.contains("boards/x.toml") && unknown.contains("colour"), "{unknown}");
+        let unknown = say(format!("{good}\n[capacity]\nslot = 1\n"));
+        assert!(unknown.contains("`slot` is no capacity"), "{unknown}");
+        let beyond = say(format!("{good}\n[capacity]\nslots = 100000\n"));
+        assert!(beyond.contains("slots = 100000 is not in 1..=999"), "{beyond}");
+    }
+}

@@ -1,0 +1,162 @@
+//! How the release file of a board is built.
+//!
+//! `core` is built along with the program (`-Zbuild-std`, which a stable
+//! cargo takes with RUSTC_BOOTSTRAP=1). Three reasons: there is no prebuilt
+//! `core` for some of our targets, and none at all where rustup may not
+//! fetch; a program that has no `alloc` crate to link cannot use a heap; and
+//! `core` is optimised for size with the rest.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    board::{self, Board},
+    run, setup,
+};
+
+/// Linker and code generation, one reason each: rust-lld is in every
+/// toolchain and links every target; the file has fixed addresses and no
+/// dynamic section; unwind tables, RELRO and a build id have no use in it;
+/// one segment less is one page less.
+const FLAGS: &[&str] = &[
+    "-Clinker=rust-lld",
+    "-Clinker-flavor=ld.lld",
+    "-Crelocation-model=static",
+    "-Ctarget-feature=+crt-static",
+    "-Clink-self-contained=no",
+    "-Cforce-unwind-tables=no",
+    "-Clink-arg=-nostdlib",
+    "-Clink-arg=-znorelro",
+    "-Clink-arg=--no-eh-frame-hdr",
+    "-Clink-arg=--build-id=none",
+    "-Clink-arg=--no-rosegment",
+    "-Clink-arg=-e_start",
+];
+
+/// The names of all programs, from src/applets.txt.
+pub fn applets() -> impl Iterator<Item = &'static str> {
+    include_str!("../../src/applets.txt").lines()
+}
+
+/// How a build differs from the release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// Symbols stay in the file.
+    pub symbols: bool,
+    /// A section tells the stack frame of each function.
+    pub stack_sizes: bool,
+    /// A panic path links, so that it can be looked for.
+    pub panics_link: bool,
+}
+
+/// `cargo xtask build`.
+pub fn run(name: Option<&str>, out: Option<&Path>) -> Result<()> {
+    let boards = match name {
+        Some(name) => vec![board::load(name)?],
+        None => board::all()?,
+    };
+    for board in &boards {
+        let file = release(board)?;
+        println!("{:<14} {:>7} bytes  {}", board.name, file.metadata()?.len(), file.display());
+        if let Some(out) = out {
+            let dir = if name.is_some() { out.into() } else { out.join(&board.name) };
+            install(board, &dir)?;
+            println!("{:<14} installed in {}", "", dir.display());
+        }
+    }
+    Ok(())
+}
+
+/// Builds the release file of a board.
+pub fn release(board: &Board) -> Result<PathBuf> {
+    variant(board, Variant::default())
+}
+
+/// Builds a variant of the release file of a board.
+pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
+    let source = setup::core_source()?;
+    let kind = match variant {
+        Variant { stack_sizes: true, .. } => "stack",
+        Variant { panics_link: true, .. } => "panics",
+        Variant { symbols: true, .. } => "symbols",
+        Variant { .. } => "release",
+    };
+    // One directory for each board: boards differ in capacities, and their
+    // builds would else undo each other.
+    let dir = board::workshop().join("build").join(&board.name).join(kind);
+    let mut flags: Vec<String> = FLAGS.iter().map(|flag| flag.to_string()).collect();
+    if board.target.starts_with("mips") {
+        // Else rustix falls back to libc there.
+        flags.push("--cfg=rustix_use_experimental_asm".into());
+    }
+    if variant.stack_sizes {
+        flags.push("-Zemit-stack-sizes".into());
+    }
+    if variant.panics_link {
+        flags.push("-Clink-arg=--warn-unresolved-symbols".into());
+    }
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(board::root())
+        .args(["build", "--quiet", "--release", "--locked", "--package", "runt-init"])
+        .args(["--bin", "runt", "--features", "freestanding,nopanic"])
+        .args(["--target", &board.target])
+        .args(["-Zbuild-std=core,compiler_builtins"])
+        .args(["-Zbuild-std-features=compiler-builtins-mem"])
+        .arg("--target-dir")
+        .arg(&dir)
+        // Flags and settings of whoever calls belong to other builds.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_TARGET_DIR")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source);
+    if variant != Variant::default() {
+        command.env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    }
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("RUNT_")) {
+        command.env_remove(key);
+    }
+    command.env("RUNT_BOARD", &board.name).env("RUNT_SERVICES", &board.services);
+    for (key, value) in &board.capacity {
+        let key = key.replace('-', "_").to_uppercase();
+        command.env(format!("RUNT_{key}"), value.to_string());
+    }
+    run::quiet(&mut command).with_context(|| {
+        format!(
+            "cannot build for {}; if `runt_reached_a_panic` is undefined, \
+             `cargo xtask audit --board {}` names the panic path",
+            board.name, board.name
+        )
+    })?;
+    Ok(dir.join(&board.target).join("release/runt"))
+}
+
+/// Puts the file and a link for every program into a directory, so that
+/// `PATH=DIR:$PATH` is runit.
+pub fn install(board: &Board, dir: &Path) -> Result<()> {
+    let file = release(board)?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let to = dir.join("runt");
+    // A running program's file cannot be written, but replaced.
+    let new = dir.join("runt.new");
+    fs::copy(&file, &new).with_context(|| format!("cannot write {}", new.display()))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&new, &to)?;
+    for applet in applets() {
+        let link = dir.join(applet);
+        if link.symlink_metadata().is_ok() {
+            fs::remove_file(&link)
+                .with_context(|| format!("cannot replace {}", link.display()))?;
+        }
+        symlink("runt", &link)
+            .with_context(|| format!("cannot make {}", link.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! What a boot image holds: runt and its links, busybox, a tree of qemu/tree,
+//! written as an initramfs by whoever it is, root or not.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cpio::newc::{Builder, ModeFileType, trailer};
+
+use crate::{
+    board::{self, Board},
+    build, setup,
+};
+
+/// The tree of `cargo xtask boot`.
+pub const DEFAULT: &str = "daemons";
+
+/// A file of the image.
+enum Entry {
+    /// A directory.
+    Directory,
+    /// A file: permission bits, content.
+    File(u32, Vec<u8>),
+    /// A symbolic link to this.
+    Link(String),
+    /// A character device: permission bits, major, minor.
+    Device(u32, u32, u32),
+}
+
+/// The image's files by their paths, parents before children.
+type Entries = BTreeMap<String, Entry>;
+
+/// `cargo xtask image`.
+pub fn run(name: &str, tree: &str) -> Result<()> {
+    let file = make(&board::load(name)?, tree)?;
+    println!("{} ({} bytes)", file.display(), file.metadata()?.len());
+    Ok(())
+}
+
+/// Makes the image of a board with a tree; answers its path.
+pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
+    let mut entries = Entries::new();
+    let runt = build::release(board)?;
+    let kit = setup::ensure(board)?;
+    for dir in ["bin", "dev", "etc", "proc", "run", "sbin", "sys", "tmp", "usr", "var"] {
+        entries.insert(dir.into(), Entry::Directory);
+    }
+    // The kernel opens it before anything is mounted.
+    entries.insert("dev/console".into(), Entry::Device(0o600, 5, 1));
+    entries.insert("dev/null".into(), Entry::Device(0o666, 1, 3));
+    entries.insert("sbin/runt".into(), Entry::File(0o755, fs::read(runt)?));
+    for applet in build::applets() {
+        entries.insert(format!("sbin/{applet}"), Entry::Link("runt".into()));
+    }
+    entries.insert("init".into(), Entry::Link("sbin/runit-init".into()));
+    let busybox = fs::read(kit.busybox)?;
+    entries.insert("bin/busybox".into(), Entry::File(0o755, busybox));
+    for applet in include_str!("../../qemu/busybox.txt").split_whitespace() {
+        entries.insert(format!("bin/{applet}"), Entry::Link("busybox".into()));
+    }
+    let root = board::root().join("qemu/tree").join(tree);
+    ensure!(root.is_dir(), "there is no tree {}", root.display());
+    add_tree(&mut entries, &root, board)?;
+
+    let dir = board::workshop().join("image");
+    fs::create_dir_all(&dir)?;
+    let file = dir.join(format!("{}-{tree}.cpio.gz", board.name));
+    fs::write(&file, pack(&entries)?)?;
+    Ok(file)
+}
+
+/// Adds the files of a tree. In a text file, `@CONSOLE@` and `@BAUD@` stand
+/// for what the board has.
+fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
+    for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
+        let entry = entry?;
+        let path = entry.path().strip_prefix(root)?;
+        let path = path.to_str().context("a name in the tree is not UTF-8")?;
+        let kind = entry.file_type();
+        let new = if kind.is_symlink() {
+            let target = fs::read_link(entry.path())?;
+            Entry::Link(target.to_string_lossy().into_owned())
+        } else if kind.is_dir() {
+            Entry::Directory
+        } else {
+            // Git keeps one bit of a mode; the others are the image's affair.
+            let bits = entry.metadata()?.permissions().mode();
+            let mode = if bits & 0o100 == 0 { 0o644 } else { 0o755 };
+            let content = fs::read(entry.path())?;
+            let content = match String::from_utf8(content) {
+                Ok(text) => text
+                    .replace("@CONSOLE@", &board.console.device)
+                    .replace("@BAUD@", &board.console.baud.to_string())
+                    .into_bytes(),
+                Err(binary) => binary.into_bytes(),
+            };
+            Entry::File(mode, content)
+        };
+        entries.insert(path.into(), new);
+    }
+    Ok(())
+}
+
+/// Writes the entries as a compressed newc archive.
+fn pack(entries: &Entries) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for (inode, (path, entry)) in (1..).zip(entries) {
+        let header = Builder::new(path).ino(inode).uid(0).gid(0).mtime(0);
+        let (header, content): (_, &[u8]) = match entry {
+            Entry::Directory => (
+                header.nlink(2).mode(0o755).set_mode_file_type(ModeFileType::Directory),
+                &[],
+            ),
+            Entry::File(mode, content) => (
+                header.nlink(1).mode(*mode).set_mode_file_type(ModeFileType::Regular),
+                content,
+            ),
+            Entry::Link(target) => (
+                header.nlink(1).mode(0o777).set_mode_file_type(ModeFileType::Symlink),
+                target.as_bytes(),
+            ),
+            Entry::Device(mode, major, minor) => (
+                header
+                    .nlink(1)
+                    .rdev_major(*major)
+                    .rdev_minor(*minor)
+                    .mode(*mode)
+                    .set_mode_file_type(ModeFileType::Char),
+                &[],
+            ),
+        };
+        let size = u32::try_from(content.len())?;
+        let mut writer = header.write(&mut out, size);
+        writer.write_all(content)?;
+        writer.finish()?;
+    }
+    trailer(&mut out)?;
+    let level = flate2::Compression::fast();
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), level);
+    packer.write_all(&out)?;
+    Ok(packer.finish()?)
+}

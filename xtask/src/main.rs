@@ -1,0 +1,79 @@
+//! `cargo xtask`: fetches, builds, boots and proves; one verb, one file.
+
+mod apt;
+mod board;
+mod boot;
+mod build;
+mod image;
+mod qemu;
+mod run;
+mod setup;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Builds, boots and proves runt.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+enum Verb {
+    /// Find or fetch core's source, kernels, busybox and QEMU.
+    Setup {
+        /// For this board only; else for those that the tests boot.
+        #[arg(long)]
+        board: Option<String>,
+    },
+    /// Build the release file of a board.
+    Build {
+        /// The board: a file in boards/ without its `.toml`.
+        #[arg(long, required_unless_present = "all")]
+        board: Option<String>,
+        /// Of every board.
+        #[arg(long, conflicts_with = "board")]
+        all: bool,
+        /// Put the file and a link for each program there.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Build the boot image of a board.
+    Image {
+        /// The board.
+        #[arg(long, default_value = board::DEFAULT)]
+        board: String,
+        /// What is in it: a directory in qemu/tree.
+        #[arg(long, default_value = image::DEFAULT)]
+        tree: String,
+    },
+    /// Boot a board in QEMU, its serial console in this terminal.
+    Boot {
+        /// The board.
+        #[arg(long, default_value = board::DEFAULT)]
+        board: String,
+        /// What is in the image: a directory in qemu/tree.
+        #[arg(long, default_value = image::DEFAULT)]
+        tree: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::Setup { board } => setup::run(board.as_deref()),
+        Verb::Build { board, out, .. } => build::run(board.as_deref(), out.as_deref()),
+        Verb::Image { board, tree } => image::run(&board, &tree),
+        Verb::Boot { board, tree } => boot::run(&board, &tree),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

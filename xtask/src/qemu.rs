@@ -1,0 +1,236 @@
+//! How a board runs in QEMU, and how a program talks to its console.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use regex::Regex;
+
+use crate::{board::Board, setup::Kit};
+
+/// QEMU for a board, without its console.
+pub fn command(board: &Board, kit: &Kit, image: &Path) -> Command {
+    let qemu = &board.qemu;
+    let mut command = Command::new(&kit.qemu);
+    command.args(["-M", &qemu.machine, "-m", &qemu.memory_mib.to_string()]);
+    if let Some(cpu) = &qemu.cpu {
+        command.args(["-cpu", cpu]);
+    }
+    if let Some(dtb) = &kit.dtb {
+        command.arg("-dtb").arg(dtb);
+    }
+    command.arg("-kernel").arg(&kit.kernel).arg("-initrd").arg(image);
+    let console = &board.console;
+    // A dead init ends the run at once, as a reboot that -no-reboot refuses.
+    let append = format!(
+        "console={},{} panic=-1 {}",
+        console.device, console.baud, console.cmdline
+    );
+    command.args(["-append", &append, "-nic", "none", "-no-reboot"]);
+    command.args(&qemu.extra);
+    command
+}
+
+/// What the reader threads tell.
+enum Heard {
+    /// Bytes of the console.
+    Console(Vec<u8>),
+    /// The machine has ended, and why: QMP's reason of SHUTDOWN.
+    Shutdown(String),
+}
+
+/// A running machine and all that its console has said.
+pub struct Session {
+    child: Child,
+    input: ChildStdin,
+    heard: Receiver<Heard>,
+    text: String,
+    /// How much of `text` has been matched.
+    seen: usize,
+    ended: Option<String>,
+    slow: f64,
+    _sockets: tempfile::TempDir,
+}
+
+impl Session {
+    /// Starts the machine.
+    pub fn start(board: &Board, kit: &Kit, image: &Path) -> Result<Self> {
+        let sockets = tempfile::tempdir()?;
+        let socket = sockets.path().join("qmp");
+        let mut command = command(board, kit, image);
+        command
+            .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", socket.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot run QEMU")?;
+        let (Some(input), Some(mut output), Some(mut errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            bail!("QEMU has no streams");
+        };
+        let (tell, heard) = channel();
+        let teller = tell.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut buffer) {
+                if teller.send(Heard::Console(buffer[..count].to_vec())).is_err() {
+                    break;
+                }
+            }
+            let mut text = Vec::new();
+            if errors.read_to_end(&mut text).is_ok() && !text.is_empty() {
+                let _gone = teller.send(Heard::Console(text));
+            }
+        });
+        let limit = Instant::now() + Duration::from_secs(20);
+        let stream = loop {
+            match UnixStream::connect(&socket) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > limit || child.try_wait()?.is_some() => {
+                    let text = heard.try_iter().filter_map(|heard| match heard {
+                        Heard::Console(text) => Some(String::from_utf8_lossy(&text).into_owned()),
+                        Heard::Shutdown(_) => None,
+                    });
+                    let text: String = text.collect();
+                    return Err(error).context(format!("QEMU does not start: {text}"));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        watch(stream, tell)?;
+        Ok(Self {
+            child,
+            input,
+            heard,
+            text: String::new(),
+            seen: 0,
+            ended: None,
+            slow: board.qemu.slow,
+            _sockets: sockets,
+        })
+    }
+
+    /// Types on the console.
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        self.input.write_all(text.as_bytes()).context("the console is closed")?;
+        self.input.flush().context("the console is closed")
+    }
+
+    /// Waits until the console has said what matches; answers the match's
+    /// groups, the whole match first. What stands before it counts as seen.
+    pub fn expect(&mut self, pattern: &Regex, seconds: f64) -> Result<Vec<String>> {
+        let limit = Instant::now() + self.limit(seconds);
+        loop {
+            let unseen = &self.text[self.seen..];
+            if let Some(found) = pattern.captures(unseen) {
+                let groups = found.iter().map(|group| {
+                    group.map_or(String::new(), |text| text.as_str().to_string())
+                });
+                let groups: Vec<String> = groups.collect();
+                self.seen += found.get(0).map_or(0, |all| all.end());
+                return Ok(groups);
+            }
+            if unseen.contains("Kernel panic") {
+                bail!("the kernel panicked");
+            }
+            if let Some(reason) = &self.ended {
+                bail!("the machine ended ({reason}) before `{pattern}` came");
+            }
+            self.listen(limit).with_context(|| {
+                format!("`{pattern}` did not come within {:?}", self.limit(seconds))
+            })?;
+        }
+    }
+
+    /// Waits until the machine has ended; answers QMP's reason.
+    pub fn end(&mut self, seconds: f64) -> Result<String> {
+        let limit = Instant::now() + self.limit(seconds);
+        loop {
+            if let Some(reason) = self.ended.clone() {
+                if self.text[self.seen..].contains("Kernel panic") {
+                    bail!("the kernel panicked");
+                }
+                return Ok(reason);
+            }
+            self.listen(limit).context("the machine did not end")?;
+        }
+    }
+
+    /// The last `count` lines of the console.
+    pub fn tail(&self, count: usize) -> String {
+        let lines: Vec<&str> = self.text.lines().collect();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    }
+
+    /// All that the console has said.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A time limit, longer on a slow board.
+    fn limit(&self, seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds * self.slow)
+    }
+
+    /// Takes the next thing heard.
+    fn listen(&mut self, limit: Instant) -> Result<()> {
+        let wait = limit.saturating_duration_since(Instant::now());
+        match self.heard.recv_timeout(wait) {
+            Ok(Heard::Console(bytes)) => {
+                // A terminal's line ends, and nothing else, are taken off.
+                self.text.push_str(&String::from_utf8_lossy(&bytes).replace('\r', ""));
+                Ok(())
+            }
+            Ok(Heard::Shutdown(reason)) => {
+                self.ended = Some(reason);
+                // What the console said last may be behind it.
+                while let Ok(Heard::Console(bytes)) =
+                    self.heard.recv_timeout(Duration::from_millis(300))
+                {
+                    self.text.push_str(&String::from_utf8_lossy(&bytes).replace('\r', ""));
+                }
+                Ok(())
+            }
+            Err(RecvTimeoutError::Timeout) => bail!("time is up"),
+            Err(RecvTimeoutError::Disconnected) => {
+                self.ended.get_or_insert("QEMU is gone".into());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Opens the QMP session and tells of the machine's end.
+fn watch(stream: UnixStream, tell: Sender<Heard>) -> Result<()> {
+    let mut commands = stream.try_clone()?;
+    commands.write_all(b"{\"execute\": \"qmp_capabilities\"}\n")?;
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { break };
+            let Ok(event) = serde_json::from_str::<serde_json::Value>(&line) else {
+                continue;
+            };
+            if event["event"] == "SHUTDOWN" {
+                let reason = event["data"]["reason"].as_str().unwrap_or("?");
+                let _gone = tell.send(Heard::Shutdown(reason.into()));
+            }
+        }
+    });
+    Ok(())
+}

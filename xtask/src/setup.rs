@@ -1,0 +1,207 @@
+//! What a board needs from elsewhere, found or fetched: the core source that
+//! matches the compiler, QEMU, a kernel, busybox.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{apt, board, board::Board, run};
+
+/// Where the fetched things are.
+#[derive(Clone, Debug)]
+pub struct Kit {
+    /// The kernel as QEMU takes it.
+    pub kernel: PathBuf,
+    /// The device tree, for boards that name one.
+    pub dtb: Option<PathBuf>,
+    /// A static busybox.
+    pub busybox: PathBuf,
+    /// The QEMU program.
+    pub qemu: PathBuf,
+}
+
+/// `cargo xtask setup`: one board, or all that the tests boot.
+pub fn run(name: Option<&str>) -> Result<()> {
+    let boards = match name {
+        Some(name) => vec![board::load(name)?],
+        None => board::all()?.into_iter().filter(|b| b.test).collect(),
+    };
+    println!("core source: {}", core_source()?.display());
+    for board in boards {
+        let kit = ensure(&board)?;
+        println!("{}:", board.name);
+        println!("  kernel   {}", kit.kernel.display());
+        if let Some(dtb) = kit.dtb {
+            println!("  dtb      {}", dtb.display());
+        }
+        println!("  busybox  {}", kit.busybox.display());
+        println!("  qemu     {}", kit.qemu.display());
+    }
+    Ok(())
+}
+
+/// Everything to boot a board.
+pub fn ensure(board: &Board) -> Result<Kit> {
+    let (kernel, dtb) = kernel(board)?;
+    Ok(Kit { kernel, dtb, busybox: busybox(board)?, qemu: qemu(board)? })
+}
+
+/// The `library` directory of the source of the compiler on PATH.
+///
+/// Tried in this order: RUNT_RUST_SRC; what the user's toolchain has; what
+/// was fetched before; Debian's rust-src of the same version. The compiler's
+/// own intrinsics differ between versions, so that another version fails.
+pub fn core_source() -> Result<PathBuf> {
+    let version = rustc_version()?;
+    let sysroot = run::quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+    let cached = board::workshop().join("rust").join(&version);
+    let library = cached.join("library");
+    let given = std::env::var_os("RUNT_RUST_SRC").map(PathBuf::from);
+    for place in [given.as_deref(), Some(&sysroot), Some(&library)] {
+        if let Some(place) = place.filter(|p| p.join("core/src/lib.rs").exists()) {
+            return Ok(place.to_path_buf());
+        }
+    }
+    let mut tried = Vec::new();
+    for suite in ["trixie-backports", "trixie", "forky", "sid"] {
+        let Ok(root) = apt::Root::open(suite, "amd64") else {
+            tried.push(format!("{suite}: no lists"));
+            continue;
+        };
+        let versions = root.versions("rust-src")?;
+        let same = |v: &&String| v.strip_prefix(&version).is_some_and(|r| r.starts_with('+'));
+        let Some(found) = versions.iter().find(same) else {
+            tried.push(format!("{suite}: has {}", versions.join(", ")));
+            continue;
+        };
+        let deb = root.fetch(&format!("rust-src={found}"))?;
+        let unpacked = tempfile::tempdir_in(board::workshop())?;
+        apt::unpack(&deb, unpacked.path(), &["./usr/src/rustc-*/library"])?;
+        fs::create_dir_all(&cached)?;
+        let from = unpacked.path().join(format!("usr/src/rustc-{version}/library"));
+        fs::rename(&from, &library)
+            .with_context(|| format!("{} is not in the package", from.display()))?;
+        return Ok(library);
+    }
+    bail!(
+        "there is no source of core for rustc {version}. Tried: RUNT_RUST_SRC, {}, {}.\n\
+         With network to rustup's servers: rustup component add rust-src",
+        sysroot.display(),
+        tried.join("; ")
+    )
+}
+
+/// The version of the compiler on PATH.
+fn rustc_version() -> Result<String> {
+    let text = run::quiet(Command::new("rustc").arg("-V"))
+        .context("install rustup's stable toolchain")?;
+    let version = text.split(' ').nth(1).context("`rustc -V` prints no version")?;
+    Ok(version.to_string())
+}
+
+/// Where a board's fetched files are kept.
+fn shelf(board: &Board) -> Result<PathBuf> {
+    let dir = board::workshop().join("boards").join(&board.name);
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// The kernel and its device tree.
+fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
+    let shelf = shelf(board)?;
+    let kernel = shelf.join("kernel");
+    let dtb = board.debian.dtb.as_ref().map(|_| shelf.join("dtb"));
+    if kernel.exists() && dtb.as_ref().is_none_or(|dtb| dtb.exists()) {
+        return Ok((kernel, dtb));
+    }
+    let root = apt::Root::open(&board.debian.suite, &board.debian.arch)?;
+    let package = root.behind(&board.debian.kernel, "linux-image-")?;
+    let deb = root.fetch(&package)?;
+    let unpacked = tempfile::tempdir_in(board::workshop())?;
+    apt::unpack(&deb, unpacked.path(), &["./boot/vmlinu*"])?;
+    let boot = unpacked.path().join("boot");
+    let image = fs::read_dir(&boot)?.next().context("no kernel in the package")??;
+    if let (Some(name), Some(to)) = (&board.debian.dtb, &dtb) {
+        let pattern = format!("*/{name}");
+        apt::unpack(&deb, unpacked.path(), &[&pattern])?;
+        let found = walkdir::WalkDir::new(unpacked.path())
+            .into_iter()
+            .filter_map(Result::ok)
+            .find(|entry| entry.file_name() == name.as_str());
+        let found = found.with_context(|| format!("{package} has no {name}"))?;
+        fs::copy(found.path(), to)?;
+    }
+    fs::rename(image.path(), &kernel)?;
+    Ok((kernel, dtb))
+}
+
+/// The static busybox of the board's architecture.
+fn busybox(board: &Board) -> Result<PathBuf> {
+    let file = shelf(board)?.join("busybox");
+    if file.exists() {
+        return Ok(file);
+    }
+    let root = apt::Root::open(&board.debian.suite, &board.debian.arch)?;
+    let deb = root.fetch("busybox-static")?;
+    let unpacked = tempfile::tempdir_in(board::workshop())?;
+    // In /usr/bin since trixie.
+    apt::unpack(&deb, unpacked.path(), &["*bin/busybox"])?;
+    let places = ["bin/busybox", "usr/bin/busybox"].map(|p| unpacked.path().join(p));
+    let found = places.iter().find(|p| p.is_file());
+    fs::rename(found.context("no busybox in the package")?, &file)?;
+    Ok(file)
+}
+
+/// The QEMU program of a board: on PATH, or installed when we are root.
+fn qemu(board: &Board) -> Result<PathBuf> {
+    let program = format!("qemu-system-{}", board.qemu.system);
+    if let Some(found) = run::on_path(&program) {
+        return Ok(found);
+    }
+    let packages: &[&str] = match board.qemu.system.as_str() {
+        "arm" | "aarch64" => &["qemu-system-arm"],
+        "mips" | "mipsel" => &["qemu-system-mips"],
+        // The firmware is only recommended by the packages.
+        "riscv64" => &["qemu-system-misc", "opensbi"],
+        "x86_64" => &["qemu-system-x86", "seabios"],
+        other => bail!("boards/{}.toml: unknown system `{other}`", board.name),
+    };
+    let install = format!(
+        "apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    );
+    ensure!(
+        run::quiet(Command::new("id").arg("-u"))?.trim() == "0",
+        "{program} is missing and this is not root. Type:\n  sudo {install}"
+    );
+    println!("installing {}", packages.join(" "));
+    let shell = |text: &str| {
+        let mut command = Command::new("sh");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-c", text]);
+        run::quiet(&mut command)
+    };
+    let plain = shell(&format!("apt-get -q update && {install}"));
+    if let Err(error) = plain {
+        // A machine that has other QEMU packages from backports takes this
+        // one from there only.
+        let sources = tempfile::tempdir()?;
+        let list = sources.path().join("backports.list");
+        let mirror = apt::mirror()?;
+        fs::write(&list, format!("deb {mirror} bookworm-backports main\n"))?;
+        let extra = format!(
+            "cp -r /etc/apt/sources.list.d/. {dir}/; o='-o Dir::Etc::sourceparts={dir}'; \
+             apt-get $o -q update && apt-get $o install -y --no-install-recommends \
+             -t bookworm-backports {}",
+            packages.join(" ").replace("qemu-system-misc", "qemu-system-riscv"),
+            dir = sources.path().display(),
+        );
+        shell(&extra).with_context(|| format!("and before that: {error:#}"))?;
+    }
+    run::on_path(&program)
+        .with_context(|| format!("{program} is still missing. Type:\n  {install}"))
+}
