@@ -10,7 +10,7 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 3] = ["RUNT_BOARD", "RUNT_SERVICES", "RUNT_BIN"];
+const TEXTS: [&str; 3] = ["RUNT_BOARD", "RUNT_SERVICES_DIR", "RUNT_BIN"];
 
 fn main() {
     println!("cargo::rerun-if-changed=src/capacities.txt");
@@ -54,10 +54,10 @@ fn main() {
         );
     }
 
-    println!("cargo::rerun-if-env-changed=RUNT_SERVICES");
+    println!("cargo::rerun-if-env-changed=RUNT_SERVICES_DIR");
     println!("cargo::rerun-if-env-changed=RUNT_BOARD");
     let services =
-        env::var("RUNT_SERVICES").unwrap_or_else(|_| "/etc/service".into());
+        env::var("RUNT_SERVICES_DIR").unwrap_or_else(|_| "/etc/service".into());
     assert!(
         services.starts_with('/') && !services.contains('\0'),
         "boards/{board}.toml: services = {services:?} is not an absolute path"

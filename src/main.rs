@@ -1,5 +1,6 @@
 //! Which program this is started as: see `runt::applet`.
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]
 
 runt::program!(runt::applet::main);

@@ -56,8 +56,9 @@ pub struct Console {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Debian {
-    /// The suite.
-    pub suite: String,
+    /// The suites, in the order in which they are tried: a mirror that is
+    /// being updated lacks one or the other.
+    pub suites: Vec<String>,
     /// The architecture.
     pub arch: String,
     /// The kernel's package; a meta package is followed to the image.

@@ -123,7 +123,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("RUNT_")) {
         command.env_remove(key);
     }
-    command.env("RUNT_BOARD", &board.name).env("RUNT_SERVICES", &board.services);
+    command.env("RUNT_BOARD", &board.name).env("RUNT_SERVICES_DIR", &board.services);
     for (key, value) in &board.capacity {
         let key = key.replace('-', "_").to_uppercase();
         command.env(format!("RUNT_{key}"), value.to_string());

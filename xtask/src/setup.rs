@@ -111,6 +111,20 @@ fn shelf(board: &Board) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// A package from the first suite that has it.
+fn package(board: &Board, name: &str, prefix: &str) -> Result<PathBuf> {
+    let mut tried = Vec::new();
+    for suite in &board.debian.suites {
+        let fetched = apt::Root::open(suite, &board.debian.arch)
+            .and_then(|root| root.fetch(&root.behind(name, prefix)?));
+        match fetched {
+            Ok(file) => return Ok(file),
+            Err(error) => tried.push(format!("{suite}: {error:#}")),
+        }
+    }
+    bail!("boards/{}.toml: cannot fetch {name}\n{}", board.name, tried.join("\n"))
+}
+
 /// The kernel and its device tree.
 fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     let shelf = shelf(board)?;
@@ -119,9 +133,7 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     if kernel.exists() && dtb.as_ref().is_none_or(|dtb| dtb.exists()) {
         return Ok((kernel, dtb));
     }
-    let root = apt::Root::open(&board.debian.suite, &board.debian.arch)?;
-    let package = root.behind(&board.debian.kernel, "linux-image-")?;
-    let deb = root.fetch(&package)?;
+    let deb = package(board, &board.debian.kernel, "linux-image-")?;
     let unpacked = tempfile::tempdir_in(board::workshop())?;
     apt::unpack(&deb, unpacked.path(), &["./boot/vmlinu*"])?;
     let boot = unpacked.path().join("boot");
@@ -133,7 +145,7 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
             .into_iter()
             .filter_map(Result::ok)
             .find(|entry| entry.file_name() == name.as_str());
-        let found = found.with_context(|| format!("{package} has no {name}"))?;
+        let found = found.with_context(|| format!("{} has no {name}", deb.display()))?;
         fs::copy(found.path(), to)?;
     }
     fs::rename(image.path(), &kernel)?;
@@ -146,8 +158,7 @@ fn busybox(board: &Board) -> Result<PathBuf> {
     if file.exists() {
         return Ok(file);
     }
-    let root = apt::Root::open(&board.debian.suite, &board.debian.arch)?;
-    let deb = root.fetch("busybox-static")?;
+    let deb = package(board, "busybox-static", "-")?;
     let unpacked = tempfile::tempdir_in(board::workshop())?;
     // In /usr/bin since trixie.
     apt::unpack(&deb, unpacked.path(), &["*bin/busybox"])?;
