@@ -10,6 +10,7 @@ mod sv;
 mod svlogd;
 
 use crate::{
+    args::getopt::Opt,
     config,
     sys::{self, Errno, child, error, start::Start},
     text::{Line, basename},
@@ -101,6 +102,18 @@ fn usage(name: &[u8], arguments: &str, code: u8) -> u8 {
     line.text("usage: ").bytes(name).text(arguments).text("\n");
     sys::complain(line.finish());
     code
+}
+
+/// Says which option is wrong (contract §0.3).
+fn complain_of(name: &[u8], option: Opt<'_>) {
+    let (what, letter) = match option {
+        Opt::Illegal(letter) => (": illegal option -- ", letter),
+        Opt::Missing(letter) => {
+            (": option requires an argument -- ", letter)
+        }
+        Opt::Flag(_) | Opt::Value(..) => return,
+    };
+    sys::complain(Line::new().bytes(name).text(what).bytes(&[letter]).finish());
 }
 
 /// Says `HEAD: WHAT: CAUSE` and answers the exit code for it.

@@ -1,3 +1,4 @@
 //! ARGV -> REQUEST: what a command line asks for. No I/O.
 
 pub mod getopt;
+pub mod sv;

@@ -6,3 +6,4 @@
 pub mod descent;
 pub mod slot;
 pub mod stages;
+pub mod verdict;

@@ -1,0 +1,131 @@
+//! Whether a service is what an `sv` command asked for (contract §4.6).
+//!
+//! # Against runit
+//! There "restarted" means that the label's seconds are not before those of
+//! the start of `sv`, so that a service younger than a second counts as
+//! restarted with its old process (§16.15). Here process and label are
+//! compared to those before the command. `check` is 2.3.0's (§16.12).
+
+use crate::wire::status::{State, Status, Want};
+
+/// What a test says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It holds.
+    Holds,
+    /// It holds if the service's `check` succeeds.
+    IfChecked,
+    /// Not yet.
+    NotYet,
+}
+
+/// What all tests together say about a service whose status is `now` and was
+/// `before` when the command was given.
+///
+/// Of the tests, `x` is not decided here: that a supervisor is gone no
+/// status tells.
+pub fn verdict(tests: &[u8], before: &Status, now: &Status) -> Verdict {
+    let each = tests.iter().map(|test| one(*test, before, now));
+    each.max().unwrap_or(Verdict::Holds)
+}
+
+/// What one test says.
+fn one(test: u8, before: &Status, now: &Status) -> Verdict {
+    let lives = now.pid != 0;
+    let other = now.pid != before.pid || now.since != before.since;
+    match test {
+        b'u' => up(now),
+        b'd' => down(now),
+        b'C' if now.want == Want::Up => up(now),
+        b'C' => down(now),
+        b't' | b'k' if !lives => plain(now.want != Want::Up),
+        b't' | b'k' if other && !now.term => Verdict::IfChecked,
+        b'o' => plain(if lives { now.want != Want::Up } else { other }),
+        b'p' => plain(!lives || now.paused),
+        b'c' => plain(!lives || !now.paused),
+        b't' | b'k' | b'x' => Verdict::NotYet,
+        _ => Verdict::Holds,
+    }
+}
+
+/// The service runs.
+fn up(now: &Status) -> Verdict {
+    if now.pid != 0 && now.state == State::Run {
+        Verdict::IfChecked
+    } else {
+        Verdict::NotYet
+    }
+}
+
+/// The service is down, its `finish` over.
+fn down(now: &Status) -> Verdict {
+    plain(now.pid == 0 && now.state == State::Down)
+}
+
+/// A test without `check`.
+fn plain(holds: bool) -> Verdict {
+    if holds { Verdict::Holds } else { Verdict::NotYet }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::wire::clock::Wall;
+
+    /// Every status there can be, of two processes and two labels.
+    fn all() -> Vec<Status> {
+        let mut all = Vec::new();
+        for pid in [0, 1, 2] {
+            for secs in [10, 11] {
+                for bits in 0..8_u8 {
+                    for state in [State::Down, State::Run, State::Finish] {
+                        let want = [Want::Up, Want::Down];
+                        all.push(Status {
+                            since: Wall { secs, nanos: 0 },
+                            pid,
+                            paused: bits & 1 != 0,
+                            term: bits & 2 != 0,
+                            want: want[usize::from(bits >> 2)],
+                            state,
+                        });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_pair_of_statuses() {
+        use Verdict::{Holds, IfChecked, NotYet};
+        for before in all() {
+            for now in all() {
+                let says = |test: &[u8]| verdict(test, &before, &now);
+                let lives = now.pid != 0;
+                let fresh = (now.pid, now.since) != (before.pid, before.since);
+                let runs = lives && now.state == State::Run;
+                let ended = !lives && now.state == State::Down;
+                let wanted = now.want == Want::Up;
+                assert_eq!(says(b"u") == IfChecked, runs);
+                assert_eq!(says(b"d") == Holds, ended);
+                assert_eq!(says(b"C"), says(if wanted { b"u" } else { b"d" }));
+                let t = match (lives, fresh && !now.term) {
+                    (false, _) if !wanted => Holds,
+                    (true, true) => IfChecked,
+                    _ => NotYet,
+                };
+                assert_eq!((says(b"t"), says(b"k")), (t, t));
+                assert_eq!(says(b"p") == Holds, !lives || now.paused);
+                assert_eq!(says(b"c") == Holds, !lives || !now.paused);
+                let once = if lives { !wanted } else { fresh };
+                assert_eq!(says(b"o") == Holds, once);
+                for sent in [b"h", b"a", b"i", b"q", b"1", b"2"] {
+                    assert_eq!(says(sent), Holds);
+                }
+                assert_eq!(says(b"x"), NotYet);
+                let all = says(b"t").max(says(b"c")).max(says(b"u"));
+                assert_eq!(says(b"tcu"), all);
+            }
+        }
+    }
+}
