@@ -24,8 +24,6 @@ mod small {
     pub const LOG_DIRS: usize = 2;
     pub const LOG_READ_BYTES: usize = 32;
     pub const LOG_LINE_BYTES: usize = 16;
-    pub const LOG_PATTERNS: usize = 2;
-    pub const LOG_KEEP: usize = 4;
     pub const SERVICES_DIR: &core::ffi::CStr = c"/etc/service";
     pub const BOARD: &str = "test";
 }

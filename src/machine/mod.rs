@@ -4,6 +4,9 @@
 //! time it is, and answers what to do. Whoever owns it does that.
 
 pub mod descent;
+pub mod line;
+pub mod pattern;
+pub mod rotate;
 pub mod slot;
 pub mod stages;
 pub mod verdict;

@@ -42,6 +42,22 @@ pub fn run(name: &str, tree: &str) -> Result<()> {
     Ok(())
 }
 
+/// The directories of a tree; `a+b` is what is in `a` and, on top, in `b`.
+pub fn trees(tree: &str) -> Result<Vec<PathBuf>> {
+    let dir = board::root().join("qemu/tree");
+    tree.split('+')
+        .map(|name| {
+            let tree = dir.join(name);
+            ensure!(
+                !name.is_empty() && tree.is_dir(),
+                "there is no tree {}",
+                tree.display()
+            );
+            Ok(tree)
+        })
+        .collect()
+}
+
 /// Makes the image of a board with a tree; answers its path.
 pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
     let mut entries = Entries::new();
@@ -63,9 +79,9 @@ pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
     for applet in include_str!("../../qemu/busybox.txt").split_whitespace() {
         entries.insert(format!("bin/{applet}"), Entry::Link("busybox".into()));
     }
-    let root = board::root().join("qemu/tree").join(tree);
-    ensure!(root.is_dir(), "there is no tree {}", root.display());
-    add_tree(&mut entries, &root, board)?;
+    for tree in trees(tree)? {
+        add_tree(&mut entries, &tree, board)?;
+    }
 
     let dir = board::workshop().join("image");
     fs::create_dir_all(&dir)?;
@@ -74,9 +90,25 @@ pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Adds the files of a tree. In a text file, `@CONSOLE@` and `@BAUD@` stand
-/// for what the board has.
+/// The words that stand for what a board has: `@CONSOLE@`, `@BAUD@`, and one
+/// for each capacity, such as `@NAME-BYTES@`.
+fn words(board: &Board) -> Vec<(String, String)> {
+    let console = &board.console;
+    let mut words = vec![
+        ("@CONSOLE@".into(), console.device.clone()),
+        ("@BAUD@".into(), console.baud.to_string()),
+    ];
+    for [name, default, ..] in board::capacities() {
+        let own = board.capacity.get(name).map(usize::to_string);
+        let value = own.unwrap_or_else(|| default.into());
+        words.push((format!("@{}@", name.to_uppercase()), value));
+    }
+    words
+}
+
+/// Adds the files of a tree, words of text files replaced.
 fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
+    let words = words(board);
     for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
         let entry = entry?;
         let path = entry.path().strip_prefix(root)?;
@@ -93,9 +125,9 @@ fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
             let mode = if bits & 0o100 == 0 { 0o644 } else { 0o755 };
             let content = fs::read(entry.path())?;
             let content = match String::from_utf8(content) {
-                Ok(text) => text
-                    .replace("@CONSOLE@", &board.console.device)
-                    .replace("@BAUD@", &board.console.baud.to_string())
+                Ok(text) => words
+                    .iter()
+                    .fold(text, |text, (word, value)| text.replace(word, value))
                     .into_bytes(),
                 Err(binary) => binary.into_bytes(),
             };

@@ -128,7 +128,7 @@ impl Session {
     /// Waits until the console has said what matches; answers the match's
     /// groups, the whole match first. What stands before it counts as seen.
     pub fn expect(&mut self, pattern: &Regex, seconds: f64) -> Result<Vec<String>> {
-        let limit = Instant::now() + self.limit(seconds);
+        let limit = self.deadline(seconds);
         loop {
             let unseen = &self.text[self.seen..];
             if let Some(found) = pattern.captures(unseen) {
@@ -153,7 +153,7 @@ impl Session {
 
     /// Waits until the machine has ended; answers QMP's reason.
     pub fn end(&mut self, seconds: f64) -> Result<String> {
-        let limit = Instant::now() + self.limit(seconds);
+        let limit = self.deadline(seconds);
         loop {
             if let Some(reason) = self.ended.clone() {
                 if self.text[self.seen..].contains("Kernel panic") {
@@ -174,6 +174,11 @@ impl Session {
     /// All that the console has said.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// When so many seconds of the default board will have passed.
+    pub fn deadline(&self, seconds: f64) -> Instant {
+        Instant::now() + self.limit(seconds)
     }
 
     /// A time limit, longer on a slow board.

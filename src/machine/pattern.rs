@@ -1,0 +1,96 @@
+//! Whether a line matches a pattern of svlogd (contract §5.4).
+//!
+//! `*` before a character skips to the first such character; `*` at the end
+//! takes the rest; `+c` takes one or more `c`. Nothing is tried twice, so the
+//! time is that of one look at the line.
+
+/// Whether `pattern` covers the whole of `line`.
+pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
+    let mut rest = line;
+    let mut pattern = pattern;
+    loop {
+        match pattern {
+            [] => return rest.is_empty(),
+            [b'*'] => return true,
+            [b'*', stop, tail @ ..] => {
+                let found = rest.iter().position(|byte| byte == stop);
+                let Some(found) = found else { return false };
+                rest = rest.get(found.saturating_add(1)..).unwrap_or(&[]);
+                pattern = tail;
+            }
+            [b'+', many, tail @ ..] => {
+                let [first, behind @ ..] = rest else { return false };
+                if first != many {
+                    return false;
+                }
+                let end = behind.iter().position(|byte| byte != many);
+                // A line that ends inside the run matches, whatever the
+                // pattern goes on with.
+                let Some(end) = end else { return true };
+                rest = behind.get(end..).unwrap_or(&[]);
+                pattern = tail;
+            }
+            [one, tail @ ..] => {
+                let [first, behind @ ..] = rest else { return false };
+                if first != one {
+                    return false;
+                }
+                rest = behind;
+                pattern = tail;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_rules_of_the_contract() {
+        let rows = [
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("abc", "ab", false),
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("a*", "abc", true),
+            ("*b", "aab", true),
+            ("*b", "aabb", false),
+            ("*b*", "aabb", true),
+            ("*: *", "x: y", true),
+            ("+ab", "aaab", true),
+            ("+ab", "b", false),
+            ("+ab", "aaa", true),
+            ("+a", "aaa", true),
+            ("+", "+", true),
+            ("+*x", "**x", true),
+        ];
+        for (pattern, line, holds) in rows {
+            let found = matches(pattern.as_bytes(), line.as_bytes());
+            assert_eq!(found, holds, "{pattern} on {line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn plain_patterns_match_themselves_only(
+            pattern in "[a-c]{0,6}", line in "[a-c]{0,6}"
+        ) {
+            let found = matches(pattern.as_bytes(), line.as_bytes());
+            prop_assert_eq!(found, pattern == line);
+        }
+
+        #[test]
+        fn a_star_stops_at_the_first(
+            head in "[ab]{0,5}", tail in "[abc]{0,5}"
+        ) {
+            let line = format!("{head}c{tail}");
+            let pattern = format!("*c{tail}");
+            prop_assert!(matches(pattern.as_bytes(), line.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! What a machine is put through: qemu/scenario/NAME.toml, read, checked and
+//! played.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
+
+use crate::{
+    board::{self, Board},
+    image,
+    qemu::Session,
+    setup,
+};
+
+/// How long a step may take when it does not say.
+const WITHIN: f64 = 30.0;
+/// How long the machine may take until its shell has a prompt.
+const TO_PROMPT: f64 = 90.0;
+/// How many lines of the console an error shows.
+const SHOWN: usize = 40;
+
+/// A scenario as its file has it; qemu/README.md explains every key.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawScenario {
+    about: String,
+    #[serde(default = "default_tree")]
+    tree: String,
+    #[serde(default)]
+    boards: Vec<String>,
+    #[serde(default)]
+    never: Vec<String>,
+    #[serde(rename = "step")]
+    steps: Vec<RawStep>,
+}
+
+/// A step as its file has it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawStep {
+    expect: Option<String>,
+    send: Option<String>,
+    run: Option<String>,
+    power: Option<String>,
+    code: Option<i32>,
+    within_s: Option<f64>,
+    report: Option<String>,
+}
+
+/// The tree of a scenario that names none.
+fn default_tree() -> String {
+    image::DEFAULT.into()
+}
+
+/// A scenario.
+#[derive(Debug)]
+pub struct Scenario {
+    /// The file's name without `.toml`.
+    pub name: String,
+    /// What it proves.
+    pub about: String,
+    /// The trees of its image, joined by `+`.
+    pub tree: String,
+    /// The boards it is for; empty: every board.
+    boards: Vec<String>,
+    /// What the console must not say, from the boot to the end.
+    never: Vec<Regex>,
+    steps: Vec<Step>,
+}
+
+/// A step.
+#[derive(Debug)]
+struct Step {
+    act: Act,
+    /// Seconds on the default board.
+    within: Option<f64>,
+    /// A figure: what stands before the first group of the match.
+    report: Option<String>,
+}
+
+/// What a step does.
+#[derive(Debug)]
+enum Act {
+    /// Waits for the console to say this.
+    Expect(Regex),
+    /// Types this.
+    Send(String),
+    /// Runs this in the root shell; its output matches, its exit code is.
+    Run(String, Option<Regex>, i32),
+    /// Waits for the machine to end for this reason.
+    Power(String),
+}
+
+/// Every scenario, by name.
+pub fn all() -> Result<Vec<Scenario>> {
+    let dir = dir();
+    let mut names: Vec<String> = fs::read_dir(&dir)
+        .with_context(|| format!("cannot list {}", dir.display()))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".toml").map(String::from))
+        .collect();
+    names.sort();
+    names.iter().map(|name| load(name)).collect()
+}
+
+/// Reads a scenario.
+pub fn load(name: &str) -> Result<Scenario> {
+    let path = dir().join(format!("{name}.toml"));
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    parse(name, &text)
+}
+
+/// Where scenarios are.
+fn dir() -> PathBuf {
+    board::root().join("qemu/scenario")
+}
+
+/// Checks what a scenario file says.
+fn parse(name: &str, text: &str) -> Result<Scenario> {
+    let file = format!("qemu/scenario/{name}.toml");
+    let raw: RawScenario =
+        toml::from_str(text).with_context(|| format!("{file} is not right"))?;
+    image::trees(&raw.tree).with_context(|| file.clone())?;
+    for name in &raw.boards {
+        board::load(name).with_context(|| file.clone())?;
+    }
+    let never = raw.never.iter().map(|text| pattern(text));
+    let never = never.collect::<Result<_>>().context(file.clone())?;
+    let mut steps = Vec::new();
+    for (number, step) in (1..).zip(raw.steps) {
+        let step =
+            check(step).with_context(|| format!("{file}, step {number}"))?;
+        steps.push(step);
+    }
+    let RawScenario { about, tree, boards, .. } = raw;
+    Ok(Scenario { name: name.into(), about, tree, boards, never, steps })
+}
+
+/// A regular expression in which `^` and `$` are those of a line.
+fn pattern(text: &str) -> Result<Regex> {
+    RegexBuilder::new(text)
+        .multi_line(true)
+        .build()
+        .with_context(|| format!("`{text}` is no regular expression"))
+}
+
+/// Checks what a step says.
+fn check(raw: RawStep) -> Result<Step> {
+    let RawStep { expect, send, run, power, code, within_s, report } = raw;
+    let matched = expect.is_some();
+    let expect = expect.as_deref().map(pattern).transpose()?;
+    ensure!(
+        run.is_some() || code.is_none(),
+        "`code` is the exit code of a `run`"
+    );
+    ensure!(
+        report.is_none() || matched,
+        "`report` prints the first group of an `expect`"
+    );
+    let act = match (expect, send, run, power) {
+        (Some(expect), None, None, None) => Act::Expect(expect),
+        (None, Some(text), None, None) => Act::Send(text),
+        (expect, None, Some(command), None) => {
+            Act::Run(command, expect, code.unwrap_or(0))
+        }
+        (None, None, None, Some(reason)) => Act::Power(reason),
+        _ => bail!(
+            "a step has one of `expect`, `send`, `run`, `power`, \
+             and `run` may have an `expect` too"
+        ),
+    };
+    Ok(Step { act, within: within_s, report })
+}
+
+impl Scenario {
+    /// Whether it is for this board.
+    pub fn is_for(&self, board: &Board) -> bool {
+        self.boards.is_empty() || self.boards.contains(&board.name)
+    }
+
+    /// Boots the board and does every step; answers the figures.
+    ///
+    /// All that the console said is kept in target/xtask/log.
+    pub fn play(&self, board: &Board) -> Result<Vec<String>> {
+        let kit = setup::ensure(board)?;
+        let image = image::make(board, &self.tree)?;
+        let session = Session::start(board, &kit, &image)?;
+        let mut player = Player { session, shell: false, runs: 0 };
+        let mut figures = Vec::new();
+        let played = self.steps.iter().enumerate().try_for_each(|(i, step)| {
+            figures.extend(player.step(step).with_context(|| {
+                format!("step {} of {}: {}", i + 1, self.steps.len(), step.act)
+            })?);
+            Ok(())
+        });
+        let session = &player.session;
+        let logs = board::workshop().join("log");
+        fs::create_dir_all(&logs)?;
+        let log = logs.join(format!("{}-{}.txt", board.name, self.name));
+        fs::write(&log, session.text())?;
+        if let Err(error) = played.and_then(|()| self.heed(session)) {
+            bail!(
+                "qemu/scenario/{}.toml on {}, {error:#}\n\
+                 the console's last lines (all of them: {}):\n{}",
+                self.name,
+                board.name,
+                log.display(),
+                session.tail(SHOWN)
+            );
+        }
+        Ok(figures)
+    }
+
+    /// Checks that nothing was said that must not be.
+    fn heed(&self, session: &Session) -> Result<()> {
+        for never in &self.never {
+            if let Some(found) = never.find(session.text()) {
+                bail!("the console said `{}`", found.as_str());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Act {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Expect(pattern) => write!(to, "expect `{pattern}`"),
+            Self::Send(text) => write!(to, "send {text:?}"),
+            Self::Run(command, ..) => write!(to, "run `{}`", command.trim()),
+            Self::Power(reason) => write!(to, "power `{reason}`"),
+        }
+    }
+}
+
+/// A machine in the middle of a scenario.
+struct Player {
+    session: Session,
+    /// The root shell takes commands from us, not from a typist.
+    shell: bool,
+    /// How many commands were run: tells their outputs apart.
+    runs: u32,
+}
+
+impl Player {
+    /// Does a step; answers its figure, if it has one.
+    fn step(&mut self, step: &Step) -> Result<Option<String>> {
+        let within = step.within.unwrap_or(WITHIN);
+        let groups = match &step.act {
+            Act::Expect(pattern) => self.session.expect(pattern, within)?,
+            Act::Send(text) => {
+                self.session.send(text)?;
+                Vec::new()
+            }
+            Act::Run(command, pattern, code) => {
+                self.obtain(command, pattern.as_ref(), *code, step.within)?
+            }
+            Act::Power(reason) => {
+                let ended = self.session.end(within)?;
+                ensure!(ended == *reason, "the machine ended by {ended}");
+                Vec::new()
+            }
+        };
+        let figure = groups.get(1).or(groups.first());
+        let report = step.report.as_ref().zip(figure);
+        Ok(report.map(|(label, figure)| format!("{label}{figure}")))
+    }
+
+    /// Runs a command, again and again while `within` lasts, until it gives
+    /// what is wanted; answers the groups of the match.
+    fn obtain(
+        &mut self,
+        command: &str,
+        pattern: Option<&Regex>,
+        code: i32,
+        within: Option<f64>,
+    ) -> Result<Vec<String>> {
+        let limit = self.session.deadline(within.unwrap_or(0.0));
+        loop {
+            let (ended, output) = self.run(command)?;
+            let groups = match pattern {
+                Some(pattern) => pattern.captures(&output).map(|found| {
+                    let text = |group: Option<regex::Match<'_>>| {
+                        group.map_or(String::new(), |g| g.as_str().into())
+                    };
+                    found.iter().map(text).collect()
+                }),
+                None => Some(Vec::new()),
+            };
+            match groups {
+                Some(groups) if ended == code => return Ok(groups),
+                _ if std::time::Instant::now() < limit => {}
+                None => {
+                    let pattern = pattern.map_or("", Regex::as_str);
+                    bail!("no match of `{pattern}` in its output:\n{output}");
+                }
+                Some(_) => bail!("exit code {ended}, not {code}:\n{output}"),
+            }
+        }
+    }
+
+    /// Runs a command in the guest's root shell; answers its exit code and
+    /// its output.
+    fn run(&mut self, command: &str) -> Result<(i32, String)> {
+        if !self.shell {
+            self.session.expect(&pattern("# $")?, TO_PROMPT)?;
+            // A shell that reads a pipe neither echoes nor edits lines.
+            self.session.send("stty -echo; cat | sh; exit\n")?;
+            self.shell = true;
+        }
+        self.runs += 1;
+        let number = self.runs;
+        // Collected first and printed at once: what PID 1 says meanwhile
+        // stands before it.
+        self.session.send(&format!(
+            "{{\n{command}\n}} > /tmp/said 2>&1 < /dev/null\n\
+             echo \"<$?;{number};\"; cat /tmp/said; echo \";{number};>\"\n"
+        ))?;
+        let frame = format!(r"<(\d+);{number};\n((?s:.*?));{number};>");
+        let groups = self.session.expect(&pattern(&frame)?, WITHIN)?;
+        let [_, code, output] = groups.as_slice() else {
+            bail!("the shell's answer has no code");
+        };
+        Ok((code.parse()?, output.clone()))
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn every_scenario_file_is_right() {
+        assert!(!all().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_step_is_named_with_its_file() {
+        let head = "about = \"x\"\n[[step]]\nsend = \"\"\n[[step]]\n";
+        for step in ["send = \"\"\nrun = \"\"", "expect = \"(\"", "sned = \"\""] {
+            let error = parse("x", &format!("{head}{step}\n")).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains("qemu/scenario/x.toml"), "{error}");
+        }
+    }
+}
