@@ -2,3 +2,4 @@
 
 pub mod getopt;
 pub mod sv;
+pub mod svlogd;

@@ -2,6 +2,9 @@
 
 pub mod clock;
 pub mod control;
+pub mod logconfig;
+pub mod logname;
 pub mod mounts;
+pub mod stamp;
 pub mod status;
 pub mod tai;

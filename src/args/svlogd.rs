@@ -1,0 +1,147 @@
+//! What a command line of `svlogd` asks for (contract §5.1).
+
+use core::ffi::CStr;
+
+use crate::{
+    wire::stamp::Style,
+};
+
+use super::getopt::{Getopt, Opt};
+
+/// What svlogd does to every line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// How lines are stamped.
+    pub style: Style,
+    /// What replaces odd bytes; `None` leaves them.
+    pub replacement: Option<u8>,
+    /// Further bytes to replace.
+    pub also: &'a [u8],
+    /// The bytes of a line that are looked at.
+    pub length: usize,
+    /// Says what it does.
+    pub verbose: bool,
+}
+
+impl Request<'_> {
+    /// What stands in the log for a byte.
+    pub fn replace(&self, byte: u8) -> u8 {
+        match self.replacement {
+            Some(new) if !(32..=126).contains(&byte) => new,
+            Some(new) if self.also.contains(&byte) => new,
+            Some(_) | None => byte,
+        }
+    }
+}
+
+/// Why there is no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong<'a> {
+    /// An option that is wrong, to be named.
+    Option(Opt<'a>),
+    /// `-V`.
+    Version,
+    /// A value that is wrong, or no directory.
+    Usage,
+}
+
+/// Bytes of a line that are looked at unless `-l` says otherwise.
+const LENGTH: usize = 1000;
+/// What `-b` is unless it is given.
+const BUFFER: usize = 1024;
+
+/// Reads the options in `words`, the arguments behind the program's name;
+/// answers also how many of them the options took.
+pub fn request<'a, I>(words: I) -> Result<(Request<'a>, usize), Wrong<'a>>
+where
+    I: Iterator<Item = &'a CStr> + Clone,
+{
+    let mut options = Getopt::new(words.clone(), b"tr:R:l:b:vV");
+    let mut stamps = 0_u8;
+    let mut buffer = BUFFER;
+    let mut request = Request {
+        style: Style::Plain,
+        replacement: None,
+        also: b"",
+        length: LENGTH,
+        verbose: false,
+    };
+    let number = |text: &CStr, default| {
+        let (number, _) = crate::text::leading_number(text.to_bytes());
+        match usize::try_from(number).unwrap_or(usize::MAX) {
+            0 => default,
+            number => number,
+        }
+    };
+    for option in &mut options {
+        match option {
+            Opt::Flag(b't') => stamps = stamps.saturating_add(1),
+            Opt::Flag(b'v') => request.verbose = true,
+            Opt::Flag(_) => return Err(Wrong::Version),
+            Opt::Value(b'r', text) => {
+                let [byte] = text.to_bytes() else {
+                    return Err(Wrong::Usage);
+                };
+                request.replacement = Some(*byte);
+            }
+            Opt::Value(b'R', text) => {
+                request.also = text.to_bytes();
+                request.replacement.get_or_insert(b'_');
+            }
+            Opt::Value(b'l', text) => request.length = number(text, LENGTH),
+            Opt::Value(_, text) => buffer = number(text, BUFFER),
+            Opt::Illegal(_) | Opt::Missing(_) => {
+                return Err(Wrong::Option(option));
+            }
+        }
+    }
+    let used = options.used();
+    request.style = match stamps {
+        0 => Style::Plain,
+        1 => Style::Label,
+        2 => Style::Date,
+        _ => Style::Iso,
+    };
+    let named = words.skip(used).next().is_some();
+    if buffer <= request.length || !named {
+        return Err(Wrong::Usage);
+    }
+    Ok((request, used))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn read<'a>(words: &[&'a CStr]) -> Result<(Request<'a>, usize), Wrong<'a>> {
+        request(words.iter().copied())
+    }
+
+    #[test]
+    fn the_options() {
+        let (plain, used) = read(&[c"dir"]).unwrap();
+        assert_eq!((plain.style, plain.length, used), (Style::Plain, 1000, 0));
+        let (full, used) =
+            read(&[c"-ttv", c"-R", c"xy", c"-l10", c"-b", c"20", c"d"]).unwrap();
+        assert_eq!(used, 6);
+        assert_eq!((full.style, full.verbose), (Style::Date, true));
+        assert_eq!(full.length, 10);
+        let out: Vec<u8> = b"axb\t\xc3".map(|b| full.replace(b)).to_vec();
+        assert_eq!(out, b"a_b__");
+        assert_eq!(read(&[c"-tttt", c"d"]).unwrap().0.style, Style::Iso);
+        assert_eq!(read(&[c"-r+", c"d"]).unwrap().0.replace(7), b'+');
+        assert_eq!(read(&[c"-l0", c"d"]).unwrap().0.length, 1000);
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        let usage = Err(Wrong::Usage);
+        assert_eq!(read(&[]), usage);
+        assert_eq!(read(&[c"-r", c"", c"d"]), usage);
+        assert_eq!(read(&[c"-r", c"xy", c"d"]), usage);
+        assert_eq!(read(&[c"-l", c"2000", c"d"]), usage);
+        assert_eq!(read(&[c"-V", c"d"]), Err(Wrong::Version));
+        assert_eq!(read(&[c"-x"]), Err(Wrong::Option(Opt::Illegal(b'x'))));
+        assert_eq!(read(&[c"-l"]), Err(Wrong::Option(Opt::Missing(b'l'))));
+    }
+}

@@ -1,0 +1,121 @@
+//! What old logs are called: `@TAI64N.c`, 27 characters (contract §5.2).
+
+use core::ffi::CStr;
+
+use super::{clock::Wall, tai};
+
+/// Length of a name without its NUL.
+pub const BYTES: usize = tai::LABEL + 2;
+
+/// What a name's last letter says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `s`: finished.
+    Safe,
+    /// `u`: not closed in order, or waiting for its processor.
+    Unsafe,
+}
+
+/// A name with its NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogName([u8; BYTES + 1]);
+
+impl LogName {
+    /// The name of a log that was closed at this moment.
+    pub fn new(wall: Wall, kind: Kind) -> Self {
+        let code = match kind {
+            Kind::Safe => b's',
+            Kind::Unsafe => b'u',
+        };
+        let mut name = [0; BYTES + 1];
+        let bytes = tai::label(wall).into_iter().chain([b'.', code]);
+        for (place, byte) in name.iter_mut().zip(bytes) {
+            *place = byte;
+        }
+        Self(name)
+    }
+
+    /// Reads the name of a file: 27 characters that begin with `@`, with any
+    /// letter at the end (contract §5.6).
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        if name.len() != BYTES || !name.starts_with(b"@") {
+            return None;
+        }
+        let mut own = [0; BYTES + 1];
+        for (place, byte) in own.iter_mut().zip(name) {
+            *place = *byte;
+        }
+        Some(Self(own))
+    }
+
+    /// Whether it is what a processor left unfinished.
+    pub fn is_temporary(&self) -> bool {
+        self.as_bytes().ends_with(b"t")
+    }
+
+    /// The moment in the name; `None` when its label is none.
+    pub fn moment(&self) -> Option<Wall> {
+        let mut packed = [0; tai::BYTES];
+        let digits = self.0.get(1..tai::LABEL)?;
+        for (place, pair) in packed.iter_mut().zip(digits.chunks_exact(2)) {
+            let [high, low] = *pair else { return None };
+            *place = digit(high)? << 4 | digit(low)?;
+        }
+        Some(tai::unpack(packed))
+    }
+
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.as_c_str().to_bytes()
+    }
+
+    /// The name as the kernel takes it.
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+}
+
+/// The value of a lower-case hexadecimal digit.
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(character.wrapping_sub(b'a').wrapping_add(10)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_name_tells_its_moment_and_names_sort_by_it(
+            a in 0..u64::MAX >> 2, b in 0..u64::MAX >> 2, nanos in 0..1_000_000_000_u32
+        ) {
+            let name = |secs| LogName::new(Wall { secs, nanos }, Kind::Safe);
+            prop_assert_eq!(name(a).moment(), Some(Wall { secs: a, nanos }));
+            prop_assert_eq!(name(a).cmp(&name(b)), a.cmp(&b));
+            prop_assert_eq!(LogName::parse(name(a).as_bytes()), Some(name(a)));
+        }
+
+        #[test]
+        fn anything_may_be_a_file_name(name in proptest::collection::vec(1..255_u8, 0..40)) {
+            if let Some(parsed) = LogName::parse(&name) {
+                prop_assert_eq!(parsed.as_bytes(), &name[..]);
+                let _label = parsed.moment();
+            }
+        }
+    }
+
+    #[test]
+    fn other_files_are_not_logs() {
+        assert_eq!(LogName::parse(b"current"), None);
+        assert_eq!(LogName::parse(b"@400000000000000a00000000.ss"), None);
+        let t = LogName::parse(b"@400000000000000a00000000.t").unwrap();
+        assert!(t.is_temporary());
+        let odd = LogName::parse(b"@40000000000000XX00000000.s").unwrap();
+        assert_eq!(odd.moment(), None);
+    }
+}
