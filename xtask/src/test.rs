@@ -1,0 +1,215 @@
+//! Whether everything holds: each part of the proof, one line each.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use regex::Regex;
+
+use crate::{board, build, run, scenario, tidy};
+
+/// The board whose release file the host tests run.
+const HOST: &str = "qemu-x86_64";
+
+/// How many checks did what.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// What came of a part.
+struct Outcome {
+    count: Count,
+    /// What is shown: all of it when something failed, figures else.
+    text: String,
+}
+
+impl Outcome {
+    /// One check.
+    fn of(result: Result<String>) -> Self {
+        match result {
+            Ok(text) => {
+                Self { count: Count { passed: 1, ..Count::default() }, text }
+            }
+            Err(error) => Self {
+                count: Count { failed: 1, ..Count::default() },
+                text: format!("{error:#}"),
+            },
+        }
+    }
+}
+
+/// `cargo xtask test`; `quick` leaves out what needs another architecture.
+pub fn run(quick: bool, all_boards: bool) -> Result<()> {
+    let mut total = Total { began: Instant::now(), count: Count::default() };
+    total.part("format", || {
+        Outcome::of(cargo(&["fmt", "--all", "--check"]))
+    })?;
+    total.part("tidy", || {
+        Outcome::of(tidy::check().map(|()| String::new()))
+    })?;
+    total.part("lints", || Outcome::of(lints()))?;
+    total.part("unit", || tests(&["--package", "runt-init", "--lib"], None))?;
+    total.part("xtask", || tests(&["--package", "xtask"], None))?;
+    total.part("host", host)?;
+    let boards: Vec<board::Board> = board::all()?;
+    if quick {
+        return total.end();
+    }
+    for verb in ["audit", "size"] {
+        total.part(verb, || Outcome::of(own(verb)))?;
+    }
+    for board in boards.iter().filter(|board| board.test || all_boards) {
+        for scenario in scenario::all()? {
+            if !scenario.is_for(board) {
+                continue;
+            }
+            let name = format!("{} {}", board.name, scenario.name);
+            total.part(&name, || {
+                let played = scenario.play(board);
+                Outcome::of(played.map(|figures| figures.join("\n")))
+            })?;
+        }
+    }
+    total.end()
+}
+
+/// What has been counted so far.
+struct Total {
+    began: Instant,
+    count: Count,
+}
+
+impl Total {
+    /// Runs a part and prints its line.
+    fn part(
+        &mut self,
+        name: &str,
+        part: impl FnOnce() -> Outcome,
+    ) -> Result<()> {
+        print!("{name:<24} ");
+        std::io::stdout().flush()?;
+        let began = Instant::now();
+        let Outcome { count, text } = part();
+        let verdict = match count {
+            Count { failed: 1.., .. } => "FAILED",
+            Count { passed: 0, .. } => "skipped",
+            Count { .. } => "ok",
+        };
+        println!("{:>7.1} s  {verdict}", seconds(began.elapsed()));
+        for line in text.lines() {
+            println!("    {line}");
+        }
+        self.count.passed += count.passed;
+        self.count.failed += count.failed;
+        self.count.skipped += count.skipped;
+        Ok(())
+    }
+
+    /// Prints the sum, last.
+    fn end(self) -> Result<()> {
+        let Count { passed, failed, skipped } = self.count;
+        println!("{:<24} {:>7.1} s", "all", seconds(self.began.elapsed()));
+        let skipped = match skipped {
+            0 => String::new(),
+            _ => format!(", {skipped} skipped"),
+        };
+        println!("{passed} passed, {failed} failed{skipped}");
+        // The sum is the last line: who fails says no more.
+        if failed > 0 {
+            std::process::exit(1);
+        }
+        Ok(())
+    }
+}
+
+/// A time in seconds.
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+/// Runs cargo; what it says is shown only when it fails.
+fn cargo(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new("cargo");
+    command.current_dir(board::root()).args(arguments);
+    run::quiet(&mut command).map(|_| String::new())
+}
+
+/// All lints, as Cargo.toml has them, on everything that is compiled here.
+fn lints() -> Result<String> {
+    let common = ["clippy", "--quiet", "--locked", "--package"];
+    let strict = ["--", "--deny", "warnings"];
+    let program = [&common[..], &["runt-init", "--lib"], &strict].concat();
+    cargo(&program)?;
+    cargo(&[&common[..], &["xtask", "--all-targets"], &strict].concat())
+}
+
+/// Runs a verb of this program.
+fn own(verb: &str) -> Result<String> {
+    let program = std::env::current_exe()?;
+    run::quiet(Command::new(program).arg(verb))
+}
+
+/// The tests that run the release file on this machine.
+fn host() -> Outcome {
+    let directory = board::root().join("tests");
+    let some = walkdir::WalkDir::new(&directory)
+        .into_iter()
+        .filter_map(Result::ok)
+        .any(|file| file.path().extension().is_some_and(|e| e == "rs"));
+    if !some {
+        let count = Count { skipped: 1, ..Count::default() };
+        return Outcome { count, text: "tests/ has none".into() };
+    }
+    match board::load(HOST).and_then(|board| build::release(&board)) {
+        Ok(file) => {
+            tests(&["--package", "runt-init", "--test", "*"], Some(&file))
+        }
+        Err(error) => Outcome::of(Err(error)),
+    }
+}
+
+/// Runs cargo's tests and counts them.
+fn tests(arguments: &[&str], program: Option<&Path>) -> Outcome {
+    counted(arguments, program).unwrap_or_else(|error| Outcome::of(Err(error)))
+}
+
+/// As [`tests`].
+fn counted(arguments: &[&str], program: Option<&Path>) -> Result<Outcome> {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(board::root())
+        .args(["test", "--quiet", "--locked", "--no-fail-fast"])
+        .args(arguments)
+        .stdin(Stdio::null());
+    if let Some(program) = program {
+        command.env("RUNT_BIN", program);
+    }
+    let shown = run::shown(&command);
+    let output = command.output().context(format!("cannot run `{shown}`"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let mut count = Count::default();
+    let sums = Regex::new(
+        r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored",
+    )?;
+    for sum in sums.captures_iter(&text) {
+        let [passed, failed, skipped] = sum.extract().1;
+        count.passed += passed.parse::<u32>()?;
+        count.failed += failed.parse::<u32>()?;
+        count.skipped += skipped.parse::<u32>()?;
+    }
+    if output.status.success() {
+        return Ok(Outcome { count, text: String::new() });
+    }
+    if count.failed == 0 {
+        bail!("`{shown}` failed ({}):\n{text}{errors}", output.status);
+    }
+    Ok(Outcome { count, text: format!("{text}{errors}") })
+}
