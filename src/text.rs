@@ -139,6 +139,17 @@ pub fn basename(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
+/// Moves `count` bytes from `from` to the front. Not `copy_within`: its
+/// bounds are checked by a panic.
+pub fn to_front(bytes: &mut [u8], from: usize, count: usize) {
+    for at in 0..count {
+        let byte = bytes.get(from.saturating_add(at)).copied();
+        if let (Some(byte), Some(place)) = (byte, bytes.get_mut(at)) {
+            *place = byte;
+        }
+    }
+}
+
 /// FNV-1a: a number that two different texts seldom share.
 pub fn hash(text: &[u8]) -> u32 {
     text.iter().fold(0x811c_9dc5, |hash, byte| {

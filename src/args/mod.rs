@@ -1,5 +1,6 @@
 //! ARGV -> REQUEST: what a command line asks for. No I/O.
 
+pub mod chpst;
 pub mod getopt;
 pub mod sv;
 pub mod svlogd;

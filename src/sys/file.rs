@@ -8,6 +8,7 @@ use rustix::{
 };
 
 use super::{At, Errno, Fd, error, raw, read, write_all};
+use crate::text;
 
 /// What a program needs to know of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +197,15 @@ pub fn remove(at: At<'_>, path: &CStr) -> Result<(), Errno> {
     rustix::fs::unlinkat(at, path, AtFlags::empty()).map_err(error::from)
 }
 
+/// Lets programs to come inherit an open file, for the rest of this
+/// process's life.
+pub fn pass_on(file: super::Fd) -> Result<(), Errno> {
+    let flags = rustix::io::FdFlags::empty();
+    rustix::io::fcntl_setfd(&file, flags).map_err(error::from)?;
+    file.leave_open();
+    Ok(())
+}
+
 /// Gives a file another name, replacing what has it.
 pub fn rename(at: At<'_>, from: &CStr, to: &CStr) -> Result<(), Errno> {
     rustix::fs::renameat(at, from, at, to).map_err(error::from)
@@ -271,6 +281,47 @@ pub fn read_whole<'b>(
         }
     }
     buffer.get(..length).ok_or(Errno::EIO)
+}
+
+/// Calls `each` with every line of a file, or with `None` for one that is
+/// longer than the buffer, until it answers false.
+pub fn lines(
+    at: At<'_>,
+    path: &CStr,
+    buffer: &mut [u8],
+    mut each: impl FnMut(Option<&[u8]>) -> bool,
+) -> Result<(), Errno> {
+    let file = open_read(at, path)?;
+    let mut kept = 0_usize;
+    // The rest of the line at hand belongs to one that was too long.
+    let mut skips = false;
+    loop {
+        let room = buffer.get_mut(kept..).unwrap_or(&mut []);
+        let count = read(file.as_fd(), room)?;
+        let mut rest = buffer.get(..kept.saturating_add(count)).unwrap_or(&[]);
+        let length = rest.len();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line = rest.get(..end).unwrap_or(&[]);
+            rest = rest.get(end.saturating_add(1)..).unwrap_or(&[]);
+            if !core::mem::take(&mut skips) && !each(Some(line)) {
+                return Ok(());
+            }
+        }
+        if count == 0 {
+            if !rest.is_empty() && !skips {
+                each(Some(rest));
+            }
+            return Ok(());
+        }
+        kept = rest.len();
+        if kept == buffer.len() {
+            kept = 0;
+            if !core::mem::replace(&mut skips, true) && !each(None) {
+                return Ok(());
+            }
+        }
+        text::to_front(buffer, length.saturating_sub(kept), kept);
+    }
 }
 
 /// A step of `replace` that failed.

@@ -5,6 +5,7 @@ pub mod control;
 pub mod logconfig;
 pub mod logname;
 pub mod mounts;
+pub mod passwd;
 pub mod stamp;
 pub mod status;
 pub mod tai;

@@ -48,7 +48,7 @@ use crate::{
         start::{Argv, Start},
         wait,
     },
-    text::{Line, basename},
+    text::{self, Line, basename},
     wire::{
         clock::{Instant, Wall},
         stamp::stamp,
@@ -271,7 +271,7 @@ impl Logger {
                     let all = kept.saturating_add(count);
                     let used = self.log(input.get(..all).unwrap_or(&[]), false);
                     kept = all.saturating_sub(used);
-                    keep(input, used, kept);
+                    text::to_front(input, used, kept);
                 }
                 // Somebody who shares the pipe made it non-blocking and took
                 // what was there.
@@ -381,17 +381,6 @@ impl Logger {
         }
         self.lines = lines;
         used
-    }
-}
-
-/// Moves `count` bytes from `from` to the front. Not `copy_within`: its
-/// bounds are checked by a panic.
-fn keep(bytes: &mut [u8], from: usize, count: usize) {
-    for at in 0..count {
-        let byte = bytes.get(from.saturating_add(at)).copied();
-        if let (Some(byte), Some(place)) = (byte, bytes.get_mut(at)) {
-            *place = byte;
-        }
     }
 }
 

@@ -73,6 +73,15 @@ impl Argv {
         self.0.clone().next()
     }
 
+    /// Puts `word` in the place of the first argument, if there is one.
+    pub fn replace_first(self, word: &'static CStr) {
+        if self.first().is_some() {
+            // SAFETY: the place is one of the list that the kernel made on
+            // our stack for us to change; it holds an argument.
+            unsafe { *self.0.0.cast_mut() = word.as_ptr() };
+        }
+    }
+
     /// The list as `execve` takes it.
     pub(super) fn pointer(self) -> *const *const c_char {
         self.0.0

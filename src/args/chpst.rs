@@ -1,0 +1,407 @@
+//! What a command line of `chpst` or one of its aliases asks for (contract
+//! §6).
+
+use core::ffi::CStr;
+
+use crate::text::whole_number;
+
+use super::getopt::{Getopt, Opt};
+
+/// A limit that can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the kernel's names, see getrlimit(2)")]
+pub enum Resource {
+    As,
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Memlock,
+    Nofile,
+    Nproc,
+    Rss,
+    Stack,
+}
+
+/// What a soft limit becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// This, or the hard limit if that is lower.
+    Number(u64),
+    /// The hard limit.
+    Hard,
+}
+
+/// A lock to take before the program starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lock<'a> {
+    /// Its file.
+    pub path: &'a CStr,
+    /// Waits for it.
+    pub waits: bool,
+    /// Ends with 0 and without a word when it cannot be had (`setlock -x`).
+    pub silent: bool,
+}
+
+/// What to change before the program starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// `-P`.
+    pub session: bool,
+    /// `-e`.
+    pub env_dir: Option<&'a CStr>,
+    /// `-/`.
+    pub root: Option<&'a CStr>,
+    /// `-C`.
+    pub dir: Option<&'a CStr>,
+    /// `-n`.
+    pub nice: Option<i32>,
+    /// `-U`.
+    pub env_user: Option<&'a [u8]>,
+    /// `-u`.
+    pub user: Option<&'a [u8]>,
+    /// The users are plain accounts, without groups (aliases).
+    pub account: bool,
+    /// `-l`, `-L`.
+    pub lock: Option<Lock<'a>>,
+    /// `-0`, `-1`, `-2`.
+    pub close: [bool; 3],
+    /// `-m` and the others.
+    pub limits: Limits,
+    /// `-b`.
+    pub argv0: Option<&'a CStr>,
+    /// `-v`.
+    pub verbose: bool,
+    /// A directory in `-e` is an error (`envdir`).
+    pub strict: bool,
+}
+
+/// The limits to set, one place for each that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits([(Resource, Option<Bound>); 10]);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self([
+            (Resource::As, None),
+            (Resource::Core, None),
+            (Resource::Cpu, None),
+            (Resource::Data, None),
+            (Resource::Fsize, None),
+            (Resource::Memlock, None),
+            (Resource::Nofile, None),
+            (Resource::Nproc, None),
+            (Resource::Rss, None),
+            (Resource::Stack, None),
+        ])
+    }
+}
+
+impl Limits {
+    /// Sets the bound of each of `resources`.
+    fn set(&mut self, resources: &[Resource], bound: Bound) {
+        for (resource, place) in &mut self.0 {
+            if resources.contains(resource) {
+                *place = Some(bound);
+            }
+        }
+    }
+
+    /// Those that were set.
+    pub fn iter(&self) -> impl Iterator<Item = (Resource, Bound)> {
+        self.0.iter().filter_map(|(resource, bound)| Some((*resource, (*bound)?)))
+    }
+}
+
+/// Why there is no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong<'a> {
+    /// An option that is wrong, to be named; then usage.
+    Option(Opt<'a>),
+    /// `-V`.
+    Version,
+    /// Anything else.
+    Usage,
+}
+
+/// The program that a command line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the programs' names")]
+pub enum Face {
+    Chpst,
+    Envdir,
+    Envuidgid,
+    Pgrphack,
+    Setlock,
+    Setuidgid,
+    Softlimit,
+}
+
+impl Face {
+    /// The program of a name; `chpst` for any other.
+    pub fn named(name: &[u8]) -> Self {
+        match name {
+            b"envdir" => Self::Envdir,
+            b"envuidgid" => Self::Envuidgid,
+            b"pgrphack" => Self::Pgrphack,
+            b"setlock" => Self::Setlock,
+            b"setuidgid" => Self::Setuidgid,
+            b"softlimit" => Self::Softlimit,
+            _ => Self::Chpst,
+        }
+    }
+
+    /// What its usage says behind its name.
+    pub fn usage(self) -> &'static str {
+        match self {
+            Self::Chpst => {
+                " [-vVP012] [-u user[:group]] [-U user[:group]] [-b argv0] \
+                 [-e dir] [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] \
+                 [-d n] [-o n] [-p n] [-f n] [-c n] [-t n] prog"
+            }
+            Self::Envdir => " dir child",
+            Self::Envuidgid | Self::Setuidgid => " account child",
+            Self::Pgrphack => " child",
+            Self::Setlock => " [ -nNxX ] file program [ arg ... ]",
+            Self::Softlimit => {
+                " [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
+                 [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] \
+                 [-r residentbytes] [-s stackbytes] [-t cpusecs] child"
+            }
+        }
+    }
+}
+
+/// Reads the arguments behind the program's name; answers also how many of
+/// them stand before the program to run.
+pub fn request<'a, I>(
+    face: Face,
+    words: I,
+) -> Result<(Request<'a>, usize), Wrong<'a>>
+where
+    I: Iterator<Item = &'a CStr> + Clone,
+{
+    let mut request = Request::default();
+    let known: &'static [u8] = match face {
+        Face::Chpst => b"u:U:b:e:m:d:o:p:f:c:r:t:/:C:n:l:L:vP012V",
+        Face::Setlock => b"nNxX",
+        Face::Softlimit => b"a:c:d:f:l:m:o:p:r:s:t:",
+        Face::Envdir
+        | Face::Envuidgid
+        | Face::Pgrphack
+        | Face::Setuidgid => b"",
+    };
+    let mut options = Getopt::new(words.clone(), known);
+    let mut lock = Lock { path: c"", waits: false, silent: false };
+    for option in &mut options {
+        match (option, face) {
+            (Opt::Illegal(_) | Opt::Missing(_), _) => {
+                return Err(Wrong::Option(option));
+            }
+            (Opt::Flag(letter), Face::Setlock) => match letter {
+                // The reverse of daemontools, as in runit (§6.2).
+                b'n' => lock.waits = true,
+                b'N' => lock.waits = false,
+                b'x' => lock.silent = true,
+                _ => lock.silent = false,
+            },
+            (Opt::Flag(b'V'), _) => return Err(Wrong::Version),
+            (Opt::Flag(b'v'), _) => request.verbose = true,
+            (Opt::Flag(b'P'), _) => request.session = true,
+            (Opt::Flag(digit), _) => {
+                let stream = usize::from(digit.wrapping_sub(b'0'));
+                if let Some(close) = request.close.get_mut(stream) {
+                    *close = true;
+                }
+            }
+            (Opt::Value(letter, text), Face::Softlimit) => {
+                soft(&mut request.limits, letter, text).ok_or(Wrong::Usage)?;
+            }
+            (Opt::Value(letter, text), _) => {
+                value(&mut request, letter, text).ok_or(Wrong::Usage)?;
+            }
+        }
+    }
+    let mut used = options.used();
+    let mut operand = || {
+        let word = words.clone().nth(used).ok_or(Wrong::Usage)?;
+        used = used.saturating_add(1);
+        Ok(word)
+    };
+    match face {
+        Face::Chpst | Face::Softlimit => {}
+        Face::Pgrphack => request.session = true,
+        Face::Envdir => {
+            request.strict = true;
+            request.env_dir = Some(operand()?);
+        }
+        Face::Envuidgid => {
+            request.account = true;
+            request.env_user = Some(operand()?.to_bytes());
+        }
+        Face::Setuidgid => {
+            request.account = true;
+            request.user = Some(operand()?.to_bytes());
+        }
+        Face::Setlock => {
+            lock.path = operand()?;
+            request.lock = Some(lock);
+        }
+    }
+    // The program to run.
+    if words.clone().nth(used).is_none() {
+        return Err(Wrong::Usage);
+    }
+    Ok((request, used))
+}
+
+/// Takes an option of chpst that has a value; `None` when that is wrong.
+fn value<'a>(
+    request: &mut Request<'a>,
+    letter: u8,
+    text: &'a CStr,
+) -> Option<()> {
+    let bytes = text.to_bytes();
+    match letter {
+        b'u' => request.user = Some(bytes),
+        b'U' => request.env_user = Some(bytes),
+        b'b' => request.argv0 = Some(text),
+        b'e' => request.env_dir = Some(text),
+        b'/' => request.root = Some(text),
+        b'C' => request.dir = Some(text),
+        b'n' => request.nice = Some(nice(bytes)?),
+        b'l' | b'L' => {
+            if request.lock.is_some() {
+                return None;
+            }
+            let waits = letter == b'l';
+            request.lock = Some(Lock { path: text, waits, silent: false });
+        }
+        letter => {
+            let bound = Bound::Number(whole_number(bytes)?);
+            request.limits.set(resources(letter), bound);
+        }
+    }
+    Some(())
+}
+
+/// Takes an option of softlimit.
+fn soft(limits: &mut Limits, letter: u8, text: &CStr) -> Option<()> {
+    let bound = match text.to_bytes() {
+        b"=" => Bound::Hard,
+        bytes => Bound::Number(whole_number(bytes)?),
+    };
+    let resources = match letter {
+        b'a' => &[Resource::As],
+        b'l' => &[Resource::Memlock],
+        b's' => &[Resource::Stack],
+        letter => resources(letter),
+    };
+    limits.set(resources, bound);
+    Some(())
+}
+
+/// What the letters mean that chpst and softlimit share.
+fn resources(letter: u8) -> &'static [Resource] {
+    match letter {
+        b'm' => &[
+            Resource::Data,
+            Resource::Stack,
+            Resource::Memlock,
+            Resource::As,
+        ],
+        b'd' => &[Resource::Data],
+        b'o' => &[Resource::Nofile],
+        b'p' => &[Resource::Nproc],
+        b'f' => &[Resource::Fsize],
+        b'c' => &[Resource::Core],
+        b'r' => &[Resource::Rss],
+        b't' => &[Resource::Cpu],
+        _ => &[],
+    }
+}
+
+/// A nice level: digits, with a sign or without.
+fn nice(text: &[u8]) -> Option<i32> {
+    let (minus, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let number = i32::try_from(whole_number(digits)?).ok()?;
+    Some(if minus { number.wrapping_neg() } else { number })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn read<'a>(
+        face: Face,
+        words: &[&'a CStr],
+    ) -> Result<(Request<'a>, usize), Wrong<'a>> {
+        request(face, words.iter().copied())
+    }
+
+    #[test]
+    fn every_option_of_chpst() {
+        let words = [
+            c"-vP02", c"-u", c"a:b", c"-Uc", c"-b", c"x", c"-e/e", c"-/", c"/r",
+            c"-C", c"/c", c"-n", c"-5", c"-L", c"l", c"-m", c"1", c"-o2", c"p",
+            c"-q",
+        ];
+        let (request, used) = read(Face::Chpst, &words).unwrap();
+        assert_eq!(used, 18);
+        assert!(request.verbose && request.session && !request.account);
+        assert_eq!(request.close, [true, false, true]);
+        assert_eq!(request.user, Some(&b"a:b"[..]));
+        assert_eq!(request.env_user, Some(&b"c"[..]));
+        assert_eq!(request.argv0, Some(c"x"));
+        assert_eq!(request.env_dir, Some(c"/e"));
+        assert_eq!((request.root, request.dir), (Some(c"/r"), Some(c"/c")));
+        assert_eq!(request.nice, Some(-5));
+        let lock = request.lock.unwrap();
+        assert!(lock.path == c"l" && !lock.waits && !lock.silent);
+        let limits: Vec<_> = request.limits.iter().collect();
+        assert_eq!(limits.len(), 5);
+        assert!(limits.contains(&(Resource::Nofile, Bound::Number(2))));
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        let usage = |words: &[&'static CStr]| {
+            assert_eq!(read(Face::Chpst, words).err(), Some(Wrong::Usage));
+        };
+        usage(&[]);
+        usage(&[c"-v"]);
+        usage(&[c"-n", c"x", c"p"]);
+        usage(&[c"-n", c"", c"p"]);
+        usage(&[c"-m", c"5k", c"p"]);
+        usage(&[c"-l", c"a", c"-L", c"b", c"p"]);
+        let version = read(Face::Chpst, &[c"-V"]).err();
+        assert_eq!(version, Some(Wrong::Version));
+    }
+
+    #[test]
+    fn the_aliases() {
+        let (request, used) = read(Face::Envdir, &[c"d", c"p"]).unwrap();
+        assert!(request.strict && request.env_dir == Some(c"d") && used == 1);
+        let (request, _) = read(Face::Setuidgid, &[c"a:b", c"p"]).unwrap();
+        assert!(request.account && request.user == Some(b"a:b"));
+        let (request, _) = read(Face::Envuidgid, &[c"a", c"p"]).unwrap();
+        assert!(request.account && request.env_user == Some(b"a"));
+        assert!(read(Face::Pgrphack, &[c"p"]).unwrap().0.session);
+        let (request, used) =
+            read(Face::Setlock, &[c"-nx", c"f", c"p", c"-n"]).unwrap();
+        let lock = request.lock.unwrap();
+        assert!(lock.waits && lock.silent && used == 2);
+        let words = [c"-s=", c"-m", c"7", c"p"];
+        let (request, _) = read(Face::Softlimit, &words).unwrap();
+        assert_eq!(request.limits.iter().count(), 4);
+        let words = [c"-m", c"7", c"-s=", c"p"];
+        let (request, _) = read(Face::Softlimit, &words).unwrap();
+        assert!(request.limits.iter().any(|l| l == (Resource::Stack, Bound::Hard)));
+        assert_eq!(read(Face::Setuidgid, &[c"a"]).err(), Some(Wrong::Usage));
+        assert_eq!(Face::named(b"softlimit"), Face::Softlimit);
+        assert_eq!(Face::named(b"x"), Face::Chpst);
+    }
+}

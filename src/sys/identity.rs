@@ -1,0 +1,35 @@
+//! Who the process is to the kernel: user, groups, nice level.
+
+use heapless::Vec;
+use rustix::{
+    process::{Gid, Uid},
+    thread,
+};
+
+use super::{Errno, error};
+use crate::config;
+
+/// Sets the supplementary groups, at most `config::GROUPS` of them.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    let groups: Vec<Gid, { config::GROUPS }> = groups
+        .iter()
+        .take(config::GROUPS)
+        .map(|group| Gid::from_raw(*group))
+        .collect();
+    thread::set_thread_groups(&groups).map_err(error::from)
+}
+
+/// Sets real, effective and saved group.
+pub fn set_group(group: u32) -> Result<(), Errno> {
+    thread::set_thread_gid(Gid::from_raw(group)).map_err(error::from)
+}
+
+/// Sets real, effective and saved user; there is no way back from it.
+pub fn set_user(user: u32) -> Result<(), Errno> {
+    thread::set_thread_uid(Uid::from_raw(user)).map_err(error::from)
+}
+
+/// Adds to the nice level.
+pub fn nice(add: i32) -> Result<(), Errno> {
+    rustix::process::nice(add).map(|_| ()).map_err(error::from)
+}
