@@ -42,7 +42,9 @@ use crate::{
     sys::{
         self, CWD, Errno,
         child::{self, End, Environ, Program, Setup},
-        clock, console, file,
+        clock, console,
+        environ::Builder,
+        file,
         power::{self, Ending},
         signal::{self, Number},
         start::Start,
@@ -67,6 +69,9 @@ const CANNOT_RUN: u8 = 111;
 const KEYS: &CStr = c"/etc/runit/ctrlaltdel";
 /// With this file nothing is written back at the end (runit 2.2.0).
 const NO_SYNC: &CStr = c"/etc/runit/nosync";
+
+/// Where programs are, when the kernel's command line does not say.
+const PATH: &[u8] = b"/sbin:/bin:/usr/sbin:/usr/bin";
 
 /// What stands before every line.
 const HEAD: &str = "- runit: ";
@@ -94,17 +99,24 @@ pub(super) fn main(start: Start) -> u8 {
         Number::ALARM,
         Number::PIPE,
     ];
-    let supervisor = Supervisor::new(
-        config::SLOTS,
-        &wanted,
-        voice,
-        start.environ,
-        true,
-    );
+    let environ = environ(start.environ);
+    let supervisor =
+        Supervisor::new(config::SLOTS, &wanted, voice, environ, true);
     match supervisor {
-        Ok(supervisor) => Init::new(supervisor, start.environ, born).run(blind),
+        Ok(supervisor) => Init::new(supervisor, environ, born).run(blind),
         Err(errno) => stranded(errno),
     }
+}
+
+/// The environment of everything below: the kernel's, which has no $PATH,
+/// with one. When it is full already it stays as it is.
+fn environ(given: Environ) -> Environ {
+    if given.get(b"PATH").is_some() {
+        return given;
+    }
+    let Some(Ok(builder)) = Builder::take(given) else { return given };
+    let _full = builder.set(b"PATH", PATH).is_err();
+    builder.finish()
 }
 
 /// The kernel lacks what the loop sleeps on: there is no way to go on, and

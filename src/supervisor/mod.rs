@@ -30,7 +30,7 @@ use crate::{
         wait::{Wake, Waiter},
     },
     text::{self, Line, Name},
-    wire::clock::Instant,
+    wire::{clock::Instant, control::Signal},
 };
 
 use scan::Services;
@@ -369,7 +369,7 @@ impl Supervisor {
                         Some(self.finish(index, code, signal))
                     }
                     Action::Signal(role, signal) => {
-                        self.send(index, role, signal::number(signal));
+                        self.send(index, role, signal);
                         None
                     }
                     Action::Publish(role) => {
@@ -399,12 +399,26 @@ impl Supervisor {
         }
     }
 
-    /// Sends a signal to a slot's process.
-    fn send(&mut self, index: usize, role: Role, signal: Number) {
+    /// Sends a signal to a slot's process. What stops a service, the service
+    /// says.
+    fn send(&mut self, index: usize, role: Role, signal: Signal) {
+        let Some(slot) = self.slot(index) else { return };
+        let mut signal = signal;
+        if let (Role::Service, Signal::Terminate, Some(service)) =
+            (role, signal, &slot.service)
+        {
+            if let Some(own) = service.down_signal() {
+                signal = own;
+            } else {
+                let mut line = heading(&slot.name, "warning");
+                line.text("down-signal names no signal that stops");
+                self.voice.say(&mut line);
+            }
+        }
         let Some(slot) = self.slot(index) else { return };
         // ESRCH: it ended and its end is about to be reaped.
         if let Some(pid) = slot.machine.pid(role) {
-            let _ended = signal::kill(pid, signal).is_err();
+            let _ended = signal::kill(pid, signal::number(signal)).is_err();
         }
     }
 

@@ -9,7 +9,10 @@ use crate::{
         AsFd, At, Errno, Fd,
         file::{self, Kind},
     },
-    wire::status::{self, Status},
+    wire::{
+        control::{self, Signal},
+        status::{self, Status},
+    },
 };
 
 /// Something that a service directory did not let us do.
@@ -176,6 +179,16 @@ impl Service {
     /// Whether there is a `finish` now: it can be opened (contract §2.1).
     pub(super) fn has_finish(&self) -> bool {
         file::open_read(self.dir(), c"finish").is_ok()
+    }
+
+    /// The signal that stops the service: TERM, or what a file `down-signal`
+    /// names; `None` when it names none that stops.
+    pub(super) fn down_signal(&self) -> Option<Signal> {
+        let mut text = [0; 16];
+        match file::read_whole(self.dir(), c"down-signal", &mut text) {
+            Ok(text) => control::down_signal(text),
+            Err(_) => Some(Signal::Terminate),
+        }
     }
 
     /// Writes `pid` (when it changed), `stat` and `status`, each by rename.

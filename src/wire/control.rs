@@ -62,9 +62,38 @@ pub fn decode(byte: u8) -> Option<Control> {
     }
 }
 
+/// The signal that a file `down-signal` names: with `SIG` or without, or by
+/// its number where that is the same on every machine (s6-supervise).
+///
+/// `None` for what cannot stop a process.
+pub fn down_signal(text: &[u8]) -> Option<Signal> {
+    let name = text.trim_ascii();
+    let name = name.strip_prefix(b"SIG").unwrap_or(name);
+    match name {
+        b"HUP" | b"1" => Some(Signal::Hangup),
+        b"INT" | b"2" => Some(Signal::Interrupt),
+        b"QUIT" | b"3" => Some(Signal::Quit),
+        b"KILL" | b"9" => Some(Signal::Kill),
+        b"ALRM" | b"14" => Some(Signal::Alarm),
+        b"TERM" | b"15" => Some(Signal::Terminate),
+        b"USR1" => Some(Signal::User1),
+        b"USR2" => Some(Signal::User2),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn signals_that_stop() {
+        assert_eq!(down_signal(b"HUP\n"), Some(Signal::Hangup));
+        assert_eq!(down_signal(b"SIGQUIT"), Some(Signal::Quit));
+        assert_eq!(down_signal(b"15"), Some(Signal::Terminate));
+        assert_eq!(down_signal(b"CONT"), None);
+        assert_eq!(down_signal(b""), None);
+    }
 
     #[test]
     fn fourteen_bytes_mean_something() {
