@@ -21,7 +21,8 @@
 //! CONT: go down, when a flag file of `runit-init` says so. INT
 //! (ctrl-alt-del): run `/etc/runit/ctrlaltdel` when it is executable, then as
 //! CONT; without it and without a script of stage 2, start again. PWR: power
-//! off. ALRM: scan the services directory now, or passed on to the script of
+//! off. Where runit does stage 2 itself, USR1 and USR2 (busybox's `halt` and
+//! `poweroff`): power off; TERM (busybox's `reboot`): start again. ALRM: scan the services directory now, or passed on to the script of
 //! stage 2. Outside of stage 2 all of them are refused with a warning.
 //!
 //! # Files
@@ -97,6 +98,9 @@ pub(super) fn main(start: Start) -> u8 {
         Number::INT,
         Number::POWER,
         Number::ALARM,
+        Number::USR1,
+        Number::USR2,
+        Number::TERM,
         Number::PIPE,
     ];
     let environ = environ(start.environ);
@@ -375,6 +379,15 @@ impl Init {
             Number::CONT => self.obey_flags(),
             Number::POWER => self.go_down(Some(Ending::Off)),
             Number::INT => self.obey_keys(),
+            // What busybox's halt, poweroff and reboot send, and what a
+            // container's owner sends. runit ignores them, so a stage 2
+            // script may still count on that.
+            Number::USR1 | Number::USR2 if self.script.is_none() => {
+                self.go_down(Some(Ending::Off));
+            }
+            Number::TERM if self.script.is_none() => {
+                self.go_down(Some(Ending::Reboot));
+            }
             Number::ALARM => match self.script {
                 Some(pid) => {
                     // ESRCH: its end is about to be heard of.

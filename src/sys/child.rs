@@ -198,7 +198,12 @@ fn wait_for(
     options: WaitOptions,
 ) -> Option<(u32, End)> {
     loop {
-        match waitpid(pid, options) {
+        // Without a number `waitpid` would mean our own process group.
+        let ended = match pid {
+            Some(_) => waitpid(pid, options),
+            None => rustix::process::wait(options),
+        };
+        match ended {
             Ok(Some((pid, status))) => {
                 let raw = status.as_raw().cast_unsigned();
                 let [low, code, ..] = raw.to_le_bytes();
