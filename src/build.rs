@@ -4,6 +4,14 @@
 //! variable that is not in the table, or a value that is out of range, stops
 //! the build with the name of the board file it came from.
 
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "this runs on the host, and a panic is how it stops the build"
+)]
+
 use std::{env, fmt::Write as _, fs, path::Path};
 
 /// The table; xtask reads the same file.

@@ -21,7 +21,9 @@ pub struct TooLong {
 ///
 /// `Err(TooLong)` when they are more than `config::NAME_BYTES`.
 pub fn name(bytes: &[u8]) -> Result<Name, TooLong> {
-    Name::from_slice(bytes).map_err(|_| TooLong { limit: config::NAME_BYTES })
+    Name::from_slice(bytes).map_err(|_| TooLong {
+        limit: config::NAME_BYTES,
+    })
 }
 
 /// A path that ends in a NUL and holds no other.
@@ -35,7 +37,9 @@ impl Path {
     /// `config::PATH_BYTES`, or when a part holds a NUL (which no file name
     /// can).
     pub fn join(parts: &[&[u8]]) -> Result<Self, TooLong> {
-        let limit = TooLong { limit: config::PATH_BYTES };
+        let limit = TooLong {
+            limit: config::PATH_BYTES,
+        };
         let mut bytes = Vec::new();
         for part in parts {
             if part.contains(&0) {
@@ -71,7 +75,10 @@ pub struct Line {
 impl Line {
     /// An empty line.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), cut: false }
+        Self {
+            bytes: Vec::new(),
+            cut: false,
+        }
     }
 
     /// Appends bytes as they are.
@@ -178,7 +185,9 @@ mod test {
     #[test]
     fn a_path_takes_all_or_nothing() {
         let long = [b'a'; config::PATH_BYTES];
-        let limit = TooLong { limit: config::PATH_BYTES };
+        let limit = TooLong {
+            limit: config::PATH_BYTES,
+        };
         assert_eq!(Path::join(&[&long]).err(), Some(limit));
         assert_eq!(Path::join(&[b"a\0b"]).err(), Some(limit));
         let path = Path::join(&[b"/a", b"/", b"b"]).unwrap();

@@ -23,9 +23,9 @@ use crate::{
     args::chpst::{Bound, Face, Lock, Request, Resource, Wrong, request},
     config,
     sys::{
-        self, AsFd, CWD, Errno, child,
+        self, AsFd, CWD, Errno, child, dir,
         environ::{Builder, Full},
-        dir, error, file, identity,
+        error, file, identity,
         limits::{self, Limit},
         start::{Argv, Start},
     },
@@ -122,11 +122,7 @@ fn failed_at<'a>(
 
 /// Changes what is to be changed and becomes the program; comes back with
 /// why not.
-fn run<'a>(
-    request: &Request<'a>,
-    program: Argv,
-    start: Start,
-) -> Fatal<'a> {
+fn run<'a>(request: &Request<'a>, program: Argv, start: Start) -> Fatal<'a> {
     match change(request, start) {
         Ok(environ) => {
             let word = program.first().unwrap_or(c"");
@@ -173,8 +169,7 @@ fn change<'a>(
         read_env_dir(request, dir, builder)?;
     }
     if let Some(root) = request.root {
-        file::change_dir(root)
-            .map_err(failed_at("change directory", root))?;
+        file::change_dir(root).map_err(failed_at("change directory", root))?;
         file::change_root(c".").map_err(failed("change root directory"))?;
     }
     if let Some(dir) = request.dir {
@@ -355,16 +350,15 @@ fn search<T>(
     let mut buffer = [0; config::FILE_BYTES];
     let mut result = None;
     file::lines(CWD, path, &mut buffer, |line| {
-        match line {
-            Some(line) => result = found(line),
-            None => {
-                let mut line = Line::new();
-                line.text("chpst: warning: ").bytes(path.to_bytes());
-                line.text(": a line is too long (file-bytes: the bound is ");
-                let bound = config::FILE_BYTES;
-                line.number(u64::try_from(bound).unwrap_or(u64::MAX));
-                sys::complain(line.text(")").finish());
-            }
+        if let Some(line) = line {
+            result = found(line);
+        } else {
+            let mut line = Line::new();
+            line.text("chpst: warning: ").bytes(path.to_bytes());
+            line.text(": a line is too long (file-bytes: the bound is ");
+            let bound = config::FILE_BYTES;
+            line.number(u64::try_from(bound).unwrap_or(u64::MAX));
+            sys::complain(line.text(")").finish());
         }
         result.is_none()
     })?;
@@ -387,7 +381,11 @@ fn become_one_of(
     }
     let mut reason = Errno::ENOENT;
     for directory in directories.split(|byte| *byte == b':') {
-        let directory = if directory.is_empty() { b"." } else { directory };
+        let directory = if directory.is_empty() {
+            b"."
+        } else {
+            directory
+        };
         let path = Path::join(&[directory, b"/", word.to_bytes()]);
         let Ok(path) = path else {
             reason = Errno::ENAMETOOLONG;

@@ -63,9 +63,9 @@ fn by_argument(start: Start) -> u8 {
     let argv = start.argv.skip(1);
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
     if name == b"--list" {
-        let listed = PROGRAMS.iter().all(|(name, _)| {
-            sys::answer(Line::new().text(name).finish())
-        });
+        let listed = PROGRAMS
+            .iter()
+            .all(|(name, _)| sys::answer(Line::new().text(name).finish()));
         return if listed { 0 } else { FATAL };
     }
     if let Some(program) = find(basename(name)) {
@@ -108,9 +108,7 @@ fn usage(name: &[u8], arguments: &str, code: u8) -> u8 {
 fn complain_of(name: &[u8], option: Opt<'_>) {
     let (what, letter) = match option {
         Opt::Illegal(letter) => (": illegal option -- ", letter),
-        Opt::Missing(letter) => {
-            (": option requires an argument -- ", letter)
-        }
+        Opt::Missing(letter) => (": option requires an argument -- ", letter),
         Opt::Flag(_) | Opt::Value(..) => return,
     };
     sys::complain(Line::new().bytes(name).text(what).bytes(&[letter]).finish());
@@ -131,7 +129,8 @@ mod test {
 
     #[test]
     fn applets_txt_lists_every_program() {
-        let listed: Vec<&str> = include_str!("../applets.txt").lines().collect();
+        let listed: Vec<&str> =
+            include_str!("../applets.txt").lines().collect();
         let known: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
         assert_eq!(listed, known);
     }

@@ -22,8 +22,9 @@
 //! (ctrl-alt-del): run `/etc/runit/ctrlaltdel` when it is executable, then as
 //! CONT; without it and without a script of stage 2, start again. PWR: power
 //! off. Where runit does stage 2 itself, USR1 and USR2 (busybox's `halt` and
-//! `poweroff`): power off; TERM (busybox's `reboot`): start again. ALRM: scan the services directory now, or passed on to the script of
-//! stage 2. Outside of stage 2 all of them are refused with a warning.
+//! `poweroff`): power off; TERM (busybox's `reboot`): start again. ALRM: scan
+//! the services directory now, or passed on to the script of stage 2. Outside
+//! of stage 2 all of them are refused with a warning.
 //!
 //! # Files
 //! `/etc/runit/{1,2,3,ctrlaltdel,nosync}`; flags: see `runit-init`.
@@ -91,7 +92,10 @@ pub(super) fn main(start: Start) -> u8 {
     let blind = console::take().is_err();
     let mut head = Line::new();
     head.text(HEAD).text("warning: ");
-    let voice = Voice { head, console: true };
+    let voice = Voice {
+        head,
+        console: true,
+    };
     let wanted = [
         Number::CHILD,
         Number::CONT,
@@ -118,7 +122,9 @@ fn environ(given: Environ) -> Environ {
     if given.get(b"PATH").is_some() {
         return given;
     }
-    let Some(Ok(builder)) = Builder::take(given) else { return given };
+    let Some(Ok(builder)) = Builder::take(given) else {
+        return given;
+    };
     let _full = builder.set(b"PATH", PATH).is_err();
     builder.finish()
 }
@@ -208,7 +214,10 @@ impl Init {
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
         let descent = self.descent.map(Descent::due);
-        [self.leaving, self.pause, descent].into_iter().flatten().min()
+        [self.leaving, self.pause, descent]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Says something that is no warning.
@@ -278,7 +287,11 @@ impl Init {
 
     /// Starts a program of PID 1's own and awaits its end.
     fn spawn(&mut self, path: &CStr, terminal: bool) -> Result<u32, Errno> {
-        let program = Program { path, arguments: &[], environ: self.environ };
+        let program = Program {
+            path,
+            arguments: &[],
+            environ: self.environ,
+        };
         let mut complaint = Line::new();
         complaint.text(HEAD).text("fatal: unable to start child: ");
         complaint.bytes(path.to_bytes());

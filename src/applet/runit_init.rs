@@ -31,8 +31,14 @@ use crate::{
 
 /// The flag files, in the order in which they are tried and looked at.
 pub(super) const FLAGS: [Flags; 2] = [
-    Flags { stop: c"/etc/runit/stopit", reboot: c"/etc/runit/reboot" },
-    Flags { stop: c"/run/runit.stopit", reboot: c"/run/runit.reboot" },
+    Flags {
+        stop: c"/etc/runit/stopit",
+        reboot: c"/etc/runit/reboot",
+    },
+    Flags {
+        stop: c"/run/runit.stopit",
+        reboot: c"/run/runit.reboot",
+    },
 ];
 
 /// A pair of flag files.

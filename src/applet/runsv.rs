@@ -54,7 +54,10 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Line> {
     };
     let opened = file::open_dir(CWD, dir)
         .map_err(|errno| failed("unable to change to directory", errno))?;
-    let voice = Voice { head: Line::new(), console: false };
+    let voice = Voice {
+        head: Line::new(),
+        console: false,
+    };
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
     let mut supervisor =
         Supervisor::new(1, &wanted, voice, start.environ, false)

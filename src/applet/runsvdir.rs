@@ -91,7 +91,10 @@ fn face(
     ];
     let signals = Signals::take(&wanted)
         .map_err(|errno| ("unable to collect signals", errno))?;
-    let voice = Voice { head: head(dir, "warning"), console: false };
+    let voice = Voice {
+        head: head(dir, "warning"),
+        console: false,
+    };
     loop {
         let born = clock::mono();
         let (is_child, pid) =
@@ -126,7 +129,10 @@ fn face(
             }
         }
         voice.say(
-            voice.head.clone().text("the supervisor has ended, restarting"),
+            voice
+                .head
+                .clone()
+                .text("the supervisor has ended, restarting"),
         );
         let pace = crate::machine::slot::PACE;
         wait::sleep(pace.saturating_sub(clock::mono().since(born)));

@@ -101,7 +101,12 @@ fn mount(system: &System) -> Result<(), Errno> {
         Err(Errno::ENOENT) => file::make_dir(CWD, system.target, 0o755)?,
         Err(errno) => return Err(errno),
     }
-    let System { kind, target, options, executable } = *system;
+    let System {
+        kind,
+        target,
+        options,
+        executable,
+    } = *system;
     power::mount(kind, target, options, executable)
 }
 
@@ -110,7 +115,8 @@ fn is_mounted(target: &CStr) -> Result<bool, Errno> {
     let path = target.to_bytes();
     let slash = path.iter().rposition(|byte| *byte == b'/');
     let parent = path.get(..slash.unwrap_or(0)).unwrap_or(b"");
-    let parent = Path::join(&[parent, b"/"]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let parent =
+        Path::join(&[parent, b"/"]).map_err(|_| Errno::ENAMETOOLONG)?;
     let parent = file::info(CWD, parent.as_c_str())?;
     let info = file::info(CWD, target)?;
     Ok(info.identity.device != parent.identity.device)
@@ -140,7 +146,9 @@ pub(super) fn rest_media(voice: &Voice) {
     // Last mounted, first unmounted: what is mounted inside another comes
     // after it in the list.
     for line in text.rsplit(|byte| *byte == b'\n') {
-        let Some(mount) = Mount::parse(line) else { continue };
+        let Some(mount) = Mount::parse(line) else {
+            continue;
+        };
         let Ok(target) = mount.target() else { continue };
         if !mount.has_medium() {
             continue;

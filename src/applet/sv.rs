@@ -81,6 +81,7 @@ struct Task {
 static TASKS: Once<Vec<Task, { config::SERVICES }>> = Once::new(Vec::new());
 
 /// Why a service cannot be asked.
+#[derive(Clone, Copy)]
 enum Silent {
     /// It has no supervisor.
     Unsupervised,
@@ -100,14 +101,22 @@ pub(super) fn main(start: Start) -> u8 {
         let arguments = " [-v] [-w sec] command service ...";
         return super::usage(name, arguments, USAGE);
     };
-    let mut sv = Sv { request, environ: start.environ, lsb, failed: 0 };
+    let mut sv = Sv {
+        request,
+        environ: start.environ,
+        lsb,
+        failed: 0,
+    };
     let names = start.argv.skip(operands).iter();
-    let Some(tasks) = TASKS.take() else { return USAGE };
+    let Some(tasks) = TASKS.take() else {
+        return USAGE;
+    };
     if lsb {
         // The name of a link has no directory part in it.
         let bytes = own.to_bytes_with_nul();
         let from = bytes.len().saturating_sub(name.len().saturating_add(1));
-        let name = CStr::from_bytes_with_nul(bytes.get(from..).unwrap_or(b"\0"));
+        let name =
+            CStr::from_bytes_with_nul(bytes.get(from..).unwrap_or(b"\0"));
         sv.open(tasks, name.unwrap_or(c""));
     } else {
         for name in names {
@@ -135,10 +144,9 @@ struct Request {
 /// first service. `None` is a usage error.
 fn options(start: Start, lsb: bool) -> Option<(Request, usize)> {
     let words = start.argv.skip(1).iter();
-    let mut options = Getopt::new(words.clone(), b"vw:V");
-    let seconds = |text: &CStr| {
-        Duration::from_secs(leading_number(text.to_bytes()).0)
-    };
+    let mut options = Getopt::new(words, b"vw:V");
+    let seconds =
+        |text: &CStr| Duration::from_secs(leading_number(text.to_bytes()).0);
     let mut limit = start.environ.get(b"SVWAIT").map_or(LIMIT, seconds);
     let mut waits = false;
     let name = start.argv.first().map_or(&b""[..], CStr::to_bytes);
@@ -166,7 +174,14 @@ fn options(start: Start, lsb: bool) -> Option<(Request, usize)> {
         return None;
     }
     let waits = !command.is_status() && (waits || command.waits);
-    Some((Request { command, waits, limit }, used.saturating_add(2)))
+    Some((
+        Request {
+            command,
+            waits,
+            limit,
+        },
+        used.saturating_add(2),
+    ))
 }
 
 /// One run of the program.
@@ -181,7 +196,11 @@ struct Sv {
 impl Sv {
     /// The exit code.
     fn code(&self) -> u8 {
-        if self.lsb { self.failed.min(1) } else { self.failed.min(MOST) }
+        if self.lsb {
+            self.failed.min(1)
+        } else {
+            self.failed.min(MOST)
+        }
     }
 
     /// Says `LEVEL: NAME: WHAT[: CAUSE]` and counts it.
@@ -221,11 +240,7 @@ impl Sv {
     }
 
     /// Finds a service's directory.
-    fn open(
-        &mut self,
-        tasks: &mut VecView<Task>,
-        name: &'static CStr,
-    ) {
+    fn open(&mut self, tasks: &mut VecView<Task>, name: &'static CStr) {
         match self.directory(name) {
             Ok(dir) => {
                 let before = unknown();
@@ -305,9 +320,7 @@ impl Sv {
                 Err(Silent::Unsupervised) => {
                     ("fail: ", "runsv not running", None)
                 }
-                Err(Silent::Trouble(what, cause)) => {
-                    ("warning: ", what, cause)
-                }
+                Err(Silent::Trouble(what, cause)) => ("warning: ", what, cause),
             },
             Err(Errno::ENOENT) => return,
             Err(errno) => ("warning: ", "change directory", Some(errno)),
@@ -354,7 +367,8 @@ impl Sv {
                 break;
             }
             let rest = until.since(clock::mono());
-            let pause = rest.saturating_add(Duration::from_millis(1)).min(ROUND);
+            let pause =
+                rest.saturating_add(Duration::from_millis(1)).min(ROUND);
             match &watch {
                 Ok(watch) => {
                     // Which of them has changed, the next look tells.
@@ -426,16 +440,17 @@ impl Sv {
         }
         match child::fork() {
             Ok((true, _)) => {
-                let errno = file::change_dir_to(dir).err().unwrap_or_else(|| {
-                    // Closed already: the caller has none itself.
-                    let _closed = child::close_standard(1).is_err();
-                    let environ = self.environ;
-                    child::become_other(&Program {
-                        path: c"./check",
-                        arguments: &[],
-                        environ,
-                    })
-                });
+                let errno =
+                    file::change_dir_to(dir).err().unwrap_or_else(|| {
+                        // Closed already: the caller has none itself.
+                        let _closed = child::close_standard(1).is_err();
+                        let environ = self.environ;
+                        child::become_other(&Program {
+                            path: c"./check",
+                            arguments: &[],
+                            environ,
+                        })
+                    });
                 warn_of(name, "unable to run ", "/check", errno);
                 child::exit(0)
             }
@@ -508,10 +523,10 @@ fn probe(dir: At<'_>) -> Result<Status, Silent> {
     let mut bytes = [0; status::BYTES + 1];
     let count = sys::read(record.as_fd(), &mut bytes)
         .map_err(trouble("read supervise/status"))?;
-    bytes.get(..count).and_then(status::unpack).ok_or(Silent::Trouble(
-        "read supervise/status: bad format",
-        None,
-    ))
+    bytes
+        .get(..count)
+        .and_then(status::unpack)
+        .ok_or(Silent::Trouble("read supervise/status: bad format", None))
 }
 
 /// Sends control bytes, unless the service is told so already.

@@ -109,7 +109,9 @@ impl Limits {
 
     /// Those that were set.
     pub fn iter(&self) -> impl Iterator<Item = (Resource, Bound)> {
-        self.0.iter().filter_map(|(resource, bound)| Some((*resource, (*bound)?)))
+        self.0
+            .iter()
+            .filter_map(|(resource, bound)| Some((*resource, (*bound)?)))
     }
 }
 
@@ -176,7 +178,7 @@ impl Face {
 /// them stand before the program to run.
 pub fn request<'a, I>(
     face: Face,
-    words: I,
+    mut words: I,
 ) -> Result<(Request<'a>, usize), Wrong<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
@@ -186,13 +188,16 @@ where
         Face::Chpst => b"u:U:b:e:m:d:o:p:f:c:r:t:/:C:n:l:L:vP012V",
         Face::Setlock => b"nNxX",
         Face::Softlimit => b"a:c:d:f:l:m:o:p:r:s:t:",
-        Face::Envdir
-        | Face::Envuidgid
-        | Face::Pgrphack
-        | Face::Setuidgid => b"",
+        Face::Envdir | Face::Envuidgid | Face::Pgrphack | Face::Setuidgid => {
+            b""
+        }
     };
     let mut options = Getopt::new(words.clone(), known);
-    let mut lock = Lock { path: c"", waits: false, silent: false };
+    let mut lock = Lock {
+        path: c"",
+        waits: false,
+        silent: false,
+    };
     for option in &mut options {
         match (option, face) {
             (Opt::Illegal(_) | Opt::Missing(_), _) => {
@@ -249,7 +254,7 @@ where
         }
     }
     // The program to run.
-    if words.clone().nth(used).is_none() {
+    if words.nth(used).is_none() {
         return Err(Wrong::Usage);
     }
     Ok((request, used))
@@ -275,7 +280,11 @@ fn value<'a>(
                 return None;
             }
             let waits = letter == b'l';
-            request.lock = Some(Lock { path: text, waits, silent: false });
+            request.lock = Some(Lock {
+                path: text,
+                waits,
+                silent: false,
+            });
         }
         letter => {
             let bound = Bound::Number(whole_number(bytes)?);
@@ -345,9 +354,9 @@ mod test {
     #[test]
     fn every_option_of_chpst() {
         let words = [
-            c"-vP02", c"-u", c"a:b", c"-Uc", c"-b", c"x", c"-e/e", c"-/", c"/r",
-            c"-C", c"/c", c"-n", c"-5", c"-L", c"l", c"-m", c"1", c"-o2", c"p",
-            c"-q",
+            c"-vP02", c"-u", c"a:b", c"-Uc", c"-b", c"x", c"-e/e", c"-/",
+            c"/r", c"-C", c"/c", c"-n", c"-5", c"-L", c"l", c"-m", c"1",
+            c"-o2", c"p", c"-q",
         ];
         let (request, used) = read(Face::Chpst, &words).unwrap();
         assert_eq!(used, 18);
@@ -399,7 +408,12 @@ mod test {
         assert_eq!(request.limits.iter().count(), 4);
         let words = [c"-m", c"7", c"-s=", c"p"];
         let (request, _) = read(Face::Softlimit, &words).unwrap();
-        assert!(request.limits.iter().any(|l| l == (Resource::Stack, Bound::Hard)));
+        assert!(
+            request
+                .limits
+                .iter()
+                .any(|l| l == (Resource::Stack, Bound::Hard))
+        );
         assert_eq!(read(Face::Setuidgid, &[c"a"]).err(), Some(Wrong::Usage));
         assert_eq!(Face::named(b"softlimit"), Face::Softlimit);
         assert_eq!(Face::named(b"x"), Face::Chpst);

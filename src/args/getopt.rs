@@ -35,7 +35,12 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Getopt<'a, I> {
     /// `known` lists the letters, each with a `:` behind it when it takes a
     /// value.
     pub fn new(words: I, known: &'static [u8]) -> Self {
-        Self { words, bundle: c"", known, used: 0 }
+        Self {
+            words,
+            bundle: c"",
+            known,
+            used: 0,
+        }
     }
 
     /// How many arguments the options took: the first operand is behind them.

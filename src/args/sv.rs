@@ -16,17 +16,32 @@ pub struct Command {
 impl Command {
     /// A command that is only sent, unless `-v` says to wait.
     const fn plain(act: &'static [u8]) -> Self {
-        Self { act, tests: act, waits: false, kills: false }
+        Self {
+            act,
+            tests: act,
+            waits: false,
+            kills: false,
+        }
     }
 
     /// A command that waits for its effect.
     const fn waits(act: &'static [u8]) -> Self {
-        Self { act, tests: act, waits: true, kills: false }
+        Self {
+            act,
+            tests: act,
+            waits: true,
+            kills: false,
+        }
     }
 
     /// A command that waits and then kills.
     const fn kills(act: &'static [u8]) -> Self {
-        Self { act, tests: act, waits: true, kills: true }
+        Self {
+            act,
+            tests: act,
+            waits: true,
+            kills: true,
+        }
     }
 
     /// Whether it prints a status line and nothing else.
@@ -47,7 +62,13 @@ const WORDS: [(&[u8], Command); 11] = [
     (b"force-restart", Command::kills(b"tcu")),
     (b"force-shutdown", Command::kills(b"x")),
     (b"force-stop", Command::kills(b"d")),
-    (b"check", Command { act: b"", ..Command::waits(b"C") }),
+    (
+        b"check",
+        Command {
+            act: b"",
+            ..Command::waits(b"C")
+        },
+    ),
 ];
 
 /// Commands that are known by their first letter.
@@ -71,7 +92,13 @@ const LETTERS: [(u8, Command); 20] = [
     (b'E', Command::kills(b"x")),
     (b'D', Command::kills(b"d")),
     (b'T', Command::kills(b"tc")),
-    (b's', Command { act: b"", ..Command::plain(b"") }),
+    (
+        b's',
+        Command {
+            act: b"",
+            ..Command::plain(b"")
+        },
+    ),
 ];
 
 /// The command that a word stands for; `None` is a usage error.

@@ -2,9 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::{
-    wire::stamp::Style,
-};
+use crate::wire::stamp::Style;
 
 use super::getopt::{Getopt, Opt};
 
@@ -52,7 +50,7 @@ const BUFFER: usize = 1024;
 
 /// Reads the options in `words`, the arguments behind the program's name;
 /// answers also how many of them the options took.
-pub fn request<'a, I>(words: I) -> Result<(Request<'a>, usize), Wrong<'a>>
+pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Wrong<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
 {
@@ -102,7 +100,7 @@ where
         2 => Style::Date,
         _ => Style::Iso,
     };
-    let named = words.skip(used).next().is_some();
+    let named = words.nth(used).is_some();
     if buffer <= request.length || !named {
         return Err(Wrong::Usage);
     }
@@ -122,7 +120,8 @@ mod test {
         let (plain, used) = read(&[c"dir"]).unwrap();
         assert_eq!((plain.style, plain.length, used), (Style::Plain, 1000, 0));
         let (full, used) =
-            read(&[c"-ttv", c"-R", c"xy", c"-l10", c"-b", c"20", c"d"]).unwrap();
+            read(&[c"-ttv", c"-R", c"xy", c"-l10", c"-b", c"20", c"d"])
+                .unwrap();
         assert_eq!(used, 6);
         assert_eq!((full.style, full.verbose), (Style::Date, true));
         assert_eq!(full.length, 10);

@@ -67,7 +67,10 @@ impl Descent {
             Order::KillAll => KILL,
             Order::Done => Duration::ZERO,
         };
-        Self { order, until: now.after(wait) }
+        Self {
+            order,
+            until: now.after(wait),
+        }
     }
 
     /// When to ask again at the latest.
@@ -84,19 +87,30 @@ impl Descent {
             Order::Done
         };
         let next = match (self.order, left) {
-            (_, Left { services: false, children: false }) => Order::Done,
+            (
+                _,
+                Left {
+                    services: false,
+                    children: false,
+                },
+            ) => Order::Done,
             (Order::StopServices, Left { services: true, .. }) if late => {
                 Order::KillServices
             }
             (
                 Order::StopServices | Order::KillServices,
-                Left { services: false, .. },
+                Left {
+                    services: false, ..
+                },
             ) => rest,
             (Order::KillServices, _) if late => Order::TerminateAll,
             (Order::TerminateAll, _) if late => Order::KillAll,
-            (Order::TerminateAll, Left { children: false, .. }) => {
-                Order::Done
-            }
+            (
+                Order::TerminateAll,
+                Left {
+                    children: false, ..
+                },
+            ) => Order::Done,
             (Order::KillAll, _) if late || !left.children => Order::Done,
             (Order::Done, _) => Order::Done,
             (
@@ -123,7 +137,8 @@ mod test {
     /// Every combination of what may be left.
     fn lefts() -> Vec<Left> {
         let all = [(false, false), (false, true), (true, false), (true, true)];
-        all.map(|(services, children)| Left { services, children }).to_vec()
+        all.map(|(services, children)| Left { services, children })
+            .to_vec()
     }
 
     #[test]
@@ -136,9 +151,9 @@ mod test {
                     let now = if late { descent.due() } else { Instant(0) };
                     let before = descent.order;
                     match descent.step(left, now) {
-                        Some(next) => assert!(
-                            place(next) > place(before) || next == Done
-                        ),
+                        Some(next) => {
+                            assert!(place(next) > place(before) || next == Done)
+                        }
                         None => assert!(!late, "{order:?} {left:?} stays"),
                     }
                 }
@@ -150,7 +165,10 @@ mod test {
     fn nothing_left_ends_it_at_once() {
         for order in ORDERS {
             let mut descent = Descent::from(order, Instant(0));
-            let none = Left { services: false, children: false };
+            let none = Left {
+                services: false,
+                children: false,
+            };
             assert_eq!(descent.step(none, Instant(0)), Some(Done));
         }
     }
@@ -158,7 +176,10 @@ mod test {
     #[test]
     fn who_ignores_term_is_killed() {
         let mut descent = Descent::from(StopServices, Instant(0));
-        let left = Left { services: true, children: true };
+        let left = Left {
+            services: true,
+            children: true,
+        };
         assert_eq!(descent.step(left, Instant(0)), None);
         for order in [KillServices, TerminateAll, KillAll, Done] {
             let due = descent.due();

@@ -32,7 +32,10 @@ pub struct Lines {
 impl Lines {
     /// At the start of a line. `limit` is not 0.
     pub fn new(limit: usize) -> Self {
-        Self { limit, inside: false }
+        Self {
+            limit,
+            inside: false,
+        }
     }
 
     /// Whether a line is open of which a part was told.
@@ -71,9 +74,14 @@ mod test {
 
     /// What comes out when `stream` is read in pieces of these sizes: for
     /// each line its decisive bytes, and all of it.
-    fn read(stream: &[u8], sizes: &[usize], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn read(
+        stream: &[u8],
+        sizes: &[usize],
+        limit: usize,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut lines = Lines::new(limit);
-        let (mut buffer, mut out) = (Vec::new(), Vec::<(Vec<u8>, Vec<u8>)>::new());
+        let (mut buffer, mut out) =
+            (Vec::new(), Vec::<(Vec<u8>, Vec<u8>)>::new());
         let mut rest = stream;
         let mut sizes = sizes.iter().cycle();
         loop {

@@ -19,7 +19,9 @@ pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
                 pattern = tail;
             }
             [b'+', many, tail @ ..] => {
-                let [first, behind @ ..] = rest else { return false };
+                let [first, behind @ ..] = rest else {
+                    return false;
+                };
                 if first != many {
                     return false;
                 }
@@ -31,7 +33,9 @@ pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
                 pattern = tail;
             }
             [one, tail @ ..] => {
-                let [first, behind @ ..] = rest else { return false };
+                let [first, behind @ ..] = rest else {
+                    return false;
+                };
                 if first != one {
                     return false;
                 }

@@ -81,14 +81,26 @@ mod test {
 
     #[test]
     fn defaults_rotate_in_the_last_thousand_bytes() {
-        let mut fill = Fill { size: 998_999, bound: 1_000_000, line: 1000 };
+        let mut fill = Fill {
+            size: 998_999,
+            bound: 1_000_000,
+            line: 1000,
+        };
         assert!(!fill.is_full());
         fill.add(1);
         assert!(fill.is_full());
         assert_eq!(fill.room(2000), 1000);
-        let none = Fill { size: u64::MAX, bound: 0, line: 1000 };
+        let none = Fill {
+            size: u64::MAX,
+            bound: 0,
+            line: 1000,
+        };
         assert!(!none.is_full() && none.room(7) == 7);
-        let short = Fill { size: 500, bound: 500, line: 1000 };
+        let short = Fill {
+            size: 500,
+            bound: 500,
+            line: 1000,
+        };
         assert!(!short.is_full() && short.room(1) == 0);
     }
 }

@@ -293,7 +293,9 @@ impl Slot {
             // The pipe is closed: what was started now could not be heard.
             return;
         }
-        let Some(process) = self.process_mut(role) else { return };
+        let Some(process) = self.process_mut(role) else {
+            return;
+        };
         let runs = process.state == State::Run && process.pid.is_some();
         match control {
             Control::Up | Control::Once => {
@@ -345,7 +347,9 @@ impl Slot {
             self.leave(actions);
         }
         for role in [Role::Log, Role::Service] {
-            let Some(process) = self.process(role) else { continue };
+            let Some(process) = self.process(role) else {
+                continue;
+            };
             if process.pid.is_some()
                 || process.due.is_some_and(|due| due > now.mono)
             {

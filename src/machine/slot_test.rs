@@ -28,7 +28,10 @@ struct World {
 }
 
 fn now(nanos: u64) -> Now {
-    Now { mono: Instant(nanos), wall: Wall { secs: 7, nanos: 0 } }
+    Now {
+        mono: Instant(nanos),
+        wall: Wall { secs: 7, nanos: 0 },
+    }
 }
 
 /// The state without what grows for ever: deadlines relative to the clock.
@@ -131,9 +134,12 @@ fn step(world: &mut World, event: Event, at: u64) {
             // Paced, unless the operator's byte asked for it, or the log
             // must read what is left.
             let young = before.process(role).unwrap().due;
-            let asked = matches!(event, Event::Control(r, b'u' | b'o') if r == role);
+            let asked =
+                matches!(event, Event::Control(r, b'u' | b'o') if r == role);
             assert!(
-                asked || world.slot.drained || young.is_none_or(|due| due.0 <= at)
+                asked
+                    || world.slot.drained
+                    || young.is_none_or(|due| due.0 <= at)
             );
         }
         // Of two starts that one step asks for, the owner reports the first
@@ -159,7 +165,9 @@ fn walk(down: bool, log_down: Option<bool>) -> usize {
         }
         gone += usize::from(world.gone);
         for event in events(&world) {
-            if matches!(event, Event::Control(Role::Log, _)) && log_down.is_none() {
+            if matches!(event, Event::Control(Role::Log, _))
+                && log_down.is_none()
+            {
                 continue;
             }
             let passed = if event == Event::Tick { STEP } else { 0 };

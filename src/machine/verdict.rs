@@ -64,7 +64,11 @@ fn down(now: &Status) -> Verdict {
 
 /// A test without `check`.
 fn plain(holds: bool) -> Verdict {
-    if holds { Verdict::Holds } else { Verdict::NotYet }
+    if holds {
+        Verdict::Holds
+    } else {
+        Verdict::NotYet
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ mod spawn;
 
 use core::ffi::CStr;
 
-use heapless::{Vec, VecView};
 use crate::{
     config,
     machine::slot::{self, Action, Actions, Exit, Role},
@@ -27,11 +26,12 @@ use crate::{
         limits,
         once::Once,
         signal::{self, Number, Signals},
-        wait::{Wake, Waiter},
+        wait::{Waiter, Wake},
     },
     text::{self, Line, Name},
     wire::{clock::Instant, control::Signal},
 };
+use heapless::{Vec, VecView};
 
 use scan::Services;
 pub use service::Trouble;
@@ -100,7 +100,10 @@ impl Voice {
     /// Says HEAD, WHAT, SUBJECT and the cause.
     pub fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
         let mut line = self.head.clone();
-        line.text(what).bytes(subject).text(": ").text(error::text(errno));
+        line.text(what)
+            .bytes(subject)
+            .text(": ")
+            .text(error::text(errno));
         self.say(&mut line);
     }
 }
@@ -227,10 +230,8 @@ impl Supervisor {
             match token {
                 TOKEN_SIGNALS => self.take_signals(&mut heard),
                 TOKEN_SERVICES => {
-                    changed |= self
-                        .services
-                        .as_ref()
-                        .is_some_and(Services::changed);
+                    changed |=
+                        self.services.as_ref().is_some_and(Services::changed);
                 }
                 token => self.take_control(token),
             }
@@ -290,7 +291,10 @@ impl Supervisor {
         let Some(slot) = self.slot(index) else { return };
         let Some(service) = &slot.service else { return };
         let exit = match end {
-            End::Exited(code) => Exit { code: code.into(), signal: 0 },
+            End::Exited(code) => Exit {
+                code: code.into(),
+                signal: 0,
+            },
             End::Killed(signal, core) => Exit {
                 code: -1,
                 signal: signal | if core { 0x80 } else { 0 },
@@ -309,12 +313,20 @@ impl Supervisor {
     /// Reads a control FIFO and obeys.
     fn take_control(&mut self, token: u64) {
         let token = token.saturating_sub(TOKEN_SLOTS);
-        let role = if token & 1 == 0 { Role::Service } else { Role::Log };
-        let Ok(index) = usize::try_from(token >> 1) else { return };
+        let role = if token & 1 == 0 {
+            Role::Service
+        } else {
+            Role::Log
+        };
+        let Ok(index) = usize::try_from(token >> 1) else {
+            return;
+        };
         let mut bytes = [0; CONTROL_BYTES];
         let Some(slot) = self.slot(index) else { return };
-        let Some(fifo) =
-            slot.service.as_ref().and_then(|service| service.control(role))
+        let Some(fifo) = slot
+            .service
+            .as_ref()
+            .and_then(|service| service.control(role))
         else {
             return;
         };
@@ -344,7 +356,9 @@ impl Supervisor {
     fn tick(&mut self) {
         let now = clock::now();
         for index in 0..self.table.len() {
-            let Some(slot) = self.slot(index) else { continue };
+            let Some(slot) = self.slot(index) else {
+                continue;
+            };
             let due = slot.machine.due();
             if slot.service.is_some() && due.is_some_and(|due| due <= now.mono)
             {
@@ -425,8 +439,12 @@ impl Supervisor {
     /// Writes a slot's status files.
     fn publish(&mut self, index: usize, role: Role) {
         let Some(slot) = self.slot(index) else { return };
-        let Some(status) = slot.machine.status(role) else { return };
-        let Some(service) = slot.service.as_mut() else { return };
+        let Some(status) = slot.machine.status(role) else {
+            return;
+        };
+        let Some(service) = slot.service.as_mut() else {
+            return;
+        };
         if let Err(trouble) = service.publish(role, &status) {
             self.warn_of(index, trouble);
         }
@@ -550,7 +568,11 @@ impl Refusal {
 /// `runsv NAME: LEVEL: `.
 fn heading(name: &[u8], level: &str) -> Line {
     let mut line = Line::new();
-    line.text("runsv ").bytes(name).text(": ").text(level).text(": ");
+    line.text("runsv ")
+        .bytes(name)
+        .text(": ")
+        .text(level)
+        .text(": ");
     line
 }
 

@@ -3,16 +3,16 @@
 
 use core::ffi::CStr;
 
-use heapless::Vec;
 use crate::{
     config,
     sys::{
         AsFd, At, CWD, Errno, Fd, file,
-        wait::{Wake, Waiter},
+        wait::{Waiter, Wake},
         watch::{Changes, Watch, WatchId},
     },
     text::{self, Path},
 };
+use heapless::Vec;
 
 /// Links followed on one way, as the kernel's own bound.
 const LINKS: usize = 40;
@@ -53,14 +53,18 @@ impl Way {
         waiter
             .add(watch.as_fd(), Wake::Readable, token)
             .map_err(Blind::Refused)?;
-        let mut way = Self { watch, parts: Vec::new(), mounts: None };
+        let mut way = Self {
+            watch,
+            parts: Vec::new(),
+            mounts: None,
+        };
         way.follow(path)?;
         // Without /proc a mount over the way is not seen; nothing else is
         // lost.
-        if let Ok(mounts) = file::open_read(CWD, c"/proc/self/mountinfo") {
-            if waiter.add(mounts.as_fd(), Wake::Exception, token).is_ok() {
-                way.mounts = Some(mounts);
-            }
+        if let Ok(mounts) = file::open_read(CWD, c"/proc/self/mountinfo")
+            && waiter.add(mounts.as_fd(), Wake::Exception, token).is_ok()
+        {
+            way.mounts = Some(mounts);
         }
         Ok(way)
     }
@@ -109,8 +113,7 @@ impl Way {
             }
             let there = join(&[&done, b"/", component]).ok_or(full)?;
             let mut buffer = [0; config::PATH_BYTES];
-            let target =
-                file::link_target(CWD, there.as_c_str(), &mut buffer);
+            let target = file::link_target(CWD, there.as_c_str(), &mut buffer);
             if let (Ok(target), true) = (target, links < LINKS) {
                 links = links.saturating_add(1);
                 if target.starts_with(b"/") {

@@ -3,7 +3,6 @@
 
 use core::{ffi::CStr, time::Duration};
 
-use heapless::Vec;
 use crate::{
     config,
     sys::{
@@ -13,6 +12,7 @@ use crate::{
     text::{self, Line},
     wire::clock::Instant,
 };
+use heapless::Vec;
 
 use super::{
     Refusal, Supervisor, TOKEN_SERVICES,
@@ -109,7 +109,9 @@ impl Supervisor {
 
     /// Scans if that is due.
     pub(super) fn scan_if_due(&mut self) {
-        let Some(mut services) = self.services.take() else { return };
+        let Some(mut services) = self.services.take() else {
+            return;
+        };
         let now = clock::mono();
         if services.due.is_some_and(|due| due <= now) {
             services.due = None;
@@ -218,7 +220,9 @@ impl Supervisor {
     /// Tells every slot that is no longer listed to exit.
     fn dismiss(&mut self) {
         for index in 0..self.table.len() {
-            let Some(slot) = self.slot(index) else { continue };
+            let Some(slot) = self.slot(index) else {
+                continue;
+            };
             if slot.listed || slot.leaving {
                 continue;
             }
@@ -264,9 +268,8 @@ impl Supervisor {
 /// not be complete.
 fn fresh(dir: At<'_>, name: &CStr) -> bool {
     let now = clock::wall().secs;
-    file::info_of_link(dir, name).is_ok_and(|info| {
-        info.kind == Kind::Directory && info.modified == now
-    })
+    file::info_of_link(dir, name)
+        .is_ok_and(|info| info.kind == Kind::Directory && info.modified == now)
 }
 
 /// `unable to start runsv NAME: ...`, as runsvdir says it.
@@ -280,7 +283,8 @@ fn refused_line(refusal: Refusal, name: &[u8]) -> Line {
                 _ => "name too long (name-bytes = ",
             };
             line.text(what);
-            line.number(u64::try_from(value).unwrap_or(u64::MAX)).text(")");
+            line.number(u64::try_from(value).unwrap_or(u64::MAX))
+                .text(")");
         }
         Refusal::Trouble(trouble) => {
             super::tell(&mut line, trouble);

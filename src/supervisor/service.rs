@@ -130,8 +130,8 @@ impl Service {
         };
         let service_lock = lock(at, at, &SERVICE)?;
         let log = if has_log {
-            let log_dir = file::open_dir(at, c"log")
-                .map_err(trouble("open", c"log"))?;
+            let log_dir =
+                file::open_dir(at, c"log").map_err(trouble("open", c"log"))?;
             let log_lock = lock(at, log_dir.as_fd(), &LOG)?;
             Some(ends(at, log_lock, &LOG)?)
         } else {
@@ -145,7 +145,15 @@ impl Service {
                 .is_some()
                 .then(|| file::info(at, c"log/down").is_ok()),
         };
-        Ok((Self { dir, service, log, pipe }, wishes))
+        Ok((
+            Self {
+                dir,
+                service,
+                log,
+                pipe,
+            },
+            wishes,
+        ))
     }
 
     /// The service directory.
@@ -257,11 +265,16 @@ fn follow(at: At<'_>, base: At<'_>, path: &CStr) {
 /// Opens the FIFOs of a supervise directory.
 fn ends(at: At<'_>, lock: Fd, names: &Names) -> Result<Ends, Trouble> {
     let control = fifo(at, names.control)?;
-    let control = file::open_both(at, control)
-        .map_err(trouble("open", names.control))?;
+    let control =
+        file::open_both(at, control).map_err(trouble("open", names.control))?;
     let ok = fifo(at, names.ok)?;
     let ok = file::open_read(at, ok).map_err(trouble("open", names.ok))?;
-    Ok(Ends { _lock: lock, control, _ok: ok, pid: None })
+    Ok(Ends {
+        _lock: lock,
+        control,
+        _ok: ok,
+        pid: None,
+    })
 }
 
 /// Opens both ends of the log pipe, each as its process wants it.

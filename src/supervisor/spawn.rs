@@ -56,10 +56,18 @@ impl Supervisor {
         arguments: &[&CStr],
         shown: &str,
     ) -> Actions {
-        let program = Program { path, arguments, environ: self.environ };
+        let program = Program {
+            path,
+            arguments,
+            environ: self.environ,
+        };
         let (files, session) = (self.files, self.sessions);
-        let Some(slot) = self.slot(index) else { return Actions::new() };
-        let Some(service) = &slot.service else { return Actions::new() };
+        let Some(slot) = self.slot(index) else {
+            return Actions::new();
+        };
+        let Some(service) = &slot.service else {
+            return Actions::new();
+        };
         let pipe = service.pipe(role);
         let mut complaint = heading(&slot.name, "fatal");
         complaint.text(shown);

@@ -76,10 +76,7 @@ pub struct Setup<'a> {
 ///
 /// When its program cannot be run the child says so on descriptor 2 and ends
 /// with `setup.code`: to the caller that is a child that ended.
-pub fn spawn(
-    program: &Program<'_>,
-    setup: &Setup<'_>,
-) -> Result<u32, Errno> {
+pub fn spawn(program: &Program<'_>, setup: &Setup<'_>) -> Result<u32, Errno> {
     let mut pid = 0;
     if raw::fork(&mut pid)? != 0 {
         return Ok(pid);

@@ -14,12 +14,18 @@ pub fn mono() -> Instant {
 /// The wall clock; before 1970 it counts as 1970.
 pub fn wall() -> Wall {
     let (secs, nanos) = raw::clock(0);
-    Wall { secs: natural(secs), nanos: u32::try_from(nanos).unwrap_or(0) }
+    Wall {
+        secs: natural(secs),
+        nanos: u32::try_from(nanos).unwrap_or(0),
+    }
 }
 
 /// Both.
 pub fn now() -> Now {
-    Now { mono: mono(), wall: wall() }
+    Now {
+        mono: mono(),
+        wall: wall(),
+    }
 }
 
 /// The number, or 0 when it is negative.

@@ -28,14 +28,14 @@ pub struct Builder {
 unsafe impl Send for Builder {}
 
 /// The environment of this process's successor.
-static BUILDER: Once<Builder> =
-    Once::new(Builder { list: List::new(), text: Vec::new() });
+static BUILDER: Once<Builder> = Once::new(Builder {
+    list: List::new(),
+    text: Vec::new(),
+});
 
 impl Builder {
     /// A builder with the variables of `environ`. `None` the second time.
-    pub fn take(
-        environ: Environ,
-    ) -> Option<Result<&'static mut Self, Full>> {
+    pub fn take(environ: Environ) -> Option<Result<&'static mut Self, Full>> {
         let builder = BUILDER.take()?;
         for variable in environ.iter() {
             if let Err(full) = builder.push(variable.as_ptr()) {

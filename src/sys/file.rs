@@ -74,11 +74,7 @@ pub fn open_append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
 }
 
 /// Opens for writing from the start, made when missing, emptied when not.
-pub fn open_truncate(
-    at: At<'_>,
-    path: &CStr,
-    mode: u32,
-) -> Result<Fd, Errno> {
+pub fn open_truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
     let flags =
         OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC | OFlags::CREATE;
     open(at, path, flags, mode)
@@ -347,8 +343,8 @@ pub fn replace(
     let file = open_truncate(at, new, 0o644).map_err(failed("open"))?;
     let written = write_all(file.as_fd(), content).map_err(failed("write"));
     drop(file);
-    let done = written
-        .and_then(|()| rename(at, new, path).map_err(failed("rename")));
+    let done =
+        written.and_then(|()| rename(at, new, path).map_err(failed("rename")));
     if done.is_err() {
         // The first failure is the one to tell.
         let _left = remove(at, new).is_err();

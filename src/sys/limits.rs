@@ -10,7 +10,10 @@ pub use rustix::process::{Resource as Limit, Rlimit as Limits};
 /// most; answers the limits from before, for its children.
 pub fn raise_files() -> Rlimit {
     let before = getrlimit(Resource::Nofile);
-    let most = Rlimit { current: before.maximum, maximum: before.maximum };
+    let most = Rlimit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
     // When it is refused the table holds what fits, and says so then.
     let _refused = setrlimit(Resource::Nofile, most).is_err();
     before
@@ -25,13 +28,19 @@ pub(super) fn restore_files(before: Rlimit) {
 pub fn set_soft(limit: Resource, value: u64) -> Result<(), Errno> {
     let old = getrlimit(limit);
     let value = old.maximum.map_or(value, |most| value.min(most));
-    let new = Rlimit { current: Some(value), maximum: old.maximum };
+    let new = Rlimit {
+        current: Some(value),
+        maximum: old.maximum,
+    };
     setrlimit(limit, new).map_err(error::from)
 }
 
 /// Sets a soft limit as high as the hard one.
 pub fn set_soft_to_hard(limit: Resource) -> Result<(), Errno> {
     let old = getrlimit(limit);
-    let new = Rlimit { current: old.maximum, maximum: old.maximum };
+    let new = Rlimit {
+        current: old.maximum,
+        maximum: old.maximum,
+    };
     setrlimit(limit, new).map_err(error::from)
 }

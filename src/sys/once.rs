@@ -20,7 +20,10 @@ unsafe impl<T: Send> Sync for Once<T> {}
 impl<T> Once<T> {
     /// A value that nobody has taken.
     pub const fn new(value: T) -> Self {
-        Self { value: UnsafeCell::new(value), taken: AtomicBool::new(false) }
+        Self {
+            value: UnsafeCell::new(value),
+            taken: AtomicBool::new(false),
+        }
     }
 
     /// The value, to the first who asks; `None` to all others.

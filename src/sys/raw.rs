@@ -78,12 +78,9 @@ pub(super) fn epoll_wait(
     events: &mut [EpollEvent],
     millis: i32,
 ) -> Result<usize, Errno> {
-    let (fd, rows, count) =
-        (epoll.number(), events.as_mut_ptr(), events.len());
+    let (fd, rows, count) = (epoll.number(), events.as_mut_ptr(), events.len());
     // SAFETY: the kernel writes at most `count` rows, all of them in `events`.
-    unsafe {
-        syscall!(Sysno::epoll_pwait, fd, rows, count, millis, 0, MASK)
-    }
+    unsafe { syscall!(Sysno::epoll_pwait, fd, rows, count, millis, 0, MASK) }
 }
 
 /// `signalfd4`, non-blocking and closed on exec.
@@ -91,8 +88,9 @@ pub(super) fn signalfd(mask: &Mask) -> Result<Fd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     let mask = mask.as_ptr();
     // SAFETY: the mask outlives the call, which only reads it.
-    let fd =
-        unsafe { syscall!(Sysno::signalfd4, -1_isize, mask, MASK, flags.bits()) }?;
+    let fd = unsafe {
+        syscall!(Sysno::signalfd4, -1_isize, mask, MASK, flags.bits())
+    }?;
     Ok(Fd::own(fd))
 }
 

@@ -38,7 +38,15 @@ impl Waiter {
             Wake::Readable => 1,  // EPOLLIN
             Wake::Exception => 2, // EPOLLPRI
         };
-        raw::epoll_ctl(&self.0, ADD, fd, raw::EpollEvent { events, data: token })
+        raw::epoll_ctl(
+            &self.0,
+            ADD,
+            fd,
+            raw::EpollEvent {
+                events,
+                data: token,
+            },
+        )
     }
 
     /// Sleeps until a file is ready or `until` has come; never without end
@@ -72,8 +80,7 @@ pub fn readable<const N: usize>(
     fds: [At<'_>; N],
     limit: Option<Duration>,
 ) -> Result<[bool; N], Errno> {
-    let mut rows =
-        fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let mut rows = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     let limit = limit.map(timespec);
     match poll(&mut rows, limit.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}

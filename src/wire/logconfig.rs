@@ -138,7 +138,10 @@ mod test {
     #[test]
     fn defaults_and_odd_ends() {
         let plain = settings(b"", |_| {});
-        assert_eq!((plain.size, plain.keep, plain.keep_full), (1_000_000, 10, 10));
+        assert_eq!(
+            (plain.size, plain.keep, plain.keep_full),
+            (1_000_000, 10, 10)
+        );
         assert_eq!(settings(b"n7\nn", |_| {}).keep, 7);
         assert_eq!(settings(b"n7\nn\n", |_| {}).keep, 0);
         assert_eq!(settings(b"s2m\nsx", |_| {}).size, 0);

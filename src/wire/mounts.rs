@@ -14,9 +14,22 @@ pub struct Mount<'a> {
 /// Types that keep nothing on a medium: there is nothing to write back, and
 /// some of them are in use to the end.
 const WITHOUT_MEDIUM: [&[u8]; 16] = [
-    b"proc", b"sysfs", b"devtmpfs", b"devpts", b"tmpfs", b"ramfs",
-    b"rootfs", b"cgroup", b"cgroup2", b"debugfs", b"tracefs",
-    b"securityfs", b"configfs", b"pstore", b"bpf", b"mqueue",
+    b"proc",
+    b"sysfs",
+    b"devtmpfs",
+    b"devpts",
+    b"tmpfs",
+    b"ramfs",
+    b"rootfs",
+    b"cgroup",
+    b"cgroup2",
+    b"debugfs",
+    b"tracefs",
+    b"securityfs",
+    b"configfs",
+    b"pstore",
+    b"bpf",
+    b"mqueue",
 ];
 
 impl<'a> Mount<'a> {
@@ -24,7 +37,10 @@ impl<'a> Mount<'a> {
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let mut words = line.split(|byte| *byte == b' ');
         let _device = words.next()?;
-        Some(Self { target: words.next()?, kind: words.next()? })
+        Some(Self {
+            target: words.next()?,
+            kind: words.next()?,
+        })
     }
 
     /// Whether something may have to be written before the power goes.
@@ -64,7 +80,11 @@ mod test {
         let mount = Mount::parse(line).unwrap();
         assert!(mount.has_medium());
         assert_eq!(mount.target().unwrap().as_bytes(), b"/mnt/a b\\");
-        assert!(!Mount::parse(b"none /run tmpfs rw 0 0").unwrap().has_medium());
+        assert!(
+            !Mount::parse(b"none /run tmpfs rw 0 0")
+                .unwrap()
+                .has_medium()
+        );
         assert_eq!(Mount::parse(b"none /run"), None);
     }
 

@@ -82,9 +82,7 @@ pub fn named(text: &[u8]) -> Result<Named<'_>, Wrong> {
     }
     let colon = text.iter().position(|byte| *byte == b':');
     let (name, groups) = match colon {
-        Some(at) => {
-            (text.get(..at), text.get(at.saturating_add(1)..))
-        }
+        Some(at) => (text.get(..at), text.get(at.saturating_add(1)..)),
         None => (Some(text), None),
     };
     Ok(Named::Name(name.unwrap_or(b""), groups))

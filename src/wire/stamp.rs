@@ -120,10 +120,7 @@ mod test {
     #[test]
     fn the_styles() {
         assert_eq!(text(Style::Plain, 0, 0), "");
-        assert_eq!(
-            text(Style::Label, 0, 1),
-            "@400000000000000a00000001 "
-        );
+        assert_eq!(text(Style::Label, 0, 1), "@400000000000000a00000001 ");
         assert_eq!(
             text(Style::Date, 1_700_000_000, 123_456_789),
             "2023-11-14_22:13:20.12345 "

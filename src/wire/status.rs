@@ -62,8 +62,7 @@ pub fn pack(status: &Status) -> [u8; BYTES] {
         State::Run => 1,
         State::Finish => 2,
     };
-    let flags =
-        [u8::from(status.paused), want, u8::from(status.term), state];
+    let flags = [u8::from(status.paused), want, u8::from(status.term), state];
     let bytes = tai::pack(status.since)
         .into_iter()
         .chain(status.pid.to_le_bytes())
@@ -81,7 +80,9 @@ pub fn pack(status: &Status) -> [u8; BYTES] {
 pub fn unpack(bytes: &[u8]) -> Option<Status> {
     let (stamp, rest) = bytes.split_first_chunk::<{ tai::BYTES }>()?;
     let (pid, rest) = rest.split_first_chunk::<4>()?;
-    let [paused, want, term, state] = *rest else { return None };
+    let [paused, want, term, state] = *rest else {
+        return None;
+    };
     Some(Status {
         since: tai::unpack(*stamp),
         pid: u32::from_le_bytes(*pid),
@@ -143,28 +144,41 @@ mod test {
     fn status() -> impl Strategy<Value = Status> {
         let states = [State::Down, State::Run, State::Finish];
         let wants = [Want::Up, Want::Down, Want::Exit];
-        (0..1u64 << 40, 0..1_000_000_000u32, any::<u32>(), any::<[bool; 2]>(), 0..3usize, 0..3usize)
-            .prop_map(move |(secs, nanos, pid, [paused, term], want, state)| Status {
-                since: Wall { secs, nanos },
-                pid,
-                paused,
-                term,
-                want: wants[want],
-                state: states[state],
-            })
+        (
+            0..1u64 << 40,
+            0..1_000_000_000u32,
+            any::<u32>(),
+            any::<[bool; 2]>(),
+            0..3usize,
+            0..3usize,
+        )
+            .prop_map(
+                move |(secs, nanos, pid, [paused, term], want, state)| Status {
+                    since: Wall { secs, nanos },
+                    pid,
+                    paused,
+                    term,
+                    want: wants[want],
+                    state: states[state],
+                },
+            )
     }
 
     #[test]
     fn the_record_of_the_contract() {
         let status = Status {
-            since: Wall { secs: 0x6b02_866e - 10, nanos: 0x0696_12c4 },
+            since: Wall {
+                secs: 0x6b02_866e - 10,
+                nanos: 0x0696_12c4,
+            },
             pid: 0x4644,
             paused: false,
             term: false,
             want: Want::Up,
             state: State::Run,
         };
-        let sample = b"\x40\0\0\0\x6b\x02\x86\x6e\x06\x96\x12\xc4\x44\x46\0\0\0u\0\x01";
+        let sample =
+            b"\x40\0\0\0\x6b\x02\x86\x6e\x06\x96\x12\xc4\x44\x46\0\0\0u\0\x01";
         assert_eq!(&pack(&status), sample);
         assert_eq!(stat(&status), b"run\n");
         assert_eq!(pid(status.pid), b"17988\n");

@@ -34,7 +34,9 @@ pub fn unpack(bytes: [u8; BYTES]) -> Wall {
 /// The label: `@` and 24 lower-case hexadecimal digits.
 pub fn label(wall: Wall) -> [u8; LABEL] {
     let mut label = [b'@'; LABEL];
-    let digits = pack(wall).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits = pack(wall)
+        .into_iter()
+        .flat_map(|byte| [byte >> 4, byte & 15]);
     for (place, digit) in label.iter_mut().skip(1).zip(digits) {
         *place = if digit < 10 {
             b'0'.wrapping_add(digit)
@@ -53,7 +55,10 @@ mod test {
 
     #[test]
     fn the_label_of_a_known_moment() {
-        let wall = Wall { secs: 0x6b02_866e - 10, nanos: 0x0696_12c4 };
+        let wall = Wall {
+            secs: 0x6b02_866e - 10,
+            nanos: 0x0696_12c4,
+        };
         assert_eq!(&label(wall), b"@400000006b02866e069612c4");
     }
 

@@ -24,10 +24,16 @@ impl Root {
     /// Makes the root, or finds it; its lists are fetched the first time.
     pub fn open(suite: &str, arch: &str) -> Result<Self> {
         let title = format!("{suite}/{arch}");
-        let dir = board::workshop().join("apt").join(format!("{suite}-{arch}"));
+        let dir = board::workshop()
+            .join("apt")
+            .join(format!("{suite}-{arch}"));
         let debs = board::workshop().join("debs");
         let config = dir.join("apt.conf");
-        let root = Self { config, debs, title };
+        let root = Self {
+            config,
+            debs,
+            title,
+        };
         if !dir.join("ready").exists() {
             root.create(&dir, suite, arch)?;
             root.update()?;
@@ -103,7 +109,8 @@ impl Root {
     /// begins with `prefix`; itself when there is none.
     pub fn behind(&self, package: &str, prefix: &str) -> Result<String> {
         let mut command = self.command("apt-cache");
-        let text = run::quiet(command.args(["depends", "--important", package]))?;
+        let text =
+            run::quiet(command.args(["depends", "--important", package]))?;
         let found = text
             .lines()
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
@@ -143,7 +150,9 @@ impl Root {
             println!("fetching {name} ({} kB)", size / 1000);
         }
         let mut command = self.command("apt-get");
-        command.current_dir(&self.debs).args(["-qq", "download", package]);
+        command
+            .current_dir(&self.debs)
+            .args(["-qq", "download", package]);
         let mut child = command
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -172,7 +181,9 @@ pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .context("cannot run dpkg")?;
-    let Some(stream) = tar.stdout.take() else { bail!("dpkg gives no output") };
+    let Some(stream) = tar.stdout.take() else {
+        bail!("dpkg gives no output")
+    };
     let status = Command::new("tar")
         .arg("-C")
         .arg(dir)
@@ -183,7 +194,11 @@ pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
         .context("cannot run tar")?;
     let packed = tar.wait()?;
     if !status.success() || !packed.success() {
-        bail!("cannot unpack {} from {}", patterns.join(" "), deb.display());
+        bail!(
+            "cannot unpack {} from {}",
+            patterns.join(" "),
+            deb.display()
+        );
     }
     Ok(())
 }
@@ -191,9 +206,11 @@ pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
 /// The host's Debian mirror, from apt's own configuration.
 pub fn mirror() -> Result<String> {
     let format = "$(SITE) $(RELEASE)";
-    let text = run::quiet(
-        Command::new("apt-get").args(["indextargets", "--format", format]),
-    )
+    let text = run::quiet(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        format,
+    ]))
     .context("xtask fetches through apt: run it on Debian")?;
     let found = text.lines().find_map(|line| {
         let (site, release) = line.split_once(' ')?;

@@ -107,7 +107,10 @@ fn one() -> f64 {
 
 /// The repository's top directory.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).into()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .into()
 }
 
 /// Where xtask keeps what it fetches and makes.
@@ -120,7 +123,10 @@ pub fn load(name: &str) -> Result<Board> {
     let path = root().join("boards").join(format!("{name}.toml"));
     if !path.exists() {
         let names: Vec<_> = all()?.into_iter().map(|b| b.name).collect();
-        bail!("there is no board `{name}`; boards/ has {}", names.join(", "));
+        bail!(
+            "there is no board `{name}`; boards/ has {}",
+            names.join(", ")
+        );
     }
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -137,6 +143,14 @@ pub fn all() -> Result<Vec<Board>> {
         .collect();
     names.sort();
     names.iter().map(|name| load(name)).collect()
+}
+
+/// The board of that name, or every board.
+pub fn chosen(name: Option<&str>) -> Result<Vec<Board>> {
+    match name {
+        Some(name) => Ok(vec![load(name)?]),
+        None => all(),
+    }
 }
 
 /// The lines of src/capacities.txt: name, default, least, most, meaning.
@@ -167,9 +181,12 @@ fn parse(name: &str, text: &str) -> Result<Board> {
     board.name = name.into();
     let known = capacities();
     for (key, value) in &board.capacity {
-        let Some([_, _, least, most, _]) = known.iter().find(|row| row[0] == key)
+        let Some([_, _, least, most, _]) =
+            known.iter().find(|row| row[0] == key)
         else {
-            bail!("{file}: [capacity] `{key}` is no capacity; src/capacities.txt lists them");
+            bail!(
+                "{file}: [capacity] `{key}` is no capacity; src/capacities.txt lists them"
+            );
         };
         let range = least.parse()?..=most.parse()?;
         ensure!(
@@ -191,13 +208,22 @@ mod test {
 
     #[test]
     fn a_wrong_key_is_named_with_its_file() {
-        let good = std::fs::read_to_string(root().join("boards/qemu-riscv64.toml")).unwrap();
-        let say = |text: String| format!("{:#}", parse("x", &text).unwrap_err());
+        let good =
+            std::fs::read_to_string(root().join("boards/qemu-riscv64.toml"))
+                .unwrap();
+        let say =
+            |text: String| format!("{:#}", parse("x", &text).unwrap_err());
         let unknown = say(format!("colour = 1\n{good}"));
-        assert!(unknown.contains("boards/x.toml") && unknown.contains("colour"), "{unknown}");
+        assert!(
+            unknown.contains("boards/x.toml") && unknown.contains("colour"),
+            "{unknown}"
+        );
         let unknown = say(format!("{good}\n[capacity]\nslot = 1\n"));
         assert!(unknown.contains("`slot` is no capacity"), "{unknown}");
         let beyond = say(format!("{good}\n[capacity]\nslots = 100000\n"));
-        assert!(beyond.contains("slots = 100000 is not in 1..=999"), "{beyond}");
+        assert!(
+            beyond.contains("slots = 100000 is not in 1..=999"),
+            "{beyond}"
+        );
     }
 }

@@ -10,7 +10,9 @@ pub fn run(name: &str, tree: &str) -> Result<()> {
     let board = board::load(name)?;
     let kit = setup::ensure(&board)?;
     let image = image::make(&board, tree)?;
-    println!("booting {name}. Ctrl-A x leaves QEMU; `poweroff` ends the board.");
+    println!(
+        "booting {name}. Ctrl-A x leaves QEMU; `poweroff` ends the board."
+    );
     let mut command = qemu::command(&board, &kit, &image);
     command.args(["-display", "none", "-serial", "mon:stdio"]);
     run::loud(&mut command)

@@ -57,15 +57,20 @@ pub struct Variant {
 
 /// `cargo xtask build`.
 pub fn run(name: Option<&str>, out: Option<&Path>) -> Result<()> {
-    let boards = match name {
-        Some(name) => vec![board::load(name)?],
-        None => board::all()?,
-    };
-    for board in &boards {
+    for board in &board::chosen(name)? {
         let file = release(board)?;
-        println!("{:<14} {:>7} bytes  {}", board.name, file.metadata()?.len(), file.display());
+        println!(
+            "{:<14} {:>7} bytes  {}",
+            board.name,
+            file.metadata()?.len(),
+            file.display()
+        );
         if let Some(out) = out {
-            let dir = if name.is_some() { out.into() } else { out.join(&board.name) };
+            let dir = if name.is_some() {
+                out.into()
+            } else {
+                out.join(&board.name)
+            };
             install(board, &dir)?;
             println!("{:<14} installed in {}", "", dir.display());
         }
@@ -82,15 +87,20 @@ pub fn release(board: &Board) -> Result<PathBuf> {
 pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     let source = setup::core_source()?;
     let kind = match variant {
-        Variant { stack_sizes: true, .. } => "stack",
-        Variant { panics_link: true, .. } => "panics",
+        Variant {
+            stack_sizes: true, ..
+        } => "stack",
+        Variant {
+            panics_link: true, ..
+        } => "panics",
         Variant { symbols: true, .. } => "symbols",
         Variant { .. } => "release",
     };
     // One directory for each board: boards differ in capacities, and their
     // builds would else undo each other.
     let dir = board::workshop().join("build").join(&board.name).join(kind);
-    let mut flags: Vec<String> = FLAGS.iter().map(|flag| flag.to_string()).collect();
+    let mut flags: Vec<String> =
+        FLAGS.iter().map(|flag| flag.to_string()).collect();
     if board.target.starts_with("mips") {
         // Else rustix falls back to libc there.
         flags.push("--cfg=rustix_use_experimental_asm".into());
@@ -104,7 +114,14 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
     command
         .current_dir(board::root())
-        .args(["build", "--quiet", "--release", "--locked", "--package", "runt-init"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            "runt-init",
+        ])
         .args(["--bin", "runt", "--features", "freestanding,nopanic"])
         .args(["--target", &board.target])
         .args(["-Zbuild-std=core,compiler_builtins"])
@@ -120,10 +137,13 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     if variant != Variant::default() {
         command.env("CARGO_PROFILE_RELEASE_STRIP", "none");
     }
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("RUNT_")) {
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("RUNT_"))
+    {
         command.env_remove(key);
     }
-    command.env("RUNT_BOARD", &board.name).env("RUNT_SERVICES_DIR", &board.services);
+    command
+        .env("RUNT_BOARD", &board.name)
+        .env("RUNT_SERVICES_DIR", &board.services);
     for (key, value) in &board.capacity {
         let key = key.replace('-', "_").to_uppercase();
         command.env(format!("RUNT_{key}"), value.to_string());
@@ -142,18 +162,21 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
 /// `PATH=DIR:$PATH` is runit.
 pub fn install(board: &Board, dir: &Path) -> Result<()> {
     let file = release(board)?;
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make {}", dir.display()))?;
     let to = dir.join("runt");
     // A running program's file cannot be written, but replaced.
     let new = dir.join("runt.new");
-    fs::copy(&file, &new).with_context(|| format!("cannot write {}", new.display()))?;
+    fs::copy(&file, &new)
+        .with_context(|| format!("cannot write {}", new.display()))?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
     fs::rename(&new, &to)?;
     for applet in applets() {
         let link = dir.join(applet);
         if link.symlink_metadata().is_ok() {
-            fs::remove_file(&link)
-                .with_context(|| format!("cannot replace {}", link.display()))?;
+            fs::remove_file(&link).with_context(|| {
+                format!("cannot replace {}", link.display())
+            })?;
         }
         symlink("runt", &link)
             .with_context(|| format!("cannot make {}", link.display()))?;

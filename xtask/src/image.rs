@@ -63,7 +63,9 @@ pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
     let mut entries = Entries::new();
     let runt = build::release(board)?;
     let kit = setup::ensure(board)?;
-    for dir in ["bin", "dev", "etc", "proc", "run", "sbin", "sys", "tmp", "usr", "var"] {
+    for dir in [
+        "bin", "dev", "etc", "proc", "run", "sbin", "sys", "tmp", "usr", "var",
+    ] {
         entries.insert(dir.into(), Entry::Directory);
     }
     // The kernel opens it before anything is mounted.
@@ -85,8 +87,10 @@ pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
 
     let dir = board::workshop().join("image");
     fs::create_dir_all(&dir)?;
-    let file = dir.join(format!("{}-{tree}.cpio.gz", board.name));
-    fs::write(&file, pack(&entries)?)?;
+    let name = tree.replace('/', "-");
+    let file = dir.join(format!("{}-{name}.cpio.gz", board.name));
+    fs::write(&file, pack(&entries)?)
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
 
@@ -145,15 +149,24 @@ fn pack(entries: &Entries) -> Result<Vec<u8>> {
         let header = Builder::new(path).ino(inode).uid(0).gid(0).mtime(0);
         let (header, content): (_, &[u8]) = match entry {
             Entry::Directory => (
-                header.nlink(2).mode(0o755).set_mode_file_type(ModeFileType::Directory),
+                header
+                    .nlink(2)
+                    .mode(0o755)
+                    .set_mode_file_type(ModeFileType::Directory),
                 &[],
             ),
             Entry::File(mode, content) => (
-                header.nlink(1).mode(*mode).set_mode_file_type(ModeFileType::Regular),
+                header
+                    .nlink(1)
+                    .mode(*mode)
+                    .set_mode_file_type(ModeFileType::Regular),
                 content,
             ),
             Entry::Link(target) => (
-                header.nlink(1).mode(0o777).set_mode_file_type(ModeFileType::Symlink),
+                header
+                    .nlink(1)
+                    .mode(0o777)
+                    .set_mode_file_type(ModeFileType::Symlink),
                 target.as_bytes(),
             ),
             Entry::Device(mode, major, minor) => (

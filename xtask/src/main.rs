@@ -1,13 +1,18 @@
 //! `cargo xtask`: fetches, builds, boots and proves; one verb, one file.
 
 mod apt;
+mod audit;
 mod board;
 mod boot;
 mod build;
 mod image;
 mod qemu;
 mod run;
+mod scenario;
 mod setup;
+mod size;
+mod test;
+mod tidy;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -60,14 +65,54 @@ enum Verb {
         #[arg(long, default_value = image::DEFAULT)]
         tree: String,
     },
+    /// Weigh the release files against their boards' budgets.
+    Size {
+        /// Of this board only; else of all.
+        #[arg(long)]
+        board: Option<String>,
+        /// Keep the figures in this file.
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+        /// Show what has changed since this file was saved.
+        #[arg(long, value_name = "FILE")]
+        compare: Option<PathBuf>,
+    },
+    /// Prove that the release files are without panics, heap and libc.
+    Audit {
+        /// Of this board only; else of all.
+        #[arg(long)]
+        board: Option<String>,
+    },
+    /// Check all that can be checked, in QEMU too.
+    Test {
+        /// Only what needs neither another architecture nor QEMU.
+        #[arg(long)]
+        quick: bool,
+        /// Boot every board, not only those that say `test = true`.
+        #[arg(long, conflicts_with = "quick")]
+        all_boards: bool,
+    },
+    /// Check the rules of the house that no compiler checks.
+    Tidy,
 }
 
+/// Runs one verb; an error is printed with all its causes.
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Setup { board } => setup::run(board.as_deref()),
-        Verb::Build { board, out, .. } => build::run(board.as_deref(), out.as_deref()),
+        Verb::Build { board, out, .. } => {
+            build::run(board.as_deref(), out.as_deref())
+        }
         Verb::Image { board, tree } => image::run(&board, &tree),
         Verb::Boot { board, tree } => boot::run(&board, &tree),
+        Verb::Size {
+            board,
+            save,
+            compare,
+        } => size::run(board.as_deref(), save.as_deref(), compare.as_deref()),
+        Verb::Audit { board } => audit::run(board.as_deref()),
+        Verb::Test { quick, all_boards } => test::run(quick, all_boards),
+        Verb::Tidy => tidy::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,7 +25,11 @@ pub fn command(board: &Board, kit: &Kit, image: &Path) -> Command {
     if let Some(dtb) = &kit.dtb {
         command.arg("-dtb").arg(dtb);
     }
-    command.arg("-kernel").arg(&kit.kernel).arg("-initrd").arg(image);
+    command
+        .arg("-kernel")
+        .arg(&kit.kernel)
+        .arg("-initrd")
+        .arg(image);
     let console = &board.console;
     // A dead init ends the run at once, as a reboot that -no-reboot refuses.
     let append = format!(
@@ -82,7 +86,10 @@ impl Session {
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
-                if teller.send(Heard::Console(buffer[..count].to_vec())).is_err() {
+                if teller
+                    .send(Heard::Console(buffer[..count].to_vec()))
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -95,13 +102,20 @@ impl Session {
         let stream = loop {
             match UnixStream::connect(&socket) {
                 Ok(stream) => break stream,
-                Err(error) if Instant::now() > limit || child.try_wait()?.is_some() => {
-                    let text = heard.try_iter().filter_map(|heard| match heard {
-                        Heard::Console(text) => Some(String::from_utf8_lossy(&text).into_owned()),
-                        Heard::Shutdown(_) => None,
-                    });
+                Err(error)
+                    if Instant::now() > limit
+                        || child.try_wait()?.is_some() =>
+                {
+                    let text =
+                        heard.try_iter().filter_map(|heard| match heard {
+                            Heard::Console(text) => Some(
+                                String::from_utf8_lossy(&text).into_owned(),
+                            ),
+                            Heard::Shutdown(_) => None,
+                        });
                     let text: String = text.collect();
-                    return Err(error).context(format!("QEMU does not start: {text}"));
+                    return Err(error)
+                        .context(format!("QEMU does not start: {text}"));
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
@@ -121,19 +135,26 @@ impl Session {
 
     /// Types on the console.
     pub fn send(&mut self, text: &str) -> Result<()> {
-        self.input.write_all(text.as_bytes()).context("the console is closed")?;
+        self.input
+            .write_all(text.as_bytes())
+            .context("the console is closed")?;
         self.input.flush().context("the console is closed")
     }
 
     /// Waits until the console has said what matches; answers the match's
     /// groups, the whole match first. What stands before it counts as seen.
-    pub fn expect(&mut self, pattern: &Regex, seconds: f64) -> Result<Vec<String>> {
+    pub fn expect(
+        &mut self,
+        pattern: &Regex,
+        seconds: f64,
+    ) -> Result<Vec<String>> {
         let limit = self.deadline(seconds);
         loop {
             let unseen = &self.text[self.seen..];
             if let Some(found) = pattern.captures(unseen) {
                 let groups = found.iter().map(|group| {
-                    group.map_or(String::new(), |text| text.as_str().to_string())
+                    group
+                        .map_or(String::new(), |text| text.as_str().to_string())
                 });
                 let groups: Vec<String> = groups.collect();
                 self.seen += found.get(0).map_or(0, |all| all.end());
@@ -146,7 +167,10 @@ impl Session {
                 bail!("the machine ended ({reason}) before `{pattern}` came");
             }
             self.listen(limit).with_context(|| {
-                format!("`{pattern}` did not come within {:?}", self.limit(seconds))
+                format!(
+                    "`{pattern}` did not come within {:?}",
+                    self.limit(seconds)
+                )
             })?;
         }
     }
@@ -192,7 +216,9 @@ impl Session {
         match self.heard.recv_timeout(wait) {
             Ok(Heard::Console(bytes)) => {
                 // A terminal's line ends, and nothing else, are taken off.
-                self.text.push_str(&String::from_utf8_lossy(&bytes).replace('\r', ""));
+                self.text.push_str(
+                    &String::from_utf8_lossy(&bytes).replace('\r', ""),
+                );
                 Ok(())
             }
             Ok(Heard::Shutdown(reason)) => {
@@ -201,7 +227,9 @@ impl Session {
                 while let Ok(Heard::Console(bytes)) =
                     self.heard.recv_timeout(Duration::from_millis(300))
                 {
-                    self.text.push_str(&String::from_utf8_lossy(&bytes).replace('\r', ""));
+                    self.text.push_str(
+                        &String::from_utf8_lossy(&bytes).replace('\r', ""),
+                    );
                 }
                 Ok(())
             }
@@ -228,7 +256,8 @@ fn watch(stream: UnixStream, tell: Sender<Heard>) -> Result<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { break };
-            let Ok(event) = serde_json::from_str::<serde_json::Value>(&line) else {
+            let Ok(event) = serde_json::from_str::<serde_json::Value>(&line)
+            else {
                 continue;
             };
             if event["event"] == "SHUTDOWN" {

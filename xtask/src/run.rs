@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 
 /// The command as one would type it.
 pub fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words =
+        std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     words.join(" ")
 }
@@ -29,7 +30,9 @@ pub fn quiet(command: &mut Command) -> Result<String> {
 /// Runs a command that speaks to the terminal itself.
 pub fn loud(command: &mut Command) -> Result<()> {
     let shown = shown(command);
-    let status = command.status().with_context(|| format!("cannot run `{shown}`"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run `{shown}`"))?;
     if !status.success() {
         bail!("`{shown}` failed ({status})");
     }

@@ -135,8 +135,20 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
             check(step).with_context(|| format!("{file}, step {number}"))?;
         steps.push(step);
     }
-    let RawScenario { about, tree, boards, .. } = raw;
-    Ok(Scenario { name: name.into(), about, tree, boards, never, steps })
+    let RawScenario {
+        about,
+        tree,
+        boards,
+        ..
+    } = raw;
+    Ok(Scenario {
+        name: name.into(),
+        about,
+        tree,
+        boards,
+        never,
+        steps,
+    })
 }
 
 /// A regular expression in which `^` and `$` are those of a line.
@@ -149,7 +161,15 @@ fn pattern(text: &str) -> Result<Regex> {
 
 /// Checks what a step says.
 fn check(raw: RawStep) -> Result<Step> {
-    let RawStep { expect, send, run, power, code, within_s, report } = raw;
+    let RawStep {
+        expect,
+        send,
+        run,
+        power,
+        code,
+        within_s,
+        report,
+    } = raw;
     let matched = expect.is_some();
     let expect = expect.as_deref().map(pattern).transpose()?;
     ensure!(
@@ -172,7 +192,11 @@ fn check(raw: RawStep) -> Result<Step> {
              and `run` may have an `expect` too"
         ),
     };
-    Ok(Step { act, within: within_s, report })
+    Ok(Step {
+        act,
+        within: within_s,
+        report,
+    })
 }
 
 impl Scenario {
@@ -188,7 +212,11 @@ impl Scenario {
         let kit = setup::ensure(board)?;
         let image = image::make(board, &self.tree)?;
         let session = Session::start(board, &kit, &image)?;
-        let mut player = Player { session, shell: false, runs: 0 };
+        let mut player = Player {
+            session,
+            shell: false,
+            runs: 0,
+        };
         let mut figures = Vec::new();
         let played = self.steps.iter().enumerate().try_for_each(|(i, step)| {
             figures.extend(player.step(step).with_context(|| {
@@ -307,8 +335,11 @@ impl Player {
     fn run(&mut self, command: &str) -> Result<(i32, String)> {
         if !self.shell {
             self.session.expect(&pattern("# $")?, TO_PROMPT)?;
-            // A shell that reads a pipe neither echoes nor edits lines.
-            self.session.send("stty -echo; cat | sh; exit\n")?;
+            // A shell that reads a script neither echoes nor edits lines.
+            let open = "stty -echo; echo rea''dy; exec sh /dev/tty\n";
+            self.session.send(open)?;
+            // What is typed before that, the first shell takes and loses.
+            self.session.expect(&pattern("^ready$")?, WITHIN)?;
             self.shell = true;
         }
         self.runs += 1;
@@ -340,7 +371,8 @@ mod test {
     #[test]
     fn a_wrong_step_is_named_with_its_file() {
         let head = "about = \"x\"\n[[step]]\nsend = \"\"\n[[step]]\n";
-        for step in ["send = \"\"\nrun = \"\"", "expect = \"(\"", "sned = \"\""] {
+        for step in ["send = \"\"\nrun = \"\"", "expect = \"(\"", "sned = \"\""]
+        {
             let error = parse("x", &format!("{head}{step}\n")).unwrap_err();
             let error = format!("{error:#}");
             assert!(error.contains("qemu/scenario/x.toml"), "{error}");

@@ -47,7 +47,12 @@ pub fn run(name: Option<&str>) -> Result<()> {
 /// Everything to boot a board.
 pub fn ensure(board: &Board) -> Result<Kit> {
     let (kernel, dtb) = kernel(board)?;
-    Ok(Kit { kernel, dtb, busybox: busybox(board)?, qemu: qemu(board)? })
+    Ok(Kit {
+        kernel,
+        dtb,
+        busybox: busybox(board)?,
+        qemu: qemu(board)?,
+    })
 }
 
 /// The `library` directory of the source of the compiler on PATH.
@@ -57,13 +62,17 @@ pub fn ensure(board: &Board) -> Result<Kit> {
 /// own intrinsics differ between versions, so that another version fails.
 pub fn core_source() -> Result<PathBuf> {
     let version = rustc_version()?;
-    let sysroot = run::quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let sysroot = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+    let sysroot =
+        run::quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let sysroot =
+        Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
     let cached = board::workshop().join("rust").join(&version);
     let library = cached.join("library");
     let given = std::env::var_os("RUNT_RUST_SRC").map(PathBuf::from);
     for place in [given.as_deref(), Some(&sysroot), Some(&library)] {
-        if let Some(place) = place.filter(|p| p.join("core/src/lib.rs").exists()) {
+        if let Some(place) =
+            place.filter(|p| p.join("core/src/lib.rs").exists())
+        {
             return Ok(place.to_path_buf());
         }
     }
@@ -74,7 +83,9 @@ pub fn core_source() -> Result<PathBuf> {
             continue;
         };
         let versions = root.versions("rust-src")?;
-        let same = |v: &&String| v.strip_prefix(&version).is_some_and(|r| r.starts_with('+'));
+        let same = |v: &&String| {
+            v.strip_prefix(&version).is_some_and(|r| r.starts_with('+'))
+        };
         let Some(found) = versions.iter().find(same) else {
             tried.push(format!("{suite}: has {}", versions.join(", ")));
             continue;
@@ -83,9 +94,12 @@ pub fn core_source() -> Result<PathBuf> {
         let unpacked = tempfile::tempdir_in(board::workshop())?;
         apt::unpack(&deb, unpacked.path(), &["./usr/src/rustc-*/library"])?;
         fs::create_dir_all(&cached)?;
-        let from = unpacked.path().join(format!("usr/src/rustc-{version}/library"));
-        fs::rename(&from, &library)
-            .with_context(|| format!("{} is not in the package", from.display()))?;
+        let from = unpacked
+            .path()
+            .join(format!("usr/src/rustc-{version}/library"));
+        fs::rename(&from, &library).with_context(|| {
+            format!("{} is not in the package", from.display())
+        })?;
         return Ok(library);
     }
     bail!(
@@ -100,7 +114,10 @@ pub fn core_source() -> Result<PathBuf> {
 fn rustc_version() -> Result<String> {
     let text = run::quiet(Command::new("rustc").arg("-V"))
         .context("install rustup's stable toolchain")?;
-    let version = text.split(' ').nth(1).context("`rustc -V` prints no version")?;
+    let version = text
+        .split(' ')
+        .nth(1)
+        .context("`rustc -V` prints no version")?;
     Ok(version.to_string())
 }
 
@@ -122,7 +139,11 @@ fn package(board: &Board, name: &str, prefix: &str) -> Result<PathBuf> {
             Err(error) => tried.push(format!("{suite}: {error:#}")),
         }
     }
-    bail!("boards/{}.toml: cannot fetch {name}\n{}", board.name, tried.join("\n"))
+    bail!(
+        "boards/{}.toml: cannot fetch {name}\n{}",
+        board.name,
+        tried.join("\n")
+    )
 }
 
 /// The kernel and its device tree.
@@ -137,7 +158,9 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     let unpacked = tempfile::tempdir_in(board::workshop())?;
     apt::unpack(&deb, unpacked.path(), &["./boot/vmlinu*"])?;
     let boot = unpacked.path().join("boot");
-    let image = fs::read_dir(&boot)?.next().context("no kernel in the package")??;
+    let image = fs::read_dir(&boot)?
+        .next()
+        .context("no kernel in the package")??;
     if let (Some(name), Some(to)) = (&board.debian.dtb, &dtb) {
         let pattern = format!("*/{name}");
         apt::unpack(&deb, unpacked.path(), &[&pattern])?;
@@ -145,7 +168,8 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
             .into_iter()
             .filter_map(Result::ok)
             .find(|entry| entry.file_name() == name.as_str());
-        let found = found.with_context(|| format!("{} has no {name}", deb.display()))?;
+        let found = found
+            .with_context(|| format!("{} has no {name}", deb.display()))?;
         fs::copy(found.path(), to)?;
     }
     fs::rename(image.path(), &kernel)?;
@@ -162,7 +186,8 @@ fn busybox(board: &Board) -> Result<PathBuf> {
     let unpacked = tempfile::tempdir_in(board::workshop())?;
     // In /usr/bin since trixie.
     apt::unpack(&deb, unpacked.path(), &["*bin/busybox"])?;
-    let places = ["bin/busybox", "usr/bin/busybox"].map(|p| unpacked.path().join(p));
+    let places =
+        ["bin/busybox", "usr/bin/busybox"].map(|p| unpacked.path().join(p));
     let found = places.iter().find(|p| p.is_file());
     fs::rename(found.context("no busybox in the package")?, &file)?;
     Ok(file)
@@ -193,7 +218,9 @@ fn qemu(board: &Board) -> Result<PathBuf> {
     println!("installing {}", packages.join(" "));
     let shell = |text: &str| {
         let mut command = Command::new("sh");
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-c", text]);
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-c", text]);
         run::quiet(&mut command)
     };
     let plain = shell(&format!("apt-get -q update && {install}"));
@@ -208,11 +235,14 @@ fn qemu(board: &Board) -> Result<PathBuf> {
             "cp -r /etc/apt/sources.list.d/. {dir}/; o='-o Dir::Etc::sourceparts={dir}'; \
              apt-get $o -q update && apt-get $o install -y --no-install-recommends \
              -t bookworm-backports {}",
-            packages.join(" ").replace("qemu-system-misc", "qemu-system-riscv"),
+            packages
+                .join(" ")
+                .replace("qemu-system-misc", "qemu-system-riscv"),
             dir = sources.path().display(),
         );
         shell(&extra).with_context(|| format!("and before that: {error:#}"))?;
     }
-    run::on_path(&program)
-        .with_context(|| format!("{program} is still missing. Type:\n  {install}"))
+    run::on_path(&program).with_context(|| {
+        format!("{program} is still missing. Type:\n  {install}")
+    })
 }

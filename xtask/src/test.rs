@@ -34,11 +34,18 @@ impl Outcome {
     /// One check.
     fn of(result: Result<String>) -> Self {
         match result {
-            Ok(text) => {
-                Self { count: Count { passed: 1, ..Count::default() }, text }
-            }
+            Ok(text) => Self {
+                count: Count {
+                    passed: 1,
+                    ..Count::default()
+                },
+                text,
+            },
             Err(error) => Self {
-                count: Count { failed: 1, ..Count::default() },
+                count: Count {
+                    failed: 1,
+                    ..Count::default()
+                },
                 text: format!("{error:#}"),
             },
         }
@@ -47,31 +54,38 @@ impl Outcome {
 
 /// `cargo xtask test`; `quick` leaves out what needs another architecture.
 pub fn run(quick: bool, all_boards: bool) -> Result<()> {
-    let mut total = Total { began: Instant::now(), count: Count::default() };
-    total.part("format", || {
+    let mut total = Total {
+        began: Instant::now(),
+        count: Count::default(),
+    };
+    total.part("format", "as rustfmt has it", || {
         Outcome::of(cargo(&["fmt", "--all", "--check"]))
     })?;
-    total.part("tidy", || {
+    total.part("tidy", "the rules of the house", || {
         Outcome::of(tidy::check().map(|()| String::new()))
     })?;
-    total.part("lints", || Outcome::of(lints()))?;
-    total.part("unit", || tests(&["--package", "runt-init", "--lib"], None))?;
-    total.part("xtask", || tests(&["--package", "xtask"], None))?;
-    total.part("host", host)?;
+    total.part("lints", "as Cargo.toml has them", || Outcome::of(lints()))?;
+    total.part("unit", "machines, codecs, arguments", || {
+        tests(&["--package", "runt-init", "--lib"], None)
+    })?;
+    total.part("xtask", "boards, scenarios, tidy", || {
+        tests(&["--package", "xtask"], None)
+    })?;
+    total.part("host", "the release file on this machine", host)?;
     let boards: Vec<board::Board> = board::all()?;
     if quick {
         return total.end();
     }
-    for verb in ["audit", "size"] {
-        total.part(verb, || Outcome::of(own(verb)))?;
-    }
+    let audit = "no panic, heap, libc, unsafe code outside of sys";
+    total.part("audit", audit, || Outcome::of(own("audit")))?;
+    total.part("size", "within budget", || Outcome::of(own("size")))?;
     for board in boards.iter().filter(|board| board.test || all_boards) {
         for scenario in scenario::all()? {
             if !scenario.is_for(board) {
                 continue;
             }
             let name = format!("{} {}", board.name, scenario.name);
-            total.part(&name, || {
+            total.part(&name, &scenario.about, || {
                 let played = scenario.play(board);
                 Outcome::of(played.map(|figures| figures.join("\n")))
             })?;
@@ -91,6 +105,7 @@ impl Total {
     fn part(
         &mut self,
         name: &str,
+        about: &str,
         part: impl FnOnce() -> Outcome,
     ) -> Result<()> {
         print!("{name:<24} ");
@@ -102,7 +117,8 @@ impl Total {
             Count { passed: 0, .. } => "skipped",
             Count { .. } => "ok",
         };
-        println!("{:>7.1} s  {verdict}", seconds(began.elapsed()));
+        let took = seconds(began.elapsed());
+        println!("{took:>7.1} s  {verdict:<8} {about}");
         for line in text.lines() {
             println!("    {line}");
         }
@@ -114,7 +130,11 @@ impl Total {
 
     /// Prints the sum, last.
     fn end(self) -> Result<()> {
-        let Count { passed, failed, skipped } = self.count;
+        let Count {
+            passed,
+            failed,
+            skipped,
+        } = self.count;
         println!("{:<24} {:>7.1} s", "all", seconds(self.began.elapsed()));
         let skipped = match skipped {
             0 => String::new(),
@@ -164,8 +184,14 @@ fn host() -> Outcome {
         .filter_map(Result::ok)
         .any(|file| file.path().extension().is_some_and(|e| e == "rs"));
     if !some {
-        let count = Count { skipped: 1, ..Count::default() };
-        return Outcome { count, text: "tests/ has none".into() };
+        let count = Count {
+            skipped: 1,
+            ..Count::default()
+        };
+        return Outcome {
+            count,
+            text: "tests/ has none".into(),
+        };
     }
     match board::load(HOST).and_then(|board| build::release(&board)) {
         Ok(file) => {
@@ -187,6 +213,8 @@ fn counted(arguments: &[&str], program: Option<&Path>) -> Result<Outcome> {
         .current_dir(board::root())
         .args(["test", "--quiet", "--locked", "--no-fail-fast"])
         .args(arguments)
+        // Where a test failed its message says.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null());
     if let Some(program) = program {
         command.env("RUNT_BIN", program);
@@ -206,10 +234,16 @@ fn counted(arguments: &[&str], program: Option<&Path>) -> Result<Outcome> {
         count.skipped += skipped.parse::<u32>()?;
     }
     if output.status.success() {
-        return Ok(Outcome { count, text: String::new() });
+        return Ok(Outcome {
+            count,
+            text: String::new(),
+        });
     }
     if count.failed == 0 {
         bail!("`{shown}` failed ({}):\n{text}{errors}", output.status);
     }
-    Ok(Outcome { count, text: format!("{text}{errors}") })
+    Ok(Outcome {
+        count,
+        text: format!("{text}{errors}"),
+    })
 }

@@ -59,10 +59,11 @@ struct Old {
 
 impl Directory {
     /// Opens a directory; `None` when it does not work, which is said.
-    pub(super) fn open(
-        voice: &mut Voice,
-        name: &'static CStr,
-    ) -> Option<Self> {
+    #[allow(
+        clippy::large_stack_frames,
+        reason = "the size before optimisation: audit prints the real one"
+    )]
+    pub(super) fn open(voice: &mut Voice, name: &'static CStr) -> Option<Self> {
         let subject = name.to_bytes();
         let warn = |what: &str, errno| {
             voice.warn("warning", what, subject, errno);
@@ -107,8 +108,12 @@ impl Directory {
             // Both fit: the text is no longer, and neither is the prefix
             // that is put before a line.
             config: Vec::from_slice(text).unwrap_or_default(),
-            prefix: settings.prefix.iter().copied()
-                .take(config::MESSAGE_BYTES).collect(),
+            prefix: settings
+                .prefix
+                .iter()
+                .copied()
+                .take(config::MESSAGE_BYTES)
+                .collect(),
             fill: Fill {
                 size: 0,
                 bound: settings.size,
@@ -166,8 +171,8 @@ impl Directory {
         self.current = file::open_append(self.dir.as_fd(), c"current")?;
         file::set_mode_of(self.current.as_fd(), OPEN)?;
         self.fill.size = 0;
-        self.due = (self.age > Duration::ZERO)
-            .then(|| clock::mono().after(self.age));
+        self.due =
+            (self.age > Duration::ZERO).then(|| clock::mono().after(self.age));
         Ok(())
     }
 
@@ -343,14 +348,20 @@ impl Directory {
         if self.keep_full >= self.keep {
             return false;
         }
-        let Ok(Old { count, oldest: Some(oldest), .. }) = self.look() else {
+        let Ok(Old {
+            count,
+            oldest: Some(oldest),
+            ..
+        }) = self.look()
+        else {
             return false;
         };
         if count <= self.keep_full {
             return false;
         }
         let mut line = voice.line("warning");
-        line.text("out of disk space, delete: ").bytes(self.name.to_bytes());
+        line.text("out of disk space, delete: ")
+            .bytes(self.name.to_bytes());
         sys::complain(line.text("/").bytes(oldest.as_bytes()).finish());
         file::remove(self.dir.as_fd(), oldest.as_c_str()).is_ok()
     }
@@ -432,7 +443,9 @@ impl Directory {
         let listed = file::open_dir(self.dir.as_fd(), c".")?;
         let at = listed.as_fd();
         dir::list(at, |name| {
-            let Some(name) = LogName::parse(name.to_bytes()) else { return };
+            let Some(name) = LogName::parse(name.to_bytes()) else {
+                return;
+            };
             if name.is_temporary() {
                 // What stays is looked at again next time.
                 let _stays = file::remove(at, name.as_c_str()).is_err();

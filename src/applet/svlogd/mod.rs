@@ -94,8 +94,7 @@ pub(super) fn main(start: Start) -> u8 {
             return super::usage(name, arguments, super::FATAL);
         }
     };
-    let wanted =
-        [Number::TERM, Number::HUP, Number::ALARM, Number::PIPE];
+    let wanted = [Number::TERM, Number::HUP, Number::ALARM, Number::PIPE];
     let signals = match Signals::take(&wanted) {
         Ok(signals) => signals,
         Err(errno) => {
@@ -110,7 +109,12 @@ pub(super) fn main(start: Start) -> u8 {
         return super::FATAL;
     };
     let names = start.argv.skip(used.saturating_add(1));
-    let mut voice = Voice { name, request, signals, asked: Asked::default() };
+    let mut voice = Voice {
+        name,
+        request,
+        signals,
+        asked: Asked::default(),
+    };
     if voice.request.length > config::LOG_LINE_BYTES {
         let mut line = voice.line("warning");
         line.text("-l is too long (log-line-bytes: the bound is ");
@@ -119,7 +123,14 @@ pub(super) fn main(start: Start) -> u8 {
         voice.request.length = config::LOG_LINE_BYTES;
     }
     let lines = Lines::new(voice.request.length);
-    let mut logger = Logger { voice, all, output, names, lines, column: 0 };
+    let mut logger = Logger {
+        voice,
+        all,
+        output,
+        names,
+        lines,
+        column: 0,
+    };
     logger.run(input)
 }
 
@@ -262,7 +273,9 @@ impl Logger {
                 _ => 1,
             };
             let until = kept.saturating_add(most);
-            let Some(room) = input.get_mut(kept..until) else { break };
+            let Some(room) = input.get_mut(kept..until) else {
+                break;
+            };
             match sys::read(fd::STDIN, room) {
                 Ok(0) => break,
                 Ok(count) => {
@@ -316,6 +329,10 @@ impl Logger {
     }
 
     /// Opens every directory that works.
+    #[allow(
+        clippy::large_stack_frames,
+        reason = "the size before optimisation: audit prints the real one"
+    )]
     fn open(&mut self) {
         for name in self.names.iter() {
             let Some(directory) = Directory::open(&mut self.voice, name) else {
@@ -388,8 +405,14 @@ impl Logger {
 /// sorting by them keeps their order.
 fn after(wall: Wall) -> Wall {
     match wall.nanos {
-        999_999_999 => Wall { secs: wall.secs.saturating_add(1), nanos: 0 },
-        nanos => Wall { nanos: nanos.saturating_add(1), ..wall },
+        999_999_999 => Wall {
+            secs: wall.secs.saturating_add(1),
+            nanos: 0,
+        },
+        nanos => Wall {
+            nanos: nanos.saturating_add(1),
+            ..wall
+        },
     }
 }
 

@@ -110,7 +110,10 @@ pub unsafe fn from_stack(stack: *const usize) -> Start {
     let behind = count.saturating_add(2);
     // SAFETY: the environment follows the arguments and their null.
     let environ = unsafe { stack.add(behind) }.cast();
-    Start { argv: Argv(List(argv)), environ: Environ(environ) }
+    Start {
+        argv: Argv(List(argv)),
+        environ: Environ(environ),
+    }
 }
 
 /// Makes `fn $main(Start) -> u8` the program: defines `_start`, which the

@@ -1,0 +1,251 @@
+//! What every host test needs: the programs as links, a directory of its
+//! own, and ways to wait for what must come.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(missing_docs, unreachable_pub, reason = "test helpers")]
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        process::ExitStatusExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take on a busy machine before a test gives up.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A directory of a test's own, with the programs in `bin`.
+pub struct Place {
+    pub dir: tempfile::TempDir,
+}
+
+/// What a finished program said and answered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    pub out: String,
+    pub err: String,
+    pub code: i32,
+}
+
+impl Place {
+    /// A new place. The release file comes from RUNT_BIN.
+    pub fn new() -> Self {
+        let file = std::env::var_os("RUNT_BIN")
+            .expect("RUNT_BIN names the release file: use `cargo xtask test`");
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        fs::copy(file, bin.join("runt")).unwrap();
+        for applet in include_str!("../../src/applets.txt").lines() {
+            symlink("runt", bin.join(applet)).unwrap();
+        }
+        Self { dir }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A command of ours, in the place, with ours first in PATH.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.path("bin").join(words[0]));
+        command.args(&words[1..]).current_dir(self.dir.path());
+        let path = std::env::var("PATH").unwrap();
+        let bin = self.path("bin");
+        command.env("PATH", format!("{}:{path}", bin.display()));
+        command.env("SVDIR", self.path("services"));
+        command.env_remove("SVWAIT");
+        command
+    }
+
+    /// Runs a command of ours to its end.
+    pub fn run(&self, words: &[&str]) -> Said {
+        said(&mut self.command(words))
+    }
+
+    /// Writes a file, and the directories it is in.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Writes a shell script that can be run.
+    pub fn script(&self, name: &str, text: &str) {
+        self.write(name, &format!("#!/bin/sh\n{text}\n"));
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.path(name), mode).unwrap();
+    }
+
+    /// A service directory in `services`.
+    pub fn service(&self, name: &str, run: &str) {
+        self.script(&format!("services/{name}/run"), run);
+    }
+
+    /// The content of a file; nothing when there is none.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// `supervise/stat` of a service, without its newline.
+    pub fn stat(&self, service: &str) -> String {
+        let name = format!("services/{service}/supervise/stat");
+        self.read(&name).trim_end().to_string()
+    }
+
+    /// The process of a service, if it has one.
+    pub fn pid(&self, service: &str) -> Option<Pid> {
+        let name = format!("services/{service}/supervise/pid");
+        Pid::from_raw(self.read(&name).trim().parse().ok()?)
+    }
+
+    /// Writes control bytes to a service.
+    pub fn control(&self, service: &str, bytes: &str) {
+        let name = format!("services/{service}/supervise/control");
+        fs::write(self.path(&name), bytes).unwrap();
+    }
+
+    /// Waits until a service's stat is `stat`.
+    pub fn until_stat(&self, service: &str, stat: &str) {
+        until(&format!("{service} is `{stat}`"), || {
+            (self.stat(service) == stat).then_some(())
+        });
+    }
+
+    /// Waits until a service has a process, other than `old`.
+    pub fn until_pid(&self, service: &str, old: Option<Pid>) -> Pid {
+        until(&format!("a process of {service}"), || {
+            self.pid(service).filter(|pid| Some(*pid) != old)
+        })
+    }
+
+    /// Starts `runsvdir services`.
+    pub fn runsvdir(&self) -> Running<'_> {
+        fs::create_dir_all(self.path("services")).unwrap();
+        self.start(&["runsvdir", "services"])
+    }
+
+    /// Starts a program whose descriptor 2 goes to the file `errors`.
+    pub fn start(&self, words: &[&str]) -> Running<'_> {
+        let errors = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("errors"))
+            .unwrap();
+        let child = self
+            .command(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
+        Running { place: self, child }
+    }
+}
+
+/// A supervisor that a test has started; ended with its services.
+pub struct Running<'a> {
+    place: &'a Place,
+    pub child: Child,
+}
+
+impl Running<'_> {
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn kill(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for the end; answers the exit code, or minus the signal.
+    pub fn wait(&mut self) -> i32 {
+        until("the end of a supervisor", || {
+            let status = self.child.try_wait().unwrap()?;
+            let signal = status.signal().map(|signal| -signal);
+            status.code().or(signal)
+        })
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            // HUP stops all services of runsvdir, TERM the one of runsv.
+            let _gone = kill_process(self.pid(), Signal::HUP).is_err();
+            let _reaped = self.child.wait();
+        }
+        // Who lives on has its control FIFO open.
+        for supervise in supervise_dirs(self.place.dir.path()) {
+            let began = Instant::now();
+            let control = supervise.join("control");
+            while is_open(&control) && began.elapsed() < LIMIT {
+                if let Ok(pid) = fs::read_to_string(supervise.join("pid"))
+                    && let Ok(pid) = pid.trim().parse()
+                    && let Some(pid) = Pid::from_raw(pid)
+                {
+                    let _gone = kill_process(pid, Signal::KILL).is_err();
+                }
+                let _gone = fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&control)
+                    .and_then(|mut fifo| {
+                        std::io::Write::write_all(&mut fifo, b"dx")
+                    });
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// Whether a supervisor has a FIFO open.
+fn is_open(fifo: &Path) -> bool {
+    let ok = fifo.with_file_name("ok");
+    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+    rustix::fs::open(&ok, flags, rustix::fs::Mode::empty()).is_ok()
+}
+
+/// All supervise directories of services.
+fn supervise_dirs(place: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for services in ["services", "other"] {
+        let Ok(list) = fs::read_dir(place.join(services)) else {
+            continue;
+        };
+        for entry in list.flatten() {
+            found.push(entry.path().join("supervise"));
+        }
+    }
+    found
+}
+
+/// What a command says when it is run to its end.
+pub fn said(command: &mut Command) -> Said {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Said {
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: output
+            .status
+            .code()
+            .unwrap_or_else(|| -output.status.signal().unwrap_or(0)),
+    }
+}
+
+/// Waits until `look` finds what it looks for; fails when it never comes.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < LIMIT, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

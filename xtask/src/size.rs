@@ -1,0 +1,171 @@
+//! What the release files weigh, against the budget of each board.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use object::{Object as _, ObjectSection as _, SectionFlags, SectionKind, elf};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    board::{self, Board},
+    build,
+};
+
+/// What one release file weighs, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Weight {
+    /// The file itself: flash.
+    file: u64,
+    /// Code and constants.
+    text: u64,
+    /// Variables that begin with a value.
+    data: u64,
+    /// Variables that begin as zero: RAM, no flash.
+    bss: u64,
+}
+
+/// Figures of several boards, by name; the form of a saved file.
+type Weights = BTreeMap<String, Weight>;
+
+/// `cargo xtask size`: one board, or all. An error when one is over budget,
+/// after all have been shown.
+pub fn run(
+    name: Option<&str>,
+    save: Option<&Path>,
+    compare: Option<&Path>,
+) -> Result<()> {
+    let before = compare.map(read).transpose()?.unwrap_or_default();
+    let mut weights = Weights::new();
+    let mut over = Vec::new();
+    println!(
+        "{:<14} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6}",
+        "board", "file", "text", "data", "bss", "budget", "left"
+    );
+    for board in board::chosen(name)? {
+        let weight = weigh(&build::release(&board)?)?;
+        println!("{}", row(&board, weight));
+        if let Some(old) = before.get(&board.name) {
+            println!("{}", difference(*old, weight));
+        }
+        if weight.file > board.budget.file {
+            over.push(format!(
+                "{}: {} bytes are {} over the budget in boards/{}.toml",
+                board.name,
+                weight.file,
+                weight.file - board.budget.file,
+                board.name
+            ));
+        }
+        weights.insert(board.name, weight);
+    }
+    if let Some(file) = save {
+        let text = serde_json::to_string_pretty(&weights)?;
+        fs::write(file, text + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if !over.is_empty() {
+        bail!("{}", over.join("\n"));
+    }
+    Ok(())
+}
+
+/// Figures that `--save` has kept.
+fn read(file: &Path) -> Result<Weights> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!("{} was not written by `size --save`", file.display())
+    })
+}
+
+/// One line of the table.
+fn row(board: &Board, weight: Weight) -> String {
+    let Weight {
+        file,
+        text,
+        data,
+        bss,
+    } = weight;
+    let budget = board.budget.file;
+    // Rounded down: no board has 0 % left while it still fits.
+    let left = budget.saturating_sub(file) * 100 / budget.max(1);
+    format!(
+        "{:<14} {file:>8} {text:>8} {data:>8} {bss:>8} {budget:>8} {left:>5}%",
+        board.name
+    )
+}
+
+/// The line below it: what has been added since.
+fn difference(old: Weight, new: Weight) -> String {
+    let change = |old: u64, new: u64| match new.abs_diff(old) {
+        0 => "=".to_string(),
+        much if new > old => format!("+{much}"),
+        much => format!("-{much}"),
+    };
+    format!(
+        "{:<14} {:>8} {:>8} {:>8} {:>8}",
+        "",
+        change(old.file, new.file),
+        change(old.text, new.text),
+        change(old.data, new.data),
+        change(old.bss, new.bss),
+    )
+}
+
+/// Weighs a file.
+fn weigh(path: &Path) -> Result<Weight> {
+    let bytes = fs::read(path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let elf = object::File::parse(bytes.as_slice())
+        .with_context(|| format!("{} is no ELF file", path.display()))?;
+    let mut weight = Weight {
+        file: u64::try_from(bytes.len())?,
+        text: 0,
+        data: 0,
+        bss: 0,
+    };
+    for section in elf.sections() {
+        let SectionFlags::Elf { sh_flags } = section.flags() else {
+            continue;
+        };
+        // What is not loaded weighs in the file only.
+        if sh_flags & u64::from(elf::SHF_ALLOC) == 0 {
+            continue;
+        }
+        let kind = match section.kind() {
+            SectionKind::UninitializedData | SectionKind::UninitializedTls => {
+                &mut weight.bss
+            }
+            _ if sh_flags & u64::from(elf::SHF_WRITE) != 0 => &mut weight.data,
+            _ => &mut weight.text,
+        };
+        *kind += section.size();
+    }
+    Ok(weight)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn changes_are_signed() {
+        let weight = |file, text| Weight {
+            file,
+            text,
+            data: 5,
+            bss: 0,
+        };
+        let line = difference(weight(10, 9), weight(12, 5));
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["+2", "-4", "=", "="]);
+    }
+
+    #[test]
+    fn this_program_has_text_and_variables() {
+        let weight = weigh(&std::env::current_exe().unwrap()).unwrap();
+        assert!(weight.text > 0 && weight.bss > 0);
+        assert!(weight.file > weight.text);
+    }
+}
