@@ -1,9 +1,310 @@
 //! Whether the release files keep what runt promises: no panic, no heap, no
-//! libc, no unsafe code outside of `sys`.
+//! libc, no unsafe code outside of `sys`; and how deep the stack is.
 
-use anyhow::Result;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
-/// `cargo xtask audit`: one board, or all.
-pub fn run(_name: Option<&str>) -> Result<()> {
+use anyhow::{Context as _, Result, bail, ensure};
+use object::{
+    Object as _, ObjectSection as _, ObjectSymbol as _, ObjectSymbolTable as _,
+    SymbolKind, elf,
+};
+use regex::Regex;
+use rustc_demangle::demangle;
+
+use crate::{
+    board::{self, Board},
+    build::{self, Variant},
+    run, tidy,
+};
+
+/// Every crate that may be linked into a release file. None of them has an
+/// allocator; `alloc` itself is not built (see `build`).
+const CRATES: [&str; 11] = [
+    "bitflags",
+    "byteorder",
+    "hash32",
+    "heapless",
+    "linux-raw-sys",
+    "runt-init",
+    "rustix",
+    "stable_deref_trait",
+    "syscalls",
+    "ufmt",
+    "ufmt-write",
+];
+
+/// Names that only a libc has.
+const LIBC: [&str; 4] = ["__libc_", "_dl_", "__stack_chk_", "pthread_"];
+
+/// Names that only a heap has.
+const HEAP: [&str; 4] = ["__rust_alloc", "__rdl_", "malloc", "5alloc"];
+
+/// The largest stack frame that a board may have, in bytes: PID 1 has 8 MiB
+/// of stack, a thread-less program with no recursion needs a few frames.
+const FRAME: u64 = 32 * 1024;
+
+/// `cargo xtask audit`: one board, or all. An error when a promise is broken.
+pub fn run(name: Option<&str>) -> Result<()> {
+    let blocks = tidy::unsafe_blocks()?;
+    println!("unsafe blocks in src/sys: {blocks}; elsewhere: 0");
+    for board in board::chosen(name)? {
+        crates(&board)?;
+        let file = linked(&board)?;
+        plain(&file).with_context(|| board.name.clone())?;
+        let whole = build::variant(
+            &board,
+            Variant {
+                symbols: true,
+                ..Variant::default()
+            },
+        )?;
+        let frame = look(&whole).with_context(|| board.name.clone())?;
+        println!(
+            "{:<14} no panic, heap, libc, dynamic section; largest stack frame: {} bytes, {}",
+            board.name, frame.0, frame.1
+        );
+    }
     Ok(())
+}
+
+/// Checks that nothing but the crates we know is linked.
+fn crates(board: &Board) -> Result<()> {
+    let mut tree = Command::new("cargo");
+    tree.current_dir(board::root())
+        .args(["tree", "--locked", "--package", "runt-init"])
+        .args(["--edges", "normal,no-proc-macro", "--prefix", "none"])
+        .args(["--features", "freestanding", "--target", &board.target])
+        .args(["--format", "{p}"]);
+    let text = run::quiet(&mut tree)?;
+    let linked: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    for name in linked {
+        ensure!(
+            CRATES.contains(&name),
+            "the program links the crate `{name}`, which xtask/src/audit.rs \
+             does not know"
+        );
+    }
+    Ok(())
+}
+
+/// Builds the release file. It is linked with a panic handler that cannot be
+/// linked: so that it links at all proves that no panic can be reached. When
+/// it does not, the error names who panics.
+fn linked(board: &Board) -> Result<std::path::PathBuf> {
+    let error = match build::release(board) {
+        Ok(file) => return Ok(file),
+        Err(error) => error,
+    };
+    if !format!("{error:#}").contains("runt_reached_a_panic") {
+        return Err(error);
+    }
+    let file = build::variant(
+        board,
+        Variant {
+            panics_link: true,
+            ..Variant::default()
+        },
+    )?;
+    let edges = panics(&assembly(&file)?)?;
+    bail!(
+        "{}: a panic can be reached:\n{}",
+        board.name,
+        edges.join("\n")
+    )
+}
+
+/// The assembly that the compiler wrote along with a file.
+fn assembly(file: &Path) -> Result<String> {
+    let deps = file.with_file_name("deps");
+    let mut found = None;
+    for entry in fs::read_dir(&deps)? {
+        let path = entry?.path();
+        let is = path.extension().is_some_and(|e| e == "s")
+            && path
+                .file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with("runt-"));
+        if is {
+            let age = path.metadata()?.modified()?;
+            if found.as_ref().is_none_or(|(newest, _)| *newest < age) {
+                found = Some((age, path));
+            }
+        }
+    }
+    let (_, path) =
+        found.with_context(|| format!("no assembly in {}", deps.display()))?;
+    Ok(fs::read_to_string(path)?)
+}
+
+/// Which functions of an assembly text call into core's panics.
+fn panics(assembly: &str) -> Result<Vec<String>> {
+    let label = Regex::new(r"^(_R\w+|_ZN\w+|[a-z]\w*):")?;
+    let symbol = Regex::new(r"(_R\w+|_ZN\w+)")?;
+    let mut inside = String::new();
+    let mut edges = BTreeMap::new();
+    for line in assembly.lines() {
+        if let Some(found) = label.captures(line) {
+            inside = format!("{:#}", demangle(&found[1]));
+            continue;
+        }
+        for found in symbol.captures_iter(line) {
+            let called = format!("{:#}", demangle(&found[1]));
+            let panics =
+                ["core::panicking::", "unwrap_failed", "expect_failed"]
+                    .iter()
+                    .any(|p| called.contains(p))
+                    || called.contains("index_fail");
+            if panics && !inside.starts_with("core::panicking") {
+                edges.insert(format!("  {inside}\n    -> {called}"), ());
+            }
+        }
+    }
+    Ok(edges.into_keys().collect())
+}
+
+/// Checks the headers of a release file: nothing dynamic, no interpreter, a
+/// stack that cannot be executed.
+fn plain(path: &Path) -> Result<()> {
+    let bytes = fs::read(path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    match object::FileKind::parse(bytes.as_slice())? {
+        object::FileKind::Elf32 => {
+            headers::<elf::FileHeader32<object::Endianness>>(&bytes)
+        }
+        object::FileKind::Elf64 => {
+            headers::<elf::FileHeader64<object::Endianness>>(&bytes)
+        }
+        other => bail!("{} is {other:?}, not ELF", path.display()),
+    }
+}
+
+/// As [`plain`], for one width of ELF.
+fn headers<H>(bytes: &[u8]) -> Result<()>
+where
+    H: object::read::elf::FileHeader<Endian = object::Endianness>,
+{
+    use object::read::elf::ProgramHeader as _;
+    let header = H::parse(bytes)?;
+    let endian = header.endian()?;
+    let mut stack = false;
+    for segment in header.program_headers(endian, bytes)? {
+        match segment.p_type(endian) {
+            elf::PT_DYNAMIC => bail!("it has a dynamic section"),
+            elf::PT_INTERP => bail!("it asks for an interpreter"),
+            elf::PT_TLS => bail!("it has thread-local variables"),
+            elf::PT_GNU_STACK => {
+                stack = true;
+                ensure!(
+                    segment.p_flags(endian) & elf::PF_X == 0,
+                    "its stack can be executed"
+                );
+            }
+            _ => {}
+        }
+    }
+    ensure!(stack, "it does not say that its stack is not executed");
+    Ok(())
+}
+
+/// Looks at the file with symbols: no name of a libc or a heap, nothing
+/// undefined; answers the largest stack frame and whose it is.
+fn look(path: &Path) -> Result<(u64, String)> {
+    let bytes = fs::read(path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let file = object::File::parse(bytes.as_slice())?;
+    let table = file.symbol_table().context("no symbols")?;
+    let mut functions = BTreeMap::new();
+    for symbol in table.symbols() {
+        let name = symbol.name().unwrap_or_default();
+        ensure!(
+            !symbol.is_undefined() || name.is_empty(),
+            "`{name}` is undefined"
+        );
+        for foreign in LIBC.iter().chain(&HEAP) {
+            ensure!(
+                !name.contains(foreign),
+                "`{}` is of a libc or a heap",
+                demangle(name)
+            );
+        }
+        if symbol.kind() == SymbolKind::Text {
+            // On ARM the lowest bit says that it is Thumb code.
+            let address = symbol.address() & !1;
+            functions.insert(address, format!("{:#}", demangle(name)));
+        }
+    }
+    let (address, size) = frames(&file)?
+        .into_iter()
+        .max_by_key(|(_, size)| *size)
+        .context("no section tells stack frames")?;
+    let name = functions.get(&(address & !1));
+    let name = name.cloned().unwrap_or_else(|| format!("{address:#x}"));
+    ensure!(
+        size <= FRAME,
+        "{name} has a stack frame of {size} bytes; the bound is {FRAME}"
+    );
+    Ok((size, name))
+}
+
+/// The stack frame of each function: address, bytes.
+fn frames(file: &object::File<'_>) -> Result<Vec<(u64, u64)>> {
+    let width = if file.is_64() { 8 } else { 4 };
+    let mut frames = Vec::new();
+    for section in file.sections() {
+        if section.name()? != ".stack_sizes" {
+            continue;
+        }
+        let mut rest = section.data()?;
+        while let Some((address, tail)) = rest.split_at_checked(width) {
+            let mut whole = [0; 8];
+            for (to, from) in whole.iter_mut().zip(address) {
+                *to = *from;
+            }
+            let (size, used) = uleb128(tail).context(".stack_sizes is cut")?;
+            frames.push((u64::from_le_bytes(whole), size));
+            rest = &tail[used..];
+        }
+    }
+    Ok(frames)
+}
+
+/// A number of seven bits a byte, lowest first, and how many bytes it took.
+fn uleb128(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0_u64;
+    for (at, byte) in bytes.iter().enumerate().take(9) {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((value, at + 1));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_length() {
+        assert_eq!(uleb128(&[0x05, 9]), Some((5, 1)));
+        assert_eq!(uleb128(&[0xf8, 0x21, 9]), Some((4344, 2)));
+        assert_eq!(uleb128(&[0x80]), None);
+    }
+
+    #[test]
+    fn who_panics_is_named() {
+        let text = "fine:\n\tcall\tother\n\
+                    _RNvCs1_4runt4main:\n\
+                    \tcall\t_RNvNtCs2_4core9panicking18panic_bounds_check\n";
+        let found = panics(text).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("runt::main"), "{found:?}");
+    }
 }

@@ -131,6 +131,21 @@ fn kernel(
     Ok(())
 }
 
+/// How many unsafe blocks src/sys has. An error when there is one elsewhere.
+pub fn unsafe_blocks() -> Result<usize> {
+    let block = Regex::new(r"\bunsafe \{")?;
+    let mut count = 0;
+    for file in rust("src") {
+        let text = fs::read_to_string(board::root().join(&file))?;
+        let found = block.find_iter(&code(&text)).count();
+        if found > 0 && !file.starts_with("src/sys") {
+            bail!("{}: unsafe outside of src/sys", file.display());
+        }
+        count += found;
+    }
+    Ok(count)
+}
+
 /// The text with its comments blanked.
 fn code(text: &str) -> String {
     let strip = |line: &str| match line.find("//") {

@@ -11,7 +11,9 @@ macro_rules! start_code {
             "mov fp, #0",
             "mov lr, #0",
             "mov r0, sp",
-            "bic sp, sp, #7",
+            // By way of r1: Thumb's `bic` does not take sp.
+            "bic r1, r0, #7",
+            "mov sp, r1",
             "bl {start}",
             "udf #0",
             ".globl __aeabi_unwind_cpp_pr0",
