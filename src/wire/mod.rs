@@ -9,3 +9,4 @@ pub mod passwd;
 pub mod stamp;
 pub mod status;
 pub mod tai;
+pub mod why;

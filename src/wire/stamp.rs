@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use super::{clock::Wall, tai};
+use crate::text::whole_number;
 
 /// The style of a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,56 @@ pub fn stamp(style: Style, wall: Wall) -> Stamp {
     stamp
 }
 
+/// The moment that a [`Style::Date`] names, without its space.
+///
+/// `None` for anything else, a day that the calendar lacks among it.
+pub fn parse(text: &[u8]) -> Option<Wall> {
+    let (text, part) = text.split_at_checked(20)?;
+    let (date, time) = text.split_at_checked(11)?;
+    let number = |text: Option<&[u8]>| whole_number(text?);
+    let year = number(date.get(..4))?;
+    let month = number(date.get(5..7))?;
+    let day = number(date.get(8..10))?;
+    let hour = number(time.get(..2))?;
+    let minute = number(time.get(3..5))?;
+    let second = number(time.get(6..8))?;
+    let days = days(year, month, day);
+    let nanos = u32::try_from(number(Some(part))?).ok()?;
+    let secs = days
+        .saturating_mul(24)
+        .saturating_add(hour)
+        .saturating_mul(60)
+        .saturating_add(minute)
+        .saturating_mul(60)
+        .saturating_add(second);
+    let wall = Wall {
+        secs,
+        nanos: nanos.saturating_mul(10_000),
+    };
+    // What is not a date, or not written as one, comes out another.
+    let again = stamp(Style::Date, wall);
+    let same = date.iter().chain(time).chain(part).eq(again.trim_ascii());
+    same.then_some(wall)
+}
+
+/// Days from 1970-01-01 to a day; the reverse of [`civil`].
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    // Years and months from March, as in `civil`.
+    let early = u64::from(month < 3);
+    let year = year.wrapping_sub(early);
+    let month = month.wrapping_add(early.wrapping_mul(12)).wrapping_sub(3);
+    let leaps = (year / 4).wrapping_sub(year / 100).wrapping_add(year / 400);
+    let before = month.wrapping_mul(153).wrapping_add(2) / 5;
+    year.wrapping_mul(365)
+        .wrapping_add(leaps)
+        .wrapping_add(before)
+        .wrapping_add(day)
+        .wrapping_sub(BEFORE.wrapping_add(1))
+}
+
+/// Days from 0000-03-01 to 1970-01-01.
+const BEFORE: u64 = 719_468;
+
 /// The last `N` decimal digits of a number.
 fn digits<const N: usize>(number: u64) -> [u8; N] {
     let mut rest = number;
@@ -73,8 +124,6 @@ fn digits<const N: usize>(number: u64) -> [u8; N] {
 /// Counted in years that begin in March, so that the odd day is the last one
 /// of a year, and from the year 0, so that 400-year cycles begin there.
 fn civil(days: u64) -> (u64, u64, u64) {
-    /// Days from 0000-03-01 to 1970-01-01.
-    const BEFORE: u64 = 719_468;
     /// Days of 400, 100, 4 years and 1 year.
     const CYCLE: u64 = 146_097;
     const CENTURY: u64 = 36_524;
@@ -136,12 +185,37 @@ mod test {
     }
 
     #[test]
+    fn a_date_is_read_back() {
+        let wall = Wall {
+            secs: 1_700_000_000,
+            nanos: 123_450_000,
+        };
+        assert_eq!(parse(b"2023-11-14_22:13:20.12345"), Some(wall));
+        for wrong in [
+            "",
+            "2023-11-14_22:13:20",
+            "2023-02-29_22:13:20.00000",
+            "2023-00-14_22:13:20.00000",
+            "2023-11-14_24:13:20.00000",
+            "2023-11-14T22:13:20.00000",
+            "2023-11-14_22:13:20.1234",
+            "2023-11-14_22:13:20.123456",
+            "1969-12-31_23:59:59.00000",
+            "99999999999999999999999999",
+            "2023-11-1x_22:13:20.00000",
+        ] {
+            assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn every_day_follows_the_one_before() {
         let leap = |y: u64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
         let mut expected = (1970, 1, 1);
         for day in 0..250_000 {
             assert_eq!(civil(day), expected);
             let (y, m, d) = expected;
+            assert_eq!(days(y, m, d), day);
             let length = match m {
                 2 => 28 + u64::from(leap(y)),
                 4 | 6 | 9 | 11 => 30,

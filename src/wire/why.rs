@@ -1,0 +1,378 @@
+//! What `supervise/why` says: how `./run` ended lately, and what is waited for.
+//!
+//! The supervisor writes the record by rename when `./run` has ended, and
+//! again when what it waits for changes; `sv why` reads it. It is text, a
+//! line for each fact, moments in UTC as svlogd's `-tt` writes them:
+//!
+//! ```text
+//! restarts 12
+//! waits backoff until 2026-11-24_23:44:20.50000
+//! died 2026-11-24_23:44:12.50000 exit 111 after 3 ms
+//! died 2026-11-24_23:44:16.50000 signal 11 core after 40 ms
+//! ```
+//!
+//! The oldest death comes first. A line that begins with a word not known
+//! here is passed over, so that a record may grow.
+
+use heapless::Vec;
+
+use super::{
+    clock::Wall,
+    stamp::{self, Style, stamp},
+};
+use crate::text::{Line, whole_number};
+
+/// Deaths that are kept; an older one gives way to a new one.
+pub const DEATHS: usize = 8;
+
+/// Longest record: 30 bytes of restarts, 49 of what is waited for, and for
+/// each death 77.
+pub const BYTES: usize = 30 + 49 + 77 * DEATHS;
+
+/// How `./run` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It exited with this code.
+    Exited(u8),
+    /// This signal ended it; whether a core was dumped.
+    Killed(u8, bool),
+}
+
+/// One end of `./run`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// When, on the wall clock. The record keeps hundred-thousandths of a
+    /// second and years up to 9999.
+    pub when: Wall,
+    /// How.
+    pub how: How,
+    /// How long it had run, in milliseconds of the clock that never jumps.
+    pub lived: u64,
+}
+
+/// What a service waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Nothing: it runs, or it is down because it is wanted down.
+    Nothing,
+    /// The second that runit lets pass after a short life.
+    Pace,
+    /// The longer pause that `runt/backoff` asks for.
+    Backoff,
+    /// The slow retry of a service that died too often.
+    Parked,
+    /// The end of `./finish`.
+    Finish,
+    /// The end of the script `control/` and this letter.
+    Control(u8),
+    /// The lock of the supervise directory, which another supervisor holds.
+    Lock,
+    /// A process: the kernel refused one.
+    Fork,
+}
+
+/// The words of the record for what is waited for, but for the scripts.
+const WORDS: [(Waits, &str); 7] = [
+    (Waits::Nothing, "nothing"),
+    (Waits::Pace, "pace"),
+    (Waits::Backoff, "backoff"),
+    (Waits::Parked, "parked"),
+    (Waits::Finish, "finish"),
+    (Waits::Lock, "lock"),
+    (Waits::Fork, "fork"),
+];
+
+/// The word before the letter of a script.
+const CONTROL: &[u8] = b"control/";
+
+/// Everything that the record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// How often `./run` was started again after it had ended by itself.
+    pub restarts: u32,
+    /// What is waited for.
+    pub waits: Waits,
+    /// When it is tried again, if that is known.
+    pub until: Option<Wall>,
+    /// The last deaths, the oldest first.
+    pub deaths: Vec<Death, DEATHS>,
+}
+
+impl Why {
+    /// Of a service that never died.
+    pub const fn new() -> Self {
+        Self {
+            restarts: 0,
+            waits: Waits::Nothing,
+            until: None,
+            deaths: Vec::new(),
+        }
+    }
+
+    /// Adds a death; the oldest gives way when [`DEATHS`] are kept already.
+    pub fn died(&mut self, death: Death) {
+        let mut oldest = self.deaths.is_full();
+        self.deaths.retain(|_| !core::mem::take(&mut oldest));
+        // There is room now.
+        let _fits = self.deaths.push(death).is_ok();
+    }
+}
+
+impl Default for Why {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Appends the word for what is waited for: `pace`, `control/t`.
+pub fn name(line: &mut Line, waits: Waits) -> &mut Line {
+    if let Waits::Control(letter) = waits {
+        return line.bytes(CONTROL).bytes(&[letter]);
+    }
+    let word = WORDS.iter().find(|(known, _)| *known == waits);
+    line.text(word.map_or("", |(_, word)| word))
+}
+
+/// The record.
+pub fn pack(why: &Why) -> Vec<u8, BYTES> {
+    let mut record = Vec::new();
+    let mut put = |line: &mut Line| {
+        // BYTES holds the longest record: the tests below fill it.
+        let _fits = record.extend_from_slice(line.finish()).is_ok();
+    };
+    put(Line::new().text("restarts ").number(why.restarts.into()));
+    let mut line = Line::new();
+    name(line.text("waits "), why.waits);
+    if let Some(until) = why.until {
+        line.text(" until ").bytes(moment(until).trim_ascii());
+    }
+    put(&mut line);
+    for death in &why.deaths {
+        let mut line = Line::new();
+        line.text("died ").bytes(&moment(death.when));
+        match death.how {
+            How::Exited(code) => line.text("exit ").number(code.into()),
+            How::Killed(signal, core) => line
+                .text("signal ")
+                .number(signal.into())
+                .text(if core { " core" } else { "" }),
+        };
+        line.text(" after ").number(death.lived).text(" ms");
+        put(&mut line);
+    }
+    record
+}
+
+/// What a record says; `None` when a line of it is malformed or the last one
+/// has no end.
+pub fn unpack(record: &[u8]) -> Option<Why> {
+    let mut why = Why::new();
+    let lines = match record {
+        [] => return Some(why),
+        record => record.strip_suffix(b"\n")?,
+    };
+    for line in lines.split(|byte| *byte == b'\n') {
+        let mut words = line.split(|byte| *byte == b' ');
+        let mut word = || words.next().unwrap_or(b"");
+        match word() {
+            b"restarts" => why.restarts = small(word())?,
+            b"waits" => {
+                why.waits = waits(word())?;
+                why.until = match word() {
+                    b"" => None,
+                    b"until" => Some(stamp::parse(word())?),
+                    _ => return None,
+                };
+            }
+            b"died" => {
+                let when = stamp::parse(word())?;
+                let exited = match word() {
+                    b"exit" => true,
+                    b"signal" => false,
+                    _ => return None,
+                };
+                let number = small(word())?;
+                let mut next = word();
+                let core = !exited && next == b"core";
+                if core {
+                    next = word();
+                }
+                if next != b"after" {
+                    return None;
+                }
+                let lived = whole_number(word())?;
+                let how = if exited {
+                    How::Exited(number)
+                } else {
+                    How::Killed(number, core)
+                };
+                why.died(Death { when, how, lived });
+            }
+            _ => {}
+        }
+    }
+    Some(why)
+}
+
+/// A moment as the record has it, and a space.
+fn moment(wall: Wall) -> stamp::Stamp {
+    stamp(Style::Date, wall)
+}
+
+/// A number that has to fit.
+fn small<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
+    T::try_from(whole_number(text)?).ok()
+}
+
+/// What a word says is waited for.
+fn waits(word: &[u8]) -> Option<Waits> {
+    if let Some([letter]) = word.strip_prefix(CONTROL) {
+        return Some(Waits::Control(*letter));
+    }
+    let mut words = WORDS.iter();
+    let known = words.find(|(_, known)| known.as_bytes() == word)?;
+    Some(known.0)
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Moments that the record keeps exactly: to the end of the year 9999.
+    fn moments() -> impl Strategy<Value = Wall> {
+        (0..253_402_300_800_u64, 0..100_000_u32).prop_map(|(secs, part)| Wall {
+            secs,
+            nanos: part * 10_000,
+        })
+    }
+
+    fn deaths() -> impl Strategy<Value = Death> {
+        let how = prop_oneof![
+            any::<u8>().prop_map(How::Exited),
+            (any::<u8>(), any::<bool>())
+                .prop_map(|(signal, core)| How::Killed(signal, core)),
+        ];
+        (moments(), how, any::<u64>()).prop_map(|(when, how, lived)| Death {
+            when,
+            how,
+            lived,
+        })
+    }
+
+    fn whys() -> impl Strategy<Value = Why> {
+        let waits = (0..=WORDS.len(), b'a'..=b'z').prop_map(|(at, letter)| {
+            let word = WORDS.get(at);
+            word.map_or(Waits::Control(letter), |(waits, _)| *waits)
+        });
+        let deaths = prop::collection::vec(deaths(), 0..12);
+        let until = prop::option::of(moments());
+        (any::<u32>(), waits, until, deaths).prop_map(
+            |(restarts, waits, until, deaths)| {
+                let mut why = Why {
+                    restarts,
+                    waits,
+                    until,
+                    deaths: Vec::new(),
+                };
+                for death in deaths {
+                    why.died(death);
+                }
+                why
+            },
+        )
+    }
+
+    #[test]
+    fn the_record_of_the_documentation() {
+        let mut why = Why {
+            restarts: 12,
+            waits: Waits::Backoff,
+            until: Some(Wall {
+                secs: 1_795_563_860,
+                nanos: 500_000_000,
+            }),
+            deaths: Vec::new(),
+        };
+        let mut died = |secs, how, lived| {
+            let nanos = 500_000_000;
+            let when = Wall { secs, nanos };
+            why.died(Death { when, how, lived });
+        };
+        died(1_795_563_852, How::Exited(111), 3);
+        died(1_795_563_856, How::Killed(11, true), 40);
+        let text = "restarts 12\n\
+            waits backoff until 2026-11-24_23:44:20.50000\n\
+            died 2026-11-24_23:44:12.50000 exit 111 after 3 ms\n\
+            died 2026-11-24_23:44:16.50000 signal 11 core after 40 ms\n";
+        assert_eq!(core::str::from_utf8(&pack(&why)), Ok(text));
+        assert_eq!(unpack(text.as_bytes()), Some(why));
+    }
+
+    #[test]
+    fn the_longest_record_fits() {
+        let when = Wall { secs: 0, nanos: 0 };
+        let mut why = Why {
+            restarts: u32::MAX,
+            waits: Waits::Control(b'x'),
+            until: Some(when),
+            deaths: Vec::new(),
+        };
+        let how = How::Killed(255, true);
+        for lived in 0..=20 {
+            let lived = u64::MAX - lived;
+            why.died(Death { when, how, lived });
+        }
+        assert_eq!(why.deaths.len(), DEATHS);
+        assert_eq!(why.deaths[0].lived, u64::MAX - 13);
+        assert_eq!(unpack(&pack(&why)), Some(why));
+    }
+
+    #[test]
+    fn what_is_cut_is_refused() {
+        let mut why = Why::new();
+        assert_eq!(unpack(b""), Some(why.clone()));
+        why.died(Death {
+            when: Wall { secs: 7, nanos: 0 },
+            how: How::Exited(1),
+            lived: 5,
+        });
+        let record = pack(&why);
+        assert_eq!(record[10..].iter().filter(|b| **b == b'\n').count(), 3);
+        for length in 1..record.len() {
+            let whole = record[length - 1] == b'\n';
+            assert_eq!(unpack(&record[..length]).is_some(), whole);
+        }
+        let more = [&record[..], b"and more\n"].concat();
+        assert_eq!(unpack(&more), Some(why));
+    }
+
+    proptest! {
+        #[test]
+        fn unpack_undoes_pack(why in whys()) {
+            prop_assert_eq!(unpack(&pack(&why)), Some(why));
+        }
+
+        #[test]
+        fn any_bytes_are_answered_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let _known = unpack(&bytes).is_some();
+        }
+
+        #[test]
+        fn a_changed_record_is_answered_or_refused(
+            why in whys(),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let mut record = pack(&why);
+            let at = at.index(record.len());
+            record[at] = byte;
+            if let Some(why) = unpack(&record) {
+                prop_assert!(unpack(&pack(&why)).is_some());
+            }
+        }
+    }
+}
