@@ -145,6 +145,18 @@ pub fn all() -> Result<Vec<Board>> {
     names.iter().map(|name| load(name)).collect()
 }
 
+impl Board {
+    /// The text with each `@capacity@` replaced by the board's number.
+    pub fn fill_in(&self, text: &str) -> String {
+        let rows = capacities().into_iter();
+        rows.fold(text.to_string(), |text, [name, default, ..]| {
+            let own = self.capacity.get(name).map(usize::to_string);
+            let value = own.unwrap_or_else(|| default.to_string());
+            text.replace(&format!("@{name}@"), &value)
+        })
+    }
+}
+
 /// The board of that name, or every board.
 pub fn chosen(name: Option<&str>) -> Result<Vec<Board>> {
     match name {

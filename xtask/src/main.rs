@@ -91,6 +91,9 @@ enum Verb {
         /// Boot every board, not only those that say `test = true`.
         #[arg(long, conflicts_with = "quick")]
         all_boards: bool,
+        /// Only the parts whose name contains this: `unit`, `riscv64 kill`.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
     /// Check the rules of the house that no compiler checks.
     Tidy,
@@ -111,7 +114,11 @@ fn main() -> ExitCode {
             compare,
         } => size::run(board.as_deref(), save.as_deref(), compare.as_deref()),
         Verb::Audit { board } => audit::run(board.as_deref()),
-        Verb::Test { quick, all_boards } => test::run(quick, all_boards),
+        Verb::Test {
+            quick,
+            all_boards,
+            only,
+        } => test::run(quick, all_boards, only.as_deref()),
         Verb::Tidy => tidy::run(),
     };
     match done {

@@ -70,6 +70,9 @@ impl Session {
         let mut command = command(board, kit, image);
         command
             .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
+            // It stays when the machine has ended, so that the event that
+            // says why is heard.
+            .arg("-no-shutdown")
             .arg("-qmp")
             .arg(format!("unix:{},server=on,wait=off", socket.display()))
             .stdin(Stdio::piped())
@@ -215,10 +218,7 @@ impl Session {
         let wait = limit.saturating_duration_since(Instant::now());
         match self.heard.recv_timeout(wait) {
             Ok(Heard::Console(bytes)) => {
-                // A terminal's line ends, and nothing else, are taken off.
-                self.text.push_str(
-                    &String::from_utf8_lossy(&bytes).replace('\r', ""),
-                );
+                self.hear(&bytes);
                 Ok(())
             }
             Ok(Heard::Shutdown(reason)) => {
@@ -227,16 +227,40 @@ impl Session {
                 while let Ok(Heard::Console(bytes)) =
                     self.heard.recv_timeout(Duration::from_millis(300))
                 {
-                    self.text.push_str(
-                        &String::from_utf8_lossy(&bytes).replace('\r', ""),
-                    );
+                    self.hear(&bytes);
                 }
                 Ok(())
             }
             Err(RecvTimeoutError::Timeout) => bail!("time is up"),
             Err(RecvTimeoutError::Disconnected) => {
-                self.ended.get_or_insert("QEMU is gone".into());
+                let reason = self.gone()?;
+                self.ended.get_or_insert(reason);
                 Ok(())
+            }
+        }
+    }
+
+    /// Why QEMU is gone without an event: the power switch of its RISC-V
+    /// machine (`sifive_test`) simply exits before QEMU 8. The kernel has
+    /// then said that it powers down, and the exit code is 0.
+    fn gone(&mut self) -> Result<String> {
+        let status = self.child.wait().context("QEMU is gone")?;
+        if status.success() && self.text.contains("reboot: Power down") {
+            return Ok("guest-shutdown".into());
+        }
+        Ok(format!("QEMU is gone, {status}"))
+    }
+}
+
+impl Session {
+    /// Takes what the console says, without the line ends of a terminal and
+    /// the question where its cursor is, which busybox's shell asks.
+    fn hear(&mut self, bytes: &[u8]) {
+        self.text.push_str(&String::from_utf8_lossy(bytes));
+        for noise in ["\r", "\u{1b}[6n"] {
+            while let Some(at) = self.text[self.seen..].find(noise) {
+                let at = self.seen + at;
+                self.text.replace_range(at..at + noise.len(), "");
             }
         }
     }

@@ -32,6 +32,8 @@ struct RawScenario {
     boards: Vec<String>,
     #[serde(default)]
     never: Vec<String>,
+    #[serde(default)]
+    once: Vec<String>,
     #[serde(rename = "step")]
     steps: Vec<RawStep>,
 }
@@ -67,6 +69,8 @@ pub struct Scenario {
     boards: Vec<String>,
     /// What the console must not say, from the boot to the end.
     never: Vec<Regex>,
+    /// What it must say exactly once.
+    once: Vec<Regex>,
     steps: Vec<Step>,
 }
 
@@ -127,8 +131,12 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     for name in &raw.boards {
         board::load(name).with_context(|| file.clone())?;
     }
-    let never = raw.never.iter().map(|text| pattern(text));
-    let never = never.collect::<Result<_>>().context(file.clone())?;
+    let patterns = |texts: &[String]| -> Result<Vec<Regex>> {
+        let all = texts.iter().map(|text| pattern(text));
+        all.collect::<Result<_>>().context(file.clone())
+    };
+    let never = patterns(&raw.never)?;
+    let once = patterns(&raw.once)?;
     let mut steps = Vec::new();
     for (number, step) in (1..).zip(raw.steps) {
         let step =
@@ -147,6 +155,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         tree,
         boards,
         never,
+        once,
         steps,
     })
 }
@@ -214,6 +223,7 @@ impl Scenario {
         let session = Session::start(board, &kit, &image)?;
         let mut player = Player {
             session,
+            board,
             shell: false,
             runs: 0,
         };
@@ -242,12 +252,19 @@ impl Scenario {
         Ok(figures)
     }
 
-    /// Checks that nothing was said that must not be.
+    /// Checks that nothing was said that must not be, and all that must.
     fn heed(&self, session: &Session) -> Result<()> {
         for never in &self.never {
             if let Some(found) = never.find(session.text()) {
                 bail!("the console said `{}`", found.as_str());
             }
+        }
+        for once in &self.once {
+            let count = once.find_iter(session.text()).count();
+            ensure!(
+                count == 1,
+                "the console said {count} times, not once: `{once}`"
+            );
         }
         Ok(())
     }
@@ -265,15 +282,17 @@ impl std::fmt::Display for Act {
 }
 
 /// A machine in the middle of a scenario.
-struct Player {
+struct Player<'a> {
     session: Session,
+    /// Where it plays.
+    board: &'a Board,
     /// The root shell takes commands from us, not from a typist.
     shell: bool,
     /// How many commands were run: tells their outputs apart.
     runs: u32,
 }
 
-impl Player {
+impl Player<'_> {
     /// Does a step; answers its figure, if it has one.
     fn step(&mut self, step: &Step) -> Result<Option<String>> {
         let within = step.within.unwrap_or(WITHIN);
@@ -284,7 +303,8 @@ impl Player {
                 Vec::new()
             }
             Act::Run(command, pattern, code) => {
-                self.obtain(command, pattern.as_ref(), *code, step.within)?
+                let command = self.board.fill_in(command);
+                self.obtain(&command, pattern.as_ref(), *code, step.within)?
             }
             Act::Power(reason) => {
                 let ended = self.session.end(within)?;

@@ -52,11 +52,13 @@ impl Outcome {
     }
 }
 
-/// `cargo xtask test`; `quick` leaves out what needs another architecture.
-pub fn run(quick: bool, all_boards: bool) -> Result<()> {
+/// `cargo xtask test`; `quick` leaves out what needs another architecture,
+/// `only` every part whose name does not contain it.
+pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     let mut total = Total {
         began: Instant::now(),
         count: Count::default(),
+        only,
     };
     total.part("format", "as rustfmt has it", || {
         Outcome::of(cargo(&["fmt", "--all", "--check"]))
@@ -95,12 +97,13 @@ pub fn run(quick: bool, all_boards: bool) -> Result<()> {
 }
 
 /// What has been counted so far.
-struct Total {
+struct Total<'a> {
     began: Instant,
     count: Count,
+    only: Option<&'a str>,
 }
 
-impl Total {
+impl Total<'_> {
     /// Runs a part and prints its line.
     fn part(
         &mut self,
@@ -108,6 +111,9 @@ impl Total {
         about: &str,
         part: impl FnOnce() -> Outcome,
     ) -> Result<()> {
+        if self.only.is_some_and(|only| !name.contains(only)) {
+            return Ok(());
+        }
         print!("{name:<24} ");
         std::io::stdout().flush()?;
         let began = Instant::now();
