@@ -93,7 +93,7 @@ impl Voice {
     pub fn say(&self, line: &mut Line) {
         let bytes = line.finish();
         if !(self.console && console::say(bytes)) {
-            sys::complain(bytes);
+            sys::complain_now(bytes);
         }
     }
 

@@ -1,5 +1,7 @@
 //! How PID 1 speaks to /dev/console without ever waiting for it.
 
+use core::time::Duration;
+
 use rustix::fd::AsFd;
 
 use super::{CWD, Errno, child, file, wait, write_once};
@@ -29,7 +31,7 @@ pub fn say(line: &[u8]) -> bool {
         return false;
     };
     let mut rest = line;
-    while !rest.is_empty() && wait::writable(console.as_fd()) {
+    while !rest.is_empty() && wait::writable(console.as_fd(), Duration::ZERO) {
         match write_once(console.as_fd(), rest) {
             Ok(0) | Err(_) => break,
             Ok(count) => rest = rest.get(count..).unwrap_or(&[]),

@@ -23,6 +23,8 @@ pub mod start;
 pub mod wait;
 pub mod watch;
 
+use core::time::Duration;
+
 pub use error::Errno;
 pub use fd::{At, CWD, Fd};
 pub use rustix::fd::AsFd;
@@ -62,13 +64,27 @@ pub fn read(fd: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
+/// How long a diagnostic waits for a descriptor 2 that takes nothing now: a
+/// serial line that is busy with what the kernel says.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Writes a diagnostic to descriptor 2.
 ///
-/// There is nobody to tell when this fails, so nothing is answered. A
-/// diagnostic never holds the caller up: what descriptor 2 does not take now
-/// is dropped (a console stopped by flow control must not stop PID 1).
+/// There is nobody to tell when this fails, so nothing is answered. What a
+/// descriptor 2 does not take within [`PATIENCE`] is dropped: a console that
+/// is stopped by flow control must stop nobody for good.
 pub fn complain(line: &[u8]) {
-    if wait::writable(fd::STDERR) {
+    complain_within(PATIENCE, line);
+}
+
+/// As [`complain`], for who may not wait at all: the supervisor's loop.
+pub fn complain_now(line: &[u8]) {
+    complain_within(Duration::ZERO, line);
+}
+
+/// As [`complain`], waiting so long.
+fn complain_within(patience: Duration, line: &[u8]) {
+    if wait::writable(fd::STDERR, patience) {
         let _sent = write_once(fd::STDERR, line).is_ok();
     }
 }

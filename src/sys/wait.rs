@@ -89,10 +89,10 @@ pub fn readable<const N: usize>(
     Ok(rows.map(|row| !row.revents().is_empty()))
 }
 
-/// Whether `fd` takes a write now.
-pub fn writable(fd: At<'_>) -> bool {
+/// Whether `fd` takes a write now, or within `patience`.
+pub fn writable(fd: At<'_>, patience: Duration) -> bool {
     let mut rows = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
-    let limit = timespec(Duration::ZERO);
+    let limit = timespec(patience);
     let polled = poll(&mut rows, Some(&limit)).is_ok();
     let [row] = rows;
     polled && row.revents().contains(PollFlags::OUT)

@@ -1,9 +1,52 @@
 //! Where the kernel enters on 32-bit MIPS: sp holds the arguments.
+//!
+//! And how its system calls are kept honest. The kernel changes `$1`, `$3`,
+//! `hi` and `lo`, but `asm!` cannot name `$1` and the libraries do not name
+//! the rest, so the compiler keeps values in them over a call (seen: PID 1
+//! stored through such a pointer). Every `syscall` instruction of the
+//! program is therefore a call of a routine that saves and restores them.
+//! It does that below the stack pointer: nothing else writes there, since
+//! the program has no signal handlers and a child has its own memory.
 
-/// Defines `_start`.
+/// Defines `_start` and the system call routine.
 #[macro_export]
 macro_rules! start_code {
     () => {
+        core::arch::global_asm!(
+            // A macro goes before the instruction of the same name, in all
+            // of the program: it is compiled as one unit.
+            ".macro syscall",
+            ".set push",
+            ".set noreorder",
+            ".set noat",
+            "sw $ra, -4($sp)",
+            "jal __runt_syscall",
+            "sw $1, -8($sp)",
+            "lw $ra, -4($sp)",
+            ".set pop",
+            ".endm",
+            // `$8` and `$9` are changed by every system call, as `asm!` is
+            // told: they are free here.
+            "__runt_syscall:",
+            ".set push",
+            ".set noreorder",
+            ".set noat",
+            "mfhi $8",
+            "mflo $9",
+            "sw $3, -12($sp)",
+            "sw $8, -16($sp)",
+            "sw $9, -20($sp)",
+            // The instruction itself.
+            ".word 0x0000000c",
+            "lw $8, -16($sp)",
+            "lw $9, -20($sp)",
+            "lw $3, -12($sp)",
+            "mthi $8",
+            "mtlo $9",
+            "jr $ra",
+            "lw $1, -8($sp)",
+            ".set pop",
+        );
         core::arch::global_asm!(
             ".globl _start",
             "_start:",
