@@ -51,6 +51,29 @@ impl Path {
         Ok(Self(bytes))
     }
 
+    /// Appends a part; `Err(TooLong)` leaves the path as it was.
+    pub fn push(&mut self, part: &[u8]) -> Result<(), TooLong> {
+        let limit = config::PATH_BYTES;
+        let length = self.as_bytes().len();
+        if part.len() >= limit.saturating_sub(length) || part.contains(&0) {
+            return Err(TooLong { limit });
+        }
+        self.0.truncate(length);
+        for byte in part.iter().chain(&[0]) {
+            // There is room, as was seen above.
+            let _room = self.0.push(*byte).is_ok();
+        }
+        Ok(())
+    }
+
+    /// Leaves the first `length` bytes of the path.
+    pub fn cut(&mut self, length: usize) {
+        let length = length.min(self.as_bytes().len());
+        self.0.truncate(length);
+        // What was cut off had a place at least for its NUL.
+        let _room = self.0.push(0).is_ok();
+    }
+
     /// The path as the kernel takes it.
     pub fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
@@ -81,17 +104,28 @@ impl Line {
         }
     }
 
-    /// Appends bytes as they are.
+    /// Appends what somebody else chose: a name, a path, an argument. Bytes
+    /// that a terminal obeys are shown as `?`: a file name may hold any, and
+    /// a line is one line.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         for byte in bytes {
-            self.cut |= self.bytes.push(*byte).is_err();
+            let before = self.bytes.last().copied().unwrap_or(0);
+            let shown = if is_obeyed(before, *byte) {
+                b'?'
+            } else {
+                *byte
+            };
+            self.cut |= self.bytes.push(shown).is_err();
         }
         self
     }
 
-    /// Appends a text.
+    /// Appends a text of this program as it is.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        self.bytes(text.as_bytes())
+        for byte in text.as_bytes() {
+            self.cut |= self.bytes.push(*byte).is_err();
+        }
+        self
     }
 
     /// Appends a number in decimal.
@@ -114,6 +148,16 @@ impl Line {
     /// What is in the line so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// Whether a terminal would obey `byte` behind the byte `before`: the control
+/// bytes of ASCII, and those from 0x80 on where they are no part of a longer
+/// UTF-8 character.
+fn is_obeyed(before: u8, byte: u8) -> bool {
+    match byte {
+        0x80..=0x9f => before < 0x80 || before == 0xc2,
+        byte => byte.is_ascii_control(),
     }
 }
 
@@ -183,6 +227,16 @@ mod test {
     }
 
     #[test]
+    fn a_line_holds_nothing_that_a_terminal_obeys() {
+        let mut line = Line::new();
+        line.bytes(b"a\n\x1b[2J\x7f\x9b\xc2\x9bz");
+        assert_eq!(line.as_bytes(), b"a??[2J??\xc2?z");
+        let mut line = Line::new();
+        line.bytes("\u{11b}\u{201b}".as_bytes()).text("\n");
+        assert_eq!(line.as_bytes(), "\u{11b}\u{201b}\n".as_bytes());
+    }
+
+    #[test]
     fn a_path_takes_all_or_nothing() {
         let long = [b'a'; config::PATH_BYTES];
         let limit = TooLong {
@@ -193,6 +247,16 @@ mod test {
         let path = Path::join(&[b"/a", b"/", b"b"]).unwrap();
         assert_eq!(path.as_c_str(), c"/a/b");
         assert!(Path::join(&[&long[1..]]).is_ok());
+        let mut path = path;
+        path.cut(2);
+        assert_eq!(path.push(&long[2..]).err(), Some(limit));
+        assert_eq!(path.push(b"\0").err(), Some(limit));
+        assert_eq!(path.as_c_str(), c"/a");
+        assert!(path.push(&long[3..]).is_ok());
+        path.cut(1);
+        assert_eq!(path.as_c_str(), c"/");
+        path.cut(9);
+        assert_eq!(path.as_c_str(), c"/");
     }
 
     #[test]

@@ -374,7 +374,7 @@ impl Sv {
                     // Which of them has changed, the next look tells.
                     let fds = [watch.as_fd()];
                     let _woken = wait::readable(fds, Some(pause)).is_ok();
-                    let _all = watch.drain(|_, _| {}).is_ok();
+                    let _all = watch.drain(|_| {}).is_ok();
                 }
                 Err(_) => wait::sleep(pause),
             }

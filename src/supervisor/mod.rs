@@ -58,8 +58,10 @@ const AWAITED: usize = 2;
 const TOKEN_SIGNALS: u64 = 0;
 /// Token of what tells changes of the services directory.
 const TOKEN_SERVICES: u64 = 1;
+/// Token of what tells that something was mounted or unmounted.
+const TOKEN_MOUNTS: u64 = 2;
 /// First token of the slots' control FIFOs: two for each.
-const TOKEN_SLOTS: u64 = 2;
+const TOKEN_SLOTS: u64 = 3;
 
 /// A service directory being supervised.
 #[derive(Debug)]
@@ -231,8 +233,9 @@ impl Supervisor {
                 TOKEN_SIGNALS => self.take_signals(&mut heard),
                 TOKEN_SERVICES => {
                     changed |=
-                        self.services.as_ref().is_some_and(Services::changed);
+                        self.services.as_mut().is_some_and(Services::changed);
                 }
+                TOKEN_MOUNTS => changed = true,
                 token => self.take_control(token),
             }
         }

@@ -1,12 +1,10 @@
-//! Which directories lie on the way to the services directory, watched so
-//! that a link on the way that is retargeted is seen at once.
-
-use core::ffi::CStr;
+//! Which directories lie on the way to the services directory and to what its
+//! links lead to, watched so that a change there is seen at once.
 
 use crate::{
     config,
     sys::{
-        AsFd, At, CWD, Errno, Fd, file,
+        AsFd, CWD, Errno, Fd, file,
         wait::{Waiter, Wake},
         watch::{Changes, Watch, WatchId},
     },
@@ -14,8 +12,18 @@ use crate::{
 };
 use heapless::Vec;
 
+use super::{TOKEN_MOUNTS, TOKEN_SERVICES};
+
 /// Links followed on one way, as the kernel's own bound.
 const LINKS: usize = 40;
+
+/// Names remembered that were moved into the services directory since the
+/// last scan. What came by a move is complete and taken at once; of more than
+/// this, the rest is taken as late as what was made in place.
+const ARRIVALS: usize = 8;
+
+/// Hashes of names that were moved into the services directory.
+pub(super) type Arrivals = Vec<u32, ARRIVALS>;
 
 /// The way to the services directory, watched.
 ///
@@ -24,12 +32,20 @@ const LINKS: usize = 40;
 #[derive(Debug)]
 pub(super) struct Way {
     watch: Watch,
-    /// The watches, each with the hash of the name that matters there; every
-    /// name does in the services directory itself. Two names with one hash
-    /// cost a scan too many.
-    parts: Vec<(WatchId, Option<u32>), { config::WATCHES }>,
+    parts: Vec<Part, { config::WATCHES }>,
     /// Mounts over a part of the way show here only.
-    mounts: Option<Fd>,
+    _mounts: Option<Fd>,
+}
+
+/// One watched directory.
+#[derive(Debug)]
+struct Part {
+    id: WatchId,
+    /// The names that matter there, each as one bit. Two names with one bit
+    /// cost a scan too many.
+    names: u64,
+    /// It is the services directory: every name without a dot matters.
+    all: bool,
 }
 
 /// Why a way could not be watched as a whole.
@@ -37,134 +53,157 @@ pub(super) struct Way {
 pub(super) enum Blind {
     /// The kernel refused a watch.
     Refused(Errno),
-    /// A capacity was reached: its name and value.
-    Full(&'static str, usize),
+    /// There are more directories than `config::WATCHES`.
+    Watches,
+    /// A path is longer than `config::PATH_BYTES`.
+    Path,
+    /// The file system does not tell changes.
+    Silent,
 }
 
 impl Way {
-    /// Watches every directory that holds a component of `path`, links
-    /// followed, and the directory at its end; wakes the loop with `token`.
-    pub(super) fn new(
-        path: &CStr,
-        waiter: &Waiter,
-        token: u64,
-    ) -> Result<Self, Blind> {
+    /// Watches nothing but mounts yet; wakes the loop.
+    pub(super) fn new(waiter: &Waiter) -> Result<Self, Blind> {
         let watch = Watch::new().map_err(Blind::Refused)?;
         waiter
-            .add(watch.as_fd(), Wake::Readable, token)
+            .add(watch.as_fd(), Wake::Readable, TOKEN_SERVICES)
             .map_err(Blind::Refused)?;
-        let mut way = Self {
-            watch,
-            parts: Vec::new(),
-            mounts: None,
-        };
-        way.follow(path)?;
         // Without /proc a mount over the way is not seen; nothing else is
         // lost.
-        if let Ok(mounts) = file::open_read(CWD, c"/proc/self/mountinfo")
-            && waiter.add(mounts.as_fd(), Wake::Exception, token).is_ok()
-        {
-            way.mounts = Some(mounts);
-        }
-        Ok(way)
+        let mounts = file::open_read(CWD, c"/proc/self/mountinfo").ok();
+        let mounts = mounts.filter(|mounts| {
+            let added =
+                waiter.add(mounts.as_fd(), Wake::Exception, TOKEN_MOUNTS);
+            added.is_ok()
+        });
+        Ok(Self {
+            watch,
+            parts: Vec::new(),
+            _mounts: mounts,
+        })
     }
 
-    /// Whether something happened that calls for a scan.
-    pub(super) fn changed(&self) -> bool {
-        let mut changed = self.mounts_changed();
-        let seen = self.watch.drain(|id, name| {
+    /// Whether something happened that calls for a scan; adds to `arrivals`.
+    pub(super) fn changed(&self, arrivals: &mut Arrivals) -> bool {
+        let mut changed = false;
+        let seen = self.watch.drain(|change| {
+            let name = change.name;
             // The overflow of the kernel's queue, or the end of a watched
             // directory, which has no name.
-            changed |= id == WatchId::MAX || name.is_empty();
-            changed |= self.parts.iter().any(|(watch, part)| {
-                *watch == id
-                    && part.map_or(!name.starts_with(b"."), |hash| {
-                        hash == text::hash(name)
-                    })
-            });
+            changed |= change.id == WatchId::MAX || name.is_empty();
+            let parts = self.parts.iter().filter(|part| part.id == change.id);
+            for part in parts {
+                let entry = part.all && !name.starts_with(b".");
+                changed |= entry || part.names & bit(name) != 0;
+                if entry && change.arrived {
+                    let _late = arrivals.push(text::hash(name)).is_err();
+                }
+            }
         });
         changed || seen.is_err()
     }
 
-    /// Whether a file system was mounted or unmounted since this was made.
-    fn mounts_changed(&self) -> bool {
-        self.mounts
-            .as_ref()
-            .is_some_and(|mounts| crate::sys::wait::excepted(mounts.as_fd()))
-    }
-
-    /// Goes along `path`, adding a watch at each step.
-    fn follow(&mut self, path: &CStr) -> Result<(), Blind> {
-        let full = Blind::Full("path-bytes", config::PATH_BYTES);
-        let mut todo: Vec<u8, { config::PATH_BYTES }> =
-            Vec::from_slice(path.to_bytes()).map_err(|_| full)?;
-        let mut done: Vec<u8, { config::PATH_BYTES }> = Vec::new();
-        let start: &[u8] = if path.to_bytes().starts_with(b"/") {
-            b"/"
-        } else {
-            b"."
-        };
-        done.extend_from_slice(start).map_err(|_| full)?;
-        let mut links = 0;
-        while let Some((component, rest)) = split(&todo) {
-            let here = join(&[&done]).ok_or(full)?;
-            if !self.add(&here, Some(text::hash(component)))? {
+    /// Goes along `path` from the directory `from`, links followed: watches
+    /// every directory that holds a component of it, and the directory at its
+    /// end too if `all` that happens there matters.
+    pub(super) fn follow(
+        &mut self,
+        from: &[u8],
+        path: &[u8],
+        all: bool,
+    ) -> Result<(), Blind> {
+        let too_long = |_| Blind::Path;
+        let mut done = Path::join(&[from]).map_err(too_long)?;
+        let mut todo = Path::join(&[path]).map_err(too_long)?;
+        let mut at = 0;
+        let mut links = 0_usize;
+        while let Some((start, end)) = component(todo.as_bytes(), at) {
+            let (name, rest) = match todo.as_bytes().get(start..) {
+                Some(text) => text.split_at_checked(end.saturating_sub(start)),
+                None => None,
+            }
+            .unwrap_or_default();
+            if !self.add(&done, bit(name), false)? {
                 return Ok(());
             }
-            let there = join(&[&done, b"/", component]).ok_or(full)?;
+            let holder = done.as_bytes().len();
+            done.push(b"/").map_err(too_long)?;
+            done.push(name).map_err(too_long)?;
             let mut buffer = [0; config::PATH_BYTES];
-            let target = file::link_target(CWD, there.as_c_str(), &mut buffer);
-            if let (Ok(target), true) = (target, links < LINKS) {
-                links = links.saturating_add(1);
-                if target.starts_with(b"/") {
-                    done.clear();
-                    done.push(b'/').map_err(|_| full)?;
+            match file::link_target(CWD, done.as_c_str(), &mut buffer) {
+                Ok(target) if links < LINKS => {
+                    links = links.saturating_add(1);
+                    done.cut(holder);
+                    if target.starts_with(b"/") {
+                        done = Path::join(&[b"/"]).map_err(too_long)?;
+                    }
+                    todo =
+                        Path::join(&[target, b"/", rest]).map_err(too_long)?;
+                    at = 0;
                 }
-                let next = join(&[target, b"/", rest]).ok_or(full)?;
-                todo = Vec::from_slice(next.as_bytes()).map_err(|_| full)?;
-            } else {
-                done = Vec::from_slice(there.as_bytes()).map_err(|_| full)?;
-                todo = Vec::from_slice(rest).map_err(|_| full)?;
+                Err(Errno::ENAMETOOLONG) => return Err(Blind::Path),
+                Ok(_) | Err(_) => at = end,
             }
         }
-        let here = join(&[&done]).ok_or(full)?;
-        self.add(&here, None).map(|_| ())
+        if all {
+            self.add(&done, 0, true)?;
+        }
+        Ok(())
     }
 
     /// Watches one directory; false when it is not there (its parent is
     /// watched already).
-    fn add(&mut self, dir: &Path, part: Option<u32>) -> Result<bool, Blind> {
-        match self.watch.add(dir.as_c_str(), Changes::Entries) {
-            Ok(id) => self
-                .parts
-                .push((id, part))
-                .map(|()| true)
-                .map_err(|_| Blind::Full("watches", config::WATCHES)),
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(false),
-            Err(errno) => Err(Blind::Refused(errno)),
+    fn add(
+        &mut self,
+        dir: &Path,
+        names: u64,
+        all: bool,
+    ) -> Result<bool, Blind> {
+        let id = match self.watch.add(dir.as_c_str(), Changes::Entries) {
+            Ok(id) => id,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
+                return Ok(false);
+            }
+            Err(errno) => return Err(Blind::Refused(errno)),
+        };
+        if let Some(part) = self.parts.iter_mut().find(|part| part.id == id) {
+            part.names |= names;
+            part.all |= all;
+            return Ok(true);
         }
+        self.parts
+            .push(Part { id, names, all })
+            .map(|()| true)
+            .map_err(|_| Blind::Watches)
     }
 }
 
-/// The first component of a path and what follows it.
-fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = path.iter().position(|byte| *byte != b'/')?;
-    let path = path.get(start..)?;
-    let end = path.iter().position(|byte| *byte == b'/');
-    Some(path.split_at(end.unwrap_or(path.len())))
+/// The bit that stands for a name.
+fn bit(name: &[u8]) -> u64 {
+    1_u64.wrapping_shl(text::hash(name))
 }
 
-/// A path of these parts, if it fits.
-fn join(parts: &[&[u8]]) -> Option<Path> {
-    Path::join(parts).ok()
+/// Where the first component of `path` from `at` on begins and ends.
+fn component(path: &[u8], at: usize) -> Option<(usize, usize)> {
+    let is_slash = |byte: &u8| *byte == b'/';
+    let skipped = path.get(at..)?.iter().position(|byte| !is_slash(byte))?;
+    let start = at.saturating_add(skipped);
+    let length = path.get(start..)?.iter().position(is_slash);
+    let end = length.map_or(path.len(), |length| start.saturating_add(length));
+    Some((start, end))
 }
 
-/// Opens the services directory anew, to list it.
-pub(super) fn open(path: &CStr) -> Result<Fd, Errno> {
-    file::open_dir(CWD, path)
-}
+#[cfg(test)]
+mod test {
+    use super::*;
 
-/// What `name` in the services directory leads to.
-pub(super) fn info(dir: At<'_>, name: &CStr) -> Result<file::Info, Errno> {
-    file::info(dir, name)
+    #[test]
+    fn paths_come_apart() {
+        let path = b"//a/bc//";
+        assert_eq!(component(path, 0), Some((2, 3)));
+        assert_eq!(component(path, 3), Some((4, 6)));
+        assert_eq!(component(path, 6), None);
+        assert_eq!(component(b"", 0), None);
+        assert_eq!(component(b"a", 0), Some((0, 1)));
+    }
 }

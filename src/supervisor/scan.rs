@@ -6,8 +6,9 @@ use core::{ffi::CStr, time::Duration};
 use crate::{
     config,
     sys::{
-        AsFd, At, clock, dir, error,
+        AsFd, At, CWD, Errno, clock, dir, error,
         file::{self, Kind},
+        watch,
     },
     text::{self, Line},
     wire::clock::Instant,
@@ -15,8 +16,8 @@ use crate::{
 use heapless::Vec;
 
 use super::{
-    Refusal, Supervisor, TOKEN_SERVICES,
-    path::{self, Blind, Way},
+    Refusal, Supervisor,
+    path::{Arrivals, Blind, Way},
 };
 
 /// How often the directory is scanned where changes cannot be watched, or
@@ -36,6 +37,7 @@ type Told = Vec<u32, { config::SLOTS }>;
 pub(super) struct Services {
     path: &'static CStr,
     way: Option<Way>,
+    arrivals: Arrivals,
     due: Option<Instant>,
     /// The first scan takes everything: nobody is filling a directory that
     /// was there before this supervisor.
@@ -47,8 +49,9 @@ pub(super) struct Services {
 
 impl Services {
     /// Whether what is watched calls for a scan.
-    pub(super) fn changed(&self) -> bool {
-        self.way.as_ref().is_none_or(Way::changed)
+    pub(super) fn changed(&mut self) -> bool {
+        let arrivals = &mut self.arrivals;
+        self.way.as_ref().is_none_or(|way| way.changed(arrivals))
     }
 
     /// When the next scan is due.
@@ -69,6 +72,7 @@ impl Supervisor {
         self.services = Some(Services {
             path,
             way: None,
+            arrivals: Arrivals::new(),
             due: None,
             first: true,
             revive: false,
@@ -124,32 +128,32 @@ impl Supervisor {
 
     /// Compares the directory to the table.
     fn scan(&mut self, services: &mut Services, old: &Told) {
+        // What led to this scan, if it was not that.
+        let _known = services.changed();
         // Watch first, list then: what changes in between is seen twice
         // rather than never.
         services.way = None;
-        match Way::new(services.path, &self.waiter, TOKEN_SERVICES) {
+        let way = Way::new(&self.waiter).and_then(|mut way| {
+            let path = services.path.to_bytes();
+            way.follow(start_of(path), path, true)?;
+            Ok(way)
+        });
+        match way {
             Ok(way) => services.way = Some(way),
-            Err(blind) => {
-                services.ask(AGAIN);
-                self.once(services, old, b"", &blind_line(blind));
-            }
+            Err(blind) => self.is_blind(services, old, b"", blind),
         }
         for slot in self.table.iter_mut().flatten() {
             slot.listed = false;
         }
-        let listed = path::open(services.path).and_then(|dir| {
-            let at = dir.as_fd();
-            dir::list(at, |name| self.look(services, old, at, name))
-        });
-        match listed {
+        match self.list(services, old) {
             Ok(()) => self.dismiss(),
-            Err(errno) => {
+            Err((what, errno)) => {
                 // What runs goes on; the watches tell when it is back.
                 for slot in self.table.iter_mut().flatten() {
                     slot.listed = true;
                 }
                 let mut line = Line::new();
-                line.text("unable to open directory ");
+                line.text(what);
                 line.bytes(services.path.to_bytes()).text(": ");
                 line.text(error::text(errno));
                 self.once(services, old, b"", &line);
@@ -157,6 +161,37 @@ impl Supervisor {
         }
         services.first = false;
         services.revive = false;
+        services.arrivals.clear();
+    }
+
+    /// Looks at all entries; else what could not be done, and why.
+    fn list(
+        &mut self,
+        services: &mut Services,
+        old: &Told,
+    ) -> Result<(), (&'static str, Errno)> {
+        let path = services.path;
+        file::info(CWD, path).map_err(|errno| ("unable to stat ", errno))?;
+        let dir = file::open_dir(CWD, path)
+            .map_err(|errno| ("unable to open directory ", errno))?;
+        let at = dir.as_fd();
+        if !watch::is_told(at) {
+            self.is_blind(services, old, b"", Blind::Silent);
+        }
+        dir::list(at, |name| self.look(services, old, at, name))
+            .map_err(|errno| ("unable to read directory ", errno))
+    }
+
+    /// Changes are not all seen: looks for them now and then.
+    fn is_blind(
+        &self,
+        services: &mut Services,
+        old: &Told,
+        name: &[u8],
+        blind: Blind,
+    ) {
+        services.ask(AGAIN);
+        self.once(services, old, name, &blind_line(blind));
     }
 
     /// Looks at one entry of the directory.
@@ -171,9 +206,19 @@ impl Supervisor {
         if bytes.starts_with(b".") {
             return;
         }
-        let info = match path::info(dir, name) {
+        // First, so that a link to nothing is taken when there is something.
+        let path = services.path.to_bytes();
+        if file::info_of_link(dir, name).is_ok_and(|i| i.kind == Kind::Link)
+            && let Some(way) = &mut services.way
+            && let Err(blind) = way.follow(path, bytes, false)
+        {
+            self.is_blind(services, old, bytes, blind);
+        }
+        let info = match file::info(dir, name) {
             Ok(info) if info.kind == Kind::Directory => info,
             Ok(_) => return,
+            // Gone since it was listed, and not a link to nothing.
+            Err(_) if file::info_of_link(dir, name).is_err() => return,
             Err(errno) => {
                 let mut line = Line::new();
                 line.text("unable to stat ").bytes(bytes).text(": ");
@@ -192,8 +237,12 @@ impl Supervisor {
             }
             self.forget_ended(info.identity);
         }
-        if !services.first && fresh(dir, name) {
-            services.ask(SETTLE);
+        let arrived = services.arrivals.contains(&text::hash(bytes));
+        if !services.first
+            && !arrived
+            && let Some(rest) = unsettled(dir, name)
+        {
+            services.ask(rest);
             return;
         }
         let inserted = file::open_dir(dir, name)
@@ -264,12 +313,16 @@ impl Supervisor {
     }
 }
 
-/// Whether an entry is a directory, no link to one, and so young that it may
-/// not be complete.
-fn fresh(dir: At<'_>, name: &CStr) -> bool {
-    let now = clock::wall().secs;
-    file::info_of_link(dir, name)
-        .is_ok_and(|info| info.kind == Kind::Directory && info.modified == now)
+/// How long an entry has to be left alone yet: it is a directory, no link to
+/// one, and so young that it may not be complete.
+///
+/// One from the future is not young: the clock was wrong, then or now.
+fn unsettled(dir: At<'_>, name: &CStr) -> Option<Duration> {
+    let info = file::info_of_link(dir, name).ok()?;
+    let now = clock::wall().in_nanos();
+    let age = now.checked_sub(info.modified.in_nanos())?;
+    let rest = SETTLE.checked_sub(Duration::from_nanos(age))?;
+    (info.kind == Kind::Directory).then_some(rest)
 }
 
 /// `unable to start runsv NAME: ...`, as runsvdir says it.
@@ -299,12 +352,21 @@ fn blind_line(blind: Blind) -> Line {
     line.text("unable to watch the services directory: ");
     match blind {
         Blind::Refused(errno) => line.text(error::text(errno)),
-        Blind::Full(bound, value) => line
-            .text("more than ")
-            .text(bound)
-            .text(" = ")
-            .number(u64::try_from(value).unwrap_or(u64::MAX)),
+        Blind::Watches => full(&mut line, "watches", config::WATCHES),
+        Blind::Path => full(&mut line, "path-bytes", config::PATH_BYTES),
+        Blind::Silent => line.text("its file system does not tell changes"),
     };
     line.text("; scanning every 5 seconds");
     line
+}
+
+/// Appends `more than BOUND = VALUE`.
+fn full<'l>(line: &'l mut Line, bound: &str, value: usize) -> &'l mut Line {
+    line.text("more than ").text(bound).text(" = ");
+    line.number(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
+/// The directory that a path starts from.
+fn start_of(path: &[u8]) -> &'static [u8] {
+    if path.starts_with(b"/") { b"/" } else { b"." }
 }

@@ -8,7 +8,7 @@ use rustix::{
 };
 
 use super::{At, Errno, Fd, error, raw, read, write_all};
-use crate::text;
+use crate::{text, wire::clock::Wall};
 
 /// What a program needs to know of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub struct Info {
     pub mode: u32,
     /// Bytes in it.
     pub size: u64,
-    /// Seconds since 1970 of the last change of its content.
-    pub modified: u64,
+    /// The last change of its content.
+    pub modified: Wall,
 }
 
 /// Which file it is, whatever its name: device and inode.
@@ -168,7 +168,10 @@ fn digest(stat: &rustix::fs::Stat) -> Info {
         },
         mode: mode & 0o7777,
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified: u64::try_from(stat.st_mtime).unwrap_or(0),
+        modified: Wall {
+            secs: u64::try_from(stat.st_mtime).unwrap_or(0),
+            nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        },
     }
 }
 

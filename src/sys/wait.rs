@@ -112,12 +112,3 @@ fn timespec(time: Duration) -> Timespec {
         tv_nsec: time.subsec_nanos().into(),
     }
 }
-
-/// Whether `fd` reports a change by an exception now.
-pub fn excepted(fd: At<'_>) -> bool {
-    let mut rows = [PollFd::from_borrowed_fd(fd, PollFlags::PRI)];
-    let limit = timespec(Duration::ZERO);
-    let polled = poll(&mut rows, Some(&limit)).is_ok();
-    let [row] = rows;
-    polled && row.revents().contains(PollFlags::PRI)
-}

@@ -27,6 +27,43 @@ pub enum Changes {
 const ENTRIES: u32 = 0x0100_0fc0;
 /// IN_CLOSE_WRITE | IN_CLOSE_NOWRITE.
 const ENDS: u32 = 0x18;
+/// IN_MOVED_TO.
+const MOVED_TO: u32 = 0x80;
+
+/// Types of file systems that tell no change made by another machine or by
+/// their own server: NFS, 9p, FUSE, SMB of three ages.
+const SILENT: [u32; 6] = [
+    0x6969,
+    0x0102_1997,
+    0x6573_5546,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+];
+
+/// Whether the file system of an open directory tells every change.
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_fallible_conversions,
+    reason = "the field's width differs between machines"
+)]
+pub fn is_told(dir: At<'_>) -> bool {
+    let kind = rustix::fs::fstatfs(dir).map(|info| info.f_type);
+    !kind.is_ok_and(|kind| {
+        u32::try_from(kind).is_ok_and(|kind| SILENT.contains(&kind))
+    })
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// Where; `WatchId::MAX` when the kernel's queue ran over.
+    pub id: WatchId,
+    /// The entry's name; empty for the directory itself.
+    pub name: &'a [u8],
+    /// The entry was moved to here: it was made elsewhere.
+    pub arrived: bool,
+}
 
 impl Watch {
     /// Nothing watched yet.
@@ -44,23 +81,17 @@ impl Watch {
         Ok(WatchId::try_from(id).unwrap_or(WatchId::MAX))
     }
 
-    /// Takes what has happened, a bounded part of it at a time: calls `each`
-    /// with the watch and the entry's name, empty for the directory itself.
-    ///
-    /// When the kernel's queue ran over, `each` sees `WatchId::MAX`.
-    pub fn drain(
-        &self,
-        mut each: impl FnMut(WatchId, &[u8]),
-    ) -> Result<(), Errno> {
+    /// Takes what has happened, a bounded part of it at a time.
+    pub fn drain(&self, mut each: impl FnMut(Change<'_>)) -> Result<(), Errno> {
         let mut buffer = [0; 1024];
         let count = match read(self.0.as_fd(), &mut buffer) {
             Err(Errno::EAGAIN) => 0,
             other => other?,
         };
         let mut records = buffer.get(..count).unwrap_or(&[]);
-        while let Some((id, name, rest)) = first(records) {
+        while let Some((change, rest)) = first(records) {
             records = rest;
-            each(id, name);
+            each(change);
         }
         Ok(())
     }
@@ -71,15 +102,20 @@ impl Watch {
     }
 }
 
-/// The first record's watch and name, and what follows the record.
+/// The first record, and what follows it.
 ///
 /// A record is watch (4 bytes), mask (4), cookie (4), length of the name (4)
 /// and the name, filled up with NULs.
-fn first(records: &[u8]) -> Option<(WatchId, &[u8], &[u8])> {
+fn first(records: &[u8]) -> Option<(Change<'_>, &[u8])> {
     let (id, rest) = records.split_first_chunk::<4>()?;
-    let length = rest.get(8..)?.first_chunk::<4>()?;
+    let (mask, rest) = rest.split_first_chunk::<4>()?;
+    let length = rest.get(4..)?.first_chunk::<4>()?;
     let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
-    let (name, rest) = rest.get(12..)?.split_at_checked(length)?;
-    let name = name.split(|byte| *byte == 0).next().unwrap_or(name);
-    Some((WatchId::from_ne_bytes(*id), name, rest))
+    let (name, rest) = rest.get(8..)?.split_at_checked(length)?;
+    let change = Change {
+        id: WatchId::from_ne_bytes(*id),
+        name: name.split(|byte| *byte == 0).next().unwrap_or(name),
+        arrived: u32::from_ne_bytes(*mask) & MOVED_TO != 0,
+    };
+    Some((change, rest))
 }

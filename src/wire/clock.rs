@@ -28,6 +28,14 @@ pub struct Wall {
     pub nanos: u32,
 }
 
+impl Wall {
+    /// Nanoseconds since 1970; the largest number after the year 2554.
+    pub fn in_nanos(self) -> u64 {
+        let secs = self.secs.saturating_mul(1_000_000_000);
+        secs.saturating_add(self.nanos.into())
+    }
+}
+
 /// One look at both clocks, taken once for each turn of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {

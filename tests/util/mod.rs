@@ -92,6 +92,21 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
+    /// Links the service directory `other/NAME` into `services`.
+    pub fn link(&self, name: &str) {
+        fs::create_dir_all(self.path("services")).unwrap();
+        let target = format!("../other/{name}");
+        symlink(target, self.path(&format!("services/{name}"))).unwrap();
+    }
+
+    /// Waits until the stat of a service directory is `stat`.
+    pub fn until_stat_of(&self, dir: &str, stat: &str) {
+        until(&format!("{dir} is `{stat}`"), || {
+            let now = self.read(&format!("{dir}/supervise/stat"));
+            (now.trim_end() == stat).then_some(())
+        });
+    }
+
     /// `supervise/stat` of a service, without its newline.
     pub fn stat(&self, service: &str) -> String {
         let name = format!("services/{service}/supervise/stat");
@@ -132,13 +147,17 @@ impl Place {
 
     /// Starts a program whose descriptor 2 goes to the file `errors`.
     pub fn start(&self, words: &[&str]) -> Running<'_> {
+        self.start_as(&mut self.command(words))
+    }
+
+    /// Starts a command whose descriptor 2 goes to the file `errors`.
+    pub fn start_as(&self, command: &mut Command) -> Running<'_> {
         let errors = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path("errors"))
             .unwrap();
-        let child = self
-            .command(words)
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)
