@@ -18,7 +18,38 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 3] = ["RUNT_BOARD", "RUNT_SERVICES_DIR", "RUNT_BIN"];
+const TEXTS: [&str; 5] = [
+    "RUNT_BOARD",
+    "RUNT_SERVICES_DIR",
+    "RUNT_RUN",
+    "RUNT_SERVICES_OVERLAY",
+    "RUNT_BIN",
+];
+
+/// Paths: variable, key of the board file, default, constant, meaning.
+const PATHS: [[&str; 5]; 3] = [
+    [
+        "RUNT_SERVICES_DIR",
+        "services",
+        "/etc/service",
+        "SERVICES_DIR",
+        "The services directory when nobody names another",
+    ],
+    [
+        "RUNT_RUN",
+        "run",
+        "/run/runt",
+        "RUN_DIR",
+        "Where state is kept that its own directory cannot hold",
+    ],
+    [
+        "RUNT_SERVICES_OVERLAY",
+        "services-overlay",
+        "",
+        "SERVICES_OVERLAY",
+        "The directory whose entries hide and add to those of `SERVICES_DIR`; empty: none",
+    ],
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=src/capacities.txt");
@@ -62,19 +93,24 @@ fn main() {
         );
     }
 
-    println!("cargo::rerun-if-env-changed=RUNT_SERVICES_DIR");
+    for [variable, key, default, constant, meaning] in PATHS {
+        println!("cargo::rerun-if-env-changed={variable}");
+        let path = env::var(variable).unwrap_or_else(|_| default.into());
+        assert!(
+            path == default || path.starts_with('/') && !path.contains('\0'),
+            "boards/{board}.toml: {key} = {path:?} is not an absolute path"
+        );
+        writeln!(
+            out,
+            "/// {meaning}.\n\
+             pub const {constant}: &core::ffi::CStr = c{path:?};"
+        )
+        .expect("a String takes every write");
+    }
     println!("cargo::rerun-if-env-changed=RUNT_BOARD");
-    let services =
-        env::var("RUNT_SERVICES_DIR").unwrap_or_else(|_| "/etc/service".into());
-    assert!(
-        services.starts_with('/') && !services.contains('\0'),
-        "boards/{board}.toml: services = {services:?} is not an absolute path"
-    );
     writeln!(
         out,
-        "/// The services directory when nobody names another.\n\
-         pub const SERVICES_DIR: &core::ffi::CStr = c{services:?};\n\
-         /// The board file this program was built from.\n\
+        "/// The board file this program was built from.\n\
          pub const BOARD: &str = {board:?};"
     )
     .expect("a String takes every write");

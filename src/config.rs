@@ -25,6 +25,8 @@ mod small {
     pub const LOG_READ_BYTES: usize = 32;
     pub const LOG_LINE_BYTES: usize = 16;
     pub const SERVICES_DIR: &core::ffi::CStr = c"/etc/service";
+    pub const RUN_DIR: &core::ffi::CStr = c"/run/runt";
+    pub const SERVICES_OVERLAY: &core::ffi::CStr = c"";
     pub const BOARD: &str = "test";
 }
 #[cfg(test)]

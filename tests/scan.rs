@@ -78,7 +78,8 @@ fn what_is_made_in_place_is_left_alone_for_a_second() {
         let since = modified(&dir).unwrap();
         place.until_stat(&name, "run");
         let age = age_when_taken(&place, &name, since);
-        assert!(age >= 1_000_000_000, "taken after {age} ns");
+        // File systems take the time from the last tick: 10 ms at most.
+        assert!(age >= 990_000_000, "taken after {age} ns");
         assert!(!place.read("errors").contains(&name));
         break;
     }
@@ -195,7 +196,7 @@ fn removed_and_added_before_the_old_one_has_ended() {
         &format!(
             "echo >> {}\n\
              trap 'while ! test -e {}; do sleep 0.02; done; exit' TERM\n\
-             sleep 1000 & wait",
+             while :; do sleep 0.02; done",
             count.display(),
             go.display()
         ),

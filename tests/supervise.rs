@@ -15,8 +15,14 @@ fn a_killed_service_comes_back() {
     place.service("a", "exec sleep 1000");
     let _all = place.runsvdir();
     let old = place.until_pid("a", None);
+    // The record is the last of the three files that are written.
+    let record = until("the record", || {
+        let path = place.path("services/a/supervise/status");
+        fs::read(path)
+            .ok()
+            .filter(|record| record.last() == Some(&1))
+    });
     assert_eq!(place.stat("a"), "run");
-    let record = fs::read(place.path("services/a/supervise/status")).unwrap();
     assert_eq!(record.len(), 20);
     assert_eq!(record[12..16], old.as_raw_pid().to_le_bytes());
     assert_eq!(record[16..], [0, b'u', 0, 1]);
@@ -110,7 +116,7 @@ fn no_line_is_lost_between_service_and_logger() {
             "trap end=1 TERM\ni=$(cat {0} 2>/dev/null || echo 1)\n\
              while test $i -le 3000 -a -z \"$end\"; do\n\
              echo line $i; i=$((i+1))\ndone\necho $i > {0}\n\
-             test \"$end\" || {{ sleep 1000 & wait; }}",
+             while test -z \"$end\"; do sleep 0.02; done",
             next.display()
         ),
     );

@@ -1,16 +1,25 @@
 //! runsvdir: supervises every service directory in a directory.
 //!
 //! # Synopsis
-//! `runsvdir [-P] DIR`
+//! `runsvdir [-P] DIR [LOG]`
 //!
 //! # Description
 //! Takes up every directory and every link to one in DIR whose name does not
 //! begin with a dot, at once when it appears, and lets go of it when it
-//! disappears. `-P` puts each service into a session of its own.
+//! disappears. A directory that is made in DIR, and not moved there, is taken
+//! up when nothing was added to it for a second. `-P` puts each service into a
+//! session of its own.
 //!
 //! Two processes do this: a face, which has the signals below, and its child,
 //! the supervisor, which has the services. What happens to the face does not
-//! touch a service; a supervisor that dies is started again.
+//! touch a service; a supervisor that dies is started again. `runsvdir DIR`
+//! becomes the face of a supervisor that is there already, whatever became of
+//! its last face; then `-P`, and whether there is a LOG, stay as they were.
+//!
+//! With LOG, which has at least seven bytes, what services write to descriptor
+//! 2 is shown in the face's title, as `ps` prints it: the last bytes of it
+//! stand in the place of LOG behind its first five. A dot goes in every
+//! quarter of an hour.
 //!
 //! # Signals
 //! TERM: the face ends with 0; the services stay, and stay controllable, and
@@ -18,31 +27,51 @@
 //! exit; the face ends with 111. ALRM: scan now, and take up again what was
 //! told to exit.
 //!
-//! # Exit codes
-//! 0 on TERM; 1 usage; 111 on HUP or when nothing can be started.
+//! # Files
+//! /run/runt, or $RUNT_RUN: where a supervisor is found again.
 //!
-//! # Against runit
-//! The LOG argument is taken and does nothing yet: what services write to
-//! descriptor 2 goes where runsvdir's own goes.
+//! # Exit codes
+//! 0 on TERM; 1 usage; 111 on HUP, or when nothing can be started, or when
+//! DIR has a face already.
 
 use core::ffi::CStr;
 
 use crate::{
-    supervisor::{Supervisor, Voice},
+    machine::title::{self, Title},
+    supervisor::{
+        self, Supervisor, Voice,
+        face::{Front, Link, Rear},
+    },
     sys::{
-        self, Errno, child, clock,
-        signal::{self, Number, Signals},
-        start::Start,
+        self, AsFd, CWD, Errno, Fd, child, clock, file, place,
+        signal::{Number, Signals},
+        start::{Start, Word},
         wait,
     },
-    text::Line,
+    text::{Line, Path, basename},
 };
 
 /// Exit code of a usage error.
 const USAGE: u8 = 1;
 
-/// What the face sends to the supervisor before it leaves.
-const FACE_LEAVES: Number = Number::USR1;
+/// To the supervisor: every service is to exit.
+const EXIT: u8 = b'x';
+/// To the supervisor: scan now.
+const SCAN: u8 = b'a';
+/// To the supervisor: the face leaves, and means it.
+const LEAVE: u8 = b'1';
+/// To the supervisor: there is a face again.
+const BACK: u8 = b'2';
+
+/// Bytes of what services say that are taken at once.
+const LOG_BYTES: usize = 512;
+
+/// What the command line asks for.
+struct Request {
+    dir: &'static CStr,
+    sessions: bool,
+    logs: bool,
+}
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -50,22 +79,39 @@ pub(super) fn main(start: Start) -> u8 {
     let name = words.next().unwrap_or(c"runsvdir");
     let mut sessions = false;
     let mut dir = words.next();
+    let mut used = 2_usize;
     while let Some(option @ (b"-P" | b"--")) = dir.map(CStr::to_bytes) {
         sessions |= option == b"-P";
         dir = words.next();
+        used = used.saturating_add(1);
         if option == b"--" {
             break;
         }
     }
     let Some(dir) = dir else {
-        return super::usage(name.to_bytes(), " [-P] dir", USAGE);
+        return super::usage(name.to_bytes(), " [-P] dir [log]", USAGE);
     };
-    match face(dir, sessions, start) {
-        Ok(code) => code,
-        Err((what, errno)) => {
-            super::fatal(head(dir, "fatal").as_bytes(), what, b"", errno)
+    let mut word = start.argv.claim(used);
+    if word
+        .as_mut()
+        .is_some_and(|w| w.bytes().len() < title::LEAST)
+    {
+        for what in [
+            "log must have at least seven characters.",
+            "log service disabled.",
+        ] {
+            sys::complain(head(dir, "warning").text(what).finish());
         }
+        word = None;
     }
+    let request = Request {
+        dir,
+        sessions,
+        logs: word.is_some(),
+    };
+    face(&request, word, start).unwrap_or_else(|(what, errno)| {
+        super::fatal(head(dir, "fatal").as_bytes(), what, b"", errno)
+    })
 }
 
 /// `runsvdir DIR: LEVEL: `.
@@ -76,12 +122,30 @@ fn head(dir: &CStr, level: &str) -> Line {
     line
 }
 
+/// What cannot be done, and why.
+type Failure = (&'static str, Errno);
+
+/// Opens the place where the supervisor of `dir` is found: that of the last
+/// component of `dir` in the directory that it stands in.
+fn open_place(dir: &CStr, start: Start) -> Result<Fd, Errno> {
+    let mut path = dir.to_bytes();
+    while let [rest @ .., b'/'] = path {
+        path = rest;
+    }
+    let name = basename(path);
+    let parent = path.strip_suffix(name).unwrap_or(path);
+    let parent =
+        Path::join(&[parent, b"."]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let parent = file::open_dir(CWD, parent.as_c_str())?;
+    place::make(place::run_dir(start.environ), parent.as_fd(), name)
+}
+
 /// The parent: keeps a supervisor, passes signals on.
 fn face(
-    dir: &'static CStr,
-    sessions: bool,
+    request: &Request,
+    word: Option<Word>,
     start: Start,
-) -> Result<u8, (&'static str, Errno)> {
+) -> Result<u8, Failure> {
     let wanted = [
         Number::CHILD,
         Number::TERM,
@@ -92,73 +156,172 @@ fn face(
     let signals = Signals::take(&wanted)
         .map_err(|errno| ("unable to collect signals", errno))?;
     let voice = Voice {
-        head: head(dir, "warning"),
+        head: head(request.dir, "warning"),
         console: false,
+    };
+    let place = open_place(request.dir, start)
+        .inspect_err(|errno| {
+            let run = place::run_dir(start.environ).to_bytes();
+            voice.warn("unable to use the run directory ", run, *errno);
+        })
+        .ok();
+    let only = place.as_ref().map(only_face).transpose()?;
+    let mut face = Face {
+        signals,
+        word,
+        title: Title::new(clock::mono()),
     };
     loop {
         let born = clock::mono();
-        let (is_child, pid) =
-            child::fork().map_err(|errno| ("unable to fork", errno))?;
-        if is_child {
-            drop(signals);
-            return serve(dir, sessions, voice, start);
-        }
-        loop {
-            let asleep = wait::readable([signals.as_fd()], None);
-            match signals.next() {
-                Some(Number::TERM) => {
-                    let _ended = signal::kill(pid, FACE_LEAVES).is_err();
-                    return Ok(0);
+        match Link::open(place.as_ref().map(AsFd::as_fd)) {
+            Ok(Link::New(front, rear)) => {
+                let (is_child, _) =
+                    child::fork().map_err(|errno| ("unable to fork", errno))?;
+                if is_child {
+                    drop((front, face, only, place));
+                    return serve(request, rear, voice, start);
                 }
-                Some(Number::HUP) => {
-                    let _ended = signal::kill(pid, Number::TERM).is_err();
-                    return Ok(super::FATAL);
+                drop(rear);
+                if let Some(code) = face.watch(&front)? {
+                    return Ok(code);
                 }
-                Some(Number::ALARM) => {
-                    let _ended = signal::kill(pid, Number::ALARM).is_err();
+                let text = "the supervisor has ended, restarting";
+                voice.say(voice.head.clone().text(text));
+            }
+            Ok(Link::Found(front)) => {
+                tell(&front, BACK);
+                if let Some(code) = face.watch(&front)? {
+                    return Ok(code);
                 }
-                Some(Number::CHILD) => {
-                    if child::reap().is_some_and(|(ended, _)| ended == pid) {
-                        break;
-                    }
-                }
-                Some(_) => {}
-                None => asleep
-                    .map(|_| ())
-                    .map_err(|errno| ("unable to wait for signals", errno))?,
+            }
+            Err(trouble) => {
+                let mut line = voice.head.clone();
+                voice.say(supervisor::tell(&mut line, trouble));
             }
         }
-        voice.say(
-            voice
-                .head
-                .clone()
-                .text("the supervisor has ended, restarting"),
-        );
         let pace = crate::machine::slot::PACE;
         wait::sleep(pace.saturating_sub(clock::mono().since(born)));
+        if let Some(code) = face.heed(None) {
+            return Ok(code);
+        }
+    }
+}
+
+/// Makes sure that there is no other face; the lock lasts as long as what is
+/// answered.
+fn only_face(place: &Fd) -> Result<Fd, Failure> {
+    let lock = file::open_append(place.as_fd(), c"face")
+        .map_err(|errno| ("unable to open the lock of the face", errno))?;
+    file::lock_now(lock.as_fd())
+        .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;
+    Ok(lock)
+}
+
+/// Sends the supervisor a command. Has it ended, that is about to be seen.
+fn tell(front: &Front, command: u8) {
+    let _ended = sys::write_once(front.control.as_fd(), &[command]).is_err();
+}
+
+/// What the face is besides its link.
+struct Face {
+    signals: Signals,
+    /// LOG, to be written on.
+    word: Option<Word>,
+    title: Title,
+}
+
+impl Face {
+    /// Passes signals on and shows the log until there is an exit code, or
+    /// the supervisor has ended.
+    fn watch(&mut self, front: &Front) -> Result<Option<u8>, Failure> {
+        loop {
+            let now = clock::mono();
+            let limit = self.word.as_mut().map(|word| {
+                self.title.tick(word.bytes(), now);
+                self.title.due().since(now)
+            });
+            let fds = [
+                self.signals.as_fd(),
+                front.ok.as_fd(),
+                // Without a title nobody looks at it.
+                self.word
+                    .as_ref()
+                    .map_or(front.ok.as_fd(), |_| front.log.as_fd()),
+            ];
+            let [_, ended, said] = wait::readable(fds, limit)
+                .map_err(|errno| ("unable to wait for signals", errno))?;
+            if let (true, Some(word)) = (said, &mut self.word) {
+                let mut bytes = [0; LOG_BYTES];
+                if let Ok(count) = sys::read(front.log.as_fd(), &mut bytes) {
+                    let bytes = bytes.get(..count).unwrap_or(&[]);
+                    title::push(word.bytes(), bytes);
+                }
+            }
+            let code = self.heed(Some(front));
+            if code.is_some() {
+                return Ok(code);
+            }
+            if ended {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes the signals that came; an exit code when that is to be the end.
+    fn heed(&self, front: Option<&Front>) -> Option<u8> {
+        while let Some(signal) = self.signals.next() {
+            let (command, code) = match signal {
+                Number::TERM => (LEAVE, Some(0)),
+                Number::HUP => (EXIT, Some(super::FATAL)),
+                Number::ALARM => (SCAN, None),
+                _ => {
+                    // The supervisor's end shows otherwise.
+                    while child::reap().is_some() {}
+                    continue;
+                }
+            };
+            if let Some(front) = front {
+                tell(front, command);
+            }
+            if code.is_some() {
+                return code;
+            }
+        }
+        None
     }
 }
 
 /// The child: supervises until it is told to stop and nothing is left.
 fn serve(
-    dir: &'static CStr,
-    sessions: bool,
+    request: &Request,
+    mut rear: Rear,
     voice: Voice,
     start: Start,
-) -> Result<u8, (&'static str, Errno)> {
+) -> Result<u8, Failure> {
     let wanted = [
         Number::CHILD,
         Number::TERM,
         Number::ALARM,
         Number::PIPE,
-        FACE_LEAVES,
+        Number::USR1,
+        Number::USR2,
     ];
+    if request.logs
+        && let Err(errno) = rear.take_errors()
+    {
+        voice.warn("log service disabled", b"", errno);
+    }
     let slots = crate::config::SLOTS;
+    let sessions = request.sessions;
     let mut supervisor =
         Supervisor::new(slots, &wanted, voice, start.environ, sessions)
             .map_err(|errno| ("unable to supervise", errno))?;
-    supervisor.serve(dir);
+    supervisor
+        .obey(rear)
+        .map_err(|errno| ("unable to wait for commands", errno))?;
+    supervisor.serve(request.dir);
     let mut stays = true;
+    let mut stops = false;
     while stays || supervisor.live() > 0 {
         for signal in supervisor.turn(None).signals {
             match signal {
@@ -167,10 +330,16 @@ fn serve(
                     supervisor.serve_no_more();
                     supervisor.control_all(b'x');
                     stays = false;
+                    stops = true;
                 }
-                FACE_LEAVES => {
+                Number::USR1 => {
                     supervisor.serve_no_more();
                     stays = false;
+                }
+                // Once told to stop it makes room for a new one.
+                Number::USR2 if !stays && !stops => {
+                    supervisor.serve(request.dir);
+                    stays = true;
                 }
                 _ => {}
             }

@@ -9,4 +9,5 @@ pub mod pattern;
 pub mod rotate;
 pub mod slot;
 pub mod stages;
+pub mod title;
 pub mod verdict;

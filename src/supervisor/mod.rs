@@ -8,6 +8,7 @@
 //! once. A turn does a bounded amount of work for each slot: one read of each
 //! control FIFO, one step for each child that ended.
 
+pub mod face;
 mod path;
 mod scan;
 mod service;
@@ -60,8 +61,12 @@ const TOKEN_SIGNALS: u64 = 0;
 const TOKEN_SERVICES: u64 = 1;
 /// Token of what tells that something was mounted or unmounted.
 const TOKEN_MOUNTS: u64 = 2;
+/// Token of what a face asks for.
+const TOKEN_FACE: u64 = 3;
+/// Token of what comes on descriptor 2.
+const TOKEN_LOG: u64 = 4;
 /// First token of the slots' control FIFOs: two for each.
-const TOKEN_SLOTS: u64 = 3;
+const TOKEN_SLOTS: u64 = 5;
 
 /// A service directory being supervised.
 #[derive(Debug)]
@@ -131,6 +136,7 @@ pub struct Supervisor {
     /// Each child leads a session of its own.
     sessions: bool,
     services: Option<Services>,
+    face: Option<face::Rear>,
     /// The children whose end the owner wants to hear of.
     pub awaited: Vec<u32, AWAITED>,
 }
@@ -167,6 +173,7 @@ impl Supervisor {
             files: limits::raise_files(),
             sessions,
             services: None,
+            face: None,
             awaited: Vec::new(),
         })
     }
@@ -236,6 +243,8 @@ impl Supervisor {
                         self.services.as_mut().is_some_and(Services::changed);
                 }
                 TOKEN_MOUNTS => changed = true,
+                TOKEN_FACE => self.take_face(&mut heard),
+                TOKEN_LOG => self.pass_errors(),
                 token => self.take_control(token),
             }
         }
@@ -580,7 +589,7 @@ fn heading(name: &[u8], level: &str) -> Line {
 }
 
 /// Appends `unable to VERB PATH: CAUSE`.
-fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
+pub fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
     line.text("unable to ").text(trouble.verb).text(" ");
     line.bytes(trouble.path.to_bytes()).text(": ");
     line.text(error::text(trouble.errno))

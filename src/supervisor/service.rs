@@ -27,7 +27,7 @@ pub struct Trouble {
 }
 
 /// Makes a `Trouble` of an errno.
-fn trouble(
+pub(super) fn trouble(
     verb: &'static str,
     path: &'static CStr,
 ) -> impl Fn(Errno) -> Trouble {
@@ -35,18 +35,18 @@ fn trouble(
 }
 
 /// The names in a supervise directory, from the service directory.
-struct Names {
+pub(super) struct Names {
     dir: &'static CStr,
     lock: &'static CStr,
-    control: &'static CStr,
-    ok: &'static CStr,
+    pub(super) control: &'static CStr,
+    pub(super) ok: &'static CStr,
     status: [&'static CStr; 2],
     stat: [&'static CStr; 2],
     pid: [&'static CStr; 2],
 }
 
 /// The names for the service.
-const SERVICE: Names = Names {
+pub(super) const SERVICE: Names = Names {
     dir: c"supervise",
     lock: c"supervise/lock",
     control: c"supervise/control",
@@ -69,18 +69,18 @@ const LOG: Names = Names {
 
 /// The FIFO between service and log service. It has a name, so that a
 /// supervisor that takes over can open the same one.
-const PIPE: &CStr = c"supervise/log";
+pub(super) const PIPE: &CStr = c"supervise/log";
 
 /// What one supervise directory holds: four descriptors with the lock, three
 /// of them FIFO ends.
 #[derive(Debug)]
-struct Ends {
+pub(super) struct Ends {
     /// The lock is held as long as this is open.
-    _lock: Fd,
+    pub(super) lock: Fd,
     /// Both a reader and a writer, so that it never shows its end.
-    control: Fd,
+    pub(super) control: Fd,
     /// Never read: that it is open says that a supervisor lives.
-    _ok: Fd,
+    pub(super) ok: Fd,
     /// What `pid` says now.
     pid: Option<u32>,
 }
@@ -235,7 +235,11 @@ fn replace(
 
 /// Makes the supervise directory, which may be a link to one that is still
 /// missing, and takes its lock; `base` is where such a link starts from.
-fn lock(at: At<'_>, base: At<'_>, names: &Names) -> Result<Fd, Trouble> {
+pub(super) fn lock(
+    at: At<'_>,
+    base: At<'_>,
+    names: &Names,
+) -> Result<Fd, Trouble> {
     match file::make_dir(at, names.dir, 0o700) {
         Ok(()) => {}
         Err(Errno::EEXIST) => follow(at, base, names.dir),
@@ -263,16 +267,20 @@ fn follow(at: At<'_>, base: At<'_>, path: &CStr) {
 }
 
 /// Opens the FIFOs of a supervise directory.
-fn ends(at: At<'_>, lock: Fd, names: &Names) -> Result<Ends, Trouble> {
+pub(super) fn ends(
+    at: At<'_>,
+    lock: Fd,
+    names: &Names,
+) -> Result<Ends, Trouble> {
     let control = fifo(at, names.control)?;
     let control =
         file::open_both(at, control).map_err(trouble("open", names.control))?;
     let ok = fifo(at, names.ok)?;
     let ok = file::open_read(at, ok).map_err(trouble("open", names.ok))?;
     Ok(Ends {
-        _lock: lock,
+        lock,
         control,
-        _ok: ok,
+        ok,
         pid: None,
     })
 }
@@ -290,7 +298,10 @@ fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
 }
 
 /// Makes sure that `path` is a FIFO.
-fn fifo(at: At<'_>, path: &'static CStr) -> Result<&'static CStr, Trouble> {
+pub(super) fn fifo(
+    at: At<'_>,
+    path: &'static CStr,
+) -> Result<&'static CStr, Trouble> {
     let made = file::make_fifo(at, path, 0o600);
     match (file::info(at, path), made) {
         (Ok(info), _) if info.kind == Kind::Fifo => Ok(path),

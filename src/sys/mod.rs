@@ -16,6 +16,7 @@ pub mod file;
 pub mod identity;
 pub mod limits;
 pub mod once;
+pub mod place;
 pub mod power;
 mod raw;
 pub mod signal;
@@ -67,6 +68,12 @@ pub fn read(fd: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
 /// How long a diagnostic waits for a descriptor 2 that takes nothing now: a
 /// serial line that is busy with what the kernel says.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A pipe without a name: the end to read from, the end to write to. Neither
+/// waits if it is `nonblocking`.
+pub fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
+    raw::pipe(nonblocking)
+}
 
 /// Writes a diagnostic to descriptor 2.
 ///

@@ -37,6 +37,21 @@ pub(super) fn openat(
     Ok(Fd::own(fd))
 }
 
+/// `pipe2`, closed on exec: the end to read from, the end to write to.
+pub(super) fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
+    let wait = if nonblocking {
+        rustix::fs::OFlags::NONBLOCK
+    } else {
+        rustix::fs::OFlags::empty()
+    };
+    let flags = wait | rustix::fs::OFlags::CLOEXEC;
+    let mut ends = [0_u32; 2];
+    let place = ends.as_mut_ptr();
+    // SAFETY: the kernel writes two 32-bit numbers, which is what is there.
+    unsafe { syscall!(Sysno::pipe2, place, flags.bits()) }?;
+    Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
+}
+
 /// `epoll_create1(EPOLL_CLOEXEC)`.
 pub(super) fn epoll_create() -> Result<Fd, Errno> {
     let flags = rustix::event::epoll::CreateFlags::CLOEXEC.bits();

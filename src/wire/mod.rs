@@ -6,6 +6,7 @@ pub mod logconfig;
 pub mod logname;
 pub mod mounts;
 pub mod passwd;
+pub mod rundir;
 pub mod stamp;
 pub mod status;
 pub mod tai;

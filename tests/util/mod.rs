@@ -59,6 +59,7 @@ impl Place {
         let bin = self.path("bin");
         command.env("PATH", format!("{}:{path}", bin.display()));
         command.env("SVDIR", self.path("services"));
+        command.env("RUNT_RUN", self.path("run"));
         command.env_remove("SVWAIT");
         command
     }
@@ -240,6 +241,11 @@ fn supervise_dirs(place: &Path) -> Vec<PathBuf> {
         for entry in list.flatten() {
             found.push(entry.path().join("supervise"));
         }
+    }
+    // Places in the run directory, and with them the way to a supervisor
+    // whose face is gone.
+    for entry in fs::read_dir(place.join("run")).into_iter().flatten() {
+        found.extend(entry.map(|entry| entry.path().join("supervise")));
     }
     found
 }

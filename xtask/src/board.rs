@@ -23,6 +23,13 @@ pub struct Board {
     /// The services directory.
     #[serde(default = "etc_service")]
     pub services: String,
+    /// Where state is kept that its own directory cannot hold.
+    #[serde(default = "run_runt")]
+    pub run: String,
+    /// A writable directory whose entries hide and add to those of
+    /// `services`; none when it is empty.
+    #[serde(default)]
+    pub services_overlay: String,
     /// Bounds that differ from src/capacities.txt.
     #[serde(default)]
     pub capacity: BTreeMap<String, usize>,
@@ -98,6 +105,11 @@ pub struct Budget {
 /// The services directory when a board names none.
 fn etc_service() -> String {
     "/etc/service".into()
+}
+
+/// The run directory when a board names none.
+fn run_runt() -> String {
+    "/run/runt".into()
 }
 
 /// The factor when a board names none.

@@ -160,7 +160,9 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     }
     command
         .env("RUNT_BOARD", &board.name)
-        .env("RUNT_SERVICES_DIR", &board.services);
+        .env("RUNT_SERVICES_DIR", &board.services)
+        .env("RUNT_RUN", &board.run)
+        .env("RUNT_SERVICES_OVERLAY", &board.services_overlay);
     for (key, value) in &board.capacity {
         let key = key.replace('-', "_").to_uppercase();
         command.env(format!("RUNT_{key}"), value.to_string());

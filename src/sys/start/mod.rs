@@ -82,9 +82,39 @@ impl Argv {
         }
     }
 
+    /// Takes the argument behind the first `count` out of the list, which
+    /// ends there from now on, to be written on.
+    ///
+    /// Of this argument no reference may have been handed out before: a
+    /// caller asks for it before it reads that far.
+    pub fn claim(self, count: usize) -> Option<Word> {
+        let place = self.skip(count).0.0;
+        // SAFETY: the pointer is inside the list or at its null.
+        let word = unsafe { *place };
+        let length = self.skip(count).first()?.count_bytes();
+        // SAFETY: the place is one of the list that the kernel made on our
+        // stack for us to change; it holds an argument.
+        unsafe { *place.cast_mut() = core::ptr::null() };
+        Some(Word(word.cast_mut().cast(), length))
+    }
+
     /// The list as `execve` takes it.
     pub(super) fn pointer(self) -> *const *const c_char {
         self.0.0
+    }
+}
+
+/// An argument to be written on, which is what `ps` shows of this process.
+#[derive(Debug)]
+pub struct Word(*mut u8, usize);
+
+impl Word {
+    /// Its bytes, without the NUL.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: `claim` found so many bytes there, in the part of our stack
+        // that the kernel filled and left to us, and took the only way to
+        // them out of the list.
+        unsafe { core::slice::from_raw_parts_mut(self.0, self.1) }
     }
 }
 

@@ -1,0 +1,39 @@
+//! Under which name the run directory keeps what a directory cannot hold.
+//!
+//! A directory is known by its device and inode, so that supervisor and `sv`
+//! come to the same name by whatever path they reached it, without a table of
+//! links: `DEVICE-INODE`, both decimal, as `stat -c %d-%i DIRECTORY` prints
+//! them. What belongs to one entry of a directory, whatever that leads to, is
+//! `DEVICE-INODE-ENTRY`.
+
+use heapless::Vec;
+use ufmt::uwrite;
+
+use crate::text::{Path, TooLong};
+
+/// The name for a directory, or with an `entry` that is not empty for that
+/// entry of it.
+pub fn name(device: u64, inode: u64, entry: &[u8]) -> Result<Path, TooLong> {
+    // Two numbers of at most 20 digits and what stands between them.
+    let mut digits: Vec<u8, 41> = Vec::new();
+    let _fits = uwrite!(digits, "{}-{}", device, inode).is_ok();
+    let dash: &[u8] = if entry.is_empty() { b"" } else { b"-" };
+    Path::join(&[&digits, dash, entry])
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn names_differ_and_fit() {
+        let of = |device, inode, entry: &[u8]| {
+            name(device, inode, entry).unwrap().as_bytes().to_vec()
+        };
+        assert_eq!(of(2049, 17, b""), b"2049-17");
+        assert_eq!(of(2049, 17, b"service"), b"2049-17-service");
+        let longest = of(u64::MAX, u64::MAX, b"");
+        assert_eq!(longest.len(), 41);
+        assert!(name(1, 1, &[b'x'; crate::config::PATH_BYTES]).is_err());
+    }
+}
