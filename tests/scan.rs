@@ -13,12 +13,11 @@ use std::{
         process::CommandExt as _,
     },
     path::Path,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
-use util::{Place, Running, until};
+use util::{Place, skipped, start_by, until, works};
 
 /// A program that stays.
 const STAY: &str = "exec sleep 1000";
@@ -252,7 +251,7 @@ fn a_mount_over_the_services_directory() {
     }
     place.service("a", STAY);
     place.script("other/b/run", STAY);
-    let all = start(&place, &[&unshare[..], &["runsvdir", "services"]]);
+    let all = start_by(&place, &[&unshare[..], &["runsvdir", "services"]]);
     place.until_stat("a", "run");
     let pid = all.pid().as_raw_pid().to_string();
     let mount = ["nsenter", "-t", &pid, "-m", "mount", "--bind"];
@@ -457,7 +456,7 @@ fn where_nothing_can_be_watched_it_scans_every_five_seconds() {
         }
         place.script(&format!("other/{value}/run"), STAY);
         place.service("a", STAY);
-        let all = start(&place, &[&limited[..], &["runsvdir", "services"]]);
+        let all = start_by(&place, &[&limited[..], &["runsvdir", "services"]]);
         place.until_stat("a", "run");
         until_said(
             &place,
@@ -489,34 +488,4 @@ fn more_directories_on_the_way_than_watches() {
     );
     place.link("a");
     place.until_stat("a", "run");
-}
-
-/// Whether a command of the system can be run and succeeds.
-fn works(words: &[&str]) -> bool {
-    Command::new(words[0])
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
-/// Says why a test was not done.
-fn skipped(reason: &str) {
-    eprintln!("skipped: {reason}");
-}
-
-/// Starts one of our programs by way of others, which become it.
-fn start<'a>(place: &'a Place, words: &[&[&str]]) -> Running<'a> {
-    let words = words.concat();
-    let command = place.command(&["runsvdir"]);
-    let mut by = Command::new(words[0]);
-    by.args(&words[1..]).current_dir(place.dir.path());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => by.env(name, value),
-            None => by.env_remove(name),
-        };
-    }
-    place.start_as(&mut by)
 }

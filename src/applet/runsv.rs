@@ -8,7 +8,10 @@
 //! `DIR/finish` runs after each end. With a directory `DIR/log` it does the
 //! same for `DIR/log/run`, whose input is the output of `DIR/run`, through a
 //! pipe that outlives both. `DIR/supervise` holds the state and takes
-//! commands, see `sv`. A file `DIR/down` (`DIR/log/down`) says not to start.
+//! commands, see `sv`; where it cannot be made, because the file system is
+//! read-only or DIR is somebody else's, it is kept in the run directory,
+//! /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the numbers of DIR
+//! (of DIR/log). A file `DIR/down` (`DIR/log/down`) says not to start.
 //!
 //! # Signals
 //! TERM: as `sv exit DIR`.

@@ -127,7 +127,7 @@ type Failure = (&'static str, Errno);
 
 /// Opens the place where the supervisor of `dir` is found: that of the last
 /// component of `dir` in the directory that it stands in.
-fn open_place(dir: &CStr, start: Start) -> Result<Fd, Errno> {
+fn open_place(dir: &CStr) -> Result<Fd, Errno> {
     let mut path = dir.to_bytes();
     while let [rest @ .., b'/'] = path {
         path = rest;
@@ -137,7 +137,7 @@ fn open_place(dir: &CStr, start: Start) -> Result<Fd, Errno> {
     let parent =
         Path::join(&[parent, b"."]).map_err(|_| Errno::ENAMETOOLONG)?;
     let parent = file::open_dir(CWD, parent.as_c_str())?;
-    place::make(place::run_dir(start.environ), parent.as_fd(), name)
+    place::make(parent.as_fd(), name)
 }
 
 /// The parent: keeps a supervisor, passes signals on.
@@ -159,9 +159,9 @@ fn face(
         head: head(request.dir, "warning"),
         console: false,
     };
-    let place = open_place(request.dir, start)
+    let place = open_place(request.dir)
         .inspect_err(|errno| {
-            let run = place::run_dir(start.environ).to_bytes();
+            let run = place::run_dir().to_bytes();
             voice.warn("unable to use the run directory ", run, *errno);
         })
         .ok();

@@ -43,6 +43,7 @@ use crate::{
         child::{self, Environ, Program},
         clock, error, file,
         once::Once,
+        place,
         start::Start,
         wait,
         watch::{Changes, Watch},
@@ -398,7 +399,14 @@ impl Sv {
                 name => Path::join(&[dir, b"/", name, supervise]),
             };
             let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
-            watch.add(path.as_c_str(), Changes::EntriesAndEnds)?;
+            let here = watch.add(path.as_c_str(), Changes::EntriesAndEnds);
+            // The other one tells nothing when it is not the one in use.
+            let there = place::path(task.dir.as_fd(), b"").and_then(|place| {
+                let path = Path::join(&[place.as_bytes(), supervise]);
+                let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
+                watch.add(path.as_c_str(), Changes::EntriesAndEnds)
+            });
+            there.or(here)?;
         }
         Ok(watch)
     }
@@ -510,13 +518,14 @@ fn warn_of(name: &[u8], what: &str, path: &str, errno: Errno) {
 /// Asks for a service's status (contract §4.4).
 fn probe(dir: At<'_>) -> Result<Status, Silent> {
     let trouble = |what| move |errno| Silent::Trouble(what, Some(errno));
-    match file::open_write(dir, c"supervise/ok") {
-        Ok(_) => {}
+    let place = match place::open_write(dir, c"supervise/ok") {
+        Ok((_, place)) => place,
         Err(Errno::ENXIO) => return Err(Silent::Unsupervised),
         Err(errno) => {
             return Err(Silent::Trouble("open supervise/ok", Some(errno)));
         }
-    }
+    };
+    let dir = place.as_ref().map_or(dir, AsFd::as_fd);
     let record = file::open_read(dir, c"supervise/status")
         .map_err(trouble("open supervise/status"))?;
     // One more than it has: so that a longer file is seen to be one.
@@ -540,12 +549,13 @@ fn send(dir: At<'_>, act: &[u8], now: &Status) -> Result<(), Silent> {
     if told {
         return Ok(());
     }
-    let fifo = file::open_write(dir, c"supervise/control").map_err(
-        |errno| match errno {
-            Errno::ENXIO => Silent::Unsupervised,
-            errno => Silent::Trouble("open supervise/control", Some(errno)),
-        },
-    )?;
+    let (fifo, _) =
+        place::open_write(dir, c"supervise/control").map_err(|errno| {
+            match errno {
+                Errno::ENXIO => Silent::Unsupervised,
+                errno => Silent::Trouble("open supervise/control", Some(errno)),
+            }
+        })?;
     match sys::write_once(fifo.as_fd(), act) {
         Ok(count) if count == act.len() => Ok(()),
         Ok(_) | Err(_) => {

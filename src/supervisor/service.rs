@@ -8,6 +8,7 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd,
         file::{self, Kind},
+        place,
     },
     wire::{
         control::{self, Signal},
@@ -81,6 +82,8 @@ pub(super) struct Ends {
     pub(super) control: Fd,
     /// Never read: that it is open says that a supervisor lives.
     pub(super) ok: Fd,
+    /// Where the supervise directory is, when it is not where it belongs.
+    place: Option<Fd>,
     /// What `pid` says now.
     pid: Option<u32>,
 }
@@ -128,17 +131,17 @@ impl Service {
             Err(Errno::ENOENT) => false,
             Err(errno) => return Err(trouble("stat", c"log")(errno)),
         };
-        let service_lock = lock(at, at, &SERVICE)?;
+        let lock = Lock::take(at, at, &SERVICE)?;
         let log = if has_log {
             let log_dir =
                 file::open_dir(at, c"log").map_err(trouble("open", c"log"))?;
-            let log_lock = lock(at, log_dir.as_fd(), &LOG)?;
-            Some(ends(at, log_lock, &LOG)?)
+            Some(Lock::take(at, log_dir.as_fd(), &LOG)?.ends(at)?)
         } else {
             None
         };
-        let service = ends(at, service_lock, &SERVICE)?;
-        let pipe = log.is_some().then(|| pipe(at)).transpose()?;
+        let service = lock.ends(at)?;
+        let base = service.place.as_ref().map_or(at, AsFd::as_fd);
+        let pipe = log.is_some().then(|| pipe(base)).transpose()?;
         let wishes = Wishes {
             down: file::info(at, c"down").is_ok(),
             log_down: log
@@ -213,7 +216,10 @@ impl Service {
             (Role::Log, Some(log)) => (log, &LOG),
             (Role::Log, None) => return Ok(()),
         };
-        let at = self.dir.as_fd();
+        let (at, names) = match &ends.place {
+            Some(place) => (place.as_fd(), &SERVICE),
+            None => (self.dir.as_fd(), names),
+        };
         if ends.pid != Some(status.pid) {
             replace(at, names.pid, &status::pid(status.pid))?;
             ends.pid = Some(status.pid);
@@ -233,6 +239,50 @@ fn replace(
         .map_err(|failed| trouble(failed.verb, new)(failed.errno))
 }
 
+/// A lock that was taken, and where the rest of its supervise directory is.
+struct Lock {
+    lock: Fd,
+    names: &'static Names,
+    place: Option<Fd>,
+}
+
+impl Lock {
+    /// As `lock`; where nothing can be written, or made, the supervise
+    /// directory is kept in the place of `base`, the directory that it
+    /// belongs to.
+    fn take(
+        at: At<'_>,
+        base: At<'_>,
+        names: &'static Names,
+    ) -> Result<Self, Trouble> {
+        let (lock, names, place) = match lock(at, base, names) {
+            Err(Trouble { verb, errno, .. })
+                if errno == Errno::EROFS
+                    || errno == Errno::EACCES && verb == CREATE =>
+            {
+                let place = place::make(base, b"")
+                    .map_err(trouble(CREATE, place::run_dir()))?;
+                let lock = lock(place.as_fd(), place.as_fd(), &SERVICE)?;
+                (lock, &SERVICE, Some(place))
+            }
+            lock => (lock?, names, None),
+        };
+        Ok(Self { lock, names, place })
+    }
+
+    /// Opens the rest; `at` is the service directory.
+    fn ends(self, at: At<'_>) -> Result<Ends, Trouble> {
+        let at = self.place.as_ref().map_or(at, AsFd::as_fd);
+        let mut ends = ends(at, self.lock, self.names)?;
+        ends.place = self.place;
+        Ok(ends)
+    }
+}
+
+/// What cannot be done where a supervise directory is missing and nothing can
+/// be made.
+const CREATE: &str = "create";
+
 /// Makes the supervise directory, which may be a link to one that is still
 /// missing, and takes its lock; `base` is where such a link starts from.
 pub(super) fn lock(
@@ -243,7 +293,7 @@ pub(super) fn lock(
     match file::make_dir(at, names.dir, 0o700) {
         Ok(()) => {}
         Err(Errno::EEXIST) => follow(at, base, names.dir),
-        Err(errno) => return Err(trouble("create", names.dir)(errno)),
+        Err(errno) => return Err(trouble(CREATE, names.dir)(errno)),
     }
     let lock = file::open_append(at, names.lock)
         .map_err(trouble("open", names.lock))?;
@@ -281,6 +331,7 @@ pub(super) fn ends(
         lock,
         control,
         ok,
+        place: None,
         pid: None,
     })
 }

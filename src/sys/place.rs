@@ -1,48 +1,67 @@
 //! Where a directory keeps its state when it cannot hold it itself: a place
 //! of its own in the run directory.
+//!
+//! The supervisor makes the place of a service directory that is on a
+//! read-only file system; `sv` looks there when it finds no supervisor in the
+//! service directory. The name comes from device and inode alone
+//! ([`rundir`]). What a directory leaves behind in the run directory is some
+//! empty files; they go with the run directory, at the next boot.
 
 use core::ffi::CStr;
 
-use super::{At, CWD, Errno, Fd, child::Environ, file};
-use crate::{config, wire::rundir};
+use super::{At, CWD, Errno, Fd, file, start};
+use crate::{config, text::Path, wire::rundir};
 use rustix::fd::AsFd as _;
 
 /// The run directory: $RUNT_RUN, or the board's.
-pub fn run_dir(environ: Environ) -> &'static CStr {
-    environ.get(b"RUNT_RUN").unwrap_or(config::RUN_DIR)
+pub fn run_dir() -> &'static CStr {
+    start::variable(b"RUNT_RUN").unwrap_or(config::RUN_DIR)
 }
 
-/// Opens the place in `run` that belongs to the directory `of`, or to an
-/// `entry` of it that is not empty.
-pub fn open(run: &CStr, of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
-    file::open_dir(
-        file::open_dir(CWD, run)?.as_fd(),
-        name(of, entry)?.as_c_str(),
-    )
+/// The path of the place that belongs to the directory `of`, or to an `entry`
+/// of it that is not empty. ENAMETOOLONG when it does not fit
+/// `config::PATH_BYTES`.
+pub fn path(of: At<'_>, entry: &[u8]) -> Result<Path, Errno> {
+    let identity = file::info_of(of)?.identity;
+    let name = rundir::name(identity.device, identity.inode, entry);
+    name.and_then(|name| {
+        Path::join(&[run_dir().to_bytes(), b"/", name.as_bytes()])
+    })
+    .map_err(|_| Errno::ENAMETOOLONG)
 }
 
-/// As `open`, and makes what is missing, but for what holds the run directory.
+/// Opens the place that belongs to a directory or an entry of it, and makes
+/// what is missing, but for what holds the run directory.
+///
 /// Everybody may enter a place; what is in it has modes of its own, as a
 /// supervise directory in a service directory has.
-pub fn make(run: &CStr, of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
-    let name = name(of, entry)?;
-    make_dir(CWD, run)?;
-    let run = file::open_dir(CWD, run)?;
-    make_dir(run.as_fd(), name.as_c_str())?;
-    file::open_dir(run.as_fd(), name.as_c_str())
+pub fn make(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
+    let path = path(of, entry)?;
+    for dir in [run_dir(), path.as_c_str()] {
+        match file::make_dir(CWD, dir, 0o755) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    file::open_dir(CWD, path.as_c_str())
 }
 
-/// The name of a place.
-fn name(of: At<'_>, entry: &[u8]) -> Result<crate::text::Path, Errno> {
-    let identity = file::info_of(of)?.identity;
-    rundir::name(identity.device, identity.inode, entry)
-        .map_err(|_| Errno::ENAMETOOLONG)
-}
-
-/// Makes a directory that may be there already.
-fn make_dir(at: At<'_>, path: &CStr) -> Result<(), Errno> {
-    match file::make_dir(at, path, 0o755) {
-        Err(Errno::EEXIST) => Ok(()),
-        other => other,
+/// Opens a FIFO of the supervise directory of `dir` for writing: in `dir`, or
+/// when nobody reads there in its place, which is then answered too.
+///
+/// ENXIO: it has no supervisor. Else the reason why it could not be opened in
+/// `dir`.
+pub fn open_write(dir: At<'_>, fifo: &CStr) -> Result<(Fd, Option<Fd>), Errno> {
+    let errno = match file::open_write(dir, fifo) {
+        Ok(fifo) => return Ok((fifo, None)),
+        Err(errno) => errno,
+    };
+    let place = path(dir, b"")
+        .and_then(|path| file::open_dir(CWD, path.as_c_str()))
+        .map_err(|_| errno)?;
+    match file::open_write(place.as_fd(), fifo) {
+        Ok(fifo) => Ok((fifo, Some(place))),
+        Err(Errno::ENXIO) if errno == Errno::ENOENT => Err(Errno::ENXIO),
+        Err(_) => Err(errno),
     }
 }

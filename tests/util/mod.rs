@@ -274,3 +274,33 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Whether a command of the system can be run and succeeds.
+pub fn works(words: &[&str]) -> bool {
+    Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Says why a test was not done.
+pub fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
+/// Starts one of our programs by way of others, which become it.
+pub fn start_by<'a>(place: &'a Place, words: &[&[&str]]) -> Running<'a> {
+    let words = words.concat();
+    let command = place.command(&["runsvdir"]);
+    let mut by = Command::new(words[0]);
+    by.args(&words[1..]).current_dir(place.dir.path());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => by.env(name, value),
+            None => by.env_remove(name),
+        };
+    }
+    place.start_as(&mut by)
+}

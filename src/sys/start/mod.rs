@@ -1,6 +1,10 @@
 //! How the program begins: from the kernel's stack to `main` with arguments.
 
-use core::ffi::{CStr, c_char};
+use core::{
+    ffi::{CStr, c_char},
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
 
 use super::child::Environ;
 
@@ -94,7 +98,7 @@ impl Argv {
         let length = self.skip(count).first()?.count_bytes();
         // SAFETY: the place is one of the list that the kernel made on our
         // stack for us to change; it holds an argument.
-        unsafe { *place.cast_mut() = core::ptr::null() };
+        unsafe { *place.cast_mut() = ptr::null() };
         Some(Word(word.cast_mut().cast(), length))
     }
 
@@ -127,6 +131,15 @@ pub struct Start {
     pub environ: Environ,
 }
 
+/// The environment that this process was given; null in the unit tests.
+static GIVEN: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// A variable of the environment that this process was given.
+pub fn variable(name: &[u8]) -> Option<&'static CStr> {
+    let given = GIVEN.load(Ordering::Relaxed);
+    (!given.is_null()).then(|| Environ(given).get(name))?
+}
+
 /// Reads what the kernel left on the stack: the number of arguments, the
 /// arguments, a null, the environment, a null.
 ///
@@ -139,7 +152,8 @@ pub unsafe fn from_stack(stack: *const usize) -> Start {
     let argv = unsafe { stack.add(1) }.cast();
     let behind = count.saturating_add(2);
     // SAFETY: the environment follows the arguments and their null.
-    let environ = unsafe { stack.add(behind) }.cast();
+    let environ = unsafe { stack.add(behind) }.cast::<*const c_char>();
+    GIVEN.store(environ.cast_mut(), Ordering::Relaxed);
     Start {
         argv: Argv(List(argv)),
         environ: Environ(environ),
