@@ -30,6 +30,11 @@
 //! # Files
 //! /run/runt, or $RUNT_RUN: where a supervisor is found again.
 //!
+//! With an overlay, the board's for the board's services directory or
+//! $RUNT_SERVICES_OVERLAY, each entry of it hides the one of that name in DIR:
+//! a link to a service directory adds or replaces a service, one to /dev/null
+//! takes it away.
+//!
 //! # Exit codes
 //! 0 on TERM; 1 usage; 111 on HUP, or when nothing can be started, or when
 //! DIR has a face already.

@@ -269,8 +269,15 @@ impl Sv {
             let here = name.is_empty();
             return file::open_dir(CWD, if here { c"." } else { name });
         }
-        let base = file::open_dir(CWD, self.services())?;
-        file::open_dir(base.as_fd(), name)
+        let services = self.services();
+        let open = |path| {
+            let base = file::open_dir(CWD, path)?;
+            file::open_dir(base.as_fd(), name)
+        };
+        // What is no directory in the overlay hides one that can still be
+        // asked.
+        let over = place::overlay(services).map(open).and_then(Result::ok);
+        over.map_or_else(|| open(services), Ok)
     }
 
     /// The services directory. When the built-in one is missing, those of

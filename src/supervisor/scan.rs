@@ -6,9 +6,9 @@ use core::{ffi::CStr, time::Duration};
 use crate::{
     config,
     sys::{
-        AsFd, At, CWD, Errno, clock, dir, error,
+        AsFd, At, CWD, Errno, Fd, clock, dir, error,
         file::{self, Kind},
-        watch,
+        place, watch,
     },
     text::{self, Line},
     wire::clock::Instant,
@@ -133,12 +133,7 @@ impl Supervisor {
         // Watch first, list then: what changes in between is seen twice
         // rather than never.
         services.way = None;
-        let way = Way::new(&self.waiter).and_then(|mut way| {
-            let path = services.path.to_bytes();
-            way.follow(start_of(path), path, true)?;
-            Ok(way)
-        });
-        match way {
+        match Way::new(&self.waiter) {
             Ok(way) => services.way = Some(way),
             Err(blind) => self.is_blind(services, old, b"", blind),
         }
@@ -147,16 +142,14 @@ impl Supervisor {
         }
         match self.list(services, old) {
             Ok(()) => self.dismiss(),
-            Err((what, errno)) => {
+            Err((what, path, errno)) => {
                 // What runs goes on; the watches tell when it is back.
                 for slot in self.table.iter_mut().flatten() {
                     slot.listed = true;
                 }
                 let mut line = Line::new();
-                line.text(what);
-                line.bytes(services.path.to_bytes()).text(": ");
-                line.text(error::text(errno));
-                self.once(services, old, b"", &line);
+                line.text(what).bytes(path.to_bytes()).text(": ");
+                self.once(services, old, b"", line.text(error::text(errno)));
             }
         }
         services.first = false;
@@ -164,22 +157,47 @@ impl Supervisor {
         services.arrivals.clear();
     }
 
-    /// Looks at all entries; else what could not be done, and why.
+    /// Looks at all entries: those of the overlay, and those of the services
+    /// directory that have no namesake there. Else what could not be done,
+    /// with which directory, and why.
     fn list(
         &mut self,
         services: &mut Services,
         old: &Told,
-    ) -> Result<(), (&'static str, Errno)> {
-        let path = services.path;
-        file::info(CWD, path).map_err(|errno| ("unable to stat ", errno))?;
-        let dir = file::open_dir(CWD, path)
-            .map_err(|errno| ("unable to open directory ", errno))?;
-        let at = dir.as_fd();
-        if !watch::is_told(at) {
-            self.is_blind(services, old, b"", Blind::Silent);
+    ) -> Result<(), (&'static str, &'static CStr, Errno)> {
+        let paths = [place::overlay(services.path), Some(services.path)];
+        let mut over: Option<Fd> = None;
+        for path in paths.into_iter().flatten() {
+            let bytes = path.to_bytes();
+            if let Some(way) = &mut services.way
+                && let Err(blind) = way.follow(start_of(bytes), bytes, true)
+            {
+                self.is_blind(services, old, b"", blind);
+            }
+            let failed = |what| move |errno| (what, path, errno);
+            match file::info(CWD, path) {
+                // Nobody has needed the overlay yet.
+                Err(Errno::ENOENT) if path != services.path => continue,
+                info => info.map_err(failed("unable to stat "))?,
+            };
+            let dir = file::open_dir(CWD, path)
+                .map_err(failed("unable to open directory "))?;
+            let at = dir.as_fd();
+            if !watch::is_told(at) {
+                self.is_blind(services, old, b"", Blind::Silent);
+            }
+            dir::list(at, |name| {
+                let hidden = over.as_ref().is_some_and(|over| {
+                    file::info_of_link(over.as_fd(), name).is_ok()
+                });
+                if !hidden {
+                    self.look(services, old, (path, at), name);
+                }
+            })
+            .map_err(failed("unable to read directory "))?;
+            over = Some(dir);
         }
-        dir::list(at, |name| self.look(services, old, at, name))
-            .map_err(|errno| ("unable to read directory ", errno))
+        Ok(())
     }
 
     /// Changes are not all seen: looks for them now and then.
@@ -199,7 +217,7 @@ impl Supervisor {
         &mut self,
         services: &mut Services,
         old: &Told,
-        dir: At<'_>,
+        (path, dir): (&CStr, At<'_>),
         name: &CStr,
     ) {
         let bytes = name.to_bytes();
@@ -207,10 +225,9 @@ impl Supervisor {
             return;
         }
         // First, so that a link to nothing is taken when there is something.
-        let path = services.path.to_bytes();
         if file::info_of_link(dir, name).is_ok_and(|i| i.kind == Kind::Link)
             && let Some(way) = &mut services.way
-            && let Err(blind) = way.follow(path, bytes, false)
+            && let Err(blind) = way.follow(path.to_bytes(), bytes, false)
         {
             self.is_blind(services, old, bytes, blind);
         }

@@ -1,5 +1,5 @@
-//! Where a directory keeps its state when it cannot hold it itself: a place
-//! of its own in the run directory.
+//! Where a directory keeps what it cannot hold itself: its state in a place
+//! of its own in the run directory, its changed entries in an overlay.
 //!
 //! The supervisor makes the place of a service directory that is on a
 //! read-only file system; `sv` looks there when it finds no supervisor in the
@@ -64,4 +64,17 @@ pub fn open_write(dir: At<'_>, fifo: &CStr) -> Result<(Fd, Option<Fd>), Errno> {
         Err(Errno::ENXIO) if errno == Errno::ENOENT => Err(Errno::ENXIO),
         Err(_) => Err(errno),
     }
+}
+
+/// The overlay of a services directory: a writable directory each entry of
+/// which hides the one of the same name, so that a link to a service directory
+/// adds or replaces a service and a link to /dev/null takes one away.
+///
+/// The board's belongs to the board's services directory;
+/// $RUNT_SERVICES_OVERLAY belongs to any.
+pub fn overlay(services: &CStr) -> Option<&'static CStr> {
+    let own = services == config::SERVICES_DIR;
+    let overlay = start::variable(b"RUNT_SERVICES_OVERLAY")
+        .or(own.then_some(config::SERVICES_OVERLAY));
+    overlay.filter(|path| !path.is_empty())
 }
