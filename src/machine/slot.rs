@@ -46,7 +46,7 @@ use core::time::Duration;
 use heapless::Vec;
 
 use crate::wire::{
-    clock::{Instant, Now, Wall},
+    clock::{Instant, Now},
     control::{self, Control, Signal},
     status::{State, Status, Want},
 };
@@ -113,7 +113,7 @@ struct Process {
     paused: bool,
     term: bool,
     /// What `status` shows as the moment of the last change.
-    since: Wall,
+    since: Now,
     /// When `./run` was started.
     began: Instant,
     /// Not started before this.
@@ -133,7 +133,7 @@ impl Process {
             pid: None,
             paused: false,
             term: false,
-            since: now.wall,
+            since: now,
             began: now.mono,
             due: None,
             once: false,
@@ -176,7 +176,7 @@ impl Slot {
     pub fn status(&self, role: Role) -> Option<Status> {
         let process = self.process(role)?;
         Some(Status {
-            since: process.since,
+            since: process.since.wall,
             pid: process.pid.unwrap_or(0),
             paused: process.paused,
             term: process.term,
@@ -229,6 +229,15 @@ impl Slot {
         actions
     }
 
+    /// The wall clock was set: what `status` shows as moments is what it would
+    /// have shown had it been right before. Nothing else changes.
+    pub fn restamp(&mut self, now: Now) {
+        let processes = [Some(&mut self.service), self.log.as_mut()];
+        for process in processes.into_iter().flatten() {
+            process.since.wall = now.wall_of(process.since.mono);
+        }
+    }
+
     /// The process that an action asked for runs as `pid`.
     pub fn started(&mut self, role: Role, pid: u32, now: Now) -> Actions {
         let mut actions = Actions::new();
@@ -240,7 +249,7 @@ impl Slot {
             process.due = None;
             if process.state == State::Down {
                 process.state = State::Run;
-                process.since = now.wall;
+                process.since = now;
                 process.began = now.mono;
             }
             push(&mut actions, Action::Publish(role));
@@ -277,7 +286,7 @@ impl Slot {
                 process.exit = exit;
             } else {
                 process.state = State::Down;
-                process.since = now.wall;
+                process.since = now;
                 let young = now.mono.since(process.began) < PACE;
                 process.due = young.then(|| now.mono.after(PACE));
             }

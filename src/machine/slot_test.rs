@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::*;
+use crate::wire::clock::Wall;
 
 /// The clock's steps of the walk: half a pace, so that both sides of every
 /// deadline are met.
@@ -267,5 +268,45 @@ fn a_short_life_is_paced_and_a_long_one_is_not() {
     assert_eq!(
         &actions[..],
         &[Action::Publish(service), Action::Run(service)]
+    );
+}
+
+#[test]
+fn a_wall_clock_that_is_set_moves_moments_and_nothing_else() {
+    let secs = 1_000_000_000;
+    let at = |mono: u64, wall: u64| Now {
+        mono: Instant(mono * secs),
+        wall: Wall {
+            secs: wall,
+            nanos: 0,
+        },
+    };
+    // Booted in 1970; the log service waits for its restart.
+    let mut slot = Slot::new(false, Some(false), at(10, 10));
+    slot.started(Role::Log, 2, at(10, 10));
+    slot.started(Role::Service, 1, at(10, 10));
+    let exit = Exit { code: 1, signal: 0 };
+    slot.ended(Role::Log, exit, false, at(10, 10));
+    let due = slot.due();
+    let shown = |slot: &Slot, wall: u64| {
+        let since = |role| wall - slot.status(role).unwrap().since.secs;
+        (since(Role::Service), since(Role::Log))
+    };
+    assert_eq!(shown(&slot, 10), (0, 0));
+    // To today, back to before the start, and to today again.
+    for (mono, wall) in [(15, 1_800_000_000), (16, 20), (17, 1_700_000_000)] {
+        slot.restamp(at(mono, wall));
+        assert_eq!(shown(&slot, wall), (mono - 10, mono - 10), "{wall}");
+        assert_eq!((slot.due(), slot.pid(Role::Service)), (due, Some(1)));
+    }
+    // Even from where the record cannot tell it.
+    slot.restamp(at(100, 1));
+    assert_eq!(shown(&slot, 1), (1, 1));
+    slot.restamp(at(101, 1_800_000_000));
+    assert_eq!(shown(&slot, 1_800_000_000), (91, 91));
+    assert_eq!(
+        slot.tick(at(10, 1_800_000_000)).len(),
+        0,
+        "the wait goes on"
     );
 }

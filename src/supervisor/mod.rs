@@ -13,6 +13,7 @@ mod path;
 mod scan;
 mod service;
 mod spawn;
+mod time;
 
 use core::ffi::CStr;
 
@@ -65,8 +66,10 @@ const TOKEN_MOUNTS: u64 = 2;
 const TOKEN_FACE: u64 = 3;
 /// Token of what comes on descriptor 2.
 const TOKEN_LOG: u64 = 4;
+/// Token of what tells that the wall clock was set.
+const TOKEN_CLOCK: u64 = 5;
 /// First token of the slots' control FIFOs: two for each.
-const TOKEN_SLOTS: u64 = 5;
+const TOKEN_SLOTS: u64 = 6;
 
 /// A service directory being supervised.
 #[derive(Debug)]
@@ -137,6 +140,7 @@ pub struct Supervisor {
     sessions: bool,
     services: Option<Services>,
     face: Option<face::Rear>,
+    time: time::Time,
     /// The children whose end the owner wants to hear of.
     pub awaited: Vec<u32, AWAITED>,
 }
@@ -164,6 +168,7 @@ impl Supervisor {
         let signals = Signals::take(wanted)?;
         let waiter = Waiter::new()?;
         waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
+        let time = time::Time::watch(&waiter, &voice);
         Ok(Self {
             table,
             waiter,
@@ -174,6 +179,7 @@ impl Supervisor {
             sessions,
             services: None,
             face: None,
+            time,
             awaited: Vec::new(),
         })
     }
@@ -245,6 +251,7 @@ impl Supervisor {
                 TOKEN_MOUNTS => changed = true,
                 TOKEN_FACE => self.take_face(&mut heard),
                 TOKEN_LOG => self.pass_errors(),
+                TOKEN_CLOCK => self.take_step(),
                 token => self.take_control(token),
             }
         }

@@ -1,8 +1,9 @@
 //! What time it is, on both clocks.
 
-use crate::wire::clock::{Instant, Now, Wall};
+use rustix::fd::AsFd;
 
-use super::raw;
+use super::{At, Errno, Fd, raw, read};
+use crate::wire::clock::{Instant, Now, Wall};
 
 /// The clock that never jumps.
 pub fn mono() -> Instant {
@@ -25,6 +26,31 @@ pub fn now() -> Now {
     Now {
         mono: mono(),
         wall: wall(),
+    }
+}
+
+/// Tells when somebody sets the wall clock: a timer for a day that never
+/// comes, which the kernel cancels then.
+#[derive(Debug)]
+pub struct Steps(Fd);
+
+impl Steps {
+    /// From now on.
+    pub fn new() -> Result<Self, Errno> {
+        let timer = raw::timerfd()?;
+        raw::cancel_on_set(&timer)?;
+        Ok(Self(timer))
+    }
+
+    /// Takes note that it was set.
+    pub fn take(&self) {
+        // ECANCELED is what it has to say; it then waits for the next time.
+        let _canceled = read(self.0.as_fd(), &mut [0; 8]).is_err();
+    }
+
+    /// The descriptor that becomes readable.
+    pub fn as_fd(&self) -> At<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -216,6 +216,41 @@ pub(super) fn clock(id: u32) -> (i64, i64) {
     (secs, nanos)
 }
 
+/// `timerfd_create` on the wall clock, non-blocking and closed on exec.
+pub(super) fn timerfd() -> Result<Fd, Errno> {
+    let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { syscall!(Sysno::timerfd_create, 0, flags.bits()) }?;
+    Ok(Fd::own(fd))
+}
+
+/// `timerfd_settime` with TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET to a
+/// second that is further away than any clock will ever be.
+pub(super) fn cancel_on_set(timer: &Fd) -> Result<(), Errno> {
+    /// TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET.
+    const FLAGS: u32 = 3;
+    let fd = timer.number();
+    let long = [0, 0, 1_i64 << 40, 0];
+    let place = long.as_ptr();
+    #[cfg(target_pointer_width = "64")]
+    // SAFETY: the kernel reads two pairs of 64-bit numbers.
+    unsafe { syscall!(Sysno::timerfd_settime, fd, FLAGS, place, 0) }?;
+    #[cfg(target_pointer_width = "32")]
+    // SAFETY: as above: the new call reads 64-bit numbers on every machine.
+    let done =
+        unsafe { syscall!(Sysno::timerfd_settime64, fd, FLAGS, place, 0) };
+    #[cfg(target_pointer_width = "32")]
+    if done == Err(Errno::ENOSYS) {
+        let short = [0, 0, i32::MAX, 0];
+        let place = short.as_ptr();
+        // SAFETY: the old call reads two pairs of 32-bit numbers.
+        unsafe { syscall!(Sysno::timerfd_settime, fd, FLAGS, place, 0) }?;
+    } else {
+        done?;
+    }
+    Ok(())
+}
+
 /// `readlinkat`: how many bytes of the target were stored.
 pub(super) fn readlink(
     at: At<'_>,

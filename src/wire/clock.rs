@@ -34,6 +34,14 @@ impl Wall {
         let secs = self.secs.saturating_mul(1_000_000_000);
         secs.saturating_add(self.nanos.into())
     }
+
+    /// The moment so many nanoseconds after the beginning of 1970.
+    fn from_nanos(nanos: u64) -> Self {
+        Self {
+            secs: nanos / 1_000_000_000,
+            nanos: u32::try_from(nanos % 1_000_000_000).unwrap_or(0),
+        }
+    }
 }
 
 /// One look at both clocks, taken once for each turn of a loop.
@@ -43,4 +51,81 @@ pub struct Now {
     pub mono: Instant,
     /// For records.
     pub wall: Wall,
+}
+
+/// How far the wall clock must be set to be set at all: what is shown of
+/// moments are whole seconds, and files are not to be written for less.
+const STEP: Duration = Duration::from_secs(1);
+
+impl Now {
+    /// What the wall clock showed or will show at `moment`, if nobody had set
+    /// it or will; 1970 for what lies before.
+    pub fn wall_of(&self, moment: Instant) -> Wall {
+        let now = self.wall.in_nanos();
+        let (here, there) = (self.mono.0, moment.0);
+        Wall::from_nanos(if there < here {
+            now.saturating_sub(here.saturating_sub(there))
+        } else {
+            now.saturating_add(there.saturating_sub(here))
+        })
+    }
+
+    /// Whether the wall clock was set between the look `before` and this one.
+    pub fn is_set_since(&self, before: &Self) -> bool {
+        let expected = before.wall_of(self.mono).in_nanos();
+        let step = expected.abs_diff(self.wall.in_nanos());
+        u128::from(step) >= STEP.as_nanos()
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A look at both clocks.
+    fn at(mono: u64, wall: u64) -> Now {
+        Now {
+            mono: Instant(mono),
+            wall: Wall::from_nanos(wall),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn moments_keep_their_distance(
+            mono in 0..1u64 << 50,
+            wall in 0..1u64 << 60,
+            other in 0..1u64 << 50,
+        ) {
+            let now = at(mono, wall);
+            let there = now.wall_of(Instant(other)).in_nanos();
+            let expected = i128::from(wall) + i128::from(other) - i128::from(mono);
+            prop_assert_eq!(i128::from(there), expected.max(0));
+            // From there it looks the same.
+            let then = at(other, there);
+            if there > 0 {
+                prop_assert_eq!(then.wall_of(now.mono), now.wall);
+                prop_assert!(!then.is_set_since(&now));
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_is_a_step() {
+        let secs = 1_000_000_000;
+        let before = at(5 * secs, 100 * secs);
+        for (later, set) in [
+            (at(7 * secs, 102 * secs), false),
+            (at(7 * secs, 103 * secs - 1), false),
+            (at(7 * secs, 103 * secs), true),
+            (at(7 * secs, 101 * secs + 1), false),
+            (at(7 * secs, 101 * secs), true),
+            (at(7 * secs, 0), true),
+            (at(7 * secs, u64::MAX), true),
+        ] {
+            assert_eq!(later.is_set_since(&before), set, "{later:?}");
+        }
+    }
 }

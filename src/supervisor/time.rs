@@ -1,0 +1,64 @@
+//! What a wall clock that was set changes: the moments in status records.
+//!
+//! Every wait and every age is taken from the clock that never jumps, so no
+//! process is started or stopped for it. Records hold wall clock moments; they
+//! are written anew, so that `sv status` goes on to show how long it has been.
+
+use crate::{
+    machine::slot::Role,
+    sys::{
+        clock::{self, Steps},
+        wait::{Waiter, Wake},
+    },
+    wire::clock::Now,
+};
+
+use super::{Supervisor, TOKEN_CLOCK, Voice};
+
+/// What is known of the wall clock.
+#[derive(Debug)]
+pub(super) struct Time {
+    /// Nothing where the kernel does not tell: records keep their moments.
+    steps: Option<Steps>,
+    /// Both clocks, before it was set again.
+    seen: Now,
+}
+
+impl Time {
+    /// Wakes the loop when the wall clock is set.
+    pub(super) fn watch(waiter: &Waiter, voice: &Voice) -> Self {
+        let steps = Steps::new().and_then(|steps| {
+            let added = waiter.add(steps.as_fd(), Wake::Readable, TOKEN_CLOCK);
+            added.map(|()| steps)
+        });
+        let steps = steps.inspect_err(|errno| {
+            voice.warn("unable to watch the wall clock", b"", *errno);
+        });
+        Self {
+            steps: steps.ok(),
+            // Behind the watch: a step in between is told, and is none.
+            seen: clock::now(),
+        }
+    }
+}
+
+impl Supervisor {
+    /// The wall clock was set.
+    pub(super) fn take_step(&mut self) {
+        if let Some(steps) = &self.time.steps {
+            steps.take();
+        }
+        let now = clock::now();
+        if !now.is_set_since(&self.time.seen) {
+            return;
+        }
+        self.time.seen = now;
+        for index in 0..self.table.len() {
+            if let Some(slot) = self.slot(index) {
+                slot.machine.restamp(now);
+                self.publish(index, Role::Service);
+                self.publish(index, Role::Log);
+            }
+        }
+    }
+}
