@@ -54,7 +54,11 @@ pub fn main(start: Start) -> u8 {
     let name = start.argv.first().map_or(&b""[..], |name| name.to_bytes());
     match basename(name) {
         b"" | b"runt" => by_argument(start),
-        name => find(name).unwrap_or(sv::main)(start),
+        name => match find(name) {
+            Some(program) => program(start),
+            None if chpst::is_name(name) => chpst::main(start),
+            None => sv::main(start),
+        },
     }
 }
 

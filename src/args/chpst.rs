@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use crate::text::whole_number;
+use crate::text::leading_number;
 
 use super::getopt::{Getopt, Opt};
 
@@ -122,6 +122,8 @@ pub enum Wrong<'a> {
     Option(Opt<'a>),
     /// `-V`.
     Version,
+    /// A value that is none: chpst's usage, whichever program was asked.
+    Value,
     /// Anything else.
     Usage,
 }
@@ -140,17 +142,21 @@ pub enum Face {
 }
 
 impl Face {
-    /// The program of a name; `chpst` for any other.
-    pub fn named(name: &[u8]) -> Self {
-        match name {
+    /// The program of a name, with or without a `d` in front (contract
+    /// §6.2), and the name without it.
+    pub fn named(name: &[u8]) -> Option<(Self, &[u8])> {
+        let name = name.strip_prefix(b"d").unwrap_or(name);
+        let face = match name {
+            b"chpst" => Self::Chpst,
             b"envdir" => Self::Envdir,
             b"envuidgid" => Self::Envuidgid,
             b"pgrphack" => Self::Pgrphack,
             b"setlock" => Self::Setlock,
             b"setuidgid" => Self::Setuidgid,
             b"softlimit" => Self::Softlimit,
-            _ => Self::Chpst,
-        }
+            _ => return None,
+        };
+        Some((face, name))
     }
 
     /// What its usage says behind its name.
@@ -184,18 +190,20 @@ where
     I: Iterator<Item = &'a CStr> + Clone,
 {
     let mut request = Request::default();
-    let known: &'static [u8] = match face {
-        Face::Chpst => b"u:U:b:e:m:d:o:p:f:c:r:t:/:C:n:l:L:vP012V",
-        Face::Setlock => b"nNxX",
-        Face::Softlimit => b"a:c:d:f:l:m:o:p:r:s:t:",
+    let known: Option<&'static [u8]> = match face {
+        Face::Chpst => Some(b"u:U:b:e:m:d:o:p:f:c:r:t:/:C:n:l:L:vP012V"),
+        Face::Setlock => Some(b"nNxX"),
+        Face::Softlimit => Some(b"a:c:d:f:l:m:o:p:r:s:t:"),
+        // No options at all: `--` is an operand too.
         Face::Envdir | Face::Envuidgid | Face::Pgrphack | Face::Setuidgid => {
-            b""
+            None
         }
     };
-    let mut options = Getopt::new(words.clone(), known);
+    let taken = words.clone().take(known.map_or(0, |_| usize::MAX));
+    let mut options = Getopt::new(taken, known.unwrap_or(b""));
     let mut lock = Lock {
         path: c"",
-        waits: false,
+        waits: true,
         silent: false,
     };
     for option in &mut options {
@@ -204,9 +212,10 @@ where
                 return Err(Wrong::Option(option));
             }
             (Opt::Flag(letter), Face::Setlock) => match letter {
-                // The reverse of daemontools, as in runit (§6.2).
-                b'n' => lock.waits = true,
-                b'N' => lock.waits = false,
+                // As in daemontools; runit has it the other way round, and
+                // does not wait unless told to (§16.25).
+                b'n' => lock.waits = false,
+                b'N' => lock.waits = true,
                 b'x' => lock.silent = true,
                 _ => lock.silent = false,
             },
@@ -220,10 +229,10 @@ where
                 }
             }
             (Opt::Value(letter, text), Face::Softlimit) => {
-                soft(&mut request.limits, letter, text).ok_or(Wrong::Usage)?;
+                soft(&mut request.limits, letter, text).ok_or(Wrong::Value)?;
             }
             (Opt::Value(letter, text), _) => {
-                value(&mut request, letter, text).ok_or(Wrong::Usage)?;
+                value(&mut request, letter, text).ok_or(Wrong::Value)?;
             }
         }
     }
@@ -287,7 +296,7 @@ fn value<'a>(
             });
         }
         letter => {
-            let bound = Bound::Number(whole_number(bytes)?);
+            let bound = Bound::Number(digits(bytes)?);
             request.limits.set(resources(letter), bound);
         }
     }
@@ -298,7 +307,7 @@ fn value<'a>(
 fn soft(limits: &mut Limits, letter: u8, text: &CStr) -> Option<()> {
     let bound = match text.to_bytes() {
         b"=" => Bound::Hard,
-        bytes => Bound::Number(whole_number(bytes)?),
+        bytes => Bound::Number(digits(bytes)?),
     };
     let resources = match letter {
         b'a' => &[Resource::As],
@@ -330,13 +339,21 @@ fn resources(letter: u8) -> &'static [Resource] {
     }
 }
 
+/// A number that is nothing but digits; without any it is 0, as in runit.
+fn digits(text: &[u8]) -> Option<u64> {
+    match leading_number(text) {
+        (number, []) => Some(number),
+        _ => None,
+    }
+}
+
 /// A nice level: digits, with a sign or without.
 fn nice(text: &[u8]) -> Option<i32> {
     let (minus, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] | digits => (false, digits),
     };
-    let number = i32::try_from(whole_number(digits)?).ok()?;
+    let number = i32::try_from(self::digits(digits)?).ok()?;
     Some(if minus { number.wrapping_neg() } else { number })
 }
 
@@ -378,12 +395,13 @@ mod test {
     #[test]
     fn what_is_wrong() {
         let usage = |words: &[&'static CStr]| {
-            assert_eq!(read(Face::Chpst, words).err(), Some(Wrong::Usage));
+            assert_eq!(read(Face::Chpst, words).err(), Some(Wrong::Value));
         };
-        usage(&[]);
-        usage(&[c"-v"]);
+        let none = Some(Wrong::Usage);
+        assert_eq!(read(Face::Chpst, &[]).err(), none);
+        assert_eq!(read(Face::Chpst, &[c"-v"]).err(), none);
         usage(&[c"-n", c"x", c"p"]);
-        usage(&[c"-n", c"", c"p"]);
+        usage(&[c"-n", c"--5", c"p"]);
         usage(&[c"-m", c"5k", c"p"]);
         usage(&[c"-l", c"a", c"-L", c"b", c"p"]);
         let version = read(Face::Chpst, &[c"-V"]).err();
@@ -402,7 +420,10 @@ mod test {
         let (request, used) =
             read(Face::Setlock, &[c"-nx", c"f", c"p", c"-n"]).unwrap();
         let lock = request.lock.unwrap();
-        assert!(lock.waits && lock.silent && used == 2);
+        assert!(!lock.waits && lock.silent && used == 2);
+        let words = [c"-nN", c"f", c"p"];
+        let lock = read(Face::Setlock, &words).unwrap().0.lock.unwrap();
+        assert!(lock.waits && !lock.silent);
         let words = [c"-s=", c"-m", c"7", c"p"];
         let (request, _) = read(Face::Softlimit, &words).unwrap();
         assert_eq!(request.limits.iter().count(), 4);
@@ -415,7 +436,16 @@ mod test {
                 .any(|l| l == (Resource::Stack, Bound::Hard))
         );
         assert_eq!(read(Face::Setuidgid, &[c"a"]).err(), Some(Wrong::Usage));
-        assert_eq!(Face::named(b"softlimit"), Face::Softlimit);
-        assert_eq!(Face::named(b"x"), Face::Chpst);
+        let wrong = read(Face::Softlimit, &[c"-o", c"x", c"p"]).err();
+        assert_eq!(wrong, Some(Wrong::Value));
+        // Who has no options has an operand instead.
+        let (request, used) = read(Face::Pgrphack, &[c"-x"]).unwrap();
+        assert!(request.session && used == 0);
+        let (request, used) = read(Face::Envdir, &[c"--", c"-V"]).unwrap();
+        assert!(request.env_dir == Some(c"--") && used == 1);
+        let softlimit = Some((Face::Softlimit, &b"softlimit"[..]));
+        assert_eq!(Face::named(b"softlimit"), softlimit);
+        assert_eq!(Face::named(b"dsoftlimit"), softlimit);
+        assert_eq!(Face::named(b"ddsoftlimit"), None);
     }
 }

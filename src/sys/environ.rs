@@ -54,29 +54,38 @@ impl Builder {
         self.list.push(variable).map_err(|_| full)
     }
 
-    /// Removes a variable.
-    pub fn unset(&mut self, name: &[u8]) {
-        self.list.retain(|variable| {
-            // SAFETY: every pointer of the list leads to a C string that
-            // lives as long as the process.
-            let text = unsafe { core::ffi::CStr::from_ptr(*variable) };
-            let value = text.to_bytes().strip_prefix(name);
-            !value.is_some_and(|value| value.starts_with(b"="))
-        });
-    }
-
-    /// Sets a variable. A NUL in the value becomes a newline (contract §6.1).
+    /// Sets a variable, or removes it when it has no value. A NUL in the
+    /// value becomes a newline (contract §6.1).
+    ///
+    /// A name with a `=` is odd but taken: the variable is what stands before
+    /// that, so that even without a value there is one to set.
     ///
     /// `Err(Full)` leaves the variable unset.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Full> {
-        self.unset(name);
+    pub fn set(
+        &mut self,
+        name: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Full> {
+        let variable = name.split(|byte| *byte == b'=').next();
+        let variable = variable.unwrap_or(name);
+        self.list.retain(|known| {
+            // SAFETY: every pointer of the list leads to a C string that
+            // lives as long as the process.
+            let text = unsafe { core::ffi::CStr::from_ptr(*known) };
+            let value = text.to_bytes().strip_prefix(variable);
+            !value.is_some_and(|value| value.starts_with(b"="))
+        });
+        if value.is_none() && variable.len() == name.len() {
+            return Ok(());
+        }
         let full = Full("environ-bytes", config::ENVIRON_BYTES);
         let start = self.text.len();
-        let value = value.iter().map(|byte| match byte {
+        let sign = if value.is_some() { &b"="[..] } else { b"" };
+        let parts = name.iter().chain(sign).chain(value.unwrap_or(b""));
+        let bytes = parts.map(|byte| match byte {
             0 => b'\n',
             byte => *byte,
         });
-        let bytes = name.iter().copied().chain([b'=']).chain(value);
         for byte in bytes.chain([0]) {
             if self.text.push(byte).is_err() {
                 self.text.truncate(start);

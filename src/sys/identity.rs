@@ -30,6 +30,13 @@ pub fn set_user(user: u32) -> Result<(), Errno> {
 }
 
 /// Adds to the nice level.
+///
+/// EPERM when that is refused: nice(2)'s error, not the one of the call that
+/// does it now.
 pub fn nice(add: i32) -> Result<(), Errno> {
-    rustix::process::nice(add).map(|_| ()).map_err(error::from)
+    match rustix::process::nice(add) {
+        Ok(_) => Ok(()),
+        Err(rustix::io::Errno::ACCESS) => Err(Errno::EPERM),
+        Err(errno) => Err(error::from(errno)),
+    }
 }

@@ -12,25 +12,54 @@
 //! `:uid:gid:...`); `-l` (waits) or `-L` (does not) a lock; `-0` `-1` `-2` a
 //! stream closed; soft limits: `-m` memory, `-d` data, `-o` open files, `-p`
 //! processes, `-f` file size, `-c` core, `-r` resident, `-t` seconds. Then
-//! PROGRAM, looked up in $PATH.
+//! PROGRAM, looked up in $PATH as it was at the start.
+//!
+//! Users and groups come from /etc/passwd and /etc/group (of the new root)
+//! and nowhere else: there is no NSS. A malformed line is passed over.
+//!
+//! A file NAME of `-e`: empty unsets $NAME, else its first line without the
+//! blanks at its end is the value, a NUL in it a newline. Directories are
+//! passed over (`envdir`: an error); `-v` names them.
+//!
+//! # Other names
+//! * `envdir DIR PROGRAM`, `pgrphack PROGRAM`: `-e` and `-P`.
+//! * `envuidgid ACCOUNT PROGRAM`, `setuidgid ACCOUNT PROGRAM`: `-U` and `-u`
+//!   for a plain account.
+//! * `setlock [-nNxX] FILE PROGRAM`: `-N`, the default, waits for the lock,
+//!   `-n` does not; with `-x` it ends with 0 and silently when it cannot lock
+//!   or run.
+//! * `softlimit -LETTER BYTES ... PROGRAM`: the limits above, `-a` address
+//!   space, `-l` locked memory, `-s` stack; `=` is the hard limit.
+//!
+//! # Against runit
+//! `setlock` waits unless told not to, as daemontools' does; runit's has `-n`
+//! and `-N` the other way round (contract §16.25). An empty user number is
+//! refused, not root's. A link to nowhere under `-e` unsets: runit sets what
+//! the file before it held. $PATH's directories that are too long are passed
+//! over.
+//!
+//! # Capacity
+//! `groups`, `environ`, `environ-bytes`, and `file-bytes` for a file of `-e`
+//! and a line of /etc/passwd: what is more is refused with the bound's name.
 //!
 //! # Exit codes
 //! 100 usage; 111 something could not be changed or run; else PROGRAM's.
+
+mod env_dir;
+mod users;
 
 use core::ffi::CStr;
 
 use crate::{
     args::chpst::{Bound, Face, Lock, Request, Resource, Wrong, request},
-    config,
     sys::{
-        self, AsFd, CWD, Errno, child, dir,
+        self, AsFd, CWD, Errno, child,
         environ::{Builder, Full},
         error, file, identity,
         limits::{self, Limit},
         start::{Argv, Start},
     },
     text::{Line, Path, basename},
-    wire::passwd::{self, Groups, Named},
 };
 
 /// Exit code of a usage error.
@@ -68,7 +97,7 @@ impl Fatal<'_> {
             }
             Self::Full(Full(what, bound)) => {
                 line.text("too many ").text(what).text(" (the bound is ");
-                line.number(u64::try_from(bound).unwrap_or(u64::MAX));
+                line.number(number(bound));
                 line.text(")");
             }
             Self::Said => return,
@@ -77,11 +106,17 @@ impl Fatal<'_> {
     }
 }
 
+/// Whether a name that is not in the list of programs is one of these
+/// (`denvdir`).
+pub(super) fn is_name(name: &[u8]) -> bool {
+    Face::named(name).is_some()
+}
+
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
     let own = start.argv.first().unwrap_or(c"chpst").to_bytes();
-    let name = basename(own);
-    let face = Face::named(name);
+    let named = Face::named(basename(own));
+    let (face, name) = named.unwrap_or((Face::Chpst, b"chpst"));
     let words = start.argv.skip(1);
     match request(face, words.iter()) {
         Ok((request, used)) => {
@@ -100,11 +135,18 @@ pub(super) fn main(start: Start) -> u8 {
                 Wrong::Version => {
                     sys::complain(super::version().finish());
                 }
-                Wrong::Usage => {}
+                Wrong::Usage | Wrong::Value => {}
             }
+            let value = wrong == Wrong::Value;
+            let face = if value { Face::Chpst } else { face };
             super::usage(name, face.usage(), USAGE)
         }
     }
+}
+
+/// A bound as a message has it.
+fn number(bound: usize) -> u64 {
+    u64::try_from(bound).unwrap_or(u64::MAX)
 }
 
 /// A call that failed.
@@ -166,7 +208,7 @@ fn change<'a>(
         builder = taken.transpose().map_err(Fatal::Full)?;
     }
     if let (Some(dir), Some(builder)) = (request.env_dir, &mut builder) {
-        read_env_dir(request, dir, builder)?;
+        env_dir::read(dir, request.strict, request.verbose, builder)?;
     }
     if let Some(root) = request.root {
         file::change_dir(root).map_err(failed_at("change directory", root))?;
@@ -179,16 +221,18 @@ fn change<'a>(
         identity::nice(nice).map_err(failed("set nice level"))?;
     }
     if let (Some(user), Some(builder)) = (request.env_user, &mut builder) {
-        let (uid, groups) = look_up(user, request.account)?;
+        let (uid, groups) = users::look_up(user, request.account)?;
         let gid = groups.first().copied().unwrap_or(0);
         for (name, number) in [(&b"UID"[..], uid), (b"GID", gid)] {
             let mut value = Line::new();
             value.number(number.into());
-            builder.set(name, value.as_bytes()).map_err(Fatal::Full)?;
+            builder
+                .set(name, Some(value.as_bytes()))
+                .map_err(Fatal::Full)?;
         }
     }
     if let Some(user) = request.user {
-        let (uid, groups) = look_up(user, request.account)?;
+        let (uid, groups) = users::look_up(user, request.account)?;
         let gid = groups.first().copied().unwrap_or(0);
         identity::set_groups(&groups).map_err(failed("setgroups"))?;
         identity::set_group(gid).map_err(failed("setgid"))?;
@@ -244,127 +288,6 @@ fn take_lock(lock: Lock<'_>) -> Result<(), Fatal<'_>> {
         .map_err(failed_at("lock", lock.path))
 }
 
-/// Sets the variables of the files in `dir` (contract §6.1).
-fn read_env_dir<'a>(
-    request: &Request<'_>,
-    dir: &'a CStr,
-    builder: &mut Builder,
-) -> Result<(), Fatal<'a>> {
-    let opened = file::open_dir(CWD, dir)
-        .map_err(failed_at("switch to directory", dir))?;
-    let mut wrong = None;
-    let at = opened.as_fd();
-    let listed = dir::list(at, |name| {
-        let bytes = name.to_bytes();
-        if wrong.is_some() || bytes.starts_with(b".") {
-            return;
-        }
-        let complain = |level: &str, cause: &str| {
-            let mut line = Line::new();
-            line.text("chpst: ").text(level).text(": unable to read ");
-            line.bytes(dir.to_bytes()).text("/").bytes(bytes);
-            sys::complain(line.text(": ").text(cause).finish());
-            Some(Fatal::Said)
-        };
-        let mut text = [0; config::FILE_BYTES];
-        match file::read_whole(at, name, &mut text) {
-            Ok([]) => builder.unset(bytes),
-            Ok(text) => {
-                let end = text.iter().position(|byte| *byte == b'\n');
-                if end.is_none() && text.len() == config::FILE_BYTES {
-                    let cause = "longer than file-bytes";
-                    wrong = complain("fatal", cause);
-                    return;
-                }
-                let value = text.get(..end.unwrap_or(text.len()));
-                let value = value.unwrap_or(&[]);
-                let last = value
-                    .iter()
-                    .rposition(|byte| !matches!(byte, b' ' | b'\t'));
-                let kept = last.map_or(0, |last| last.saturating_add(1));
-                let value = value.get(..kept).unwrap_or(&[]);
-                wrong = builder.set(bytes, value).err().map(Fatal::Full);
-            }
-            Err(Errno::EISDIR) if !request.strict => {
-                if request.verbose {
-                    complain("warning", error::text(Errno::EISDIR));
-                }
-            }
-            Err(errno) => wrong = complain("fatal", error::text(errno)),
-        }
-    });
-    listed.map_err(failed_at("read directory", dir))?;
-    wrong.map_or(Ok(()), Err)
-}
-
-/// Finds out the numbers of a user.
-fn look_up(text: &[u8], account: bool) -> Result<(u32, Groups), Fatal<'_>> {
-    let too_many = Fatal::Full(Full("groups", config::GROUPS));
-    let named = if account {
-        Named::Name(text, None)
-    } else {
-        match passwd::named(text) {
-            Ok(named) => named,
-            Err(passwd::Wrong::Numbers) => {
-                let text = text.strip_prefix(b":").unwrap_or(text);
-                return Err(Fatal::Text("invalid uid/gids", text));
-            }
-            Err(passwd::Wrong::TooMany) => return Err(too_many),
-        }
-    };
-    let (name, names) = match named {
-        Named::Numbers(uid, groups) => return Ok((uid, groups)),
-        Named::Name(name, names) => (name, names),
-    };
-    let unknown = if account {
-        "unknown account"
-    } else {
-        "unknown user/group"
-    };
-    let user = search(c"/etc/passwd", |line| passwd::user(line, name))
-        .map_err(failed("get password file entry"))?
-        .ok_or(Fatal::Text(unknown, text))?;
-    let mut groups = Groups::new();
-    let Some(names) = names else {
-        // The list is empty: one more fits.
-        let _fits = groups.push(user.gid).is_ok();
-        return Ok((user.uid, groups));
-    };
-    for name in names.split(|byte| *byte == b':') {
-        let group = search(c"/etc/group", |line| passwd::group(line, name))
-            .map_err(failed("get group file entry"))?
-            .ok_or(Fatal::Text(unknown, text))?;
-        if groups.push(group).is_err() {
-            return Err(too_many);
-        }
-    }
-    Ok((user.uid, groups))
-}
-
-/// Looks for a line of a file. A line that is too long is said and passed
-/// over.
-fn search<T>(
-    path: &CStr,
-    mut found: impl FnMut(&[u8]) -> Option<T>,
-) -> Result<Option<T>, Errno> {
-    let mut buffer = [0; config::FILE_BYTES];
-    let mut result = None;
-    file::lines(CWD, path, &mut buffer, |line| {
-        if let Some(line) = line {
-            result = found(line);
-        } else {
-            let mut line = Line::new();
-            line.text("chpst: warning: ").bytes(path.to_bytes());
-            line.text(": a line is too long (file-bytes: the bound is ");
-            let bound = config::FILE_BYTES;
-            line.number(u64::try_from(bound).unwrap_or(u64::MAX));
-            sys::complain(line.text(")").finish());
-        }
-        result.is_none()
-    })?;
-    Ok(result)
-}
-
 /// Becomes the first program of that name in a list of directories; comes
 /// back with why not.
 ///
@@ -376,7 +299,7 @@ fn become_one_of(
     program: Argv,
     environ: child::Environ,
 ) -> Errno {
-    if word.to_bytes().contains(&b'/') || word.is_empty() {
+    if word.to_bytes().contains(&b'/') {
         return child::become_program(word, program, environ);
     }
     let mut reason = Errno::ENOENT;

@@ -1,0 +1,85 @@
+//! Which variables the files of a directory set (contract §6.1).
+
+use core::ffi::CStr;
+
+use crate::{
+    config,
+    sys::{self, AsFd, CWD, Errno, dir, environ::Builder, error, file},
+    text::Line,
+};
+
+use super::{Fatal, failed_at, number};
+
+/// Sets the variables of the files in `dir`.
+///
+/// A file that is gone when it is read, or a link to nowhere, is like an
+/// empty one. A directory is passed over, unless `strict`. `verbose` names
+/// both.
+pub(super) fn read<'a>(
+    dir: &'a CStr,
+    strict: bool,
+    verbose: bool,
+    builder: &mut Builder,
+) -> Result<(), Fatal<'a>> {
+    let opened = file::open_dir(CWD, dir)
+        .map_err(failed_at("switch to directory", dir))?;
+    let at = opened.as_fd();
+    let mut wrong = None;
+    let listed = dir::list(at, |name| {
+        let bytes = name.to_bytes();
+        if wrong.is_some() || bytes.starts_with(b".") {
+            return;
+        }
+        let complain = |level: &str, cause: &[u8]| {
+            let mut line = Line::new();
+            line.text("chpst: ").text(level).text(": unable to read ");
+            line.bytes(dir.to_bytes()).text("/").bytes(bytes);
+            sys::complain(line.text(": ").bytes(cause).finish());
+        };
+        let mut text = [0; config::FILE_BYTES];
+        let value = match file::read_whole(at, name, &mut text) {
+            Ok(text) => {
+                let end = text.iter().position(|byte| *byte == b'\n');
+                if end.is_none() && text.len() == config::FILE_BYTES {
+                    let mut line = Line::new();
+                    line.text("longer than file-bytes (the bound is ");
+                    line.number(number(config::FILE_BYTES)).text(")");
+                    complain("fatal", line.as_bytes());
+                    wrong = Some(Fatal::Said);
+                    return;
+                }
+                (!text.is_empty()).then(|| value(text, end))
+            }
+            Err(errno) => {
+                let skips = match errno {
+                    Errno::EISDIR => !strict,
+                    errno => errno == Errno::ENOENT,
+                };
+                if !skips {
+                    complain("fatal", error::text(errno).as_bytes());
+                    wrong = Some(Fatal::Said);
+                    return;
+                }
+                if verbose {
+                    complain("warning", error::text(errno).as_bytes());
+                }
+                if errno == Errno::EISDIR {
+                    return;
+                }
+                None
+            }
+        };
+        wrong = builder.set(bytes, value).err().map(Fatal::Full);
+    });
+    listed.map_err(failed_at("read directory", dir))?;
+    wrong.map_or(Ok(()), Err)
+}
+
+/// The value in a file's text: its first line, which ends at `end`, without
+/// the blanks and tabs at its end.
+fn value(text: &[u8], end: Option<usize>) -> &[u8] {
+    let line = text.get(..end.unwrap_or(text.len())).unwrap_or(&[]);
+    let last = line.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'));
+    let kept = last.map_or(0, |last| last.saturating_add(1));
+    line.get(..kept).unwrap_or(&[])
+}
