@@ -48,8 +48,14 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Getopt<'a, I> {
         self.used
     }
 
-    /// Takes the next argument.
-    fn word(&mut self) -> Option<&'a CStr> {
+    /// Takes what is left of the bundle at hand: behind `Illegal(b'-')` that
+    /// is a long option.
+    pub fn rest(&mut self) -> &'a CStr {
+        core::mem::take(&mut self.bundle)
+    }
+
+    /// Takes the next argument, for a long option.
+    pub fn word(&mut self) -> Option<&'a CStr> {
         let word = self.words.next()?;
         self.used = self.used.saturating_add(1);
         Some(word)
@@ -89,7 +95,7 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Iterator for Getopt<'a, I> {
         if self.known.get(place.saturating_add(1)) != Some(&b':') {
             return Some(Opt::Flag(letter));
         }
-        let attached = core::mem::take(&mut self.bundle);
+        let attached = self.rest();
         if !attached.is_empty() {
             return Some(Opt::Value(letter, attached));
         }

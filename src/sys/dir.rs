@@ -12,6 +12,11 @@ const BUFFER: usize = 1024;
 /// The directory's offset is where the last reader left it: open it anew for
 /// each use. An error ends the reading; `each` has then seen a part only.
 pub fn list(dir: At<'_>, mut each: impl FnMut(&CStr)) -> Result<(), Errno> {
+    list_to(dir, &mut each)
+}
+
+/// As [`list`]: one copy of the code for all its callers.
+fn list_to(dir: At<'_>, each: &mut dyn FnMut(&CStr)) -> Result<(), Errno> {
     let mut buffer = [0; BUFFER];
     loop {
         let count = raw::getdents(dir, &mut buffer)?;

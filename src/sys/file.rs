@@ -250,6 +250,11 @@ pub fn link_target<'b>(
     buffer.get(..length).ok_or(Errno::EIO)
 }
 
+/// Sets the permission bits that new files do not get.
+pub fn set_umask(mask: u32) {
+    let _old = rustix::process::umask(mask.into());
+}
+
 /// Goes to a directory.
 pub fn change_dir(path: &CStr) -> Result<(), Errno> {
     rustix::process::chdir(path).map_err(error::from)
@@ -289,6 +294,16 @@ pub fn lines(
     path: &CStr,
     buffer: &mut [u8],
     mut each: impl FnMut(Option<&[u8]>) -> bool,
+) -> Result<(), Errno> {
+    lines_to(at, path, buffer, &mut each)
+}
+
+/// As [`lines`]: one copy of the code for all its callers.
+fn lines_to(
+    at: At<'_>,
+    path: &CStr,
+    buffer: &mut [u8],
+    each: &mut dyn FnMut(Option<&[u8]>) -> bool,
 ) -> Result<(), Errno> {
     let file = open_read(at, path)?;
     let mut kept = 0_usize;

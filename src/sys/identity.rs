@@ -1,4 +1,4 @@
-//! Who the process is to the kernel: user, groups, nice level.
+//! Who the process is to the kernel: user and groups.
 
 use heapless::Vec;
 use rustix::{
@@ -27,16 +27,4 @@ pub fn set_group(group: u32) -> Result<(), Errno> {
 /// Sets real, effective and saved user; there is no way back from it.
 pub fn set_user(user: u32) -> Result<(), Errno> {
     thread::set_thread_uid(Uid::from_raw(user)).map_err(error::from)
-}
-
-/// Adds to the nice level.
-///
-/// EPERM when that is refused: nice(2)'s error, not the one of the call that
-/// does it now.
-pub fn nice(add: i32) -> Result<(), Errno> {
-    match rustix::process::nice(add) {
-        Ok(_) => Ok(()),
-        Err(rustix::io::Errno::ACCESS) => Err(Errno::EPERM),
-        Err(errno) => Err(error::from(errno)),
-    }
 }

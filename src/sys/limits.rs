@@ -34,13 +34,3 @@ pub fn set_soft(limit: Resource, value: u64) -> Result<(), Errno> {
     };
     setrlimit(limit, new).map_err(error::from)
 }
-
-/// Sets a soft limit as high as the hard one.
-pub fn set_soft_to_hard(limit: Resource) -> Result<(), Errno> {
-    let old = getrlimit(limit);
-    let new = Rlimit {
-        current: old.maximum,
-        maximum: old.maximum,
-    };
-    setrlimit(limit, new).map_err(error::from)
-}

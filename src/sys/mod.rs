@@ -18,6 +18,8 @@ pub mod limits;
 pub mod once;
 pub mod place;
 pub mod power;
+pub mod priority;
+pub mod privilege;
 mod raw;
 pub mod signal;
 pub mod start;

@@ -344,3 +344,52 @@ pub(super) fn set_cloexec(number: u32) -> Result<(), Errno> {
     unsafe { syscall!(Sysno::fcntl, number, 2, 1) }?;
     Ok(())
 }
+
+/// `prctl`, of those that take numbers.
+pub(super) fn prctl(what: u32, one: u32, two: u32) -> Result<usize, Errno> {
+    // SAFETY: the callers' operations take no pointer.
+    unsafe { syscall!(Sysno::prctl, what, one, two, 0, 0) }
+}
+
+/// Effective, permitted and inheritable: the first 32, then the others.
+pub(super) type Capabilities = [[u32; 3]; 2];
+
+/// `_LINUX_CAPABILITY_VERSION_3`, and this process.
+const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
+
+/// `capget` of this process.
+pub(super) fn capabilities() -> Result<Capabilities, Errno> {
+    let (mut header, mut sets) = (CAPABILITY_HEADER, Capabilities::default());
+    let (head, place) = (header.as_mut_ptr(), sets.as_mut_ptr());
+    // SAFETY: the kernel writes six numbers, which is what is there, and may
+    // correct the header.
+    unsafe { syscall!(Sysno::capget, head, place) }?;
+    Ok(sets)
+}
+
+/// `capset` of this process.
+pub(super) fn set_capabilities(sets: &Capabilities) -> Result<(), Errno> {
+    let mut header = CAPABILITY_HEADER;
+    let (head, place) = (header.as_mut_ptr(), sets.as_ptr());
+    // SAFETY: as above; the sets are only read.
+    unsafe { syscall!(Sysno::capset, head, place) }?;
+    Ok(())
+}
+
+/// `ioprio_set` of this process.
+pub(super) fn ioprio_set(value: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes no pointer.
+    unsafe { syscall!(Sysno::ioprio_set, 1, 0, value) }?;
+    Ok(())
+}
+
+/// `sched_setscheduler` of this process.
+pub(super) fn sched_setscheduler(
+    policy: u32,
+    priority: u32,
+) -> Result<(), Errno> {
+    let place = &raw const priority;
+    // SAFETY: the priority outlives the call, which only reads it.
+    unsafe { syscall!(Sysno::sched_setscheduler, 0, policy, place) }?;
+    Ok(())
+}

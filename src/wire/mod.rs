@@ -1,5 +1,6 @@
 //! BYTES <-> MEANING: the formats that others read and write. No I/O.
 
+pub mod capability;
 pub mod clock;
 pub mod control;
 pub mod logconfig;

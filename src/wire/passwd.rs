@@ -14,24 +14,20 @@ pub struct User {
     pub gid: u32,
 }
 
-/// The user in a line of /etc/passwd, if the line is about `name`.
-pub fn user(line: &[u8], name: &[u8]) -> Option<User> {
+/// The numbers in a line of /etc/passwd or /etc/group, if it is about `name`:
+/// user and group, or the group twice.
+pub fn entry(line: &[u8], name: &[u8], is_user: bool) -> Option<User> {
     let mut fields = line.split(|byte| *byte == b':');
     if fields.next()? != name {
         return None;
     }
     let uid = number(fields.nth(1)?)?;
-    let gid = number(fields.next()?)?;
+    let gid = if is_user {
+        number(fields.next()?)?
+    } else {
+        uid
+    };
     Some(User { uid, gid })
-}
-
-/// The group's number in a line of /etc/group, if it is about `name`.
-pub fn group(line: &[u8], name: &[u8]) -> Option<u32> {
-    let mut fields = line.split(|byte| *byte == b':');
-    if fields.next()? != name {
-        return None;
-    }
-    number(fields.nth(1)?)
 }
 
 /// A user or group number.
@@ -96,11 +92,15 @@ mod test {
     #[test]
     fn lines_and_their_fields() {
         let line = b"nobody:x:65534:7:No Body:/:/bin/false";
+        let user = |line, name| entry(line, name, true);
+        let group = |line, name| Some(entry(line, name, false)?.gid);
         assert_eq!(user(line, b"nobody"), Some(User { uid: 65534, gid: 7 }));
         assert_eq!(user(line, b"nobod"), None);
         assert_eq!(user(b"a:x:b:c", b"a"), None);
+        assert_eq!(user(b"a:x:1", b"a"), None);
         assert_eq!(user(b"a:x", b"a"), None);
         assert_eq!(group(b"adm:x:4:root,daemon", b"adm"), Some(4));
+        assert_eq!(group(b"adm:x:4", b"adm"), Some(4));
         assert_eq!(group(b"adm:x:4294967296:", b"adm"), None);
     }
 
@@ -121,8 +121,8 @@ mod test {
             line in proptest::collection::vec(any::<u8>(), 0..60)
         ) {
             let name = line.split(|b| *b == b':').next().unwrap().to_vec();
-            let _user = user(&line, &name);
-            let _group = group(&line, &name);
+            let _user = entry(&line, &name, true);
+            let _group = entry(&line, &name, false);
             let _named = named(&line);
         }
     }

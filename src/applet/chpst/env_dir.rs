@@ -8,19 +8,19 @@ use crate::{
     text::Line,
 };
 
-use super::{Fatal, failed_at, number};
+use super::{Stop, failed_at, number, too_many};
 
 /// Sets the variables of the files in `dir`.
 ///
 /// A file that is gone when it is read, or a link to nowhere, is like an
 /// empty one. A directory is passed over, unless `strict`. `verbose` names
 /// both.
-pub(super) fn read<'a>(
-    dir: &'a CStr,
+pub(super) fn read(
+    dir: &CStr,
     strict: bool,
     verbose: bool,
     builder: &mut Builder,
-) -> Result<(), Fatal<'a>> {
+) -> Result<(), Stop> {
     let opened = file::open_dir(CWD, dir)
         .map_err(failed_at("switch to directory", dir))?;
     let at = opened.as_fd();
@@ -45,7 +45,7 @@ pub(super) fn read<'a>(
                     line.text("longer than file-bytes (the bound is ");
                     line.number(number(config::FILE_BYTES)).text(")");
                     complain("fatal", line.as_bytes());
-                    wrong = Some(Fatal::Said);
+                    wrong = Some(Stop);
                     return;
                 }
                 (!text.is_empty()).then(|| value(text, end))
@@ -57,7 +57,7 @@ pub(super) fn read<'a>(
                 };
                 if !skips {
                     complain("fatal", error::text(errno).as_bytes());
-                    wrong = Some(Fatal::Said);
+                    wrong = Some(Stop);
                     return;
                 }
                 if verbose {
@@ -69,7 +69,7 @@ pub(super) fn read<'a>(
                 None
             }
         };
-        wrong = builder.set(bytes, value).err().map(Fatal::Full);
+        wrong = builder.set(bytes, value).err().map(too_many);
     });
     listed.map_err(failed_at("read directory", dir))?;
     wrong.map_or(Ok(()), Err)

@@ -2,7 +2,7 @@
 //! `envuidgid`, `pgrphack`, `setlock`, `setuidgid`, `softlimit`.
 //!
 //! # Synopsis
-//! `chpst [-vP012] [-u USER] [-U USER] [-b ARGV0] [-e DIR] [-/ ROOT] [-C DIR]
+//! `chpst [-vP012] [--OPTION ...] [-u USER] [-U USER] [-b ARGV0] [-e DIR] [-/ ROOT] [-C DIR]
 //! [-n NICE] [-l|-L LOCK] [-m|-d|-o|-p|-f|-c|-r|-t NUMBER] PROGRAM [ARG...]`
 //!
 //! # Description
@@ -20,6 +20,27 @@
 //! A file NAME of `-e`: empty unsets $NAME, else its first line without the
 //! blanks at its end is the value, a NUL in it a newline. Directories are
 //! passed over (`envdir`: an error); `-v` names them.
+//!
+//! # Long options
+//! Ours, not runit's: what a service that is attacked should not have. A value
+//! is the next argument or stands behind a `=`. Before the root changes:
+//! * `--cgroup PATH`: into this control group, made if it is not there; needs
+//!   cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified. With
+//!   `--memory-max MAX`, `--cpu-max MAX`, `--pids-max MAX`: its limits, as the
+//!   kernel takes them (`64M`, `50000 100000`, `max`). What the kernel lacks
+//!   of these is named in a warning and left out.
+//! * `--oom N`: the OOM killer's adjustment, -1000 to 1000.
+//! * `--ionice CLASS[:N]`: `none`, `realtime`, `best-effort` (0 to 7, 4 by
+//!   default), `idle`, as ionice(1).
+//! * `--sched CLASS[:PRIO]`: `other`, `batch`, `idle`, `fifo`, `rr` (1 to 99,
+//!   1 by default), as chrt(1).
+//! * `--nice N`: the nice level itself; `-n` then adds to it.
+//! * `--cap-bound LIST`: the capabilities that programs can still get.
+//!   LIST is names (with `cap_` or without) and numbers with commas between
+//!   them, `all` or `none`; `~LIST` all but these.
+//!
+//! After `-u`: `--cap-ambient LIST`: capabilities that the program has though
+//! it is not root's. At the end: `--umask OCTAL`, `--no-new-privs`.
 //!
 //! # Other names
 //! * `envdir DIR PROGRAM`, `pgrphack PROGRAM`: `-e` and `-P`.
@@ -45,18 +66,20 @@
 //! # Exit codes
 //! 100 usage; 111 something could not be changed or run; else PROGRAM's.
 
+mod cgroup;
 mod env_dir;
 mod users;
 
 use core::ffi::CStr;
 
 use crate::{
-    args::chpst::{Bound, Face, Lock, Request, Resource, Wrong, request},
+    args::chpst::{Face, Lock, Request, Wrong, long, request},
     sys::{
         self, AsFd, CWD, Errno, child,
         environ::{Builder, Full},
         error, file, identity,
         limits::{self, Limit},
+        priority, privilege,
         start::{Argv, Start},
     },
     text::{Line, Path, basename},
@@ -67,43 +90,48 @@ const USAGE: u8 = 100;
 /// Where programs are looked for without $PATH.
 const PATH: &[u8] = b"/bin:/usr/bin";
 
-/// Why the program does not run.
-enum Fatal<'a> {
-    /// `unable to WHAT: SUBJECT: CAUSE`.
-    Call(&'static str, Option<&'a [u8]>, Errno),
-    /// `WHAT: SUBJECT`.
-    Text(&'static str, &'a [u8]),
-    /// A capacity was reached.
-    Full(Full),
-    /// It was said where more is known.
-    Said,
+/// The program does not run; why was said where it is known.
+struct Stop;
+
+/// Says `unable to WHAT: SUBJECT: CAUSE`.
+fn unable(what: &str, subject: Option<&[u8]>, errno: Errno) -> Stop {
+    let mut line = Line::new();
+    line.text("chpst: fatal: unable to ").text(what);
+    if let Some(subject) = subject {
+        line.text(": ").bytes(subject);
+    }
+    sys::complain(line.text(": ").text(error::text(errno)).finish());
+    Stop
 }
 
-impl Fatal<'_> {
-    /// Says it.
-    fn complain(&self) {
-        let mut line = Line::new();
-        line.text("chpst: fatal: ");
-        match *self {
-            Self::Call(what, subject, errno) => {
-                line.text("unable to ").text(what);
-                if let Some(subject) = subject {
-                    line.text(": ").bytes(subject);
-                }
-                line.text(": ").text(error::text(errno));
-            }
-            Self::Text(what, subject) => {
-                line.text(what).text(": ").bytes(subject);
-            }
-            Self::Full(Full(what, bound)) => {
-                line.text("too many ").text(what).text(" (the bound is ");
-                line.number(number(bound));
-                line.text(")");
-            }
-            Self::Said => return,
-        }
-        sys::complain(line.finish());
-    }
+/// Says `WHAT: SUBJECT`.
+fn wrong(what: &str, subject: &[u8]) -> Stop {
+    let mut line = Line::new();
+    line.text("chpst: fatal: ")
+        .text(what)
+        .text(": ")
+        .bytes(subject);
+    sys::complain(line.finish());
+    Stop
+}
+
+/// Says which capacity was reached.
+fn too_many(Full(what, bound): Full) -> Stop {
+    let mut line = Line::new();
+    line.text("chpst: fatal: too many ").text(what);
+    line.text(" (the bound is ").number(number(bound)).text(")");
+    sys::complain(line.finish());
+    Stop
+}
+
+/// What stands for a call without a subject that failed.
+fn failed(what: &str) -> impl Fn(Errno) -> Stop {
+    move |errno| unable(what, None, errno)
+}
+
+/// The same with a subject.
+fn failed_at(what: &str, subject: &CStr) -> impl Fn(Errno) -> Stop {
+    move |errno| unable(what, Some(subject.to_bytes()), errno)
 }
 
 /// Whether a name that is not in the list of programs is one of these
@@ -115,19 +143,14 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
     let own = start.argv.first().unwrap_or(c"chpst").to_bytes();
-    let named = Face::named(basename(own));
-    let (face, name) = named.unwrap_or((Face::Chpst, b"chpst"));
+    let face = Face::named(basename(own)).unwrap_or(Face::Chpst);
+    let name = face.name().as_bytes();
     let words = start.argv.skip(1);
     match request(face, words.iter()) {
         Ok((request, used)) => {
             let program = words.skip(used);
-            let silent = request.lock.is_some_and(|lock| lock.silent);
-            let fatal = run(&request, program, start);
-            if silent {
-                return 0;
-            }
-            fatal.complain();
-            super::FATAL
+            let Stop = run(&request, program, start);
+            if request.is_silent() { 0 } else { super::FATAL }
         }
         Err(wrong) => {
             match wrong {
@@ -135,6 +158,7 @@ pub(super) fn main(start: Start) -> u8 {
                 Wrong::Version => {
                     sys::complain(super::version().finish());
                 }
+                Wrong::Long(fault, option) => complain_of_long(fault, option),
                 Wrong::Usage | Wrong::Value => {}
             }
             let value = wrong == Wrong::Value;
@@ -144,60 +168,54 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
+/// Says what is wrong with a long option, and which there are.
+fn complain_of_long(fault: long::Fault, option: &[u8]) {
+    let what = match fault {
+        long::Fault::Unknown => "illegal option",
+        long::Fault::Missing => "option requires an argument",
+        long::Fault::Value => "illegal value",
+        long::Fault::NoGroup => "limits are those of",
+    };
+    let mut line = Line::new();
+    line.text("chpst: ").text(what).text(" -- ").bytes(option);
+    sys::complain(line.finish());
+    let mut line = Line::new();
+    line.text("long options:");
+    for (name, value) in long::all() {
+        line.text(" --").text(name);
+        if !value.is_empty() {
+            line.text(" ").text(value);
+        }
+    }
+    sys::complain(line.finish());
+}
+
 /// A bound as a message has it.
 fn number(bound: usize) -> u64 {
     u64::try_from(bound).unwrap_or(u64::MAX)
 }
 
-/// A call that failed.
-fn failed<'a>(what: &'static str) -> impl Fn(Errno) -> Fatal<'a> {
-    move |errno| Fatal::Call(what, None, errno)
-}
-
-/// A call that failed, and on what.
-fn failed_at<'a>(
-    what: &'static str,
-    subject: &'a CStr,
-) -> impl Fn(Errno) -> Fatal<'a> {
-    move |errno| Fatal::Call(what, Some(subject.to_bytes()), errno)
-}
-
-/// Changes what is to be changed and becomes the program; comes back with
-/// why not.
-fn run<'a>(request: &Request<'a>, program: Argv, start: Start) -> Fatal<'a> {
-    match change(request, start) {
-        Ok(environ) => {
-            let word = program.first().unwrap_or(c"");
-            if let Some(name) = argv0(request, start) {
-                program.replace_first(name);
-            }
-            let path = start.environ.get(b"PATH");
-            let path = path.map_or(PATH, CStr::to_bytes);
-            let errno = become_one_of(path, word, program, environ);
-            failed_at("run", word)(errno)
-        }
-        Err(fatal) => fatal,
+/// Changes what is to be changed and becomes the program; comes back when
+/// that was not possible.
+fn run(request: &Request<'static>, program: Argv, start: Start) -> Stop {
+    let environ = match change(request, start) {
+        Ok(environ) => environ,
+        Err(stop) => return stop,
+    };
+    let word = program.first().unwrap_or(c"");
+    if let Some(name) = request.argv0 {
+        program.replace_first(name);
     }
-}
-
-/// The argument of `-b`, which lives as long as the process.
-fn argv0(request: &Request<'_>, start: Start) -> Option<&'static CStr> {
-    let wanted = request.argv0?;
-    // The words of the command line are the kernel's; a request only borrows
-    // them. An attached value is the end of a word.
-    start.argv.iter().find_map(|word| {
-        let bytes = word.to_bytes_with_nul();
-        let from = bytes.len().checked_sub(wanted.to_bytes_with_nul().len())?;
-        let tail = CStr::from_bytes_with_nul(bytes.get(from..)?).ok()?;
-        (tail == wanted).then_some(tail)
-    })
+    let path = start.environ.get(b"PATH").map_or(PATH, CStr::to_bytes);
+    let errno = become_one_of(path, word, program, environ);
+    if request.is_silent() {
+        return Stop;
+    }
+    unable("run", Some(word.to_bytes()), errno)
 }
 
 /// Makes all changes, in the order of contract §6.
-fn change<'a>(
-    request: &Request<'a>,
-    start: Start,
-) -> Result<child::Environ, Fatal<'a>> {
+fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
     if request.session {
         // Refused to who leads a group: then it is in one of its own.
         let _leads = child::new_session().is_err();
@@ -205,10 +223,31 @@ fn change<'a>(
     let mut builder = None;
     if request.env_dir.is_some() || request.env_user.is_some() {
         let taken = Builder::take(start.environ);
-        builder = taken.transpose().map_err(Fatal::Full)?;
+        builder = taken.transpose().map_err(too_many)?;
     }
     if let (Some(dir), Some(builder)) = (request.env_dir, &mut builder) {
         env_dir::read(dir, request.strict, request.verbose, builder)?;
+    }
+    let wanted = &request.hardening;
+    cgroup::join(wanted)?;
+    if let Some(oom) = wanted.oom {
+        let path = c"/proc/self/oom_score_adj";
+        file::open_write(CWD, path)
+            .and_then(|file| sys::write_all(file.as_fd(), oom))
+            .map_err(failed_at("write", path))?;
+    }
+    if let Some((class, level)) = wanted.io {
+        priority::set_io(class, level).map_err(failed("set ionice"))?;
+    }
+    if let Some((policy, level)) = wanted.scheduler {
+        priority::set_scheduler(policy, level)
+            .map_err(failed("set scheduler"))?;
+    }
+    if let Some(nice) = wanted.nice {
+        priority::set_nice(nice).map_err(failed("set nice level"))?;
+    }
+    if let Some(keep) = wanted.bound {
+        privilege::bound(keep).map_err(failed("bound capabilities"))?;
     }
     if let Some(root) = request.root {
         file::change_dir(root).map_err(failed_at("change directory", root))?;
@@ -218,7 +257,7 @@ fn change<'a>(
         file::change_dir(dir).map_err(failed_at("change directory", dir))?;
     }
     if let Some(nice) = request.nice {
-        identity::nice(nice).map_err(failed("set nice level"))?;
+        priority::add_nice(nice).map_err(failed("set nice level"))?;
     }
     if let (Some(user), Some(builder)) = (request.env_user, &mut builder) {
         let (uid, groups) = users::look_up(user, request.account)?;
@@ -228,8 +267,11 @@ fn change<'a>(
             value.number(number.into());
             builder
                 .set(name, Some(value.as_bytes()))
-                .map_err(Fatal::Full)?;
+                .map_err(too_many)?;
         }
+    }
+    if wanted.ambient != 0 {
+        privilege::keep().map_err(failed("keep capabilities"))?;
     }
     if let Some(user) = request.user {
         let (uid, groups) = users::look_up(user, request.account)?;
@@ -237,6 +279,10 @@ fn change<'a>(
         identity::set_groups(&groups).map_err(failed("setgroups"))?;
         identity::set_group(gid).map_err(failed("setgid"))?;
         identity::set_user(uid).map_err(failed("setuid"))?;
+    }
+    if wanted.ambient != 0 {
+        let ambient = privilege::ambient(wanted.ambient);
+        ambient.map_err(failed("raise ambient capabilities"))?;
     }
     if let Some(lock) = request.lock {
         take_lock(lock)?;
@@ -247,37 +293,48 @@ fn change<'a>(
             let _closed = child::close_standard(number).is_err();
         }
     }
-    for (resource, bound) in request.limits.iter() {
-        let limit = limit(resource);
-        match bound {
-            Bound::Number(number) => limits::set_soft(limit, number),
-            Bound::Hard => limits::set_soft_to_hard(limit),
+    for (limit, bound) in LIMITS.into_iter().zip(request.limits) {
+        if let Some(bound) = bound {
+            let set = limits::set_soft(limit, bound);
+            set.map_err(failed("setrlimit()"))?;
         }
-        .map_err(failed("setrlimit()"))?;
+    }
+    if let Some(umask) = wanted.umask {
+        file::set_umask(umask);
+    }
+    if wanted.no_new_privs {
+        privilege::no_new().map_err(failed("set no_new_privs"))?;
     }
     Ok(builder.map_or(start.environ, Builder::finish))
 }
 
-/// The kernel's name of a limit.
-fn limit(resource: Resource) -> Limit {
-    match resource {
-        Resource::As => Limit::As,
-        Resource::Core => Limit::Core,
-        Resource::Cpu => Limit::Cpu,
-        Resource::Data => Limit::Data,
-        Resource::Fsize => Limit::Fsize,
-        Resource::Memlock => Limit::Memlock,
-        Resource::Nofile => Limit::Nofile,
-        Resource::Nproc => Limit::Nproc,
-        Resource::Rss => Limit::Rss,
-        Resource::Stack => Limit::Stack,
-    }
-}
+/// The kernel's names, in the order of [`crate::args::chpst::Limits`].
+const LIMITS: [Limit; 10] = [
+    Limit::As,
+    Limit::Core,
+    Limit::Cpu,
+    Limit::Data,
+    Limit::Fsize,
+    Limit::Memlock,
+    Limit::Nofile,
+    Limit::Nproc,
+    Limit::Rss,
+    Limit::Stack,
+];
 
 /// Takes a lock that the program inherits.
-fn take_lock(lock: Lock<'_>) -> Result<(), Fatal<'_>> {
-    let opened = file::open_append(CWD, lock.path)
-        .map_err(failed_at("open lock", lock.path))?;
+fn take_lock(lock: Lock<'_>) -> Result<(), Stop> {
+    let failed = |what| {
+        move |errno| {
+            if lock.silent {
+                Stop
+            } else {
+                unable(what, Some(lock.path.to_bytes()), errno)
+            }
+        }
+    };
+    let opened =
+        file::open_append(CWD, lock.path).map_err(failed("open lock"))?;
     let taken = if lock.waits {
         file::lock_wait(opened.as_fd())
     } else {
@@ -285,7 +342,7 @@ fn take_lock(lock: Lock<'_>) -> Result<(), Fatal<'_>> {
     };
     taken
         .and_then(|()| file::pass_on(opened))
-        .map_err(failed_at("lock", lock.path))
+        .map_err(failed("lock"))
 }
 
 /// Becomes the first program of that name in a list of directories; comes
@@ -323,4 +380,20 @@ fn become_one_of(
         }
     }
     reason
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_manual_has_every_long_option() {
+        let manual = include_str!("mod.rs");
+        for (name, value) in long::all() {
+            let option = format!("`{}`", format!("--{name} {value}").trim());
+            let there =
+                |line: &str| line.starts_with("//!") && line.contains(&option);
+            assert!(manual.lines().any(there), "{option}");
+        }
+    }
 }

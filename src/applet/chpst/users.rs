@@ -3,75 +3,82 @@
 //!
 //! These two files are all that is asked: no NSS, no directory service.
 
-use core::ffi::CStr;
-
 use crate::{
     config,
     sys::{self, CWD, Errno, environ::Full, file},
     text::Line,
-    wire::passwd::{self, Groups, Named},
+    wire::passwd::{self, Groups, Named, User},
 };
 
-use super::{Fatal, failed, number};
+use super::{Stop, number, too_many, unable, wrong};
 
 /// Finds out the numbers of a user.
 pub(super) fn look_up(
     text: &[u8],
     account: bool,
-) -> Result<(u32, Groups), Fatal<'_>> {
-    let too_many = Fatal::Full(Full("groups", config::GROUPS));
+) -> Result<(u32, Groups), Stop> {
+    let full = Full("groups", config::GROUPS);
     let named = if account {
-        Named::Name(text, None)
+        Ok(Named::Name(text, None))
     } else {
-        match passwd::named(text) {
-            Ok(named) => named,
-            Err(passwd::Wrong::Numbers) => {
-                let text = text.strip_prefix(b":").unwrap_or(text);
-                return Err(Fatal::Text("invalid uid/gids", text));
-            }
-            Err(passwd::Wrong::TooMany) => return Err(too_many),
-        }
+        passwd::named(text)
     };
     let (name, names) = match named {
-        Named::Numbers(uid, groups) => return Ok((uid, groups)),
-        Named::Name(name, names) => (name, names),
+        Ok(Named::Numbers(uid, groups)) => return Ok((uid, groups)),
+        Ok(Named::Name(name, names)) => (name, names),
+        Err(passwd::Wrong::Numbers) => {
+            let text = text.strip_prefix(b":").unwrap_or(text);
+            return Err(wrong("invalid uid/gids", text));
+        }
+        Err(passwd::Wrong::TooMany) => return Err(too_many(full)),
     };
-    let unknown = if account {
-        "unknown account"
-    } else {
-        "unknown user/group"
+    let entry = |name, is_user| match search(name, is_user) {
+        Ok(Some(entry)) => Ok(entry),
+        Ok(None) => Err(wrong(
+            if account {
+                "unknown account"
+            } else {
+                "unknown user/group"
+            },
+            text,
+        )),
+        Err(errno) => Err(unable(
+            if is_user {
+                "get password file entry"
+            } else {
+                "get group file entry"
+            },
+            None,
+            errno,
+        )),
     };
-    let user = search(c"/etc/passwd", |line| passwd::user(line, name))
-        .map_err(failed("get password file entry"))?
-        .ok_or(Fatal::Text(unknown, text))?;
+    let user = entry(name, true)?;
     let mut groups = Groups::new();
-    let Some(names) = names else {
-        // The list is empty: one more fits.
-        let _fits = groups.push(user.gid).is_ok();
-        return Ok((user.uid, groups));
-    };
-    for name in names.split(|byte| *byte == b':') {
-        let group = search(c"/etc/group", |line| passwd::group(line, name))
-            .map_err(failed("get group file entry"))?
-            .ok_or(Fatal::Text(unknown, text))?;
-        if groups.push(group).is_err() {
-            return Err(too_many);
+    let mut add = |gid| groups.push(gid).map_err(|_| too_many(full));
+    match names {
+        None => add(user.gid)?,
+        Some(names) => {
+            for name in names.split(|byte| *byte == b':') {
+                add(entry(name, false)?.gid)?;
+            }
         }
     }
     Ok((user.uid, groups))
 }
 
-/// Looks for a line of a file. A line that is too long is said and passed
-/// over.
-fn search<T>(
-    path: &CStr,
-    mut found: impl FnMut(&[u8]) -> Option<T>,
-) -> Result<Option<T>, Errno> {
+/// Looks for a user or a group by name. A line that is too long is said and
+/// passed over.
+fn search(name: &[u8], is_user: bool) -> Result<Option<User>, Errno> {
+    let path = if is_user {
+        c"/etc/passwd"
+    } else {
+        c"/etc/group"
+    };
     let mut buffer = [0; config::FILE_BYTES];
-    let mut result = None;
+    let mut found = None;
     file::lines(CWD, path, &mut buffer, |line| {
         if let Some(line) = line {
-            result = found(line);
+            found = passwd::entry(line, name, is_user);
         } else {
             let mut line = Line::new();
             line.text("chpst: warning: ").bytes(path.to_bytes());
@@ -79,7 +86,7 @@ fn search<T>(
             line.number(number(config::FILE_BYTES));
             sys::complain(line.text(")").finish());
         }
-        result.is_none()
+        found.is_none()
     })?;
-    Ok(result)
+    Ok(found)
 }

@@ -1,36 +1,24 @@
 //! What a command line of `chpst` or one of its aliases asks for (contract
 //! §6).
 
+pub mod long;
+
 use core::ffi::CStr;
 
 use crate::text::leading_number;
 
 use super::getopt::{Getopt, Opt};
+use long::{Fault, Hardening};
 
-/// A limit that can be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the kernel's names, see getrlimit(2)")]
-pub enum Resource {
-    As,
-    Core,
-    Cpu,
-    Data,
-    Fsize,
-    Memlock,
-    Nofile,
-    Nproc,
-    Rss,
-    Stack,
-}
+/// The letters of the limits, in the order of [`Limits`]: address space,
+/// core, time, data, file size, locked memory, open files, processes,
+/// resident set, stack.
+const LETTERS: &[u8; 10] = b"actdfloprs";
 
-/// What a soft limit becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// This, or the hard limit if that is lower.
-    Number(u64),
-    /// The hard limit.
-    Hard,
-}
+/// What soft limits become, in this order: As, Core, Cpu, Data, Fsize,
+/// Memlock, Nofile, Nproc, Rss, Stack. A hard limit that is lower wins, so
+/// that `u64::MAX` is the hard limit.
+pub type Limits = [Option<u64>; LETTERS.len()];
 
 /// A lock to take before the program starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,45 +62,8 @@ pub struct Request<'a> {
     pub verbose: bool,
     /// A directory in `-e` is an error (`envdir`).
     pub strict: bool,
-}
-
-/// The limits to set, one place for each that there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits([(Resource, Option<Bound>); 10]);
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self([
-            (Resource::As, None),
-            (Resource::Core, None),
-            (Resource::Cpu, None),
-            (Resource::Data, None),
-            (Resource::Fsize, None),
-            (Resource::Memlock, None),
-            (Resource::Nofile, None),
-            (Resource::Nproc, None),
-            (Resource::Rss, None),
-            (Resource::Stack, None),
-        ])
-    }
-}
-
-impl Limits {
-    /// Sets the bound of each of `resources`.
-    fn set(&mut self, resources: &[Resource], bound: Bound) {
-        for (resource, place) in &mut self.0 {
-            if resources.contains(resource) {
-                *place = Some(bound);
-            }
-        }
-    }
-
-    /// Those that were set.
-    pub fn iter(&self) -> impl Iterator<Item = (Resource, Bound)> {
-        self.0
-            .iter()
-            .filter_map(|(resource, bound)| Some((*resource, (*bound)?)))
-    }
+    /// The long options.
+    pub hardening: Hardening<'a>,
 }
 
 /// Why there is no request.
@@ -120,6 +71,8 @@ impl Limits {
 pub enum Wrong<'a> {
     /// An option that is wrong, to be named; then usage.
     Option(Opt<'a>),
+    /// A long option that is wrong, to be named; then usage.
+    Long(Fault, &'a [u8]),
     /// `-V`.
     Version,
     /// A value that is none: chpst's usage, whichever program was asked.
@@ -141,42 +94,60 @@ pub enum Face {
     Softlimit,
 }
 
+/// Of each program: its name, its options (none: even `--` is an operand),
+/// what its usage says behind its name.
+const FACES: [(Face, &str, &[u8], &str); 7] = [
+    (
+        Face::Chpst,
+        "chpst",
+        b"u:U:b:e:m:d:o:p:f:c:r:t:/:C:n:l:L:vP012V",
+        " [-vVP012] [-u user[:group]] [-U user[:group]] [-b argv0] [-e dir] \
+         [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] [-d n] [-o n] \
+         [-p n] [-f n] [-c n] [-t n] prog",
+    ),
+    (Face::Envdir, "envdir", b"", " dir child"),
+    (Face::Envuidgid, "envuidgid", b"", " account child"),
+    (Face::Pgrphack, "pgrphack", b"", " child"),
+    (
+        Face::Setlock,
+        "setlock",
+        b"nNxX",
+        " [ -nNxX ] file program [ arg ... ]",
+    ),
+    (Face::Setuidgid, "setuidgid", b"", " account child"),
+    (
+        Face::Softlimit,
+        "softlimit",
+        b"a:c:d:f:l:m:o:p:r:s:t:",
+        " [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
+         [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] \
+         [-r residentbytes] [-s stackbytes] [-t cpusecs] child",
+    ),
+];
+
 impl Face {
-    /// The program of a name, with or without a `d` in front (contract
-    /// §6.2), and the name without it.
-    pub fn named(name: &[u8]) -> Option<(Self, &[u8])> {
+    /// The program of a name, with or without a `d` in front (contract §6.2).
+    pub fn named(name: &[u8]) -> Option<Self> {
         let name = name.strip_prefix(b"d").unwrap_or(name);
-        let face = match name {
-            b"chpst" => Self::Chpst,
-            b"envdir" => Self::Envdir,
-            b"envuidgid" => Self::Envuidgid,
-            b"pgrphack" => Self::Pgrphack,
-            b"setlock" => Self::Setlock,
-            b"setuidgid" => Self::Setuidgid,
-            b"softlimit" => Self::Softlimit,
-            _ => return None,
-        };
-        Some((face, name))
+        let mut faces = FACES.iter();
+        let face = faces.find(|(_, known, ..)| known.as_bytes() == name)?;
+        Some(face.0)
+    }
+
+    /// Its row.
+    fn row(self) -> (&'static str, &'static [u8], &'static str) {
+        let row = FACES.iter().find(|row| row.0 == self);
+        row.map_or(("", b"", ""), |row| (row.1, row.2, row.3))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.row().0
     }
 
     /// What its usage says behind its name.
     pub fn usage(self) -> &'static str {
-        match self {
-            Self::Chpst => {
-                " [-vVP012] [-u user[:group]] [-U user[:group]] [-b argv0] \
-                 [-e dir] [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] \
-                 [-d n] [-o n] [-p n] [-f n] [-c n] [-t n] prog"
-            }
-            Self::Envdir => " dir child",
-            Self::Envuidgid | Self::Setuidgid => " account child",
-            Self::Pgrphack => " child",
-            Self::Setlock => " [ -nNxX ] file program [ arg ... ]",
-            Self::Softlimit => {
-                " [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
-                 [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] \
-                 [-r residentbytes] [-s stackbytes] [-t cpusecs] child"
-            }
-        }
+        self.row().2
     }
 }
 
@@ -190,24 +161,22 @@ where
     I: Iterator<Item = &'a CStr> + Clone,
 {
     let mut request = Request::default();
-    let known: Option<&'static [u8]> = match face {
-        Face::Chpst => Some(b"u:U:b:e:m:d:o:p:f:c:r:t:/:C:n:l:L:vP012V"),
-        Face::Setlock => Some(b"nNxX"),
-        Face::Softlimit => Some(b"a:c:d:f:l:m:o:p:r:s:t:"),
-        // No options at all: `--` is an operand too.
-        Face::Envdir | Face::Envuidgid | Face::Pgrphack | Face::Setuidgid => {
-            None
-        }
-    };
-    let taken = words.clone().take(known.map_or(0, |_| usize::MAX));
-    let mut options = Getopt::new(taken, known.unwrap_or(b""));
+    let (_, known, _) = face.row();
+    let mut options = Getopt::new(words.clone(), known);
     let mut lock = Lock {
         path: c"",
         waits: true,
         silent: false,
     };
-    for option in &mut options {
+    while !known.is_empty()
+        && let Some(option) = options.next()
+    {
         match (option, face) {
+            (Opt::Illegal(b'-'), Face::Chpst) => {
+                let long = options.rest().to_bytes();
+                let taken = request.hardening.take(long, || options.word());
+                taken.map_err(|fault| Wrong::Long(fault, long))?;
+            }
             (Opt::Illegal(_) | Opt::Missing(_), _) => {
                 return Err(Wrong::Option(option));
             }
@@ -229,12 +198,19 @@ where
                 }
             }
             (Opt::Value(letter, text), Face::Softlimit) => {
-                soft(&mut request.limits, letter, text).ok_or(Wrong::Value)?;
+                let bound = match text.to_bytes() {
+                    b"=" => Some(u64::MAX),
+                    bytes => digits(bytes),
+                };
+                request.limit(letter, bound).ok_or(Wrong::Value)?;
             }
             (Opt::Value(letter, text), _) => {
                 value(&mut request, letter, text).ok_or(Wrong::Value)?;
             }
         }
+    }
+    if request.hardening.lacks_group() {
+        return Err(Wrong::Long(Fault::NoGroup, b"cgroup"));
     }
     let mut used = options.used();
     let mut operand = || {
@@ -295,47 +271,28 @@ fn value<'a>(
                 silent: false,
             });
         }
-        letter => {
-            let bound = Bound::Number(digits(bytes)?);
-            request.limits.set(resources(letter), bound);
-        }
+        letter => request.limit(letter, digits(bytes))?,
     }
     Some(())
 }
 
-/// Takes an option of softlimit.
-fn soft(limits: &mut Limits, letter: u8, text: &CStr) -> Option<()> {
-    let bound = match text.to_bytes() {
-        b"=" => Bound::Hard,
-        bytes => Bound::Number(digits(bytes)?),
-    };
-    let resources = match letter {
-        b'a' => &[Resource::As],
-        b'l' => &[Resource::Memlock],
-        b's' => &[Resource::Stack],
-        letter => resources(letter),
-    };
-    limits.set(resources, bound);
-    Some(())
-}
+impl Request<'_> {
+    /// Whether nothing is said when the lock or the program cannot be had.
+    pub fn is_silent(&self) -> bool {
+        self.lock.is_some_and(|lock| lock.silent)
+    }
 
-/// What the letters mean that chpst and softlimit share.
-fn resources(letter: u8) -> &'static [Resource] {
-    match letter {
-        b'm' => &[
-            Resource::Data,
-            Resource::Stack,
-            Resource::Memlock,
-            Resource::As,
-        ],
-        b'd' => &[Resource::Data],
-        b'o' => &[Resource::Nofile],
-        b'p' => &[Resource::Nproc],
-        b'f' => &[Resource::Fsize],
-        b'c' => &[Resource::Core],
-        b'r' => &[Resource::Rss],
-        b't' => &[Resource::Cpu],
-        _ => &[],
+    /// Sets a limit by its letter, `m` being all of memory; `None` when the
+    /// bound is none.
+    fn limit(&mut self, letter: u8, bound: Option<u64>) -> Option<()> {
+        bound?;
+        for (known, place) in LETTERS.iter().zip(&mut self.limits) {
+            let memory = matches!(known, b'a' | b'd' | b'l' | b's');
+            if *known == letter || (letter == b'm' && memory) {
+                *place = bound;
+            }
+        }
+        Some(())
     }
 }
 
@@ -387,9 +344,9 @@ mod test {
         assert_eq!(request.nice, Some(-5));
         let lock = request.lock.unwrap();
         assert!(lock.path == c"l" && !lock.waits && !lock.silent);
-        let limits: Vec<_> = request.limits.iter().collect();
-        assert_eq!(limits.len(), 5);
-        assert!(limits.contains(&(Resource::Nofile, Bound::Number(2))));
+        let [one, two] = [Some(1), Some(2)];
+        let limits = [one, None, None, one, None, one, two, None, None, one];
+        assert_eq!(request.limits, limits);
     }
 
     #[test]
@@ -426,15 +383,11 @@ mod test {
         assert!(lock.waits && !lock.silent);
         let words = [c"-s=", c"-m", c"7", c"p"];
         let (request, _) = read(Face::Softlimit, &words).unwrap();
-        assert_eq!(request.limits.iter().count(), 4);
+        assert_eq!(request.limits.iter().flatten().count(), 4);
+        assert_eq!(request.limits[9], Some(7));
         let words = [c"-m", c"7", c"-s=", c"p"];
         let (request, _) = read(Face::Softlimit, &words).unwrap();
-        assert!(
-            request
-                .limits
-                .iter()
-                .any(|l| l == (Resource::Stack, Bound::Hard))
-        );
+        assert_eq!(request.limits[9], Some(u64::MAX));
         assert_eq!(read(Face::Setuidgid, &[c"a"]).err(), Some(Wrong::Usage));
         let wrong = read(Face::Softlimit, &[c"-o", c"x", c"p"]).err();
         assert_eq!(wrong, Some(Wrong::Value));
@@ -443,7 +396,7 @@ mod test {
         assert!(request.session && used == 0);
         let (request, used) = read(Face::Envdir, &[c"--", c"-V"]).unwrap();
         assert!(request.env_dir == Some(c"--") && used == 1);
-        let softlimit = Some((Face::Softlimit, &b"softlimit"[..]));
+        let softlimit = Some(Face::Softlimit);
         assert_eq!(Face::named(b"softlimit"), softlimit);
         assert_eq!(Face::named(b"dsoftlimit"), softlimit);
         assert_eq!(Face::named(b"ddsoftlimit"), None);

@@ -1,0 +1,272 @@
+//! Which long options chpst has, and what they ask for. runit has none.
+
+use core::ffi::CStr;
+
+use crate::{
+    text::whole_number,
+    wire::capability::{self, Set},
+};
+
+use super::nice;
+
+/// What the long options ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hardening<'a> {
+    /// `--no-new-privs`.
+    pub no_new_privs: bool,
+    /// `--cap-bound`: those that stay.
+    pub bound: Option<Set>,
+    /// `--cap-ambient`.
+    pub ambient: Set,
+    /// `--oom`, as written.
+    pub oom: Option<&'a [u8]>,
+    /// `--nice`.
+    pub nice: Option<i32>,
+    /// `--ionice`: the kernel's class and level.
+    pub io: Option<(u32, u32)>,
+    /// `--sched`: the kernel's policy and priority.
+    pub scheduler: Option<(u32, u32)>,
+    /// `--umask`.
+    pub umask: Option<u32>,
+    /// `--cgroup`.
+    pub group: Option<&'a [u8]>,
+    /// What goes into the files of [`LIMITS`].
+    pub group_limits: [Option<&'a [u8]>; LIMITS.len()],
+}
+
+/// The files of a control group that hold limits, and whose they are.
+pub const LIMITS: [(&CStr, &str); 3] = [
+    (c"memory.max", "+memory"),
+    (c"cpu.max", "+cpu"),
+    (c"pids.max", "+pids"),
+];
+
+/// What an option sets.
+#[derive(Clone, Copy, Debug)]
+enum Sets {
+    NoNewPrivs,
+    Bound,
+    Ambient,
+    Oom,
+    Nice,
+    Io,
+    Scheduler,
+    Umask,
+    Group,
+    Limit(u8),
+}
+
+/// Name, what its value is (nothing: it has none), what it sets.
+const OPTIONS: [(&str, &str, Sets); 12] = [
+    ("no-new-privs", "", Sets::NoNewPrivs),
+    ("cap-bound", "LIST", Sets::Bound),
+    ("cap-ambient", "LIST", Sets::Ambient),
+    ("oom", "N", Sets::Oom),
+    ("nice", "N", Sets::Nice),
+    ("ionice", "CLASS[:N]", Sets::Io),
+    ("sched", "CLASS[:PRIO]", Sets::Scheduler),
+    ("umask", "OCTAL", Sets::Umask),
+    ("cgroup", "PATH", Sets::Group),
+    ("memory-max", "MAX", Sets::Limit(0)),
+    ("cpu-max", "MAX", Sets::Limit(1)),
+    ("pids-max", "MAX", Sets::Limit(2)),
+];
+
+/// Every option: its name and what its value is.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPTIONS.iter().map(|(name, value, _)| (*name, *value))
+}
+
+/// A class: name, the kernel's number, its levels from, to, and the one
+/// that is meant when none is named.
+type Class = (&'static str, u8, u8, u8, u8);
+
+/// ionice(1).
+const IO: [Class; 4] = [
+    ("none", 0, 0, 0, 0),
+    ("realtime", 1, 0, 7, 4),
+    ("best-effort", 2, 0, 7, 4),
+    ("idle", 3, 0, 0, 0),
+];
+
+/// chrt(1).
+const SCHEDULER: [Class; 5] = [
+    ("other", 0, 0, 0, 0),
+    ("fifo", 1, 1, 99, 1),
+    ("rr", 2, 1, 99, 1),
+    ("batch", 3, 0, 0, 0),
+    ("idle", 5, 0, 0, 0),
+];
+
+/// What is wrong with a long option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// There is none of that name.
+    Unknown,
+    /// It needs a value.
+    Missing,
+    /// It has no such value.
+    Value,
+    /// A control group's limit, and no group.
+    NoGroup,
+}
+
+impl<'a> Hardening<'a> {
+    /// Takes an option, `NAME` or `NAME=VALUE`; `next` gives the argument
+    /// behind it.
+    pub(super) fn take(
+        &mut self,
+        option: &'a [u8],
+        next: impl FnOnce() -> Option<&'a CStr>,
+    ) -> Result<(), Fault> {
+        let end = option.iter().position(|byte| *byte == b'=');
+        let name = option.get(..end.unwrap_or(option.len()));
+        let attached = option.get(end.unwrap_or(option.len())..);
+        let attached = attached.and_then(|text| text.strip_prefix(b"="));
+        let known = OPTIONS
+            .iter()
+            .find(|(known, ..)| Some(known.as_bytes()) == name);
+        let (_, value, sets) = known.ok_or(Fault::Unknown)?;
+        let text = match attached {
+            Some(_) if value.is_empty() => return Err(Fault::Value),
+            Some(text) => text,
+            None if value.is_empty() => b"",
+            None => next().ok_or(Fault::Missing)?.to_bytes(),
+        };
+        self.set(*sets, text).ok_or(Fault::Value)
+    }
+
+    /// Whether limits of a control group are asked for, but no group.
+    pub(super) fn lacks_group(&self) -> bool {
+        self.group.is_none() && self.group_limits.iter().any(Option::is_some)
+    }
+
+    /// Takes a value; `None` when it is none.
+    fn set(&mut self, sets: Sets, text: &'a [u8]) -> Option<()> {
+        match sets {
+            Sets::NoNewPrivs => self.no_new_privs = true,
+            Sets::Bound => self.bound = Some(capability::set(text)?),
+            Sets::Ambient => self.ambient = capability::set(text)?,
+            Sets::Oom => {
+                within(text, 1000)?;
+                self.oom = Some(text);
+            }
+            Sets::Nice => self.nice = Some(within(text, 20)?.min(19)),
+            Sets::Io => self.io = Some(class(text, &IO)?),
+            Sets::Scheduler => {
+                self.scheduler = Some(class(text, &SCHEDULER)?);
+            }
+            Sets::Umask => self.umask = Some(octal(text)?),
+            Sets::Group => self.group = Some(text),
+            Sets::Limit(at) => {
+                let at = usize::from(at);
+                *self.group_limits.get_mut(at)? = Some(text);
+            }
+        }
+        Some(())
+    }
+}
+
+/// A number with or without a sign, at most so far from 0.
+fn within(text: &[u8], most: u32) -> Option<i32> {
+    // Only digits tell 0 from nothing.
+    text.last().filter(|last| last.is_ascii_digit())?;
+    nice(text).filter(|number| number.unsigned_abs() <= most)
+}
+
+/// A mode of up to 0777.
+fn octal(text: &[u8]) -> Option<u32> {
+    let mut mode = 0_u32;
+    for byte in text {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 8)?;
+        mode = mode.checked_mul(8)?.checked_add(u32::from(digit))?;
+    }
+    (!text.is_empty() && mode <= 0o777).then_some(mode)
+}
+
+/// A class by name, with its level behind a colon.
+fn class(text: &[u8], classes: &[Class]) -> Option<(u32, u32)> {
+    let mut parts = text.splitn(2, |byte| *byte == b':');
+    let name = parts.next()?;
+    let known = |(known, ..): &&Class| known.as_bytes() == name;
+    let (_, class, least, most, usual) = classes.iter().find(known)?;
+    let level = match parts.next() {
+        None => *usual,
+        Some(level) => u8::try_from(whole_number(level)?).ok()?,
+    };
+    let fits = (*least..=*most).contains(&level);
+    fits.then(|| (u32::from(*class), u32::from(level)))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn take(words: &[&'static CStr]) -> Result<Hardening<'static>, Fault> {
+        let mut hardening = Hardening::default();
+        let mut words = words.iter().copied();
+        while let Some(word) = words.next() {
+            hardening.take(word.to_bytes(), || words.next())?;
+        }
+        Ok(hardening)
+    }
+
+    #[test]
+    fn every_option() {
+        let words = [
+            c"no-new-privs",
+            c"cap-bound=kill",
+            c"cap-ambient",
+            c"0,1",
+            c"oom=-1000",
+            c"nice=+5",
+            c"ionice=best-effort:7",
+            c"sched=rr",
+            c"umask=027",
+            c"cgroup",
+            c"a/b",
+            c"memory-max=64M",
+            c"pids-max=max",
+        ];
+        let expected = Hardening {
+            no_new_privs: true,
+            bound: Some(1 << 5),
+            ambient: 3,
+            oom: Some(b"-1000"),
+            nice: Some(5),
+            io: Some((2, 7)),
+            scheduler: Some((2, 1)),
+            umask: Some(0o27),
+            group: Some(b"a/b"),
+            group_limits: [Some(b"64M"), None, Some(b"max")],
+        };
+        assert_eq!(take(&words), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        for (word, fault) in [
+            (c"", Fault::Unknown),
+            (c"oo", Fault::Unknown),
+            (c"=1", Fault::Unknown),
+            (c"oom", Fault::Missing),
+            (c"no-new-privs=1", Fault::Value),
+            (c"oom=1001", Fault::Value),
+            (c"oom=-", Fault::Value),
+            (c"oom=", Fault::Value),
+            (c"nice=21", Fault::Value),
+            (c"ionice=idle:1", Fault::Value),
+            (c"ionice=realtime:8", Fault::Value),
+            (c"sched=fifo:0", Fault::Value),
+            (c"sched=fifo:100", Fault::Value),
+            (c"sched=fifo:", Fault::Value),
+            (c"sched=x", Fault::Value),
+            (c"umask=", Fault::Value),
+            (c"umask=8", Fault::Value),
+            (c"umask=1000", Fault::Value),
+            (c"cap-bound=x", Fault::Value),
+        ] {
+            assert_eq!(take(&[word]).err(), Some(fault), "{word:?}");
+        }
+    }
+}
