@@ -4,10 +4,12 @@ mod chpst;
 mod runit;
 mod runit_init;
 mod runsv;
+mod runsvchdir;
 mod runsvdir;
 mod stage;
 mod sv;
 mod svlogd;
+mod utmpset;
 
 use crate::{
     args::getopt::Opt,
@@ -40,6 +42,8 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("setlock", chpst::main),
     ("setuidgid", chpst::main),
     ("softlimit", chpst::main),
+    ("runsvchdir", runsvchdir::main),
+    ("utmpset", utmpset::main),
     ("halt", runit_init::halt),
     ("poweroff", runit_init::halt),
     ("reboot", runit_init::reboot),

@@ -229,6 +229,31 @@ pub fn set_mode_of(file: At<'_>, mode: u32) -> Result<(), Errno> {
     rustix::fs::fchmod(file, mode.into()).map_err(error::from)
 }
 
+/// Writes in place, `at` bytes from the start.
+pub fn write_at(
+    file: At<'_>,
+    mut bytes: &[u8],
+    mut at: u64,
+) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, at) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(count) => {
+                bytes = bytes.get(count..).unwrap_or(&[]);
+                at = at.saturating_add(u64::try_from(count).unwrap_or(0));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(error::from(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a file to so many bytes.
+pub fn truncate(file: At<'_>, bytes: u64) -> Result<(), Errno> {
+    rustix::fs::ftruncate(file, bytes).map_err(error::from)
+}
+
 /// Brings a file's content onto the medium.
 pub fn sync(file: At<'_>) -> Result<(), Errno> {
     rustix::fs::fsync(file).map_err(error::from)

@@ -11,4 +11,5 @@ pub mod rundir;
 pub mod stamp;
 pub mod status;
 pub mod tai;
+pub mod utmp;
 pub mod why;

@@ -1,0 +1,315 @@
+//! Whether runsvchdir and utmpset do what runit's do (contract §9, §10), and
+//! `current` never goes missing.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use util::{Place, Said, said, until};
+
+/// Runs `runsvchdir` in the place's `links`.
+fn runsvchdir(place: &Place, dir: &str) -> Said {
+    let mut command = place.command(&["runsvchdir", dir]);
+    said(command.env("RUNSVDIR", place.path("links")))
+}
+
+/// Where the links in `links` lead, by name.
+fn links(place: &Place) -> Vec<String> {
+    let mut links: Vec<String> = fs::read_dir(place.path("links"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter_map(|path| {
+            let to = fs::read_link(&path).ok()?;
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            Some(format!("{name} -> {}", to.display()))
+        })
+        .collect();
+    links.sort();
+    links
+}
+
+/// `links` with some directories, the first of which is current.
+fn place(dirs: &[&str]) -> Place {
+    let place = Place::new();
+    for dir in dirs {
+        fs::create_dir_all(place.path("links").join(dir)).unwrap();
+    }
+    symlink(dirs[0], place.path("links/current")).unwrap();
+    place
+}
+
+#[test]
+fn another_services_directory() {
+    let place = place(&["one", "two"]);
+    let answers = |dir: &str, text: &str| {
+        let said = runsvchdir(&place, dir);
+        let out = format!("runsvchdir: {dir}: {text}\n");
+        assert_eq!((said.out, said.err, said.code), (out, String::new(), 0));
+    };
+    answers("one", "current.");
+    answers("two", "now current.");
+    assert_eq!(links(&place), ["current -> two", "previous -> one"]);
+    let one = place.path("links/one").display().to_string();
+    answers(&one, "now current.");
+    assert_eq!(
+        links(&place),
+        [format!("current -> {one}"), "previous -> two".into()]
+    );
+    answers("one", "current.");
+    answers("previous", "now current.");
+    // What was left by somebody is replaced.
+    let place = self::place(&["one", "two"]);
+    for name in ["current.new", "previous.new"] {
+        symlink("nowhere", place.path("links").join(name)).unwrap();
+    }
+    assert_eq!(runsvchdir(&place, "two").code, 0);
+    assert_eq!(links(&place), ["current -> two", "previous -> one"]);
+    // Nor need it be a link.
+    fs::remove_file(place.path("links/current")).unwrap();
+    fs::create_dir_all(place.path("links/current/a")).unwrap();
+    assert_eq!(runsvchdir(&place, "one").code, 0);
+    assert_eq!(links(&place), ["current -> one"]);
+    assert!(place.path("links/previous/a").is_dir());
+}
+
+#[test]
+fn what_cannot_become_current() {
+    let place = place(&["one", "two"]);
+    place.write("links/file", "");
+    symlink("loop", place.path("links/loop")).unwrap();
+    let own = place.path("bin/runsvchdir").display().to_string();
+    let refuses = |dir: &str, text: &str| {
+        let said = runsvchdir(&place, dir);
+        let err = format!("{own}: fatal: {text}\n");
+        assert_eq!((said.err, said.code), (err, 111));
+        assert_eq!(said.out, "");
+    };
+    let before = links(&place);
+    refuses(".one", ".one: must not start with a dot.");
+    refuses("../links/two", "../links/two: must not start with a dot.");
+    refuses("nosuch", "nosuch: file does not exist");
+    refuses("", ": file does not exist");
+    refuses("file", "filenot a directory.");
+    refuses("loop", "unable to stat: loop: symbolic link loop");
+    refuses("-V", "-V: file does not exist");
+    assert_eq!(links(&place), before);
+    fs::create_dir(place.path("links/current.new")).unwrap();
+    refuses("two", "unable to unlink: current.new: is a directory");
+    fs::remove_dir(place.path("links/current.new")).unwrap();
+    fs::create_dir(place.path("links/previous")).unwrap();
+    refuses("two", "unable to copy: current to previous: is a directory");
+    assert_eq!(
+        fs::read_link(place.path("links/current")).unwrap(),
+        Path::new("one")
+    );
+    fs::remove_file(place.path("links/current")).unwrap();
+    refuses("two", "unable to stat: current: file does not exist");
+    let said = place.run(&["runsvchdir"]);
+    assert_eq!((said.err, said.code), (format!("usage: {own} dir\n\n"), 1));
+    let mut nowhere = place.command(&["runsvchdir", "one"]);
+    let said = util::said(nowhere.env("RUNSVDIR", "/nosuch"));
+    let err = format!(
+        "{own}: fatal: unable to chdir: /nosuch: file does not exist\n"
+    );
+    assert_eq!((said.err, said.code), (err, 111));
+}
+
+#[test]
+fn current_is_never_missing() {
+    let place = place(&["one", "two"]);
+    let ends = AtomicBool::new(false);
+    let [current, previous] =
+        ["current", "previous"].map(|name| place.path("links").join(name));
+    assert_eq!(runsvchdir(&place, "two").code, 0);
+    let mut looks = 0_u64;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..200 {
+                let dir = if round % 2 == 0 { "one" } else { "two" };
+                assert_eq!(runsvchdir(&place, dir).code, 0);
+            }
+            ends.store(true, Ordering::Relaxed);
+        });
+        while !ends.load(Ordering::Relaxed) {
+            assert!(fs::metadata(&current).unwrap().is_dir());
+            assert!(fs::symlink_metadata(&previous).is_ok());
+            looks += 1;
+        }
+    });
+    assert!(looks > 200, "looked {looks} times only");
+}
+
+#[test]
+fn runsvdir_takes_over_what_is_in_both() {
+    let place = place(&["one", "two"]);
+    for name in ["both", "old", "new"] {
+        place.service(name, "exec sleep 1000");
+    }
+    for (dir, name) in [
+        ("one", "both"),
+        ("one", "old"),
+        ("two", "both"),
+        ("two", "new"),
+    ] {
+        let link = place.path("links").join(dir).join(name);
+        symlink(place.path("services").join(name), link).unwrap();
+    }
+    let _all = place.start(&["runsvdir", "links/current"]);
+    let both = place.until_pid("both", None);
+    place.until_stat("old", "run");
+    assert_eq!(runsvchdir(&place, "two").code, 0);
+    place.until_stat("new", "run");
+    until("the end of the old one", || {
+        let said = place.run(&["sv", "status", "old"]);
+        said.out.contains("runsv not running").then_some(())
+    });
+    assert_eq!(place.pid("both"), Some(both));
+    assert_eq!(place.stat("both"), "run");
+}
+
+/// A record of utmp on a machine whose records have 384 bytes.
+fn record(kind: u8, line: &str, user: &str) -> Vec<u8> {
+    let mut record = vec![0; 384];
+    record[0] = kind;
+    record[4] = 99;
+    record[8..][..line.len()].copy_from_slice(line.as_bytes());
+    record[40] = b'1';
+    record[44..][..user.len()].copy_from_slice(user.as_bytes());
+    record[76..][..4].copy_from_slice(b"host");
+    record[332..364].fill(7);
+    record
+}
+
+/// Runs utmpset between two lines of shell, with the place's `utmp` and
+/// `wtmp` as those of the machine; `None` where that cannot be done.
+fn utmpset(place: &Place, words: &str) -> Option<Said> {
+    let script = format!(
+        "mount -t tmpfs none /run && mount -t tmpfs none /var/log && \
+         test -d /var/run || exit 99\n\
+         cp utmp /var/run/ 2> /dev/null; cp -r wtmp /var/log/ 2> /dev/null\n\
+         utmpset {words}; code=$?\n\
+         cp /var/run/utmp . 2> /dev/null; cp /var/log/wtmp . 2> /dev/null\n\
+         exit $code"
+    );
+    let mut command = std::process::Command::new("unshare");
+    let ours = place.command(&["runt"]);
+    for (name, value) in ours.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.args(["-m", "sh", "-c", &script]);
+    command.current_dir(place.dir.path());
+    let root = rustix::process::geteuid().is_root();
+    let said = root.then(|| said(&mut command));
+    let said = said
+        .filter(|said| said.code != 99 && !said.err.starts_with("unshare:"));
+    if said.is_none() {
+        let why = "skipped, needs root and a mount name space: utmpset\n";
+        let _said = std::io::stderr().write_all(why.as_bytes());
+    }
+    said
+}
+
+#[test]
+fn a_line_is_logged_out() {
+    let place = Place::new();
+    let before = [
+        record(7, "pts/1", ""),
+        record(7, "pts/10", "joe"),
+        record(7, "pts/1", "joe"),
+        record(7, "pts/1", "jim"),
+        b"tail".to_vec(),
+    ]
+    .concat();
+    fs::write(place.path("utmp"), &before).unwrap();
+    let Some(said) = utmpset(&place, "-w pts/1") else {
+        return;
+    };
+    assert_eq!((said.err.as_str(), said.code), ("", 0));
+    // The third is as before but for type, user, host and time.
+    let after = fs::read(place.path("utmp")).unwrap();
+    let seconds = |record: &[u8]| {
+        u32::from_ne_bytes(record[340..344].try_into().unwrap())
+    };
+    let time = seconds(&after[768..]);
+    let mut expected = before.clone();
+    let third = &mut expected[768..1152];
+    third[0] = 8;
+    third[44..332].fill(0);
+    third[340..344].copy_from_slice(&time.to_ne_bytes());
+    assert!(after == expected);
+    let wtmp = fs::read(place.path("wtmp")).unwrap();
+    let mode = fs::metadata(place.path("wtmp")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut expected = vec![0; 384];
+    expected[0] = 8;
+    expected[8..13].copy_from_slice(b"pts/1");
+    expected[340..344].copy_from_slice(&seconds(&wtmp).to_ne_bytes());
+    assert!(wtmp == expected);
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs();
+    for time in [time, seconds(&wtmp)] {
+        assert!(u64::from(time).abs_diff(now) < 600);
+    }
+    // The next is the fourth, then there is none.
+    assert_eq!(utmpset(&place, "pts/1").unwrap().code, 0);
+    let none = utmpset(&place, "-w pts/1").unwrap();
+    let err = "utmpset: warning: unable to logout line pts/1 in utmp: \
+               no such entry\n";
+    assert_eq!((none.err.as_str(), none.code), (err, 111));
+    assert_eq!(fs::read(place.path("wtmp")).unwrap().len(), 384);
+}
+
+#[test]
+fn lines_that_cannot_be_logged_out() {
+    let place = Place::new();
+    let Some(said) = utmpset(&place, "tty1") else {
+        return;
+    };
+    let err = "utmpset: fatal: unable to open /var/run/utmp: \
+               file does not exist\n";
+    assert_eq!((said.err.as_str(), said.code), (err, 111));
+    let long = "x".repeat(33);
+    let err = format!(
+        "utmpset: fatal: unable to logout line {long} in utmp: \
+         name too long\n"
+    );
+    let said = utmpset(&place, &long).unwrap();
+    assert_eq!((said.err, said.code), (err, 111));
+    let full = "x".repeat(32);
+    fs::write(place.path("utmp"), record(7, &full, "joe")).unwrap();
+    assert_eq!(utmpset(&place, &full).unwrap().code, 0);
+    // utmp is done with before wtmp is tried.
+    fs::create_dir(place.path("wtmp")).unwrap();
+    fs::write(place.path("utmp"), record(7, "a", "joe")).unwrap();
+    let said = utmpset(&place, "-w a").unwrap();
+    let err = "utmpset: warning: unable to logout line a in wtmp: \
+               is a directory\n";
+    assert_eq!((said.err.as_str(), said.code), (err, 111));
+    assert_eq!(fs::read(place.path("utmp")).unwrap()[0], 8);
+}
+
+#[test]
+fn usage_of_utmpset() {
+    let place = Place::new();
+    let own = place.path("bin/utmpset").display().to_string();
+    let usage = format!("usage: {own} [-w] line\n\n");
+    for words in [&[][..], &["-w"]] {
+        let said = place.run(&[&["utmpset"], words].concat());
+        assert_eq!((said.err, said.code), (usage.clone(), 1));
+    }
+    let said = place.run(&["utmpset", "-x", "tty1"]);
+    let err = format!("utmpset: illegal option -- x\n{usage}");
+    assert_eq!((said.err, said.code), (err, 1));
+    let said = place.run(&["utmpset", "-V"]);
+    assert!(said.err.starts_with("runt "), "{said:?}");
+    assert!(said.err.ends_with(&usage) && said.code == 1);
+}
