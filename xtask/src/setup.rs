@@ -1,5 +1,5 @@
 //! What a board needs from elsewhere, found or fetched: the core source that
-//! matches the compiler, QEMU, a kernel, busybox.
+//! matches the compiler, QEMU, a kernel, busybox, the peers of the tests.
 
 use std::{
     fs,
@@ -31,6 +31,7 @@ pub fn run(name: Option<&str>) -> Result<()> {
         None => board::all()?.into_iter().filter(|b| b.test).collect(),
     };
     println!("core source: {}", core_source()?.display());
+    println!("peers: {}", peers()?.display());
     for board in boards {
         let kit = ensure(&board)?;
         println!("{}:", board.name);
@@ -119,6 +120,24 @@ fn rustc_version() -> Result<String> {
         .nth(1)
         .context("`rustc -V` prints no version")?;
     Ok(version.to_string())
+}
+
+/// The programs of Debian's runit that ours are compared to, as a directory
+/// for PATH. They are unpacked, not installed: nothing on the host changes.
+pub fn peers() -> Result<PathBuf> {
+    // Its libc is the oldest of Debian's that still counts, so that the
+    // programs run on every later one. contract.md was tried with them.
+    let suite = "bookworm";
+    let dir = board::workshop().join("peers");
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let deb = apt::Root::open(suite, "amd64")?.fetch("runit")?;
+    let unpacked = tempfile::tempdir_in(board::workshop())?;
+    apt::unpack(&deb, unpacked.path(), &["./usr/bin/*"])?;
+    fs::rename(unpacked.path().join("usr/bin"), &dir)
+        .with_context(|| format!("no programs in {}", deb.display()))?;
+    Ok(dir)
 }
 
 /// Where a board's fetched files are kept.

@@ -1,6 +1,7 @@
 //! Whether everything holds: each part of the proof, one line each.
 
 use std::{
+    fs,
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 
-use crate::{board, build, run, scenario, tidy};
+use crate::{board, build, run, scenario, setup, tidy};
 
 /// The board whose release file the host tests run.
 const HOST: &str = "qemu-x86_64";
@@ -31,6 +32,11 @@ struct Outcome {
 }
 
 impl Outcome {
+    /// What came of a part, or why it could not be tried.
+    fn or(result: Result<Self>) -> Self {
+        result.unwrap_or_else(|error| Self::of(Err(error)))
+    }
+
     /// One check.
     fn of(result: Result<String>) -> Self {
         match result {
@@ -68,12 +74,18 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     })?;
     total.part("lints", "as Cargo.toml has them", || Outcome::of(lints()))?;
     total.part("unit", "machines, codecs, arguments", || {
-        tests(&["--package", "runt-init", "--lib"], None)
+        Outcome::or(tests(&["--package", "runt-init", "--lib"], &[]))
     })?;
     total.part("xtask", "boards, scenarios, tidy", || {
-        tests(&["--package", "xtask"], None)
+        Outcome::or(tests(&["--package", "xtask"], &[]))
     })?;
-    total.part("host", "the release file on this machine", host)?;
+    let file = || build::release(&board::load(HOST)?);
+    total.part("host", "the release file on this machine", || {
+        Outcome::or(file().and_then(|file| host(&file)))
+    })?;
+    total.part("differential", "as Debian's runit does it", || {
+        Outcome::or(file().and_then(|file| differential(&file)))
+    })?;
     let boards: Vec<board::Board> = board::all()?;
     if quick {
         return total.end();
@@ -182,38 +194,34 @@ fn own(verb: &str) -> Result<String> {
     run::quiet(Command::new(program).arg(verb))
 }
 
-/// The tests that run the release file on this machine.
-fn host() -> Outcome {
-    let directory = board::root().join("tests");
-    let some = walkdir::WalkDir::new(&directory)
-        .into_iter()
-        .filter_map(Result::ok)
-        .any(|file| file.path().extension().is_some_and(|e| e == "rs"));
-    if !some {
-        let count = Count {
-            skipped: 1,
-            ..Count::default()
-        };
-        return Outcome {
-            count,
-            text: "tests/ has none".into(),
-        };
-    }
-    match board::load(HOST).and_then(|board| build::release(&board)) {
-        Ok(file) => {
-            tests(&["--package", "runt-init", "--test", "*"], Some(&file))
+/// The tests of the release file: every file of tests/.
+fn host(file: &Path) -> Result<Outcome> {
+    let mut arguments = vec!["--package".to_string(), "runt-init".to_string()];
+    for entry in fs::read_dir(board::root().join("tests"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "rs") {
+            let name = path.file_stem().unwrap_or_default();
+            arguments.push("--test".to_string());
+            arguments.push(name.to_string_lossy().into_owned());
         }
-        Err(error) => Outcome::of(Err(error)),
     }
+    tests(&arguments, &[("RUNT_BIN", file)])
+}
+
+/// The scripts that are played with Debian's programs and with ours.
+fn differential(file: &Path) -> Result<Outcome> {
+    let peers = setup::peers()?;
+    tests(
+        &["--package", "runt-init", "--test", "differential"],
+        &[("RUNT_BIN", file), ("DEBIAN_BIN", &peers)],
+    )
 }
 
 /// Runs cargo's tests and counts them.
-fn tests(arguments: &[&str], program: Option<&Path>) -> Outcome {
-    counted(arguments, program).unwrap_or_else(|error| Outcome::of(Err(error)))
-}
-
-/// As [`tests`].
-fn counted(arguments: &[&str], program: Option<&Path>) -> Result<Outcome> {
+fn tests(
+    arguments: &[impl AsRef<std::ffi::OsStr>],
+    files: &[(&str, &Path)],
+) -> Result<Outcome> {
     let mut command = Command::new("cargo");
     command
         .current_dir(board::root())
@@ -221,10 +229,8 @@ fn counted(arguments: &[&str], program: Option<&Path>) -> Result<Outcome> {
         .args(arguments)
         // Where a test failed its message says.
         .env("RUST_BACKTRACE", "0")
+        .envs(files.iter().copied())
         .stdin(Stdio::null());
-    if let Some(program) = program {
-        command.env("RUNT_BIN", program);
-    }
     let shown = run::shown(&command);
     let output = command.output().context(format!("cannot run `{shown}`"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

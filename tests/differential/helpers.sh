@@ -1,0 +1,132 @@
+# What the script of a row has at hand. Its directory is a fresh one; the
+# services directory is that directory itself.
+
+umask 022
+EVENTS=$PWD/events
+SVDIR=$PWD
+export EVENTS SVDIR
+unset SVWAIT
+: > events
+
+# await COMMAND...: waits until the command succeeds, at most some 20 s.
+await() {
+    local tries=0
+    until "$@"; do
+        tries=$((tries + 1))
+        if [ $tries -gt 700 ]; then
+            echo "never came: $*"
+            exit 99
+        fi
+        sleep 0.03
+    done
+}
+
+# is DIR STAT: whether supervise/stat of a service is this, and status too,
+# which is written after it.
+is() {
+    local line= bytes=
+    { read -r line < "$1/supervise/stat"; } 2> /dev/null
+    [ "$line" = "$2" ] || return 1
+    case $2 in *paused*) bytes=01 ;; *) bytes=00 ;; esac
+    case $2 in
+    *want*) bytes="$bytes 64" ;;
+    down*) bytes="$bytes ??" ;;
+    *) bytes="$bytes 75" ;;
+    esac
+    case $2 in *TERM*) bytes="$bytes 01" ;; *) bytes="$bytes 00" ;; esac
+    case $2 in
+    down*) bytes="$bytes 00" ;;
+    run*) bytes="$bytes 01" ;;
+    finish*) bytes="$bytes 02" ;;
+    esac
+    case $(od -An -tx1 -j16 "$1/supervise/status" 2> /dev/null) in
+    " "$bytes) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# has TEXT [COUNT]: whether this event came, so many times.
+has() {
+    local line count=0
+    while read -r line; do
+        [ "$line" != "$1" ] || count=$((count + 1))
+    done < events
+    [ $count -ge ${2-1} ]
+}
+
+# pid DIR: prints the number of the service's process.
+pid() {
+    cat "$1/supervise/pid"
+}
+
+# other DIR PID: whether the service has a process, and another one.
+other() {
+    local now=
+    { read -r now < "$1/supervise/pid"; } 2> /dev/null
+    [ "$now" ] && [ "$now" != "$2" ] && is "$1" run
+}
+
+# gone PID: whether there is no such process.
+gone() {
+    ! kill -0 "$1" 2> /dev/null
+}
+
+# says FILE TEXT: whether one of the file's lines is this.
+says() {
+    grep -qxF -- "$2" "$1" 2> /dev/null
+}
+
+# not COMMAND...
+not() {
+    ! "$@"
+}
+
+# script FILE TEXT: a shell script that can be run.
+script() {
+    mkdir -p "${1%/*}"
+    printf '#!/bin/sh\n%s\n' "$2" > "$1"
+    chmod 755 "$1"
+}
+
+# service DIR [TEXT]: a service; by default one that sleeps.
+service() {
+    script "$1/run" "${2-exec sleep 1000}"
+}
+
+# teller DIR [SIGNAL...]: a service that tells these signals as events and
+# lives on; TERM it tells and ends. Once it can, it tells `DIR up`.
+teller() {
+    local dir=$1 text='sleep 1000 > /dev/null 2>&1 & slept=$!' signal
+    shift
+    for signal; do
+        text="$text
+trap 'echo $dir $signal >> \$EVENTS' $signal"
+    done
+    service "$dir" "$text
+trap 'echo $dir TERM >> \$EVENTS; kill \$slept; exit 0' TERM
+echo $dir up >> \$EVENTS
+while :; do wait; done"
+}
+
+# supervise DIR...: runsv for each; its services are up when it returns,
+# unless they have a file `down`.
+supervise() {
+    local dir state
+    for dir; do
+        runsv "$dir" &
+        state=run
+        [ ! -e "$dir/down" ] || state=down
+        await is "$dir" $state
+    done
+}
+
+# send DIR BYTES: writes to the control FIFO.
+send() {
+    printf "$2" > "$1/supervise/control"
+}
+
+# code COMMAND...: runs it and prints its exit code.
+code() {
+    "$@"
+    echo "= $?"
+}
