@@ -108,15 +108,42 @@ echo $dir up >> \$EVENTS
 while :; do wait; done"
 }
 
-# supervise DIR...: runsv for each; its services are up when it returns,
-# unless they have a file `down`.
+# stubborn DIR: a service that tells `DIR up` and ignores TERM.
+stubborn() {
+    service "$1" "trap '' TERM; echo $1 up >> \$EVENTS; exec sleep 1000"
+}
+
+# finishing DIR: a service whose finish tells `DIR finish` and stays.
+finishing() {
+    service "$1"
+    script "$1/finish" "echo $1 finish >> \$EVENTS; exec sleep 1000"
+}
+
+# runsv_ ARGUMENT...: runsv, behind `&` too with the signals that a shell then
+# has its children ignore.
+runsv_() {
+    exec env --default-signal=INT,QUIT runsv "$@"
+}
+
+# taken DIR: waits until a supervisor has opened everything there.
+taken() {
+    await test -p "$1/supervise/ok"
+    : > "$1/supervise/ok"
+}
+
+# supervise DIR...: runsv for each; when it returns its services, its log
+# services too, are up, or down if they have a file `down`.
 supervise() {
-    local dir state
+    local dir each state
     for dir; do
-        runsv "$dir" &
-        state=run
-        [ ! -e "$dir/down" ] || state=down
-        await is "$dir" $state
+        runsv_ "$dir" &
+        for each in "$dir" "$dir/log"; do
+            [ -d "$each" ] || continue
+            state=run
+            [ ! -e "$each/down" ] || state=down
+            await is "$each" $state
+            taken "$each"
+        done
     done
 }
 
@@ -129,4 +156,15 @@ send() {
 code() {
     "$@"
     echo "= $?"
+}
+
+# shows_not SECOND: whether the clock shows another second.
+shows_not() {
+    [ "$(date +%s)" != "$1" ]
+}
+
+# next_second: waits until the clock shows the next one. Debian's sv takes
+# a process of the same second for the restarted one.
+next_second() {
+    await shows_not "$(date +%s)"
 }

@@ -23,7 +23,7 @@ mod table;
 #[path = "../util/mod.rs"]
 mod util;
 
-use std::{io::Write as _, process::Command, sync::Arc};
+use std::{io::Write as _, process::Command, sync::Arc, thread};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use side::{Side, Sides};
@@ -45,53 +45,54 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// Plays a row with every side it is for.
+/// Plays a row with every side it is for, and compares.
 fn compare(sides: &Sides, row: &Row) -> Result<(), Failed> {
-    let debian = play::play(sides, Side::Debian, &row.script);
-    let ours = play::play(sides, Side::Ours, &row.script);
-    if row.show {
-        return Err(format!("{}\n{debian}", row.script).into());
-    }
-    let Some(differs) = &row.differs else {
-        same(row, "Debian's", &debian, "ours", &ours)?;
-        if row.mixed {
-            for (side, name) in [
-                (Side::OurSv, "our sv, Debian's runsv"),
-                (Side::DebiansSv, "Debian's sv, our runsv"),
-            ] {
-                let shown = play::play(sides, side, &row.script);
-                same(row, "Debian's", &debian, name, &shown)?;
-            }
-        }
-        return Ok(());
+    let mixed: &[Side] = match row.mixed {
+        true => &[Side::OurSv, Side::DebiansSv],
+        false => &[],
     };
-    same(
-        row,
-        "Debian's, expected",
-        &differs.debian,
-        "Debian's",
-        &debian,
-    )?;
-    same(row, "ours, expected", &differs.ours, "ours", &ours)?;
-    assert_ne!(debian, ours, "no longer differs: {}", differs.because);
-    Ok(())
+    let (debian, others) = thread::scope(|scope| {
+        let play =
+            |side| scope.spawn(move || play::play(sides, side, &row.script));
+        let debian = play(Side::Debian);
+        let others = [&[Side::Ours], mixed].concat();
+        let others = others.into_iter().map(|side| (side, play(side)));
+        let others: Vec<_> = others.collect();
+        let others = others.into_iter();
+        let others = others.map(|(side, it)| (side, it.join().unwrap()));
+        (debian.join().unwrap(), others.collect::<Vec<_>>())
+    });
+    let name = Side::Debian.name();
+    let mut expected = &debian;
+    if let Some(differs) = &row.differs {
+        same(row, ("expected", &differs.debian), (name, &debian))?;
+        assert_ne!(differs.debian, differs.ours, "{}", differs.because);
+        expected = &differs.ours;
+    }
+    for (side, shown) in &others {
+        let name = match row.differs {
+            Some(_) => "expected",
+            None => name,
+        };
+        same(row, (name, expected), (side.name(), shown))?;
+    }
+    match row.show {
+        true => Err(debian.into()),
+        false => Ok(()),
+    }
 }
 
 /// Compares what two sides have shown.
 fn same(
     row: &Row,
-    one_name: &str,
-    one: &str,
-    other_name: &str,
-    other: &str,
+    (one_name, one): (&str, &str),
+    (other_name, other): (&str, &str),
 ) -> Result<(), Failed> {
     if one == other {
         return Ok(());
     }
-    let diff = diff(one, other);
-    let script = &row.script;
-    let text = format!("{script}--- {one_name}\n+++ {other_name}\n{diff}");
-    Err(text.into())
+    let (script, diff) = (&row.script, diff(one, other));
+    Err(format!("{script}--- {one_name}\n+++ {other_name}\n{diff}").into())
 }
 
 /// The two texts as `diff -U 99` shows them.

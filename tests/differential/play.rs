@@ -16,18 +16,21 @@
 use std::{
     fs,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::side::{Side, Sides};
 
 /// How long a script may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(40);
+
+/// How long the files may go on changing when a script has ended.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// The variable that marks every process of a play.
 const MARK: &str = "DIFFERENTIAL";
@@ -51,6 +54,7 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
         .env("PATH", format!("{}:{rest}", sides.path(side)))
         .env("THIS", this)
         .env("OTHER", other)
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(output("out"))
         .stderr(output("err"))
@@ -87,11 +91,12 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
     for event in masked(&events, &dir).lines() {
         add(&format!("* {event}"));
     }
-    for supervise in supervise_dirs(&dir) {
-        for line in described(&dir, &supervise) {
-            add(&line);
-        }
+    for line in settled(&dir) {
+        add(&line);
     }
+    // All but those in sessions of their own, at once: nobody restarts them.
+    let group = Pid::from_child(&child);
+    let _gone = kill_process_group(group, Signal::KILL).is_err();
     end_all(place.path());
     let _reaped = child.wait();
     seen
@@ -131,6 +136,25 @@ fn seconds(text: &str) -> String {
         }
     };
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// What is to be seen of all supervise directories, once two looks see the
+/// same: the last byte of a script may still be on its way.
+fn settled(dir: &Path) -> Vec<String> {
+    let look = || -> Vec<String> {
+        let all = supervise_dirs(dir);
+        all.iter().flat_map(|one| described(dir, one)).collect()
+    };
+    let (began, mut seen) = (Instant::now(), look());
+    while !seen.is_empty() && began.elapsed() < SETTLING {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = look();
+        if now == seen {
+            break;
+        }
+        seen = now;
+    }
+    seen
 }
 
 /// Everything named `supervise` below a directory, by name.

@@ -19,6 +19,18 @@ pub enum Side {
     DebiansSv,
 }
 
+impl Side {
+    /// What a diff calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "Debian's",
+            Self::Ours => "ours",
+            Self::OurSv => "our sv, Debian's supervisor",
+            Self::DebiansSv => "Debian's sv, our supervisor",
+        }
+    }
+}
+
 /// Where the programs are.
 pub struct Sides {
     place: Place,
