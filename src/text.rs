@@ -201,6 +201,45 @@ pub fn to_front(bytes: &mut [u8], from: usize, count: usize) {
     }
 }
 
+/// Copies `from` to the start of `to`; false, and nothing is copied, when it
+/// does not fit.
+///
+/// The one place for `copy_from_slice`: where lengths are not seen to be
+/// equal it is a panic path, and what copies byte by byte is slow.
+pub fn copy(to: &mut [u8], from: &[u8]) -> bool {
+    match to.get_mut(..from.len()) {
+        Some(place) if place.len() == from.len() => {
+            place.copy_from_slice(from);
+            true
+        }
+        Some(_) | None => false,
+    }
+}
+
+/// Where `byte` first stands in `bytes`.
+///
+/// Looks at a word at once: what svlogd does with a line is mostly this.
+pub fn find(bytes: &[u8], byte: u8) -> Option<usize> {
+    const ONES: usize = usize::MAX / 255;
+    const TOPS: usize = ONES << 7;
+    let pattern = ONES.wrapping_mul(usize::from(byte));
+    let (words, tail) = bytes.as_chunks::<{ size_of::<usize>() }>();
+    let mut at = 0_usize;
+    for word in words {
+        // A byte that is the wanted one is now 0, and the lowest 0 gets its
+        // top bit: a borrow reaches only those above it.
+        let word = usize::from_le_bytes(*word) ^ pattern;
+        let found = word.wrapping_sub(ONES) & !word & TOPS;
+        if found != 0 {
+            let bits = usize::try_from(found.trailing_zeros()).unwrap_or(0);
+            return Some(at.saturating_add(bits >> 3));
+        }
+        at = at.saturating_add(size_of::<usize>());
+    }
+    let behind = tail.iter().position(|other| *other == byte)?;
+    Some(at.saturating_add(behind))
+}
+
 /// FNV-1a: a number that two different texts seldom share.
 pub fn hash(text: &[u8]) -> u32 {
     text.iter().fold(0x811c_9dc5, |hash, byte| {
@@ -257,6 +296,21 @@ mod test {
         assert_eq!(path.as_c_str(), c"/");
         path.cut(9);
         assert_eq!(path.as_c_str(), c"/");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_byte_is_found_where_it_first_stands(
+            bytes in proptest::collection::vec(0..4_u8, 0..70), byte in 0..5_u8
+        ) {
+            // Bytes that differ in the lowest or in the topmost bit.
+            let value = |n: u8| [0, 1, 128, 129, 255][usize::from(n)];
+            let bytes: std::vec::Vec<u8> =
+                bytes.into_iter().map(value).collect();
+            let byte = value(byte);
+            let naive = bytes.iter().position(|other| *other == byte);
+            proptest::prop_assert_eq!(find(&bytes, byte), naive);
+        }
     }
 
     #[test]

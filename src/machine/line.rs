@@ -11,18 +11,28 @@
 //! A line's first `limit` bytes decide what becomes of it, so they are told
 //! together; what follows is told as it comes (contract §5.3).
 
+use crate::text::find;
+
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
     /// A line begins here: its first `limit` bytes are here if it has them.
     pub first: bool,
-    /// A line ends here, with a newline that is not among `bytes`.
-    pub last: bool,
-    /// The bytes.
+    /// The bytes, with the newline if the line ends here.
     pub bytes: &'a [u8],
 }
 
-/// The lines of a stream.
+impl<'a> Piece<'a> {
+    /// The bytes without a newline.
+    pub fn text(&self) -> &'a [u8] {
+        match self.bytes {
+            [text @ .., b'\n'] => text,
+            text => text,
+        }
+    }
+}
+
+/// Where a stream is among its lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines {
     limit: usize,
@@ -43,27 +53,52 @@ impl Lines {
         self.inside
     }
 
-    /// The next piece of `input` and how many bytes it used up; `None` when
-    /// more is needed. At the end of the stream (`end`) an unterminated line
-    /// is told as if it had its newline (§16.1).
-    pub fn next<'a>(
-        &mut self,
-        input: &'a [u8],
-        end: bool,
-    ) -> Option<(Piece<'a>, usize)> {
-        let first = !self.inside;
-        let newline = input.iter().position(|byte| *byte == b'\n');
-        let (bytes, used, last) = match newline {
-            Some(at) => (input.get(..at)?, at.saturating_add(1), true),
-            None if end && (self.inside || !input.is_empty()) => {
-                (input, input.len(), true)
-            }
-            None if input.is_empty() => return None,
-            None if first && input.len() < self.limit => return None,
-            None => (input, input.len(), false),
-        };
-        self.inside = !last;
-        Some((Piece { first, last, bytes }, used))
+    /// How many bytes of `input` can be told now: all whole lines, and of an
+    /// open one what is decided.
+    pub fn ripe(self, input: &[u8]) -> usize {
+        let newline = input.iter().rposition(|byte| *byte == b'\n');
+        let whole = newline.map_or(0, |at| at.saturating_add(1));
+        let open = input.len().saturating_sub(whole);
+        let decided = open >= self.limit || self.inside && whole == 0;
+        if decided { input.len() } else { whole }
+    }
+
+    /// The pieces of a block that is ripe.
+    pub fn pieces(self, block: &[u8]) -> Pieces<'_> {
+        Pieces {
+            rest: block,
+            inside: self.inside,
+        }
+    }
+
+    /// A block has been told.
+    pub fn pass(&mut self, block: &[u8]) {
+        if let Some(last) = block.last() {
+            self.inside = *last != b'\n';
+        }
+    }
+}
+
+/// The pieces of a block, in their order.
+#[derive(Clone, Debug)]
+pub struct Pieces<'a> {
+    rest: &'a [u8],
+    inside: bool,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let newline = find(self.rest, b'\n');
+        let end = newline.map_or(self.rest.len(), |at| at.saturating_add(1));
+        let (bytes, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest;
+        let first = !core::mem::replace(&mut self.inside, newline.is_none());
+        Some(Piece { first, bytes })
     }
 }
 
@@ -89,18 +124,23 @@ mod test {
             let size = (*sizes.next().unwrap()).min(rest.len());
             buffer.extend_from_slice(&rest[..size]);
             rest = &rest[size..];
-            let mut done = 0;
-            while let Some((piece, used)) = lines.next(&buffer[done..], end) {
-                if piece.first {
-                    let cut = piece.bytes.len().min(limit);
-                    out.push((piece.bytes[..cut].to_vec(), Vec::new()));
-                }
-                out.last_mut().unwrap().1.extend_from_slice(piece.bytes);
-                done += used;
+            if end && (lines.is_inside() || !buffer.is_empty()) {
+                // As the program ends a line that the stream left open.
+                buffer.push(b'\n');
             }
-            buffer.drain(..done);
+            let ripe = lines.ripe(&buffer);
+            for piece in lines.pieces(&buffer[..ripe]) {
+                if piece.first {
+                    let cut = piece.text().len().min(limit);
+                    out.push((piece.text()[..cut].to_vec(), Vec::new()));
+                }
+                out.last_mut().unwrap().1.extend_from_slice(piece.text());
+            }
+            lines.pass(&buffer[..ripe]);
+            buffer.drain(..ripe);
             assert!(buffer.len() < limit);
             if end {
+                assert!(buffer.is_empty() && !lines.is_inside());
                 return out;
             }
         }

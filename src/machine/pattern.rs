@@ -4,6 +4,8 @@
 //! takes the rest; `+c` takes one or more `c`. Nothing is tried twice, so the
 //! time is that of one look at the line.
 
+use crate::text::find;
+
 /// Whether `pattern` covers the whole of `line`.
 pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
     let mut rest = line;
@@ -13,8 +15,9 @@ pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
             [] => return rest.is_empty(),
             [b'*'] => return true,
             [b'*', stop, tail @ ..] => {
-                let found = rest.iter().position(|byte| byte == stop);
-                let Some(found) = found else { return false };
+                let Some(found) = find(rest, *stop) else {
+                    return false;
+                };
                 rest = rest.get(found.saturating_add(1)..).unwrap_or(&[]);
                 pattern = tail;
             }
@@ -79,7 +82,45 @@ mod test {
         }
     }
 
+    /// The rules of the contract, word by word: what may follow a pattern's
+    /// first element, tried on every way to cut the line.
+    fn naive(pattern: &[u8], line: &[u8]) -> bool {
+        let Some(element) = pattern.first() else {
+            return line.is_empty();
+        };
+        let (element, rest) = match (element, pattern.get(1)) {
+            (b'*', None) => return true,
+            (b'*' | b'+', Some(_)) => pattern.split_at(2),
+            _ => pattern.split_at(1),
+        };
+        (0..=line.len()).any(|cut| {
+            let (taken, left) = line.split_at(cut);
+            let covered = match element {
+                [b'*', stop] => {
+                    taken.last() == Some(stop)
+                        && taken.iter().filter(|b| *b == stop).count() == 1
+                }
+                [b'+', many] => {
+                    !taken.is_empty()
+                        && taken.iter().all(|b| b == many)
+                        && left.first() != Some(many)
+                }
+                _ => taken == element,
+            };
+            let ends_inside = matches!(element, [b'+', _]) && left.is_empty();
+            covered && (ends_inside || naive(rest, left))
+        })
+    }
+
     proptest! {
+        #[test]
+        fn as_the_naive_matcher_has_it(
+            pattern in "[ab+*]{0,8}", line in "[ab+*]{0,12}"
+        ) {
+            let (pattern, line) = (pattern.as_bytes(), line.as_bytes());
+            prop_assert_eq!(matches(pattern, line), naive(pattern, line));
+        }
+
         #[test]
         fn plain_patterns_match_themselves_only(
             pattern in "[a-c]{0,6}", line in "[a-c]{0,6}"

@@ -1,8 +1,17 @@
-//! When a log file is full (contract §5.6).
+//! When a log file is full, and which old ones go (contract §5.6, §5.8).
 //!
 //! # Invariants
 //! A file never grows beyond its bound; a line that fits the space that is
-//! left below the bound is not split.
+//! left below the bound is not split. What waits for a processor is never
+//! chosen to be deleted (§16.23).
+
+use crate::{
+    text::find,
+    wire::{
+        clock::Wall,
+        logname::{Kind, LogName},
+    },
+};
 
 /// How full `current` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,14 +24,45 @@ pub struct Fill {
     pub line: u64,
 }
 
+/// What to do with bytes that are to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// How many of them go into this file.
+    pub take: usize,
+    /// Whether to rotate when they are there.
+    pub rotate: bool,
+}
+
 impl Fill {
-    /// How many of `count` bytes may be added now; 0 says to rotate first.
-    pub fn room(self, count: usize) -> usize {
+    /// What to do with `bytes`, which may hold many lines.
+    ///
+    /// A file ends with the first line behind which another one of `line`
+    /// bytes might not fit, or else at its bound. A bound below one line's
+    /// length knows only the second (§5.6: runit's subtraction is unsigned).
+    pub fn step(self, bytes: &[u8]) -> Step {
+        let count = bytes.len();
         if self.bound == 0 {
-            return count;
+            return Step {
+                take: count,
+                rotate: false,
+            };
         }
-        let left = self.bound.saturating_sub(self.size);
-        count.min(usize::try_from(left).unwrap_or(usize::MAX))
+        let left = size(self.bound.saturating_sub(self.size));
+        let most = left.min(count);
+        if let Some(full) = self.bound.checked_sub(self.line) {
+            let from = size(full.saturating_sub(self.size).saturating_sub(1));
+            let ends = bytes.get(from..most).unwrap_or(&[]);
+            if let Some(newline) = find(ends, b'\n') {
+                return Step {
+                    take: from.saturating_add(newline).saturating_add(1),
+                    rotate: true,
+                };
+            }
+        }
+        Step {
+            take: most,
+            rotate: left < count,
+        }
     }
 
     /// Bytes were added.
@@ -30,77 +70,69 @@ impl Fill {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.size = self.size.saturating_add(count);
     }
+}
 
-    /// Whether to rotate at the end of a line: another one might not fit. A
-    /// bound below one line's length never says so (§5.6: the subtraction is
-    /// unsigned).
-    pub fn is_full(self) -> bool {
-        self.bound != 0
-            && self
-                .bound
-                .checked_sub(self.line)
-                .is_some_and(|most| self.size >= most)
+/// A count of bytes in memory, of which there are never more than fit.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// What the names in a log directory add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Olds {
+    /// Old logs, whatever their letter.
+    pub count: u64,
+    /// The oldest that may be deleted.
+    pub oldest: Option<LogName>,
+    /// The oldest that waits for a processor.
+    pub pending: Option<LogName>,
+    /// The newest moment in a name.
+    pub newest: Wall,
+    /// Whether there is a processor: what is marked `.u` waits for it.
+    processed: bool,
+}
+
+impl Olds {
+    /// Nothing seen yet.
+    pub fn new(newest: Wall, processed: bool) -> Self {
+        Self {
+            count: 0,
+            oldest: None,
+            pending: None,
+            newest,
+            processed,
+        }
+    }
+
+    /// There is an old log of this name.
+    pub fn see(&mut self, name: LogName) {
+        self.count = self.count.saturating_add(1);
+        let waits = self.processed && name.kind() == Some(Kind::Unsafe);
+        let place = if waits {
+            &mut self.pending
+        } else {
+            &mut self.oldest
+        };
+        *place = Some(place.map_or(name, |oldest| oldest.min(name)));
+        if let Some(moment) = name.moment() {
+            self.newest = self.newest.max(moment);
+        }
+    }
+
+    /// What to delete so that no more than `keep` are left.
+    pub fn excess(&self, keep: u64) -> Option<LogName> {
+        self.oldest.filter(|_| self.count > keep)
+    }
+
+    /// The oldest was deleted; answers whether another look is needed to
+    /// know which one is the oldest now, to get down to `keep`.
+    pub fn forget(&mut self, keep: u64) -> bool {
+        self.count = self.count.saturating_sub(1);
+        self.oldest = None;
+        self.count > keep
     }
 }
 
 #[cfg(test)]
-mod test {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn no_file_outgrows_its_bound(
-            bound in 1..3000_u64,
-            line in 1..1200_u64,
-            lines in proptest::collection::vec(0..1500_usize, 1..60),
-        ) {
-            let mut fill = Fill { size: 0, bound, line };
-            let (mut written, mut total) = (0, 0);
-            for length in lines {
-                let mut left = length + 1;
-                total += left;
-                while left > 0 {
-                    let room = fill.room(left);
-                    if room == 0 {
-                        fill.size = 0;
-                        continue;
-                    }
-                    fill.add(room);
-                    prop_assert!(fill.size <= bound);
-                    written += room;
-                    left -= room;
-                }
-                if fill.is_full() {
-                    fill.size = 0;
-                }
-            }
-            prop_assert_eq!(written, total);
-        }
-    }
-
-    #[test]
-    fn defaults_rotate_in_the_last_thousand_bytes() {
-        let mut fill = Fill {
-            size: 998_999,
-            bound: 1_000_000,
-            line: 1000,
-        };
-        assert!(!fill.is_full());
-        fill.add(1);
-        assert!(fill.is_full());
-        assert_eq!(fill.room(2000), 1000);
-        let none = Fill {
-            size: u64::MAX,
-            bound: 0,
-            line: 1000,
-        };
-        assert!(!none.is_full() && none.room(7) == 7);
-        let short = Fill {
-            size: 500,
-            bound: 500,
-            line: 1000,
-        };
-        assert!(!short.is_full() && short.room(1) == 0);
-    }
-}
+#[path = "rotate_test.rs"]
+mod test;

@@ -77,11 +77,24 @@ pub struct Setup<'a> {
 /// When its program cannot be run the child says so on descriptor 2 and ends
 /// with `setup.code`: to the caller that is a child that ended.
 pub fn spawn(program: &Program<'_>, setup: &Setup<'_>) -> Result<u32, Errno> {
+    spawn_with(program, setup, None)
+}
+
+/// As [`spawn`]; two more files become the child's descriptors 4 and 5.
+pub fn spawn_with(
+    program: &Program<'_>,
+    setup: &Setup<'_>,
+    more: Option<[At<'_>; 2]>,
+) -> Result<u32, Errno> {
     let mut pid = 0;
     if raw::fork(&mut pid)? != 0 {
         return Ok(pid);
     }
-    let errno = match prepare(setup) {
+    let prepared = prepare(setup).and_then(|()| match more {
+        Some(files) => number_more(files),
+        None => Ok(()),
+    });
+    let errno = match prepared {
         Ok(()) => exec(program),
         Err(errno) => errno,
     };
@@ -128,6 +141,14 @@ fn prepare(setup: &Setup<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
+/// In the child: makes files descriptors 4 and 5.
+fn number_more([four, five]: [At<'_>; 2]) -> Result<(), Errno> {
+    // First out of each other's way: either may be 4 or 5 now.
+    let (four, five) = (raw::dup_above(four, 6)?, raw::dup_above(five, 6)?);
+    raw::dup_onto(four.as_fd(), 4)?;
+    raw::dup_onto(five.as_fd(), 5)
+}
+
 /// Becomes the program; comes back with the reason why not.
 fn exec(program: &Program<'_>) -> Errno {
     let mut argv = [ptr::null(); ARGUMENTS + 2];
@@ -170,6 +191,12 @@ pub enum End {
 /// The next child that has ended; `None` when none has.
 pub fn reap() -> Option<(u32, End)> {
     wait_for(None, WaitOptions::NOHANG)
+}
+
+/// How the child `pid` has ended; `None` when it has not.
+pub fn ended(pid: u32) -> Option<End> {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+    wait_for(Some(pid), WaitOptions::NOHANG).map(|(_, end)| end)
 }
 
 /// Waits until the child `pid` has ended.

@@ -32,6 +32,11 @@ impl Fd {
         Self(RawFd::try_from(number).unwrap_or(RawFd::MAX))
     }
 
+    /// No file: every call on it answers EBADF.
+    pub fn none() -> Self {
+        Self(RawFd::MAX)
+    }
+
     /// The descriptor's number, for the kernel only.
     pub(super) fn number(&self) -> RawFd {
         self.0

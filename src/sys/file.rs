@@ -259,6 +259,11 @@ pub fn sync(file: At<'_>) -> Result<(), Errno> {
     rustix::fs::fsync(file).map_err(error::from)
 }
 
+/// Brings onto the medium what it takes to read a file's content back.
+pub fn sync_data(file: At<'_>) -> Result<(), Errno> {
+    rustix::fs::fdatasync(file).map_err(error::from)
+}
+
 /// Where a symbolic link leads, as it stands in the link.
 ///
 /// ENAMETOOLONG when the text does not fit the buffer.

@@ -23,6 +23,7 @@ pub mod privilege;
 mod raw;
 pub mod signal;
 pub mod start;
+pub mod udp;
 pub mod wait;
 pub mod watch;
 

@@ -281,13 +281,24 @@ pub(super) fn cloexec_from(first: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `dup3` onto a number that the process uses as a standard stream.
+/// `dup3` onto a number that the process uses as a standard stream, or onto
+/// any in a child that is about to become a program.
 pub(super) fn dup_onto(from: At<'_>, onto: u32) -> Result<(), Errno> {
     let from = from.as_raw_fd();
-    // SAFETY: only `sys` names numbers, and only 0, 1 and 2, which no `Fd`
-    // ever owns.
+    // SAFETY: only `sys` names numbers: 0, 1 and 2, which no `Fd` ever owns,
+    // and in a child that uses none of its `Fd`s any more.
     unsafe { syscall!(Sysno::dup3, from, onto, 0) }?;
     Ok(())
+}
+
+/// `fcntl(F_DUPFD_CLOEXEC)`: another number for a file, `least` or above.
+pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
+    /// F_DUPFD_CLOEXEC.
+    const DUPFD_CLOEXEC: u32 = 1030;
+    let from = from.as_raw_fd();
+    // SAFETY: the call takes no pointer; nobody has the new number yet.
+    let fd = unsafe { syscall!(Sysno::fcntl, from, DUPFD_CLOEXEC, least) }?;
+    Ok(Fd::own(fd))
 }
 
 /// `close` of a standard stream.
@@ -307,6 +318,24 @@ pub(super) fn udp_socket() -> Result<Fd, Errno> {
     // SAFETY: the call takes no pointer.
     let fd = unsafe { syscall!(Sysno::socket, INET, flags, 0) }?;
     Ok(Fd::own(fd))
+}
+
+/// `sendto` an IPv4 address, without waiting.
+pub(super) fn send_udp(
+    socket: &Fd,
+    bytes: &[u8],
+    address: &[u8; 16],
+) -> Result<(), Errno> {
+    /// MSG_DONTWAIT.
+    const DONTWAIT: u32 = 0x40;
+    let (fd, start, count) = (socket.number(), bytes.as_ptr(), bytes.len());
+    let (place, room) = (address.as_ptr(), address.len());
+    // SAFETY: the kernel reads `count` bytes and a `struct sockaddr_in`,
+    // which is 16 bytes everywhere.
+    unsafe {
+        syscall!(Sysno::sendto, fd, start, count, DONTWAIT, place, room)
+    }?;
+    Ok(())
 }
 
 /// `ioctl` on `struct ifreq`: 16 bytes of name, then flags.

@@ -42,6 +42,20 @@ impl Wall {
             nanos: u32::try_from(nanos % 1_000_000_000).unwrap_or(0),
         }
     }
+
+    /// The next nanosecond.
+    pub fn next(self) -> Self {
+        match self.nanos {
+            999_999_999 => Self {
+                secs: self.secs.saturating_add(1),
+                nanos: 0,
+            },
+            nanos => Self {
+                nanos: nanos.saturating_add(1),
+                ..self
+            },
+        }
+    }
 }
 
 /// One look at both clocks, taken once for each turn of a loop.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::text::leading_number;
+use crate::text::{find, leading_number};
 
 /// The settings of a log directory; the patterns stay in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +15,41 @@ pub struct Settings<'a> {
     pub keep_full: u64,
     /// `t`: age at which `current` is rotated, zero for never.
     pub age: Duration,
+    /// `f`: how long what was written may wait for the medium, zero for the
+    /// next rotation. Not in runit.
+    pub durable: Duration,
     /// `p`: what stands before every line.
     pub prefix: &'a [u8],
+    /// `!`: the processor, empty for none.
+    pub command: &'a [u8],
+    /// `u` and `U`: where lines are sent.
+    pub udp: Option<Udp>,
 }
 
-/// A line that this program cannot do what it says.
+/// Where lines are sent, beside the file or instead of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unsupported<'a>(pub &'a [u8]);
+pub struct Udp {
+    /// The address.
+    pub ip: [u8; 4],
+    /// The port, never 0.
+    pub port: u16,
+    /// `U`: not into the file.
+    pub only: bool,
+}
+
+/// Why a line is not done as it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// It begins with no known character.
+    Unknown,
+    /// No number where one must be, or something behind it: what the digits
+    /// say is done.
+    Number,
+    /// The address is none.
+    Ip,
+    /// The port is none.
+    Port,
+}
 
 /// What a pattern decides about a line that it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +59,9 @@ pub enum Decision {
     /// `e` and `E`: to descriptor 2, or not.
     Error(bool),
 }
+
+/// The port of `u` and `U` when none is given: syslog's.
+const PORT: u16 = 514;
 
 /// The lines of a config. A last line of one character without a newline is
 /// left out, as in runit.
@@ -43,61 +74,105 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     kept.split(|byte| *byte == b'\n')
 }
 
-/// Reads the settings; `odd` is told each line that is not supported.
+/// Reads the settings; `pattern` is told each line that is a pattern, `odd`
+/// each that cannot be done as it says, and the part of it in question.
 ///
 /// A number is what the leading digits say, 0 without any.
 pub fn settings<'a>(
     text: &'a [u8],
-    mut odd: impl FnMut(Unsupported<'a>),
+    mut pattern: impl FnMut(&'a [u8]),
+    mut odd: impl FnMut(Odd, &'a [u8]),
 ) -> Settings<'a> {
     let mut settings = Settings {
         size: 1_000_000,
         keep: 10,
         keep_full: 10,
         age: Duration::ZERO,
+        durable: Duration::ZERO,
         prefix: b"",
+        command: b"",
+        udp: None,
     };
     for line in lines(text) {
         let [key, value @ ..] = line else { continue };
-        let (number, unit) = leading_number(value);
         match key {
-            b's' => {
-                let factor = match unit.first() {
-                    Some(b'k') => 1024,
-                    Some(b'm') => 1_048_576,
-                    _ => 1,
-                };
-                settings.size = number.saturating_mul(factor);
-            }
-            b'n' => settings.keep = number,
-            b'N' => settings.keep_full = number,
-            b't' => {
-                let factor = match unit.first() {
-                    Some(b'm') => 60,
-                    Some(b'h') => 3600,
-                    _ => 1,
-                };
-                let secs = number.saturating_mul(factor);
-                settings.age = Duration::from_secs(secs);
-            }
+            b'#' => {}
+            b'+' | b'-' | b'e' | b'E' => pattern(line),
             b'p' => settings.prefix = value,
-            b'!' | b'u' | b'U' => odd(Unsupported(line)),
-            _ => {}
+            b'!' => settings.command = value,
+            b'u' | b'U' => match udp(value, *key == b'U') {
+                Ok(udp) => settings.udp = Some(udp),
+                Err((what, part)) => odd(what, part),
+            },
+            b's' | b'n' | b'N' | b't' | b'f' => {
+                let (number, unit) = leading_number(value);
+                let factor = match (key, unit) {
+                    (b's', [b'k', ..]) => 1024,
+                    (b's', [b'm', ..]) => 1_048_576,
+                    (b't' | b'f', [b'm', ..]) => 60,
+                    (b't' | b'f', [b'h', ..]) => 3600,
+                    _ => 1,
+                };
+                let known = usize::from(factor > 1);
+                if unit.len() > known || unit.len() == value.len() {
+                    odd(Odd::Number, line);
+                }
+                let number = number.saturating_mul(factor);
+                match key {
+                    b's' => settings.size = number,
+                    b'n' => settings.keep = number,
+                    b'N' => settings.keep_full = number,
+                    b't' => settings.age = Duration::from_secs(number),
+                    _ => settings.durable = Duration::from_secs(number),
+                }
+            }
+            _ => odd(Odd::Unknown, line),
         }
     }
     settings
 }
 
-/// The patterns in their order.
+/// Reads `A.B.C.D[:PORT]`. What follows the address or the port is ignored,
+/// as in runit; numbers that are too large are not cut to size, as there.
+fn udp(text: &[u8], only: bool) -> Result<Udp, (Odd, &[u8])> {
+    let mut ip = [0; 4];
+    let mut rest = text;
+    for (place, dot) in ip.iter_mut().zip([false, true, true, true]) {
+        let bad = (Odd::Ip, text);
+        let part = match rest {
+            [b'.', part @ ..] if dot => part,
+            part if !dot => part,
+            _ => return Err(bad),
+        };
+        let (number, behind) = leading_number(part);
+        if behind.len() == part.len() {
+            return Err(bad);
+        }
+        *place = u8::try_from(number).map_err(|_| bad)?;
+        rest = behind;
+    }
+    let port = match rest {
+        [b':', part @ ..] => match u16::try_from(leading_number(part).0) {
+            Ok(0) | Err(_) => return Err((Odd::Port, part)),
+            Ok(port) => port,
+        },
+        _ => PORT,
+    };
+    Ok(Udp { ip, port, only })
+}
+
+/// The patterns in their order, from lines that each end in a newline.
 pub fn patterns(text: &[u8]) -> impl Iterator<Item = (Decision, &[u8])> {
-    lines(text).filter_map(|line| {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        let (line, behind) = rest.split_at_checked(find(rest, b'\n')?)?;
+        rest = behind.get(1..)?;
         let (key, pattern) = line.split_first()?;
         let decision = match key {
             b'+' => Decision::Log(true),
             b'-' => Decision::Log(false),
             b'e' => Decision::Error(true),
-            b'E' => Decision::Error(false),
-            _ => return None,
+            _ => Decision::Error(false),
         };
         Some((decision, pattern))
     })
@@ -105,13 +180,26 @@ pub fn patterns(text: &[u8]) -> impl Iterator<Item = (Decision, &[u8])> {
 
 #[cfg(test)]
 mod test {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The settings, the patterns, and what was odd.
+    fn read(text: &[u8]) -> (Settings<'_>, Vec<u8>, Vec<(Odd, &[u8])>) {
+        let (mut patterns, mut odd) = (Vec::new(), Vec::new());
+        let settings = settings(
+            text,
+            |line| patterns.extend([line, b"\n"].concat()),
+            |what, part| odd.push((what, part)),
+        );
+        (settings, patterns, odd)
+    }
 
     #[test]
     fn a_config_of_everything() {
-        let text = b"# comment\ns4k\nn5\nN2\nt3h\np pre: \n-*\n+*: *\ne*x\nE*\n!cmd\nZ";
-        let mut odd = Vec::new();
-        let settings = settings(text, |line| odd.push(line.0.to_vec()));
+        let text = b"# comment\ns4k\nn5\nN2\nt3h\nf2m\np pre: \n-*\n+*: *\n\
+            e*x\nE*\n!cmd a\nu1.2.3.4:99\nZ";
+        let (settings, found, odd) = read(text);
         assert_eq!(
             settings,
             Settings {
@@ -119,11 +207,18 @@ mod test {
                 keep: 5,
                 keep_full: 2,
                 age: Duration::from_secs(10_800),
+                durable: Duration::from_secs(120),
                 prefix: b" pre: ",
+                command: b"cmd a",
+                udp: Some(Udp {
+                    ip: [1, 2, 3, 4],
+                    port: 99,
+                    only: false
+                }),
             }
         );
-        assert_eq!(odd, [b"!cmd".to_vec()]);
-        let found: Vec<_> = patterns(text).collect();
+        assert_eq!(odd, []);
+        let found: Vec<_> = patterns(&found).collect();
         assert_eq!(
             found,
             [
@@ -137,14 +232,54 @@ mod test {
 
     #[test]
     fn defaults_and_odd_ends() {
-        let plain = settings(b"", |_| {});
+        let (plain, ..) = read(b"");
         assert_eq!(
             (plain.size, plain.keep, plain.keep_full),
             (1_000_000, 10, 10)
         );
-        assert_eq!(settings(b"n7\nn", |_| {}).keep, 7);
-        assert_eq!(settings(b"n7\nn\n", |_| {}).keep, 0);
-        assert_eq!(settings(b"s2m\nsx", |_| {}).size, 0);
-        assert_eq!(settings(b"t5\ntm", |_| {}).age, Duration::ZERO);
+        assert_eq!(read(b"n7\nn").0.keep, 7);
+        let number = |line| vec![(Odd::Number, line)];
+        let (none, _, odd) = read(b"n7\nn\n");
+        assert_eq!((none.keep, odd), (0, number(&b"n"[..])));
+        let (none, _, odd) = read(b"s2m\nsx");
+        assert_eq!((none.size, odd), (0, number(&b"sx"[..])));
+        let (none, _, odd) = read(b"t5\ntm");
+        assert_eq!((none.age, odd), (Duration::ZERO, number(&b"tm"[..])));
+        assert_eq!(read(b"s7 k").2, number(&b"s7 k"[..]));
+        let (large, _, odd) = read(b"s99999999999999999999m\n");
+        assert_eq!((large.size, odd), (u64::MAX, vec![]));
+        assert_eq!(read(b" s1\n").2, vec![(Odd::Unknown, &b" s1"[..])]);
+    }
+
+    #[test]
+    fn addresses() {
+        let udp = |text| read(text).0.udp.map(|udp| (udp.port, udp.only));
+        assert_eq!(udp(b"u127.0.0.1\n"), Some((514, false)));
+        assert_eq!(udp(b"U127.0.0.1:9x\n"), Some((9, true)));
+        let rows: [(&[u8], Odd, &[u8]); 7] = [
+            (b"u1.2.3", Odd::Ip, b"1.2.3"),
+            (b"u1.2.3.", Odd::Ip, b"1.2.3."),
+            (b"u1..3.4", Odd::Ip, b"1..3.4"),
+            (b"u1.2.3.256", Odd::Ip, b"1.2.3.256"),
+            (b"u1.2.3.4:", Odd::Port, b""),
+            (b"u1.2.3.4:0", Odd::Port, b"0"),
+            (b"u1.2.3.4:70000", Odd::Port, b"70000"),
+        ];
+        for (line, what, part) in rows {
+            let (settings, _, odd) = read(line);
+            assert_eq!(settings.udp, None);
+            assert_eq!(odd, [(what, part)]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_may_be_a_config(text in proptest::collection::vec(
+            prop_oneof![Just(b'\n'), any::<u8>()], 0..200
+        )) {
+            let (_, found, odd) = read(&text);
+            let lines = text.split(|byte| *byte == b'\n').count();
+            prop_assert!(patterns(&found).count() + odd.len() <= lines);
+        }
     }
 }

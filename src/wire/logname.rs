@@ -14,6 +14,19 @@ pub enum Kind {
     Safe,
     /// `u`: not closed in order, or waiting for its processor.
     Unsafe,
+    /// `t`: what a processor is writing, or left unfinished.
+    Temporary,
+}
+
+impl Kind {
+    /// The letter.
+    fn code(self) -> u8 {
+        match self {
+            Self::Safe => b's',
+            Self::Unsafe => b'u',
+            Self::Temporary => b't',
+        }
+    }
 }
 
 /// A name with its NUL.
@@ -23,12 +36,8 @@ pub struct LogName([u8; BYTES + 1]);
 impl LogName {
     /// The name of a log that was closed at this moment.
     pub fn new(wall: Wall, kind: Kind) -> Self {
-        let code = match kind {
-            Kind::Safe => b's',
-            Kind::Unsafe => b'u',
-        };
         let mut name = [0; BYTES + 1];
-        let bytes = tai::label(wall).into_iter().chain([b'.', code]);
+        let bytes = tai::label(wall).into_iter().chain([b'.', kind.code()]);
         for (place, byte) in name.iter_mut().zip(bytes) {
             *place = byte;
         }
@@ -48,9 +57,20 @@ impl LogName {
         Some(Self(own))
     }
 
-    /// Whether it is what a processor left unfinished.
-    pub fn is_temporary(&self) -> bool {
-        self.as_bytes().ends_with(b"t")
+    /// What the letter says; `None` when it is none of ours.
+    pub fn kind(&self) -> Option<Kind> {
+        let code = self.0.get(BYTES.wrapping_sub(1))?;
+        [Kind::Safe, Kind::Unsafe, Kind::Temporary]
+            .into_iter()
+            .find(|kind| kind.code() == *code)
+    }
+
+    /// The same label with another letter.
+    pub fn with(mut self, kind: Kind) -> Self {
+        if let Some(code) = self.0.get_mut(BYTES.wrapping_sub(1)) {
+            *code = kind.code();
+        }
+        self
     }
 
     /// The moment in the name; `None` when its label is none.
@@ -114,8 +134,12 @@ mod test {
         assert_eq!(LogName::parse(b"current"), None);
         assert_eq!(LogName::parse(b"@400000000000000a00000000.ss"), None);
         let t = LogName::parse(b"@400000000000000a00000000.t").unwrap();
-        assert!(t.is_temporary());
+        assert_eq!(t.kind(), Some(Kind::Temporary));
+        assert_eq!(t.with(Kind::Safe).kind(), Some(Kind::Safe));
+        assert_eq!(t.with(Kind::Unsafe).as_bytes().last(), Some(&b'u'));
         let odd = LogName::parse(b"@40000000000000XX00000000.s").unwrap();
         assert_eq!(odd.moment(), None);
+        let odd = LogName::parse(b"@400000000000000a00000000.x").unwrap();
+        assert_eq!(odd.kind(), None);
     }
 }

@@ -21,6 +21,55 @@ pub enum Style {
 /// A stamp and its space; empty for [`Style::Plain`].
 pub type Stamp = Vec<u8, { tai::LABEL + 1 }>;
 
+/// The stamps of the lines that one read has brought: a moment is formatted
+/// once.
+#[derive(Clone, Debug)]
+pub struct Stamps {
+    style: Style,
+    wall: Wall,
+    stamp: Stamp,
+}
+
+impl Stamps {
+    /// From this moment on.
+    pub fn new(style: Style, wall: Wall) -> Self {
+        Self {
+            style,
+            wall,
+            stamp: stamp(style, wall),
+        }
+    }
+
+    /// The stamp of the line at hand.
+    pub fn stamp(&self) -> &[u8] {
+        &self.stamp
+    }
+
+    /// Goes on to the next line. Labels count its place in nanoseconds, so
+    /// that sorting by them keeps the order of the lines; dates are coarser.
+    pub fn advance(&mut self) {
+        if self.style != Style::Label {
+            return;
+        }
+        self.wall = self.wall.next();
+        if self.wall.nanos == 0 {
+            self.stamp = stamp(self.style, self.wall);
+            return;
+        }
+        // One more, in hexadecimal digits, before the space.
+        for digit in self.stamp.iter_mut().rev().skip(1) {
+            *digit = match *digit {
+                b'9' => b'a',
+                b'f' => b'0',
+                digit => digit.wrapping_add(1),
+            };
+            if *digit != b'0' {
+                return;
+            }
+        }
+    }
+}
+
 /// The stamp of a moment. A year beyond 9999 shows its last four digits.
 pub fn stamp(style: Style, wall: Wall) -> Stamp {
     let mut stamp = Stamp::new();
@@ -205,6 +254,19 @@ mod test {
             "2023-11-1x_22:13:20.00000",
         ] {
             assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_next_line_is_a_nanosecond_later() {
+        for nanos in [0, 8, 9, 15, 255, 999_999_990] {
+            let mut wall = Wall { secs: 7, nanos };
+            let mut stamps = Stamps::new(Style::Label, wall);
+            for _ in 0..40 {
+                assert_eq!(stamps.stamp(), &stamp(Style::Label, wall)[..]);
+                stamps.advance();
+                wall = wall.next();
+            }
         }
     }
 

@@ -34,15 +34,15 @@ pub fn unpack(bytes: [u8; BYTES]) -> Wall {
 /// The label: `@` and 24 lower-case hexadecimal digits.
 pub fn label(wall: Wall) -> [u8; LABEL] {
     let mut label = [b'@'; LABEL];
-    let digits = pack(wall)
-        .into_iter()
-        .flat_map(|byte| [byte >> 4, byte & 15]);
-    for (place, digit) in label.iter_mut().skip(1).zip(digits) {
-        *place = if digit < 10 {
-            b'0'.wrapping_add(digit)
-        } else {
-            b'a'.wrapping_sub(10).wrapping_add(digit)
+    let mut value = u128::from(wall.secs.wrapping_add(EPOCH)) << 32
+        | u128::from(wall.nanos);
+    for place in label.iter_mut().skip(1).rev() {
+        let [low, ..] = value.to_le_bytes();
+        *place = match low & 15 {
+            digit @ 0..10 => b'0'.wrapping_add(digit),
+            digit => b'a'.wrapping_sub(10).wrapping_add(digit),
         };
+        value >>= 4;
     }
     label
 }

@@ -1,5 +1,4 @@
-//! One log directory: opened, written, rotated, pruned (contract §5.2, §5.6,
-//! §5.8).
+//! One log directory: opened, configured, given lines (contract §5.2, §5.3).
 
 use core::{ffi::CStr, time::Duration};
 
@@ -7,227 +6,278 @@ use heapless::Vec;
 
 use crate::{
     config,
-    machine::{line::Piece, pattern, rotate::Fill},
-    sys::{self, AsFd, CWD, Errno, Fd, clock, dir, fd, file},
-    text::Line,
+    machine::{
+        line::{Lines, Piece},
+        pattern,
+        rotate::{Fill, Step},
+    },
+    sys::{self, AsFd, At, CWD, Errno, Fd, clock, file},
     wire::{
         clock::{Instant, Wall},
-        logconfig::{self, Decision},
-        logname::{Kind, LogName},
+        logconfig::{self, Decision, Odd, Udp},
+        stamp::{Stamps, Style},
     },
 };
 
-use super::{Output, Voice, after, is_due};
+use super::{is_due, output::Output, processor::Job, voice::Voice};
 
-/// Permission bits of `current` while it is written.
-const OPEN: u32 = 0o644;
-/// The same when it was closed in order: the owner's x bit says so.
-const CLOSED: u32 = 0o744;
-
-/// A line copied to descriptor 2: stamp, prefix, text, `...`, newline.
-type Copied = Vec<u8, { config::LOG_LINE_BYTES + config::MESSAGE_BYTES + 32 }>;
-
-/// An open log directory.
-pub(super) struct Directory {
-    name: &'static CStr,
-    dir: Fd,
-    /// The lock is held as long as this is open.
-    _lock: Fd,
-    current: Fd,
-    /// The text of `config`, for its patterns.
-    config: Vec<u8, { config::FILE_BYTES }>,
-    prefix: Vec<u8, { config::MESSAGE_BYTES }>,
-    fill: Fill,
-    keep: u64,
-    keep_full: u64,
-    age: Duration,
-    /// When `current` is old enough.
-    due: Option<Instant>,
-    /// The newest moment in a name here: none is given an older one, also
-    /// when the clock was set back.
-    newest: Wall,
-    /// The open line goes to the log.
-    selected: bool,
+/// What the config of a directory says in words.
+pub(super) struct Text {
+    /// Lines that are patterns, each with its newline.
+    pub(super) patterns: Vec<u8, { config::FILE_BYTES + 1 }>,
+    /// What stands before every line.
+    pub(super) prefix: Vec<u8, { config::FILE_BYTES }>,
+    /// The processor and a NUL; empty for none.
+    pub(super) command: Vec<u8, { config::FILE_BYTES + 1 }>,
 }
 
-/// What a look at the old logs finds.
-struct Old {
-    count: u64,
-    oldest: Option<LogName>,
-    newest: Wall,
+impl Text {
+    /// No words.
+    pub(super) const NONE: Self = Self {
+        patterns: Vec::new(),
+        prefix: Vec::new(),
+        command: Vec::new(),
+    };
+}
+
+/// A log directory of the command line, open or not.
+pub(super) struct Directory {
+    /// As the command line has it.
+    pub(super) name: &'static CStr,
+    /// Whether it takes lines.
+    pub(super) is_open: bool,
+    /// The directory. Kept when it does not open any more: a processor may
+    /// be at work in it.
+    pub(super) dir: Fd,
+    /// The lock is held as long as this is open.
+    lock: Fd,
+    /// `current`.
+    pub(super) current: Fd,
+    /// The words of the config.
+    pub(super) text: &'static mut Text,
+    /// Whether a config was read.
+    configured: bool,
+    /// Whether lines are logged as they come: no stamp, prefix, pattern or
+    /// address.
+    plain: bool,
+    pub(super) fill: Fill,
+    pub(super) keep: u64,
+    pub(super) keep_full: u64,
+    pub(super) age: Duration,
+    /// How long what was written may wait for the medium; zero for the next
+    /// rotation.
+    pub(super) durable: Duration,
+    /// Where lines are sent.
+    pub(super) udp: Option<Udp>,
+    /// The socket for that, once it was needed.
+    pub(super) socket: Option<Fd>,
+    /// When `current` is old enough.
+    pub(super) due: Option<Instant>,
+    /// When what was written must be on the medium.
+    pub(super) sync_due: Option<Instant>,
+    /// The newest moment in a name here: none is given an older one, also
+    /// when the clock was set back.
+    pub(super) newest: Wall,
+    /// The processor.
+    pub(super) job: Job,
+    /// It was said that modes cannot be set here.
+    pub(super) unmarked: bool,
+    /// The open line goes into the file.
+    pub(super) selected: bool,
 }
 
 impl Directory {
-    /// Opens a directory; `None` when it does not work, which is said.
-    #[allow(
-        clippy::large_stack_frames,
-        reason = "the size before optimisation: audit prints the real one"
-    )]
-    pub(super) fn open(voice: &mut Voice, name: &'static CStr) -> Option<Self> {
-        let subject = name.to_bytes();
-        let warn = |what: &str, errno| {
-            voice.warn("warning", what, subject, errno);
-        };
-        let dir = file::open_dir(CWD, name)
-            .map_err(|errno| warn("unable to open log directory", errno))
-            .ok()?;
-        let lock = file::open_append(dir.as_fd(), c"lock")
+    /// A directory that is not open.
+    pub(super) fn new(name: &'static CStr, text: &'static mut Text) -> Self {
+        Self {
+            name,
+            is_open: false,
+            dir: Fd::none(),
+            lock: Fd::none(),
+            current: Fd::none(),
+            text,
+            configured: false,
+            plain: false,
+            fill: Fill {
+                size: 0,
+                bound: 0,
+                line: 0,
+            },
+            keep: 0,
+            keep_full: 0,
+            age: Duration::ZERO,
+            durable: Duration::ZERO,
+            udp: None,
+            socket: None,
+            due: None,
+            sync_due: None,
+            newest: Wall { secs: 0, nanos: 0 },
+            job: Job::Idle,
+            unmarked: false,
+            selected: true,
+        }
+    }
+
+    /// The name, for messages.
+    pub(super) fn subject(&self) -> &'static [u8] {
+        self.name.to_bytes()
+    }
+
+    /// Opens it, if it works; if not, that is said. `scratch` is empty.
+    pub(super) fn open(&mut self, voice: &mut Voice, scratch: &mut Output) {
+        let name = self.subject();
+        let opened = self
+            .enter(voice, scratch)
+            .and_then(|()| self.begin(voice).map_err(|errno| (errno, CURRENT)));
+        if let Err((errno, what)) = opened {
+            voice.warn("warning", what, name, errno);
+            self.lock = Fd::none();
+            self.is_open = false;
+        }
+    }
+
+    /// Opens and locks the directory and reads its config.
+    fn enter(
+        &mut self,
+        voice: &Voice,
+        scratch: &mut Output,
+    ) -> Result<(), (Errno, &'static str)> {
+        let dir = file::open_dir(CWD, self.name)
+            .map_err(|errno| (errno, "unable to open log directory"))?;
+        self.lock = file::open_append(dir.as_fd(), c"lock")
             .and_then(|lock| file::lock_now(lock.as_fd()).map(|()| lock))
-            .map_err(|errno| warn("unable to lock directory", errno))
-            .ok()?;
-        let mut text = [0; config::FILE_BYTES];
-        let text = match file::read_whole(dir.as_fd(), c"config", &mut text) {
+            .map_err(|errno| (errno, "unable to lock directory"))?;
+        self.configure(voice, dir.as_fd(), scratch);
+        self.dir = dir;
+        Ok(())
+    }
+
+    /// Reads the config. What was read before stays when it cannot be read
+    /// now (contract §5.5).
+    fn configure(&mut self, voice: &Voice, dir: At<'_>, scratch: &mut Output) {
+        let name = self.subject();
+        // One byte more than the bound, to see a config that is longer.
+        let room = scratch.room();
+        let room = room.get_mut(..=config::FILE_BYTES).unwrap_or(&mut []);
+        let mut text = match file::read_whole(dir, c"config", room) {
             Ok(text) => {
-                voice.info(&[b"read: ", subject, b"/config"]);
+                voice.info(&[b"read: ", name, b"/config"]);
                 text
             }
             Err(Errno::ENOENT) => &[],
             Err(errno) => {
-                voice.warn("warning", "unable to read config", subject, errno);
+                voice.warn("warning", "unable to read config", name, errno);
+                if self.configured {
+                    return;
+                }
                 &[]
             }
         };
-        if text.len() == config::FILE_BYTES {
-            let mut line = voice.line("warning");
-            line.bytes(subject).text("/config: too long (file-bytes: ");
-            line.text("the bound is ");
-            line.number(u64::try_from(config::FILE_BYTES).unwrap_or(0));
-            sys::complain(line.text(")").finish());
+        if text.len() > config::FILE_BYTES {
+            let what: [&[u8]; 2] = [name, b"/config: too long"];
+            voice.bound(&what, "file-bytes", config::FILE_BYTES);
+            // The last line is cut; a part of it may say another thing.
+            let end = text.iter().rposition(|byte| *byte == b'\n');
+            text = text.get(..end.unwrap_or(0)).unwrap_or(&[]);
         }
-        let settings = logconfig::settings(text, |odd| {
-            let mut line = voice.line("warning");
-            line.bytes(subject).text("/config: not supported: ");
-            sys::complain(line.bytes(odd.0).finish());
-        });
-        let line = voice.request.length;
-        let mut directory = Self {
-            name,
-            current: file::open_append(dir.as_fd(), c"lock").ok()?,
-            dir,
-            _lock: lock,
-            // Both fit: the text is no longer, and neither is the prefix
-            // that is put before a line.
-            config: Vec::from_slice(text).unwrap_or_default(),
-            prefix: settings
-                .prefix
-                .iter()
-                .copied()
-                .take(config::MESSAGE_BYTES)
-                .collect(),
-            fill: Fill {
-                size: 0,
-                bound: settings.size,
-                line: u64::try_from(line).unwrap_or(u64::MAX),
+        let words = &mut *self.text;
+        words.patterns.clear();
+        let settings = logconfig::settings(
+            text,
+            |line| {
+                // They all fit, as the text did, and one more newline.
+                let _fits = words.patterns.extend_from_slice(line).is_ok()
+                    && words.patterns.push(b'\n').is_ok();
             },
-            keep: settings.keep,
-            keep_full: settings.keep_full,
-            age: settings.age,
-            due: None,
-            newest: Wall { secs: 0, nanos: 0 },
-            selected: true,
-        };
-        directory.newest = directory.look().ok()?.newest;
-        directory
-            .begin(voice)
-            .map_err(|errno| {
-                let what = "unable to open current";
-                voice.warn("warning", what, subject, errno);
-            })
-            .ok()?;
-        Some(directory)
-    }
-
-    /// Opens `current`: goes on with one that was closed in order; one that
-    /// was not is put aside.
-    fn begin(&mut self, voice: &mut Voice) -> Result<(), Errno> {
-        let at = self.dir.as_fd();
-        let name = self.name.to_bytes();
-        let found = match file::info(at, c"current") {
-            Ok(info) => Some(info),
-            Err(Errno::ENOENT) => None,
-            Err(errno) => return Err(errno),
-        };
-        let mut size = 0;
-        let what: &[u8] = match found {
-            Some(info) if info.size > 0 && info.mode & 0o100 == 0 => {
-                self.put_aside(voice, Kind::Unsafe, info.size)?;
-                self.prune(voice);
-                b"new: "
-            }
-            Some(info) => {
-                size = info.size;
-                b"append: "
-            }
-            None => b"new: ",
-        };
-        self.create()?;
-        voice.info(&[what, name, b"/current"]);
-        self.fill.size = size;
-        Ok(())
-    }
-
-    /// Opens `current` for appending.
-    fn create(&mut self) -> Result<(), Errno> {
-        self.current = file::open_append(self.dir.as_fd(), c"current")?;
-        file::set_mode_of(self.current.as_fd(), OPEN)?;
-        self.fill.size = 0;
-        self.due =
-            (self.age > Duration::ZERO).then(|| clock::mono().after(self.age));
-        Ok(())
-    }
-
-    /// Gives `current` the name of an old log.
-    fn put_aside(
-        &mut self,
-        voice: &Voice,
-        kind: Kind,
-        size: u64,
-    ) -> Result<(), Errno> {
-        let at = self.dir.as_fd();
-        loop {
-            self.newest = clock::wall().max(after(self.newest));
-            let new = LogName::new(self.newest, kind);
-            let to = new.as_c_str();
-            let renamed = match file::rename_new(at, c"current", to) {
-                // Not on this file system, or not with this kernel. Nobody
-                // else makes such names here: the directory is locked.
-                Err(Errno::EINVAL | Errno::ENOSYS) => {
-                    match file::info(at, to) {
-                        Err(Errno::ENOENT) => file::rename(at, c"current", to),
-                        Ok(_) => Err(Errno::EEXIST),
-                        Err(errno) => Err(errno),
-                    }
+            |odd, part| match odd {
+                Odd::Ip => {
+                    voice.say(
+                        "warning",
+                        &[b"unable to scan ip address: ", part],
+                    );
                 }
-                other => other,
-            };
-            match renamed {
-                Ok(()) => {
-                    let mut text = Line::new();
-                    text.bytes(new.as_bytes()).text(" ").number(size);
-                    let name = self.name.to_bytes();
-                    let parts: [&[u8]; 4] =
-                        [b"rename: ", name, b"/current ", text.as_bytes()];
-                    voice.info(&parts);
-                    return Ok(());
+                Odd::Port => {
+                    voice.say(
+                        "warning",
+                        &[b"unable to scan port number: ", part],
+                    );
                 }
-                Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(errno),
-            }
+                Odd::Unknown => {
+                    voice.say(
+                        "warning",
+                        &[name, b"/config: unknown line: ", part],
+                    );
+                }
+                Odd::Number => {
+                    voice.say(
+                        "warning",
+                        &[name, b"/config: odd number: ", part],
+                    );
+                }
+            },
+        );
+        words.prefix.clear();
+        words.command.clear();
+        // They fit, as the text did.
+        let _fits = words.prefix.extend_from_slice(settings.prefix).is_ok();
+        if !settings.command.is_empty() {
+            let _fits =
+                words.command.extend_from_slice(settings.command).is_ok()
+                    && words.command.push(0).is_ok();
         }
+        self.fill.bound = settings.size;
+        self.keep = settings.keep;
+        self.keep_full = settings.keep_full;
+        self.age = settings.age;
+        self.durable = settings.durable;
+        self.udp = settings.udp;
+        self.configured = true;
+        self.plain = voice.request.style == Style::Plain
+            && self.udp.is_none()
+            && words.prefix.is_empty()
+            && words.patterns.is_empty();
+        self.fill.line =
+            u64::try_from(voice.request.length).unwrap_or(u64::MAX);
     }
 
-    /// When `current` is old enough to be rotated.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+    /// Closes it in order.
+    pub(super) fn close(&mut self, voice: &mut Voice) {
+        if self.is_open {
+            voice.info(&[b"close: ", self.subject()]);
+            self.settle(voice);
+        }
+        self.is_open = false;
+        self.current = Fd::none();
+        self.lock = Fd::none();
     }
 
-    /// Rotates what is old enough, or on demand.
-    pub(super) fn look_at_clock(
+    /// The next moment at which there is something to do.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        [self.due, self.sync_due, self.job.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due: looks after the processor, brings data onto the
+    /// medium, rotates what is old enough, or on demand.
+    pub(super) fn attend(
         &mut self,
         voice: &mut Voice,
         now: Instant,
         rotate: bool,
     ) {
+        self.look_after_job(voice, now);
+        if !self.is_open {
+            return;
+        }
+        if is_due(self.sync_due, now) {
+            self.sync_due = None;
+            if let Err(errno) = file::sync_data(self.current.as_fd()) {
+                let what = "unable to fdatasync current";
+                voice.warn("warning", what, self.subject(), errno);
+            }
+        }
         let due = is_due(self.due, now);
         if self.fill.size > 0 && (due || rotate) {
             self.rotate(voice);
@@ -237,39 +287,51 @@ impl Directory {
         }
     }
 
-    /// Takes a piece of a line.
+    /// Takes a block of lines that is ripe.
     pub(super) fn log(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        lines: Lines,
+        block: &[u8],
+        mut stamps: Stamps,
+    ) {
+        if self.plain && (self.selected || !lines.is_inside()) {
+            self.selected = true;
+            return self.put(voice, output, block);
+        }
+        for piece in lines.pieces(block) {
+            if piece.first {
+                self.begin_line(voice, output, &piece, stamps.stamp());
+                stamps.advance();
+            }
+            if self.selected {
+                self.put(voice, output, piece.bytes);
+            }
+        }
+        self.flush(voice, output);
+    }
+
+    /// Decides where a line goes, and puts what stands before it.
+    fn begin_line(
         &mut self,
         voice: &mut Voice,
         output: &mut Output,
         piece: &Piece<'_>,
         stamp: &[u8],
     ) {
-        if piece.first {
-            let most = voice.request.length.min(piece.bytes.len());
-            let text = piece.bytes.get(..most).unwrap_or(&[]);
-            let copied = self.decide(text);
-            if copied {
-                self.copy(stamp, text, most == voice.request.length);
-            }
-            if self.selected {
-                self.put(voice, output, stamp);
-                if !self.prefix.is_empty() {
-                    let prefix = self.prefix.clone();
-                    self.put(voice, output, &prefix);
-                }
-            }
+        let text = piece.text();
+        let most = voice.request.length;
+        let text = text.get(..most).unwrap_or(text);
+        let copied = self.decide(text);
+        if copied || self.udp.is_some() && self.selected {
+            let end: &[u8] = if text.len() == most { b"...\n" } else { b"\n" };
+            self.send(voice, output, &[stamp, text, end], copied);
         }
-        if !self.selected {
-            return;
-        }
-        self.put(voice, output, piece.bytes);
-        if piece.last {
-            self.put(voice, output, b"\n");
-            if self.fill.is_full() {
-                self.flush(voice, output);
-                self.rotate(voice);
-            }
+        self.selected &= self.udp.is_none_or(|udp| !udp.only);
+        if self.selected {
+            self.put(voice, output, stamp);
+            self.put_prefix(voice, output);
         }
     }
 
@@ -278,185 +340,87 @@ impl Directory {
     fn decide(&mut self, text: &[u8]) -> bool {
         let mut copied = false;
         self.selected = true;
-        for (decision, wanted) in logconfig::patterns(&self.config) {
-            match decision {
-                Decision::Log(yes) if yes != self.selected => {
-                    self.selected ^= pattern::matches(wanted, text);
-                }
-                Decision::Error(yes) if yes != copied => {
-                    copied ^= pattern::matches(wanted, text);
-                }
-                Decision::Log(_) | Decision::Error(_) => {}
+        for (decision, wanted) in logconfig::patterns(&self.text.patterns) {
+            let (flag, yes) = match decision {
+                Decision::Log(yes) => (&mut self.selected, yes),
+                Decision::Error(yes) => (&mut copied, yes),
+            };
+            if *flag != yes && pattern::matches(wanted, text) {
+                *flag = yes;
             }
         }
         copied
     }
 
-    /// Copies a line to descriptor 2.
-    fn copy(&self, stamp: &[u8], text: &[u8], cut: bool) {
-        let end: &[u8] = if cut { b"...\n" } else { b"\n" };
-        let mut line = Copied::new();
-        for part in [stamp, &self.prefix, text, end] {
-            // All four fit: each has its own bound.
-            let _fits = line.extend_from_slice(part).is_ok();
+    /// Puts the prefix, a part at a time: rotation between them needs all of
+    /// the directory.
+    pub(super) fn put_prefix(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+    ) {
+        let mut done = 0_usize;
+        while let Some(rest) = self.text.prefix.get(done..)
+            && !rest.is_empty()
+        {
+            let part: Vec<u8, 64> = rest.iter().copied().take(64).collect();
+            self.put(voice, output, &part);
+            done = done.saturating_add(part.len());
         }
-        let _told = sys::write_all(fd::STDERR, &line).is_ok();
     }
 
-    /// Appends to the output, rotating before a file would be too big.
-    fn put(&mut self, voice: &mut Voice, output: &mut Output, bytes: &[u8]) {
+    /// Appends to the output, or right to the file what needs no gathering;
+    /// rotates before a file would be too big.
+    pub(super) fn put(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        bytes: &[u8],
+    ) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let room = self.fill.room(rest.len());
-            if room == 0 {
+            let Step { take, rotate } = self.fill.step(rest);
+            let Some((part, tail)) = rest.split_at_checked(take) else {
+                return;
+            };
+            self.fill.add(take);
+            if self.plain || !output.add(part) {
+                self.flush(voice, output);
+                self.write(voice, part);
+            }
+            if rotate {
                 self.flush(voice, output);
                 self.rotate(voice);
-                continue;
             }
-            let free = output.capacity().saturating_sub(output.len());
-            if free == 0 {
-                self.flush(voice, output);
-                continue;
-            }
-            let (part, tail) = rest.split_at(room.min(free).min(rest.len()));
-            // There is room: `free` says so.
-            let _fits = output.extend_from_slice(part).is_ok();
-            self.fill.add(part.len());
             rest = tail;
         }
     }
 
-    /// Writes the output, for as long as it takes: nothing is dropped
-    /// (contract §5.8).
+    /// Writes the output.
     pub(super) fn flush(&mut self, voice: &mut Voice, output: &mut Output) {
-        let mut rest: &[u8] = output;
+        self.write(voice, output.waiting());
+        output.clear();
+    }
+
+    /// Writes to `current`, for as long as it takes: nothing is dropped
+    /// (contract §5.8).
+    fn write(&mut self, voice: &mut Voice, bytes: &[u8]) {
+        let mut rest = bytes;
         while !rest.is_empty() {
             match sys::write_once(self.current.as_fd(), rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
                 Err(Errno::ENOSPC) if self.make_room(voice) => {}
                 Err(errno) => {
-                    let name = self.name.to_bytes();
-                    voice.pause("unable to write to current", name, errno);
+                    let what = "unable to write to current";
+                    voice.pause(what, self.subject(), errno);
                 }
             }
         }
-        output.clear();
-    }
-
-    /// On a full disk, deletes the oldest log if more than `N` are there.
-    fn make_room(&mut self, voice: &Voice) -> bool {
-        if self.keep_full >= self.keep {
-            return false;
+        if self.durable > Duration::ZERO && self.sync_due.is_none() {
+            self.sync_due = Some(clock::mono().after(self.durable));
         }
-        let Ok(Old {
-            count,
-            oldest: Some(oldest),
-            ..
-        }) = self.look()
-        else {
-            return false;
-        };
-        if count <= self.keep_full {
-            return false;
-        }
-        let mut line = voice.line("warning");
-        line.text("out of disk space, delete: ")
-            .bytes(self.name.to_bytes());
-        sys::complain(line.text("/").bytes(oldest.as_bytes()).finish());
-        file::remove(self.dir.as_fd(), oldest.as_c_str()).is_ok()
-    }
-
-    /// Ends `current` and begins a new one. What fails is tried for ever.
-    fn rotate(&mut self, voice: &mut Voice) {
-        let name = self.name.to_bytes();
-        let size = self.fill.size;
-        if size == 0 {
-            return;
-        }
-        self.settle(voice);
-        let mut failed = self.put_aside(voice, Kind::Safe, size);
-        while let Err(errno) = failed {
-            voice.pause("unable to rename current", name, errno);
-            failed = self.put_aside(voice, Kind::Safe, size);
-        }
-        let mut failed = self.create();
-        while let Err(errno) = failed {
-            voice.pause("unable to create new current", name, errno);
-            failed = self.create();
-        }
-        voice.info(&[b"new: ", name, b"/current"]);
-        self.prune(voice);
-    }
-
-    /// Brings `current` onto the medium and marks it as closed in order.
-    fn settle(&mut self, voice: &mut Voice) {
-        let name = self.name.to_bytes();
-        let current = self.current.as_fd();
-        voice.insist("unable to fsync current logfile", name, || {
-            file::sync(current)
-        });
-        voice.insist("unable to set mode of current", name, || {
-            file::set_mode_of(current, CLOSED)
-        });
-    }
-
-    /// Closes the directory in order.
-    pub(super) fn close(&mut self, voice: &mut Voice) {
-        voice.info(&[b"close: ", self.name.to_bytes()]);
-        self.settle(voice);
-    }
-
-    /// Deletes the oldest logs until no more than `n` are left.
-    fn prune(&mut self, voice: &Voice) {
-        let name = self.name.to_bytes();
-        loop {
-            let old = match self.look() {
-                Ok(old) => old,
-                Err(errno) => {
-                    let what = "unable to list log directory";
-                    return voice.warn("warning", what, name, errno);
-                }
-            };
-            let Some(oldest) = old.oldest else { return };
-            if self.keep == 0 || old.count <= self.keep {
-                return;
-            }
-            let parts: [&[u8]; 4] =
-                [b"delete: ", name, b"/", oldest.as_bytes()];
-            voice.info(&parts);
-            let removed = file::remove(self.dir.as_fd(), oldest.as_c_str());
-            if let Err(errno) = removed {
-                let what = "unable to unlink processed leftover";
-                return voice.warn("warning", what, name, errno);
-            }
-        }
-    }
-
-    /// Looks at the old logs. What a processor left unfinished is deleted.
-    fn look(&self) -> Result<Old, Errno> {
-        let mut old = Old {
-            count: 0,
-            oldest: None,
-            newest: self.newest,
-        };
-        // Another opening: the offset of a listing belongs to one of them.
-        let listed = file::open_dir(self.dir.as_fd(), c".")?;
-        let at = listed.as_fd();
-        dir::list(at, |name| {
-            let Some(name) = LogName::parse(name.to_bytes()) else {
-                return;
-            };
-            if name.is_temporary() {
-                // What stays is looked at again next time.
-                let _stays = file::remove(at, name.as_c_str()).is_err();
-                return;
-            }
-            old.count = old.count.saturating_add(1);
-            old.oldest = Some(old.oldest.map_or(name, |it| it.min(name)));
-            if let Some(moment) = name.moment() {
-                old.newest = old.newest.max(moment);
-            }
-        })?;
-        Ok(old)
     }
 }
+
+/// What is said when a directory cannot be logged to.
+const CURRENT: &str = "unable to open current";

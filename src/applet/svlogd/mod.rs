@@ -9,70 +9,102 @@
 //! enough: then it becomes `DIR/@LABEL.s` and a new one begins; the oldest go
 //! when there are too many. `-t` stamps lines with a TAI64N label, `-tt` and
 //! `-ttt` with the time in UTC. `-r` replaces what is not printable by C, `-R`
-//! CHARACTERS also. `-l` is how much of a line is looked at.
+//! CHARACTERS also. `-l` is how much of a line is looked at (1000); `-b` must
+//! be more than that (1024) and says no more here. `-v` says what is done.
 //!
 //! A line that is open when the input ends is written with a newline; what
 //! was read is written, whatever signal comes. All that one read brings goes
-//! out in one write to each directory.
+//! out in one write to each directory, before anything else is read.
 //!
 //! # Files
-//! `DIR/config`: `sN` bytes, `nN` old logs kept, `NN` kept on a full disk,
-//! `tN` seconds, `pTEXT` before each line, `+PATTERN` and `-PATTERN` for what
-//! is logged, `ePATTERN` and `EPATTERN` for what is copied to descriptor 2.
-//! `DIR/lock` is held. Neither `DIR` nor its `config` is made.
+//! `DIR/lock` is held. Neither `DIR` nor its `config` is made. A `current`
+//! whose owner's x bit is off was not closed in order: it is kept as
+//! `@LABEL.u`. `DIR/config` has these lines, the last one counts:
+//!
+//! - `sN`, `sNk`, `sNm`: the most bytes of a file (1000000; 0: no bound).
+//! - `nN`: old logs kept (10; 0: all).
+//! - `NN`: on a full disk the oldest is deleted if more than N are there; in
+//!   force when less than `n`.
+//! - `tN`, `tNm`, `tNh`: the age in seconds at which a file that is not empty
+//!   is rotated (0: never).
+//! - `fN`, `fNm`, `fNh`: what was written is on the medium N seconds later,
+//!   whatever happens to the power (0: at the next rotation).
+//! - `!COMMAND`: the processor, below.
+//! - `uA.B.C.D[:PORT]`: lines are also sent by UDP (port 514), cut at LENGTH;
+//!   `UA.B.C.D[:PORT]`: not into the file. What cannot be sent is logged.
+//! - `pTEXT`: stands before each line.
+//! - `+PATTERN`, `-PATTERN`: log such lines, or not; `ePATTERN`, `EPATTERN`:
+//!   copy them to descriptor 2, or not. The last that matches decides. `*c`
+//!   is anything up to the first `c`, `*` at the end anything, `+c` one or
+//!   more `c`.
+//! - `#`: a comment.
+//!
+//! # Processor
+//! A rotated log is called `@LABEL.u` and given to `/bin/sh -c COMMAND` as
+//! descriptor 0; what that writes to descriptor 1 becomes `@LABEL.s`. It reads
+//! on descriptor 4 what it wrote on 5 the last time (`state`, `newstate`). It
+//! is tried again after 3 seconds until it exits 0. The next rotation waits
+//! for it, and so does the end, when all else is safe: what is still called
+//! `.u` then, or after a second TERM, is processed after the next start.
 //!
 //! # Signals
 //! TERM: write what was read and the rest of an open line, end; a second one
-//! does not wait for that rest. HUP: open all directories anew. ALRM: rotate.
+//! does not wait for that rest, or for a processor. HUP: open all directories
+//! anew. ALRM: rotate.
 //!
 //! # Exit codes
 //! 0 at the end of the input or on TERM; 111 usage, or no directory works.
 //!
 //! # Against runit
-//! Not yet: processors (`!`), UDP (`u`, `U`); such a line is warned about.
+//! New: `f` lines, a warning for config lines that say nothing, old logs
+//! deleted down to `n` at once, `.u` files processed at start, a pause before
+//! a processor is tried again. A name is never older than the newest one
+//! kept, whatever the clock says: the stamps of its lines are the clock's.
 
+mod copy;
 mod directory;
-
-use core::time::Duration;
+mod output;
+mod processor;
+mod rotation;
+mod voice;
 
 use heapless::{Vec, VecView};
 
 use crate::{
-    args::svlogd::{Request, Wrong, request},
+    args::svlogd::{Wrong, request},
     config,
     machine::line::Lines,
     sys::{
-        self, Errno, clock, error, fd,
+        self, Errno, clock, fd,
         once::Once,
         signal::{Number, Signals},
-        start::{Argv, Start},
+        start::Start,
         wait,
     },
     text::{self, Line, basename},
     wire::{
         clock::{Instant, Wall},
-        stamp::stamp,
+        stamp::{Stamps, Style},
     },
 };
 
-use directory::Directory;
-
-/// How long svlogd waits before it tries again what a directory refused.
-const PAUSE: Duration = Duration::from_secs(3);
+use directory::{Directory, Text};
+use output::Output;
+use voice::{Asked, Voice};
 
 /// Bytes of input that are kept: a line that is not decided, and one read.
 const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
 
-/// Bytes on their way to one directory.
-type Output = Vec<u8, { config::LOG_READ_BYTES }>;
-
-/// All open log directories.
+/// All log directories.
 static DIRECTORIES: Once<Vec<Directory, { config::LOG_DIRS }>> =
     Once::new(Vec::new());
+/// What their configs say.
+static TEXTS: Once<[Text; config::LOG_DIRS]> =
+    Once::new([Text::NONE; config::LOG_DIRS]);
 /// The input.
 static INPUT_BYTES: Once<[u8; INPUT]> = Once::new([0; INPUT]);
 /// The output.
-static OUTPUT: Once<Output> = Once::new(Output::new());
+static OUTPUT_BYTES: Once<Output> = Once::new(Output::NONE);
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -94,7 +126,13 @@ pub(super) fn main(start: Start) -> u8 {
             return super::usage(name, arguments, super::FATAL);
         }
     };
-    let wanted = [Number::TERM, Number::HUP, Number::ALARM, Number::PIPE];
+    let wanted = [
+        Number::TERM,
+        Number::HUP,
+        Number::ALARM,
+        Number::CHILD,
+        Number::PIPE,
+    ];
     let signals = match Signals::take(&wanted) {
         Ok(signals) => signals,
         Err(errno) => {
@@ -103,135 +141,47 @@ pub(super) fn main(start: Start) -> u8 {
             return super::fatal(head.as_bytes(), what, b"", errno);
         }
     };
-    let (Some(all), Some(input), Some(output)) =
-        (DIRECTORIES.take(), INPUT_BYTES.take(), OUTPUT.take())
-    else {
+    let (Some(all), Some(texts), Some(input), Some(output)) = (
+        DIRECTORIES.take(),
+        TEXTS.take(),
+        INPUT_BYTES.take(),
+        OUTPUT_BYTES.take(),
+    ) else {
         return super::FATAL;
     };
-    let names = start.argv.skip(used.saturating_add(1));
     let mut voice = Voice {
         name,
         request,
+        environ: start.environ,
         signals,
         asked: Asked::default(),
     };
     if voice.request.length > config::LOG_LINE_BYTES {
-        let mut line = voice.line("warning");
-        line.text("-l is too long (log-line-bytes: the bound is ");
-        line.number(u64::try_from(config::LOG_LINE_BYTES).unwrap_or(0));
-        sys::complain(line.text(")").finish());
+        let what: [&[u8]; 1] = [b"-l is too long"];
+        voice.bound(&what, "log-line-bytes", config::LOG_LINE_BYTES);
         voice.request.length = config::LOG_LINE_BYTES;
+    }
+    let mut texts = texts.iter_mut();
+    for name in start.argv.skip(used.saturating_add(1)).iter() {
+        let added = match texts.next() {
+            Some(text) => all.push(Directory::new(name, text)).is_ok(),
+            None => false,
+        };
+        if !added {
+            let what: [&[u8]; 2] =
+                [b"too many log directories: ", name.to_bytes()];
+            voice.bound(&what, "log-dirs", config::LOG_DIRS);
+        }
     }
     let lines = Lines::new(voice.request.length);
     let mut logger = Logger {
         voice,
         all,
         output,
-        names,
         lines,
         column: 0,
     };
     logger.run(input)
-}
-
-/// Signals that were asked for and not yet obeyed.
-#[derive(Debug, Default)]
-struct Asked {
-    /// TERM, how often.
-    end: u8,
-    /// HUP.
-    reopen: bool,
-    /// ALRM.
-    rotate: bool,
-}
-
-/// Who speaks, and what it has been told.
-struct Voice {
-    name: &'static [u8],
-    request: Request<'static>,
-    signals: Signals,
-    asked: Asked,
-}
-
-impl Voice {
-    /// `svlogd: LEVEL: `.
-    fn line(&self, level: &str) -> Line {
-        let mut line = Line::new();
-        line.bytes(self.name).text(": ").text(level).text(": ");
-        line
-    }
-
-    /// Says `svlogd: LEVEL: WHAT: SUBJECT: CAUSE`.
-    fn warn(&self, level: &str, what: &str, subject: &[u8], errno: Errno) {
-        let mut line = self.line(level);
-        line.text(what).text(": ").bytes(subject);
-        line.text(": ").text(error::text(errno));
-        sys::complain(line.finish());
-    }
-
-    /// Says what it does, if it was asked to.
-    fn info(&self, parts: &[&[u8]]) {
-        if self.request.verbose {
-            let mut line = self.line("info");
-            for part in parts {
-                line.bytes(part);
-            }
-            sys::complain(line.finish());
-        }
-    }
-
-    /// Takes the signals that came.
-    fn listen(&mut self) {
-        while let Some(signal) = self.signals.next() {
-            match signal {
-                Number::TERM => {
-                    self.info(&[b"sigterm received."]);
-                    self.asked.end = self.asked.end.saturating_add(1);
-                }
-                Number::HUP => {
-                    self.info(&[b"sighangup received."]);
-                    self.asked.reopen = true;
-                }
-                Number::ALARM => {
-                    self.info(&[b"sigalarm received."]);
-                    self.asked.rotate = true;
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Says why it waits, and waits before the next try. Signals are noted
-    /// meanwhile: what was read must be written before any is obeyed.
-    fn pause(&mut self, what: &str, subject: &[u8], errno: Errno) {
-        self.warn("pausing", what, subject, errno);
-        let until = clock::mono().after(PAUSE);
-        loop {
-            let rest = until.since(clock::mono());
-            if rest == Duration::ZERO {
-                return;
-            }
-            match wait::readable([self.signals.as_fd()], Some(rest)) {
-                Ok(_) => self.listen(),
-                Err(_) => wait::sleep(rest),
-            }
-        }
-    }
-
-    /// Does `work` until it succeeds (contract §5.6).
-    fn insist<T>(
-        &mut self,
-        what: &str,
-        subject: &[u8],
-        mut work: impl FnMut() -> Result<T, Errno>,
-    ) -> T {
-        loop {
-            match work() {
-                Ok(done) => return done,
-                Err(errno) => self.pause(what, subject, errno),
-            }
-        }
-    }
 }
 
 /// Everything that a running svlogd is.
@@ -239,7 +189,6 @@ struct Logger {
     voice: Voice,
     all: &'static mut VecView<Directory>,
     output: &'static mut Output,
-    names: Argv,
     lines: Lines,
     /// Bytes of the open line that were read.
     column: usize,
@@ -249,11 +198,11 @@ impl Logger {
     /// Logs until the input has ended or TERM was obeyed.
     fn run(&mut self, input: &mut [u8; INPUT]) -> u8 {
         let mut kept = 0_usize;
-        self.open();
+        self.reopen();
         loop {
-            if self.all.is_empty() {
-                let text = "no functional log directories.";
-                sys::complain(self.voice.line("fatal").text(text).finish());
+            if !self.all.iter().any(|directory| directory.is_open) {
+                let text: &[u8] = b"no functional log directories.";
+                self.voice.say("fatal", &[text]);
                 return super::FATAL;
             }
             let open = kept > 0 || self.lines.is_inside();
@@ -261,7 +210,6 @@ impl Logger {
                 break;
             }
             let ready = self.sleep();
-            self.voice.listen();
             self.obey();
             if !ready {
                 continue;
@@ -282,9 +230,11 @@ impl Logger {
                     let new = room.get_mut(..count).unwrap_or(&mut []);
                     self.replace(new);
                     let all = kept.saturating_add(count);
-                    let used = self.log(input.get(..all).unwrap_or(&[]), false);
-                    kept = all.saturating_sub(used);
-                    text::to_front(input, used, kept);
+                    let read = input.get(..all).unwrap_or(&[]);
+                    let ripe = self.lines.ripe(read);
+                    self.log(read.get(..ripe).unwrap_or(&[]));
+                    kept = all.saturating_sub(ripe);
+                    text::to_front(input, ripe, kept);
                 }
                 // Somebody who shares the pipe made it non-blocking and took
                 // what was there.
@@ -295,19 +245,37 @@ impl Logger {
                 }
             }
         }
-        self.log(input.get(..kept).unwrap_or(&[]), true);
-        self.close();
+        if kept > 0 || self.lines.is_inside() {
+            // A line that the input left open gets its newline (§16.1). What
+            // is kept is shorter than a line: there is room.
+            if let Some(place) = input.get_mut(kept) {
+                *place = b'\n';
+            }
+            self.log(input.get(..=kept).unwrap_or(&[]));
+        }
+        // The end of the input counts as TERM.
+        self.voice.asked.end = self.voice.asked.end.max(1);
+        self.end();
         0
     }
 
-    /// Sleeps until there is input, a signal, or a log that is old; whether
+    /// The next moment at which there is something to do.
+    fn next_due(&self) -> Option<Instant> {
+        self.all.iter().filter_map(Directory::next_due).min()
+    }
+
+    /// Sleeps until there is input, a signal, or something is due; whether
     /// there is input.
     fn sleep(&mut self) -> bool {
-        let due = self.all.iter().filter_map(Directory::due).min();
-        let rest = due.map(|due| due.since(clock::mono()));
+        let rest = self.next_due().map(|due| due.since(clock::mono()));
         let fds = [fd::STDIN, self.voice.signals.as_fd()];
         match wait::readable(fds, rest) {
-            Ok([input, _]) => input,
+            Ok([input, signal]) => {
+                if signal {
+                    self.voice.listen();
+                }
+                input
+            }
             Err(errno) => {
                 self.voice.pause("unable to wait for input", b"0", errno);
                 false
@@ -317,43 +285,43 @@ impl Logger {
 
     /// Obeys signals and the clock.
     fn obey(&mut self) {
-        if core::mem::take(&mut self.voice.asked.reopen) {
-            self.close();
-            self.open();
+        let asked = &mut self.voice.asked;
+        let rotate = core::mem::take(&mut asked.rotate);
+        let child = core::mem::take(&mut asked.child);
+        if core::mem::take(&mut asked.reopen) {
+            self.reopen();
         }
-        let rotate = core::mem::take(&mut self.voice.asked.rotate);
+        if !rotate && !child && self.next_due().is_none() {
+            return;
+        }
         let now = clock::mono();
         for directory in self.all.iter_mut() {
-            directory.look_at_clock(&mut self.voice, now, rotate);
+            directory.attend(&mut self.voice, now, rotate);
         }
     }
 
-    /// Opens every directory that works.
-    #[allow(
-        clippy::large_stack_frames,
-        reason = "the size before optimisation: audit prints the real one"
-    )]
-    fn open(&mut self) {
-        for name in self.names.iter() {
-            let Some(directory) = Directory::open(&mut self.voice, name) else {
-                continue;
-            };
-            if self.all.push(directory).is_err() {
-                let mut line = self.voice.line("warning");
-                line.text("too many log directories (log-dirs: the bound is ");
-                line.number(u64::try_from(config::LOG_DIRS).unwrap_or(0));
-                line.text("): ").bytes(name.to_bytes());
-                sys::complain(line.finish());
-            }
-        }
-    }
-
-    /// Closes every directory in order.
-    fn close(&mut self) {
+    /// Closes what is open and opens every directory that works.
+    fn reopen(&mut self) {
         for directory in self.all.iter_mut() {
             directory.close(&mut self.voice);
         }
-        self.all.clear();
+        for directory in self.all.iter_mut() {
+            directory.open(&mut self.voice, self.output);
+        }
+    }
+
+    /// Brings everything to its end. The logs are safe before anything is
+    /// waited for.
+    fn end(&mut self) {
+        for directory in self.all.iter_mut().filter(|it| it.is_open) {
+            directory.settle(&mut self.voice);
+        }
+        for directory in self.all.iter_mut() {
+            directory.wait_for_job(&mut self.voice, 2);
+        }
+        for directory in self.all.iter_mut() {
+            directory.close(&mut self.voice);
+        }
     }
 
     /// Replaces odd bytes in the first part of each line.
@@ -373,46 +341,19 @@ impl Logger {
         }
     }
 
-    /// Logs the lines in `input`; answers how much of it was used up. At the
-    /// `end` all of it is.
-    fn log(&mut self, input: &[u8], end: bool) -> usize {
+    /// Logs a block of lines that is ripe.
+    fn log(&mut self, block: &[u8]) {
         let style = self.voice.request.style;
-        let wall = clock::wall();
-        let (mut used, mut lines) = (0, self.lines);
-        for directory in self.all.iter_mut() {
-            let mut moment = wall;
-            (used, lines) = (0, self.lines);
-            while let Some(rest) = input.get(used..)
-                && let Some((piece, bytes)) = lines.next(rest, end)
-            {
-                let stamp = if piece.first {
-                    stamp(style, moment)
-                } else {
-                    heapless::Vec::new()
-                };
-                directory.log(&mut self.voice, self.output, &piece, &stamp);
-                moment = after(moment);
-                used = used.saturating_add(bytes);
-            }
-            directory.flush(&mut self.voice, self.output);
+        let wall = match style {
+            Style::Plain => Wall { secs: 0, nanos: 0 },
+            Style::Label | Style::Date | Style::Iso => clock::wall(),
+        };
+        for directory in self.all.iter_mut().filter(|it| it.is_open) {
+            let stamps = Stamps::new(style, wall);
+            let (voice, output) = (&mut self.voice, &mut *self.output);
+            directory.log(voice, output, self.lines, block, stamps);
         }
-        self.lines = lines;
-        used
-    }
-}
-
-/// The next nanosecond: lines of one read have different labels, so that
-/// sorting by them keeps their order.
-fn after(wall: Wall) -> Wall {
-    match wall.nanos {
-        999_999_999 => Wall {
-            secs: wall.secs.saturating_add(1),
-            nanos: 0,
-        },
-        nanos => Wall {
-            nanos: nanos.saturating_add(1),
-            ..wall
-        },
+        self.lines.pass(block);
     }
 }
 

@@ -1,0 +1,67 @@
+//! What waits to be written to a directory: bytes that are gathered so that
+//! one read makes one write.
+
+use crate::{config, text::copy};
+
+/// Bytes that are gathered: what one read brings without what is put before
+/// its lines, and at least one line with prefix and stamp.
+const OUTPUT: usize =
+    config::LOG_READ_BYTES + config::LOG_LINE_BYTES + config::FILE_BYTES;
+
+/// Bytes on their way to one directory.
+///
+/// Not a `heapless::Vec`: that one copies byte by byte.
+pub(super) struct Output {
+    bytes: [u8; OUTPUT],
+    /// At most `OUTPUT`.
+    length: usize,
+}
+
+impl Output {
+    /// Nothing waits.
+    #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
+    pub(super) const NONE: Self = Self {
+        bytes: [0; OUTPUT],
+        length: 0,
+    };
+
+    /// What waits.
+    pub(super) fn waiting(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&[])
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// The room behind what waits.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.length..).unwrap_or(&mut [])
+    }
+
+    /// Appends bytes; false when there is no room for them.
+    pub(super) fn add(&mut self, bytes: &[u8]) -> bool {
+        let added = copy(self.room(), bytes);
+        if added {
+            self.length = self.length.saturating_add(bytes.len());
+        }
+        added
+    }
+}
+
+/// Puts `parts` together at the start of `room`; nothing when they do not
+/// fit.
+pub(super) fn join<'a>(
+    room: &'a mut [u8],
+    parts: &[&[u8]],
+) -> Option<&'a [u8]> {
+    let mut length = 0_usize;
+    for part in parts {
+        if !copy(room.get_mut(length..)?, part) {
+            return None;
+        }
+        length = length.saturating_add(part.len());
+    }
+    room.get(..length)
+}

@@ -1,0 +1,218 @@
+//! What happens to a rotated log before it is finished: the config's `!`
+//! command (contract §5.7, §16.24).
+//!
+//! ```text
+//!          a .u is there                 it ended well
+//!   Idle ----------------> Running ----------------------> Idle
+//!                           ^   |
+//!               PAUSE later |   | it ended in any other way,
+//!                           |   v or could not be started
+//!                          Failed
+//! ```
+//!
+//! The queue is the directory: what is called `.u` waits, also from an
+//! earlier run of svlogd. Nobody waits for the processor but the rotation
+//! that would make the queue longer, and the end.
+
+use core::ffi::CStr;
+
+use crate::{
+    sys::{
+        AsFd, Errno, Fd,
+        child::{self, End, Program, Setup},
+        clock, file,
+    },
+    wire::{
+        clock::Instant,
+        logname::{Kind, LogName},
+    },
+};
+
+use super::{
+    directory::Directory,
+    rotation::CLOSED,
+    voice::{PAUSE, Voice},
+};
+
+/// What the processor of a directory does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    /// Nothing waits for it.
+    Idle,
+    /// It is at work on a log.
+    Running(u32, LogName),
+    /// It is tried again then.
+    Failed(Instant),
+}
+
+impl Job {
+    /// When it is tried again.
+    pub(super) fn due(self) -> Option<Instant> {
+        match self {
+            Self::Failed(until) => Some(until),
+            Self::Idle | Self::Running(..) => None,
+        }
+    }
+
+    /// What it is at work on.
+    pub(super) fn name(self) -> Option<LogName> {
+        match self {
+            Self::Running(_, name) => Some(name),
+            Self::Idle | Self::Failed(_) => None,
+        }
+    }
+}
+
+/// What could not be done, and why.
+type Failed = (&'static str, Errno);
+
+impl Directory {
+    /// Starts the processor on the log that waits, if it has nothing to do.
+    pub(super) fn begin_job(
+        &mut self,
+        voice: &Voice,
+        pending: Option<LogName>,
+    ) {
+        if let Job::Running(..) = self.job {
+            return;
+        }
+        self.job = match pending {
+            None => Job::Idle,
+            Some(name) => match self.start(voice, name) {
+                Ok(pid) => Job::Running(pid, name),
+                Err((what, errno)) => {
+                    voice.warn("pausing", what, self.subject(), errno);
+                    Job::Failed(clock::mono().after(PAUSE))
+                }
+            },
+        };
+    }
+
+    /// Starts the processor.
+    fn start(&self, voice: &Voice, name: LogName) -> Result<u32, Failed> {
+        let at = self.dir.as_fd();
+        let subject = self.subject();
+        voice.info(&[b"processing: ", subject, b"/", name.as_bytes()]);
+        let failed = |what| move |errno| (what, errno);
+        let input = file::open_read(at, name.as_c_str())
+            .map_err(failed("unable to open input for processor"))?;
+        let temporary = name.with(Kind::Temporary);
+        let output = file::open_truncate(at, temporary.as_c_str(), 0o644)
+            .map_err(failed("unable to open output for processor"))?;
+        let state = self
+            .open_state()
+            .map_err(failed("unable to open state for processor"))?;
+        let newstate = file::open_truncate(at, c"newstate", 0o644)
+            .map_err(failed("unable to open newstate for processor"))?;
+        let mut complaint = voice.line("warning");
+        complaint.text("unable to run processor: ").bytes(subject);
+        let command = CStr::from_bytes_until_nul(&self.text.command);
+        let program = Program {
+            path: c"/bin/sh",
+            arguments: &[c"-c", command.unwrap_or(c"")],
+            environ: voice.environ,
+        };
+        let setup = Setup {
+            dir: Some(at),
+            sub: None,
+            stdin: Some(input.as_fd()),
+            stdout: Some(output.as_fd()),
+            session: false,
+            terminal: false,
+            files: None,
+            complaint: Some(&complaint),
+            code: super::super::FATAL,
+        };
+        let more = [state.as_fd(), newstate.as_fd()];
+        child::spawn_with(&program, &setup, Some(more))
+            .map_err(failed("unable to fork for processor"))
+    }
+
+    /// Opens what the processor has written for itself the last time.
+    fn open_state(&self) -> Result<Fd, Errno> {
+        let at = self.dir.as_fd();
+        match file::open_read(at, c"state") {
+            Err(Errno::ENOENT) => {
+                file::open_truncate(at, c"state", 0o644)?;
+                file::open_read(at, c"state")
+            }
+            other => other,
+        }
+    }
+
+    /// Looks whether the processor has ended, or is to be tried again.
+    pub(super) fn look_after_job(&mut self, voice: &Voice, now: Instant) {
+        let subject = self.subject();
+        match self.job {
+            Job::Running(pid, name) => {
+                let Some(end) = child::ended(pid) else { return };
+                let done = match end {
+                    End::Exited(0) => self.conclude(voice, name),
+                    End::Exited(_) | End::Killed(..) => {
+                        let what: [&[u8]; 2] =
+                            [b"processor failed, restart: ", subject];
+                        voice.say("warning", &what);
+                        let temporary = name.with(Kind::Temporary);
+                        let at = self.dir.as_fd();
+                        // What stays is deleted by the next look.
+                        let _stays =
+                            file::remove(at, temporary.as_c_str()).is_err();
+                        false
+                    }
+                };
+                self.job = Job::Failed(now.after(PAUSE));
+                if done || !self.is_open {
+                    self.job = Job::Idle;
+                }
+                if done && self.is_open {
+                    self.tidy(voice);
+                }
+            }
+            Job::Failed(_) if !self.is_open => self.job = Job::Idle,
+            Job::Failed(until) if until <= now => self.tidy(voice),
+            Job::Idle | Job::Failed(_) => {}
+        }
+    }
+
+    /// Makes the processor's output the finished log. It is on the medium
+    /// before the log that it was made of goes.
+    fn conclude(&self, voice: &Voice, name: LogName) -> bool {
+        let at = self.dir.as_fd();
+        let (new, done) = (name.with(Kind::Temporary), name.with(Kind::Safe));
+        let (from, to) = (new.as_c_str(), done.as_c_str());
+        // Without modes, or a medium, it is as good as it gets.
+        let _synced = file::open_read(at, from)
+            .and_then(|output| file::sync(output.as_fd()))
+            .is_ok();
+        let _marked = file::set_mode(at, from, CLOSED).is_ok();
+        let failed = |what| move |errno| (what, errno);
+        let concluded = file::rename(at, from, to)
+            .map_err(failed("unable to rename processed"))
+            .and_then(|()| {
+                file::remove(at, name.as_c_str())
+                    .map_err(failed("unable to unlink"))
+            })
+            .and_then(|()| {
+                file::rename(at, c"newstate", c"state")
+                    .map_err(failed("unable to rename state"))
+            });
+        let subject = self.subject();
+        match concluded {
+            Ok(()) => {
+                voice.info(&[b"processed: ", subject, b"/", done.as_bytes()]);
+            }
+            Err((what, errno)) => voice.warn("warning", what, subject, errno),
+        }
+        concluded.is_ok()
+    }
+
+    /// Waits until nothing waits for the processor, or until TERM has come
+    /// `terms` times: the queue is then kept for the next start.
+    pub(super) fn wait_for_job(&mut self, voice: &mut Voice, terms: u8) {
+        self.look_after_job(voice, clock::mono());
+        while self.job != Job::Idle && voice.asked.end < terms {
+            voice.wait(self.job.due());
+            self.look_after_job(voice, clock::mono());
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! How `current` becomes an old log, and how old logs go (contract §5.6,
+//! §5.8).
+
+use core::time::Duration;
+
+use crate::{
+    machine::rotate::Olds,
+    sys::{AsFd, Errno, clock, dir, file},
+    text::Line,
+    wire::logname::{Kind, LogName},
+};
+
+use super::{directory::Directory, voice::Voice};
+
+/// Permission bits of `current` while it is written.
+const OPEN: u32 = 0o644;
+/// The same when it was closed in order: the owner's x bit says so.
+pub(super) const CLOSED: u32 = 0o744;
+
+impl Directory {
+    /// Whether there is a processor for what was rotated.
+    fn is_processed(&self) -> bool {
+        !self.text.command.is_empty()
+    }
+
+    /// Opens `current`: goes on with one that was closed in order; one that
+    /// was not is put aside, which is said.
+    pub(super) fn begin(&mut self, voice: &mut Voice) -> Result<(), Errno> {
+        let olds = self.look()?;
+        self.newest = olds.newest;
+        let name = self.subject();
+        let found = match file::info(self.dir.as_fd(), c"current") {
+            Ok(info) => Some(info),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        let unclean =
+            found.is_some_and(|it| it.size > 0 && it.mode & 0o100 == 0);
+        let mut size = 0;
+        let what: &[u8] = match found {
+            Some(info) if unclean => {
+                voice.say(
+                    "warning",
+                    &[name, b"/current was not closed in order: kept as .u"],
+                );
+                self.put_aside(voice, Kind::Unsafe, info.size)?;
+                b"new: "
+            }
+            Some(info) => {
+                size = info.size;
+                b"append: "
+            }
+            None => b"new: ",
+        };
+        self.create(voice)?;
+        voice.info(&[what, name, b"/current"]);
+        self.fill.size = size;
+        self.is_open = true;
+        if unclean {
+            self.tidy(voice);
+        } else {
+            self.begin_job(voice, olds.pending);
+        }
+        Ok(())
+    }
+
+    /// Opens `current` for appending.
+    fn create(&mut self, voice: &Voice) -> Result<(), Errno> {
+        self.current = file::open_append(self.dir.as_fd(), c"current")?;
+        self.mark(voice, OPEN);
+        self.fill.size = 0;
+        self.due =
+            (self.age > Duration::ZERO).then(|| clock::mono().after(self.age));
+        self.sync_due = None;
+        Ok(())
+    }
+
+    /// Sets the mode of `current`. A file system without modes is no reason
+    /// to lose lines: it is said once.
+    fn mark(&mut self, voice: &Voice, mode: u32) {
+        let marked = file::set_mode_of(self.current.as_fd(), mode);
+        if let Err(errno) = marked
+            && !core::mem::replace(&mut self.unmarked, true)
+        {
+            let what = "unable to set mode of current";
+            voice.warn("warning", what, self.subject(), errno);
+        }
+    }
+
+    /// Gives `current` the name of an old log.
+    fn put_aside(
+        &mut self,
+        voice: &Voice,
+        kind: Kind,
+        size: u64,
+    ) -> Result<(), Errno> {
+        let at = self.dir.as_fd();
+        loop {
+            self.newest = clock::wall().max(self.newest.next());
+            let new = LogName::new(self.newest, kind);
+            let to = new.as_c_str();
+            let renamed = match file::rename_new(at, c"current", to) {
+                // Not on this file system, or not with this kernel. Nobody
+                // else makes such names here: the directory is locked.
+                Err(Errno::EINVAL | Errno::ENOSYS) => {
+                    match file::info(at, to) {
+                        Err(Errno::ENOENT) => file::rename(at, c"current", to),
+                        Ok(_) => Err(Errno::EEXIST),
+                        Err(errno) => Err(errno),
+                    }
+                }
+                other => other,
+            };
+            match renamed {
+                Ok(()) => {
+                    let mut text = Line::new();
+                    text.bytes(new.as_bytes()).text(" ").number(size);
+                    let name = self.subject();
+                    let parts: [&[u8]; 4] =
+                        [b"rename: ", name, b"/current ", text.as_bytes()];
+                    voice.info(&parts);
+                    return Ok(());
+                }
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Ends `current` and begins a new one. What fails is tried for ever.
+    pub(super) fn rotate(&mut self, voice: &mut Voice) {
+        let name = self.subject();
+        let size = self.fill.size;
+        if size == 0 {
+            return;
+        }
+        // A queue that grows would fill the disk. At the end it may.
+        self.wait_for_job(voice, 1);
+        self.settle(voice);
+        let kind = if self.is_processed() {
+            Kind::Unsafe
+        } else {
+            Kind::Safe
+        };
+        while let Err(errno) = self.put_aside(voice, kind, size) {
+            voice.pause("unable to rename current", name, errno);
+        }
+        while let Err(errno) = self.create(voice) {
+            if errno != Errno::ENOSPC || !self.make_room(voice) {
+                voice.pause("unable to create new current", name, errno);
+            }
+        }
+        if self.durable > Duration::ZERO {
+            // Or the new file could be on the medium without a name.
+            let _synced = file::sync(self.dir.as_fd()).is_ok();
+        }
+        self.tidy(voice);
+    }
+
+    /// Brings `current` onto the medium and marks it as closed in order.
+    pub(super) fn settle(&mut self, voice: &mut Voice) {
+        let name = self.subject();
+        let current = self.current.as_fd();
+        voice.insist("unable to fsync current logfile", name, || {
+            match file::sync(current) {
+                // Nothing there ever reaches a medium.
+                Err(Errno::EINVAL | Errno::EROFS) => Ok(()),
+                other => other,
+            }
+        });
+        self.mark(voice, CLOSED);
+    }
+
+    /// On a full disk, deletes the oldest log if more than `N` are there.
+    pub(super) fn make_room(&mut self, voice: &Voice) -> bool {
+        if self.keep_full >= self.keep {
+            return false;
+        }
+        let oldest = self.look().map(|olds| olds.excess(self.keep_full));
+        let Ok(Some(oldest)) = oldest else {
+            return false;
+        };
+        voice.say(
+            "warning",
+            &[
+                b"out of disk space, delete: ",
+                self.subject(),
+                b"/",
+                oldest.as_bytes(),
+            ],
+        );
+        file::remove(self.dir.as_fd(), oldest.as_c_str()).is_ok()
+    }
+
+    /// Deletes the oldest logs until no more than `n` are left, and gives
+    /// the processor what waits for it.
+    pub(super) fn tidy(&mut self, voice: &Voice) {
+        let name = self.subject();
+        let mut found = self.look();
+        while let Ok(olds) = &mut found
+            && self.keep > 0
+            && let Some(oldest) = olds.excess(self.keep)
+        {
+            voice.info(&[b"delete: ", name, b"/", oldest.as_bytes()]);
+            let removed = file::remove(self.dir.as_fd(), oldest.as_c_str());
+            if let Err(errno) = removed {
+                let what = "unable to unlink oldest logfile";
+                voice.warn("warning", what, name, errno);
+                break;
+            }
+            if olds.forget(self.keep) {
+                found = self.look();
+            }
+        }
+        match found {
+            Ok(olds) => self.begin_job(voice, olds.pending),
+            Err(errno) => {
+                let what = "unable to read directory";
+                voice.warn("warning", what, name, errno);
+            }
+        }
+    }
+
+    /// Looks at the old logs. What a processor left unfinished is deleted.
+    fn look(&self) -> Result<Olds, Errno> {
+        let mut olds = Olds::new(self.newest, self.is_processed());
+        let busy = self.job.name();
+        // Another opening: the offset of a listing belongs to one of them.
+        let listed = file::open_dir(self.dir.as_fd(), c".")?;
+        let at = listed.as_fd();
+        dir::list(at, |name| {
+            let Some(name) = LogName::parse(name.to_bytes()) else {
+                return;
+            };
+            if name.kind() != Some(Kind::Temporary) {
+                olds.see(name);
+            } else if busy.map(|busy| busy.with(Kind::Temporary)) != Some(name)
+            {
+                // What stays is looked at again next time.
+                let _stays = file::remove(at, name.as_c_str()).is_err();
+            }
+        })?;
+        Ok(olds)
+    }
+}
