@@ -1,0 +1,132 @@
+//! A svlogd that a test has started, and what its directory holds.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(missing_docs, unreachable_pub, reason = "test helpers")]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::util::{Place, until};
+
+/// Runs svlogd on an input to its end; answers descriptor 2 and the code.
+pub fn feed(place: &Place, words: &[&str], input: &[u8]) -> (String, i32) {
+    let mut logger = Logger::start(place, words);
+    logger.write(input);
+    let code = logger.end();
+    (logger.errors(), code)
+}
+
+/// A svlogd with a pipe as its input, its descriptor 2 in a file.
+pub struct Logger<'a> {
+    place: &'a Place,
+    pub child: Child,
+    errors: String,
+}
+
+impl<'a> Logger<'a> {
+    pub fn start(place: &'a Place, words: &[&str]) -> Self {
+        let command = place.command(&[&["svlogd"], words].concat());
+        Self::spawn(place, command)
+    }
+
+    /// Any command that becomes svlogd.
+    pub fn spawn(place: &'a Place, mut command: Command) -> Self {
+        let errors =
+            format!("errors-{}", fs::read_dir(&place.dir).unwrap().count());
+        let file = fs::File::create(place.path(&errors)).unwrap();
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self {
+            place,
+            child,
+            errors,
+        }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        // It may have ended: then its words say why.
+        let _gone =
+            self.child.stdin.as_mut().unwrap().write_all(bytes).is_err();
+    }
+
+    pub fn kill(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Closes its input and waits for its end.
+    pub fn end(&mut self) -> i32 {
+        drop(self.child.stdin.take());
+        self.wait()
+    }
+
+    /// Waits for its end; the code, or minus the signal.
+    pub fn wait(&mut self) -> i32 {
+        until("the end of svlogd", || {
+            let status = self.child.try_wait().unwrap()?;
+            status.code().or(status.signal().map(|signal| -signal))
+        })
+    }
+
+    /// What it said so far.
+    pub fn errors(&self) -> String {
+        self.place.read(&self.errors)
+    }
+
+    pub fn until_says(&self, text: &str) {
+        until(&format!("`{text}`"), || {
+            self.errors().contains(text).then_some(())
+        });
+    }
+}
+
+impl Drop for Logger<'_> {
+    fn drop(&mut self) {
+        let _gone = self.child.kill().is_err();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The old logs of a directory, in their order.
+pub fn olds(place: &Place, dir: &str) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(place.path(dir))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('@'))
+        .collect();
+    names.sort();
+    names
+}
+
+/// The content of a file.
+pub fn bytes(place: &Place, name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = fs::File::open(place.path(name)) {
+        file.read_to_end(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// All that a directory holds, oldest first.
+pub fn all(place: &Place, dir: &str) -> Vec<u8> {
+    let mut all = Vec::new();
+    for name in olds(place, dir) {
+        all.extend(bytes(place, &format!("{dir}/{name}")));
+    }
+    all.extend(bytes(place, &format!("{dir}/current")));
+    all
+}
+
+/// The permission bits of a file.
+pub fn mode(place: &Place, name: &str) -> u32 {
+    fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o7777
+}
