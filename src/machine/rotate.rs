@@ -7,10 +7,7 @@
 
 use crate::{
     text::find,
-    wire::{
-        clock::Wall,
-        logname::{Kind, LogName},
-    },
+    wire::logname::{Kind, LogName},
 };
 
 /// How full `current` is.
@@ -86,15 +83,15 @@ pub struct Olds {
     pub oldest: Option<LogName>,
     /// The oldest that waits for a processor.
     pub pending: Option<LogName>,
-    /// The newest moment in a name.
-    pub newest: Wall,
+    /// The newest.
+    pub newest: Option<LogName>,
     /// Whether there is a processor: what is marked `.u` waits for it.
     processed: bool,
 }
 
 impl Olds {
     /// Nothing seen yet.
-    pub fn new(newest: Wall, processed: bool) -> Self {
+    pub fn new(newest: Option<LogName>, processed: bool) -> Self {
         Self {
             count: 0,
             oldest: None,
@@ -113,9 +110,11 @@ impl Olds {
         } else {
             &mut self.oldest
         };
-        *place = Some(place.map_or(name, |oldest| oldest.min(name)));
-        if let Some(moment) = name.moment() {
-            self.newest = self.newest.max(moment);
+        if place.is_none_or(|oldest| name < oldest) {
+            *place = Some(name);
+        }
+        if self.newest.is_none_or(|newest| name > newest) {
+            self.newest = Some(name);
         }
     }
 

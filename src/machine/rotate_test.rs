@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::clock::Wall;
 
 /// Feeds `bytes` in blocks of these sizes; answers the files.
 fn files(mut fill: Fill, bytes: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
@@ -97,16 +98,15 @@ fn defaults_rotate_in_the_last_thousand_bytes() {
 #[test]
 fn what_is_counted_and_what_goes_first() {
     let name = |secs, kind| LogName::new(Wall { secs, nanos: 0 }, kind);
-    let zero = Wall { secs: 0, nanos: 0 };
     for processed in [false, true] {
-        let mut olds = Olds::new(zero, processed);
+        let mut olds = Olds::new(None, processed);
         for secs in [7, 5, 9] {
             olds.see(name(secs, Kind::Safe));
         }
         olds.see(name(3, Kind::Unsafe));
         olds.see(name(4, Kind::Unsafe));
         assert_eq!(olds.count, 5);
-        assert_eq!(olds.newest.secs, 9);
+        assert_eq!(olds.newest, Some(name(9, Kind::Safe)));
         let (first, pending) = if processed {
             (name(5, Kind::Safe), Some(name(3, Kind::Unsafe)))
         } else {
@@ -150,7 +150,7 @@ struct Model {
     busy: Option<LogName>,
     sealed: bool,
     clock: u64,
-    newest: Wall,
+    newest: Option<LogName>,
     /// Bytes that were logged, and that were deleted by rule.
     logged: u64,
     deleted: u64,
@@ -195,18 +195,14 @@ impl Model {
     }
 
     fn put_aside(&mut self, kind: Kind) {
-        let next = Wall {
-            nanos: self.newest.nanos + 1,
-            ..self.newest
-        };
         let clock = Wall {
             secs: self.clock,
             nanos: 0,
         };
-        let moment = clock.max(next);
-        assert!(moment > self.newest, "older than the newest one kept");
-        self.newest = moment;
-        let name = LogName::new(moment, kind);
+        let name = LogName::behind(self.newest, clock, kind);
+        let moment = |name: LogName| name.moment();
+        assert!(self.newest.and_then(moment) < moment(name), "an old name");
+        self.newest = Some(name);
         assert!(self.files.insert(name, self.fill.size).is_none());
         self.fill.size = 0;
         self.tidy();
@@ -269,7 +265,7 @@ impl Model {
             }
             Event::Killed => {
                 self.busy = None;
-                self.newest = Wall { secs: 0, nanos: 0 };
+                self.newest = None;
                 self.newest = self.look().newest;
                 if self.fill.size > 0 {
                     self.put_aside(Kind::Unsafe);
@@ -312,7 +308,7 @@ proptest! {
             busy: None,
             sealed: false,
             clock: 500,
-            newest: Wall { secs: 0, nanos: 0 },
+            newest: None,
             logged: 0,
             deleted: 0,
             late: false,

@@ -44,6 +44,15 @@ impl LogName {
         Self(name)
     }
 
+    /// The name of a log that was closed at this moment, or, when that is not
+    /// behind `newest`, a nanosecond after that one: where the clock was set
+    /// back, or never set, the newest must not look like the oldest.
+    pub fn behind(newest: Option<Self>, wall: Wall, kind: Kind) -> Self {
+        let least = newest.and_then(|newest| newest.moment());
+        let wall = least.map_or(wall, |least| wall.max(least.next()));
+        Self::new(wall, kind)
+    }
+
     /// Reads the name of a file: 27 characters that begin with `@`, with any
     /// letter at the end (contract §5.6).
     pub fn parse(name: &[u8]) -> Option<Self> {

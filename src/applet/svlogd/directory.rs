@@ -13,8 +13,9 @@ use crate::{
     },
     sys::{self, AsFd, At, CWD, Errno, Fd, clock, file},
     wire::{
-        clock::{Instant, Wall},
+        clock::Instant,
         logconfig::{self, Decision, Odd, Udp},
+        logname::LogName,
         stamp::{Stamps, Style},
     },
 };
@@ -75,9 +76,9 @@ pub(super) struct Directory {
     pub(super) due: Option<Instant>,
     /// When what was written must be on the medium.
     pub(super) sync_due: Option<Instant>,
-    /// The newest moment in a name here: none is given an older one, also
-    /// when the clock was set back.
-    pub(super) newest: Wall,
+    /// The newest name here: none is given an older one, also when the clock
+    /// was set back.
+    pub(super) newest: Option<LogName>,
     /// The processor.
     pub(super) job: Job,
     /// It was said that modes cannot be set here.
@@ -111,7 +112,7 @@ impl Directory {
             socket: None,
             due: None,
             sync_due: None,
-            newest: Wall { secs: 0, nanos: 0 },
+            newest: None,
             job: Job::Idle,
             unmarked: false,
             selected: true,
@@ -126,30 +127,31 @@ impl Directory {
     /// Opens it, if it works; if not, that is said. `scratch` is empty.
     pub(super) fn open(&mut self, voice: &mut Voice, scratch: &mut Output) {
         let name = self.subject();
-        let opened = self
-            .enter(voice, scratch)
-            .and_then(|()| self.begin(voice).map_err(|errno| (errno, CURRENT)));
-        if let Err((errno, what)) = opened {
+        let mut what = "";
+        if let Err(errno) = self.enter(voice, scratch, &mut what) {
             voice.warn("warning", what, name, errno);
             self.lock = Fd::none();
             self.is_open = false;
         }
     }
 
-    /// Opens and locks the directory and reads its config.
+    /// Opens and locks the directory, reads its config and opens `current`.
+    /// `what` is then what could not be done.
     fn enter(
         &mut self,
-        voice: &Voice,
+        voice: &mut Voice,
         scratch: &mut Output,
-    ) -> Result<(), (Errno, &'static str)> {
-        let dir = file::open_dir(CWD, self.name)
-            .map_err(|errno| (errno, "unable to open log directory"))?;
-        self.lock = file::open_append(dir.as_fd(), c"lock")
-            .and_then(|lock| file::lock_now(lock.as_fd()).map(|()| lock))
-            .map_err(|errno| (errno, "unable to lock directory"))?;
+        what: &mut &'static str,
+    ) -> Result<(), Errno> {
+        *what = "unable to open log directory";
+        let dir = file::open_dir(CWD, self.name)?;
+        *what = "unable to lock directory";
+        self.lock = file::open_append(dir.as_fd(), c"lock")?;
+        file::lock_now(self.lock.as_fd())?;
+        *what = "unable to open current";
         self.configure(voice, dir.as_fd(), scratch);
         self.dir = dir;
-        Ok(())
+        self.begin(voice)
     }
 
     /// Reads the config. What was read before stays when it cannot be read
@@ -421,6 +423,3 @@ impl Directory {
         }
     }
 }
-
-/// What is said when a directory cannot be logged to.
-const CURRENT: &str = "unable to open current";

@@ -18,7 +18,7 @@ use core::ffi::CStr;
 
 use crate::{
     sys::{
-        AsFd, Errno, Fd,
+        AsFd, Errno,
         child::{self, End, Program, Setup},
         clock, file,
     },
@@ -63,9 +63,6 @@ impl Job {
     }
 }
 
-/// What could not be done, and why.
-type Failed = (&'static str, Errno);
-
 impl Directory {
     /// Starts the processor on the log that waits, if it has nothing to do.
     pub(super) fn begin_job(
@@ -76,11 +73,12 @@ impl Directory {
         if let Job::Running(..) = self.job {
             return;
         }
+        let mut what = "";
         self.job = match pending {
             None => Job::Idle,
-            Some(name) => match self.start(voice, name) {
+            Some(name) => match self.start(voice, name, &mut what) {
                 Ok(pid) => Job::Running(pid, name),
-                Err((what, errno)) => {
+                Err(errno) => {
                     voice.warn("pausing", what, self.subject(), errno);
                     Job::Failed(clock::mono().after(PAUSE))
                 }
@@ -88,22 +86,32 @@ impl Directory {
         };
     }
 
-    /// Starts the processor.
-    fn start(&self, voice: &Voice, name: LogName) -> Result<u32, Failed> {
+    /// Starts the processor. `what` is then what could not be done.
+    fn start(
+        &self,
+        voice: &Voice,
+        name: LogName,
+        what: &mut &'static str,
+    ) -> Result<u32, Errno> {
         let at = self.dir.as_fd();
         let subject = self.subject();
         voice.info(&[b"processing: ", subject, b"/", name.as_bytes()]);
-        let failed = |what| move |errno| (what, errno);
-        let input = file::open_read(at, name.as_c_str())
-            .map_err(failed("unable to open input for processor"))?;
-        let temporary = name.with(Kind::Temporary);
-        let output = file::open_truncate(at, temporary.as_c_str(), 0o644)
-            .map_err(failed("unable to open output for processor"))?;
-        let state = self
-            .open_state()
-            .map_err(failed("unable to open state for processor"))?;
-        let newstate = file::open_truncate(at, c"newstate", 0o644)
-            .map_err(failed("unable to open newstate for processor"))?;
+        *what = "unable to open input for processor";
+        let input = file::open_read(at, name.as_c_str())?;
+        *what = "unable to open output for processor";
+        let output = name.with(Kind::Temporary);
+        let output = file::open_truncate(at, output.as_c_str(), 0o644)?;
+        *what = "unable to open state for processor";
+        // What the processor has written for itself the last time.
+        let mut state = file::open_read(at, c"state");
+        if state.as_ref().err() == Some(&Errno::ENOENT) {
+            file::open_truncate(at, c"state", 0o644)?;
+            state = file::open_read(at, c"state");
+        }
+        let state = state?;
+        *what = "unable to open newstate for processor";
+        let newstate = file::open_truncate(at, c"newstate", 0o644)?;
+        *what = "unable to fork for processor";
         let mut complaint = voice.line("warning");
         complaint.text("unable to run processor: ").bytes(subject);
         let command = CStr::from_bytes_until_nul(&self.text.command);
@@ -125,19 +133,6 @@ impl Directory {
         };
         let more = [state.as_fd(), newstate.as_fd()];
         child::spawn_with(&program, &setup, Some(more))
-            .map_err(failed("unable to fork for processor"))
-    }
-
-    /// Opens what the processor has written for itself the last time.
-    fn open_state(&self) -> Result<Fd, Errno> {
-        let at = self.dir.as_fd();
-        match file::open_read(at, c"state") {
-            Err(Errno::ENOENT) => {
-                file::open_truncate(at, c"state", 0o644)?;
-                file::open_read(at, c"state")
-            }
-            other => other,
-        }
     }
 
     /// Looks whether the processor has ended, or is to be tried again.
@@ -185,23 +180,22 @@ impl Directory {
             .and_then(|output| file::sync(output.as_fd()))
             .is_ok();
         let _marked = file::set_mode(at, from, CLOSED).is_ok();
-        let failed = |what| move |errno| (what, errno);
-        let concluded = file::rename(at, from, to)
-            .map_err(failed("unable to rename processed"))
-            .and_then(|()| {
-                file::remove(at, name.as_c_str())
-                    .map_err(failed("unable to unlink"))
-            })
-            .and_then(|()| {
-                file::rename(at, c"newstate", c"state")
-                    .map_err(failed("unable to rename state"))
-            });
+        let mut what = "unable to rename processed";
+        let mut concluded = file::rename(at, from, to);
+        if concluded.is_ok() {
+            what = "unable to unlink";
+            concluded = file::remove(at, name.as_c_str());
+        }
+        if concluded.is_ok() {
+            what = "unable to rename state";
+            concluded = file::rename(at, c"newstate", c"state");
+        }
         let subject = self.subject();
         match concluded {
             Ok(()) => {
                 voice.info(&[b"processed: ", subject, b"/", done.as_bytes()]);
             }
-            Err((what, errno)) => voice.warn("warning", what, subject, errno),
+            Err(errno) => voice.warn("warning", what, subject, errno),
         }
         concluded.is_ok()
     }

@@ -96,8 +96,8 @@ impl Directory {
     ) -> Result<(), Errno> {
         let at = self.dir.as_fd();
         loop {
-            self.newest = clock::wall().max(self.newest.next());
-            let new = LogName::new(self.newest, kind);
+            let new = LogName::behind(self.newest, clock::wall(), kind);
+            self.newest = Some(new);
             let to = new.as_c_str();
             let renamed = match file::rename_new(at, c"current", to) {
                 // Not on this file system, or not with this kernel. Nobody
@@ -224,7 +224,7 @@ impl Directory {
     /// Looks at the old logs. What a processor left unfinished is deleted.
     fn look(&self) -> Result<Olds, Errno> {
         let mut olds = Olds::new(self.newest, self.is_processed());
-        let busy = self.job.name();
+        let busy = self.job.name().map(|name| name.with(Kind::Temporary));
         // Another opening: the offset of a listing belongs to one of them.
         let listed = file::open_dir(self.dir.as_fd(), c".")?;
         let at = listed.as_fd();
@@ -234,8 +234,7 @@ impl Directory {
             };
             if name.kind() != Some(Kind::Temporary) {
                 olds.see(name);
-            } else if busy.map(|busy| busy.with(Kind::Temporary)) != Some(name)
-            {
+            } else if busy.is_none_or(|busy| busy != name) {
                 // What stays is looked at again next time.
                 let _stays = file::remove(at, name.as_c_str()).is_err();
             }
