@@ -29,7 +29,8 @@ impl Kind {
     }
 }
 
-/// A name with its NUL.
+/// A name with its NUL. Aligned, because it is copied as words then.
+#[repr(align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogName([u8; BYTES + 1]);
 
