@@ -24,7 +24,7 @@ use crate::{
 /// toolchain and links every target; the file has fixed addresses and no
 /// dynamic section; unwind tables, RELRO and a build id have no use in it;
 /// one segment less is one page less.
-const FLAGS: &[&str] = &[
+pub const FLAGS: &[&str] = &[
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
     "-Crelocation-model=static",

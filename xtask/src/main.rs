@@ -2,6 +2,7 @@
 
 mod apt;
 mod audit;
+mod bench;
 mod board;
 mod boot;
 mod build;
@@ -95,6 +96,9 @@ enum Verb {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Measure the programs against their peers and the kernel's own cost.
+    #[command(subcommand)]
+    Bench(bench::Subject),
     /// Check the rules of the house that no compiler checks.
     Tidy,
 }
@@ -119,6 +123,7 @@ fn main() -> ExitCode {
             all_boards,
             only,
         } => test::run(quick, all_boards, only.as_deref()),
+        Verb::Bench(subject) => bench::run(subject),
         Verb::Tidy => tidy::run(),
     };
     match done {

@@ -1,0 +1,233 @@
+//! Who is measured, and how each is started, told and asked.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::peers::Peer;
+
+/// What a floor does besides keeping its services alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Floor {
+    /// Nothing, by vfork.
+    Bare,
+    /// Nothing, by fork: what vfork cannot do on a busy machine.
+    Fork,
+    /// The file calls that runit's protocol needs, by vfork.
+    Files,
+}
+
+/// Whose command line it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// runsvdir and sv.
+    Runit,
+    /// s6-svscan and its clients.
+    S6,
+    /// svscan and its clients.
+    Daemontools,
+    /// The floor: no clients.
+    Floor(Floor),
+}
+
+/// One who is measured.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    /// Its name in the tables.
+    pub name: &'static str,
+    /// Whose command line it has.
+    pub kind: Kind,
+    /// How many services it is given.
+    pub services: usize,
+    /// Where its programs are.
+    programs: Vec<PathBuf>,
+    /// Where its own shared libraries are.
+    libraries: Option<PathBuf>,
+    /// The floor's file: the services' too.
+    floor: PathBuf,
+}
+
+impl Contender {
+    /// One of ours, or the floor.
+    pub fn own(
+        name: &'static str,
+        kind: Kind,
+        services: usize,
+        programs: &Path,
+        floor: &Path,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            services,
+            programs: vec![programs.into()],
+            libraries: None,
+            floor: floor.into(),
+        }
+    }
+
+    /// A peer.
+    pub fn peer(
+        name: &'static str,
+        kind: Kind,
+        services: usize,
+        peer: Peer,
+        floor: &Path,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            services,
+            programs: peer.programs,
+            libraries: Some(peer.libraries),
+            floor: floor.into(),
+        }
+    }
+
+    /// A program of this contender, with nothing but PATH inherited and its
+    /// streams at /dev/null.
+    pub fn command(&self, program: &str) -> Command {
+        let found = self.programs.iter().map(|dir| dir.join(program));
+        let found = found.into_iter().find(|file| file.exists());
+        let mut command = Command::new(found.unwrap_or(program.into()));
+        let mut path = OsString::new();
+        for dir in &self.programs {
+            path.push(dir);
+            path.push(":");
+        }
+        path.push("/usr/bin:/bin");
+        command
+            .env_clear()
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        command
+    }
+
+    /// A floor in one of its roles.
+    pub fn floor(&self, role: &str, dirs: &[PathBuf]) -> Command {
+        let mut command = Command::new(&self.floor);
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .arg(role)
+            .args(dirs);
+        command
+    }
+
+    /// The supervisor of the service directories `dirs`, to which the links
+    /// in `scan` lead.
+    pub fn supervisor(&self, scan: &Path, dirs: &[PathBuf]) -> Command {
+        let mut command = match self.kind {
+            Kind::Runit => self.command("runsvdir"),
+            Kind::S6 => self.command("s6-svscan"),
+            Kind::Daemontools => self.command("svscan"),
+            Kind::Floor(Floor::Bare) => return self.floor("vfork", dirs),
+            Kind::Floor(Floor::Fork) => return self.floor("fork", dirs),
+            Kind::Floor(Floor::Files) => return self.floor("files", dirs),
+        };
+        command.arg(scan);
+        command
+    }
+
+    /// The client that restarts a service, if it has clients.
+    pub fn restart(&self, dir: &Path) -> Option<Command> {
+        let (program, words): (_, &[&str]) = match self.kind {
+            Kind::Runit => ("sv", &["restart"]),
+            Kind::S6 => ("s6-svc", &["-wr", "-r"]),
+            Kind::Daemontools => ("svc", &["-t"]),
+            Kind::Floor(_) => return None,
+        };
+        let mut command = self.command(program);
+        command.args(words).arg(dir);
+        Some(command)
+    }
+
+    /// The clients that tell the status of all, or the bare reader.
+    pub fn status(&self, dirs: &[PathBuf]) -> Vec<Command> {
+        let (program, words): (_, &[&str]) = match self.kind {
+            Kind::Runit => ("sv", &["status"]),
+            Kind::Daemontools => ("svstat", &[]),
+            Kind::Floor(_) => return vec![self.floor("status", dirs)],
+            // It takes one directory.
+            Kind::S6 => {
+                let one = |dir| {
+                    let mut command = self.command("s6-svstat");
+                    command.arg(dir);
+                    command
+                };
+                return dirs.iter().map(one).collect();
+            }
+        };
+        let mut command = self.command(program);
+        command.args(words).args(dirs);
+        vec![command]
+    }
+
+    /// What has to be said after a link appeared, by those who do not look
+    /// themselves.
+    pub fn added(&self, scan: &Path) -> Option<Command> {
+        (self.kind == Kind::S6).then(|| {
+            let mut command = self.command("s6-svscanctl");
+            command.arg("-a").arg(scan);
+            command
+        })
+    }
+
+    /// What has to be said after a link was removed.
+    pub fn removed(&self, scan: &Path, dir: &Path) -> Option<Command> {
+        match self.kind {
+            Kind::Runit | Kind::Floor(_) => None,
+            Kind::S6 => {
+                let mut command = self.command("s6-svscanctl");
+                command.arg("-an").arg(scan);
+                Some(command)
+            }
+            Kind::Daemontools => {
+                let mut command = self.command("svc");
+                command.arg("-dx").arg(dir);
+                Some(command)
+            }
+        }
+    }
+
+    /// Whether it looks for new directories.
+    pub fn looks(&self) -> bool {
+        !matches!(self.kind, Kind::Floor(_))
+    }
+
+    /// Tells the whole tree to stop.
+    pub fn stop(&self, root: rustix::process::Pid, dirs: &[PathBuf]) {
+        use rustix::process::{Signal, kill_process};
+        let signal = match self.kind {
+            Kind::Runit | Kind::Floor(_) => Signal::HUP,
+            Kind::S6 | Kind::Daemontools => Signal::TERM,
+        };
+        // It may have ended on its own: what is left shows.
+        let _ended = kill_process(root, signal);
+        if self.kind == Kind::Daemontools {
+            let mut command = self.command("svc");
+            let _left = command.arg("-dx").args(dirs).status();
+        }
+    }
+
+    /// Runs a client to its end.
+    pub fn ask(&self, mut command: Command) -> Result<()> {
+        let name = self.name;
+        command
+            .status()
+            .map(|_| ())
+            .with_context(|| format!("cannot run a client of {name}"))
+    }
+}

@@ -1,0 +1,61 @@
+//! Where the peers come from: Debian's packages, unpacked and not installed.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::apt;
+
+/// Where a peer's programs and libraries are.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The directories of its programs.
+    pub programs: Vec<PathBuf>,
+    /// The directory of its own shared libraries.
+    pub libraries: PathBuf,
+}
+
+/// A peer of these packages, of the host's own suite: its programs then find
+/// the host's libc.
+pub fn fetch(packages: &[&str]) -> Result<Peer> {
+    let (suite, arch) = host()?;
+    let first = packages.first().context("no package")?;
+    let dir = super::shop()?.join("peers").join(first);
+    if !dir.join("ready").exists() {
+        let root = apt::Root::open(&suite, arch)?;
+        for package in packages {
+            let deb = root.fetch(package)?;
+            let part = if package.starts_with("lib") {
+                "*/lib/*"
+            } else {
+                "*bin/*"
+            };
+            apt::unpack(&deb, &dir, &[part])?;
+        }
+        fs::write(dir.join("ready"), "")?;
+    }
+    let places = ["usr/bin", "usr/sbin", "bin", "sbin"];
+    let programs = places.map(|place| dir.join(place));
+    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let libraries = ["usr/lib", "lib"].map(|lib| dir.join(lib).join(&triple));
+    let found = libraries.iter().find(|lib| lib.is_dir());
+    Ok(Peer {
+        programs: programs.into_iter().filter(|p| p.is_dir()).collect(),
+        libraries: found.unwrap_or(&dir).clone(),
+    })
+}
+
+/// The host's suite, and its architecture by Debian's name.
+fn host() -> Result<(String, &'static str)> {
+    let release = fs::read_to_string("/etc/os-release")?;
+    let suite = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .context("/etc/os-release names no suite")?;
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Ok((suite.trim_matches('"').to_string(), arch))
+}

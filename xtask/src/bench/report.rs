@@ -1,0 +1,187 @@
+//! The bars: what is asked of us, and the table that says whether we hold
+//! them.
+
+use std::fs;
+
+use anyhow::Result;
+
+use super::{
+    chart,
+    figures::{Figures, Summary},
+    supervise::measure,
+};
+
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug)]
+enum Against {
+    /// It is what it is.
+    Nothing,
+    /// The same measure, or another, of another contender, round by round.
+    Figure(&'static str, &'static str),
+    /// The figure of one service, as a further one costs.
+    One,
+}
+
+/// A bar.
+struct Bar {
+    /// What is measured.
+    measure: &'static str,
+    /// Of whom.
+    contender: &'static str,
+    /// Against what.
+    against: Against,
+    /// The most that is allowed.
+    most: f64,
+}
+
+/// A bar for `runt` with 64 services.
+const fn bar(measure: &'static str, against: Against, most: f64) -> Bar {
+    Bar {
+        measure,
+        contender: "runt",
+        against,
+        most,
+    }
+}
+
+/// A bar for 256 services against 64.
+const fn many(measure: &'static str, most: f64) -> Bar {
+    Bar {
+        measure,
+        contender: "runt-256",
+        against: Against::Figure("runt", measure),
+        most,
+    }
+}
+
+/// Every bar.
+const BARS: &[Bar] = {
+    use Against::{Figure, Nothing, One};
+    use measure::{
+        ADDED, ANSWER, DIRTY, KILLED, PROCESSES, PSS, REMOVED, RESTART, START,
+        START_BUSY, START_CPU, STATUS, STOP, TURNS, WAKES,
+    };
+    &[
+        bar(PROCESSES, Nothing, 2.0),
+        bar(PSS, Nothing, 90.0),
+        bar(DIRTY, Nothing, 52.0),
+        bar(DIRTY, One, 0.6),
+        bar(START, Figure("floor-files", START), 1.3),
+        bar(START, Figure("floor", START), 2.0),
+        bar(START_CPU, Figure("floor-files", START_CPU), 1.3),
+        bar(START_CPU, Figure("floor", START_CPU), 2.0),
+        bar(START_BUSY, Figure("floor-fork", START_BUSY), 1.3),
+        bar(KILLED, Figure("floor", KILLED), 1.3),
+        bar(RESTART, Figure("floor", RESTART), 3.0),
+        bar(STATUS, Figure("floor", STATUS), 1.3),
+        bar(ADDED, Nothing, 10.0),
+        bar(REMOVED, Nothing, 10.0),
+        bar(WAKES, Nothing, 0.0),
+        bar(TURNS, Nothing, 0.0),
+        bar(STOP, Figure("floor", STOP), 1.5),
+        bar(ANSWER, Nothing, 20.0),
+        many(START, 4.2),
+        many(STOP, 4.2),
+        many(STATUS, 4.2),
+        many(KILLED, 1.2),
+        many(RESTART, 1.2),
+        many(ADDED, 1.2),
+        many(REMOVED, 1.2),
+    ]
+};
+
+/// Every measure, in the order of the tables.
+const MEASURES: &[&str] = {
+    use measure::{
+        ADDED, ANSWER, DIRTY, KILLED, PROCESSES, PSS, REMOVED, RESTART, START,
+        START_BUSY, START_CPU, STATUS, STOP, TURNS, WAKES,
+    };
+    &[
+        PROCESSES, PSS, DIRTY, START, START_CPU, START_BUSY, KILLED, RESTART,
+        STATUS, ADDED, REMOVED, STOP, WAKES, TURNS, ANSWER,
+    ]
+};
+
+/// Prints both tables, and keeps them and the chart.
+pub fn show(figures: &Figures, names: &[&'static str]) -> Result<()> {
+    let shop = super::shop()?;
+    let text = format!(
+        "{}\n{}",
+        peers(figures, names),
+        BARS.iter()
+            .map(|bar| row(figures, bar))
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    println!("{text}");
+    let table = shop.join("supervise.txt");
+    fs::write(&table, text + "\n")?;
+    let picture = shop.join("supervise.svg");
+    fs::write(&picture, chart::draw(figures, MEASURES, names))?;
+    println!("{}\n{}", table.display(), picture.display());
+    Ok(())
+}
+
+/// What everybody came to, measure by measure.
+fn peers(figures: &Figures, names: &[&'static str]) -> String {
+    let mut text = String::from(
+        "64 services, no logs; median [least-most] of the rounds\n",
+    );
+    for measure in MEASURES {
+        text.push_str(&format!("{measure}\n"));
+        for name in names {
+            if let Some(summary) = figures.summary(measure, name) {
+                text.push_str(&format!("    {name:<14}{}\n", span(summary)));
+            }
+        }
+    }
+    text
+}
+
+/// One bar's line.
+fn row(figures: &Figures, bar: &Bar) -> String {
+    let (measure, contender) = (bar.measure, bar.contender);
+    let (found, against) = match bar.against {
+        Against::Nothing => {
+            (figures.summary(measure, contender), String::new())
+        }
+        Against::Figure(base, other) => (
+            figures.ratio((measure, contender), (other, base)),
+            format!("x {base}"),
+        ),
+        Against::One => {
+            let one = figures.summary(measure, "runt-1");
+            let all = figures.summary(measure, contender);
+            let further = one.zip(all).map(|(one, all)| {
+                let each = (all.median - one.median) / 63.0;
+                Summary {
+                    median: each,
+                    least: each,
+                    most: each,
+                }
+            });
+            (further, "each further".into())
+        }
+    };
+    let what = format!("{contender}: {measure}");
+    let asked = format!("<= {}", bar.most);
+    let Some(found) = found else {
+        return format!("{what:<48} not measured  {asked} {against}");
+    };
+    let verdict = if found.median <= bar.most {
+        "pass"
+    } else {
+        "MISS"
+    };
+    format!("{verdict} {what:<48} {:<26} {asked} {against}", span(found))
+}
+
+/// A median with least and most.
+fn span(summary: Summary) -> String {
+    let Summary {
+        median,
+        least,
+        most,
+    } = summary;
+    format!("{median:.2} [{least:.2}-{most:.2}]")
+}

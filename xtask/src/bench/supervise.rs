@@ -1,0 +1,401 @@
+//! How supervisors are measured: each round starts every contender's tree,
+//! provokes it and stops it.
+
+use std::{path::Path, process::Child, thread::sleep, time::Duration};
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Signal, kill_process};
+
+use crate::{board, build};
+
+use super::{
+    contender::{Contender, Floor, Kind},
+    figures::Figures,
+    peers,
+    process::{self, now},
+    report,
+    tree::{self, Tree},
+};
+
+/// Services of a tree, unless the contender's name says otherwise.
+const SERVICES: usize = 64;
+
+/// Services of the large tree.
+const MANY: usize = 256;
+
+/// The board whose release file is measured: this machine's.
+const BOARD: &str = "qemu-x86_64";
+
+/// How old services are before they are provoked: who restarts a service
+/// younger than a second must wait, and some round that up.
+const OLD: u64 = 2300;
+
+/// Services that are killed, and as many that are restarted, in a round.
+const REPEATS: u32 = 4;
+
+/// Names of what is measured.
+pub mod measure {
+    /// Processes of the supervisor.
+    pub const PROCESSES: &str = "processes";
+    /// Their PSS, kB.
+    pub const PSS: &str = "PSS, kB";
+    /// Their private dirty pages, kB.
+    pub const DIRTY: &str = "private dirty, kB";
+    /// Until all have exec'ed, ms.
+    pub const START: &str = "start, ms";
+    /// Processor time until shortly after, services included, ms.
+    pub const START_CPU: &str = "start, CPU ms";
+    /// As START, while others keep every processor busy.
+    pub const START_BUSY: &str = "start when busy, ms";
+    /// A killed service back, ms.
+    pub const KILLED: &str = "killed, back after ms";
+    /// A client's restart, until its exit and the new process, ms.
+    pub const RESTART: &str = "restart by client, ms";
+    /// A client's status of all, ms.
+    pub const STATUS: &str = "status of all, ms";
+    /// A new link's service runs, ms.
+    pub const ADDED: &str = "link to exec, ms";
+    /// A removed link's service is gone, ms.
+    pub const REMOVED: &str = "link removed to gone, ms";
+    /// Wake-ups a minute when idle.
+    pub const WAKES: &str = "idle, wake-ups a minute";
+    /// Times put on a processor a minute when idle: without any there was
+    /// no system call.
+    pub const TURNS: &str = "idle, times run a minute";
+    /// All gone after the request, ms.
+    pub const STOP: &str = "stop of all, ms";
+    /// The longest answer to a control byte while all others crash, ms.
+    pub const ANSWER: &str = "slowest answer, others crashing, ms";
+}
+
+/// `cargo xtask bench supervise`.
+pub fn run(quick: bool, rounds: Option<usize>, alone: bool) -> Result<()> {
+    rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
+    raise_files()?;
+    let bench = Bench::new(alone)?;
+    let rounds = rounds.unwrap_or(if quick { 3 } else { 11 });
+    let mut figures = Figures::default();
+    for round in 0..rounds {
+        bench.round(round, &mut figures)?;
+        bench.busy(round, &mut figures)?;
+        println!("round {} of {rounds}", round + 1);
+    }
+    bench.idle(if quick { 5 } else { 60 }, &mut figures)?;
+    bench.crashing(if quick { 3 } else { 10 }, &mut figures)?;
+    report::show(&figures, &bench.names())
+}
+
+/// Who is measured, and where.
+struct Bench {
+    contenders: Vec<Contender>,
+    floor: std::path::PathBuf,
+    place: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Builds and fetches what is measured.
+    fn new(alone: bool) -> Result<Self> {
+        let floor = super::floor()?;
+        let place = super::scratch()?;
+        let own = |name, services| -> Result<Contender> {
+            let mut board = board::load(BOARD)?;
+            if services > SERVICES {
+                board.name.push_str("-many");
+                for bound in ["slots", "services"] {
+                    board.capacity.insert(bound.into(), services);
+                }
+            }
+            // A copy for each: who shares a file shares its pages.
+            let dir = place.path().join(name);
+            build::install(&board, &dir)?;
+            let kind = Kind::Runit;
+            Ok(Contender::own(name, kind, services, &dir, &floor))
+        };
+        let bare = |name, kind| {
+            let kind = Kind::Floor(kind);
+            Contender::own(name, kind, SERVICES, place.path(), &floor)
+        };
+        let mut contenders = vec![
+            own("runt", SERVICES)?,
+            own("runt-1", 1)?,
+            own("runt-256", MANY)?,
+            bare("floor", Floor::Bare),
+            bare("floor-files", Floor::Files),
+            bare("floor-fork", Floor::Fork),
+        ];
+        let peers: [(_, _, &[&str]); 3] = [
+            ("runit", Kind::Runit, &["runit"]),
+            ("s6", Kind::S6, &["s6", "libs6-2.11", "libskarnet2.13"]),
+            ("daemontools", Kind::Daemontools, &["daemontools"]),
+        ];
+        for (name, kind, packages) in peers.into_iter().filter(|_| !alone) {
+            match peers::fetch(packages) {
+                Ok(peer) => contenders
+                    .push(Contender::peer(name, kind, SERVICES, peer, &floor)),
+                Err(error) => println!("{name} is left out: {error:#}"),
+            }
+        }
+        Ok(Self {
+            contenders,
+            floor,
+            place,
+        })
+    }
+
+    /// Everybody's name.
+    fn names(&self) -> Vec<&'static str> {
+        self.contenders.iter().map(|c| c.name).collect()
+    }
+
+    /// Starts a tree.
+    fn start<'a>(&self, contender: &'a Contender) -> Result<Tree<'a>> {
+        let base = self.place.path().join(format!("{}.tree", contender.name));
+        Tree::start(contender, base, &self.floor)
+    }
+
+    /// One round with everybody.
+    fn round(&self, round: usize, figures: &mut Figures) -> Result<()> {
+        let mut order: Vec<&Contender> = self.contenders.iter().collect();
+        let turn = round % order.len();
+        order.rotate_left(turn);
+        let mut put = |measure, name, samples: &[f64]| {
+            figures.put(measure, name, round, samples);
+        };
+        let mut trees = Vec::new();
+        for contender in order {
+            let name = contender.name;
+            let mut tree = self.start(contender)?;
+            put(measure::START, name, &[millis(tree.wait_up()?)]);
+            sleep(Duration::from_millis(80));
+            let (supervisors, services) = tree.processes();
+            let all: Vec<_> =
+                supervisors.iter().chain(&services).copied().collect();
+            let cpu = process::activity(&all).nanos;
+            put(measure::START_CPU, name, &[millis(cpu)]);
+            sleep(Duration::from_millis(150));
+            let memory = process::memory(&supervisors);
+            put(measure::PSS, name, &[memory.pss]);
+            put(measure::DIRTY, name, &[memory.dirty]);
+            put(measure::PROCESSES, name, &[supervisors.len() as f64]);
+            if contender.services > 1 {
+                trees.push(tree);
+            }
+        }
+        for tree in &mut trees {
+            tree.wait_old(OLD);
+        }
+        let mut samples = vec![(Vec::new(), Vec::new()); trees.len()];
+        for repeat in 0..REPEATS {
+            for (tree, samples) in trees.iter_mut().zip(&mut samples) {
+                samples.0.push(millis(kill(tree, repeat, Signal::KILL)?));
+                let other = REPEATS + repeat;
+                samples.1.push(millis(restart(tree, other)?));
+            }
+        }
+        for (tree, samples) in trees.iter().zip(&samples) {
+            put(measure::KILLED, tree.contender.name, &samples.0);
+            put(measure::RESTART, tree.contender.name, &samples.1);
+        }
+        self.status(&trees, &mut put)?;
+        appear(&mut trees, &mut put)?;
+        for tree in &mut trees {
+            tree.wait_old(OLD);
+        }
+        for tree in trees {
+            let name = tree.contender.name;
+            put(measure::STOP, name, &[millis(tree.stop()?)]);
+        }
+        Ok(())
+    }
+
+    /// Asks everybody for the status of all services; the bare readers read
+    /// what ours wrote.
+    fn status(
+        &self,
+        trees: &[Tree<'_>],
+        put: &mut impl FnMut(&'static str, &'static str, &[f64]),
+    ) -> Result<()> {
+        let ours = trees.iter().find(|tree| tree.contender.name == "runt");
+        let ours = ours.context("there is none of ours")?;
+        let mut samples = vec![Vec::new(); trees.len()];
+        for _ in 0..5 {
+            for (tree, samples) in trees.iter().zip(&mut samples) {
+                let dirs = if tree.contender.looks() {
+                    &tree.dirs
+                } else {
+                    &ours.dirs
+                };
+                let commands = tree.contender.status(dirs);
+                samples.push(millis(tree::time(commands)?));
+            }
+        }
+        for (tree, samples) in trees.iter().zip(&samples) {
+            put(measure::STATUS, tree.contender.name, samples);
+        }
+        Ok(())
+    }
+
+    /// Starts while others keep every processor busy.
+    fn busy(&self, round: usize, figures: &mut Figures) -> Result<()> {
+        let processors = std::thread::available_parallelism()?.get();
+        let hogs: Result<Vec<Hog>> =
+            (0..processors).map(|_| Hog::new(&self.floor)).collect();
+        let hogs = hogs?;
+        let names = ["runt", "floor", "floor-fork", "runit"];
+        let mut order: Vec<&Contender> = self
+            .contenders
+            .iter()
+            .filter(|contender| names.contains(&contender.name))
+            .collect();
+        let turn = round % order.len();
+        order.rotate_left(turn);
+        for contender in order {
+            let mut tree = self.start(contender)?;
+            let took = millis(tree.wait_up()?);
+            figures.put(measure::START_BUSY, contender.name, round, &[took]);
+        }
+        drop(hogs);
+        Ok(())
+    }
+
+    /// Counts what supervisors do when nothing happens.
+    fn idle(&self, seconds: u64, figures: &mut Figures) -> Result<()> {
+        println!("idle for {seconds} s");
+        let mut trees = Vec::new();
+        for contender in &self.contenders {
+            let mut tree = self.start(contender)?;
+            tree.wait_up()?;
+            trees.push(tree);
+        }
+        sleep(Duration::from_secs(3));
+        let watched: Vec<_> = trees
+            .iter_mut()
+            .map(|tree| {
+                let supervisors = tree.processes().0;
+                let before = process::activity(&supervisors);
+                (tree.contender.name, supervisors, before)
+            })
+            .collect();
+        sleep(Duration::from_secs(seconds));
+        for (name, supervisors, before) in watched {
+            let after = process::activity(&supervisors);
+            let minute = |count: u64| count as f64 * 60.0 / seconds as f64;
+            let wakes = minute(after.sleeps - before.sleeps);
+            let turns = minute(after.turns - before.turns);
+            figures.put(measure::WAKES, name, 0, &[wakes]);
+            figures.put(measure::TURNS, name, 0, &[turns]);
+        }
+        Ok(())
+    }
+
+    /// Asks the one service that lives for a sign while all others crash.
+    fn crashing(&self, seconds: u64, figures: &mut Figures) -> Result<()> {
+        println!("crash loops for {seconds} s");
+        let contender = self.contenders.iter().find(|c| c.name == "runt");
+        let mut tree =
+            self.start(contender.context("there is none of ours")?)?;
+        tree.wait_up()?;
+        let victims = tree.dirs.split_first().context("no service")?.1;
+        for dir in victims {
+            std::fs::write(dir.join("crash"), "")?;
+        }
+        for id in 1..tree.dirs.len() as u32 {
+            kill_process(tree::pid(tree.stamp(id).pid)?, Signal::KILL)?;
+        }
+        let control = tree.dirs[0].join("supervise/control");
+        let end = now() + seconds * 1_000_000_000;
+        let mut answers = Vec::new();
+        while now() < end {
+            let old = tree.stamp(0);
+            let asked = now();
+            std::fs::write(&control, "1")?;
+            let answered = tree.wait_new(0, old)?;
+            answers.push(millis(answered.saturating_sub(asked)));
+            // Not in step with anything that happens once a second.
+            sleep(Duration::from_micros(700 + asked % 1000));
+        }
+        let slowest = answers.into_iter().fold(0.0, f64::max);
+        figures.put(measure::ANSWER, "runt", 0, &[slowest]);
+        Ok(())
+    }
+}
+
+/// A process that keeps a processor busy.
+struct Hog(Child);
+
+impl Hog {
+    /// Starts one.
+    fn new(floor: &Path) -> Result<Self> {
+        let mut command = std::process::Command::new(floor);
+        Ok(Self(command.arg("hog").spawn()?))
+    }
+}
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// Ends a service: nanoseconds until its successor runs.
+fn kill(tree: &mut Tree<'_>, id: u32, signal: Signal) -> Result<u64> {
+    let old = tree.stamp(id);
+    let began = now();
+    kill_process(tree::pid(old.pid)?, signal)?;
+    Ok(tree.wait_new(id, old)?.saturating_sub(began))
+}
+
+/// Has a service restarted by a client: nanoseconds until the client has
+/// ended and the new process runs. The floor has no client and gets TERM.
+fn restart(tree: &mut Tree<'_>, id: u32) -> Result<u64> {
+    let dir = tree.dirs.get(id as usize).context("no service")?;
+    let Some(mut command) = tree.contender.restart(dir) else {
+        return kill(tree, id, Signal::TERM);
+    };
+    let old = tree.stamp(id);
+    let began = now();
+    let mut client = command.spawn()?;
+    client.wait()?;
+    let ended = now();
+    let runs = tree.wait_new(id, old)?;
+    Ok(ended.max(runs).saturating_sub(began))
+}
+
+/// Removes the last service of everybody who looks, and links another.
+fn appear(
+    trees: &mut [Tree<'_>],
+    put: &mut impl FnMut(&'static str, &'static str, &[f64]),
+) -> Result<()> {
+    let mut linked = Vec::new();
+    for tree in trees.iter_mut().filter(|tree| tree.contender.looks()) {
+        let id = tree.dirs.len() as u32;
+        let took = millis(tree.unlink(id - 1)?);
+        put(measure::REMOVED, tree.contender.name, &[took]);
+        linked.push((tree, id));
+    }
+    // Some look every five seconds only: all wait at the same time.
+    let mut began = Vec::new();
+    for (tree, id) in &mut linked {
+        began.push(tree.link(*id as usize)?);
+    }
+    for ((tree, id), began) in linked.into_iter().zip(began) {
+        let runs = tree.wait_new(id, super::tree::Stamp::default())?;
+        let took = millis(runs.saturating_sub(began));
+        put(measure::ADDED, tree.contender.name, &[took]);
+    }
+    Ok(())
+}
+
+/// Nanoseconds in milliseconds.
+fn millis(nanos: u64) -> f64 {
+    nanos as f64 / 1e6
+}
+
+/// Raises our own limit of open files: a descriptor for each process.
+fn raise_files() -> Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
+}
