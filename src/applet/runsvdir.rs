@@ -94,7 +94,7 @@ pub(super) fn main(start: Start) -> u8 {
         }
     }
     let Some(dir) = dir else {
-        return super::usage(name.to_bytes(), " [-P] dir [log]", USAGE);
+        return super::usage(name.to_bytes(), " [-P] dir", USAGE);
     };
     let mut word = start.argv.claim(used);
     if word
