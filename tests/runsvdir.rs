@@ -226,3 +226,36 @@ fn the_title_shows_what_services_say() {
     }
     assert_eq!(place.read("errors"), "");
 }
+
+#[test]
+fn arguments_are_read_as_runit_reads_them() {
+    let place = Place::new();
+    for words in [&["runsvdir"][..], &["runsvdir", "-P"]] {
+        let said = place.run(words);
+        let usage = "usage: runsvdir [-P] dir\n\n";
+        let name = place.path("bin/runsvdir");
+        let usage = usage.replace("runsvdir", name.to_str().unwrap());
+        assert_eq!((said.code, said.err), (1, usage));
+    }
+    // Any other option is a directory; `--` is none.
+    for words in [&["runsvdir", "-x"][..], &["runsvdir", "-P", "--", "-x"]] {
+        let place = Place::new();
+        let mut all = place.start(words);
+        until("the reason", || {
+            let line = "runsvdir -x: warning: unable to stat -x: \
+                        file does not exist\n";
+            place.read("errors").contains(line).then_some(())
+        });
+        place.script("-x/a/run", STAY);
+        until("a", || {
+            let stat = place.read("-x/a/supervise/stat");
+            (stat == "run\n").then_some(())
+        });
+        all.kill(Signal::HUP);
+        assert_eq!(all.wait(), 111);
+        until("the end of a", || {
+            let stat = place.read("-x/a/supervise/stat");
+            (stat == "down\n").then_some(())
+        });
+    }
+}

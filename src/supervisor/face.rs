@@ -72,15 +72,12 @@ impl Link {
         };
         match service::lock(at, at, &SERVICE) {
             Ok(lock) => {
-                let ends = service::ends(at, lock, &SERVICE)?;
-                let log = service::fifo(at, PIPE)?;
-                let log = file::open_both(at, log)
-                    .map_err(service::trouble("open", PIPE))?;
+                let ends = service::ends(at, lock, &SERVICE, None)?;
                 let rear = Rear {
                     _lock: Some(ends.lock),
                     control: ends.control,
                     _ok: ends.ok,
-                    log,
+                    log: service::both(at, PIPE)?,
                     errors: None,
                 };
                 Ok(Self::New(front(at)?, rear))
@@ -116,14 +113,12 @@ impl Link {
 /// Opens the face's ends. ENXIO: the supervisor has just ended or not quite
 /// begun.
 fn front(at: At<'_>) -> Result<Front, Trouble> {
-    let write = |path| {
-        file::open_write(at, path).map_err(service::trouble("open", path))
-    };
+    let ok = file::open_write(at, SERVICE.ok)
+        .map_err(service::trouble("open", SERVICE.ok))?;
     Ok(Front {
-        control: write(SERVICE.control)?,
-        ok: write(SERVICE.ok)?,
-        log: file::open_both(at, PIPE)
-            .map_err(service::trouble("open", PIPE))?,
+        control: service::both(at, SERVICE.control)?,
+        ok,
+        log: service::both(at, PIPE)?,
     })
 }
 

@@ -272,10 +272,7 @@ impl Lock {
 
     /// Opens the rest; `at` is the service directory.
     fn ends(self, at: At<'_>) -> Result<Ends, Trouble> {
-        let at = self.place.as_ref().map_or(at, AsFd::as_fd);
-        let mut ends = ends(at, self.lock, self.names)?;
-        ends.place = self.place;
-        Ok(ends)
+        ends(at, self.lock, self.names, self.place)
     }
 }
 
@@ -316,22 +313,23 @@ fn follow(at: At<'_>, base: At<'_>, path: &CStr) {
     }
 }
 
-/// Opens the FIFOs of a supervise directory.
+/// Opens the FIFOs of a supervise directory, which is in `place` if there is
+/// one, else where `names` has it from `at` on.
 pub(super) fn ends(
     at: At<'_>,
     lock: Fd,
     names: &Names,
+    place: Option<Fd>,
 ) -> Result<Ends, Trouble> {
-    let control = fifo(at, names.control)?;
-    let control =
-        file::open_both(at, control).map_err(trouble("open", names.control))?;
+    let at = place.as_ref().map_or(at, AsFd::as_fd);
+    let control = both(at, names.control)?;
     let ok = fifo(at, names.ok)?;
     let ok = file::open_read(at, ok).map_err(trouble("open", names.ok))?;
     Ok(Ends {
         lock,
         control,
         ok,
-        place: None,
+        place,
         pid: None,
     })
 }
@@ -348,11 +346,15 @@ fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
     Ok(Pipe { read, write })
 }
 
+/// Opens a FIFO, made when missing, so that it never shows its end and takes
+/// what it is written without a reader.
+pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
+    let path = fifo(at, path)?;
+    file::open_both(at, path).map_err(trouble("open", path))
+}
+
 /// Makes sure that `path` is a FIFO.
-pub(super) fn fifo(
-    at: At<'_>,
-    path: &'static CStr,
-) -> Result<&'static CStr, Trouble> {
+fn fifo(at: At<'_>, path: &'static CStr) -> Result<&'static CStr, Trouble> {
     let made = file::make_fifo(at, path, 0o600);
     match (file::info(at, path), made) {
         (Ok(info), _) if info.kind == Kind::Fifo => Ok(path),

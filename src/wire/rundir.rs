@@ -6,19 +6,15 @@
 //! them. What belongs to one entry of a directory, whatever that leads to, is
 //! `DEVICE-INODE-ENTRY`.
 
-use heapless::Vec;
-use ufmt::uwrite;
-
-use crate::text::{Path, TooLong};
+use crate::text::{Line, Path, TooLong};
 
 /// The name for a directory, or with an `entry` that is not empty for that
 /// entry of it.
 pub fn name(device: u64, inode: u64, entry: &[u8]) -> Result<Path, TooLong> {
-    // Two numbers of at most 20 digits and what stands between them.
-    let mut digits: Vec<u8, 41> = Vec::new();
-    let _fits = uwrite!(digits, "{}-{}", device, inode).is_ok();
+    let mut line = Line::new();
+    line.number(device).text("-").number(inode);
     let dash: &[u8] = if entry.is_empty() { b"" } else { b"-" };
-    Path::join(&[&digits, dash, entry])
+    Path::join(&[line.as_bytes(), dash, entry])
 }
 
 #[cfg(test)]
