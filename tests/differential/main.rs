@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! cargo xtask test --quick                               # all, among others
-//! RUNT_BIN=FILE DEBIAN_BIN=target/xtask/peers \
+//! RUNT_BIN=FILE DEBIAN_BIN=target/xtask/debian \
 //!     cargo test --test differential NAME                # rows by name
 //! ```
 //!

@@ -123,20 +123,53 @@ fn rustc_version() -> Result<String> {
 }
 
 /// The programs of Debian's runit that ours are compared to, as a directory
-/// for PATH. They are unpacked, not installed: nothing on the host changes.
+/// for PATH.
 pub fn peers() -> Result<PathBuf> {
+    let runit = |files| ("runit", files, "");
+    flat("debian", &[runit("./usr/bin/*"), runit("./usr/sbin/*")])
+}
+
+/// Debian's loggers that are not runit's, multilog and s6-log, as a directory
+/// with their libraries in `lib`.
+pub fn loggers() -> Result<PathBuf> {
+    flat(
+        "loggers",
+        &[
+            ("daemontools", "./usr/bin/multilog", ""),
+            ("s6", "./usr/bin/s6-log", ""),
+            ("libskarnet2.13", "./usr/lib/*/lib*.so.*", "lib"),
+        ],
+    )
+}
+
+/// Files of packages in one directory: of each the package, its files, the
+/// directory in that one. They are unpacked, not installed: nothing on the
+/// host changes.
+fn flat(name: &str, packages: &[(&str, &str, &str)]) -> Result<PathBuf> {
     // Its libc is the oldest of Debian's that still counts, so that the
     // programs run on every later one. contract.md was tried with them.
     let suite = "bookworm";
-    let dir = board::workshop().join("peers");
+    let dir = board::workshop().join(name);
     if dir.exists() {
         return Ok(dir);
     }
-    let deb = apt::Root::open(suite, "amd64")?.fetch("runit")?;
+    let root = apt::Root::open(suite, "amd64")?;
     let unpacked = tempfile::tempdir_in(board::workshop())?;
-    apt::unpack(&deb, unpacked.path(), &["./usr/bin/*"])?;
-    fs::rename(unpacked.path().join("usr/bin"), &dir)
-        .with_context(|| format!("no programs in {}", deb.display()))?;
+    let flat = unpacked.path().join("flat");
+    for (package, files, to) in packages {
+        let deb = root.fetch(package)?;
+        let from = unpacked.path().join("package");
+        apt::unpack(&deb, &from, &[files])?;
+        let to = flat.join(to);
+        fs::create_dir_all(&to)?;
+        for entry in walkdir::WalkDir::new(&from) {
+            let entry = entry?;
+            if !entry.file_type().is_dir() {
+                fs::rename(entry.path(), to.join(entry.file_name()))?;
+            }
+        }
+    }
+    fs::rename(flat, &dir)?;
     Ok(dir)
 }
 

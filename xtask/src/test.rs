@@ -205,7 +205,11 @@ fn host(file: &Path) -> Result<Outcome> {
             arguments.push(name.to_string_lossy().into_owned());
         }
     }
-    tests(&arguments, &[("RUNT_BIN", file)])
+    let mut files = vec![("RUNT_BIN", file)];
+    // Their test says so when they cannot be had.
+    let loggers = setup::loggers().ok();
+    files.extend(loggers.iter().map(|dir| ("LOGGERS_BIN", dir.as_path())));
+    tests(&arguments, &files)
 }
 
 /// The scripts that are played with Debian's programs and with ours.

@@ -1,0 +1,144 @@
+//! Whether Debian's multilog and s6-log log for a service of ours, under
+//! users of their own: no line is lost, whoever of the two is restarted.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::PathBuf,
+};
+
+use rustix::process::Pid;
+use util::{Place, until};
+
+/// Lines that a service writes.
+const LINES: usize = 1200;
+
+/// The directory of Debian's loggers; says so when there is none.
+fn loggers() -> Option<PathBuf> {
+    let dir = std::env::var_os("LOGGERS_BIN").map(PathBuf::from);
+    if dir.is_none() {
+        // Not through the test's own output, which a pass swallows.
+        let why = "skipped: LOGGERS_BIN names no directory with multilog and \
+                   s6-log (xtask could not fetch them)\n";
+        let _said = std::io::stderr().write_all(why.as_bytes());
+    }
+    dir
+}
+
+/// The user in whose name a process runs.
+fn user(pid: Pid) -> String {
+    let path = format!("/proc/{}/status", pid.as_raw_pid());
+    let status = fs::read_to_string(path).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("Uid:"));
+    line.unwrap_or("").split_whitespace().collect::<Vec<_>>()[1..].join(" ")
+}
+
+/// What a logger has in its directory, oldest first.
+fn logged(place: &Place) -> String {
+    let mut files: Vec<PathBuf> = fs::read_dir(place.path("log"))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with('@') || name == "current"
+        })
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap_or_default())
+        .collect()
+}
+
+/// A service and a logger that are restarted while lines flow.
+fn every_line_arrives(logger: &str) {
+    let Some(loggers) = loggers() else {
+        return;
+    };
+    let place = Place::new();
+    let root = rustix::process::geteuid().is_root();
+    // Another's processes must get there.
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(place.dir.path(), open).unwrap();
+    for dir in ["log", "state"] {
+        fs::create_dir(place.path(dir)).unwrap();
+    }
+    // Numbers need no entry in /etc/passwd.
+    let (service_user, logger_user) = if root {
+        ("-u :7:8", "-u :9:10")
+    } else {
+        ("", "")
+    };
+    if root {
+        chown(place.path("state"), Some(7), Some(8)).unwrap();
+        chown(place.path("log"), Some(9), Some(10)).unwrap();
+    }
+    // Each life goes on where the last one ended.
+    place.script(
+        "writer",
+        &format!(
+            "trap end=1 TERM\ni=$(cat {0} 2>/dev/null || echo 1)\n\
+             while test $i -le {LINES} -a -z \"$end\"; do\n\
+             echo line $i >&2; i=$((i+1))\ndone\necho $i > {0}\n\
+             exec > /dev/null 2>&1\n\
+             test \"$end\" || {{ sleep 1000 & wait; kill $!; }}",
+            place.path("state/next").display()
+        ),
+    );
+    let writer = place.path("writer");
+    place.service(
+        "a",
+        &format!(
+            "exec 2>&1\nexec chpst {service_user} -o 64 {}",
+            writer.display()
+        ),
+    );
+    place.script(
+        "services/a/log/run",
+        &format!(
+            "export LD_LIBRARY_PATH={0}/lib\n\
+             exec chpst {logger_user} {0}/{logger} {1}",
+            loggers.display(),
+            place.path("log").display()
+        ),
+    );
+    let _all = place.runsvdir();
+    let lines = || logged(&place).lines().count();
+    for round in 1..=6 {
+        until("more lines", || {
+            (lines() >= (round * 20).min(LINES)).then_some(())
+        });
+        for name in ["a", "a/log"] {
+            let old = place.until_pid(name, None);
+            place.control(name, "t");
+            place.until_pid(name, Some(old));
+        }
+    }
+    if root {
+        for (name, shown) in [("a", "7 7 7 7"), ("a/log", "9 9 9 9")] {
+            until("the user of a process", || {
+                (user(place.pid(name)?) == shown).then_some(())
+            });
+        }
+    }
+    until("all lines", || (lines() >= LINES).then_some(()));
+    let expected: String = (1..=LINES).map(|i| format!("line {i}\n")).collect();
+    assert!(logged(&place) == expected, "lines differ");
+    let files = fs::read_dir(place.path("log")).unwrap().count();
+    assert!(files > 4, "{files} files: it has never rotated");
+}
+
+#[test]
+fn every_line_arrives_in_multilog() {
+    every_line_arrives("multilog s4096 n50");
+}
+
+#[test]
+fn every_line_arrives_in_s6_log() {
+    every_line_arrives("s6-log s4096 n50");
+}
