@@ -58,32 +58,29 @@ pub(super) fn main(start: Start) -> u8 {
     let Some(line) = utmp::Name::new(line) else {
         return unable("fatal", line, "utmp", "name too long");
     };
-    let opened = file::open_both(CWD, UTMP);
-    let utmp = match opened {
-        Ok(utmp) => utmp,
-        Err(errno) => {
-            let head = b"utmpset: fatal: ";
-            let path = UTMP.to_bytes();
-            return super::fatal(head, "unable to open ", path, errno);
-        }
-    };
     let now = clock::wall().secs;
-    let out = file::lock_wait(utmp.as_fd())
-        .and_then(|()| log_out(utmp.as_fd(), line, now));
-    drop(utmp);
+    let out = match file::open_both(CWD, UTMP) {
+        Ok(utmp) => file::lock_wait(utmp.as_fd())
+            .and_then(|()| log_out(utmp.as_fd(), line, now)),
+        Err(errno) => return cannot_open(UTMP, errno),
+    };
+    let name = line.as_bytes();
     match out {
         Ok(true) => {}
-        Ok(false) => {
-            return unable("warning", line.as_bytes(), "utmp", "no such entry");
-        }
+        Ok(false) => return unable("warning", name, "utmp", "no such entry"),
         Err(errno) => {
-            let cause = error::text(errno);
-            return unable("warning", line.as_bytes(), "utmp", cause);
+            return unable("warning", name, "utmp", error::text(errno));
         }
     }
-    if let Err(errno) = if also { append(line, now) } else { Ok(()) } {
-        let cause = error::text(errno);
-        return unable("warning", line.as_bytes(), "wtmp", cause);
+    if !also {
+        return 0;
+    }
+    let added = match file::open_append(CWD, WTMP) {
+        Ok(wtmp) => append(wtmp.as_fd(), line, now),
+        Err(errno) => return cannot_open(WTMP, errno),
+    };
+    if let Err(errno) = added {
+        return unable("warning", name, "wtmp", error::text(errno));
     }
     0
 }
@@ -91,6 +88,12 @@ pub(super) fn main(start: Start) -> u8 {
 /// Says the usage.
 fn usage(own: &[u8]) -> u8 {
     super::usage(own, " [-w] line", super::USAGE)
+}
+
+/// Says that a log cannot be opened; answers the exit code.
+fn cannot_open(path: &CStr, errno: Errno) -> u8 {
+    let (head, path) = (b"utmpset: fatal: ", path.to_bytes());
+    super::fatal(head, "unable to open ", path, errno)
 }
 
 /// Says that a line cannot be logged out; answers the exit code.
@@ -126,16 +129,19 @@ fn log_out(
 }
 
 /// Adds a record to wtmp; none when it cannot be whole.
-fn append(line: utmp::Name<'_>, now: u64) -> Result<(), Errno> {
-    let wtmp = file::open_append(CWD, WTMP)?;
-    file::lock_wait(wtmp.as_fd())?;
-    let before = file::info_of(wtmp.as_fd())?.size;
+fn append(
+    wtmp: sys::At<'_>,
+    line: utmp::Name<'_>,
+    now: u64,
+) -> Result<(), Errno> {
+    file::lock_wait(wtmp)?;
+    let before = file::info_of(wtmp)?.size;
     let mut record = Record::of_line(line);
     record.end(now);
-    let written = sys::write_all(wtmp.as_fd(), record.bytes());
+    let written = sys::write_all(wtmp, record.bytes());
     if written.is_err() {
         // The failure to write is the one to tell.
-        let _cut = file::truncate(wtmp.as_fd(), before).is_err();
+        let _cut = file::truncate(wtmp, before).is_err();
     }
     written
 }
