@@ -17,16 +17,20 @@ use util::{Place, until};
 /// Lines that a service writes.
 const LINES: usize = 1000;
 
-/// The directory of Debian's loggers; says so when there is none.
-fn loggers() -> Option<PathBuf> {
-    let dir = std::env::var_os("LOGGERS_BIN").map(PathBuf::from);
-    if dir.is_none() {
+/// Where one of Debian's loggers is, and where its libraries are; says so
+/// when it could not be fetched.
+fn find(logger: &str) -> Option<(String, String)> {
+    let name = logger.split(' ').next().unwrap_or_default();
+    let key = name.to_uppercase().replace('-', "_");
+    let programs = std::env::var(format!("{key}_BIN"));
+    let libraries = std::env::var(format!("{key}_LIB"));
+    let found = programs.ok().zip(libraries.ok());
+    if found.is_none() {
         // Not through the test's own output, which a pass swallows.
-        let why = "skipped: LOGGERS_BIN names no directory with multilog and \
-                   s6-log (xtask could not fetch them)\n";
+        let why = format!("skipped: {key}_BIN names no directory\n");
         let _said = std::io::stderr().write_all(why.as_bytes());
     }
-    dir
+    found
 }
 
 /// The user in whose name a process runs.
@@ -57,7 +61,7 @@ fn logged(place: &Place) -> String {
 
 /// A service and a logger that are restarted while lines flow.
 fn every_line_arrives(logger: &str) {
-    let Some(loggers) = loggers() else {
+    let Some((programs, libraries)) = find(logger) else {
         return;
     };
     let place = Place::new();
@@ -101,9 +105,8 @@ fn every_line_arrives(logger: &str) {
     place.script(
         "services/a/log/run",
         &format!(
-            "export LD_LIBRARY_PATH={0}/lib\n\
-             exec chpst {logger_user} {0}/{logger} {1}",
-            loggers.display(),
+            "export LD_LIBRARY_PATH={libraries}\n\
+             exec chpst {logger_user} {programs}/{logger} {}",
             place.path("log").display()
         ),
     );

@@ -7,6 +7,7 @@ mod board;
 mod boot;
 mod build;
 mod image;
+mod peers;
 mod qemu;
 mod run;
 mod scenario;
@@ -86,7 +87,7 @@ enum Verb {
     },
     /// Check all that can be checked, in QEMU too.
     Test {
-        /// Only what needs neither another architecture nor QEMU.
+        /// Only what needs neither another architecture, QEMU nor Debian's runit.
         #[arg(long)]
         quick: bool,
         /// Boot every board, not only those that say `test = true`.

@@ -1,5 +1,5 @@
 //! What a board needs from elsewhere, found or fetched: the core source that
-//! matches the compiler, QEMU, a kernel, busybox, the peers of the tests.
+//! matches the compiler, QEMU, a kernel, busybox, Debian's runit.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{apt, board, board::Board, run};
+use crate::{apt, board, board::Board, peers, run};
 
 /// Where the fetched things are.
 #[derive(Clone, Debug)]
@@ -31,7 +31,10 @@ pub fn run(name: Option<&str>) -> Result<()> {
         None => board::all()?.into_iter().filter(|b| b.test).collect(),
     };
     println!("core source: {}", core_source()?.display());
-    println!("peers: {}", peers()?.display());
+    let runit = peers::fetch(peers::TRIED, &["runit"])?;
+    for dir in runit.programs {
+        println!("runit's programs: {}", dir.display());
+    }
     for board in boards {
         let kit = ensure(&board)?;
         println!("{}:", board.name);
@@ -120,57 +123,6 @@ fn rustc_version() -> Result<String> {
         .nth(1)
         .context("`rustc -V` prints no version")?;
     Ok(version.to_string())
-}
-
-/// The programs of Debian's runit that ours are compared to, as a directory
-/// for PATH.
-pub fn peers() -> Result<PathBuf> {
-    let runit = |files| ("runit", files, "");
-    flat("debian", &[runit("./usr/bin/*"), runit("./usr/sbin/*")])
-}
-
-/// Debian's loggers that are not runit's, multilog and s6-log, as a directory
-/// with their libraries in `lib`.
-pub fn loggers() -> Result<PathBuf> {
-    flat(
-        "loggers",
-        &[
-            ("daemontools", "./usr/bin/multilog", ""),
-            ("s6", "./usr/bin/s6-log", ""),
-            ("libskarnet2.13", "./usr/lib/*/lib*.so.*", "lib"),
-        ],
-    )
-}
-
-/// Files of packages in one directory: of each the package, its files, the
-/// directory in that one. They are unpacked, not installed: nothing on the
-/// host changes.
-fn flat(name: &str, packages: &[(&str, &str, &str)]) -> Result<PathBuf> {
-    // Its libc is the oldest of Debian's that still counts, so that the
-    // programs run on every later one. contract.md was tried with them.
-    let suite = "bookworm";
-    let dir = board::workshop().join(name);
-    if dir.exists() {
-        return Ok(dir);
-    }
-    let root = apt::Root::open(suite, "amd64")?;
-    let unpacked = tempfile::tempdir_in(board::workshop())?;
-    let flat = unpacked.path().join("flat");
-    for (package, files, to) in packages {
-        let deb = root.fetch(package)?;
-        let from = unpacked.path().join("package");
-        apt::unpack(&deb, &from, &[files])?;
-        let to = flat.join(to);
-        fs::create_dir_all(&to)?;
-        for entry in walkdir::WalkDir::new(&from) {
-            let entry = entry?;
-            if !entry.file_type().is_dir() {
-                fs::rename(entry.path(), to.join(entry.file_name()))?;
-            }
-        }
-    }
-    fs::rename(flat, &dir)?;
-    Ok(dir)
 }
 
 /// Where a board's fetched files are kept.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 
-use crate::{board, build, run, scenario, setup, tidy};
+use crate::{board, build, peers, run, scenario, tidy};
 
 /// The board whose release file the host tests run.
 const HOST: &str = "qemu-x86_64";
@@ -58,8 +58,8 @@ impl Outcome {
     }
 }
 
-/// `cargo xtask test`; `quick` leaves out what needs another architecture,
-/// `only` every part whose name does not contain it.
+/// `cargo xtask test`; `quick` leaves out what needs another architecture or
+/// takes its time, `only` every part whose name does not contain it.
 pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     let mut total = Total {
         began: Instant::now(),
@@ -83,13 +83,13 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     total.part("host", "the release file on this machine", || {
         Outcome::or(file().and_then(|file| host(&file)))
     })?;
-    total.part("differential", "as Debian's runit does it", || {
-        Outcome::or(file().and_then(|file| differential(&file)))
-    })?;
     let boards: Vec<board::Board> = board::all()?;
     if quick {
         return total.end();
     }
+    total.part("differential", "as Debian's runit does it", || {
+        Outcome::or(file().and_then(|file| differential(&file)))
+    })?;
     let audit = "no panic, heap, libc, unsafe code outside of sys";
     total.part("audit", audit, || Outcome::of(own("audit")))?;
     total.part("size", "within budget", || Outcome::of(own("size")))?;
@@ -205,19 +205,31 @@ fn host(file: &Path) -> Result<Outcome> {
             arguments.push(name.to_string_lossy().into_owned());
         }
     }
+    // Their tests say so when they cannot be had.
+    let multilog = peers::fetch(peers::TRIED, &["daemontools"]).ok();
+    let s6 = peers::fetch(peers::TRIED, &["s6", "libskarnet2.13"]).ok();
     let mut files = vec![("RUNT_BIN", file)];
-    // Their test says so when they cannot be had.
-    let loggers = setup::loggers().ok();
-    files.extend(loggers.iter().map(|dir| ("LOGGERS_BIN", dir.as_path())));
+    let keys = [
+        ("MULTILOG_BIN", "MULTILOG_LIB", &multilog),
+        ("S6_LOG_BIN", "S6_LOG_LIB", &s6),
+    ];
+    for (programs, libraries, peer) in keys {
+        if let Some(peer) = peer {
+            let first = peer.programs.first().context("a peer has none")?;
+            files.push((programs, first));
+            files.push((libraries, &peer.libraries));
+        }
+    }
     tests(&arguments, &files)
 }
 
 /// The scripts that are played with Debian's programs and with ours.
 fn differential(file: &Path) -> Result<Outcome> {
-    let peers = setup::peers()?;
+    let runit = peers::fetch(peers::TRIED, &["runit"])?;
+    let programs = runit.programs.first().context("runit has no programs")?;
     tests(
         &["--package", "runt-init", "--test", "differential"],
-        &[("RUNT_BIN", file), ("DEBIAN_BIN", &peers)],
+        &[("RUNT_BIN", file), ("DEBIAN_BIN", programs)],
     )
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::peers::Peer;
+use crate::peers::Peer;
 
 /// What a floor does besides keeping its services alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

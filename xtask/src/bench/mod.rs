@@ -9,7 +9,6 @@
 mod chart;
 mod contender;
 mod figures;
-mod peers;
 mod process;
 mod report;
 mod supervise;

@@ -6,12 +6,11 @@ use std::{path::Path, process::Child, thread::sleep, time::Duration};
 use anyhow::{Context as _, Result};
 use rustix::process::{Signal, kill_process};
 
-use crate::{board, build};
+use crate::{board, build, peers};
 
 use super::{
     contender::{Contender, Floor, Kind},
     figures::Figures,
-    peers,
     process::{self, now},
     report,
     tree::{self, Tree},
@@ -129,7 +128,7 @@ impl Bench {
             ("daemontools", Kind::Daemontools, &["daemontools"]),
         ];
         for (name, kind, packages) in peers.into_iter().filter(|_| !alone) {
-            match peers::fetch(packages) {
+            match peers::of_host(packages) {
                 Ok(peer) => contenders
                     .push(Contender::peer(name, kind, SERVICES, peer, &floor)),
                 Err(error) => println!("{name} is left out: {error:#}"),

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::apt;
+use crate::{apt, board};
 
 /// Where a peer's programs and libraries are.
 #[derive(Clone, Debug)]
@@ -15,14 +15,28 @@ pub struct Peer {
     pub libraries: PathBuf,
 }
 
+/// The suite that tests compare with: contract.md was tried with its runit.
+/// Its libc is older than those of its successors, so that its programs run
+/// there too.
+pub const TRIED: &str = "bookworm";
+
 /// A peer of these packages, of the host's own suite: its programs then find
 /// the host's libc.
-pub fn fetch(packages: &[&str]) -> Result<Peer> {
-    let (suite, arch) = host()?;
+pub fn of_host(packages: &[&str]) -> Result<Peer> {
+    fetch(&host()?, packages)
+}
+
+/// A peer of these packages of a suite.
+pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
     let first = packages.first().context("no package")?;
-    let dir = super::shop()?.join("peers").join(first);
+    let dir = board::workshop().join("peers").join(suite).join(first);
     if !dir.join("ready").exists() {
-        let root = apt::Root::open(&suite, arch)?;
+        let root = apt::Root::open(suite, arch)?;
         for package in packages {
             let deb = root.fetch(package)?;
             let part = if package.starts_with("lib") {
@@ -45,17 +59,12 @@ pub fn fetch(packages: &[&str]) -> Result<Peer> {
     })
 }
 
-/// The host's suite, and its architecture by Debian's name.
-fn host() -> Result<(String, &'static str)> {
+/// The host's suite.
+fn host() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release")?;
     let suite = release
         .lines()
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
         .context("/etc/os-release names no suite")?;
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    Ok((suite.trim_matches('"').to_string(), arch))
+    Ok(suite.trim_matches('"').to_string())
 }
