@@ -81,6 +81,13 @@ not() {
     ! "$@"
 }
 
+# For scripts of services, `eval "$PUBLISHED"`: waits until status names this
+# process, so that an event told after it means that the files are written.
+PUBLISHED='until [ $(od -An -td4 -j12 -N4 supervise/status) -eq $$ ]; do
+    sleep 0.02
+done'
+export PUBLISHED
+
 # script FILE TEXT: a shell script that can be run.
 script() {
     mkdir -p "${1%/*}"
@@ -104,19 +111,20 @@ trap 'echo $dir $signal >> \$EVENTS' $signal"
     done
     service "$dir" "$text
 trap 'echo $dir TERM >> \$EVENTS; kill \$slept; exit 0' TERM
+eval \"\$PUBLISHED\"
 echo $dir up >> \$EVENTS
 while :; do wait; done"
 }
 
 # stubborn DIR: a service that tells `DIR up` and ignores TERM.
 stubborn() {
-    service "$1" "trap '' TERM; echo $1 up >> \$EVENTS; exec sleep 1000"
+    service "$1" "trap '' TERM; eval \"\$PUBLISHED\"; echo $1 up >> \$EVENTS; exec sleep 1000"
 }
 
 # finishing DIR: a service whose finish tells `DIR finish` and stays.
 finishing() {
     service "$1"
-    script "$1/finish" "echo $1 finish >> \$EVENTS; exec sleep 1000"
+    script "$1/finish" "eval \"\$PUBLISHED\"; echo $1 finish >> \$EVENTS; exec sleep 1000"
 }
 
 # runsv_ ARGUMENT...: runsv, behind `&` too with the signals that a shell then

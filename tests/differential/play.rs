@@ -149,7 +149,7 @@ fn settled(dir: &Path) -> Vec<String> {
     while !seen.is_empty() && began.elapsed() < SETTLING {
         std::thread::sleep(Duration::from_millis(20));
         let now = look();
-        if now == seen {
+        if now == seen && !now.iter().any(|line| line.contains(".new ")) {
             break;
         }
         seen = now;
