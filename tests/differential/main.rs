@@ -9,9 +9,13 @@
 //!
 //! ```text
 //! cargo xtask test --only differential                   # all
-//! RUNT_BIN=FILE DEBIAN_BIN=target/xtask/peers/bookworm/runit/usr/bin \
+//! peers=$PWD/target/xtask/peers/bookworm; RUNT_BIN=FILE \
+//! DEBIAN_BIN=$peers/runit/usr/bin DAEMONTOOLS_BIN=$peers/daemontools/usr/bin \
 //!     cargo test --test differential NAME                # rows by name
 //! ```
+//!
+//! Rows find daemontools' programs, which drive either side, in
+//! $DAEMONTOOLS_BIN.
 //!
 //! `show = true` in a row makes it fail, with what it shows.
 

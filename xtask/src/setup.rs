@@ -1,5 +1,5 @@
 //! What a board needs from elsewhere, found or fetched: the core source that
-//! matches the compiler, QEMU, a kernel, busybox, Debian's runit.
+//! matches the compiler, QEMU, a kernel, busybox, the peers of the tests.
 
 use std::{
     fs,
@@ -31,9 +31,11 @@ pub fn run(name: Option<&str>) -> Result<()> {
         None => board::all()?.into_iter().filter(|b| b.test).collect(),
     };
     println!("core source: {}", core_source()?.display());
-    let runit = peers::fetch(peers::TRIED, &["runit"])?;
-    for dir in runit.programs {
-        println!("runit's programs: {}", dir.display());
+    for package in ["runit", "daemontools"] {
+        let peer = peers::fetch(peers::TRIED, &[package])?;
+        for dir in peer.programs {
+            println!("{package}'s programs: {}", dir.display());
+        }
     }
     for board in boards {
         let kit = ensure(&board)?;

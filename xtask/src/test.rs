@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -225,11 +225,19 @@ fn host(file: &Path) -> Result<Outcome> {
 
 /// The scripts that are played with Debian's programs and with ours.
 fn differential(file: &Path) -> Result<Outcome> {
-    let runit = peers::fetch(peers::TRIED, &["runit"])?;
-    let programs = runit.programs.first().context("runit has no programs")?;
+    let programs = |package| -> Result<PathBuf> {
+        let peer = peers::fetch(peers::TRIED, &[package])?;
+        let mut dirs = peer.programs.into_iter();
+        dirs.next().context("the package has no programs")
+    };
+    let (runit, daemontools) = (programs("runit")?, programs("daemontools")?);
     tests(
         &["--package", "runt-init", "--test", "differential"],
-        &[("RUNT_BIN", file), ("DEBIAN_BIN", programs)],
+        &[
+            ("RUNT_BIN", file),
+            ("DEBIAN_BIN", &runit),
+            ("DAEMONTOOLS_BIN", &daemontools),
+        ],
     )
 }
 
