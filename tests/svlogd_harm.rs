@@ -153,7 +153,7 @@ fn directories_that_are_none() {
     let (errors, code) = feed(&place, &words, b"a\n");
     let svlogd = place.path("bin/svlogd").display().to_string();
     let expected = "\
-        X: warning: unable to open log directory: file: not a directory\n\
+        X: warning: unable to change directory: file: not a directory\n\
         X: warning: unable to open log directory: missing: file does not exist\n\
         X: warning: unable to open current: closed: is a directory\n";
     assert_eq!((errors.replace(&svlogd, "X").as_str(), code), (expected, 0));

@@ -98,6 +98,8 @@ pub fn settings<'a>(
         match key {
             b'#' => {}
             b'+' | b'-' | b'e' | b'E' => pattern(line),
+            // One of nothing takes nothing back, as in runit.
+            b'p' if value.is_empty() => {}
             b'p' => settings.prefix = value,
             b'!' => settings.command = value,
             b'u' | b'U' => match udp(value, *key == b'U') {

@@ -44,7 +44,8 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
     let dir = place.path().join("row");
     fs::create_dir(&dir).unwrap();
     let output = |name| fs::File::create(place.path().join(name)).unwrap();
-    let text = format!("{}\n{script}", include_str!("helpers.sh"));
+    let helpers = [include_str!("helpers.sh"), include_str!("svlogd.sh")];
+    let text = format!("{}\n{script}", helpers.concat());
     let rest = std::env::var("PATH").unwrap();
     let [this, other] = sides.supervisors(side);
     let mut child = Command::new("sh")

@@ -17,7 +17,7 @@ struct Topic {
 pub struct Row {
     /// `TOPIC: NAME` once it is read.
     pub name: String,
-    /// For `sh`, after helpers.sh.
+    /// For `sh`, after helpers.sh and svlogd.sh.
     pub script: String,
     /// Also played with one side's `sv` and the other's supervisor.
     #[serde(default)]

@@ -144,7 +144,11 @@ impl Directory {
         what: &mut &'static str,
     ) -> Result<(), Errno> {
         *what = "unable to open log directory";
-        let dir = file::open_dir(CWD, self.name)?;
+        let dir = file::open_dir(CWD, self.name);
+        if dir.as_ref().err() == Some(&Errno::ENOTDIR) {
+            *what = "unable to change directory";
+        }
+        let dir = dir?;
         *what = "unable to lock directory";
         self.lock = file::open_append(dir.as_fd(), c"lock")?;
         file::lock_now(self.lock.as_fd())?;
