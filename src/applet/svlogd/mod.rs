@@ -13,8 +13,9 @@
 //! be more than that (1024) and says no more here. `-v` says what is done.
 //!
 //! A line that is open when the input ends is written with a newline; what
-//! was read is written, whatever signal comes. All that one read brings goes
-//! out in one write to each directory, before anything else is read.
+//! was read is written, whatever signal comes. All whole lines that one read
+//! brings are in each directory's file before anything else is read; they go
+//! there in one write, or a few when they are very many.
 //!
 //! # Files
 //! `DIR/lock` is held. Neither `DIR` nor its `config` is made. A `current`

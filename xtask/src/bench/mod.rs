@@ -9,6 +9,7 @@
 mod chart;
 mod contender;
 mod figures;
+mod log;
 mod process;
 mod report;
 mod supervise;
@@ -25,7 +26,7 @@ use clap::Subcommand;
 use crate::{board, build, run};
 
 /// What to measure.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Subject {
     /// Supervisors: memory, start, restart, control, idle, stop.
     Supervise {
@@ -39,6 +40,21 @@ pub enum Subject {
         #[arg(long)]
         alone: bool,
     },
+    /// Loggers: speed, memory, processor time a line.
+    Log {
+        /// A few rounds: shows whether all is well, not how well.
+        #[arg(long)]
+        quick: bool,
+        /// How many rounds.
+        #[arg(long)]
+        rounds: Option<usize>,
+    },
+    /// The rotating copy that loggers are held against.
+    #[command(hide = true)]
+    Copy {
+        /// Where it writes.
+        dir: PathBuf,
+    },
 }
 
 /// `cargo xtask bench`.
@@ -49,6 +65,8 @@ pub fn run(subject: Subject) -> Result<()> {
             rounds,
             alone,
         } => supervise::run(quick, rounds, alone),
+        Subject::Log { quick, rounds } => log::run(quick, rounds),
+        Subject::Copy { dir } => log::copy(&dir),
     }
 }
 

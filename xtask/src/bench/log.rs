@@ -1,0 +1,495 @@
+//! How fast and how small loggers are: a stream of numbered lines through
+//! each, what they have kept looked at line by line, against a copy that
+//! reads 64 KiB, writes 64 KiB and rotates at 1 MB.
+
+use std::{
+    fs,
+    io::{PipeWriter, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    board, build,
+    peers::{self, Peer},
+};
+
+use super::{
+    figures::Figures,
+    process::{self, Pid, now},
+};
+
+/// The board whose release file is measured: this machine's.
+const BOARD: &str = "qemu-x86_64";
+
+/// Bytes of a log file, and how many old ones are kept.
+const SIZE: usize = 1_000_000;
+const KEPT: usize = 10;
+
+/// Bytes that the copy moves at once.
+const BLOCK: usize = 65_536;
+
+/// Bytes of lines that are made once and sent again and again.
+const STREAM: usize = 16_000_000;
+
+/// Lines a second of 16 writers with 100 each.
+const LINES: u64 = 1600;
+
+/// The rotating copy's name.
+const COPY: &str = "copy";
+
+/// Patterns that let every line through and must all be looked at.
+const PATTERNS: &str = "-*nowhere*\n+*: x*\n-*q9*\n+*zz*\n";
+
+/// What is done to lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Nothing.
+    Plain,
+    /// A TAI64N label.
+    Label,
+    /// A date.
+    Date,
+    /// Four patterns.
+    Patterns,
+}
+
+/// A stream, and what is asked of us there.
+struct Measure {
+    name: &'static str,
+    /// The stream of the copy that it is held against.
+    base: &'static str,
+    /// Bytes of a line with its newline.
+    line: usize,
+    work: Work,
+    /// The least share of the copy's speed.
+    of_copy: f64,
+    /// The least multiple of the best peer's speed; 0 for none.
+    of_peer: f64,
+}
+
+/// Every stream.
+const MEASURES: [Measure; 6] = [
+    measure("80 bytes", "80 bytes", 80, Work::Plain, 0.6, 3.0),
+    measure("80 bytes -t", "80 bytes", 80, Work::Label, 0.35, 2.5),
+    measure("80 bytes -tt", "80 bytes", 80, Work::Date, 0.35, 2.5),
+    measure(
+        "80 bytes, patterns",
+        "80 bytes",
+        80,
+        Work::Patterns,
+        0.3,
+        0.0,
+    ),
+    measure("1000 bytes", "1000 bytes", 1000, Work::Plain, 0.7, 0.0),
+    measure("1000 bytes -tt", "1000 bytes", 1000, Work::Date, 0.6, 0.0),
+];
+
+/// Names of what else is measured.
+const CPU: &str = "1600 lines a second, CPU us a line";
+const DIRTY: &str = "private dirty at full speed, kB";
+const DIRTY_SLOW: &str = "private dirty at 100 lines a second, kB";
+const WRITTEN: &str = "bytes written for each byte read";
+
+/// A row of [`MEASURES`].
+const fn measure(
+    name: &'static str,
+    base: &'static str,
+    line: usize,
+    work: Work,
+    of_copy: f64,
+    of_peer: f64,
+) -> Measure {
+    Measure {
+        name,
+        base,
+        line,
+        work,
+        of_copy,
+        of_peer,
+    }
+}
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// svlogd.
+    Svlogd,
+    S6,
+    Multilog,
+    /// The rotating copy.
+    Copy,
+}
+
+/// One who is measured.
+struct Logger {
+    name: &'static str,
+    kind: Kind,
+    peer: Peer,
+}
+
+impl Logger {
+    /// Its command line for a directory; `None` when it has no such thing.
+    fn command(&self, work: Work, dir: &Path) -> Option<Command> {
+        let bounds = [format!("n{KEPT}"), format!("s{SIZE}")];
+        let (program, words): (_, &[&str]) = match (self.kind, work) {
+            (Kind::Svlogd, Work::Plain | Work::Patterns) => ("svlogd", &[]),
+            (Kind::Svlogd, Work::Label) => ("svlogd", &["-t"]),
+            (Kind::Svlogd, Work::Date) => ("svlogd", &["-tt"]),
+            (Kind::S6, Work::Plain) => ("s6-log", &[]),
+            (Kind::S6, Work::Label) => ("s6-log", &["t"]),
+            (Kind::S6, Work::Date) => ("s6-log", &["T"]),
+            (Kind::Multilog, Work::Plain) => ("multilog", &[]),
+            (Kind::Multilog, Work::Label) => ("multilog", &["t"]),
+            (Kind::Copy, Work::Plain) => {
+                let mut command = Command::new(std::env::current_exe().ok()?);
+                command.args(["bench", "copy"]).arg(dir);
+                return Some(command);
+            }
+            (Kind::S6 | Kind::Multilog | Kind::Copy, _) => return None,
+        };
+        let found = self.peer.programs.iter().map(|bin| bin.join(program));
+        let found = found.into_iter().find(|file| file.exists())?;
+        let mut command = Command::new(found);
+        command
+            .env_clear()
+            .env("LD_LIBRARY_PATH", &self.peer.libraries);
+        match self.kind {
+            Kind::Svlogd => command.args(words),
+            // `t` and `T` stand before the directory, in this order.
+            _ => command.args(bounds).args(words),
+        };
+        command.arg(dir);
+        Some(command)
+    }
+
+    /// Starts it, with a pipe as its input.
+    fn start(&self, work: Work, dir: &Path) -> Result<Option<Running>> {
+        fs::create_dir_all(dir)?;
+        let (reader, pipe) = std::io::pipe()?;
+        let config = match work {
+            Work::Patterns => format!("s{SIZE}\nn{KEPT}\n{PATTERNS}"),
+            _ => format!("s{SIZE}\nn{KEPT}\n"),
+        };
+        if self.kind == Kind::Svlogd {
+            fs::write(dir.join("config"), config)?;
+        }
+        let Some(mut command) = self.command(work, dir) else {
+            return Ok(None);
+        };
+        let child = command
+            .stdin(reader)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.name))?;
+        Ok(Some(Running { child, pipe }))
+    }
+}
+
+/// A logger at work.
+struct Running {
+    child: Child,
+    pipe: PipeWriter,
+}
+
+impl Running {
+    /// Its number.
+    fn pid(&self) -> Pid {
+        self.child.id()
+    }
+
+    /// Ends its input and waits for its end.
+    fn end(mut self) -> Result<()> {
+        drop(self.pipe);
+        let status = self.child.wait()?;
+        ensure!(status.success(), "a logger ended with {status}");
+        Ok(())
+    }
+}
+
+/// The limit, a process of its own: reads, writes, rotates, and looks at
+/// nothing.
+pub fn copy(dir: &Path) -> Result<()> {
+    // Not through `stdin`, which has a buffer of its own.
+    let mut pipe = fs::File::open("/dev/stdin")?;
+    let mut block = vec![0; BLOCK];
+    let current = dir.join("current");
+    let (mut size, mut number) = (0, 0);
+    let mut file = fs::File::create(&current)?;
+    loop {
+        let count = pipe.read(&mut block)?;
+        if count == 0 {
+            return Ok(());
+        }
+        file.write_all(block.get(..count).unwrap_or(&[]))?;
+        size += count;
+        if size + BLOCK > SIZE {
+            let old = |number: usize| dir.join(format!("@{number:012}"));
+            fs::rename(&current, old(number))?;
+            if number >= KEPT {
+                fs::remove_file(old(number - KEPT))?;
+            }
+            number += 1;
+            size = 0;
+            file = fs::File::create(&current)?;
+        }
+    }
+}
+
+/// Lines of `line` bytes that begin with a number.
+fn stream(line: usize) -> Vec<u8> {
+    let mut stream = Vec::with_capacity(STREAM);
+    for number in 0..STREAM / line {
+        let start = stream.len();
+        stream.extend(format!("{number:012} daemon[123]: x").bytes());
+        let text = b"accepted a connection from somewhere else, ";
+        stream
+            .extend(text.iter().cycle().take(start + line - stream.len() - 1));
+        stream.push(b'\n');
+    }
+    stream
+}
+
+/// Checks that what was kept is the end of the stream, whole lines of it,
+/// whatever stands before them.
+fn check(dir: &Path, stream: &[u8], line: usize) -> Result<()> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with('@') || name == "current"
+    });
+    // `@` sorts before `current`.
+    files.sort();
+    let mut kept = Vec::new();
+    for file in &files {
+        fs::File::open(file)?.read_to_end(&mut kept)?;
+    }
+    ensure!(kept.len() > SIZE, "{} bytes were kept", kept.len());
+    ensure!(kept.ends_with(b"\n"), "the last line was cut");
+    let text = kept.strip_suffix(b"\n").unwrap_or(&kept);
+    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    let wanted = stream.chunks(line).rev().cycle();
+    // The first one may be a part of a line.
+    let found = lines.iter().skip(1).rev();
+    for (found, wanted) in found.zip(wanted) {
+        let wanted = wanted.strip_suffix(b"\n").unwrap_or(wanted);
+        ensure!(
+            found.ends_with(wanted) && found.len() < line + 40,
+            "`{}` where `{}` should be, in {}",
+            String::from_utf8_lossy(found),
+            String::from_utf8_lossy(wanted),
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// `cargo xtask bench log`.
+pub fn run(quick: bool, rounds: Option<usize>) -> Result<()> {
+    let place = super::scratch()?;
+    // Not on a tmpfs: there a program's pages count as dirty.
+    let bin = super::shop()?.join("log-bin");
+    build::install(&board::load(BOARD)?, &bin)?;
+    // Nor while it is still to be written back.
+    fs::File::open(bin.join("runt"))?.sync_all()?;
+    let own = Peer {
+        programs: vec![bin],
+        libraries: super::shop()?,
+    };
+    let s6 = ["s6", "libs6-2.11", "libskarnet2.13"];
+    let logger = |name, kind, peer| Logger { name, kind, peer };
+    let loggers = [
+        logger(COPY, Kind::Copy, own.clone()),
+        logger("runt", Kind::Svlogd, own),
+        logger("runit", Kind::Svlogd, peers::of_host(&["runit"])?),
+        logger("s6", Kind::S6, peers::of_host(&s6)?),
+        logger(
+            "multilog",
+            Kind::Multilog,
+            peers::of_host(&["daemontools"])?,
+        ),
+    ];
+    let rounds = rounds.unwrap_or(if quick { 2 } else { 9 });
+    let mut figures = Figures::default();
+    for round in 0..rounds {
+        for measure in &MEASURES {
+            let stream = stream(measure.line);
+            for turn in 0..loggers.len() {
+                let Some(logger) = loggers.get((turn + round) % loggers.len())
+                else {
+                    continue;
+                };
+                if logger.kind == Kind::Copy && measure.work != Work::Plain {
+                    continue;
+                }
+                let dir = place.path().join("log");
+                full(logger, measure, &stream, &dir, round, &mut figures)?;
+                fs::remove_dir_all(&dir)?;
+            }
+        }
+        for logger in &loggers {
+            let dir = place.path().join("log");
+            slow(logger, &dir, round, &mut figures)?;
+            fs::remove_dir_all(&dir)?;
+        }
+        println!("round {} of {rounds}", round + 1);
+    }
+    show(&figures, &loggers)
+}
+
+/// Sends a stream at full speed.
+fn full(
+    logger: &Logger,
+    measure: &Measure,
+    stream: &[u8],
+    dir: &Path,
+    round: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let Some(mut running) = logger.start(measure.work, dir)? else {
+        return Ok(());
+    };
+    // Some take so long that less says as much.
+    let slow = matches!(logger.kind, Kind::S6 | Kind::Multilog)
+        || logger.name == "runit";
+    let times = if slow { 2 } else { 8 };
+    let began = now();
+    for time in 0..times {
+        running.pipe.write_all(stream)?;
+        if time == times / 2 && measure.work == Work::Label {
+            let dirty = process::memory(&[running.pid()]).dirty;
+            figures.put(DIRTY, logger.name, round, &[dirty]);
+        }
+    }
+    let io = fs::read_to_string(format!("/proc/{}/io", running.pid()))?;
+    running.end()?;
+    let took = now().saturating_sub(began).max(1);
+    let bytes = stream.len() * times;
+    let speed = bytes as f64 * 1e3 / took as f64;
+    figures.put(measure.name, logger.name, round, &[speed]);
+    let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+    if measure.name == "80 bytes"
+        && logger.kind != Kind::Copy
+        && let Some(written) = written.and_then(|text| text.parse::<f64>().ok())
+    {
+        let ratio = written / bytes as f64;
+        figures.put(WRITTEN, logger.name, round, &[ratio]);
+    }
+    if logger.kind == Kind::Copy {
+        // It cuts lines where it rotates: there is nothing to check.
+        return Ok(());
+    }
+    check(dir, stream, measure.line)
+        .with_context(|| format!("{}, {}", logger.name, measure.name))
+}
+
+/// Sends single lines, as 16 writers would, and then fewer.
+fn slow(
+    logger: &Logger,
+    dir: &Path,
+    round: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let Some(mut running) = logger.start(Work::Plain, dir)? else {
+        return Ok(());
+    };
+    let line = stream(80);
+    let line = line.get(..80).context("a line")?;
+    let pid = running.pid();
+    let mut send = |count: u64, each: Duration| -> Result<()> {
+        for _ in 0..count {
+            running.pipe.write_all(line)?;
+            sleep(each);
+        }
+        Ok(())
+    };
+    send(50, Duration::from_millis(10))?;
+    let dirty = process::memory(&[pid]).dirty;
+    let before = process::activity(&[pid]).nanos;
+    send(LINES, Duration::from_nanos(1_000_000_000 / LINES))?;
+    // Until it has slept again.
+    sleep(Duration::from_millis(20));
+    let nanos = process::activity(&[pid]).nanos - before;
+    let each = nanos as f64 / LINES as f64 / 1e3;
+    figures.put(CPU, logger.name, round, &[each]);
+    if logger.kind != Kind::Copy {
+        figures.put(DIRTY_SLOW, logger.name, round, &[dirty]);
+    }
+    running.end()
+}
+
+/// Prints what was measured, and whether the bars hold.
+fn show(figures: &Figures, loggers: &[Logger]) -> Result<()> {
+    let mut text = String::from(
+        "1 MB files, 10 kept, on a tmpfs; MB/s; median [least-most]\n",
+    );
+    let others = [WRITTEN, CPU, DIRTY, DIRTY_SLOW];
+    let names = MEASURES.iter().map(|measure| measure.name);
+    for name in names.chain(others) {
+        text.push_str(&format!("{name}\n"));
+        for logger in loggers {
+            if let Some(it) = figures.summary(name, logger.name) {
+                text.push_str(&format!(
+                    "    {:<10}{:9.2} [{:.2}-{:.2}]\n",
+                    logger.name, it.median, it.least, it.most
+                ));
+            }
+        }
+    }
+    let mut bar =
+        |name: &str, what: &str, found: f64, holds: bool, bar: f64| {
+            let verdict = if holds { "ok" } else { "MISSED" };
+            text.push_str(&format!(
+                "{name:<42}{found:8.2} {what:<18}{bar:8.2}  {verdict}\n"
+            ));
+        };
+    for measure in &MEASURES {
+        let ours = (measure.name, "runt");
+        if let Some(it) = figures.ratio(ours, (measure.base, COPY)) {
+            let holds = it.median >= measure.of_copy;
+            bar(
+                measure.name,
+                "x copy, at least",
+                it.median,
+                holds,
+                measure.of_copy,
+            );
+        }
+        let best = loggers
+            .iter()
+            .filter(|logger| !["runt", COPY].contains(&logger.name))
+            .filter_map(|peer| figures.ratio(ours, (measure.name, peer.name)))
+            .map(|ratio| ratio.median)
+            .reduce(f64::min);
+        if let Some(best) = best.filter(|_| measure.of_peer > 0.0) {
+            let holds = best >= measure.of_peer;
+            bar(
+                measure.name,
+                "x peer, at least",
+                best,
+                holds,
+                measure.of_peer,
+            );
+        }
+    }
+    if let Some(it) = figures.ratio((CPU, "runt"), (CPU, COPY)) {
+        bar(CPU, "x copy, at most", it.median, it.median <= 1.2, 1.2);
+    }
+    for (name, most) in [(DIRTY_SLOW, 40.0), (DIRTY, 160.0)] {
+        if let Some(it) = figures.summary(name, "runt") {
+            bar(name, "at most", it.median, it.median <= most, most);
+        }
+    }
+    print!("{text}");
+    let file = super::shop()?.join("log.txt");
+    fs::write(&file, text)?;
+    println!("{}", file.display());
+    Ok(())
+}
