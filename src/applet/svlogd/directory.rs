@@ -2,7 +2,7 @@
 
 use core::{ffi::CStr, time::Duration};
 
-use heapless::Vec;
+use heapless::{Vec, VecView};
 
 use crate::{
     config,
@@ -187,7 +187,10 @@ impl Directory {
             text = text.get(..end.unwrap_or(0)).unwrap_or(&[]);
         }
         let words = &mut *self.text;
-        words.patterns.clear();
+        // What is empty is not touched: each has pages of its own.
+        if !words.patterns.is_empty() {
+            words.patterns.clear();
+        }
         let settings = logconfig::settings(
             text,
             |line| {
@@ -222,15 +225,13 @@ impl Directory {
                 }
             },
         );
-        words.prefix.clear();
-        words.command.clear();
         // They fit, as the text did.
-        let _fits = words.prefix.extend_from_slice(settings.prefix).is_ok();
-        if !settings.command.is_empty() {
-            let _fits =
-                words.command.extend_from_slice(settings.command).is_ok()
-                    && words.command.push(0).is_ok();
-        }
+        let command: [&[u8]; 2] = match settings.command {
+            b"" => [b"", b""],
+            command => [command, b"\0"],
+        };
+        let _fits = replace(&mut words.prefix, &[settings.prefix])
+            && replace(&mut words.command, &command);
         self.fill.bound = settings.size;
         self.keep = settings.keep;
         self.keep_full = settings.keep_full;
@@ -426,4 +427,15 @@ impl Directory {
             self.sync_due = Some(clock::mono().after(self.durable));
         }
     }
+}
+
+/// Makes `old` what the parts are together. What is empty and stays so is
+/// not touched.
+fn replace(old: &mut VecView<u8>, parts: &[&[u8]]) -> bool {
+    if !old.is_empty() {
+        old.clear();
+    }
+    parts
+        .iter()
+        .all(|part| part.is_empty() || old.extend_from_slice(part).is_ok())
 }
