@@ -164,7 +164,11 @@ impl Directory {
                 }
             }
             Job::Failed(_) if !self.is_open => self.job = Job::Idle,
-            Job::Failed(until) if until <= now => self.tidy(voice),
+            Job::Failed(until) if until <= now => {
+                // Also when the directory cannot be looked at now.
+                self.job = Job::Failed(now.after(PAUSE));
+                self.tidy(voice);
+            }
             Job::Idle | Job::Failed(_) => {}
         }
     }
