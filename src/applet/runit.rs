@@ -301,6 +301,7 @@ impl Init {
             stdin: None,
             stdout: None,
             session: true,
+            group: false,
             terminal,
             files: None,
             complaint: Some(&complaint),
@@ -512,7 +513,7 @@ impl Init {
         let sent = match order {
             Order::StopServices => {
                 self.say("stopping services...", b"", "");
-                self.supervisor.control_all(b'x');
+                self.supervisor.exit_all();
                 return;
             }
             Order::KillServices => {
@@ -521,7 +522,7 @@ impl Init {
                     let what = "not terminated, sending KILL signal: ";
                     self.caution(what, name);
                 });
-                self.supervisor.control_all(b'k');
+                self.supervisor.kill_all();
                 return;
             }
             Order::TerminateAll => {
@@ -533,7 +534,7 @@ impl Init {
             Order::KillAll => {
                 self.say("sending KILL signal to all processes...", b"", "");
                 // So that none of them is started again.
-                self.supervisor.control_all(b'x');
+                self.supervisor.exit_all();
                 signal::kill_all(Number::KILL)
             }
             Order::Done => self.end(),

@@ -71,7 +71,7 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Line> {
     while supervisor.live() > 0 {
         let heard = supervisor.turn(None);
         if heard.signals.contains(&Number::TERM) {
-            supervisor.control_all(b'x');
+            supervisor.exit_all();
         }
     }
     Ok(())

@@ -204,7 +204,7 @@ fn face(
                 voice.say(supervisor::tell(&mut line, trouble));
             }
         }
-        let pace = crate::machine::slot::PACE;
+        let pace = crate::machine::pace::PACE;
         wait::sleep(pace.saturating_sub(clock::mono().since(born)));
         if let Some(code) = face.heed(None) {
             return Ok(code);
@@ -333,7 +333,7 @@ fn serve(
                 Number::ALARM => supervisor.rescan(),
                 Number::TERM => {
                     supervisor.serve_no_more();
-                    supervisor.control_all(b'x');
+                    supervisor.exit_all();
                     stays = false;
                     stops = true;
                 }

@@ -5,6 +5,7 @@
 
 pub mod descent;
 pub mod line;
+pub mod pace;
 pub mod pattern;
 pub mod rotate;
 pub mod slot;

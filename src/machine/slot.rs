@@ -18,74 +18,99 @@
 //! | byte | Down | Run | Finish |
 //! |---|---|---|---|
 //! | u | want up; 1 at once | want up | want up |
-//! | d | want down | want down, TERM, CONT | want down |
+//! | d | want down | want down, [t], CONT, (d) | want down |
 //! | o | want down; 1 at once | want down | want down |
-//! | x | want exit | want exit, TERM, CONT | want exit |
-//! | t | - | TERM; CONT unless want up | - |
-//! | k | - | KILL | KILL |
-//! | p c | flag | flag, STOP or CONT | flag |
-//! | a h i q 1 2 | - | that signal | - |
+//! | x | want exit | want exit, [t], CONT, (x) | want exit |
+//! | t | - | [t]; CONT, (d) or (x) unless want up | - |
+//! | k | - | [k] KILL | KILL |
+//! | p c | flag | [p] STOP, flag or [c] CONT, flag | flag |
+//! | a h i q 1 2 | - | [that byte] that signal | - |
 //!
-//! The end: when the service wants exit and is down, the log service is told
-//! to end by closing the pipe (it then reads what is left); when that is down
-//! too, the slot is gone.
+//! `[t]` is: run the script `control/t` of the service directory and, unless
+//! that exits with 0, send TERM. `(d)`: run `control/d`, whatever comes of
+//! it. `(u)` runs so before each 1. A log service has no scripts.
+//!
+//! # Scripts
+//! A script is a child of the slot like any other, [`Role::Script`], one at a
+//! time. While it runs the slot is [`Slot::busy`]: bytes for its service stay
+//! in the FIFO, whose size (64 kB on Linux) bounds them, and its service is
+//! not started; that it ended is taken at once. The log service and all other
+//! slots do not notice.
+//!
+//! # Limits
+//! The owner may put a moment to each child, [`Slot::limit`]: to the service
+//! once it was told to stop (`timeout-kill`), to `./finish`
+//! (`timeout-finish`), to each script. A child that lives longer is killed,
+//! and that is said: [`Action::Late`].
+//!
+//! The end: when the service wants exit and is down, and its scripts have
+//! ended, the log service is told to end by closing the pipe (it then reads
+//! what is left); when that is down too, the slot is gone.
 //!
 //! # Invariants
-//! At most one process of each kind; no start within [`PACE`] of an end that
-//! came within `PACE` of its start, unless the operator asks; a slot whose
-//! service wants exit comes to [`Action::Gone`] when its processes end. The
-//! tests walk every reachable state with every event.
+//! At most one child of each role; a step asks for one start at most, as its
+//! last action; no start before the wait of [`Pace`] is over, unless the
+//! operator asks; no deadline is left in the past (the owner would spin); a
+//! slot whose service wants exit comes to [`Action::Gone`] when its children
+//! end. The tests walk every reachable state with every event.
 //!
 //! # Against runit (§16)
 //! `k` changes no state before the process was reaped (4) and reaches
 //! `./finish` (5); the pause after a short life is a moment, not a sleep (6);
-//! `x` with a logger lets `./finish` run before the pipe closes (3).
+//! `x` with a logger lets `./finish` run before the pipe closes (3). Nobody
+//! waits for a script; one that a signal ended has not handled its byte
+//! (runit takes it for success, see 24).
 
-use core::time::Duration;
+mod control;
+mod process;
 
 use heapless::Vec;
 
+use self::{control::Script, process::Process};
+use super::pace::{Pace, RETRY};
 use crate::wire::{
     clock::{Instant, Now},
-    control::{self, Control, Signal},
+    control::{Control, Signal, decode, encode},
     status::{State, Status, Want},
+    why::Waits,
 };
 
-/// How long a process that lived shorter than this waits to be restarted.
-pub const PACE: Duration = Duration::from_secs(1);
+/// Most actions of one step: the end of a script `t` gives TERM, its limit,
+/// CONT and the next script. The exhaustive test proves the bound.
+pub const ACTIONS: usize = 4;
 
-/// How long a start that the kernel refused waits to be tried again.
-pub const RETRY: Duration = Duration::from_secs(5);
-
-/// Most actions of one step: `d` on a running service gives five, the end of
-/// a service with a log four. The exhaustive test proves the bound.
-pub const ACTIONS: usize = 6;
-
-/// Which process of a slot.
+/// Which child of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// `./run` of the service directory.
+    /// `./run` of the service directory, and then its `./finish`.
     Service,
     /// `./run` of its `log` directory.
     Log,
+    /// The script of its `control` directory that runs now.
+    Script,
 }
 
 /// What the owner of a slot has to do, in this order.
+///
+/// The first three are starts: the owner tells [`Slot::started`] or
+/// [`Slot::refused`] before anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start `./run` and tell [`Slot::started`] or [`Slot::refused`].
+    /// Start `./run`.
     Run(Role),
-    /// Start `./finish` with these arguments and tell the same.
-    Finish {
-        /// Exit code of `./run`, or -1 when a signal ended it.
-        code: i16,
-        /// Low byte of the wait status.
-        signal: u8,
-    },
+    /// Start `./finish` with what it is told.
+    Finish(Exit),
+    /// Start the script of this byte; refused when there is none.
+    Script(u8),
     /// Send the process this signal.
     Signal(Role, Signal),
-    /// Write the status files.
-    Publish(Role),
+    /// The service was told to stop: tell [`Slot::limit`] until when it may
+    /// take, if that is bounded.
+    Limit,
+    /// The child has had its time: kill it and say so.
+    Late(Role),
+    /// The service has died too often and is parked: say so.
+    Park,
     /// Close both ends of the log pipe.
     ClosePipe,
     /// The slot has ended: release everything.
@@ -95,56 +120,22 @@ pub enum Action {
 /// What a step asks for.
 pub type Actions = Vec<Action, ACTIONS>;
 
-/// How a process ended, as `./finish` is told.
+/// How a child ended, as `./finish` is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exit {
-    /// Its exit code, or -1.
+    /// Its exit code, or -1 when a signal ended it.
     pub code: i16,
     /// Low byte of the wait status.
     pub signal: u8,
 }
 
-/// One of the two processes of a slot.
-#[derive(Clone, Copy, Debug)]
-struct Process {
-    state: State,
-    want: Want,
-    pid: Option<u32>,
-    paused: bool,
-    term: bool,
-    /// What `status` shows as the moment of the last change.
-    since: Now,
-    /// When `./run` was started.
-    began: Instant,
-    /// Not started before this.
-    due: Option<Instant>,
-    /// Start it although it is not wanted up: byte `o`.
-    once: bool,
-    /// What `./finish` is told.
-    exit: Exit,
-}
-
-impl Process {
-    /// A process that was never started.
-    fn new(down: bool, now: Now) -> Self {
-        Self {
-            state: State::Down,
-            want: if down { Want::Down } else { Want::Up },
-            pid: None,
-            paused: false,
-            term: false,
-            since: now,
-            began: now.mono,
-            due: None,
-            once: false,
-            exit: Exit { code: 0, signal: 0 },
-        }
-    }
-
-    /// Whether nothing runs and nothing is about to be cleaned up.
-    fn is_down(&self) -> bool {
-        self.state == State::Down && self.pid.is_none()
-    }
+/// What the service directory says now that a process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// There is a `finish`.
+    pub finish: bool,
+    /// How restarts are paced.
+    pub pace: Pace,
 }
 
 /// One service directory.
@@ -152,6 +143,9 @@ impl Process {
 pub struct Slot {
     service: Process,
     log: Option<Process>,
+    script: Option<Script>,
+    /// The owner wants it to end; obeyed when no script runs.
+    leaving: bool,
     /// The log service was told to end by closing its pipe.
     closed: bool,
     /// The log service was started once more to read what is left.
@@ -166,13 +160,15 @@ impl Slot {
         Self {
             service: Process::new(down, now),
             log: log_down.map(|down| Process::new(down, now)),
+            script: None,
+            leaving: false,
             closed: false,
             drained: false,
         }
     }
 
-    /// What to publish for a process; `None` for a log service that the slot
-    /// does not have.
+    /// What to publish for a process; `None` for one that the slot does not
+    /// have.
     pub fn status(&self, role: Role) -> Option<Status> {
         let process = self.process(role)?;
         Some(Status {
@@ -185,46 +181,108 @@ impl Slot {
         })
     }
 
-    /// The process's number while there is one.
+    /// The child's number while there is one.
     pub fn pid(&self, role: Role) -> Option<u32> {
-        self.process(role)?.pid
+        match role {
+            Role::Script => self.script?.pid,
+            Role::Service | Role::Log => self.process(role)?.pid,
+        }
     }
 
-    /// Which of the slot's processes has this number.
+    /// Which of the slot's children has this number.
     pub fn role_of(&self, pid: u32) -> Option<Role> {
-        [Role::Service, Role::Log]
+        [Role::Service, Role::Log, Role::Script]
             .into_iter()
             .find(|role| self.pid(*role) == Some(pid))
     }
 
+    /// Whether a script runs: bytes for the service have to wait, and
+    /// [`Slot::control`] does not take them.
+    pub fn busy(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// When the service's `./run` was started.
+    pub fn began(&self) -> Instant {
+        self.service.began
+    }
+
+    /// What the service waits for, and until when if that is known.
+    pub fn waits(&self) -> (Waits, Option<Instant>) {
+        let service = &self.service;
+        match (self.script, service.due) {
+            (Some(script), _) => {
+                (Waits::Control(encode(script.control)), script.limit)
+            }
+            (None, Some((due, waits))) if service.wants_start() => {
+                (waits, Some(due))
+            }
+            (None, _) if service.state == State::Finish => {
+                (Waits::Finish, service.limit)
+            }
+            (None, _) => (Waits::Nothing, None),
+        }
+    }
+
     /// The next moment at which [`Slot::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        [Some(&self.service), self.log.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter(|process| {
-                process.pid.is_none()
-                    && (process.want == Want::Up
-                        || process.once
-                        || process.state == State::Finish)
-            })
-            .filter_map(|process| process.due)
-            .min()
+        let start = |process: &Process| {
+            let waits = process.pid.is_none() && process.wants_start();
+            process.due.filter(|_| waits).map(|(due, _)| due)
+        };
+        [
+            self.service.limit,
+            self.script.and_then(|script| script.limit),
+            start(&self.service).filter(|_| !self.busy()),
+            self.log.as_ref().and_then(start),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// A byte was written to a control FIFO.
     pub fn control(&mut self, role: Role, byte: u8, now: Now) -> Actions {
         let mut actions = Actions::new();
-        if let Some(control) = control::decode(byte) {
+        if let Some(control) = decode(byte)
+            && !(role == Role::Service && self.busy())
+        {
             self.obey(role, control, &mut actions);
         }
         self.settle(now, &mut actions);
         actions
     }
 
+    /// The owner wants the slot to end: byte `x`, as soon as no script runs.
+    pub fn leave(&mut self, now: Now) -> Actions {
+        self.leaving = true;
+        self.tick(now)
+    }
+
+    /// The owner is done waiting: KILL to service and script, without asking
+    /// `control/k`.
+    pub fn kill(&self) -> Actions {
+        let mut actions = Actions::new();
+        for role in [Role::Service, Role::Script] {
+            if self.pid(role).is_some() {
+                push(&mut actions, Action::Signal(role, Signal::Kill));
+            }
+        }
+        actions
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, now: Now) -> Actions {
         let mut actions = Actions::new();
+        let late = |limit: &mut Option<Instant>| {
+            limit.take_if(|limit| *limit <= now.mono).is_some()
+        };
+        if late(&mut self.service.limit) {
+            push(&mut actions, Action::Late(Role::Service));
+        }
+        if self.script.as_mut().is_some_and(|s| late(&mut s.limit)) {
+            push(&mut actions, Action::Late(Role::Script));
+        }
         self.settle(now, &mut actions);
         actions
     }
@@ -238,147 +296,110 @@ impl Slot {
         }
     }
 
-    /// The process that an action asked for runs as `pid`.
+    /// A child has until `limit`; the first limit of a child stays.
+    pub fn limit(&mut self, role: Role, limit: Instant) {
+        let (pid, place) = match (role, &mut self.script) {
+            (Role::Service, _) => (self.service.pid, &mut self.service.limit),
+            (Role::Script, Some(script)) => (script.pid, &mut script.limit),
+            (Role::Log | Role::Script, _) => return,
+        };
+        if pid.is_some() {
+            place.get_or_insert(limit);
+        }
+    }
+
+    /// The child that an action asked for runs as `pid`.
     pub fn started(&mut self, role: Role, pid: u32, now: Now) -> Actions {
         let mut actions = Actions::new();
-        if let Some(process) = self.process_mut(role) {
+        if let (Role::Script, Some(script)) = (role, &mut self.script) {
+            script.pid = Some(pid);
+        } else if let Some(process) = self.process_mut(role) {
             process.pid = Some(pid);
             process.paused = false;
             process.term = false;
             process.once = false;
+            process.ready = false;
             process.due = None;
+            process.limit = None;
             if process.state == State::Down {
                 process.state = State::Run;
                 process.since = now;
                 process.began = now.mono;
             }
-            push(&mut actions, Action::Publish(role));
         }
         self.settle(now, &mut actions);
         actions
     }
 
-    /// The kernel refused the process that an action asked for.
+    /// The child that an action asked for cannot be had: the kernel refused
+    /// it, or there is no such script.
     pub fn refused(&mut self, role: Role, now: Now) -> Actions {
-        if let Some(process) = self.process_mut(role) {
-            process.due = Some(now.mono.after(RETRY));
-        }
         let mut actions = Actions::new();
+        if role == Role::Script {
+            self.scripted(false, &mut actions);
+        } else if let Some(process) = self.process_mut(role) {
+            process.due = Some((now.mono.after(RETRY), Waits::Fork));
+        }
         self.settle(now, &mut actions);
         actions
     }
 
-    /// A process has ended. `finish` says whether the service directory has
-    /// a `finish` file now.
+    /// A child has ended.
     pub fn ended(
         &mut self,
         role: Role,
         exit: Exit,
-        finish: bool,
+        facts: Facts,
         now: Now,
     ) -> Actions {
         let mut actions = Actions::new();
-        if let Some(process) = self.process_mut(role) {
-            process.pid = None;
-            process.term = false;
-            if process.state == State::Run && finish && role == Role::Service {
-                process.state = State::Finish;
-                process.exit = exit;
-            } else {
-                process.state = State::Down;
-                process.since = now;
-                let young = now.mono.since(process.began) < PACE;
-                process.due = young.then(|| now.mono.after(PACE));
-            }
-            push(&mut actions, Action::Publish(role));
+        if role == Role::Script {
+            let handled = exit == Exit { code: 0, signal: 0 };
+            self.scripted(handled, &mut actions);
+        } else if let Some(process) = self.process_mut(role) {
+            process.fall(role, exit, facts, now, &mut actions);
         }
         self.settle(now, &mut actions);
         actions
     }
 
-    /// Does what a control byte says; `settle` does the starting.
-    fn obey(&mut self, role: Role, control: Control, actions: &mut Actions) {
-        if self.closed && matches!(control, Control::Up | Control::Once) {
-            // The pipe is closed: what was started now could not be heard.
-            return;
-        }
-        let Some(process) = self.process_mut(role) else {
-            return;
-        };
-        let runs = process.state == State::Run && process.pid.is_some();
-        match control {
-            Control::Up | Control::Once => {
-                let up = control == Control::Up;
-                process.want = if up { Want::Up } else { Want::Down };
-                if process.is_down() {
-                    process.due = None;
-                    process.once = !up;
-                }
-                push(actions, Action::Publish(role));
-            }
-            Control::Exit if role == Role::Log => {}
-            Control::Down | Control::Exit => {
-                let exit = control == Control::Exit;
-                process.want = if exit { Want::Exit } else { Want::Down };
-                process.once = false;
-                push(actions, Action::Publish(role));
-                if runs {
-                    stop(process, role, actions);
-                }
-            }
-            Control::Term if runs => stop(process, role, actions),
-            Control::Kill if process.pid.is_some() => {
-                push(actions, Action::Signal(role, Signal::Kill));
-            }
-            Control::Pause | Control::Cont => {
-                process.paused = control == Control::Pause;
-                if runs {
-                    let signal = if process.paused {
-                        Signal::Stop
-                    } else {
-                        Signal::Continue
-                    };
-                    push(actions, Action::Signal(role, signal));
-                }
-                push(actions, Action::Publish(role));
-            }
-            Control::Send(signal) if runs => {
-                push(actions, Action::Signal(role, signal));
-            }
-            Control::Term | Control::Kill | Control::Send(_) => {}
-        }
-    }
-
-    /// Asks for what the state wants: starts, and the steps of the end.
+    /// Asks for what the state wants: the steps of the end, then one start.
     fn settle(&mut self, now: Now, actions: &mut Actions) {
+        if self.script.is_none() && core::mem::take(&mut self.leaving) {
+            self.obey(Role::Service, Control::Exit, actions);
+        }
         let service = &self.service;
-        if service.want == Want::Exit && service.is_down() {
-            self.leave(actions);
+        if service.want == Want::Exit && service.is_down() && !self.busy() {
+            self.end(actions);
+        }
+        if actions.last().is_some_and(Action::is_start) {
+            // Its outcome brings us back.
+            return;
         }
         for role in [Role::Log, Role::Service] {
             let Some(process) = self.process(role) else {
                 continue;
             };
             if process.pid.is_some()
-                || process.due.is_some_and(|due| due > now.mono)
+                || !process.wants_start()
+                || process.due.is_some_and(|(due, _)| due > now.mono)
+                || role == Role::Service && self.busy()
             {
                 continue;
             }
-            match process.state {
-                State::Finish => {
-                    let Exit { code, signal } = process.exit;
-                    push(actions, Action::Finish { code, signal });
-                }
-                State::Down if process.want == Want::Up || process.once => {
-                    push(actions, Action::Run(role));
-                }
-                State::Down | State::Run => {}
+            if process.state == State::Finish {
+                push(actions, Action::Finish(process.exit));
+            } else if role == Role::Log || process.ready {
+                push(actions, Action::Run(role));
+            } else {
+                self.ask(role, Control::Up, actions);
             }
+            return;
         }
     }
 
     /// The service is down for good: ends the log service, then the slot.
-    fn leave(&mut self, actions: &mut Actions) {
+    fn end(&mut self, actions: &mut Actions) {
         let Some(log) = &mut self.log else {
             push(actions, Action::Gone);
             return;
@@ -399,7 +420,6 @@ impl Slot {
         self.closed = true;
         log.want = Want::Exit;
         log.once = false;
-        push(actions, Action::Publish(Role::Log));
         push(actions, Action::ClosePipe);
         if log.is_down() {
             push(actions, Action::Gone);
@@ -411,6 +431,7 @@ impl Slot {
         match role {
             Role::Service => Some(&self.service),
             Role::Log => self.log.as_ref(),
+            Role::Script => None,
         }
     }
 
@@ -419,17 +440,15 @@ impl Slot {
         match role {
             Role::Service => Some(&mut self.service),
             Role::Log => self.log.as_mut(),
+            Role::Script => None,
         }
     }
 }
 
-/// TERM, and CONT when it shall stay down (contract §2.6, STOP sequence).
-fn stop(process: &mut Process, role: Role, actions: &mut Actions) {
-    process.term = true;
-    push(actions, Action::Signal(role, Signal::Terminate));
-    push(actions, Action::Publish(role));
-    if process.want != Want::Up {
-        push(actions, Action::Signal(role, Signal::Continue));
+impl Action {
+    /// Whether the owner reports its outcome.
+    pub fn is_start(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Finish(_) | Self::Script(_))
     }
 }
 
@@ -441,5 +460,4 @@ fn push(actions: &mut Actions, action: Action) {
 }
 
 #[cfg(test)]
-#[path = "slot_test.rs"]
 mod test;

@@ -8,6 +8,7 @@
 //! once. A turn does a bounded amount of work for each slot: one read of each
 //! control FIFO, one step for each child that ended.
 
+mod act;
 pub mod face;
 mod path;
 mod scan;
@@ -19,7 +20,10 @@ use core::ffi::CStr;
 
 use crate::{
     config,
-    machine::slot::{self, Action, Actions, Exit, Role},
+    machine::{
+        pace,
+        slot::{self, Role},
+    },
     sys::{
         self, AsFd, Errno, Fd,
         child::{self, End, Environ},
@@ -27,11 +31,14 @@ use crate::{
         file::{self, Identity},
         limits,
         once::Once,
-        signal::{self, Number, Signals},
+        signal::{Number, Signals},
         wait::{Waiter, Wake},
     },
     text::{self, Line, Name},
-    wire::{clock::Instant, control::Signal},
+    wire::{
+        clock::Instant,
+        why::{Death, Waits},
+    },
 };
 use heapless::{Vec, VecView};
 
@@ -45,8 +52,9 @@ pub type Place = Option<Slot>;
 /// The table of all slots of this process.
 static TABLE: Once<Vec<Place, { config::SLOTS }>> = Once::new(Vec::new());
 
-/// Bytes taken from a control FIFO in one turn; what is left shows in the
-/// next.
+/// Bytes taken from a control FIFO in one turn, one at a time: a byte whose
+/// script runs must leave those behind it where they are. What is left shows
+/// in the next turn.
 const CONTROL_BYTES: usize = 16;
 
 /// Signals that one turn hands to its owner; more wait in the kernel.
@@ -86,6 +94,23 @@ pub struct Slot {
     leaving: bool,
     /// `./run` could not be run last time, and that was told.
     told: bool,
+    /// The kernel refused a child last time, and that was told.
+    unforked: bool,
+    /// A file could not be written last time, and that was told.
+    unwritten: bool,
+    /// When that is tried again.
+    rewrite: Option<Instant>,
+    /// The option file that was last told to say nothing known.
+    odd: Option<&'static CStr>,
+    /// The service's process leads a group that is stopped with it.
+    group: bool,
+    /// The control FIFO is left alone until a script has ended.
+    deaf: bool,
+    /// How `./run` ended and whether nobody asked for it, as long as
+    /// `supervise/why` does not say so.
+    death: Option<(Death, bool)>,
+    /// What `supervise/why` says is waited for, and whether until when.
+    waits: (Waits, bool),
 }
 
 /// Who speaks: what stands before a message, and where it goes.
@@ -212,18 +237,30 @@ impl Supervisor {
         self.insert(name, identity, dir)
     }
 
-    /// Writes a control byte to every slot's service.
-    pub fn control_all(&mut self, byte: u8) {
+    /// Tells every slot to exit.
+    pub fn exit_all(&mut self) {
         for index in 0..self.table.len() {
-            self.control(index, Role::Service, &[byte]);
+            self.exit(index);
         }
     }
 
-    /// Kills every process of every slot.
+    /// Kills every slot's service, and the script that runs for it.
     pub fn kill_all(&mut self) {
         for index in 0..self.table.len() {
-            self.control(index, Role::Service, b"k");
-            self.control(index, Role::Log, b"k");
+            if let Some(slot) = self.slot(index) {
+                let actions = slot.machine.kill();
+                self.perform(index, actions);
+            }
+        }
+    }
+
+    /// Tells a slot to exit.
+    fn exit(&mut self, index: usize) {
+        if let Some(slot) = self.slot(index)
+            && slot.service.is_some()
+        {
+            let actions = slot.machine.leave(clock::now());
+            self.perform(index, actions);
         }
     }
 
@@ -236,7 +273,7 @@ impl Supervisor {
             Err(errno) => {
                 // Nothing known makes this fail; it must not spin.
                 self.voice.warn("unable to wait", b"", errno);
-                sys::wait::sleep(slot::PACE);
+                sys::wait::sleep(pace::PACE);
                 Vec::new()
             }
         };
@@ -267,7 +304,10 @@ impl Supervisor {
     fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
         let slots = self.table.iter().flatten();
         let slots = slots.filter(|slot| slot.service.is_some());
-        let due = slots.filter_map(|slot| slot.machine.due()).min();
+        let due = slots
+            .flat_map(|slot| [slot.machine.due(), slot.rewrite])
+            .flatten()
+            .min();
         let scan = self.services.as_ref().and_then(Services::due);
         [until, due, scan].into_iter().flatten().min()
     }
@@ -304,31 +344,6 @@ impl Supervisor {
         }
     }
 
-    /// The process of a slot has ended.
-    fn ended(&mut self, index: usize, role: Role, end: End) {
-        let now = clock::now();
-        let Some(slot) = self.slot(index) else { return };
-        let Some(service) = &slot.service else { return };
-        let exit = match end {
-            End::Exited(code) => Exit {
-                code: code.into(),
-                signal: 0,
-            },
-            End::Killed(signal, core) => Exit {
-                code: -1,
-                signal: signal | if core { 0x80 } else { 0 },
-            },
-        };
-        let finish = role == Role::Service && service.has_finish();
-        let actions = slot.machine.ended(role, exit, finish, now);
-        // Ours or its own: a start that ends with 111 at once will most
-        // likely do so again, and its reason was told.
-        if role == Role::Service {
-            slot.told = end == End::Exited(111);
-        }
-        self.perform(index, actions);
-    }
-
     /// Reads a control FIFO and obeys.
     fn take_control(&mut self, token: u64) {
         let token = token.saturating_sub(TOKEN_SLOTS);
@@ -340,35 +355,37 @@ impl Supervisor {
         let Ok(index) = usize::try_from(token >> 1) else {
             return;
         };
-        let mut bytes = [0; CONTROL_BYTES];
-        let Some(slot) = self.slot(index) else { return };
-        let Some(fifo) = slot
-            .service
-            .as_ref()
-            .and_then(|service| service.control(role))
-        else {
-            return;
-        };
-        // EAGAIN: the slot is a new one, its predecessor's byte is gone.
-        if let Ok(count) = sys::read(fifo, &mut bytes) {
-            self.control(index, role, bytes.get(..count).unwrap_or(&[]));
+        for _ in 0..CONTROL_BYTES {
+            let Some(slot) = self.slot(index) else { return };
+            if role == Role::Service && slot.machine.busy() {
+                return self.hear_later(index);
+            }
+            let Some(fifo) = slot
+                .service
+                .as_ref()
+                .and_then(|service| service.control(role))
+            else {
+                return;
+            };
+            let mut byte = [0];
+            // EAGAIN: that was all, or the slot is a new one and its
+            // predecessor's byte is gone.
+            match sys::read(fifo, &mut byte) {
+                Ok(1) => self.control(index, role, byte),
+                _ => return,
+            }
         }
     }
 
-    /// Obeys control bytes in their order.
-    fn control(&mut self, index: usize, role: Role, bytes: &[u8]) {
-        for byte in bytes {
-            let now = clock::now();
-            let Some(slot) = self.slot(index) else { return };
-            if slot.service.is_none() {
-                return;
-            }
-            if matches!(byte, b'u' | b'o') {
-                slot.told = false;
-            }
-            let actions = slot.machine.control(role, *byte, now);
-            self.perform(index, actions);
+    /// Obeys a control byte.
+    fn control(&mut self, index: usize, role: Role, [byte]: [u8; 1]) {
+        let now = clock::now();
+        let Some(slot) = self.slot(index) else { return };
+        if matches!(byte, b'u' | b'o') {
+            slot.told = false;
         }
+        let actions = slot.machine.control(role, byte, now);
+        self.perform(index, actions);
     }
 
     /// Does what has become due in every slot.
@@ -378,94 +395,12 @@ impl Supervisor {
             let Some(slot) = self.slot(index) else {
                 continue;
             };
-            let due = slot.machine.due();
-            if slot.service.is_some() && due.is_some_and(|due| due <= now.mono)
-            {
+            let due = [slot.machine.due(), slot.rewrite];
+            let mut due = due.into_iter().flatten();
+            if slot.service.is_some() && due.any(|due| due <= now.mono) {
                 let actions = slot.machine.tick(now);
                 self.perform(index, actions);
             }
-        }
-    }
-
-    /// Does what a machine asked for.
-    ///
-    /// A start is the last that is done of a list: its outcome makes the
-    /// machine ask anew for whatever else is to be started.
-    fn perform(&mut self, index: usize, actions: Actions) {
-        let mut todo = actions;
-        while !todo.is_empty() {
-            let mut next = Actions::new();
-            for action in &todo {
-                let start = match *action {
-                    Action::Run(role) => Some(self.run(index, role)),
-                    Action::Finish { code, signal } => {
-                        Some(self.finish(index, code, signal))
-                    }
-                    Action::Signal(role, signal) => {
-                        self.send(index, role, signal);
-                        None
-                    }
-                    Action::Publish(role) => {
-                        self.publish(index, role);
-                        None
-                    }
-                    Action::ClosePipe => {
-                        let slot = self.slot(index);
-                        let service =
-                            slot.and_then(|slot| slot.service.as_mut());
-                        if let Some(service) = service {
-                            service.close_pipe();
-                        }
-                        None
-                    }
-                    Action::Gone => {
-                        self.release(index);
-                        return;
-                    }
-                };
-                if let Some(actions) = start {
-                    next = actions;
-                    break;
-                }
-            }
-            todo = next;
-        }
-    }
-
-    /// Sends a signal to a slot's process. What stops a service, the service
-    /// says.
-    fn send(&mut self, index: usize, role: Role, signal: Signal) {
-        let Some(slot) = self.slot(index) else { return };
-        let mut signal = signal;
-        if let (Role::Service, Signal::Terminate, Some(service)) =
-            (role, signal, &slot.service)
-        {
-            if let Some(own) = service.down_signal() {
-                signal = own;
-            } else {
-                let mut line = heading(&slot.name, "warning");
-                line.text("down-signal names no signal that stops");
-                self.voice.say(&mut line);
-            }
-        }
-        let Some(slot) = self.slot(index) else { return };
-        // ESRCH: it ended and its end is about to be reaped.
-        if let Some(pid) = slot.machine.pid(role) {
-            let _ended = signal::kill(pid, signal::number(signal)).is_err();
-        }
-    }
-
-    /// Writes a slot's status files.
-    fn publish(&mut self, index: usize, role: Role) {
-        let Some(slot) = self.slot(index) else { return };
-        let Some(status) = slot.machine.status(role) else {
-            return;
-        };
-        let Some(service) = slot.service.as_mut() else {
-            return;
-        };
-        if let Err(trouble) = service.publish(role, &status) {
-            self.warn_of(index, trouble);
         }
     }
 
@@ -513,12 +448,19 @@ impl Supervisor {
             listed: self.services.is_some(),
             leaving: false,
             told: false,
+            unforked: false,
+            unwritten: false,
+            rewrite: None,
+            odd: None,
+            group: false,
+            deaf: false,
+            death: None,
+            waits: (Waits::Nothing, false),
         };
         if let Some(place) = self.table.get_mut(index) {
             *place = Some(slot);
         }
-        self.publish(index, Role::Service);
-        self.publish(index, Role::Log);
+        self.publish(index);
         if let Some(slot) = self.slot(index) {
             let actions = slot.machine.tick(now);
             self.perform(index, actions);

@@ -296,7 +296,7 @@ impl Supervisor {
             if slot.service.is_none() {
                 self.release(index);
             } else {
-                self.control(index, crate::machine::slot::Role::Service, b"x");
+                self.exit(index);
             }
         }
     }

@@ -11,8 +11,9 @@ use crate::{
         place,
     },
     wire::{
-        control::{self, Signal},
+        clock::Wall,
         status::{self, Status},
+        why::{self, Death, Waits},
     },
 };
 
@@ -72,6 +73,9 @@ const LOG: Names = Names {
 /// supervisor that takes over can open the same one.
 pub(super) const PIPE: &CStr = c"supervise/log";
 
+/// How the service ended lately.
+const WHY: [&CStr; 2] = [c"supervise/why", c"supervise/why.new"];
+
 /// What one supervise directory holds: four descriptors with the lock, three
 /// of them FIFO ends.
 #[derive(Debug)]
@@ -84,8 +88,8 @@ pub(super) struct Ends {
     pub(super) ok: Fd,
     /// Where the supervise directory is, when it is not where it belongs.
     place: Option<Fd>,
-    /// What `pid` says now.
-    pid: Option<u32>,
+    /// What the files say now.
+    last: Option<Status>,
 }
 
 /// Both ends of the log pipe.
@@ -169,6 +173,7 @@ impl Service {
         let ends = match role {
             Role::Service => Some(&self.service),
             Role::Log => self.log.as_ref(),
+            Role::Script => None,
         };
         Some(ends?.control.as_fd())
     }
@@ -177,7 +182,7 @@ impl Service {
     pub(super) fn pipe(&self, role: Role) -> Option<At<'_>> {
         let pipe = self.pipe.as_ref()?;
         Some(match role {
-            Role::Service => pipe.write.as_fd(),
+            Role::Service | Role::Script => pipe.write.as_fd(),
             Role::Log => pipe.read.as_fd(),
         })
     }
@@ -187,22 +192,22 @@ impl Service {
         self.pipe = None;
     }
 
-    /// Whether there is a `finish` now: it can be opened (contract §2.1).
+    /// Whether there is a `finish` now: it can be read (contract §2.1).
     pub(super) fn has_finish(&self) -> bool {
-        file::open_read(self.dir(), c"finish").is_ok()
+        file::is_readable(self.dir(), c"finish")
     }
 
-    /// The signal that stops the service: TERM, or what a file `down-signal`
-    /// names; `None` when it names none that stops.
-    pub(super) fn down_signal(&self) -> Option<Signal> {
-        let mut text = [0; 16];
-        match file::read_whole(self.dir(), c"down-signal", &mut text) {
-            Ok(text) => control::down_signal(text),
-            Err(_) => Some(Signal::Terminate),
-        }
+    /// Whether there is a script at `path`: its owner may run it.
+    pub(super) fn has_script(&self, path: &CStr) -> bool {
+        file::info(self.dir(), path).is_ok_and(|info| info.mode & 0o100 != 0)
     }
 
-    /// Writes `pid` (when it changed), `stat` and `status`, each by rename.
+    /// Whether the service is to be stopped with its whole process group.
+    pub(super) fn stops_group(&self) -> bool {
+        file::info(self.dir(), c"runt/group-kill").is_ok()
+    }
+
+    /// Writes what has changed of `pid`, `stat` and `status`, each by rename.
     ///
     /// When `pid` cannot be written the others are left alone this time
     /// (contract §1).
@@ -214,18 +219,51 @@ impl Service {
         let (ends, names) = match (role, &mut self.log) {
             (Role::Service, _) => (&mut self.service, &SERVICE),
             (Role::Log, Some(log)) => (log, &LOG),
-            (Role::Log, None) => return Ok(()),
+            (Role::Log | Role::Script, _) => return Ok(()),
         };
+        let last = ends.last.as_ref();
+        if last == Some(status) {
+            return Ok(());
+        }
         let (at, names) = match &ends.place {
             Some(place) => (place.as_fd(), &SERVICE),
             None => (self.dir.as_fd(), names),
         };
-        if ends.pid != Some(status.pid) {
+        if last.map(|last| last.pid) != Some(status.pid) {
             replace(at, names.pid, &status::pid(status.pid))?;
-            ends.pid = Some(status.pid);
         }
-        replace(at, names.stat, &status::stat(status))?;
-        replace(at, names.status, &status::pack(status))
+        let stat = status::stat(status);
+        if last.map(status::stat).as_ref() != Some(&stat) {
+            replace(at, names.stat, &stat)?;
+        }
+        replace(at, names.status, &status::pack(status))?;
+        ends.last = Some(*status);
+        Ok(())
+    }
+
+    /// Adds to the record of how the service ended lately, which the file
+    /// itself remembers: how it ended now and whether that counts as a restart,
+    /// and what it waits for.
+    pub(super) fn tell_why(
+        &self,
+        death: Option<(Death, bool)>,
+        waits: Waits,
+        until: Option<Wall>,
+    ) -> Result<(), Trouble> {
+        let place = self.service.place.as_ref();
+        let at = place.map_or(self.dir.as_fd(), AsFd::as_fd);
+        let [path, _] = WHY;
+        let mut buffer = [0; why::BYTES];
+        // One that is missing or damaged is begun anew.
+        let old = file::read_whole(at, path, &mut buffer).ok();
+        let mut why = old.and_then(why::unpack).unwrap_or_default();
+        if let Some((death, again)) = death {
+            why.restarts = why.restarts.saturating_add(again.into());
+            why.died(death);
+        }
+        why.waits = waits;
+        why.until = until;
+        replace(at, WHY, &why::pack(&why))
     }
 }
 
@@ -330,7 +368,7 @@ pub(super) fn ends(
         control,
         ok,
         place,
-        pid: None,
+        last: None,
     })
 }
 

@@ -6,7 +6,7 @@ use heapless::Vec;
 use ufmt::uwrite;
 
 use crate::{
-    machine::slot::{Actions, Role},
+    machine::slot::{Actions, Exit, Role},
     sys::{
         child::{self, Program, Setup},
         clock,
@@ -18,33 +18,45 @@ use super::{Supervisor, heading};
 /// Exit code of a child that could not become its program.
 const CANNOT_RUN: u8 = 111;
 
+/// How long a script of `control` may take when `runt/timeout-control` does
+/// not say: runit gives it for ever, so this only frees a slot that is stuck.
+const SCRIPT_MILLIS: u32 = 300_000;
+
 /// Longest argument of `./finish`: `-32768`, and a NUL.
 type Number = Vec<u8, 8>;
 
 impl Supervisor {
     /// Starts `./run` of a role.
     pub(super) fn run(&mut self, index: usize, role: Role) -> Actions {
-        let shown = match role {
-            Role::Service => "unable to start ./run",
-            Role::Log => "unable to start log/./run",
-        };
-        self.start(index, role, c"./run", &[], shown)
+        self.start(index, role, c"./run", &[])
     }
 
     /// Starts `./finish CODE SIGNAL`.
-    pub(super) fn finish(
-        &mut self,
-        index: usize,
-        code: i16,
-        signal: u8,
-    ) -> Actions {
+    pub(super) fn finish(&mut self, index: usize, exit: Exit) -> Actions {
         let (mut first, mut second) = (Number::new(), Number::new());
         // Eight bytes hold every number of these types and its NUL.
-        let _fits = uwrite!(first, "{}\0", code).is_ok();
-        let _fits = uwrite!(second, "{}\0", signal).is_ok();
+        let _fits = uwrite!(first, "{}\0", exit.code).is_ok();
+        let _fits = uwrite!(second, "{}\0", exit.signal).is_ok();
         let arguments = [as_c_str(&first), as_c_str(&second)];
-        let shown = "unable to start ./finish";
-        self.start(index, Role::Service, c"./finish", &arguments, shown)
+        let actions = self.start(index, Role::Service, c"./finish", &arguments);
+        self.limit(index, Role::Service, c"timeout-finish", 0);
+        actions
+    }
+
+    /// Starts the script of a control byte, if there is one.
+    pub(super) fn script(&mut self, index: usize, byte: u8) -> Actions {
+        let Some(slot) = self.slot(index) else {
+            return Actions::new();
+        };
+        let path = script_path(byte);
+        let path = as_c_str(&path);
+        let service = slot.service.as_ref();
+        if !service.is_some_and(|service| service.has_script(path)) {
+            return slot.machine.refused(Role::Script, clock::now());
+        }
+        let actions = self.start(index, Role::Script, path, &[]);
+        self.limit(index, Role::Script, c"runt/timeout-control", SCRIPT_MILLIS);
+        actions
     }
 
     /// Starts a program of a slot and tells the machine what came of it.
@@ -54,7 +66,6 @@ impl Supervisor {
         role: Role,
         path: &CStr,
         arguments: &[&CStr],
-        shown: &str,
     ) -> Actions {
         let program = Program {
             path,
@@ -68,36 +79,53 @@ impl Supervisor {
         let Some(service) = &slot.service else {
             return Actions::new();
         };
+        let (is_service, is_log) = (role == Role::Service, role == Role::Log);
+        let group = is_service && service.stops_group();
         let pipe = service.pipe(role);
         let mut complaint = heading(&slot.name, "fatal");
-        complaint.text(shown);
-        let silent = slot.told && role == Role::Service;
+        complaint.text("unable to start ");
+        complaint.text(if is_log { "log/" } else { "" });
+        complaint.bytes(path.to_bytes());
+        let silent = slot.told && is_service;
         let setup = Setup {
             dir: Some(service.dir()),
-            sub: (role == Role::Log).then_some(c"log"),
-            stdin: pipe.filter(|_| role == Role::Log),
-            stdout: pipe.filter(|_| role == Role::Service),
+            sub: is_log.then_some(c"log"),
+            stdin: pipe.filter(|_| is_log),
+            stdout: pipe.filter(|_| !is_log),
             session,
+            group,
             terminal: false,
             files: Some(files),
             complaint: (!silent).then_some(&complaint),
             code: CANNOT_RUN,
         };
-        match child::spawn(&program, &setup) {
+        let spawned = child::spawn(&program, &setup);
+        let told = core::mem::replace(&mut slot.unforked, spawned.is_err());
+        if is_service {
+            slot.group = group;
+        }
+        match spawned {
             Ok(pid) => slot.machine.started(role, pid, clock::now()),
             Err(errno) => {
                 let actions = slot.machine.refused(role, clock::now());
-                let mut line = heading(&slot.name, "warning");
-                line.text("unable to fork, retrying: ");
-                line.text(crate::sys::error::text(errno));
-                self.voice.say(&mut line);
+                if !told {
+                    let mut line = heading(&slot.name, "warning");
+                    line.text("unable to fork, retrying: ");
+                    line.text(crate::sys::error::text(errno));
+                    self.voice.say(&mut line);
+                }
                 actions
             }
         }
     }
 }
 
+/// `control/` and a byte, from the service directory.
+pub(super) fn script_path(byte: u8) -> [u8; 10] {
+    [b'c', b'o', b'n', b't', b'r', b'o', b'l', b'/', byte, 0]
+}
+
 /// A text that ends in a NUL as the kernel takes it.
-fn as_c_str(text: &[u8]) -> &CStr {
+pub(super) fn as_c_str(text: &[u8]) -> &CStr {
     CStr::from_bytes_until_nul(text).unwrap_or(c"")
 }

@@ -5,7 +5,6 @@
 //! are written anew, so that `sv status` goes on to show how long it has been.
 
 use crate::{
-    machine::slot::Role,
     sys::{
         clock::{self, Steps},
         wait::{Waiter, Wake},
@@ -56,8 +55,7 @@ impl Supervisor {
         for index in 0..self.table.len() {
             if let Some(slot) = self.slot(index) {
                 slot.machine.restamp(now);
-                self.publish(index, Role::Service);
-                self.publish(index, Role::Log);
+                self.publish(index);
             }
         }
     }

@@ -61,6 +61,8 @@ pub struct Setup<'a> {
     pub stdout: Option<At<'a>>,
     /// Whether it leads a session of its own.
     pub session: bool,
+    /// Whether it leads a process group of its own.
+    pub group: bool,
     /// Whether descriptor 0 becomes its controlling terminal.
     pub terminal: bool,
     /// Limit of open files to go back to.
@@ -117,6 +119,9 @@ fn prepare(setup: &Setup<'_>) -> Result<(), Errno> {
     if setup.session {
         // Refused only to who leads a group already: then it is its own.
         let _leads = rustix::process::setsid().is_err();
+    } else if setup.group {
+        // Nothing refuses this to a child that has not become its program.
+        let _leads = rustix::process::setpgid(None, None).is_err();
     }
     if let Some(dir) = setup.dir {
         file::change_dir_to(dir)?;

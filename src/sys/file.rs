@@ -136,6 +136,13 @@ pub fn info_of_link(at: At<'_>, path: &CStr) -> Result<Info, Errno> {
     stat.map(|stat| digest(&stat)).map_err(error::from)
 }
 
+/// Whether `path` can be read; without opening it, so that a lack of
+/// descriptors changes nothing.
+pub fn is_readable(at: At<'_>, path: &CStr) -> bool {
+    let readable = rustix::fs::Access::READ_OK;
+    rustix::fs::accessat(at, path, readable, AtFlags::empty()).is_ok()
+}
+
 /// What an open file is.
 pub fn info_of(file: At<'_>) -> Result<Info, Errno> {
     let stat = rustix::fs::fstat(file);

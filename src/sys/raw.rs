@@ -71,7 +71,7 @@ pub(super) struct EpollEvent {
     pub(super) data: u64,
 }
 
-/// `epoll_ctl`: operation 1 adds, 2 removes.
+/// `epoll_ctl`: operation 1 adds, 2 removes, 3 changes.
 pub(super) fn epoll_ctl(
     epoll: &Fd,
     operation: u32,

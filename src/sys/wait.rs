@@ -11,6 +11,8 @@ use super::{At, Errno, Fd, clock, error, raw};
 /// What a file must show to wake the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
+    /// Nothing: it is left alone for now.
+    Never,
     /// It can be read.
     Readable,
     /// It reports a change by an exception: /proc/self/mountinfo does.
@@ -34,19 +36,37 @@ impl Waiter {
     pub fn add(&self, fd: At<'_>, wake: Wake, token: u64) -> Result<(), Errno> {
         /// EPOLL_CTL_ADD.
         const ADD: u32 = 1;
+        self.set(ADD, fd, wake, token)
+    }
+
+    /// Changes what wakes the loop of a file that is in the set.
+    pub fn change(
+        &self,
+        fd: At<'_>,
+        wake: Wake,
+        token: u64,
+    ) -> Result<(), Errno> {
+        /// EPOLL_CTL_MOD.
+        const MOD: u32 = 3;
+        self.set(MOD, fd, wake, token)
+    }
+
+    /// `epoll_ctl` for one file.
+    fn set(
+        &self,
+        operation: u32,
+        fd: At<'_>,
+        wake: Wake,
+        token: u64,
+    ) -> Result<(), Errno> {
         let events = match wake {
+            Wake::Never => 0,
             Wake::Readable => 1,  // EPOLLIN
             Wake::Exception => 2, // EPOLLPRI
         };
-        raw::epoll_ctl(
-            &self.0,
-            ADD,
-            fd,
-            raw::EpollEvent {
-                events,
-                data: token,
-            },
-        )
+        let data = token;
+        let event = raw::EpollEvent { events, data };
+        raw::epoll_ctl(&self.0, operation, fd, event)
     }
 
     /// Sleeps until a file is ready or `until` has come; never without end

@@ -40,46 +40,35 @@ pub enum Control {
     Send(Signal),
 }
 
+/// Every byte that means something, and what it asks for.
+const BYTES: [(u8, Control); 14] = [
+    (b'u', Control::Up),
+    (b'd', Control::Down),
+    (b'o', Control::Once),
+    (b'x', Control::Exit),
+    (b't', Control::Term),
+    (b'k', Control::Kill),
+    (b'p', Control::Pause),
+    (b'c', Control::Cont),
+    (b'a', Control::Send(Signal::Alarm)),
+    (b'h', Control::Send(Signal::Hangup)),
+    (b'i', Control::Send(Signal::Interrupt)),
+    (b'q', Control::Send(Signal::Quit)),
+    (b'1', Control::Send(Signal::User1)),
+    (b'2', Control::Send(Signal::User2)),
+];
+
 /// What `byte` asks for; `None` for every byte that runit ignores, a newline
 /// among them.
 pub fn decode(byte: u8) -> Option<Control> {
-    match byte {
-        b'u' => Some(Control::Up),
-        b'd' => Some(Control::Down),
-        b'o' => Some(Control::Once),
-        b'x' => Some(Control::Exit),
-        b't' => Some(Control::Term),
-        b'k' => Some(Control::Kill),
-        b'p' => Some(Control::Pause),
-        b'c' => Some(Control::Cont),
-        b'a' => Some(Control::Send(Signal::Alarm)),
-        b'h' => Some(Control::Send(Signal::Hangup)),
-        b'i' => Some(Control::Send(Signal::Interrupt)),
-        b'q' => Some(Control::Send(Signal::Quit)),
-        b'1' => Some(Control::Send(Signal::User1)),
-        b'2' => Some(Control::Send(Signal::User2)),
-        _ => None,
-    }
+    let known = BYTES.iter().find(|(known, _)| *known == byte);
+    known.map(|(_, control)| *control)
 }
 
-/// The signal that a file `down-signal` names: with `SIG` or without, or by
-/// its number where that is the same on every machine (s6-supervise).
-///
-/// `None` for what cannot stop a process.
-pub fn down_signal(text: &[u8]) -> Option<Signal> {
-    let name = text.trim_ascii();
-    let name = name.strip_prefix(b"SIG").unwrap_or(name);
-    match name {
-        b"HUP" | b"1" => Some(Signal::Hangup),
-        b"INT" | b"2" => Some(Signal::Interrupt),
-        b"QUIT" | b"3" => Some(Signal::Quit),
-        b"KILL" | b"9" => Some(Signal::Kill),
-        b"ALRM" | b"14" => Some(Signal::Alarm),
-        b"TERM" | b"15" => Some(Signal::Terminate),
-        b"USR1" => Some(Signal::User1),
-        b"USR2" => Some(Signal::User2),
-        _ => None,
-    }
+/// The byte that asks for `control`: the name of its script.
+pub fn encode(control: Control) -> u8 {
+    let known = BYTES.iter().find(|(_, known)| *known == control);
+    known.map_or(b'\n', |(byte, _)| *byte)
 }
 
 #[cfg(test)]
@@ -87,18 +76,12 @@ mod test {
     use super::*;
 
     #[test]
-    fn signals_that_stop() {
-        assert_eq!(down_signal(b"HUP\n"), Some(Signal::Hangup));
-        assert_eq!(down_signal(b"SIGQUIT"), Some(Signal::Quit));
-        assert_eq!(down_signal(b"15"), Some(Signal::Terminate));
-        assert_eq!(down_signal(b"CONT"), None);
-        assert_eq!(down_signal(b""), None);
-    }
-
-    #[test]
     fn fourteen_bytes_mean_something() {
         let known: Vec<u8> =
             (0..=255).filter(|byte| decode(*byte).is_some()).collect();
         assert_eq!(known, b"12acdhikopqtux");
+        for byte in known {
+            assert_eq!(decode(byte).map(encode), Some(byte));
+        }
     }
 }

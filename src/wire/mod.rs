@@ -6,6 +6,7 @@ pub mod control;
 pub mod logconfig;
 pub mod logname;
 pub mod mounts;
+pub mod options;
 pub mod passwd;
 pub mod rundir;
 pub mod stamp;

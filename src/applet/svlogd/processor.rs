@@ -126,6 +126,7 @@ impl Directory {
             stdin: Some(input.as_fd()),
             stdout: Some(output.as_fd()),
             session: false,
+            group: false,
             terminal: false,
             files: None,
             complaint: Some(&complaint),

@@ -1,0 +1,147 @@
+//! How long a process that has ended waits to be started again.
+//!
+//! | what the service directory says | wait |
+//! |---|---|
+//! | nothing | [`PACE`] after a life shorter than that (contract §2.5) |
+//! | `runt/backoff` | doubles with each short life, up to its cap |
+//! | `max-death-tally` | that many short lives in a row: parked, [`PARK`] |
+//!
+//! A life is short when it is shorter than the backoff's reset-after, and
+//! one that an operator ended is not. Without short lives the first row
+//! holds; a parked service is still tried, for ever.
+
+use core::time::Duration;
+
+use crate::wire::{clock::Now, options::Backoff, why::Waits};
+
+/// How long a process that lived shorter than this waits to be restarted.
+pub const PACE: Duration = Duration::from_secs(1);
+
+/// How long a start that the kernel refused waits to be tried again, and a
+/// status file that could not be written.
+pub const RETRY: Duration = Duration::from_secs(5);
+
+/// How long a service that died too often waits for each further try.
+pub const PARK: Duration = Duration::from_secs(300);
+
+/// What a service directory says about its restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Pace {
+    /// `runt/backoff`.
+    pub backoff: Option<Backoff>,
+    /// `max-death-tally`: short lives in a row that park; 0 is no bound.
+    pub tally: u32,
+}
+
+impl Pace {
+    /// Whether a life was short.
+    pub fn is_short(&self, life: Duration) -> bool {
+        let backoff = self.backoff.unwrap_or(Backoff::DEFAULT);
+        life < Duration::from_millis(backoff.reset_after.into())
+    }
+
+    /// How long to wait, and what that wait is called, after `short` short
+    /// lives in a row, when the last start was `age` ago.
+    pub fn wait(
+        &self,
+        short: u32,
+        age: Duration,
+        now: Now,
+    ) -> (Duration, Waits) {
+        if self.tally != 0 && short >= self.tally {
+            return (PARK, Waits::Parked);
+        }
+        let doublings = short.checked_sub(1);
+        if let (Some(backoff), Some(doublings)) = (self.backoff, doublings) {
+            let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
+            let wait = u64::from(backoff.first).saturating_mul(factor);
+            let wait = wait.min(backoff.cap.into());
+            let wait = wait.max(Backoff::LEAST.into());
+            // The clock's last digits are chance enough: they tell apart
+            // what ended in the same millisecond.
+            let chance = now.mono.0.wrapping_mul(0x9e37_79b9) >> 16 & 0x3ff;
+            let most = wait.saturating_mul(backoff.jitter.into()) / 100;
+            let jitter = most.saturating_mul(chance) >> 10;
+            let wait = Duration::from_millis(wait.saturating_add(jitter));
+            return (wait, Waits::Backoff);
+        }
+        if age < PACE {
+            return (PACE, Waits::Pace);
+        }
+        (Duration::ZERO, Waits::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::clock::{Instant, Wall};
+
+    fn now(nanos: u64) -> Now {
+        Now {
+            mono: Instant(nanos),
+            wall: Wall { secs: 0, nanos: 0 },
+        }
+    }
+
+    #[test]
+    fn runits_second_without_any_file() {
+        let pace = Pace::default();
+        let waits = |millis, short| {
+            pace.wait(short, Duration::from_millis(millis), now(0)).0
+        };
+        for short in [0, 1, 100, u32::MAX] {
+            assert_eq!(waits(0, short), PACE);
+            assert_eq!(waits(999, short), PACE);
+            assert_eq!(waits(1000, short), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_backoff_doubles_up_to_its_cap() {
+        let backoff = Backoff {
+            first: 200,
+            cap: 1500,
+            reset_after: 5000,
+            jitter: 0,
+        };
+        let pace = Pace {
+            backoff: Some(backoff),
+            tally: 6,
+        };
+        let waits = [1, 2, 3, 4, 5].map(|short| {
+            pace.wait(short, Duration::ZERO, now(9)).0.as_millis()
+        });
+        assert_eq!(waits, [200, 400, 800, 1500, 1500]);
+        let parked = pace.wait(6, Duration::ZERO, now(9));
+        assert_eq!(parked, (PARK, Waits::Parked));
+        assert!(pace.is_short(Duration::from_millis(4999)));
+        assert!(!pace.is_short(Duration::from_millis(5000)));
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_adds_its_part_at_most(
+            short in 1..u32::MAX,
+            first: u32,
+            cap: u32,
+            jitter in 0..1000_u32,
+            at: u64,
+        ) {
+            let mut backoff = Backoff { first, cap, reset_after: 0, jitter };
+            let wait = |backoff| {
+                let pace = Pace { backoff: Some(backoff), tally: 0 };
+                pace.wait(short, Duration::ZERO, now(at)).0.as_millis()
+            };
+            let with = wait(backoff);
+            backoff.jitter = 0;
+            let without = wait(backoff);
+            prop_assert!(without <= u128::from(cap.max(Backoff::LEAST)));
+            prop_assert!(without >= u128::from(Backoff::LEAST));
+            prop_assert!(with >= without);
+            prop_assert!(with <= without + without * u128::from(jitter) / 100);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a control byte does to a slot: the table of `slot`, with the scripts
+//! that may take a signal's place (contract §2.6).
+
+use super::{Action, Actions, Role, Slot, push};
+use crate::wire::{
+    clock::Instant,
+    control::{self, Control, Signal},
+    status::Want,
+};
+
+/// The script that runs, or was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Script {
+    pub(super) control: Control,
+    pub(super) pid: Option<u32>,
+    /// Killed then.
+    pub(super) limit: Option<Instant>,
+}
+
+impl Slot {
+    /// Does what a control byte says, or asks for its script first; `settle`
+    /// does the starting.
+    pub(super) fn obey(
+        &mut self,
+        role: Role,
+        control: Control,
+        actions: &mut Actions,
+    ) {
+        if self.closed && matches!(control, Control::Up | Control::Once) {
+            // The pipe is closed: what was started now could not be heard.
+            return;
+        }
+        let Some(process) = self.process_mut(role) else {
+            return;
+        };
+        let runs = process.runs();
+        match control {
+            Control::Up | Control::Once => {
+                let up = control == Control::Up;
+                process.want = if up { Want::Up } else { Want::Down };
+                if process.is_down() {
+                    process.due = None;
+                    process.once = !up;
+                    process.short = 0;
+                }
+            }
+            Control::Exit if role == Role::Log => {}
+            Control::Down | Control::Exit => {
+                let exit = control == Control::Exit;
+                process.want = if exit { Want::Exit } else { Want::Down };
+                process.once = false;
+                process.ready = false;
+                if runs {
+                    self.ask(role, Control::Term, actions);
+                }
+            }
+            control if runs => self.ask(role, control, actions),
+            Control::Kill if process.pid.is_some() => {
+                push(actions, Action::Signal(role, Signal::Kill));
+            }
+            Control::Pause | Control::Cont => {
+                process.paused = control == Control::Pause;
+            }
+            Control::Term | Control::Kill | Control::Send(_) => {}
+        }
+    }
+
+    /// Asks for the script of a control; a log service has none.
+    pub(super) fn ask(
+        &mut self,
+        role: Role,
+        control: Control,
+        actions: &mut Actions,
+    ) {
+        if role == Role::Log {
+            self.act(role, control, false, actions);
+            return;
+        }
+        self.script = Some(Script {
+            control,
+            pid: None,
+            limit: None,
+        });
+        push(actions, Action::Script(control::encode(control)));
+    }
+
+    /// The script has ended, or there was none.
+    pub(super) fn scripted(&mut self, handled: bool, actions: &mut Actions) {
+        if let Some(script) = self.script.take() {
+            self.act(Role::Service, script.control, handled, actions);
+        }
+    }
+
+    /// Does what a control does to a process behind its script. The process
+    /// may have ended while that ran.
+    fn act(
+        &mut self,
+        role: Role,
+        control: Control,
+        handled: bool,
+        actions: &mut Actions,
+    ) {
+        let Some(process) = self.process_mut(role) else {
+            return;
+        };
+        let runs = process.runs();
+        let mut send = |signal| {
+            if runs && !handled {
+                push(actions, Action::Signal(role, signal));
+            }
+        };
+        match control {
+            Control::Up => process.ready = true,
+            Control::Term => {
+                process.term |= runs && !handled;
+                send(Signal::Terminate);
+                if runs && role == Role::Service {
+                    push(actions, Action::Limit);
+                }
+                let next = match process.want {
+                    Want::Up => return,
+                    Want::Down => Control::Down,
+                    Want::Exit => Control::Exit,
+                };
+                if runs {
+                    push(actions, Action::Signal(role, Signal::Continue));
+                }
+                if role == Role::Service {
+                    self.ask(role, next, actions);
+                }
+            }
+            Control::Kill => send(Signal::Kill),
+            Control::Pause => {
+                process.paused = true;
+                send(Signal::Stop);
+            }
+            Control::Cont => {
+                process.paused = false;
+                send(Signal::Continue);
+            }
+            Control::Send(signal) => send(signal),
+            Control::Down | Control::Exit | Control::Once => {}
+        }
+    }
+}

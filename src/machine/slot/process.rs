@@ -1,0 +1,104 @@
+//! What one of the two processes of a slot is, and what its end makes of it.
+
+use super::{Action, Actions, Exit, Facts, Role, push};
+use crate::wire::{
+    clock::{Instant, Now},
+    status::{State, Want},
+    why::Waits,
+};
+
+/// One of the two processes of a slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Process {
+    pub(super) state: State,
+    pub(super) want: Want,
+    pub(super) pid: Option<u32>,
+    pub(super) paused: bool,
+    pub(super) term: bool,
+    /// What `status` shows as the moment of the last change.
+    pub(super) since: Now,
+    /// When `./run` was started.
+    pub(super) began: Instant,
+    /// Not started before this, and why.
+    pub(super) due: Option<(Instant, Waits)>,
+    /// Killed then.
+    pub(super) limit: Option<Instant>,
+    /// Start it although it is not wanted up: byte `o`.
+    pub(super) once: bool,
+    /// What goes before the start is done: the script `u`.
+    pub(super) ready: bool,
+    /// Short lives in a row.
+    pub(super) short: u32,
+    /// What `./finish` is told.
+    pub(super) exit: Exit,
+}
+
+impl Process {
+    /// A process that was never started.
+    pub(super) fn new(down: bool, now: Now) -> Self {
+        Self {
+            state: State::Down,
+            want: if down { Want::Down } else { Want::Up },
+            pid: None,
+            paused: false,
+            term: false,
+            since: now,
+            began: now.mono,
+            due: None,
+            limit: None,
+            once: false,
+            ready: false,
+            short: 0,
+            exit: Exit { code: 0, signal: 0 },
+        }
+    }
+
+    /// Whether nothing runs and nothing is about to be cleaned up.
+    pub(super) fn is_down(&self) -> bool {
+        self.state == State::Down && self.pid.is_none()
+    }
+
+    /// Whether `./run` is running.
+    pub(super) fn runs(&self) -> bool {
+        self.state == State::Run && self.pid.is_some()
+    }
+
+    /// Whether there is something to start, now or when it is due.
+    pub(super) fn wants_start(&self) -> bool {
+        let wanted = self.want == Want::Up || self.once;
+        self.state == State::Finish || self.state == State::Down && wanted
+    }
+
+    /// It has ended: takes edge 2, 3 or 4.
+    pub(super) fn fall(
+        &mut self,
+        role: Role,
+        exit: Exit,
+        facts: Facts,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let asked = self.term || self.want != Want::Up;
+        self.pid = None;
+        self.term = false;
+        self.limit = None;
+        let age = now.mono.since(self.began);
+        if self.state == State::Run {
+            let short = facts.pace.is_short(age) && !asked;
+            let more = self.short.saturating_add(1);
+            self.short = if short { more } else { 0 };
+            if facts.finish && role == Role::Service {
+                self.state = State::Finish;
+                self.exit = exit;
+                return;
+            }
+        }
+        self.state = State::Down;
+        self.since = now;
+        let (wait, waits) = facts.pace.wait(self.short, age, now);
+        self.due = (!wait.is_zero()).then(|| (now.mono.after(wait), waits));
+        if waits == Waits::Parked && self.short == facts.pace.tally {
+            push(actions, Action::Park);
+        }
+    }
+}

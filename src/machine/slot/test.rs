@@ -1,0 +1,540 @@
+//! Every reachable state of a slot with every event, and what must hold.
+
+use std::{
+    collections::{HashSet, VecDeque, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
+};
+
+use super::{super::pace::PACE, *};
+use crate::wire::{clock::Wall, options::Backoff};
+
+/// The clock's steps of the walk: half a pace, so that both sides of every
+/// deadline are met.
+const STEP: u64 = 500_000_000;
+
+/// Every byte that differs; `a` stands for all that only send a signal.
+const BYTES: &[u8] = b"udoxtkpca\n";
+
+/// The bytes that start and stop. With a log service the walk takes these
+/// alone: what the others do does not reach over to the other process, and
+/// their flags would make it sixteen times as long.
+const STARTS_AND_STOPS: &[u8] = b"udoxk";
+
+/// What can happen to a slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Event {
+    Control(Role, u8),
+    Leave,
+    /// So much time passes.
+    Tick(u64),
+    /// The child ends, with 0 or not, and there is a `finish` or not.
+    Ended(Role, bool, bool),
+    Started,
+    Refused,
+}
+
+/// A slot and the owner's side: which start it still has to report.
+#[derive(Clone, Debug)]
+struct World {
+    slot: Slot,
+    asked: Option<Action>,
+    gone: bool,
+    pipe: bool,
+    facts: Facts,
+    /// Each child gets a limit.
+    limits: bool,
+}
+
+fn now(nanos: u64) -> Now {
+    Now {
+        mono: Instant(nanos),
+        wall: Wall { secs: 7, nanos: 0 },
+    }
+}
+
+/// The state without what grows for ever: deadlines relative to the clock,
+/// and those that are far from it as one.
+fn key(world: &World, at: u64) -> u64 {
+    let left = |due: Instant| due.0.saturating_sub(at).min(3 * STEP);
+    let process = |p: &Process| {
+        (
+            (p.state, p.want, p.pid.is_some(), p.paused, p.term),
+            p.due.map(|(due, waits)| (left(due), format!("{waits:?}"))),
+            p.limit.map(left),
+            (p.once, p.ready, p.short.min(3)),
+            at.saturating_sub(p.began.0).min(2 * STEP),
+        )
+    };
+    let slot = &world.slot;
+    let script = slot
+        .script
+        .map(|s| (encode(s.control), s.pid.is_some(), s.limit.map(left)));
+    let asked = format!("{:?}", world.asked);
+    let flags = (slot.leaving, slot.closed, slot.drained);
+    let mut hasher = DefaultHasher::new();
+    (process(&slot.service), slot.log.as_ref().map(process)).hash(&mut hasher);
+    (script, asked, world.gone, world.pipe, flags).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The events that can come now.
+fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
+    let mut events = vec![];
+    if world.gone {
+        return events;
+    }
+    if world.asked.is_some() {
+        // The owner reports a start before anything else can happen.
+        return vec![Event::Started, Event::Refused];
+    }
+    for role in [Role::Service, Role::Log, Role::Script] {
+        let reads = match role {
+            Role::Service => !world.slot.busy(),
+            Role::Log => world.slot.log.is_some(),
+            Role::Script => false,
+        };
+        if reads {
+            let alone = world.slot.log.is_none();
+            let bytes = if alone { BYTES } else { STARTS_AND_STOPS };
+            events.extend(bytes.iter().map(|b| Event::Control(role, *b)));
+        }
+        if world.slot.pid(role).is_some() {
+            for good in [false, true] {
+                let finish = world.facts.finish && role == Role::Service;
+                events.push(Event::Ended(role, good, false));
+                events.extend(finish.then_some(Event::Ended(role, good, true)));
+            }
+        }
+    }
+    events.push(Event::Leave);
+    // Deadlines that are near are approached, those that are far are met.
+    let far = world.slot.due().map_or(0, |due| due.0.saturating_sub(at));
+    events.push(Event::Tick(if far > 2 * STEP { far } else { STEP }));
+    events
+}
+
+/// Takes a step and does the owner's part, checking what must hold.
+fn step(world: &mut World, event: Event, at: u64) {
+    let before = world.slot;
+    let slot = &mut world.slot;
+    let asked = world.asked.take();
+    let role_asked = asked.map(|action| match action {
+        Action::Run(role) => role,
+        Action::Finish(_) => Role::Service,
+        _ => Role::Script,
+    });
+    let actions = match event {
+        Event::Control(role, byte) => slot.control(role, byte, now(at)),
+        Event::Leave => slot.leave(now(at)),
+        Event::Tick(_) => slot.tick(now(at)),
+        Event::Ended(role, good, finish) => {
+            let code = if good { 0 } else { 1 };
+            let facts = Facts {
+                finish,
+                ..world.facts
+            };
+            let facts = if role == Role::Log {
+                Facts::default()
+            } else {
+                facts
+            };
+            slot.ended(role, Exit { code, signal: 0 }, facts, now(at))
+        }
+        Event::Started => {
+            let role = role_asked.unwrap();
+            let actions = slot.started(role, 42, now(at));
+            let finishes = asked != Some(Action::Run(role));
+            if world.limits && finishes {
+                slot.limit(role, Instant(at + 2 * STEP));
+            }
+            actions
+        }
+        Event::Refused => slot.refused(role_asked.unwrap(), now(at)),
+    };
+    for (index, action) in actions.iter().enumerate() {
+        assert!(!world.gone, "{action:?} after the end");
+        let service = world.slot.service;
+        match *action {
+            Action::Run(_) | Action::Finish(_) | Action::Script(_) => {
+                assert_eq!(index + 1, actions.len(), "a start is not last");
+                world.asked = Some(*action);
+            }
+            Action::Signal(role, signal) => {
+                let process = world.slot.process(role).unwrap();
+                assert!(process.pid.is_some(), "a signal to nobody");
+                assert!(
+                    process.state == State::Run || signal == Signal::Kill,
+                    "{signal:?} to finish"
+                );
+            }
+            Action::Limit => {
+                assert!(service.runs(), "a limit of nothing");
+                if world.limits {
+                    let limit = Instant(at + 2 * STEP);
+                    world.slot.limit(Role::Service, limit);
+                }
+            }
+            Action::Late(role) => {
+                assert!(world.slot.pid(role).is_some(), "nobody is late");
+                assert!(world.limits);
+            }
+            Action::Park => {
+                assert_eq!(service.short, world.facts.pace.tally);
+                let waits = service.due.map(|(_, waits)| waits);
+                assert_eq!(waits, Some(Waits::Parked));
+            }
+            Action::ClosePipe => {
+                assert!(world.pipe, "the pipe was closed twice");
+                assert!(service.is_down(), "it is still in use");
+                world.pipe = false;
+            }
+            Action::Gone => {
+                assert!(service.is_down() && !world.slot.busy());
+                assert!(world.slot.log.is_none_or(|log| log.is_down()));
+                world.gone = true;
+            }
+        }
+    }
+    let started = match world.asked {
+        Some(Action::Run(role)) => Some(role),
+        Some(Action::Script(b'u')) => Some(Role::Service),
+        _ => None,
+    };
+    if let (Some(role), Event::Ended(ended, ..)) = (started, event)
+        && role == ended
+        && !world.slot.drained
+    {
+        let process = before.process(role).unwrap();
+        let age = now(at).mono.since(process.began);
+        assert!(age >= PACE, "no pause after a short life");
+    }
+    match world.asked {
+        Some(Action::Run(role)) => {
+            let process = world.slot.process(role).unwrap();
+            assert!(process.is_down(), "two processes of one kind");
+            let free = role == Role::Log || !world.slot.busy();
+            assert!(free, "a start beside a script");
+            // Paced, unless the operator's byte asked for it, or the log
+            // must read what is left.
+            let due = before.process(role).unwrap().due;
+            let asked =
+                matches!(event, Event::Control(r, b'u' | b'o') if r == role);
+            assert!(
+                asked
+                    || role == Role::Log && world.slot.drained
+                    || due.is_none_or(|(due, _)| due.0 <= at)
+            );
+        }
+        Some(Action::Finish(_)) => {
+            assert!(world.slot.service.pid.is_none() && !world.slot.busy());
+            assert_eq!(world.slot.service.state, State::Finish);
+        }
+        Some(Action::Script(byte)) => {
+            let script = world.slot.script.unwrap();
+            assert_eq!(encode(script.control), byte);
+            assert!(script.pid.is_none(), "two scripts at once");
+            let down = world.slot.service.is_down();
+            assert!(byte != b'u' || down, "control/u beside the process");
+        }
+        _ => {
+            // The owner would spin.
+            let due = world.slot.due();
+            assert!(
+                world.gone || due.is_none_or(|due| due.0 > at),
+                "a deadline stays in the past: {event:?} {:?}",
+                world.slot
+            );
+        }
+    }
+}
+
+/// Walks everything that can be reached from a new slot.
+fn walk(
+    down: bool,
+    log_down: Option<bool>,
+    facts: Facts,
+    limits: bool,
+) -> usize {
+    let start = World {
+        slot: Slot::new(down, log_down, now(0)),
+        asked: None,
+        gone: false,
+        pipe: log_down.is_some(),
+        facts,
+        limits,
+    };
+    let mut seen = HashSet::new();
+    let mut queue = VecDeque::from([(start, 0)]);
+    let mut gone = 0;
+    while let Some((world, at)) = queue.pop_front() {
+        if !seen.insert(key(&world, at)) {
+            continue;
+        }
+        gone += usize::from(world.gone);
+        for event in events(&world, at) {
+            let passed = if let Event::Tick(time) = event {
+                time
+            } else {
+                0
+            };
+            let mut next = world.clone();
+            step(&mut next, event, at + passed);
+            queue.push_back((next, at + passed));
+        }
+        assert_ends(world, at);
+    }
+    assert!(gone > 0, "no way leads to the end");
+    seen.len()
+}
+
+/// From any state: the owner leaves, and then children that end, come to
+/// `Gone`.
+fn assert_ends(mut world: World, mut at: u64) {
+    let mut left = false;
+    for round in 0..40 {
+        if world.gone {
+            return;
+        }
+        let ended = |role| Event::Ended(role, round % 3 == 0, round % 2 == 0);
+        let event = if world.asked.is_some() {
+            Event::Started
+        } else if !left {
+            left = true;
+            Event::Leave
+        } else if world.slot.pid(Role::Script).is_some() {
+            ended(Role::Script)
+        } else if world.slot.pid(Role::Service).is_some() {
+            ended(Role::Service)
+        } else if world.slot.pid(Role::Log).is_some() && !world.pipe {
+            ended(Role::Log)
+        } else {
+            let due = world.slot.due().map_or(at, |due| due.0);
+            at = at.max(due);
+            Event::Tick(0)
+        };
+        step(&mut world, event, at);
+    }
+    panic!("does not end: {world:?}");
+}
+
+#[test]
+fn every_state_with_every_event() {
+    let plain = Facts {
+        finish: true,
+        pace: Pace::default(),
+    };
+    let backoff = Backoff {
+        first: 600,
+        cap: 1600,
+        reset_after: 1000,
+        jitter: 0,
+    };
+    let parks = Facts {
+        finish: false,
+        pace: Pace {
+            backoff: Some(backoff),
+            tally: 3,
+        },
+    };
+    let states = [
+        walk(false, None, plain, true),
+        walk(true, None, parks, true),
+        walk(false, Some(false), plain, false),
+        walk(true, Some(true), parks, false),
+    ];
+    println!("{states:?} states");
+    assert!(states.iter().all(|states| *states > 400), "{states:?}");
+}
+
+/// What the owner does when there are no scripts: the actions of a byte on a
+/// running service, as runit's own table has them.
+fn without_scripts(slot: &mut Slot, byte: u8) -> std::vec::Vec<Action> {
+    let mut all = vec![];
+    let mut actions = slot.control(Role::Service, byte, now(STEP));
+    loop {
+        let script = matches!(actions.last(), Some(Action::Script(_)));
+        all.extend(actions.into_iter());
+        if !script {
+            return all;
+        }
+        actions = slot.refused(Role::Script, now(STEP));
+    }
+}
+
+/// A slot whose service runs as process 9.
+fn running() -> Slot {
+    let service = Role::Service;
+    let mut slot = Slot::new(false, None, now(0));
+    assert_eq!(&slot.tick(now(0))[..], &[Action::Script(b'u')]);
+    let actions = slot.refused(Role::Script, now(0));
+    assert_eq!(&actions[..], &[Action::Run(service)]);
+    assert!(slot.started(service, 9, now(0)).is_empty());
+    slot
+}
+
+/// What a running service answers to each byte; the scripts asked for stand
+/// where their signal does.
+#[test]
+fn bytes_on_a_running_service() {
+    use Action::{Limit, Script};
+    let sent = |signal| Action::Signal(Role::Service, signal);
+    let rows: &[(u8, &[Action])] = &[
+        (b'u', &[]),
+        (
+            b'd',
+            &[
+                Script(b't'),
+                sent(Signal::Terminate),
+                Limit,
+                sent(Signal::Continue),
+                Script(b'd'),
+            ],
+        ),
+        (
+            b'x',
+            &[
+                Script(b't'),
+                sent(Signal::Terminate),
+                Limit,
+                sent(Signal::Continue),
+                Script(b'x'),
+            ],
+        ),
+        (b'o', &[]),
+        (b't', &[Script(b't'), sent(Signal::Terminate), Limit]),
+        (b'k', &[Script(b'k'), sent(Signal::Kill)]),
+        (b'p', &[Script(b'p'), sent(Signal::Stop)]),
+        (b'c', &[Script(b'c'), sent(Signal::Continue)]),
+        (b'a', &[Script(b'a'), sent(Signal::Alarm)]),
+        (b'h', &[Script(b'h'), sent(Signal::Hangup)]),
+        (b'i', &[Script(b'i'), sent(Signal::Interrupt)]),
+        (b'q', &[Script(b'q'), sent(Signal::Quit)]),
+        (b'1', &[Script(b'1'), sent(Signal::User1)]),
+        (b'2', &[Script(b'2'), sent(Signal::User2)]),
+        (b'\n', &[]),
+    ];
+    for (byte, actions) in rows {
+        let taken = without_scripts(&mut running(), *byte);
+        assert_eq!(&taken[..], *actions, "byte {}", char::from(*byte));
+    }
+}
+
+#[test]
+fn a_script_that_exits_with_zero_takes_the_signals_place() {
+    let ended = |slot: &mut Slot, code, signal| {
+        let exit = Exit { code, signal };
+        slot.ended(Role::Script, exit, Facts::default(), now(STEP))
+    };
+    for (code, signal, handled) in
+        [(0, 0, true), (1, 0, false), (-1, 15, false)]
+    {
+        let mut slot = running();
+        let actions = slot.control(Role::Service, b'd', now(STEP));
+        assert_eq!(&actions[..], &[Action::Script(b't')]);
+        assert!(slot.started(Role::Script, 10, now(STEP)).is_empty());
+        assert_eq!(slot.role_of(10), Some(Role::Script));
+        assert!(slot.busy());
+        let actions = ended(&mut slot, code, signal);
+        let term = Action::Signal(Role::Service, Signal::Terminate);
+        assert_eq!(actions.contains(&term), !handled);
+        assert_eq!(slot.status(Role::Service).unwrap().term, !handled);
+        assert_eq!(actions.last(), Some(&Action::Script(b'd')));
+        // What comes of it does not matter.
+        slot.started(Role::Script, 11, now(STEP));
+        assert!(ended(&mut slot, code, signal).is_empty());
+        assert!(!slot.busy());
+    }
+}
+
+#[test]
+fn a_short_life_is_paced_and_a_long_one_is_not() {
+    let exit = Exit { code: 1, signal: 0 };
+    let mut slot = running();
+    let ended = |slot: &mut Slot, at| {
+        slot.ended(Role::Service, exit, Facts::default(), now(at))
+    };
+    assert!(ended(&mut slot, STEP).is_empty());
+    assert_eq!(slot.due(), Some(now(STEP).mono.after(PACE)));
+    assert_eq!(slot.waits().0, Waits::Pace);
+    assert!(slot.tick(now(3 * STEP - 1)).is_empty());
+    let script = [Action::Script(b'u')];
+    assert_eq!(&slot.tick(now(3 * STEP))[..], &script);
+    slot.refused(Role::Script, now(3 * STEP));
+    slot.started(Role::Service, 10, now(3 * STEP));
+    assert_eq!(&ended(&mut slot, 5 * STEP)[..], &script);
+}
+
+#[test]
+fn a_service_that_keeps_dying_is_parked_and_still_tried() {
+    let exit = Exit { code: 1, signal: 0 };
+    let facts = Facts {
+        finish: false,
+        pace: Pace {
+            backoff: None,
+            tally: 3,
+        },
+    };
+    let mut slot = running();
+    let mut at = 0;
+    let mut parked = 0;
+    for death in 1..=5 {
+        let actions = slot.ended(Role::Service, exit, facts, now(at));
+        parked += usize::from(actions.contains(&Action::Park));
+        assert_eq!(parked, usize::from(death >= 3));
+        let due = slot.due().unwrap();
+        let wait = due.since(Instant(at));
+        let park = crate::machine::pace::PARK;
+        assert_eq!(wait, if death >= 3 { park } else { PACE });
+        at = due.0;
+        assert_eq!(&slot.tick(now(at))[..], &[Action::Script(b'u')]);
+        slot.refused(Role::Script, now(at));
+        slot.started(Role::Service, 10, now(at));
+    }
+    // An operator's start counts from the beginning.
+    slot.ended(Role::Service, exit, facts, now(at));
+    slot.control(Role::Service, b'u', now(at));
+    slot.refused(Role::Script, now(at));
+    slot.started(Role::Service, 10, now(at));
+    slot.ended(Role::Service, exit, facts, now(at));
+    assert_eq!(slot.waits().0, Waits::Pace);
+}
+
+#[test]
+fn a_wall_clock_that_is_set_moves_moments_and_nothing_else() {
+    let secs = 1_000_000_000;
+    let at = |mono: u64, wall: u64| Now {
+        mono: Instant(mono * secs),
+        wall: Wall {
+            secs: wall,
+            nanos: 0,
+        },
+    };
+    // Booted in 1970; the log service waits for its restart.
+    let mut slot = Slot::new(false, Some(false), at(10, 10));
+    slot.started(Role::Log, 2, at(10, 10));
+    slot.started(Role::Service, 1, at(10, 10));
+    let exit = Exit { code: 1, signal: 0 };
+    slot.ended(Role::Log, exit, Facts::default(), at(10, 10));
+    let due = slot.due();
+    let shown = |slot: &Slot, wall: u64| {
+        let since = |role| wall - slot.status(role).unwrap().since.secs;
+        (since(Role::Service), since(Role::Log))
+    };
+    assert_eq!(shown(&slot, 10), (0, 0));
+    // To today, back to before the start, and to today again.
+    for (mono, wall) in [(15, 1_800_000_000), (16, 20), (17, 1_700_000_000)] {
+        slot.restamp(at(mono, wall));
+        assert_eq!(shown(&slot, wall), (mono - 10, mono - 10), "{wall}");
+        assert_eq!((slot.due(), slot.pid(Role::Service)), (due, Some(1)));
+    }
+    // Even from where the record cannot tell it.
+    slot.restamp(at(100, 1));
+    assert_eq!(shown(&slot, 1), (1, 1));
+    slot.restamp(at(101, 1_800_000_000));
+    assert_eq!(shown(&slot, 1_800_000_000), (91, 91));
+    assert_eq!(
+        slot.tick(at(10, 1_800_000_000)).len(),
+        0,
+        "the wait goes on"
+    );
+}

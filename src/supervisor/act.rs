@@ -1,0 +1,304 @@
+//! How what a slot's machine asked for is done, and made known.
+
+use core::ffi::CStr;
+
+use crate::{
+    machine::{
+        pace::{Pace, RETRY},
+        slot::{Action, Actions, Exit, Facts, Role},
+    },
+    sys::{Errno, child::End, clock, file, signal, wait::Wake},
+    wire::{
+        control::Signal,
+        options,
+        status::{State, Want},
+        why::{Death, How, Waits},
+    },
+};
+
+use super::{
+    Supervisor, TOKEN_SLOTS, heading,
+    service::{Service, Trouble},
+    spawn,
+};
+
+/// Bytes read of an option file: the longest that means something are the
+/// four numbers of `runt/backoff`.
+const OPTION_BYTES: usize = 64;
+
+impl Supervisor {
+    /// Does what a machine asked for, and what its outcome asks for; then
+    /// publishes what has come of it, once.
+    pub(super) fn perform(&mut self, index: usize, actions: Actions) {
+        let mut todo = actions;
+        loop {
+            // A start is the last of a list.
+            let mut outcome = None;
+            for action in &todo {
+                match *action {
+                    Action::Run(role) => {
+                        outcome = Some(self.run(index, role));
+                    }
+                    Action::Finish(exit) => {
+                        outcome = Some(self.finish(index, exit));
+                    }
+                    Action::Script(byte) => {
+                        outcome = Some(self.script(index, byte));
+                    }
+                    Action::Signal(role, signal) => {
+                        self.send(index, role, signal);
+                    }
+                    Action::Limit => {
+                        self.limit(index, Role::Service, c"timeout-kill", 0);
+                    }
+                    Action::Late(role) => self.late(index, role),
+                    Action::Park => {
+                        let what = "dies again and again: parked, next try in \
+                                    5 minutes or with `sv up`";
+                        self.caution(index, b"", what);
+                    }
+                    Action::ClosePipe => {
+                        let slot = self.slot(index);
+                        let service =
+                            slot.and_then(|slot| slot.service.as_mut());
+                        if let Some(service) = service {
+                            service.close_pipe();
+                        }
+                    }
+                    Action::Gone => {
+                        self.publish(index);
+                        self.release(index);
+                        return;
+                    }
+                }
+            }
+            match outcome {
+                Some(actions) => todo = actions,
+                None => break,
+            }
+        }
+        self.publish(index);
+        self.hear_again(index);
+    }
+
+    /// A child of a slot has ended.
+    pub(super) fn ended(&mut self, index: usize, role: Role, end: End) {
+        let now = clock::now();
+        let exit = match end {
+            End::Exited(code) => Exit {
+                code: code.into(),
+                signal: 0,
+            },
+            End::Killed(signal, core) => Exit {
+                code: -1,
+                signal: signal | if core { 0x80 } else { 0 },
+            },
+        };
+        let facts = self.facts(index, role);
+        let Some(slot) = self.slot(index) else { return };
+        if let (Role::Service, Some(status)) = (role, slot.machine.status(role))
+        {
+            // Ours or its own: a start that ends with 111 at once will most
+            // likely do so again, and its reason was told.
+            slot.told = end == End::Exited(111);
+            if slot.group {
+                // ESRCH: nobody of the group is left.
+                let _none =
+                    signal::kill_group(status.pid, signal::Number::KILL)
+                        .is_err();
+            }
+            if status.state == State::Run {
+                let lived = now.mono.since(slot.machine.began()).as_millis();
+                let when = now.wall;
+                let how = match end {
+                    End::Exited(code) => How::Exited(code),
+                    End::Killed(signal, core) => How::Killed(signal, core),
+                };
+                let lived = u64::try_from(lived).unwrap_or(u64::MAX);
+                let again = status.want == Want::Up && !status.term;
+                slot.death = Some((Death { when, how, lived }, again));
+            }
+        }
+        let actions = slot.machine.ended(role, exit, facts, now);
+        self.perform(index, actions);
+    }
+
+    /// What a service directory says now that a process has ended.
+    fn facts(&mut self, index: usize, role: Role) -> Facts {
+        let mut facts = Facts::default();
+        if let (Role::Service, Some(slot)) = (role, self.slot(index)) {
+            let service = slot.service.as_ref();
+            facts.finish = service.is_some_and(Service::has_finish);
+            let backoff = c"runt/backoff";
+            facts.pace = Pace {
+                backoff: self.option(index, backoff, options::backoff),
+                tally: self
+                    .option(index, c"max-death-tally", options::number)
+                    .unwrap_or(0),
+            };
+        }
+        facts
+    }
+
+    /// What an option file says; one that says nothing known is told and
+    /// counts as missing.
+    fn option<T>(
+        &mut self,
+        index: usize,
+        path: &'static CStr,
+        meaning: fn(&[u8]) -> Option<T>,
+    ) -> Option<T> {
+        let mut buffer = [0; OPTION_BYTES];
+        let slot = self.slot(index)?;
+        let dir = slot.service.as_ref()?.dir();
+        let failed = match file::read_whole(dir, path, &mut buffer) {
+            Ok(text) => match meaning(text) {
+                Some(meant) => return Some(meant),
+                None => Errno::EINVAL,
+            },
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return None,
+            Err(errno) => errno,
+        };
+        if slot.odd.replace(path) != Some(path) {
+            let verb = "use";
+            let errno = failed;
+            self.warn_of(index, Trouble { verb, path, errno });
+        }
+        None
+    }
+
+    /// Sends a signal to a slot's child. What stops a service, the service
+    /// says.
+    fn send(&mut self, index: usize, role: Role, signal: Signal) {
+        let mut sent = signal;
+        let stops = matches!(
+            signal,
+            Signal::Terminate | Signal::Continue | Signal::Kill
+        );
+        if role == Role::Service && signal == Signal::Terminate {
+            sent = self
+                .option(index, c"down-signal", options::down_signal)
+                .unwrap_or(signal);
+        }
+        let Some(slot) = self.slot(index) else { return };
+        let Some(pid) = slot.machine.pid(role) else {
+            return;
+        };
+        let number = signal::number(sent);
+        // ESRCH: it ended and its end is about to be reaped.
+        let _ended = if stops && slot.group && role == Role::Service {
+            signal::kill_group(pid, number).is_err()
+        } else {
+            signal::kill(pid, number).is_err()
+        };
+    }
+
+    /// Gives a child the time that an option file says, in milliseconds; 0 is
+    /// for ever.
+    pub(super) fn limit(
+        &mut self,
+        index: usize,
+        role: Role,
+        path: &'static CStr,
+        default: u32,
+    ) {
+        let millis = self.option(index, path, options::number);
+        let millis = u64::from(millis.unwrap_or(default));
+        if let (1.., Some(slot)) = (millis, self.slot(index)) {
+            let time = core::time::Duration::from_millis(millis);
+            slot.machine.limit(role, clock::mono().after(time));
+        }
+    }
+
+    /// Kills a child that had its time.
+    fn late(&mut self, index: usize, role: Role) {
+        let Some(slot) = self.slot(index) else { return };
+        let script = match slot.machine.waits() {
+            (Waits::Control(byte), _) => spawn::script_path(byte),
+            _ => [0; 10],
+        };
+        let status = slot.machine.status(role);
+        let subject = match status.map(|status| status.state) {
+            None => spawn::as_c_str(&script),
+            Some(State::Finish) => c"./finish",
+            Some(State::Run | State::Down) => c"./run",
+        };
+        let subject = subject.to_bytes();
+        self.caution(index, subject, " has not ended in time, sending KILL");
+        self.send(index, role, Signal::Kill);
+    }
+
+    /// Writes a slot's status files, and the record of its deaths when that
+    /// has changed; what fails is tried again in [`RETRY`].
+    pub(super) fn publish(&mut self, index: usize) {
+        let Some(slot) = self.slot(index) else { return };
+        let Some(service) = slot.service.as_mut() else {
+            return;
+        };
+        let mut written = Ok(());
+        for role in [Role::Service, Role::Log] {
+            if let Some(status) = slot.machine.status(role) {
+                written = written.and(service.publish(role, &status));
+            }
+        }
+        let (waits, until) = slot.machine.waits();
+        // That a wait with an end is over is no news: it says its end.
+        let (said, ends) = slot.waits;
+        let news = waits != said && (waits != Waits::Nothing || !ends);
+        if slot.death.is_some() || news {
+            let now = clock::now();
+            let until = until.map(|until| now.wall_of(until));
+            let told = service.tell_why(slot.death, waits, until);
+            if told.is_ok() {
+                slot.death = None;
+                slot.waits = (waits, until.is_some());
+            }
+            written = written.and(told);
+        }
+        slot.rewrite = written.is_err().then(|| clock::mono().after(RETRY));
+        let told = core::mem::replace(&mut slot.unwritten, written.is_err());
+        if let (Err(trouble), false) = (written, told) {
+            self.warn_of(index, trouble);
+        }
+    }
+
+    /// Leaves a service's control FIFO alone while its slot is busy: what is
+    /// written there waits in it.
+    pub(super) fn hear_later(&mut self, index: usize) {
+        self.wake_for(index, Wake::Never);
+    }
+
+    /// Reads a service's control FIFO again when its slot is no longer busy.
+    fn hear_again(&mut self, index: usize) {
+        let deaf = self
+            .slot(index)
+            .is_some_and(|s| s.deaf && !s.machine.busy());
+        if deaf {
+            self.wake_for(index, Wake::Readable);
+        }
+    }
+
+    /// Says what of a service's control FIFO wakes the loop.
+    fn wake_for(&mut self, index: usize, wake: Wake) {
+        let token = u64::try_from(index).unwrap_or(u64::MAX >> 2) << 1;
+        let Some(slot) = self.table.get_mut(index).and_then(Option::as_mut)
+        else {
+            return;
+        };
+        let service = slot.service.as_ref();
+        if let Some(fifo) = service.and_then(|s| s.control(Role::Service)) {
+            let token = TOKEN_SLOTS.saturating_add(token);
+            // It is in the set as long as it is open.
+            let _set = self.waiter.change(fifo, wake, token).is_err();
+            slot.deaf = wake == Wake::Never;
+        }
+    }
+
+    /// Warns of something in a service.
+    fn caution(&self, index: usize, subject: &[u8], what: &str) {
+        let slot = self.table.get(index).and_then(Option::as_ref);
+        let name = slot.map_or(&b""[..], |slot| &slot.name);
+        let mut line = heading(name, "warning");
+        self.voice.say(line.bytes(subject).text(what));
+    }
+}

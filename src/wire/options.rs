@@ -1,0 +1,133 @@
+//! What the optional files of a service directory say: s6's names and units
+//! where s6 has them, else files in `runt/`.
+//!
+//! | file | says |
+//! |---|---|
+//! | `down-signal` | what stops the service instead of TERM |
+//! | `timeout-kill` | milliseconds from that signal to KILL; 0 is never |
+//! | `timeout-finish` | milliseconds that `./finish` may take; 0 is for ever |
+//! | `max-death-tally` | short lives in a row until the service is parked |
+//! | `runt/backoff` | FIRST CAP RESET-AFTER JITTER, see [`Backoff`] |
+//! | `runt/timeout-control` | milliseconds that a script of `control` may take |
+//! | `runt/group-kill` | that it is there: stop the whole process group |
+
+use super::control::Signal;
+use crate::text::whole_number;
+
+/// How the waits grow between the starts of a service that does not live.
+///
+/// The file has up to four numbers, of which the last ones may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Milliseconds to wait after the first short life; each one that
+    /// follows doubles them.
+    pub first: u32,
+    /// Milliseconds that no wait is longer than, but for its jitter.
+    pub cap: u32,
+    /// Milliseconds of life after which the service counts as well again.
+    pub reset_after: u32,
+    /// Per cent of the wait that chance adds at most, so that what failed
+    /// together is not started together.
+    pub jitter: u32,
+}
+
+impl Backoff {
+    /// What an empty file means.
+    pub const DEFAULT: Self = Self {
+        first: 1000,
+        cap: 60_000,
+        reset_after: 60_000,
+        jitter: 10,
+    };
+
+    /// Milliseconds that any wait lasts at least: less is a busy loop.
+    pub const LEAST: u32 = 100;
+}
+
+/// The one number of a file; `None` when it is none.
+pub fn number(text: &[u8]) -> Option<u32> {
+    u32::try_from(whole_number(text.trim_ascii())?).ok()
+}
+
+/// What `runt/backoff` says; `None` when a word of it is no number or there
+/// are more than four.
+pub fn backoff(text: &[u8]) -> Option<Backoff> {
+    let d = Backoff::DEFAULT;
+    let mut fields = [d.first, d.cap, d.reset_after, d.jitter];
+    let mut places = fields.iter_mut();
+    let words = text.split(u8::is_ascii_whitespace);
+    for word in words.filter(|word| !word.is_empty()) {
+        *places.next()? = number(word)?;
+    }
+    let [first, cap, reset_after, jitter] = fields;
+    Some(Backoff {
+        first,
+        cap,
+        reset_after,
+        jitter,
+    })
+}
+
+/// The signal that `down-signal` names: with `SIG` or without, or by its
+/// number where that is the same on every machine (s6-supervise).
+///
+/// `None` for what cannot stop a process.
+pub fn down_signal(text: &[u8]) -> Option<Signal> {
+    let name = text.trim_ascii();
+    let name = name.strip_prefix(b"SIG").unwrap_or(name);
+    match name {
+        b"HUP" | b"1" => Some(Signal::Hangup),
+        b"INT" | b"2" => Some(Signal::Interrupt),
+        b"QUIT" | b"3" => Some(Signal::Quit),
+        b"KILL" | b"9" => Some(Signal::Kill),
+        b"ALRM" | b"14" => Some(Signal::Alarm),
+        b"TERM" | b"15" => Some(Signal::Terminate),
+        b"USR1" => Some(Signal::User1),
+        b"USR2" => Some(Signal::User2),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn signals_that_stop() {
+        assert_eq!(down_signal(b"HUP\n"), Some(Signal::Hangup));
+        assert_eq!(down_signal(b"SIGQUIT"), Some(Signal::Quit));
+        assert_eq!(down_signal(b"15"), Some(Signal::Terminate));
+        assert_eq!(down_signal(b"CONT"), None);
+        assert_eq!(down_signal(b""), None);
+    }
+
+    #[test]
+    fn numbers_and_what_is_none() {
+        assert_eq!(number(b"300\n"), Some(300));
+        assert_eq!(number(b" 0 "), Some(0));
+        for wrong in ["", "\n", "1s", "-1", "4294967296"] {
+            assert_eq!(number(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_last_numbers_of_a_backoff_may_be_left_out() {
+        let rows: &[(&str, [u32; 4])] = &[
+            ("", [1000, 60_000, 60_000, 10]),
+            ("500\n", [500, 60_000, 60_000, 10]),
+            ("1 2000\t3000\n", [1, 2000, 3000, 10]),
+            ("200 400 600 0", [200, 400, 600, 0]),
+        ];
+        for (text, [first, cap, reset_after, jitter]) in rows {
+            let expected = Backoff {
+                first: *first,
+                cap: *cap,
+                reset_after: *reset_after,
+                jitter: *jitter,
+            };
+            assert_eq!(backoff(text.as_bytes()), Some(expected), "{text}");
+        }
+        assert_eq!(backoff(b"1 2 3 4 5"), None);
+        assert_eq!(backoff(b"1000 never"), None);
+    }
+}
