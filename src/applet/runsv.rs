@@ -13,6 +13,11 @@
 //! /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the numbers of DIR
 //! (of DIR/log). A file `DIR/down` (`DIR/log/down`) says not to start.
 //!
+//! When another supervisor holds the lock of `DIR/log`, it waits for that and
+//! starts nothing; it says so once. When DIR is replaced by another directory
+//! (a package is installed anew), the service of the old one is told to exit
+//! and that of the new one is started.
+//!
 //! # Signals
 //! TERM: as `sv exit DIR`.
 //!
@@ -22,9 +27,15 @@
 use core::ffi::CStr;
 
 use crate::{
-    supervisor::{Supervisor, Voice},
-    sys::{self, CWD, Errno, file, signal::Number, start::Start},
-    text::Line,
+    machine::pace,
+    supervisor::{Refusal, Supervisor, Voice},
+    sys::{
+        self, AsFd, CWD, Errno, Fd, clock, file,
+        signal::Number,
+        start::Start,
+        watch::{Changes, Watch},
+    },
+    text::{Line, Path},
 };
 
 /// Exit codes, as `runsv` documents them.
@@ -37,8 +48,8 @@ pub(super) fn main(start: Start) -> u8 {
     match (words.next(), words.next()) {
         (Some(dir), None) => match supervise(dir, start) {
             Ok(()) => 0,
-            Err(line) => {
-                sys::complain(line.clone().finish());
+            Err(failed) => {
+                sys::complain(failed.line(dir.to_bytes()).finish());
                 super::FATAL
             }
         },
@@ -46,17 +57,32 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
+/// Why nothing can be supervised.
+enum Failed {
+    /// What could not be done, and why.
+    Call(&'static str, Errno),
+    /// The service directory cannot be had.
+    Refused(Refusal),
+}
+
+impl Failed {
+    /// The line that says it.
+    fn line(&self, name: &[u8]) -> Line {
+        match self {
+            Self::Refused(refusal) => refusal.line(name, "fatal"),
+            Self::Call(what, errno) => {
+                let mut line = Line::new();
+                line.text("runsv ").bytes(name).text(": fatal: ");
+                line.text(what).text(": ").text(sys::error::text(*errno));
+                line
+            }
+        }
+    }
+}
+
 /// Supervises `dir` until told to exit.
-fn supervise(dir: &CStr, start: Start) -> Result<(), Line> {
-    let name = dir.to_bytes();
-    let failed = |what: &str, errno: Errno| {
-        let mut line = Line::new();
-        line.text("runsv ").bytes(name).text(": fatal: ").text(what);
-        line.text(": ").text(sys::error::text(errno));
-        line
-    };
-    let opened = file::open_dir(CWD, dir)
-        .map_err(|errno| failed("unable to change to directory", errno))?;
+fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
+    let opened = open(dir)?;
     let voice = Voice {
         head: Line::new(),
         console: false,
@@ -64,15 +90,89 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Line> {
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
     let mut supervisor =
         Supervisor::new(1, &wanted, voice, start.environ, false)
-            .map_err(|errno| failed("unable to start", errno))?;
-    supervisor
-        .add(name, opened)
-        .map_err(|refusal| refusal.line(name, "fatal"))?;
-    while supervisor.live() > 0 {
-        let heard = supervisor.turn(None);
-        if heard.signals.contains(&Number::TERM) {
-            supervisor.exit_all();
+            .map_err(|errno| Failed::Call("unable to start", errno))?;
+    keep(dir, opened, &mut supervisor)
+}
+
+/// Opens the service directory.
+fn open(dir: &CStr) -> Result<Fd, Failed> {
+    let what = "unable to change to directory";
+    file::open_dir(CWD, dir).map_err(|errno| Failed::Call(what, errno))
+}
+
+/// Supervises what is at `dir`, now `opened`, and what takes its place.
+fn keep(
+    dir: &CStr,
+    mut opened: Fd,
+    supervisor: &mut Supervisor,
+) -> Result<(), Failed> {
+    let name = dir.to_bytes();
+    let beside = Beside::new(dir, supervisor);
+    let mut told = false;
+    let mut exits = false;
+    loop {
+        let identity = file::info_of(opened.as_fd()).map(|info| info.identity);
+        let refused = supervisor.add(name, opened).err();
+        if let Some(refusal) = refused {
+            if !refusal.passes() {
+                return Err(Failed::Refused(refusal));
+            }
+            if !core::mem::replace(&mut told, true) {
+                sys::complain(refusal.line(name, "warning").finish());
+            }
         }
+        let again = refused.map(|_| clock::mono().after(pace::RETRY));
+        let mut replaced = false;
+        while !exits && (again.is_some() || supervisor.live() > 0) {
+            let heard = supervisor.turn(again);
+            exits |= heard.signals.contains(&Number::TERM);
+            if exits {
+                supervisor.exit_all();
+            } else if beside.has_changed() && !replaced {
+                let now = file::info(CWD, dir).map(|info| info.identity);
+                replaced = now.is_ok() && now != identity;
+                if replaced {
+                    supervisor.exit_all();
+                }
+            }
+            if again.is_some_and(|again| again <= clock::mono()) {
+                break;
+            }
+        }
+        while supervisor.live() > 0 {
+            supervisor.turn(None);
+        }
+        if exits || again.is_none() && !replaced {
+            return Ok(());
+        }
+        supervisor.forget();
+        opened = open(dir)?;
     }
-    Ok(())
+}
+
+/// What tells that something has changed where the service directory is, so
+/// that one that was replaced is noticed.
+struct Beside(Option<Watch>);
+
+impl Beside {
+    /// Watches the directory that `dir` is in. Where that cannot be watched,
+    /// each turn looks.
+    fn new(dir: &CStr, supervisor: &Supervisor) -> Self {
+        let path = Path::join(&[dir.to_bytes(), b"/.."]).ok();
+        let watch = path.and_then(|path| {
+            let watch = Watch::new().ok()?;
+            watch.add(path.as_c_str(), Changes::Entries).ok()?;
+            supervisor.wake_with(watch.as_fd()).ok()?;
+            Some(watch)
+        });
+        Self(watch)
+    }
+
+    /// Whether anything has changed since it was asked last.
+    fn has_changed(&self) -> bool {
+        let Some(watch) = &self.0 else { return true };
+        let mut changed = false;
+        let drained = watch.drain(|_| changed = true);
+        changed || drained.is_err()
+    }
 }

@@ -25,7 +25,7 @@ use crate::{
         slot::{self, Role},
     },
     sys::{
-        self, AsFd, Errno, Fd,
+        self, AsFd, At, Errno, Fd,
         child::{self, End, Environ},
         clock, console, error,
         file::{self, Identity},
@@ -235,6 +235,20 @@ impl Supervisor {
             .map_err(|errno| Refusal::of("stat", c".", errno))?
             .identity;
         self.insert(name, identity, dir)
+    }
+
+    /// Ends a turn when `fd` becomes readable; the caller reads it then.
+    pub fn wake_with(&self, fd: At<'_>) -> Result<(), Errno> {
+        self.waiter.add(fd, Wake::Readable, TOKEN_SERVICES)
+    }
+
+    /// Frees the places of slots that have ended.
+    pub fn forget(&mut self) {
+        for place in self.table.iter_mut() {
+            if place.as_ref().is_some_and(|slot| slot.service.is_none()) {
+                *place = None;
+            }
+        }
     }
 
     /// Tells every slot to exit.
@@ -507,6 +521,12 @@ impl Refusal {
     /// A failed call.
     fn of(verb: &'static str, path: &'static CStr, errno: Errno) -> Self {
         Self::Trouble(Trouble { verb, path, errno })
+    }
+
+    /// Whether it is only that another supervisor has the log service, which
+    /// will pass.
+    pub fn passes(self) -> bool {
+        self == Self::of("lock", service::LOG_LOCK, Errno::EAGAIN)
     }
 
     /// The line that says it, as `runsv` would.

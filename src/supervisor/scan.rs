@@ -88,11 +88,7 @@ impl Supervisor {
         for slot in self.table.iter_mut().flatten() {
             slot.listed = false;
         }
-        for place in self.table.iter_mut() {
-            if place.as_ref().is_some_and(|slot| slot.service.is_none()) {
-                *place = None;
-            }
-        }
+        self.forget();
     }
 
     /// Scans at once, and takes up again what was told to exit.

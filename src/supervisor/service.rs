@@ -58,10 +58,13 @@ pub(super) const SERVICE: Names = Names {
     pid: [c"supervise/pid", c"supervise/pid.new"],
 };
 
+/// The lock of the log service.
+pub(super) const LOG_LOCK: &CStr = c"log/supervise/lock";
+
 /// The names for the log service.
 const LOG: Names = Names {
     dir: c"log/supervise",
-    lock: c"log/supervise/lock",
+    lock: LOG_LOCK,
     control: c"log/supervise/control",
     ok: c"log/supervise/ok",
     status: [c"log/supervise/status", c"log/supervise/status.new"],

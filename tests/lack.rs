@@ -1,0 +1,226 @@
+//! Whether a slot says what it lacks once, does not spin over it, and goes on
+//! when it is there again: locks, processes, descriptors, space, its own
+//! directory.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::{fs, process::Command};
+
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getuid, kill_process, prlimit,
+};
+use util::{Place, until};
+
+/// Processor time that a program has used, in hundredths of a second.
+fn spent(pid: Pid) -> u64 {
+    let stat = format!("/proc/{}/stat", pid.as_raw_pid());
+    let stat = fs::read_to_string(stat).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let words: Vec<&str> = rest.split(' ').collect();
+    words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()
+}
+
+/// Sets a soft limit of a running program; answers what it was.
+fn limit(pid: Pid, resource: Resource, soft: Option<u64>) -> Option<u64> {
+    let old = rustix::process::getrlimit(resource);
+    let new = Rlimit {
+        current: soft,
+        maximum: old.maximum,
+    };
+    prlimit(Some(pid), resource, new).unwrap().current
+}
+
+/// Waits for a line among what the supervisor said; it must be the only one.
+fn until_only(place: &Place, line: &str) {
+    until(line, || (!place.read("errors").is_empty()).then_some(()));
+    assert_eq!(place.read("errors"), line);
+}
+
+#[test]
+fn a_log_lock_that_another_holds() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    place.script("services/a/log/run", "exec cat > /dev/null");
+    let mut holder = place.start(&["runsv", "services/a/log"]);
+    place.until_stat("a/log", "run");
+    let mut one = place.start(&["runsv", "services/a"]);
+    let line = "runsv services/a: warning: unable to lock \
+                log/supervise/lock: temporary failure\n";
+    until_only(&place, line);
+    assert_eq!(place.stat("a"), "", "it was started without its logger");
+    holder.kill(Signal::TERM);
+    assert_eq!(holder.wait(), 0);
+    place.until_stat("a", "run");
+    place.until_stat("a/log", "run");
+    assert!(spent(one.pid()) < 50, "it spins");
+    assert_eq!(place.read("errors"), line);
+    place.control("a", "x");
+    assert_eq!(one.wait(), 0);
+}
+
+#[test]
+fn a_fork_that_is_refused() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    if !getuid().is_root() {
+        println!("not root: cannot be another user, who has two processes");
+        return;
+    }
+    let chown = Command::new("chown")
+        .args(["-R", "54321:54321"])
+        .arg(place.dir.path())
+        .status();
+    assert!(chown.unwrap().success());
+    let user = ["chpst", "-u", ":54321:54321", "-p", "2"];
+    let mut other = place.start(&[&user[..], &["sleep", "1000"]].concat());
+    until("the other process", || {
+        let comm = format!("/proc/{}/comm", other.pid().as_raw_pid());
+        (fs::read_to_string(comm).ok()? == "sleep\n").then_some(())
+    });
+    let mut one = place.start(&[&user[..], &["runsv", "services/a"]].concat());
+    let line = "runsv services/a: warning: unable to fork, retrying: \
+                temporary failure\n";
+    until_only(&place, line);
+    let why = until("the reason", || {
+        let why = place.read("services/a/supervise/why");
+        why.contains("waits fork until ").then_some(why)
+    });
+    assert!(!why.contains("died"), "{why}");
+    assert_eq!(place.stat("a"), "down");
+    other.kill(Signal::KILL);
+    assert_eq!(other.wait(), -9);
+    place.until_stat("a", "run");
+    assert!(spent(one.pid()) < 50, "it spins");
+    assert_eq!(place.read("errors"), line);
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+}
+
+#[test]
+fn no_descriptor_left() {
+    let place = Place::new();
+    let ended = place.path("ended");
+    place.service("a", "exec sleep 1000");
+    place.script("services/a/finish", &format!("echo >> {}", ended.display()));
+    let one = place.start(&["runsv", "services/a"]);
+    place.until_stat("a", "run");
+    let pid = place.until_pid("a", None);
+    let old = limit(one.pid(), Resource::Nofile, Some(3));
+    // It needs none to clean up and to start the service again.
+    kill_process(pid, Signal::KILL).unwrap();
+    until("finish", || ended.exists().then_some(()));
+    until("the line", || {
+        let said = place.read("errors");
+        said.contains("process cannot open more files\n")
+            .then_some(())
+    });
+    limit(one.pid(), Resource::Nofile, old);
+    place.until_pid("a", Some(pid));
+    place.until_stat("a", "run");
+    assert!(spent(one.pid()) < 50, "it spins");
+    for what in ["supervise/", "runt/backoff", "max-death-tally"] {
+        let said = place.read("errors");
+        assert!(said.matches(what).count() <= 2, "{said}");
+    }
+}
+
+#[test]
+fn no_space_under_supervise() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    let small = place.path("small");
+    fs::create_dir(&small).unwrap();
+    std::os::unix::fs::symlink(
+        "../../small/a",
+        place.path("services/a/supervise"),
+    )
+    .unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=32k small {} && exec runsv services/a",
+        small.display()
+    );
+    let command = place.command(&["runsv"]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-m", "sh", "-c", &script]);
+    unshare.current_dir(place.dir.path());
+    for (name, value) in command.get_envs() {
+        unshare.env(name, value.unwrap_or_default());
+    }
+    unshare.stderr(fs::File::create(place.path("errors")).unwrap());
+    let mut one = unshare.spawn().unwrap();
+    let pid = Pid::from_child(&one);
+    let inside = format!("/proc/{}/root{}", pid.as_raw_pid(), small.display());
+    let stat = || fs::read_to_string(format!("{inside}/a/stat"));
+    let until_stat = |wanted: &str| {
+        until(wanted, || {
+            if place.read("errors").contains("unshare") {
+                return Some(());
+            }
+            (stat().ok()?.trim_end() == wanted).then_some(())
+        });
+    };
+    until_stat("run");
+    if stat().is_err() {
+        // Not root, and no name space of users either: nothing to try.
+        println!("no mount name space: {}", place.read("errors"));
+        let _ended = one.wait().unwrap();
+        return;
+    }
+    let control = |byte: &str| {
+        fs::write(format!("{inside}/a/control"), byte).unwrap();
+    };
+    let fill = format!("{inside}/fill");
+    let full = fs::write(&fill, vec![0; 1 << 16]);
+    assert_eq!(full.unwrap_err().raw_os_error(), Some(28));
+    control("p");
+    until("the line", || {
+        (!place.read("errors").is_empty()).then_some(())
+    });
+    control("cp");
+    fs::remove_file(fill).unwrap();
+    until_stat("run, paused");
+    let said = place.read("errors");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.ends_with(".new: out of disk space\n"), "{said}");
+    assert!(spent(pid) < 50, "it spins");
+    control("x");
+    until("the end", || one.try_wait().unwrap());
+}
+
+#[test]
+fn a_directory_that_is_replaced_under_runsv() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    let mut one = place.start(&["runsv", "services/a"]);
+    let old = place.until_pid("a", None);
+    place.script("new/run", "exec sleep 1001");
+    fs::rename(place.path("services/a"), place.path("gone")).unwrap();
+    fs::rename(place.path("new"), place.path("services/a")).unwrap();
+    let new = place.until_pid("a", None);
+    assert_ne!(new, old);
+    assert_eq!(place.read("gone/supervise/stat"), "down\n");
+    place.until_stat("a", "run");
+    assert_eq!(place.run(&["sv", "status", "a"]).code, 0);
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+    assert_eq!(
+        (place.stat("a").as_str(), place.read("errors").as_str()),
+        ("down", "")
+    );
+}
+
+#[test]
+fn fifos_that_are_files() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    place.write("services/a/supervise/control", "");
+    let _all = place.runsvdir();
+    until_only(
+        &place,
+        "runsvdir services: warning: unable to start runsv a: \
+         unable to create supervise/control: file already exists\n",
+    );
+    fs::remove_file(place.path("services/a/supervise/control")).unwrap();
+    place.until_stat("a", "run");
+}
