@@ -2,11 +2,12 @@
 //! users of their own: no line is lost, whoever of the two is restarted.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
+#[path = "util/peers.rs"]
+mod peers;
 mod util;
 
 use std::{
     fs,
-    io::Write as _,
     os::unix::fs::{PermissionsExt as _, chown},
     path::PathBuf,
 };
@@ -16,22 +17,6 @@ use util::{Place, until};
 
 /// Lines that a service writes.
 const LINES: usize = 1000;
-
-/// Where one of Debian's loggers is, and where its libraries are; says so
-/// when it could not be fetched.
-fn find(logger: &str) -> Option<(String, String)> {
-    let name = logger.split(' ').next().unwrap_or_default();
-    let key = name.to_uppercase().replace('-', "_");
-    let programs = std::env::var(format!("{key}_BIN"));
-    let libraries = std::env::var(format!("{key}_LIB"));
-    let found = programs.ok().zip(libraries.ok());
-    if found.is_none() {
-        // Not through the test's own output, which a pass swallows.
-        let why = format!("skipped: {key}_BIN names no directory\n");
-        let _said = std::io::stderr().write_all(why.as_bytes());
-    }
-    found
-}
 
 /// The user in whose name a process runs.
 fn user(pid: Pid) -> String {
@@ -60,10 +45,12 @@ fn logged(place: &Place) -> String {
 }
 
 /// A service and a logger that are restarted while lines flow.
-fn every_line_arrives(logger: &str) {
-    let Some((programs, libraries)) = find(logger) else {
+fn every_line_arrives(package: &str, logger: &str) {
+    let place = (peers::programs(package), peers::libraries(package));
+    let (Some(programs), Some(libraries)) = place else {
         return;
     };
+    let (programs, libraries) = (programs.display(), libraries.display());
     let place = Place::new();
     let root = rustix::process::geteuid().is_root();
     // Another's processes must get there.
@@ -143,10 +130,10 @@ fn every_line_arrives(logger: &str) {
 
 #[test]
 fn every_line_arrives_in_multilog() {
-    every_line_arrives("multilog s4096 n50");
+    every_line_arrives("daemontools", "multilog s4096 n50");
 }
 
 #[test]
 fn every_line_arrives_in_s6_log() {
-    every_line_arrives("s6-log s4096 n50");
+    every_line_arrives("s6", "s6-log s4096 n50");
 }

@@ -1,6 +1,7 @@
 //! Which program to be: the name it was called by, or `runt NAME ...`.
 
 mod chpst;
+mod retired;
 mod runit;
 mod runit_init;
 mod runsv;
@@ -34,6 +35,13 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("runsvdir", runsvdir::main),
     ("runsv", runsv::main),
     ("sv", sv::main),
+    ("runsvctrl", retired::runsvctrl),
+    ("runsvstat", retired::runsvstat),
+    ("svwaitup", retired::svwaitup),
+    ("svwaitdown", retired::svwaitdown),
+    ("svc", retired::svc),
+    ("svstat", retired::svstat),
+    ("svok", retired::svok),
     ("svlogd", svlogd::main),
     ("chpst", chpst::main),
     ("envdir", chpst::main),

@@ -101,7 +101,7 @@ fn change<'a>(
     }
     clear(c"current.new")
         .map_err(failed("unable to unlink: ", c"current.new"))?;
-    file::make_link(dir, c"current.new")
+    file::make_link(dir, CWD, c"current.new")
         .map_err(failed("unable to create: current.new -> ", dir))?;
     let mut target = [0; config::PATH_BYTES];
     let led = file::link_target(CWD, c"current", &mut target).map(drop);
@@ -110,7 +110,7 @@ fn change<'a>(
             // The buffer began as zeros, and one of them is left.
             let target = CStr::from_bytes_until_nul(&target).unwrap_or(c"");
             clear(c"previous.new")
-                .and_then(|()| file::make_link(target, c"previous.new"))
+                .and_then(|()| file::make_link(target, CWD, c"previous.new"))
                 .and_then(|()| file::rename(CWD, c"previous.new", c"previous"))
         }
         Err(Errno::EINVAL) => {

@@ -72,7 +72,7 @@ pub(super) fn set_up(voice: &Voice) {
     }
     for (target, link) in LINKS {
         // A static /dev has them.
-        let _there = file::make_link(target, link).is_err();
+        let _there = file::make_link(target, CWD, link).is_err();
     }
     let mut text = [0; HOST_NAME];
     match file::read_whole(CWD, c"/etc/hostname", &mut text) {

@@ -1,5 +1,127 @@
 //! What a command line of `sv` asks for (contract §4.1, §4.3).
 
+use core::{ffi::CStr, time::Duration};
+
+use super::getopt::{Getopt, Opt};
+use crate::text::leading_number;
+
+/// How long to wait when nobody says.
+const LIMIT: Duration = Duration::from_secs(7);
+
+/// What a command line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// A command of runit's; `status` is one.
+    Command,
+    /// `list`: all services in a table.
+    List,
+    /// `why`: how a service ended lately, and what it waits for.
+    Why,
+    /// `enable`: from now on supervised, at each boot.
+    Enable,
+    /// `disable`: supervised no more.
+    Disable,
+}
+
+/// Words that runit lacks. As an init script the program does not know them.
+const VERBS: [(&[u8], Verb); 4] = [
+    (b"list", Verb::List),
+    (b"why", Verb::Why),
+    (b"enable", Verb::Enable),
+    (b"disable", Verb::Disable),
+];
+
+/// A command line taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What it is about.
+    pub verb: Verb,
+    /// The command of [`Verb::Command`]; [`STATUS`] for all others.
+    pub command: Command,
+    /// `-j`: the answer is one JSON object for each service.
+    pub json: bool,
+    /// Whether its effect is waited for.
+    pub waits: bool,
+    /// How long at most.
+    pub limit: Duration,
+    /// Arguments before the first service, the program's name not counted.
+    pub used: usize,
+}
+
+/// Why there is no request; a usage message follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal<'a> {
+    /// `-V` was given.
+    Version,
+    /// An option is wrong.
+    Option(Opt<'a>),
+    /// The command is missing or unknown, or no service is named.
+    Usage,
+}
+
+/// Takes the arguments behind the program's name apart. `wait` is the value
+/// of $SVWAIT; `lsb` says that the program was called as an init script,
+/// which names the service.
+pub fn request<'a>(
+    words: impl Iterator<Item = &'a CStr> + Clone,
+    wait: Option<&CStr>,
+    lsb: bool,
+) -> Result<Request, Refusal<'a>> {
+    let seconds =
+        |text: &CStr| Duration::from_secs(leading_number(text.to_bytes()).0);
+    let mut request = Request {
+        verb: Verb::Command,
+        command: STATUS,
+        json: false,
+        waits: false,
+        limit: wait.map_or(LIMIT, seconds),
+        used: 0,
+    };
+    let mut options = Getopt::new(words.clone(), b"vw:jV");
+    for option in &mut options {
+        match option {
+            Opt::Flag(b'v') => request.waits = true,
+            Opt::Flag(b'j') if !lsb => request.json = true,
+            Opt::Flag(b'j') => return Err(Refusal::Option(Opt::Illegal(b'j'))),
+            Opt::Value(_, text) => {
+                request.limit = seconds(text);
+                request.waits = true;
+            }
+            Opt::Flag(_) => return Err(Refusal::Version),
+            Opt::Illegal(_) | Opt::Missing(_) => {
+                return Err(Refusal::Option(option));
+            }
+        }
+    }
+    request.used = options.used().saturating_add(1);
+    let mut words = words.skip(options.used());
+    let word = match words.next() {
+        // Alone it lists. With an option of runit's it was a usage error.
+        None if !lsb && !request.waits => b"list",
+        word => word.ok_or(Refusal::Usage)?.to_bytes(),
+    };
+    let mut verbs = VERBS.iter().filter(|_| !lsb);
+    if let Some((_, verb)) = verbs.find(|(known, _)| *known == word) {
+        request.verb = *verb;
+    } else {
+        request.command = command(word, lsb).ok_or(Refusal::Usage)?;
+    }
+    let command = &request.command;
+    request.waits = !command.is_status() && (request.waits || command.waits);
+    let named = words.next().is_some();
+    let fits = match request.verb {
+        Verb::List => !named,
+        Verb::Why => named,
+        Verb::Enable | Verb::Disable => named && !request.json,
+        Verb::Command if request.json => named && command.is_status(),
+        Verb::Command => named || lsb,
+    };
+    fits.then_some(request).ok_or(Refusal::Usage)
+}
+
+/// The command `status`: nothing is sent, nothing waited for.
+pub const STATUS: Command = Command::plain(b"");
+
 /// What one `sv` command does to every service it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -42,6 +164,12 @@ impl Command {
             waits: true,
             kills: true,
         }
+    }
+
+    /// Whether it can have an effect only when the service has a supervisor,
+    /// so that one that is still to come is worth waiting for (§16.9).
+    pub fn starts(&self) -> bool {
+        self.act.iter().any(|byte| matches!(byte, b'u' | b'o'))
     }
 
     /// Whether it prints a status line and nothing else.
@@ -92,13 +220,7 @@ const LETTERS: [(u8, Command); 20] = [
     (b'E', Command::kills(b"x")),
     (b'D', Command::kills(b"d")),
     (b'T', Command::kills(b"tc")),
-    (
-        b's',
-        Command {
-            act: b"",
-            ..Command::plain(b"")
-        },
-    ),
+    (b's', STATUS),
 ];
 
 /// The command that a word stands for; `None` is a usage error.
@@ -124,7 +246,7 @@ pub fn is_path(name: &[u8]) -> bool {
     name.is_empty()
         || name.starts_with(b"/")
         || name.starts_with(b".")
-        || name.ends_with(b"/")
+        || name.last() == Some(&b'/')
 }
 
 #[cfg(test)]
@@ -190,6 +312,57 @@ mod test {
         for word in ["s", "sta", "stat", "startx"] {
             assert_eq!(command(word.as_bytes(), true), None);
         }
+    }
+
+    #[test]
+    fn command_lines() {
+        let taken = |line: &str, lsb| {
+            let words: Vec<std::ffi::CString> = line
+                .split_whitespace()
+                .map(|word| std::ffi::CString::new(word).unwrap())
+                .collect();
+            let words = words.iter().map(|word| word.as_c_str());
+            let request = request(words, Some(c"3"), lsb).ok()?;
+            let Request {
+                verb,
+                json,
+                waits,
+                limit,
+                used,
+                ..
+            } = request;
+            Some((verb, json, waits, limit.as_secs(), used))
+        };
+        use Verb::{Command, Disable, Enable, List, Why};
+        let rows = [
+            ("", Some((List, false, false, 3, 1))),
+            ("-j", Some((List, true, false, 3, 2))),
+            ("list", Some((List, false, false, 3, 1))),
+            ("list a", None),
+            ("-v", None),
+            ("-w1", None),
+            ("-j status a", Some((Command, true, false, 3, 2))),
+            ("-j up a", None),
+            ("-j status", None),
+            ("-j why a", Some((Why, true, false, 3, 2))),
+            ("why", None),
+            ("enable a", Some((Enable, false, false, 3, 1))),
+            ("disable a", Some((Disable, false, false, 3, 1))),
+            ("-j enable a", None),
+            ("e a", Some((Command, false, false, 3, 1))),
+            ("disablex a", Some((Command, false, false, 3, 1))),
+            ("-v up a", Some((Command, false, true, 3, 2))),
+            ("-w 9 start a", Some((Command, false, true, 9, 3))),
+            ("-v status a", Some((Command, false, false, 3, 2))),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(taken(line, false), expected, "{line}");
+        }
+        for line in ["", "list", "why", "-j status"] {
+            assert_eq!(taken(line, true), None, "{line}");
+        }
+        let exit = Some((Command, false, false, 3, 1));
+        assert_eq!(taken("enable", true), exit);
     }
 
     #[test]

@@ -184,6 +184,13 @@ pub fn become_other(program: &Program<'_>) -> Errno {
     exec(program)
 }
 
+/// As [`become_other`], with no signal blocked: for a copy of a program that
+/// collects signals.
+pub fn become_clean(program: &Program<'_>) -> Errno {
+    signal::unblock_all();
+    exec(program)
+}
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

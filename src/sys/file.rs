@@ -194,8 +194,8 @@ pub fn make_fifo(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
 }
 
 /// Makes a symbolic link at `path` that leads to `target`.
-pub fn make_link(target: &CStr, path: &CStr) -> Result<(), Errno> {
-    rustix::fs::symlinkat(target, super::CWD, path).map_err(error::from)
+pub fn make_link(target: &CStr, at: At<'_>, path: &CStr) -> Result<(), Errno> {
+    rustix::fs::symlinkat(target, at, path).map_err(error::from)
 }
 
 /// Removes a file's name.

@@ -28,9 +28,18 @@ impl Signals {
             // KILL, STOP and the C library's own are refused: no matter.
             let _refused = raw::default_action(signal).is_err();
         }
+        Self::collect(wanted)
+    }
+
+    /// Blocks and collects `wanted`, which go back to their default actions;
+    /// all others stay as they were inherited.
+    pub fn collect(wanted: &[Signal]) -> Result<Self, Errno> {
         let mut mask = raw::Mask::default();
         for signal in wanted {
-            let bit = signal.as_raw().cast_unsigned().wrapping_sub(1);
+            let number = signal.as_raw().cast_unsigned();
+            // An ignored CHLD would leave no child to be waited for.
+            raw::default_action(number)?;
+            let bit = number.wrapping_sub(1);
             let word = usize::try_from(bit >> 5).unwrap_or(usize::MAX);
             if let Some(word) = mask.get_mut(word) {
                 *word |= 1_u32.wrapping_shl(bit);
@@ -94,7 +103,47 @@ pub fn number(signal: control::Signal) -> Signal {
     }
 }
 
+/// Names of the signals from 1 on.
+#[cfg(not(target_arch = "mips"))]
+const NAMES: &[u8] = b"HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 \
+    PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM \
+    PROF WINCH IO PWR SYS";
+/// Names of the signals from 1 on.
+#[cfg(target_arch = "mips")]
+const NAMES: &[u8] = b"HUP INT QUIT ILL TRAP ABRT EMT FPE KILL BUS SEGV SYS \
+    PIPE ALRM TERM USR1 USR2 CHLD PWR WINCH URG IO STOP TSTP CONT TTIN TTOU \
+    VTALRM PROF XCPU XFSZ";
+
+/// The name of a signal, without `SIG`; `RT` for a real-time one.
+pub fn name(number: u8) -> &'static [u8] {
+    let mut names = NAMES.split(|byte| *byte == b' ');
+    let index = usize::from(number).checked_sub(1);
+    index.and_then(|index| names.nth(index)).unwrap_or(b"RT")
+}
+
 /// Sends a signal to every process but this one.
 pub fn kill_all(signal: Signal) -> Result<(), Errno> {
     raw::kill_all(signal.as_raw().cast_unsigned())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_kernel() {
+        for (signal, expected) in [
+            (Signal::HUP, &b"HUP"[..]),
+            (Signal::SEGV, b"SEGV"),
+            (Signal::BUS, b"BUS"),
+            (Signal::USR1, b"USR1"),
+            (Signal::TERM, b"TERM"),
+            (Signal::XFSZ, b"XFSZ"),
+            (Signal::SYS, b"SYS"),
+        ] {
+            let number = u8::try_from(signal.as_raw()).unwrap();
+            assert_eq!(name(number), expected);
+        }
+        assert_eq!((name(0), name(64)), (&b"RT"[..], &b"RT"[..]));
+    }
 }

@@ -17,16 +17,19 @@ pub type WatchId = u32;
 pub enum Changes {
     /// An entry appeared, went or was replaced, or the directory itself did.
     Entries,
-    /// As `Entries`, or a reader or writer of an entry went away: what `sv`
-    /// waits for.
-    EntriesAndEnds,
+    /// An entry was renamed away, or somebody who only read it closed it: a
+    /// new `supervise/status` is told as `status.new`, a supervisor that
+    /// leaves as `ok`, and of what its own looking causes `sv` hears
+    /// `status` alone.
+    Status,
 }
 
 /// IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF |
 /// IN_MOVE_SELF | IN_ONLYDIR.
 const ENTRIES: u32 = 0x0100_0fc0;
-/// IN_CLOSE_WRITE | IN_CLOSE_NOWRITE.
-const ENDS: u32 = 0x18;
+/// IN_MOVED_FROM | IN_CLOSE_NOWRITE | IN_DELETE_SELF | IN_MOVE_SELF |
+/// IN_ONLYDIR.
+const STATUS: u32 = 0x0100_0c50;
 /// IN_MOVED_TO.
 const MOVED_TO: u32 = 0x80;
 
@@ -75,7 +78,7 @@ impl Watch {
     pub fn add(&self, path: &CStr, changes: Changes) -> Result<WatchId, Errno> {
         let mask = match changes {
             Changes::Entries => ENTRIES,
-            Changes::EntriesAndEnds => ENTRIES | ENDS,
+            Changes::Status => STATUS,
         };
         let id = raw::inotify_add(&self.0, path, mask)?;
         Ok(WatchId::try_from(id).unwrap_or(WatchId::MAX))

@@ -125,7 +125,7 @@ impl Default for Why {
 }
 
 /// Appends the word for what is waited for: `pace`, `control/t`.
-pub fn name(line: &mut Line, waits: Waits) -> &mut Line {
+fn name(line: &mut Line, waits: Waits) -> &mut Line {
     if let Waits::Control(letter) = waits {
         return line.bytes(CONTROL).bytes(&[letter]);
     }
@@ -163,8 +163,49 @@ pub fn pack(why: &Why) -> Vec<u8, BYTES> {
     record
 }
 
-/// What a record says; `None` when a line of it is malformed or the last one
-/// has no end.
+/// One line of a record; moments stay as they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact<'a> {
+    /// How often it was started again.
+    Restarts(u64),
+    /// What is waited for, and until when: empty when that is not known.
+    Waits(&'a [u8], &'a [u8]),
+    /// When `./run` ended, how, and how long it had run in milliseconds.
+    Died(&'a [u8], How, u64),
+}
+
+/// What a line says; `None` for one that is malformed or not known.
+pub fn fact(line: &[u8]) -> Option<Fact<'_>> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let mut word = || words.next().unwrap_or(b"");
+    match word() {
+        b"restarts" => Some(Fact::Restarts(whole_number(word())?)),
+        b"waits" => {
+            let what = word();
+            let until = word() == b"until";
+            Some(Fact::Waits(what, if until { word() } else { b"" }))
+        }
+        b"died" => {
+            let when = word();
+            let exited = word() == b"exit";
+            let number = u8::try_from(whole_number(word())?).ok()?;
+            let core = word() == b"core";
+            if core {
+                word();
+            }
+            let how = if exited {
+                How::Exited(number)
+            } else {
+                How::Killed(number, core)
+            };
+            Some(Fact::Died(when, how, whole_number(word())?))
+        }
+        _ => None,
+    }
+}
+
+/// What a record says; `None` when a moment or a number of it is malformed
+/// or the last line has no end.
 pub fn unpack(record: &[u8]) -> Option<Why> {
     let mut why = Why::new();
     let lines = match record {
@@ -172,56 +213,36 @@ pub fn unpack(record: &[u8]) -> Option<Why> {
         record => record.strip_suffix(b"\n")?,
     };
     for line in lines.split(|byte| *byte == b'\n') {
-        let mut words = line.split(|byte| *byte == b' ');
-        let mut word = || words.next().unwrap_or(b"");
-        match word() {
-            b"restarts" => why.restarts = small(word())?,
-            b"waits" => {
-                why.waits = waits(word())?;
-                why.until = match word() {
+        match fact(line) {
+            Some(Fact::Restarts(number)) => {
+                why.restarts = u32::try_from(number).ok()?;
+            }
+            Some(Fact::Waits(what, until)) => {
+                why.waits = waits(what)?;
+                why.until = match until {
                     b"" => None,
-                    b"until" => Some(stamp::parse(word())?),
-                    _ => return None,
+                    until => Some(stamp::parse(until)?),
                 };
             }
-            b"died" => {
-                let when = stamp::parse(word())?;
-                let exited = match word() {
-                    b"exit" => true,
-                    b"signal" => false,
-                    _ => return None,
-                };
-                let number = small(word())?;
-                let mut next = word();
-                let core = !exited && next == b"core";
-                if core {
-                    next = word();
-                }
-                if next != b"after" {
-                    return None;
-                }
-                let lived = whole_number(word())?;
-                let how = if exited {
-                    How::Exited(number)
-                } else {
-                    How::Killed(number, core)
-                };
+            Some(Fact::Died(when, how, lived)) => {
+                let when = stamp::parse(when)?;
                 why.died(Death { when, how, lived });
             }
-            _ => {}
+            None if KNOWN.iter().any(|word| line.starts_with(word)) => {
+                return None;
+            }
+            None => {}
         }
     }
     Some(why)
 }
 
+/// How the lines begin that are known here.
+const KNOWN: [&[u8]; 3] = [b"restarts", b"waits", b"died"];
+
 /// A moment as the record has it, and a space.
 fn moment(wall: Wall) -> stamp::Stamp {
     stamp(Style::Date, wall)
-}
-
-/// A number that has to fit.
-fn small<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
-    T::try_from(whole_number(text)?).ok()
 }
 
 /// What a word says is waited for.

@@ -10,7 +10,7 @@
 //! ```text
 //! cargo xtask test --only differential                   # all
 //! peers=$PWD/target/xtask/peers/bookworm; RUNT_BIN=FILE \
-//! DEBIAN_BIN=$peers/runit/usr/bin DAEMONTOOLS_BIN=$peers/daemontools/usr/bin \
+//! RUNIT_BIN=$peers/runit/usr/bin DAEMONTOOLS_BIN=$peers/daemontools/usr/bin \
 //!     cargo test --test differential NAME                # rows by name
 //! ```
 //!

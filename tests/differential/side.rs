@@ -38,10 +38,10 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// Finds both: ours from RUNT_BIN, Debian's in DEBIAN_BIN.
+    /// Finds both: ours from RUNT_BIN, Debian's in RUNIT_BIN.
     pub fn new() -> Self {
-        let debian = std::env::var_os("DEBIAN_BIN")
-            .expect("DEBIAN_BIN names a directory: use `cargo xtask test`");
+        let debian = std::env::var_os("RUNIT_BIN")
+            .expect("RUNIT_BIN names a directory: use `cargo xtask test`");
         let debian = fs::canonicalize(debian).unwrap();
         let place = Place::new();
         let ours = place.path("bin");

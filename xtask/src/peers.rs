@@ -20,6 +20,11 @@ pub struct Peer {
 /// there too.
 pub const TRIED: &str = "bookworm";
 
+/// The peers that the tests compare ours with or let it work with; each its
+/// packages, the one that names it first.
+pub const TESTED: [&[&str]; 3] =
+    [&["runit"], &["daemontools"], &["s6", "libskarnet2.13"]];
+
 /// A peer of these packages, of the host's own suite: its programs then find
 /// the host's libc.
 pub fn of_host(packages: &[&str]) -> Result<Peer> {

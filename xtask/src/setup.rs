@@ -31,10 +31,10 @@ pub fn run(name: Option<&str>) -> Result<()> {
         None => board::all()?.into_iter().filter(|b| b.test).collect(),
     };
     println!("core source: {}", core_source()?.display());
-    for package in ["runit", "daemontools"] {
-        let peer = peers::fetch(peers::TRIED, &[package])?;
+    for packages in peers::TESTED {
+        let peer = peers::fetch(peers::TRIED, packages)?;
         for dir in peer.programs {
-            println!("{package}'s programs: {}", dir.display());
+            println!("to compare with: {}", dir.display());
         }
     }
     for board in boards {

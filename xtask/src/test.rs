@@ -74,10 +74,10 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     })?;
     total.part("lints", "as Cargo.toml has them", || Outcome::of(lints()))?;
     total.part("unit", "machines, codecs, arguments", || {
-        Outcome::or(tests(&["--package", "runt-init", "--lib"], &[]))
+        Outcome::or(tests(&["--package", "runt-init", "--lib"], None, &[]))
     })?;
     total.part("xtask", "boards, scenarios, tidy", || {
-        Outcome::or(tests(&["--package", "xtask"], &[]))
+        Outcome::or(tests(&["--package", "xtask"], None, &[]))
     })?;
     let file = || build::release(&board::load(HOST)?);
     total.part("host", "the release file on this machine", || {
@@ -206,45 +206,40 @@ fn host(file: &Path) -> Result<Outcome> {
         }
     }
     // Their tests say so when they cannot be had.
-    let multilog = peers::fetch(peers::TRIED, &["daemontools"]).ok();
-    let s6 = peers::fetch(peers::TRIED, &["s6", "libskarnet2.13"]).ok();
-    let mut files = vec![("RUNT_BIN", file)];
-    let keys = [
-        ("MULTILOG_BIN", "MULTILOG_LIB", &multilog),
-        ("S6_LOG_BIN", "S6_LOG_LIB", &s6),
-    ];
-    for (programs, libraries, peer) in keys {
-        if let Some(peer) = peer {
-            let first = peer.programs.first().context("a peer has none")?;
-            files.push((programs, first));
-            files.push((libraries, &peer.libraries));
-        }
-    }
-    tests(&arguments, &files)
+    let peers = peers::TESTED.iter().filter_map(|peer| named(peer).ok());
+    tests(&arguments, Some(file), &peers.flatten().collect::<Vec<_>>())
 }
 
 /// The scripts that are played with Debian's programs and with ours.
 fn differential(file: &Path) -> Result<Outcome> {
-    let programs = |package| -> Result<PathBuf> {
-        let peer = peers::fetch(peers::TRIED, &[package])?;
-        let mut dirs = peer.programs.into_iter();
-        dirs.next().context("the package has no programs")
-    };
-    let (runit, daemontools) = (programs("runit")?, programs("daemontools")?);
+    let mut all = Vec::new();
+    for peer in peers::TESTED {
+        all.extend(named(peer)?);
+    }
     tests(
         &["--package", "runt-init", "--test", "differential"],
-        &[
-            ("RUNT_BIN", file),
-            ("DEBIAN_BIN", &runit),
-            ("DAEMONTOOLS_BIN", &daemontools),
-        ],
+        Some(file),
+        &all,
     )
+}
+
+/// How the tests learn where a peer is: `NAME_BIN` and `NAME_LIB`.
+fn named(packages: &[&str]) -> Result<[(String, PathBuf); 2]> {
+    let peer = peers::fetch(peers::TRIED, packages)?;
+    let name = packages.first().context("no package")?.to_uppercase();
+    let programs = peer.programs.into_iter().next();
+    let programs = programs.context("the package has no programs")?;
+    Ok([
+        (format!("{name}_BIN"), programs),
+        (format!("{name}_LIB"), peer.libraries),
+    ])
 }
 
 /// Runs cargo's tests and counts them.
 fn tests(
     arguments: &[impl AsRef<std::ffi::OsStr>],
-    files: &[(&str, &Path)],
+    program: Option<&Path>,
+    peers: &[(String, PathBuf)],
 ) -> Result<Outcome> {
     let mut command = Command::new("cargo");
     command
@@ -253,7 +248,8 @@ fn tests(
         .args(arguments)
         // Where a test failed its message says.
         .env("RUST_BACKTRACE", "0")
-        .envs(files.iter().copied())
+        .envs(program.map(|program| ("RUNT_BIN", program)))
+        .envs(peers.iter().map(|(key, path)| (key, path)))
         .stdin(Stdio::null());
     let shown = run::shown(&command);
     let output = command.output().context(format!("cannot run `{shown}`"))?;

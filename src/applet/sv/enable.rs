@@ -1,0 +1,148 @@
+//! Which services are supervised from now on, at each boot (`sv enable`,
+//! `sv disable`).
+//!
+//! It is done in the overlay, a writable directory whose entries add to and
+//! hide those of a services directory that may be read-only; without one, in
+//! the services directory itself. An entry is made beside its place and
+//! renamed onto it, so that a supervisor sees the old one or the new one:
+//!
+//! | | in the services directory | elsewhere |
+//! |---|---|---|
+//! | enable | a mask is removed | link to the service directory |
+//! | disable | mask: link to /dev/null | the link is removed |
+
+use core::ffi::CStr;
+
+use super::{Sv, names, service::Silent};
+use crate::{
+    args::sv::Verb,
+    sys::{
+        self, AsFd, At, CWD, Errno, Fd,
+        file::{self, Kind},
+        place,
+    },
+    text::{Line, Path},
+};
+
+/// Where a service that is only named is looked for.
+const AVAILABLE: &CStr = c"/etc/sv";
+
+/// Where a mask leads.
+const NOWHERE: &CStr = c"/dev/null";
+
+/// What something was refused for, in the words of [`Silent`].
+type Refused = Silent;
+
+impl Sv {
+    /// Enables or disables one service, and says what came of it.
+    pub(super) fn set(&mut self, name: &CStr) {
+        let enable = self.verb == Verb::Enable;
+        match self.place(name.to_bytes(), enable) {
+            Ok(changed) => {
+                let mut line = Line::new();
+                line.text("ok: ").bytes(name.to_bytes()).text(": ");
+                line.text(if enable { "enabled" } else { "disabled" });
+                line.text(if changed { "" } else { " already" });
+                sys::answer(line.finish());
+            }
+            Err(refused) => {
+                self.silent(name.to_bytes(), refused);
+            }
+        }
+    }
+
+    /// Puts the entry of a service in order; answers whether it was not.
+    fn place(&self, given: &[u8], enable: bool) -> Result<bool, Refused> {
+        let refused = |what| move |errno| Silent::Trouble(what, Some(errno));
+        let given = match given {
+            [front @ .., b'/'] => front,
+            given => given,
+        };
+        let slash = given.iter().rposition(|byte| *byte == b'/');
+        let from = slash.map_or(0, |slash| slash.saturating_add(1));
+        let name = given.get(from..).unwrap_or(b"");
+        if name.is_empty() || name.starts_with(b".") {
+            return Err(Silent::Trouble("supervise a name like this", None));
+        }
+        let too_long = |_| refused("put a path together")(Errno::ENAMETOOLONG);
+        let entry = Path::join(&[name]).map_err(too_long)?;
+        let entry = entry.as_c_str();
+        let new = Path::join(&[b".", name, b".new"]).map_err(too_long)?;
+
+        let services = names::services(self.environ);
+        let overlay = place::overlay(services);
+        let home = file::open_dir(CWD, overlay.unwrap_or(services));
+        let home = home.map_err(refused("open the directory to change"))?;
+        let at = home.as_fd();
+        // Whether the services directory has it, below an overlay.
+        let below = overlay.is_some() && is_below(services, entry);
+        let kind = match file::info_of_link(at, entry) {
+            Ok(info) => Some(info.kind),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(refused("look at its entry")(errno)),
+        };
+        let found = file::info(at, entry).map(|info| info.kind);
+        let masked = kind == Some(Kind::Link) && found == Ok(Kind::Other);
+
+        let target = match (enable, below) {
+            (true, true) if masked => None,
+            (true, true) => return Ok(false),
+            (true, false) if found == Ok(Kind::Directory) => return Ok(false),
+            (true, false) => {
+                let target = source(given).map_err(refused("find it"))?;
+                Some(target)
+            }
+            (false, true) if masked => return Ok(false),
+            (false, true) => {
+                Some(Path::join(&[NOWHERE.to_bytes()]).map_err(too_long)?)
+            }
+            (false, false) if kind.is_none() => return Ok(false),
+            (false, false) => None,
+        };
+        if kind.is_some() && kind != Some(Kind::Link) {
+            return Err(Silent::Trouble("replace what is no link", None));
+        }
+        match target {
+            Some(target) => {
+                // Left by somebody who was cut short.
+                let _left = file::remove(at, new.as_c_str()).is_err();
+                file::make_link(target.as_c_str(), at, new.as_c_str())
+                    .map_err(refused("make a link"))?;
+                file::rename(at, new.as_c_str(), entry)
+                    .map_err(refused("rename its link"))?;
+            }
+            None => {
+                file::remove(at, entry).map_err(refused("remove its link"))?;
+            }
+        }
+        // Not every file system can: then it is written with the rest.
+        let _asked = file::sync(at).is_err();
+        Ok(true)
+    }
+}
+
+/// Whether the services directory has an entry.
+fn is_below(services: &CStr, entry: &CStr) -> bool {
+    file::open_dir(CWD, services).is_ok_and(|services: Fd| {
+        let services: At<'_> = services.as_fd();
+        file::info_of_link(services, entry).is_ok()
+    })
+}
+
+/// The whole path of the service directory that a word names: of a path with
+/// a `/` that path, of a plain name the one in [`AVAILABLE`].
+fn source(given: &[u8]) -> Result<Path, Errno> {
+    let mut buffer = [0; 512];
+    let (from, slash): (&[u8], &[u8]) = if given.starts_with(b"/") {
+        (b"", b"")
+    } else if given.contains(&b'/') {
+        let here = file::link_target(CWD, c"/proc/self/cwd", &mut buffer)?;
+        (here, b"/")
+    } else {
+        (AVAILABLE.to_bytes(), b"/")
+    };
+    let path = Path::join(&[from, slash, given]);
+    let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
+    // Only what can be entered now can be supervised.
+    file::open_dir(CWD, path.as_c_str()).map(|_| path)
+}

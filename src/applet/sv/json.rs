@@ -1,0 +1,113 @@
+//! How a service is, as one JSON object in one line (`-j`).
+
+use super::{
+    page::Page,
+    service::{ENTER, Silent, is_normally_up, probe},
+    status::{flags, seconds, word},
+};
+use crate::{
+    sys::{AsFd, At, Errno, file},
+    text::Line,
+    wire::status::Status,
+};
+
+/// Appends a string in quotes.
+///
+/// A name may hold any byte, a JSON text only UTF-8: each byte is shown as
+/// the character of that number, so that every name can be told from every
+/// other and turned back.
+pub(super) fn string(page: &mut Page, bytes: &[u8]) {
+    page.text("\"");
+    for byte in bytes {
+        match byte {
+            b'"' | b'\\' => page.text("\\").bytes(&[*byte]),
+            b' '..=b'~' => page.bytes(&[*byte]),
+            _ => escape(page, *byte),
+        };
+    }
+    page.text("\"");
+}
+
+/// Appends a byte as `\u00XX`.
+fn escape(page: &mut Page, byte: u8) -> &mut Page {
+    page.text("\\u00");
+    for digit in [byte >> 4, byte & 15] {
+        let base = if digit < 10 {
+            b'0'
+        } else {
+            b'a'.wrapping_sub(10)
+        };
+        page.bytes(&[base.wrapping_add(digit)]);
+    }
+    page
+}
+
+/// Appends `,"KEY":`.
+pub(super) fn key<'p>(page: &'p mut Page, key: &str) -> &'p mut Page {
+    page.text(",\"").text(key).text("\":")
+}
+
+/// Appends `{"name":NAME` and what there is to say of the service and its
+/// log service; the closing brace is the caller's. Answers what the service
+/// said.
+pub(super) fn service(
+    page: &mut Page,
+    dir: At<'_>,
+    name: &[u8],
+) -> Result<Status, Silent> {
+    page.text("{\"name\":");
+    string(page, name);
+    let said = probe(dir);
+    fields(page, dir, said);
+    key(page, "log");
+    let Ok(log) = file::open_dir(dir, c"log") else {
+        page.text("null");
+        return said;
+    };
+    page.text("{\"name\":\"log\"");
+    fields(page, log.as_fd(), probe(log.as_fd()));
+    page.text("}");
+    said
+}
+
+/// Appends the object of a service that cannot be looked at at all, up to
+/// the closing brace.
+pub(super) fn missing(page: &mut Page, name: &[u8], errno: Errno) {
+    page.text("{\"name\":");
+    string(page, name);
+    key(page, "state").text("null");
+    error(page, Silent::Trouble(ENTER, Some(errno)));
+}
+
+/// Appends why there is no state.
+fn error(page: &mut Page, silent: Silent) {
+    let mut line = Line::new();
+    silent.text(&mut line);
+    key(page, "error");
+    string(page, line.as_bytes());
+}
+
+/// Appends what a service said, or why it is silent.
+fn fields(page: &mut Page, dir: At<'_>, said: Result<Status, Silent>) {
+    let status = match said {
+        Ok(status) => status,
+        Err(silent) => {
+            key(page, "state").text("null");
+            error(page, silent);
+            return;
+        }
+    };
+    key(page, "state")
+        .text("\"")
+        .text(word(status.state))
+        .text("\"");
+    key(page, "pid").number(status.pid.into());
+    key(page, "seconds").number(seconds(&status));
+    key(page, "flags").text("[");
+    let mut comma = "\"";
+    for flag in flags(&status, is_normally_up(dir).unwrap_or(true)) {
+        page.text(comma).text(flag).text("\"");
+        comma = ",\"";
+    }
+    page.text("]");
+}

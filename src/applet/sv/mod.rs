@@ -1,0 +1,309 @@
+//! sv: controls services and tells how they are.
+//!
+//! # Synopsis
+//! `sv [-v] [-w SECONDS] COMMAND SERVICE...`\
+//! `sv [-j] [list]`\
+//! `sv [-j] status|why SERVICE...`\
+//! `sv enable|disable SERVICE...`
+//!
+//! # Description
+//! Sends COMMAND to the supervisor of each SERVICE, all at once, and then, if
+//! the command or `-v` says so, waits until it has taken effect everywhere,
+//! at most 7 seconds, $SVWAIT or `-w`. A SERVICE that begins with `/` or `.`
+//! or ends with `/` is a service directory; any other is one in the services
+//! directory, $SVDIR. `NAME/log` is the log service of NAME. What starts a
+//! service and waits also waits, within the same time, for its supervisor to
+//! appear: a service directory that was linked just now has none yet.
+//!
+//! `status`; `up`, `down`, `once`, `exit`; `pause`, `cont`, `hup`, `alarm`,
+//! `interrupt`, `quit`, `1`, `2`, `term`, `kill`: the first letter is enough.
+//! `start`, `stop`, `reload`, `restart`, `shutdown`, `try-restart`, `check`
+//! wait; `force-stop`, `force-reload`, `force-restart`, `force-shutdown` wait
+//! and then kill.
+//!
+//! `list`, or nothing at all, shows all services of the services directory,
+//! in the order of their names: state, name, process, for how long (in the
+//! largest unit of which it has two), state of the log service (`-` none, `?`
+//! silent), and what else `status` would say, the most pressing first. `~`
+//! ends what had to be cut.
+//!
+//! `why` shows besides the status what keeps `./run` from running, how often
+//! it was started again, what is waited for and until when (`pace`: the
+//! second after a short life; `backoff`, `parked`: `runt/backoff` and
+//! `max-death-tally`; `finish`, `control/C`: that script; `lock`: another
+//! supervisor; `fork`: the kernel refused a process), and its last eight
+//! ends, in UTC; of a service without supervisor, why that is so.
+//!
+//! `enable` has a service supervised from now on and after each boot;
+//! `disable` undoes that. Both work in the overlay, the writable directory
+//! `services-overlay` of the board file or $RUNT_SERVICES_OVERLAY, whose
+//! entries add to and hide those of a services directory that is read-only;
+//! without one, in the services directory. SERVICE is the path of a service
+//! directory, with a `/` in it, or its name in /etc/sv or in the services
+//! directory. A service that is so already is left alone. A plain name of the
+//! other commands is looked up in the overlay first.
+//!
+//! `-j` answers one JSON object a line: `name`, `state` (null when `error`
+//! says why it is not known), `pid` (0: none), `seconds`, `flags` as `status`
+//! has them, `log` (null or the same); with `why` also `run`, `restarts`,
+//! `waits`, `until`, `deaths` (`when`, `exit` or `signal` and `core`,
+//! `lived-ms`). A byte of a name that is not ASCII is the character of that
+//! number.
+//!
+//! Under another name, as a link `/etc/init.d/NAME`, it is
+//! `NAME [-w SECONDS] COMMAND` for the service NAME.
+//!
+//! # Files
+//! `SERVICE/check` decides whether a service that runs is up. It has no time
+//! limit; the other services are waited for meanwhile.
+//!
+//! # Against runit
+//! Names are resolved once (contract §16.13); "restarted" compares process
+//! and nanoseconds (§16.15); a log service without a record is no second
+//! main service (§16.14); a record longer than 20 bytes is `bad format`.
+//!
+//! # Exit codes
+//! The number of services with which something went wrong, at most 99; 100
+//! usage. `list`: 0, or 1 when the services directory cannot be read; `why`
+//! counts services without supervisor. As init script: 1 trouble, 2 usage;
+//! `status`: 0 running, 3 down, 4 unknown.
+
+mod enable;
+mod json;
+mod list;
+mod names;
+mod page;
+pub(super) mod service;
+pub(super) mod status;
+mod wait;
+mod why;
+
+use core::{ffi::CStr, time::Duration};
+
+use heapless::{Vec, VecView};
+
+use self::{
+    page::Page,
+    service::{Silent, probe},
+    wait::Check,
+};
+use crate::{
+    args::sv::{Command, Refusal, Request, Verb, request},
+    config,
+    sys::{
+        self, AsFd, Fd,
+        child::Environ,
+        once::Once,
+        signal::{Number, Signals},
+        start::Start,
+        watch::WatchId,
+    },
+    text::{Line, basename},
+    wire::{
+        clock::Wall,
+        status::{State, Status, Want},
+    },
+};
+
+/// Exit code of a usage error.
+const USAGE: u8 = 100;
+/// The same as init script.
+const LSB_USAGE: u8 = 2;
+/// `status` of a service that is down, as init script.
+const LSB_DOWN: u8 = 3;
+/// `status` of a service that cannot be asked, as init script.
+const LSB_UNKNOWN: u8 = 4;
+/// Most that is counted into the exit code.
+const MOST: u8 = 99;
+/// Pause between two looks at what no event tells.
+const ROUND: Duration = Duration::from_millis(420);
+
+/// A service of the command line that is waited for.
+struct Task {
+    /// As it was given, and as it is printed.
+    name: &'static CStr,
+    /// Its directory.
+    dir: Fd,
+    /// How it was before the command was sent.
+    before: Status,
+    /// The command was sent. Else a supervisor is waited for.
+    sent: bool,
+    /// It has to be looked at.
+    stale: bool,
+    /// The numbers of its supervise directories that are watched: its own,
+    /// and the one in the run directory.
+    watch: [Option<WatchId>; 2],
+    /// How far its `check` is.
+    check: Check,
+}
+
+/// All services that are waited for.
+static TASKS: Once<Vec<Task, { config::SERVICES }>> = Once::new(Vec::new());
+
+/// What is answered in more than a line: in static memory, since a stack
+/// frame of its size costs code.
+static PAGE: Once<Page> = Once::new(Page::new());
+
+/// One run of the program.
+struct Sv {
+    verb: Verb,
+    command: Command,
+    json: bool,
+    waits: bool,
+    limit: Duration,
+    environ: Environ,
+    /// Called as an init script.
+    lsb: bool,
+    /// Services with which something went wrong.
+    failed: u8,
+}
+
+/// Runs the program.
+pub(super) fn main(start: Start) -> u8 {
+    let own = start.argv.first().unwrap_or(c"sv");
+    let name = basename(own.to_bytes());
+    let lsb = name != b"sv";
+    let words = start.argv.skip(1);
+    let wait = start.environ.get(b"SVWAIT");
+    let request = match request(words.iter(), wait, lsb) {
+        Ok(request) => request,
+        Err(refusal) => return refuse(name, refusal, lsb),
+    };
+    let Request {
+        verb,
+        command,
+        json,
+        waits,
+        limit,
+        used,
+    } = request;
+    let mut sv = Sv {
+        verb,
+        command,
+        json,
+        waits,
+        limit,
+        environ: start.environ,
+        lsb,
+        failed: 0,
+    };
+    if lsb {
+        // The name of a link has no directory part in it.
+        let bytes = own.to_bytes_with_nul();
+        let from = bytes.len().saturating_sub(name.len().saturating_add(1));
+        let name =
+            CStr::from_bytes_with_nul(bytes.get(from..).unwrap_or(b"\0"));
+        return sv.run([name.unwrap_or(c"")].into_iter());
+    }
+    sv.run(words.skip(used).iter())
+}
+
+/// Says what is wrong with a command line.
+fn refuse(name: &[u8], refusal: Refusal<'_>, lsb: bool) -> u8 {
+    match refusal {
+        Refusal::Version => sys::complain(super::version().finish()),
+        Refusal::Option(option) => super::complain_of(name, option),
+        Refusal::Usage => {}
+    }
+    if lsb {
+        return super::usage(name, " [-w sec] command", LSB_USAGE);
+    }
+    super::usage(name, " [-v] [-w sec] command service ...", USAGE)
+}
+
+impl Sv {
+    /// Does what the command says to each service in turn; answers the exit
+    /// code.
+    fn run(&mut self, names: impl Iterator<Item = &'static CStr>) -> u8 {
+        // A reader that goes away must not end a command half-way.
+        let Some(page) = PAGE.take() else {
+            return USAGE;
+        };
+        if self.verb == Verb::List {
+            return self.list(page);
+        }
+        let signals = Signals::collect(&[Number::CHILD, Number::PIPE]);
+        let (Ok(signals), Some(tasks)) = (signals, TASKS.take()) else {
+            return USAGE;
+        };
+        let mut lsb = LSB_UNKNOWN;
+        for name in names {
+            let bytes = name.to_bytes();
+            if matches!(self.verb, Verb::Enable | Verb::Disable) {
+                self.set(name);
+                continue;
+            }
+            let found = names::directory(self.environ, name);
+            match (self.verb, found) {
+                (_, Err(errno)) if self.json => {
+                    json::missing(page, bytes, errno);
+                    page.text("}\n");
+                    self.failed = self.failed.saturating_add(1);
+                }
+                (_, Err(errno)) => {
+                    page.flush();
+                    let silent = Silent::Trouble(service::ENTER, Some(errno));
+                    self.silent(bytes, silent);
+                }
+                (Verb::Why, Ok(dir)) => self.why(page, bytes, dir.as_fd()),
+                (_, Ok(dir)) if self.command.is_status() => {
+                    lsb = self.status(page, bytes, dir.as_fd());
+                }
+                (_, Ok(dir)) => self.act(tasks, name, dir),
+            }
+        }
+        page.flush();
+        if !tasks.is_empty() {
+            self.wait(tasks, &signals);
+        }
+        match (self.lsb, self.command.is_status()) {
+            (true, true) => lsb,
+            (true, false) => self.failed.min(1),
+            (false, _) => self.failed.min(MOST),
+        }
+    }
+
+    /// Sends the command to a service, and puts it among those to wait for.
+    fn act(&mut self, tasks: &mut VecView<Task>, name: &'static CStr, dir: Fd) {
+        let mut task = Task {
+            name,
+            dir,
+            before: NEVER,
+            sent: false,
+            stale: true,
+            watch: [None; 2],
+            check: Check::Due,
+        };
+        let told = probe(task.dir.as_fd()).and_then(|before| {
+            task.before = before;
+            self.tell(&mut task)
+        });
+        match told {
+            Ok(()) => {}
+            // It may be linked just now: its supervisor is waited for.
+            Err(silent)
+                if self.waits && self.command.starts() && silent.may_pass() => {
+            }
+            Err(silent) => return self.silent(name.to_bytes(), silent),
+        }
+        if self.waits && tasks.push(task).is_err() {
+            let mut line = Line::new();
+            line.text("fail: ").bytes(name.to_bytes());
+            line.text(": too many services to wait for (the bound is ");
+            let bound = config::SERVICES;
+            line.number(u64::try_from(bound).unwrap_or(u64::MAX));
+            sys::answer(line.text(")").finish());
+            self.failed = self.failed.saturating_add(1);
+        }
+    }
+}
+
+/// The status of a service that nobody was asked about.
+const NEVER: Status = Status {
+    since: Wall { secs: 0, nanos: 0 },
+    pid: 0,
+    paused: false,
+    term: false,
+    want: Want::Down,
+    state: State::Down,
+};

@@ -1,0 +1,264 @@
+//! Whether a command has taken effect, and how that is waited for (contract
+//! §4.6, §4.7).
+//!
+//! A service is looked at when its supervisor has published something or
+//! left, which inotify tells. Rounds of 0.42 s, as runit has them, are for
+//! what tells nothing: a `check` that failed, a supervisor still to come, a
+//! file system without inotify. A `check` runs beside everything else, one at
+//! a time for a service, and has no limit of its own.
+
+use heapless::VecView;
+
+use super::{
+    ROUND, Sv, Task,
+    service::{Silent, is_told, probe, send},
+    status::{describe, warn_of},
+};
+use crate::{
+    machine::verdict::{Verdict, verdict},
+    sys::{
+        self, AsFd, At, Errno,
+        child::{self, End, Program},
+        clock, file, place,
+        signal::Signals,
+        wait,
+        watch::{Change, Changes, Watch, WatchId},
+    },
+    text::{Line, Path},
+};
+
+/// How far a service's `check` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// It is to be run when the rest holds.
+    Due,
+    /// It runs, as this process.
+    Runs(u32),
+    /// It has succeeded.
+    Passed,
+    /// It has failed; the next round runs it again.
+    Failed,
+}
+
+impl Task {
+    /// Whether only the next round can tell something new.
+    fn needs_rounds(&self) -> bool {
+        !self.sent || self.watch == [None; 2] || self.check == Check::Failed
+    }
+
+    /// Watches the supervise directory, or the one where it will appear.
+    fn watch(&mut self, watch: Option<&Watch>) {
+        let Some(watch) = watch else { return };
+        if file::change_dir_to(self.dir.as_fd()).is_err() {
+            return;
+        }
+        if !self.sent {
+            // What comes of it a round would find out as well.
+            let _told = watch.add(c".", Changes::Entries).is_ok();
+        }
+        let here = watch.add(c"supervise", Changes::Status).ok();
+        // Of the two the one that is not in use tells nothing.
+        let there = place::path(self.dir.as_fd(), b"")
+            .ok()
+            .and_then(|place| {
+                Path::join(&[place.as_bytes(), b"/supervise"]).ok()
+            })
+            .and_then(|path| watch.add(path.as_c_str(), Changes::Status).ok());
+        self.watch = [here, there];
+    }
+
+    /// Takes in that something has changed in a directory that is watched.
+    fn hear(&mut self, change: Change<'_>) {
+        if !self.sent || change.id == WatchId::MAX {
+            self.stale = true;
+        } else if self.watch.contains(&Some(change.id)) {
+            match change.name {
+                // Renamed to `status` just now; `ok` has lost its reader.
+                b"status.new" | b"ok" => self.stale = true,
+                // The directory itself: it is another one from now on.
+                b"" => self.watch = [None; 2],
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Sv {
+    /// Waits until the command has taken effect everywhere.
+    pub(super) fn wait(
+        &mut self,
+        tasks: &mut VecView<Task>,
+        signals: &Signals,
+    ) {
+        let until = clock::mono().after(self.limit);
+        let mut round = clock::mono().after(ROUND);
+        let watch = Watch::new().ok();
+        for task in tasks.iter_mut() {
+            task.watch(watch.as_ref());
+        }
+        loop {
+            // Before looking, so that everything is looked at once more when
+            // the time is up.
+            let late = clock::mono() > until;
+            while let Some((pid, end)) = child::reap() {
+                let passed = matches!(end, End::Exited(0) | End::Killed(..));
+                let check = Check::Runs(pid);
+                for task in tasks.iter_mut().filter(|t| t.check == check) {
+                    task.check =
+                        if passed { Check::Passed } else { Check::Failed };
+                    task.stale = passed;
+                }
+            }
+            tasks.retain_mut(|task| {
+                if !late && !core::mem::take(&mut task.stale) {
+                    return true;
+                }
+                if !task.sent {
+                    task.watch(watch.as_ref());
+                }
+                !self.is_done(task, late)
+            });
+            if tasks.is_empty() {
+                return;
+            }
+            // After the limit only a `check` that still runs is waited for.
+            let mut pause = None;
+            if !late {
+                let now = clock::mono();
+                let mut next = until.after(core::time::Duration::from_nanos(1));
+                if tasks.iter().any(Task::needs_rounds) {
+                    next = next.min(round);
+                }
+                pause = Some(next.since(now));
+            }
+            let ended = signals.as_fd();
+            let told = watch.as_ref().map_or(ended, Watch::as_fd);
+            // What has changed the next look tells.
+            let _woken = wait::readable([told, ended], pause).is_ok();
+            while signals.next().is_some() {}
+            if let Some(watch) = &watch {
+                let all = watch.drain(|change| {
+                    tasks.iter_mut().for_each(|task| task.hear(change));
+                });
+                let _lost = all.is_err();
+            }
+            if clock::mono() >= round {
+                round = clock::mono().after(ROUND);
+                for task in tasks.iter_mut().filter(|t| t.needs_rounds()) {
+                    if task.check == Check::Failed {
+                        task.check = Check::Due;
+                    }
+                    task.stale = true;
+                }
+            }
+        }
+    }
+
+    /// Whether a service is done with; says so when it is.
+    fn is_done(&mut self, task: &mut Task, late: bool) -> bool {
+        let name = task.name.to_bytes();
+        if matches!(task.check, Check::Runs(_)) {
+            return false;
+        }
+        let now = match probe(task.dir.as_fd()) {
+            Ok(now) => now,
+            Err(silent) if !task.sent && silent.may_pass() && !late => {
+                return false;
+            }
+            Err(silent) => {
+                self.silent(name, silent);
+                return true;
+            }
+        };
+        if !task.sent {
+            task.before = now;
+            if let Err(silent) = self.tell(task) {
+                self.silent(name, silent);
+                return true;
+            }
+        }
+        let holds = match verdict(self.command.tests, &task.before, &now) {
+            Verdict::NotYet => false,
+            Verdict::Holds => true,
+            Verdict::IfChecked => match task.check {
+                Check::Passed => true,
+                Check::Due => self.start_check(task),
+                Check::Runs(_) | Check::Failed => false,
+            },
+        };
+        if matches!(task.check, Check::Runs(_)) {
+            return false;
+        }
+        // It passed before something else changed its mind.
+        if task.check == Check::Passed {
+            task.check = Check::Due;
+        }
+        if !holds && !late {
+            return false;
+        }
+        let kills = !holds && self.command.kills;
+        let mut line = Line::new();
+        line.text(match (holds, kills) {
+            (true, _) => "ok: ",
+            (_, true) => "kill: ",
+            (..) => "timeout: ",
+        });
+        let dir = task.dir.as_fd();
+        if describe(&mut line, dir, name, name, &now) {
+            sys::answer(line.finish());
+        }
+        if !holds {
+            self.failed = self.failed.saturating_add(1);
+        }
+        if kills && let Err(silent) = send(dir, b"k") {
+            self.silent(name, silent);
+        }
+        true
+    }
+
+    /// Sends the command to a service whose status is `task.before`.
+    pub(super) fn tell(&mut self, task: &mut Task) -> Result<(), Silent> {
+        let act = self.command.act;
+        if !is_told(act, &task.before) {
+            send(task.dir.as_fd(), act)?;
+        }
+        task.sent = true;
+        Ok(())
+    }
+
+    /// Starts a service's `check`; true when there is none, or one that
+    /// cannot be run (contract §4.7). Then it counts as passed.
+    fn start_check(&mut self, task: &mut Task) -> bool {
+        let (dir, name) = (task.dir.as_fd(), task.name.to_bytes());
+        let failed = match file::info(dir, c"check") {
+            Ok(_) => match child::fork() {
+                Ok((true, _)) => self.become_check(dir, name),
+                Ok((false, pid)) => {
+                    task.check = Check::Runs(pid);
+                    return false;
+                }
+                Err(errno) => ("unable to fork for ", errno),
+            },
+            Err(Errno::ENOENT) => return true,
+            Err(errno) => ("unable to stat ", errno),
+        };
+        warn_of(name, failed.0, "/check", failed.1);
+        task.check = Check::Failed;
+        false
+    }
+
+    /// Becomes a service's `check`, with descriptor 1 closed.
+    fn become_check(&self, dir: At<'_>, name: &[u8]) -> ! {
+        let errno = file::change_dir_to(dir).err().unwrap_or_else(|| {
+            // Closed already: the caller has none itself.
+            let _closed = child::close_standard(1).is_err();
+            child::become_clean(&Program {
+                path: c"./check",
+                arguments: &[],
+                environ: self.environ,
+            })
+        });
+        warn_of(name, "unable to run ", "/check", errno);
+        child::exit(0)
+    }
+}

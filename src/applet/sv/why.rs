@@ -1,0 +1,156 @@
+//! Why a service is as it is (`sv why`): how it ended lately, what it waits
+//! for, what keeps it from running.
+
+use super::{
+    Sv, json, names,
+    page::Page,
+    service::{Silent, probe},
+    status::describe,
+};
+use crate::{
+    sys::{
+        AsFd, At, Errno, error,
+        file::{self, Kind},
+        place, signal,
+    },
+    text::Line,
+    wire::{
+        status::State,
+        why::{self, Fact, How},
+    },
+};
+
+impl Sv {
+    /// `why` of one service.
+    pub(super) fn why(&mut self, page: &mut Page, name: &[u8], dir: At<'_>) {
+        let fault = run_fault(dir);
+        let said;
+        if self.json {
+            said = json::service(page, dir, name);
+            json::string(json::key(page, "run"), fault.as_bytes());
+            let silent = u8::from(said.is_err());
+            self.failed = self.failed.saturating_add(silent);
+        } else {
+            let mut line = Line::new();
+            said = probe(dir);
+            match said {
+                Ok(status) => {
+                    describe(&mut line, dir, name, name, &status);
+                }
+                Err(silent) => {
+                    self.count(&mut line, name, silent);
+                    line.text("\n  ").text(unsupervised(name, dir, silent));
+                }
+            }
+            line.text("\n  run: ").text(fault);
+            page.bytes(line.finish());
+        }
+        let runs = said.is_ok_and(|status| status.state == State::Run);
+        let mut buffer = [0; why::BYTES];
+        // Where the supervisor keeps its state.
+        let home = place::open_write(dir, c"supervise/ok");
+        let home = home.ok().and_then(|(_, place)| place);
+        let home = home.as_ref().map_or(dir, AsFd::as_fd);
+        let record = file::read_whole(home, c"supervise/why", &mut buffer);
+        // What ends the list of deaths once it is begun.
+        let mut deaths = "";
+        for line in record.unwrap_or(b"").split(|byte| *byte == b'\n') {
+            match why::fact(line) {
+                None => {}
+                Some(Fact::Waits(what, _)) if is_over(what, runs) => {}
+                Some(fact) if self.json => object(page, &mut deaths, fact),
+                Some(fact) => show(page, fact),
+            }
+        }
+        if self.json {
+            page.text(deaths).text("}\n");
+        }
+    }
+}
+
+/// Whether nothing is waited for any more: the record is written when `./run`
+/// ends, so that a pause in it is over when `./run` runs.
+fn is_over(what: &[u8], runs: bool) -> bool {
+    what == b"nothing" || (runs && !what.starts_with(b"control/"))
+}
+
+/// Appends a fact as the record has it, with signals by name.
+fn show(page: &mut Page, fact: Fact<'_>) {
+    match fact {
+        Fact::Restarts(number) => page.text("  restarts ").number(number),
+        Fact::Waits(what, until) => {
+            page.text("  waits ").bytes(what);
+            page.text(if until.is_empty() { "" } else { " until " });
+            page.bytes(until)
+        }
+        Fact::Died(when, how, lived) => {
+            page.text("  died ").bytes(when);
+            match how {
+                How::Exited(code) => page.text(" exit ").number(code.into()),
+                How::Killed(number, core) => page
+                    .text(" signal ")
+                    .bytes(signal::name(number))
+                    .text(if core { " core" } else { "" }),
+            };
+            page.text(" after ").number(lived).text(" ms")
+        }
+    }
+    .text("\n");
+}
+
+/// Appends a fact to an object; `deaths` is what ends the list of deaths.
+fn object(page: &mut Page, deaths: &mut &str, fact: Fact<'_>) {
+    match fact {
+        Fact::Restarts(number) => {
+            json::key(page, "restarts").number(number);
+        }
+        Fact::Waits(what, until) => {
+            json::string(json::key(page, "waits"), what);
+            if !until.is_empty() {
+                json::string(json::key(page, "until"), until);
+            }
+        }
+        Fact::Died(when, how, lived) => {
+            let first = deaths.is_empty();
+            page.text(if first { ",\"deaths\":[" } else { "," });
+            *deaths = "]";
+            json::string(page.text("{\"when\":"), when);
+            match how {
+                How::Exited(code) => {
+                    json::key(page, "exit").number(code.into());
+                }
+                How::Killed(number, core) => {
+                    let name = signal::name(number);
+                    json::string(json::key(page, "signal"), name);
+                    let core = if core { "true" } else { "false" };
+                    json::key(page, "core").text(core);
+                }
+            }
+            json::key(page, "lived-ms").number(lived).text("}");
+        }
+    }
+}
+
+/// What keeps `./run` from being run, as far as can be seen; `ok` for nothing.
+fn run_fault(dir: At<'_>) -> &'static str {
+    match file::info(dir, c"run") {
+        Ok(info) if info.kind != Kind::Regular => "not a file",
+        Ok(info) if info.mode & 0o111 == 0 => "not executable",
+        Ok(info) if info.size == 0 => "empty",
+        Ok(_) => "ok",
+        Err(errno) => error::text(errno),
+    }
+}
+
+/// Why a service has no supervisor, as far as can be seen.
+fn unsupervised(name: &[u8], dir: At<'_>, silent: Silent) -> &'static str {
+    if silent == Silent::Unsupervised {
+        "its supervisor has ended or was told to exit"
+    } else if names::is_hidden(name) {
+        "a name that begins with a dot is not supervised"
+    } else if file::info(dir, c"supervise") == Err(Errno::ENOENT) {
+        "no supervisor has taken it up yet"
+    } else {
+        "its supervise directory cannot be used"
+    }
+}
