@@ -93,12 +93,26 @@ const BARS: &[Bar] = {
 /// Every measure, in the order of the tables.
 const MEASURES: &[&str] = {
     use measure::{
-        ADDED, ANSWER, DIRTY, KILLED, PROCESSES, PSS, REMOVED, RESTART, START,
-        START_BUSY, START_CPU, STATUS, STOP, TURNS, WAKES,
+        ADDED, ANSWER, DIRTY, KILLED, PROCESSES, PSS, PSS_LARGEST, REMOVED,
+        RESTART, START, START_BUSY, START_CPU, STATUS, STOP, TURNS, WAKES,
     };
     &[
-        PROCESSES, PSS, DIRTY, START, START_CPU, START_BUSY, KILLED, RESTART,
-        STATUS, ADDED, REMOVED, STOP, WAKES, TURNS, ANSWER,
+        PROCESSES,
+        PSS,
+        PSS_LARGEST,
+        DIRTY,
+        START,
+        START_CPU,
+        START_BUSY,
+        KILLED,
+        RESTART,
+        STATUS,
+        ADDED,
+        REMOVED,
+        STOP,
+        WAKES,
+        TURNS,
+        ANSWER,
     ]
 };
 

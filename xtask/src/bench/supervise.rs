@@ -38,6 +38,8 @@ pub mod measure {
     pub const PROCESSES: &str = "processes";
     /// Their PSS, kB.
     pub const PSS: &str = "PSS, kB";
+    /// PSS of the largest of them, kB: all that PID 1 or runsv would need.
+    pub const PSS_LARGEST: &str = "PSS of the largest process, kB";
     /// Their private dirty pages, kB.
     pub const DIRTY: &str = "private dirty, kB";
     /// Until all have exec'ed, ms.
@@ -174,6 +176,9 @@ impl Bench {
             sleep(Duration::from_millis(150));
             let memory = process::memory(&supervisors);
             put(measure::PSS, name, &[memory.pss]);
+            let each = supervisors.iter().map(|pid| process::memory(&[*pid]));
+            let largest = each.map(|memory| memory.pss).fold(0.0, f64::max);
+            put(measure::PSS_LARGEST, name, &[largest]);
             put(measure::DIRTY, name, &[memory.dirty]);
             put(measure::PROCESSES, name, &[supervisors.len() as f64]);
             if contender.services > 1 {
