@@ -42,6 +42,7 @@ use crate::{
 };
 use heapless::{Vec, VecView};
 
+use path::Way;
 use scan::Services;
 pub use service::Trouble;
 use service::{Service, Wishes};
@@ -164,6 +165,8 @@ pub struct Supervisor {
     /// Each child leads a session of its own.
     sessions: bool,
     services: Option<Services>,
+    /// What watches it. It outlives it: to close this would hold up a stop.
+    way: Option<Way>,
     face: Option<face::Rear>,
     time: time::Time,
     /// The children whose end the owner wants to hear of.
@@ -203,6 +206,7 @@ impl Supervisor {
             files: limits::raise_files(),
             sessions,
             services: None,
+            way: None,
             face: None,
             time,
             awaited: Vec::new(),
@@ -295,10 +299,7 @@ impl Supervisor {
         for token in tokens {
             match token {
                 TOKEN_SIGNALS => self.take_signals(&mut heard),
-                TOKEN_SERVICES => {
-                    changed |=
-                        self.services.as_mut().is_some_and(Services::changed);
-                }
+                TOKEN_SERVICES => changed |= self.changed(),
                 TOKEN_MOUNTS => changed = true,
                 TOKEN_FACE => self.take_face(&mut heard),
                 TOKEN_LOG => self.pass_errors(),

@@ -27,8 +27,9 @@ pub(super) type Arrivals = Vec<u32, ARRIVALS>;
 
 /// The way to the services directory, watched.
 ///
-/// It is made anew before each scan: then nothing that happens during the
-/// scan is missed, and there is no state to bring up to date.
+/// It is followed anew in each scan: then nothing that happens during the
+/// scan is missed. What tells changes stays open meanwhile: the kernel lets
+/// who closes it wait up to 20 ms for a grace period of its own.
 #[derive(Debug)]
 pub(super) struct Way {
     watch: Watch,
@@ -46,6 +47,8 @@ struct Part {
     names: u64,
     /// It is the services directory: every name without a dot matters.
     all: bool,
+    /// No way has led there since the last `begin`.
+    stale: bool,
 }
 
 /// Why a way could not be watched as a whole.
@@ -88,12 +91,13 @@ impl Way {
         let mut changed = false;
         let seen = self.watch.drain(|change| {
             let name = change.name;
-            // The overflow of the kernel's queue, or the end of a watched
-            // directory, which has no name.
-            changed |= change.id == WatchId::MAX || name.is_empty();
+            // The overflow of the kernel's queue.
+            changed |= change.id == WatchId::MAX;
             let parts = self.parts.iter().filter(|part| part.id == change.id);
             for part in parts {
                 let entry = part.all && !name.starts_with(b".");
+                // The end of a watched directory has no name.
+                changed |= name.is_empty();
                 changed |= entry || part.names & bit(name) != 0;
                 if entry && change.arrived {
                     let _late = arrivals.push(text::hash(name)).is_err();
@@ -101,6 +105,21 @@ impl Way {
             }
         });
         changed || seen.is_err()
+    }
+
+    /// Every way is about to be followed anew.
+    pub(super) fn begin(&mut self) {
+        for part in &mut self.parts {
+            (part.names, part.all, part.stale) = (0, false, true);
+        }
+    }
+
+    /// Watches no more where no way has led since `begin`.
+    pub(super) fn end(&mut self) {
+        for part in self.parts.iter().filter(|part| part.stale) {
+            self.watch.remove(part.id);
+        }
+        self.parts.retain(|part| !part.stale);
     }
 
     /// Goes along `path` from the directory `from`, links followed: watches
@@ -169,10 +188,19 @@ impl Way {
         if let Some(part) = self.parts.iter_mut().find(|part| part.id == id) {
             part.names |= names;
             part.all |= all;
+            part.stale = false;
             return Ok(true);
         }
+        if self.parts.is_full() {
+            self.end();
+        }
         self.parts
-            .push(Part { id, names, all })
+            .push(Part {
+                id,
+                names,
+                all,
+                stale: false,
+            })
             .map(|()| true)
             .map_err(|_| Blind::Watches)
     }

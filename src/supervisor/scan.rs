@@ -36,7 +36,6 @@ type Told = Vec<u32, { config::SLOTS }>;
 #[derive(Debug)]
 pub(super) struct Services {
     path: &'static CStr,
-    way: Option<Way>,
     arrivals: Arrivals,
     due: Option<Instant>,
     /// The first scan takes everything: nobody is filling a directory that
@@ -48,12 +47,6 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// Whether what is watched calls for a scan.
-    pub(super) fn changed(&mut self) -> bool {
-        let arrivals = &mut self.arrivals;
-        self.way.as_ref().is_none_or(|way| way.changed(arrivals))
-    }
-
     /// When the next scan is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
@@ -71,7 +64,6 @@ impl Supervisor {
     pub fn serve(&mut self, path: &'static CStr) {
         self.services = Some(Services {
             path,
-            way: None,
             arrivals: Arrivals::new(),
             due: None,
             first: true,
@@ -82,9 +74,21 @@ impl Supervisor {
         self.scan_if_due();
     }
 
+    /// Whether what is watched calls for a scan.
+    pub(super) fn changed(&mut self) -> bool {
+        let (services, way) = (self.services.as_mut(), self.way.as_ref());
+        services
+            .zip(way)
+            .is_some_and(|(services, way)| way.changed(&mut services.arrivals))
+    }
+
     /// Looks for service directories no more; those there are stay.
     pub fn serve_no_more(&mut self) {
         self.services = None;
+        if let Some(way) = &mut self.way {
+            way.begin();
+            way.end();
+        }
         for slot in self.table.iter_mut().flatten() {
             slot.listed = false;
         }
@@ -125,12 +129,13 @@ impl Supervisor {
     /// Compares the directory to the table.
     fn scan(&mut self, services: &mut Services, old: &Told) {
         // What led to this scan, if it was not that.
-        let _known = services.changed();
+        if let Some(way) = &self.way {
+            let _known = way.changed(&mut services.arrivals);
+        }
         // Watch first, list then: what changes in between is seen twice
         // rather than never.
-        services.way = None;
-        match Way::new(&self.waiter) {
-            Ok(way) => services.way = Some(way),
+        match self.way.take().map_or_else(|| Way::new(&self.waiter), Ok) {
+            Ok(way) => self.way.insert(way).begin(),
             Err(blind) => self.is_blind(services, old, b"", blind),
         }
         for slot in self.table.iter_mut().flatten() {
@@ -147,6 +152,9 @@ impl Supervisor {
                 line.text(what).bytes(path.to_bytes()).text(": ");
                 self.once(services, old, b"", line.text(error::text(errno)));
             }
+        }
+        if let Some(way) = &mut self.way {
+            way.end();
         }
         services.first = false;
         services.revive = false;
@@ -165,7 +173,7 @@ impl Supervisor {
         let mut over: Option<Fd> = None;
         for path in paths.into_iter().flatten() {
             let bytes = path.to_bytes();
-            if let Some(way) = &mut services.way
+            if let Some(way) = &mut self.way
                 && let Err(blind) = way.follow(start_of(bytes), bytes, true)
             {
                 self.is_blind(services, old, b"", blind);
@@ -222,7 +230,7 @@ impl Supervisor {
         }
         // First, so that a link to nothing is taken when there is something.
         if file::info_of_link(dir, name).is_ok_and(|i| i.kind == Kind::Link)
-            && let Some(way) = &mut services.way
+            && let Some(way) = &mut self.way
             && let Err(blind) = way.follow(path.to_bytes(), bytes, false)
         {
             self.is_blind(services, old, bytes, blind);

@@ -149,6 +149,14 @@ pub(super) fn inotify_add(
     unsafe { syscall!(Sysno::inotify_add_watch, fd, path, mask) }
 }
 
+/// `inotify_rm_watch`.
+pub(super) fn inotify_remove(inotify: &Fd, id: u32) -> Result<(), Errno> {
+    let fd = inotify.number();
+    // SAFETY: the call takes no pointer.
+    unsafe { syscall!(Sysno::inotify_rm_watch, fd, id) }?;
+    Ok(())
+}
+
 /// `fork`, as `clone` with nothing shared: 0 in the child.
 ///
 /// The kernel stores the child's pid in `pid` before the child runs.

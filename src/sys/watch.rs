@@ -84,6 +84,11 @@ impl Watch {
         Ok(WatchId::try_from(id).unwrap_or(WatchId::MAX))
     }
 
+    /// Watches a directory no more. One that is gone is not watched anyway.
+    pub fn remove(&self, id: WatchId) {
+        let _gone = raw::inotify_remove(&self.0, id).is_err();
+    }
+
     /// Takes what has happened, a bounded part of it at a time.
     pub fn drain(&self, mut each: impl FnMut(Change<'_>)) -> Result<(), Errno> {
         let mut buffer = [0; 1024];
