@@ -157,17 +157,22 @@ pub(super) fn inotify_remove(inotify: &Fd, id: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `fork`, as `clone` with nothing shared: 0 in the child.
+/// `fork`, as `clone` with nothing shared, or the table of open files only:
+/// 0 in the child.
 ///
 /// The kernel stores the child's pid in `pid` before the child runs.
-pub(super) fn fork(pid: &mut u32) -> Result<usize, Errno> {
+pub(super) fn fork(pid: &mut u32, share: bool) -> Result<usize, Errno> {
     /// CLONE_PARENT_SETTID.
     const PARENT_SETTID: u32 = 0x0010_0000;
+    /// CLONE_FILES.
+    const FILES: u32 = 0x400;
     let child_ends = rustix::process::Signal::CHILD.as_raw();
-    let flags = PARENT_SETTID | child_ends.cast_unsigned();
-    // SAFETY: nothing is shared, so the child has a copy of everything and
+    let shared = if share { FILES } else { 0 };
+    let flags = PARENT_SETTID | shared | child_ends.cast_unsigned();
+    // SAFETY: no memory is shared, so the child has a copy of everything and
     // may go on as the parent does; the program has no threads and no locks
-    // that the copy could find taken. `pid` outlives the call.
+    // that the copy could find taken. `pid` outlives the call. A child that
+    // shares the files opens, closes and replaces none.
     unsafe { syscall!(Sysno::clone, flags, 0, &raw mut *pid, 0, 0) }
 }
 
@@ -286,6 +291,17 @@ pub(super) fn cloexec_from(first: u32) -> Result<(), Errno> {
     const CLOEXEC: u32 = 4;
     // SAFETY: marking a descriptor takes it from nobody in this process.
     unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOEXEC) }?;
+    Ok(())
+}
+
+/// `close_range` from `first` on, in a table of open files of one's own that
+/// the rest is not even copied to.
+pub(super) fn leave_files(first: u32) -> Result<(), Errno> {
+    /// CLOSE_RANGE_UNSHARE.
+    const UNSHARE: u32 = 2;
+    // SAFETY: what is closed, the caller, about to become another program,
+    // has no use for; whom it shared the table with has it still.
+    unsafe { syscall!(Sysno::close_range, first, u32::MAX, UNSHARE) }?;
     Ok(())
 }
 
