@@ -396,12 +396,12 @@ pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
 
 /// Makes sure that `path` is a FIFO.
 fn fifo(at: At<'_>, path: &'static CStr) -> Result<&'static CStr, Trouble> {
-    let made = file::make_fifo(at, path, 0o600);
-    match (file::info(at, path), made) {
-        (Ok(info), _) if info.kind == Kind::Fifo => Ok(path),
+    let Err(errno) = file::make_fifo(at, path, 0o600) else {
+        return Ok(path);
+    };
+    match file::info(at, path) {
+        Ok(info) if info.kind == Kind::Fifo => Ok(path),
         // Something else has the name: `file already exists`.
-        (Ok(_), Ok(())) => Err(trouble("use as a fifo", path)(Errno::EEXIST)),
-        (_, Err(errno)) => Err(trouble("create", path)(errno)),
-        (Err(errno), _) => Err(trouble("stat", path)(errno)),
+        _ => Err(trouble("create", path)(errno)),
     }
 }
