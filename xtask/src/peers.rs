@@ -1,6 +1,9 @@
 //! Where the peers come from: Debian's packages, unpacked and not installed.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -9,8 +12,8 @@ use crate::{apt, board};
 /// Where a peer's programs and libraries are.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The directories of its programs.
-    pub programs: Vec<PathBuf>,
+    /// The directory of its programs.
+    pub programs: PathBuf,
     /// The directory of its own shared libraries.
     pub libraries: PathBuf,
 }
@@ -51,17 +54,36 @@ pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
             };
             apt::unpack(&deb, &dir, &[part])?;
         }
+        gather(&dir)?;
         fs::write(dir.join("ready"), "")?;
     }
-    let places = ["usr/bin", "usr/sbin", "bin", "sbin"];
-    let programs = places.map(|place| dir.join(place));
     let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
     let libraries = ["usr/lib", "lib"].map(|lib| dir.join(lib).join(&triple));
     let found = libraries.iter().find(|lib| lib.is_dir());
     Ok(Peer {
-        programs: programs.into_iter().filter(|p| p.is_dir()).collect(),
+        programs: dir.join(PROGRAMS),
         libraries: found.unwrap_or(&dir).clone(),
     })
+}
+
+/// Where the programs of a peer are in its directory.
+const PROGRAMS: &str = "usr/bin";
+
+/// Puts all programs of a peer into one directory, wherever its packages have
+/// them.
+fn gather(dir: &Path) -> Result<()> {
+    let programs = dir.join(PROGRAMS);
+    fs::create_dir_all(&programs)?;
+    for place in ["usr/sbin", "bin", "sbin"] {
+        let Ok(entries) = fs::read_dir(dir.join(place)) else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry?;
+            fs::rename(entry.path(), programs.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The host's suite.

@@ -33,9 +33,7 @@ pub fn run(name: Option<&str>) -> Result<()> {
     println!("core source: {}", core_source()?.display());
     for packages in peers::TESTED {
         let peer = peers::fetch(peers::TRIED, packages)?;
-        for dir in peer.programs {
-            println!("to compare with: {}", dir.display());
-        }
+        println!("to compare with: {}", peer.programs.display());
     }
     for board in boards {
         let kit = ensure(&board)?;

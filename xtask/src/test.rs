@@ -227,10 +227,8 @@ fn differential(file: &Path) -> Result<Outcome> {
 fn named(packages: &[&str]) -> Result<[(String, PathBuf); 2]> {
     let peer = peers::fetch(peers::TRIED, packages)?;
     let name = packages.first().context("no package")?.to_uppercase();
-    let programs = peer.programs.into_iter().next();
-    let programs = programs.context("the package has no programs")?;
     Ok([
-        (format!("{name}_BIN"), programs),
+        (format!("{name}_BIN"), peer.programs),
         (format!("{name}_LIB"), peer.libraries),
     ])
 }

@@ -44,7 +44,7 @@ pub struct Contender {
     /// How many services it is given.
     pub services: usize,
     /// Where its programs are.
-    programs: Vec<PathBuf>,
+    programs: PathBuf,
     /// Where its own shared libraries are.
     libraries: Option<PathBuf>,
     /// The floor's file: the services' too.
@@ -64,7 +64,7 @@ impl Contender {
             name,
             kind,
             services,
-            programs: vec![programs.into()],
+            programs: programs.into(),
             libraries: None,
             floor: floor.into(),
         }
@@ -91,15 +91,9 @@ impl Contender {
     /// A program of this contender, with nothing but PATH inherited and its
     /// streams at /dev/null.
     pub fn command(&self, program: &str) -> Command {
-        let found = self.programs.iter().map(|dir| dir.join(program));
-        let found = found.into_iter().find(|file| file.exists());
-        let mut command = Command::new(found.unwrap_or(program.into()));
-        let mut path = OsString::new();
-        for dir in &self.programs {
-            path.push(dir);
-            path.push(":");
-        }
-        path.push("/usr/bin:/bin");
+        let mut command = Command::new(self.programs.join(program));
+        let mut path = OsString::from(&self.programs);
+        path.push(":/usr/bin:/bin");
         command
             .env_clear()
             .env("PATH", path)
