@@ -598,7 +598,7 @@ fn check_decides_whether_a_service_is_up() {
     };
     // Descriptor 1 is closed, the name and the directory are as in runit.
     check(
-        "test ! -e /proc/$$/fd/1 && test \"$0\" = ./check && test -d supervise",
+        "test ! -e /proc/$$/fd/1 && test \"$0\" = check && test -d supervise",
     );
     row("ok", "", 0);
     check("kill -9 $$");

@@ -7,6 +7,8 @@
 //! file system without inotify. A `check` runs beside everything else, one at
 //! a time for a service, and has no limit of its own.
 
+use core::time::Duration;
+
 use heapless::VecView;
 
 use super::{
@@ -26,6 +28,13 @@ use crate::{
     },
     text::{Line, Path},
 };
+
+/// How long before the first look at what a command has done.
+const FIRST_LOOK: Duration = Duration::from_micros(250);
+
+/// How long before the last of the looks that nobody has to ask for: with
+/// those before it twice as much, 8 ms.
+const LAST_LOOK: Duration = Duration::from_millis(4);
 
 /// How far a service's `check` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +99,12 @@ impl Sv {
         tasks: &mut VecView<Task>,
         signals: &Signals,
     ) {
-        let until = clock::mono().after(self.limit);
+        if self.looks_done(tasks, signals) {
+            return;
+        }
+        // Not less than a round: runit measures the time before it sleeps,
+        // so that a limit of 0 is one round.
+        let until = clock::mono().after(self.limit.max(ROUND));
         let mut round = clock::mono().after(ROUND);
         let watch = Watch::new().ok();
         for task in tasks.iter_mut() {
@@ -125,7 +139,7 @@ impl Sv {
             let mut pause = None;
             if !late {
                 let now = clock::mono();
-                let mut next = until.after(core::time::Duration::from_nanos(1));
+                let mut next = until.after(Duration::from_nanos(1));
                 if tasks.iter().any(Task::needs_rounds) {
                     next = next.min(round);
                 }
@@ -152,6 +166,27 @@ impl Sv {
                 }
             }
         }
+    }
+
+    /// Looks a few times before anybody is asked to tell: most commands take
+    /// effect within milliseconds, and the kernel takes up to 20 of them to
+    /// close an inotify descriptor. Whether everything is done.
+    fn looks_done(
+        &mut self,
+        tasks: &mut VecView<Task>,
+        signals: &Signals,
+    ) -> bool {
+        let mut pause = FIRST_LOOK;
+        while pause <= LAST_LOOK {
+            let _woken = wait::readable([signals.as_fd()], Some(pause)).is_ok();
+            tasks.retain_mut(|task| !self.is_done(task, false));
+            let checks = |task: &Task| matches!(task.check, Check::Runs(_));
+            if tasks.is_empty() || tasks.iter().any(checks) {
+                break;
+            }
+            pause = pause.saturating_mul(2);
+        }
+        tasks.is_empty()
     }
 
     /// Whether a service is done with; says so when it is.
@@ -253,7 +288,7 @@ impl Sv {
             // Closed already: the caller has none itself.
             let _closed = child::close_standard(1).is_err();
             child::become_clean(&Program {
-                path: c"./check",
+                path: c"check",
                 arguments: &[],
                 environ: self.environ,
             })
