@@ -15,6 +15,7 @@ mod small {
     pub const NAME_BYTES: usize = 8;
     pub const PATH_BYTES: usize = 64;
     pub const MESSAGE_BYTES: usize = 128;
+    pub const CONSOLE_BYTES: usize = 256;
     pub const WATCHES: usize = 4;
     pub const ENVIRON: usize = 4;
     pub const ENVIRON_BYTES: usize = 64;

@@ -44,7 +44,8 @@ use crate::{
     sys::{
         self, CWD, Errno,
         child::{self, End, Environ, Program, Setup},
-        clock, console,
+        clock,
+        console::{self, Console},
         environ::Builder,
         file,
         power::{self, Ending},
@@ -64,6 +65,8 @@ use super::{
 const LEAVE: Duration = Duration::from_secs(5);
 /// How long until a stage 2 that failed is entered again (contract §7.3).
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long the console has at the end for what it was told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Exit code of a script that the kernel would not run: in stage 2 that of
 /// one to be tried again, so that a broken script cannot switch a board off.
 const CANNOT_RUN: u8 = 111;
@@ -94,7 +97,7 @@ pub(super) fn main(start: Start) -> u8 {
     head.text(HEAD).text("warning: ");
     let voice = Voice {
         head,
-        console: true,
+        console: Console::get(),
     };
     let wanted = [
         Number::CHILD,
@@ -112,7 +115,7 @@ pub(super) fn main(start: Start) -> u8 {
         Supervisor::new(config::SLOTS, &wanted, voice, environ, true);
     match supervisor {
         Ok(supervisor) => Init::new(supervisor, environ, born).run(blind),
-        Err(errno) => stranded(errno),
+        Err(errno) => stranded("wait for events", errno),
     }
 }
 
@@ -129,15 +132,15 @@ fn environ(given: Environ) -> Environ {
     builder.finish()
 }
 
-/// The kernel lacks what the loop sleeps on: there is no way to go on, and
-/// to end would be a kernel panic. Says so and collects orphans.
-fn stranded(errno: Errno) -> ! {
+/// The kernel lacks what PID 1 cannot do without: there is no way to go on,
+/// and to end would be a kernel panic. Says so and collects orphans.
+fn stranded(what: &str, errno: Errno) -> ! {
     let mut line = Line::new();
-    line.text(HEAD).text("fatal: unable to wait for events: ");
-    line.text(sys::error::text(errno));
-    if !console::say(line.clone().finish()) {
-        sys::complain(line.finish());
-    }
+    line.text(HEAD)
+        .text("fatal: unable to ")
+        .text(what)
+        .text(": ");
+    sys::complain(line.text(sys::error::text(errno)).finish());
     loop {
         while child::reap().is_some() {}
         sys::wait::sleep(AGAIN);
@@ -558,11 +561,12 @@ impl Init {
             Ending::Reboot => self.say("system reboot.", b"", ""),
             Ending::Off | Ending::Halt => self.say("power off...", b"", ""),
         }
-        // Where there is no power switch, stop at least (contract §7.5).
-        for ending in [ending, Ending::Halt] {
-            let errno = power::end(ending);
-            self.warn("unable to end the machine", b"", errno);
+        if let Some(console) = self.supervisor.voice().console {
+            console.flush(LAST_WORDS);
         }
-        stranded(Errno::EIO)
+        // Where there is no power switch, stop at least (contract §7.5).
+        let refused = power::end(ending);
+        self.warn("unable to end the machine", b"", refused);
+        stranded("stop", power::end(Ending::Halt))
     }
 }

@@ -85,7 +85,7 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
     let opened = open(dir)?;
     let voice = Voice {
         head: Line::new(),
-        console: false,
+        console: None,
     };
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
     let mut supervisor =

@@ -162,7 +162,7 @@ fn face(
         .map_err(|errno| ("unable to collect signals", errno))?;
     let voice = Voice {
         head: head(request.dir, "warning"),
-        console: false,
+        console: None,
     };
     let place = open_place(request.dir)
         .inspect_err(|errno| {

@@ -27,7 +27,9 @@ use crate::{
     sys::{
         self, AsFd, At, Errno, Fd,
         child::{self, End, Environ},
-        clock, console, error,
+        clock,
+        console::Console,
+        error,
         file::{self, Identity},
         limits,
         once::Once,
@@ -77,8 +79,10 @@ const TOKEN_FACE: u64 = 3;
 const TOKEN_LOG: u64 = 4;
 /// Token of what tells that the wall clock was set.
 const TOKEN_CLOCK: u64 = 5;
+/// Token of the console, while something waits for it.
+const TOKEN_CONSOLE: u64 = 6;
 /// First token of the slots' control FIFOs: two for each.
-const TOKEN_SLOTS: u64 = 6;
+const TOKEN_SLOTS: u64 = 8;
 
 /// A service directory being supervised.
 #[derive(Debug)]
@@ -115,20 +119,20 @@ pub struct Slot {
 }
 
 /// Who speaks: what stands before a message, and where it goes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Voice {
     /// `runsvdir DIR: warning: `, `- runit: warning: `, or empty in `runsv`,
     /// where every message is about the one service.
     pub head: Line,
-    /// Messages go to /dev/console, opened anew for each.
-    pub console: bool,
+    /// Messages go to the console, not to descriptor 2.
+    pub console: Option<&'static Console>,
 }
 
 impl Voice {
     /// Says a line.
     pub fn say(&self, line: &mut Line) {
         let bytes = line.finish();
-        if !(self.console && console::say(bytes)) {
+        if !self.console.is_some_and(|console| console.say(bytes)) {
             sys::complain_now(bytes);
         }
     }
@@ -286,6 +290,9 @@ impl Supervisor {
     /// there is to do.
     pub fn turn(&mut self, until: Option<Instant>) -> Heard {
         let mut heard = Heard::default();
+        if let Some(console) = self.voice.console {
+            console.attend(&self.waiter, TOKEN_CONSOLE);
+        }
         let tokens = match self.waiter.wait(self.deadline(until)) {
             Ok(tokens) => tokens,
             Err(errno) => {
@@ -304,6 +311,9 @@ impl Supervisor {
                 TOKEN_FACE => self.take_face(&mut heard),
                 TOKEN_LOG => self.pass_errors(),
                 TOKEN_CLOCK => self.take_step(),
+                TOKEN_CONSOLE => {
+                    self.voice.console.iter().for_each(|c| c.write_on());
+                }
                 token => self.take_control(token),
             }
         }

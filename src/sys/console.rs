@@ -1,21 +1,256 @@
-//! How PID 1 speaks to /dev/console without ever waiting for it.
+//! How PID 1 speaks to the console without ever waiting for it.
+//!
+//! What the console does not take at once waits in a backlog, which the loop
+//! writes on when the console takes more. Without a console the lines go to
+//! the kernel's log.
 
-use core::time::Duration;
+use core::{cell::RefCell, ffi::CStr, time::Duration};
 
+use heapless::Vec;
 use rustix::fd::AsFd;
 
-use super::{CWD, Errno, child, file, wait, write_once};
+use super::{
+    CWD, Errno, Fd, child, clock, file,
+    once::Once,
+    raw,
+    wait::{self, Waiter, Wake},
+    write_once,
+};
+use crate::{
+    config,
+    text::{self, Line, Path},
+};
 
 /// The console's device file.
-const CONSOLE: &core::ffi::CStr = c"/dev/console";
+const CONSOLE: &CStr = c"/dev/console";
+/// Which terminals are consoles; the last is the one that /dev/console means.
+const ACTIVE: &CStr = c"/sys/class/tty/console/active";
+/// The kernel's log.
+const LOG: &CStr = c"/dev/kmsg";
+/// What stands before a line there: a daemon's, and of information.
+const LEVEL: &str = "<30>";
+/// How often a flush looks how much of its text is on the wire.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The console, for the one who speaks to it.
+pub struct Console(RefCell<State>);
+
+/// The only one.
+static CONSOLE_STATE: Once<Console> = Once::new(Console(RefCell::new(State {
+    path: None,
+    file: None,
+    awaited: false,
+    backlog: Backlog {
+        bytes: Vec::new(),
+        lost: 0,
+    },
+})));
+
+/// What a console is while something waits for it.
+struct State {
+    /// The device tried first, where it is not [`CONSOLE`]. (All zeros in
+    /// the beginning, the state takes no place in the program's file.)
+    path: Option<&'static CStr>,
+    /// Open for as long as something waits.
+    file: Option<Fd>,
+    /// A loop sleeps on `file`.
+    awaited: bool,
+    backlog: Backlog,
+}
+
+/// Lines that nobody has taken yet, in their order.
+///
+/// When it is full the newest lines are left out. They are counted, and the
+/// count stands where they are missing.
+#[derive(Debug, Default)]
+struct Backlog {
+    bytes: Vec<u8, { config::CONSOLE_BYTES }>,
+    /// Lines left out behind `bytes`.
+    lost: u64,
+}
+
+impl Backlog {
+    /// Adds a line.
+    fn push(&mut self, line: &[u8]) {
+        if self.lost > 0 || self.bytes.extend_from_slice(line).is_err() {
+            self.lost = self.lost.saturating_add(1);
+        }
+    }
+
+    /// Takes away what has been written.
+    fn written(&mut self, count: usize) {
+        let rest = self.bytes.len().saturating_sub(count);
+        text::to_front(&mut self.bytes, count, rest);
+        self.bytes.truncate(rest);
+        if rest == 0 && self.lost > 0 {
+            let mut line = Line::new();
+            line.text("- runit: warning: the console was slow: ");
+            line.number(core::mem::take(&mut self.lost));
+            line.text(" lines left out (console-bytes = ");
+            line.number(u64::try_from(config::CONSOLE_BYTES).unwrap_or(0));
+            // The least capacity holds it.
+            self.push(line.text(")").finish());
+        }
+    }
+
+    /// The first line, or what is left of it.
+    fn first(&self) -> &[u8] {
+        let mut lines = self.bytes.split_inclusive(|byte| *byte == b'\n');
+        lines.next().unwrap_or(&[])
+    }
+}
+
+impl State {
+    /// Writes what the console takes now. Opened for this, so that it works
+    /// after the terminal was hung up. False when there is no console.
+    fn write(&mut self) -> bool {
+        let mut fresh = false;
+        while !self.backlog.bytes.is_empty() {
+            let file = match self.file.take() {
+                Some(file) => file,
+                None if fresh => return self.log(),
+                None => match open(self.path.unwrap_or(CONSOLE)) {
+                    Ok(file) => {
+                        fresh = true;
+                        self.awaited = false;
+                        file
+                    }
+                    Err(_) => return self.log(),
+                },
+            };
+            match write_once(file.as_fd(), &self.backlog.bytes) {
+                Ok(count @ 1..) => self.backlog.written(count),
+                Ok(0) | Err(Errno::EAGAIN) => {
+                    self.file = Some(file);
+                    return true;
+                }
+                // Hung up, or nothing behind the name: tried once anew.
+                Err(_) => continue,
+            }
+            self.file = Some(file);
+        }
+        if !self.awaited {
+            self.file = None;
+        }
+        true
+    }
+
+    /// Without a console: writes all lines to the kernel's log. False when
+    /// there is none either; then they wait for a console to come.
+    fn log(&mut self) -> bool {
+        let Ok(log) = file::open_write(CWD, LOG) else {
+            return false;
+        };
+        while !self.backlog.bytes.is_empty() {
+            let first = self.backlog.first();
+            let mut line = Line::new();
+            line.text(LEVEL).bytes(first.trim_ascii_end());
+            let count = first.len();
+            if write_once(log.as_fd(), line.finish()).is_err() {
+                return false;
+            }
+            self.backlog.written(count);
+        }
+        true
+    }
+}
+
+impl Console {
+    /// The console. `None` the second time.
+    pub fn get() -> Option<&'static Self> {
+        CONSOLE_STATE.take().map(|console| &*console)
+    }
+
+    /// Says a line, at once or as soon as the console takes it. False when
+    /// nobody will: there is neither a console nor a kernel's log.
+    pub fn say(&self, line: &[u8]) -> bool {
+        // Nobody calls it from within itself.
+        self.0.try_borrow_mut().is_ok_and(|mut state| {
+            state.backlog.push(line);
+            state.write()
+        })
+    }
+
+    /// Has a loop that is about to sleep on `waiter` woken when the console
+    /// takes more, for as long as something waits for it.
+    pub fn attend(&self, waiter: &Waiter, token: u64) {
+        let Ok(mut state) = self.0.try_borrow_mut() else {
+            return;
+        };
+        let waits = !state.backlog.bytes.is_empty();
+        let Some(file) = &state.file else { return };
+        if waits && !state.awaited {
+            let added = waiter.add(file.as_fd(), Wake::Writable, token);
+            // Else the next line brings the others along.
+            state.awaited = added.is_ok();
+        } else if !waits {
+            // Before it is closed: a child may have a copy of it.
+            let _left = waiter.remove(file.as_fd()).is_err();
+            state.awaited = false;
+            state.file = None;
+        }
+    }
+
+    /// Writes on: the console takes more.
+    pub fn write_on(&self) {
+        if let Ok(mut state) = self.0.try_borrow_mut() {
+            state.write();
+        }
+    }
+
+    /// Waits until everything said is on the wire, but not beyond `limit`:
+    /// what a serial port still has when the power goes is lost.
+    pub fn flush(&self, limit: Duration) {
+        let until = clock::mono().after(limit);
+        let Ok(mut state) = self.0.try_borrow_mut() else {
+            return;
+        };
+        while clock::mono() < until {
+            if !state.write() {
+                return;
+            }
+            // What is no terminal has sent what it took.
+            let unsent = open(state.path.unwrap_or(CONSOLE))
+                .and_then(|file| raw::unsent(&file));
+            if state.backlog.bytes.is_empty() && unsent.unwrap_or(0) == 0 {
+                return;
+            }
+            wait::sleep(LOOK);
+        }
+    }
+
+    /// In a copy of the process: what waits is the original's to say.
+    pub fn forget(&self) {
+        if let Ok(mut state) = self.0.try_borrow_mut() {
+            state.file = None;
+            state.awaited = false;
+            state.backlog.bytes.clear();
+            state.backlog.lost = 0;
+        }
+    }
+}
+
+/// Opens the console: `path`, or the terminal that the kernel calls its
+/// console where that name is missing or leads nowhere.
+fn open(path: &CStr) -> Result<Fd, Errno> {
+    file::open_both(CWD, path).or_else(|errno| {
+        let mut names = [0; 64];
+        let names =
+            file::read_whole(CWD, ACTIVE, &mut names).map_err(|_| errno)?;
+        let name = names.trim_ascii().rsplit(|byte| *byte == b' ').next();
+        let name = name.filter(|name| !name.is_empty()).ok_or(errno)?;
+        let path = Path::join(&[b"/dev/", name]).map_err(|_| errno)?;
+        file::open_both(CWD, path.as_c_str()).map_err(|_| errno)
+    })
+}
 
 /// Makes the console descriptors 0, 1 and 2, for this process and its
 /// children. When it cannot be opened the streams stay as they are.
 ///
-/// The descriptors wait for the console, since children share them; `say`
-/// opens it anew and does not.
+/// The descriptors wait for the console, since children share them; a
+/// `Console` opens its own and does not.
 pub fn take() -> Result<(), Errno> {
-    let console = file::open_both(CWD, CONSOLE)?;
+    let console = open(CONSOLE)?;
     file::set_blocking(console.as_fd())?;
     for number in 0..3 {
         child::set_standard(&console, number)?;
@@ -23,19 +258,87 @@ pub fn take() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes a line to the console, opened for this line: so it works after the
-/// terminal was hung up, and a console that takes nothing costs the line and
-/// no time. False when there is no console.
-pub fn say(line: &[u8]) -> bool {
-    let Ok(console) = file::open_write(CWD, CONSOLE) else {
-        return false;
-    };
-    let mut rest = line;
-    while !rest.is_empty() && wait::writable(console.as_fd(), Duration::ZERO) {
-        match write_once(console.as_fd(), rest) {
-            Ok(0) | Err(_) => break,
-            Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
-        }
+#[cfg(test)]
+mod test {
+    use std::{ffi::CString, os::unix::ffi::OsStrExt as _};
+
+    use super::*;
+
+    /// A FIFO as console, and what reads it. Nothing is behind its name when
+    /// nobody reads.
+    fn console(dir: &tempfile::TempDir) -> (Console, &'static CStr) {
+        let path = dir.path().join("console");
+        let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+        let path: &CStr = Box::leak(path.into_boxed_c_str());
+        file::make_fifo(CWD, path, 0o600).unwrap();
+        let state = State {
+            path: Some(path),
+            file: None,
+            awaited: false,
+            backlog: Backlog::default(),
+        };
+        (Console(RefCell::new(state)), path)
     }
-    true
+
+    fn read_all(from: &Fd) -> Vec<u8, 70_000> {
+        let mut all = Vec::new();
+        let mut bytes = [0; 1000];
+        while let Ok(count @ 1..) = super::super::read(from.as_fd(), &mut bytes)
+        {
+            all.extend_from_slice(&bytes[..count]).unwrap();
+        }
+        all
+    }
+
+    #[test]
+    fn what_a_full_console_does_not_take_comes_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (console, path) = console(&dir);
+        let reader = file::open_read(CWD, path).unwrap();
+        let waiter = Waiter::new().unwrap();
+        let now = || Some(clock::mono());
+        assert!(console.say(b"first\n"));
+        assert_eq!(read_all(&reader).as_slice(), b"first\n");
+        // Somebody else fills it.
+        let other = file::open_write(CWD, path).unwrap();
+        while write_once(other.as_fd(), &[b'x'; 4096]).is_ok() {}
+        assert!(console.say(b"second\n"));
+        console.attend(&waiter, 7);
+        assert!(waiter.wait(now()).unwrap().is_empty());
+        assert!(console.say(b"third\n"));
+        // And reads again.
+        assert!(read_all(&reader).iter().all(|byte| *byte == b'x'));
+        console.attend(&waiter, 7);
+        assert_eq!(waiter.wait(now()).unwrap(), [7]);
+        console.write_on();
+        assert_eq!(read_all(&reader).as_slice(), b"second\nthird\n");
+        // Nothing waits: nothing wakes.
+        console.attend(&waiter, 7);
+        assert!(waiter.wait(now()).unwrap().is_empty());
+        assert!(console.0.borrow().file.is_none());
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_where_it_is_missing() {
+        let mut backlog = Backlog::default();
+        let line = [&[b'.'; 63][..], b"\n"].concat();
+        let fit = config::CONSOLE_BYTES / line.len();
+        for _ in 0..fit + 5 {
+            backlog.push(&line);
+        }
+        // Room for a short one would put it before those that are missing.
+        backlog.written(10);
+        backlog.push(b"x\n");
+        assert_eq!(backlog.bytes.len(), fit * line.len() - 10);
+        backlog.written(backlog.bytes.len());
+        let said = String::from_utf8(backlog.bytes.to_vec()).unwrap();
+        assert!(
+            said.contains(": 6 lines left out (console-bytes = "),
+            "{said}"
+        );
+        assert!(said.ends_with(")\n"));
+        backlog.push(b"x\n");
+        assert!(backlog.bytes.ends_with(b")\nx\n"));
+        assert_eq!(backlog.first(), said.as_bytes());
+    }
 }

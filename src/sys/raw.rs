@@ -375,6 +375,21 @@ pub(super) fn ifreq(
     Ok(())
 }
 
+/// `ioctl(TIOCOUTQ)`: bytes that a terminal has not sent yet.
+pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
+    /// TIOCOUTQ.
+    const UNSENT: u32 = if cfg!(target_arch = "mips") {
+        0x7472
+    } else {
+        0x5411
+    };
+    let mut bytes = 0_i32;
+    let (fd, place) = (terminal.number(), &raw mut bytes);
+    // SAFETY: the kernel writes an `int` to where `place` leads.
+    unsafe { syscall!(Sysno::ioctl, fd, UNSENT, place) }?;
+    Ok(bytes)
+}
+
 /// `kill(-1)`: a signal to every process but this one and PID 1.
 pub(super) fn kill_all(signal: u32) -> Result<(), Errno> {
     // SAFETY: the call takes no pointer.

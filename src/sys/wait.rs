@@ -15,6 +15,8 @@ pub enum Wake {
     Never,
     /// It can be read.
     Readable,
+    /// It can be written.
+    Writable,
     /// It reports a change by an exception: /proc/self/mountinfo does.
     Exception,
 }
@@ -62,11 +64,19 @@ impl Waiter {
         let events = match wake {
             Wake::Never => 0,
             Wake::Readable => 1,  // EPOLLIN
+            Wake::Writable => 4,  // EPOLLOUT
             Wake::Exception => 2, // EPOLLPRI
         };
         let data = token;
         let event = raw::EpollEvent { events, data };
         raw::epoll_ctl(&self.0, operation, fd, event)
+    }
+
+    /// Takes a file out of the set.
+    pub fn remove(&self, fd: At<'_>) -> Result<(), Errno> {
+        /// EPOLL_CTL_DEL.
+        const DEL: u32 = 2;
+        raw::epoll_ctl(&self.0, DEL, fd, raw::EpollEvent::default())
     }
 
     /// Sleeps until a file is ready or `until` has come; never without end
