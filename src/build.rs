@@ -18,12 +18,13 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 5] = [
+const TEXTS: [&str; 6] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
     "RUNT_SERVICES_OVERLAY",
     "RUNT_BIN",
+    "RUNT_RESCUE",
 ];
 
 /// Paths: variable, key of the board file, default, constant, meaning.
@@ -112,6 +113,19 @@ fn main() {
         out,
         "/// The board file this program was built from.\n\
          pub const BOARD: &str = {board:?};"
+    )
+    .expect("a String takes every write");
+
+    println!("cargo::rerun-if-env-changed=RUNT_RESCUE");
+    let rescue = env::var("RUNT_RESCUE").unwrap_or_else(|_| "login".into());
+    assert!(
+        ["none", "login", "shell"].contains(&rescue.as_str()),
+        "boards/{board}.toml: rescue = {rescue:?} is not none, login or shell"
+    );
+    writeln!(
+        out,
+        "/// Who is let in when something fails: none, login or shell.\n\
+         pub const RESCUE: &str = {rescue:?};"
     )
     .expect("a String takes every write");
 

@@ -7,7 +7,6 @@ mod runit_init;
 mod runsv;
 mod runsvchdir;
 mod runsvdir;
-mod stage;
 mod sv;
 mod svlogd;
 mod utmpset;

@@ -1,18 +1,20 @@
 //! runit-init, init, halt, poweroff, reboot: asks PID 1 to go down.
 //!
 //! # Synopsis
-//! `runit-init 0|6`, `halt`, `poweroff`, `reboot`
+//! `runit-init 0|6`, `halt`, `poweroff`, `reboot [ARG]`
 //!
 //! # Description
 //! As PID 1, becomes `runit`. Else sets the flag files that PID 1 looks at
 //! and sends it CONT: `0`, `halt` and `poweroff` ask for the power to go off,
-//! `6` and `reboot` for a new start.
+//! `6` and `reboot` for a new start, whose reboot(2) gets ARG (where to boot
+//! from, as the board's firmware takes it).
 //!
 //! # Files
 //! `/etc/runit/stopit`, `/etc/runit/reboot`; on a root without `/etc/runit`,
 //! or where that cannot be written, `/run/runit.stopit` and
 //! `/run/runit.reboot`, which Debian uses. A flag is set when the file has
-//! its owner-execute bit.
+//! its owner-execute bit. Where none can be written PID 1 gets RTMIN+4 or
+//! RTMIN+5 instead, which ask the same.
 //!
 //! # Exit codes
 //! 0 asked, and for a usage error as in runit; 111 a flag or PID 1 cannot be
@@ -22,9 +24,10 @@ use core::ffi::CStr;
 
 use crate::{
     sys::{
-        CWD, Errno, child, file,
+        AsFd, CWD, Errno, child, file,
         signal::{self, Number},
         start::Start,
+        write_all,
     },
     text::basename,
 };
@@ -63,8 +66,8 @@ pub(super) fn main(start: Start) -> u8 {
     let name = start.argv.first().unwrap_or(c"init").to_bytes();
     let argument = start.argv.skip(1).first().map_or(&b""[..], CStr::to_bytes);
     match argument {
-        [b'0', ..] => ask(name, false),
-        [b'6', ..] => ask(name, true),
+        [b'0', ..] => ask(name, None),
+        [b'6', ..] => ask(name, Some(c"")),
         [b'-', b'V', ..] => {
             crate::sys::complain(super::version().finish());
             super::usage(name, " 0|6", 0)
@@ -75,25 +78,40 @@ pub(super) fn main(start: Start) -> u8 {
 
 /// `halt`, `poweroff`.
 pub(super) fn halt(start: Start) -> u8 {
-    ask(start.argv.first().unwrap_or(c"halt").to_bytes(), false)
+    ask(start.argv.first().unwrap_or(c"halt").to_bytes(), None)
 }
 
 /// `reboot`.
 pub(super) fn reboot(start: Start) -> u8 {
-    ask(start.argv.first().unwrap_or(c"reboot").to_bytes(), true)
+    let argument = start.argv.skip(1).first().unwrap_or(c"");
+    // Options are those of other systems' `reboot`.
+    let option = argument.to_bytes().starts_with(b"-");
+    let argument = if option { c"" } else { argument };
+    ask(
+        start.argv.first().unwrap_or(c"reboot").to_bytes(),
+        Some(argument),
+    )
 }
 
-/// Sets the flags and wakes PID 1.
-fn ask(name: &[u8], reboot: bool) -> u8 {
+/// Sets the flags and wakes PID 1; to start again with an argument for
+/// reboot(2), or to switch off. Where no flag can be set, a signal alone says
+/// it.
+fn ask(name: &[u8], reboot: Option<&CStr>) -> u8 {
     let [first, second] = FLAGS;
     let set = set(first, reboot).or_else(|_| set(second, reboot));
     let mut head = crate::text::Line::new();
     head.bytes(basename(name)).text(": fatal: ");
     let head = head.as_bytes();
-    if let Err((what, path, errno)) = set {
-        return super::fatal(head, what, path.to_bytes(), errno);
-    }
-    match signal::kill(1, Number::CONT) {
+    let wake = match (set, reboot) {
+        (Ok(()), _) => Number::CONT,
+        // An argument cannot be handed over like that.
+        (Err((what, path, errno)), Some(argument)) if !argument.is_empty() => {
+            return super::fatal(head, what, path.to_bytes(), errno);
+        }
+        (Err(_), Some(_)) => signal::RESTART,
+        (Err(_), None) => signal::OFF,
+    };
+    match signal::kill(1, wake) {
         Ok(()) => 0,
         Err(errno) => super::fatal(head, "unable to signal PID 1", b"", errno),
     }
@@ -102,25 +120,27 @@ fn ask(name: &[u8], reboot: bool) -> u8 {
 /// Sets one pair of flags.
 fn set(
     flags: Flags,
-    reboot: bool,
+    reboot: Option<&CStr>,
 ) -> Result<(), (&'static str, &'static CStr, Errno)> {
-    if reboot {
-        set_one(flags.reboot)?;
+    if let Some(argument) = reboot {
+        set_one(flags.reboot, argument)?;
     } else {
         // A flag that is not there is not set.
         let _missing = file::set_mode(CWD, flags.reboot, 0).is_err();
     }
-    set_one(flags.stop)
+    set_one(flags.stop, c"")
 }
 
-/// Makes a flag file and sets its bit.
+/// Makes a flag file with a content and sets its bit.
 fn set_one(
     flag: &'static CStr,
+    content: &CStr,
 ) -> Result<(), (&'static str, &'static CStr, Errno)> {
-    drop(
-        file::open_truncate(CWD, flag, 0o644)
-            .map_err(|errno| ("unable to create ", flag, errno))?,
-    );
+    let file = file::open_truncate(CWD, flag, 0o644)
+        .map_err(|errno| ("unable to create ", flag, errno))?;
+    write_all(file.as_fd(), content.to_bytes())
+        .map_err(|errno| ("unable to write ", flag, errno))?;
+    drop(file);
     file::set_mode(CWD, flag, 0o100)
         .map_err(|errno| ("unable to chmod ", flag, errno))
 }

@@ -3,21 +3,37 @@
 //! ```text
 //!            1 ended            3 ended, or asked to go down
 //!   One ---------------> Two -----------------------------> Three --> Over
-//!    |                    |  ^                                ^    5
-//!    |  2 exit 100        |  | 4 crashed or exit 111          |
-//!    |     or crashed     +--+                                |
-//!    +--------------------------------------------------------+
+//!    ^ \\                 ^ \\__4 crashed or exit 111      ^   ^    5
+//!    |  \\ 6 failed       | 7   again                     |   |
+//!    |   +-----------> Rescue ---------------------------+   |
+//!    |____ 7 ____________|   3                                |
+//!    |_________ 2 exit 100, or crashed where nobody rescues __|
 //! ```
 //!
-//! Edges: 1 to 4 [`Stages::ended`] with the rules of runit 2.3.0 (§16.19);
-//! 3 also [`Stages::leave`]; 5 `ended`. Whether a stage is a script or the
-//! program's own steps, its owner knows.
+//! Edges: 1, 2, 4 to 7 [`Stages::ended`] with the rules of runit 2.3.0, where
+//! there is no rescue (§16.19); 3 also [`Stages::leave`]. Where rescue is to
+//! be had, a stage 1 that fails or crashes leads to it, and so do the wishes
+//! `single` (after stage 1) and `emergency` (before it). Whether a stage is a
+//! script or the program's own steps, its owner knows.
+
+/// When an operator is let in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {
+    /// There is a rescue at all; else the other two count nothing.
+    pub rescue: bool,
+    /// After stage 1.
+    pub single: bool,
+    /// Before stage 1.
+    pub emergency: bool,
+}
 
 /// Where PID 1 is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// One-time set-up.
     One,
+    /// An operator is let in.
+    Rescue,
     /// Services run.
     Two,
     /// Services stop, the system comes down.
@@ -48,12 +64,24 @@ pub enum Next {
 #[derive(Clone, Copy, Debug)]
 pub struct Stages {
     stage: Stage,
+    policy: Policy,
+    /// Where rescue goes on to.
+    next: Stage,
 }
 
 impl Stages {
-    /// Before anything: stage 1.
-    pub const fn new() -> Self {
-        Self { stage: Stage::One }
+    /// Before anything: stage 1, or rescue in an emergency.
+    pub const fn new(policy: Policy) -> Self {
+        let (stage, next) = if policy.rescue && policy.emergency {
+            (Stage::Rescue, Stage::One)
+        } else {
+            (Stage::One, Stage::Two)
+        };
+        Self {
+            stage,
+            policy,
+            next,
+        }
     }
 
     /// Where PID 1 is.
@@ -65,10 +93,16 @@ impl Stages {
     pub fn ended(&mut self, outcome: Outcome) -> Next {
         let failed = outcome != Outcome::Exited(0);
         let next = match (self.stage, outcome) {
-            (Stage::One, Outcome::Exited(100) | Outcome::Crashed) => {
-                Stage::Three
+            (Stage::One, Outcome::Exited(100)) => Stage::Three,
+            (Stage::One, _)
+                if self.policy.rescue && (failed || self.policy.single) =>
+            {
+                self.next = Stage::Two;
+                Stage::Rescue
             }
+            (Stage::One, Outcome::Crashed) => Stage::Three,
             (Stage::One, Outcome::Exited(_)) => Stage::Two,
+            (Stage::Rescue, _) => self.next,
             (Stage::Two, Outcome::Exited(111) | Outcome::Crashed) => {
                 return Next::Again;
             }
@@ -79,10 +113,15 @@ impl Stages {
         Next::Enter(next, failed)
     }
 
-    /// Somebody asks to go down. Only stage 2 can be left like that; false
-    /// in all others, where runit says that signals only work in stage 2.
+    /// Whether somebody can ask to go down now: in stage 2 and in rescue. In
+    /// all others runit says that signals only work in stage 2.
+    pub fn can_leave(self) -> bool {
+        matches!(self.stage, Stage::Two | Stage::Rescue)
+    }
+
+    /// Somebody asks to go down; false when that cannot be asked now.
     pub fn leave(&mut self) -> bool {
-        let can = self.stage == Stage::Two;
+        let can = self.can_leave();
         if can {
             self.stage = Stage::Three;
         }
@@ -90,20 +129,28 @@ impl Stages {
     }
 }
 
-impl Default for Stages {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
+    use Next::{Again, Enter};
+    use Stage::{One, Over, Rescue, Three, Two};
+
+    /// Stages that are at `stage`.
+    fn at(stage: Stage, policy: Policy) -> Stages {
+        Stages {
+            stage,
+            ..Stages::new(policy)
+        }
+    }
 
     #[test]
-    fn every_stage_with_every_outcome() {
-        use Next::{Again, Enter};
-        use Stage::{One, Over, Three, Two};
+    fn every_stage_with_every_outcome_where_nobody_rescues() {
+        let policy = Policy {
+            rescue: false,
+            single: true,
+            emergency: true,
+        };
+        assert_eq!(Stages::new(policy).stage(), One);
         for code in 0..=255 {
             let outcome = Outcome::Exited(code);
             let failed = code != 0;
@@ -119,7 +166,7 @@ mod test {
                 (Over, Enter(Over, failed)),
             ];
             for (stage, next) in rows {
-                assert_eq!(Stages { stage }.ended(outcome), next);
+                assert_eq!(at(stage, policy).ended(outcome), next);
             }
         }
         let rows = [
@@ -128,11 +175,46 @@ mod test {
             (Three, Enter(Over, true)),
         ];
         for (stage, next) in rows {
-            assert_eq!(Stages { stage }.ended(Outcome::Crashed), next);
+            assert_eq!(at(stage, policy).ended(Outcome::Crashed), next);
         }
-        let can: Vec<bool> = [One, Two, Three, Over]
-            .map(|stage| Stages { stage }.leave())
-            .to_vec();
-        assert_eq!(can, [false, true, false, false]);
+        let can = [One, Rescue, Two, Three, Over]
+            .map(|stage| at(stage, policy).leave());
+        assert_eq!(can, [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn what_leads_to_rescue_and_out_of_it() {
+        let all = (0..=255).map(Outcome::Exited).chain([Outcome::Crashed]);
+        for outcome in all {
+            for single in [false, true] {
+                let policy = Policy {
+                    rescue: true,
+                    single,
+                    emergency: false,
+                };
+                let mut stages = Stages::new(policy);
+                let next = match outcome {
+                    Outcome::Exited(0) if !single => Enter(Two, false),
+                    Outcome::Exited(0) => Enter(Rescue, false),
+                    Outcome::Exited(100) => Enter(Three, true),
+                    Outcome::Exited(_) | Outcome::Crashed => {
+                        Enter(Rescue, true)
+                    }
+                };
+                assert_eq!(stages.ended(outcome), next);
+                if stages.stage() == Rescue {
+                    stages.ended(outcome);
+                    assert_eq!(stages.stage(), Two);
+                }
+            }
+        }
+        let mut stages = Stages::new(Policy {
+            rescue: true,
+            single: false,
+            emergency: true,
+        });
+        assert_eq!(stages.stage(), Rescue);
+        assert_eq!(stages.ended(Outcome::Crashed), Enter(One, true));
+        assert_eq!(stages.ended(Outcome::Exited(0)), Enter(Two, false));
     }
 }

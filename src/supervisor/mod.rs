@@ -137,6 +137,14 @@ impl Voice {
         }
     }
 
+    /// Says that a capacity was reached: HEAD, WHAT, its name and value.
+    pub fn bound(&self, what: &str, name: &str, value: usize) {
+        let mut line = self.head.clone();
+        line.text(what).text(" (").text(name).text(" = ");
+        line.number(u64::try_from(value).unwrap_or(u64::MAX));
+        self.say(line.text(")"));
+    }
+
     /// Says HEAD, WHAT, SUBJECT and the cause.
     pub fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
         let mut line = self.head.clone();

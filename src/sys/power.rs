@@ -95,6 +95,13 @@ pub fn take_ctrl_alt_del() -> Result<(), Errno> {
     rustix::system::reboot(RebootCommand::CadOff).map_err(error::from)
 }
 
+/// Starts the machine again with an argument for its firmware.
+///
+/// Comes back only with the reason why it could not.
+pub fn restart_with(argument: &CStr) -> Errno {
+    raw::reboot_with(argument)
+}
+
 /// Ends the machine. In a PID namespace the kernel ends that.
 ///
 /// Comes back only with the reason why it could not.

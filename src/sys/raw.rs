@@ -390,6 +390,17 @@ pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
     Ok(bytes)
 }
 
+/// `reboot(RESTART2)`: a new start, of what `argument` says.
+pub(super) fn reboot_with(argument: &CStr) -> Errno {
+    let (first, second) = (0xfee1_dead_u32, 672_274_793);
+    let (command, argument) = (0xa1b2_c3d4_u32, argument.as_ptr());
+    // SAFETY: the argument ends in a NUL and outlives the call.
+    match unsafe { syscall!(Sysno::reboot, first, second, command, argument) } {
+        Ok(_) => Errno::EIO,
+        Err(errno) => errno,
+    }
+}
+
 /// `kill(-1)`: a signal to every process but this one and PID 1.
 pub(super) fn kill_all(signal: u32) -> Result<(), Errno> {
     // SAFETY: the call takes no pointer.

@@ -11,6 +11,23 @@ use crate::wire::control;
 
 pub use rustix::process::Signal as Number;
 
+/// What asks PID 1 to switch off, as glibc's RTMIN+3 and RTMIN+4 of a
+/// container's host do (systemd(1)).
+pub const HALT: Signal = {
+    // SAFETY: no C library is here that would use the number.
+    unsafe { Signal::from_raw_unchecked(37) }
+};
+/// As `HALT`.
+pub const OFF: Signal = {
+    // SAFETY: as above.
+    unsafe { Signal::from_raw_unchecked(38) }
+};
+/// What asks PID 1 to start again: RTMIN+5.
+pub const RESTART: Signal = {
+    // SAFETY: as above.
+    unsafe { Signal::from_raw_unchecked(39) }
+};
+
 /// Bytes of one `struct signalfd_siginfo`; it opens with the signal's number.
 const INFO: usize = 128;
 
@@ -55,7 +72,10 @@ impl Signals {
         match read(self.0.as_fd(), &mut info) {
             Ok(INFO) => {
                 let number = info.first_chunk::<4>()?;
-                Signal::from_named_raw(i32::from_ne_bytes(*number))
+                let number = i32::from_ne_bytes(*number);
+                let mut unnamed = [HALT, OFF, RESTART].into_iter();
+                Signal::from_named_raw(number)
+                    .or_else(|| unnamed.find(|s| s.as_raw() == number))
             }
             _ => None,
         }

@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod clock;
+pub mod cmdline;
 pub mod control;
 pub mod logconfig;
 pub mod logname;

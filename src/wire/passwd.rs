@@ -30,6 +30,30 @@ pub fn entry(line: &[u8], name: &[u8], is_user: bool) -> Option<User> {
     Some(User { uid, gid })
 }
 
+/// What the second field of a line of /etc/passwd or /etc/shadow says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// Nothing: there is no password to ask for.
+    None,
+    /// It stands in /etc/shadow.
+    Shadowed,
+    /// A password, or a mark that no password matches.
+    Set,
+}
+
+/// The secret in a line of either file, if the line is about `name`.
+pub fn secret(line: &[u8], name: &[u8]) -> Option<Secret> {
+    let mut fields = line.split(|byte| *byte == b':');
+    if fields.next()? != name {
+        return None;
+    }
+    Some(match fields.next()? {
+        b"" => Secret::None,
+        b"x" => Secret::Shadowed,
+        _ => Secret::Set,
+    })
+}
+
 /// A user or group number.
 fn number(text: &[u8]) -> Option<u32> {
     u32::try_from(whole_number(text)?).ok()
@@ -88,6 +112,16 @@ pub fn named(text: &[u8]) -> Result<Named<'_>, Wrong> {
 mod test {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn secrets() {
+        let of = |line: &[u8]| secret(line, b"root");
+        assert_eq!(of(b"root::0:0"), Some(Secret::None));
+        assert_eq!(of(b"root:x:0:0"), Some(Secret::Shadowed));
+        assert_eq!(of(b"root:*:1:"), Some(Secret::Set));
+        assert_eq!(of(b"rooted::0:0"), None);
+        assert_eq!(of(b"root"), None);
+    }
 
     #[test]
     fn lines_and_their_fields() {

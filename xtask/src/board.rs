@@ -30,6 +30,9 @@ pub struct Board {
     /// `services`; none when it is empty.
     #[serde(default)]
     pub services_overlay: String,
+    /// Who is let in when something fails: `none`, `login` or `shell`.
+    #[serde(default = "login")]
+    pub rescue: String,
     /// Bounds that differ from src/capacities.txt.
     #[serde(default)]
     pub capacity: BTreeMap<String, usize>,
@@ -110,6 +113,11 @@ fn etc_service() -> String {
 /// The run directory when a board names none.
 fn run_runt() -> String {
     "/run/runt".into()
+}
+
+/// The rescue when a board names none.
+fn login() -> String {
+    "login".into()
 }
 
 /// The factor when a board names none.

@@ -169,7 +169,8 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_BOARD", &board.name)
         .env("RUNT_SERVICES_DIR", &board.services)
         .env("RUNT_RUN", &board.run)
-        .env("RUNT_SERVICES_OVERLAY", &board.services_overlay);
+        .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
+        .env("RUNT_RESCUE", &board.rescue);
     for (key, value) in &board.capacity {
         let key = key.replace('-', "_").to_uppercase();
         command.env(format!("RUNT_{key}"), value.to_string());

@@ -29,6 +29,8 @@ struct RawScenario {
     #[serde(default = "default_tree")]
     tree: String,
     #[serde(default)]
+    cmdline: String,
+    #[serde(default)]
     boards: Vec<String>,
     #[serde(default)]
     never: Vec<String>,
@@ -65,6 +67,8 @@ pub struct Scenario {
     pub about: String,
     /// The trees of its image, joined by `+`.
     pub tree: String,
+    /// What the kernel's command line says besides the board's words.
+    cmdline: String,
     /// The boards it is for; empty: every board.
     boards: Vec<String>,
     /// What the console must not say, from the boot to the end.
@@ -146,6 +150,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     let RawScenario {
         about,
         tree,
+        cmdline,
         boards,
         ..
     } = raw;
@@ -153,6 +158,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         name: name.into(),
         about,
         tree,
+        cmdline,
         boards,
         never,
         once,
@@ -218,6 +224,9 @@ impl Scenario {
     ///
     /// All that the console said is kept in target/xtask/log.
     pub fn play(&self, board: &Board) -> Result<Vec<String>> {
+        let mut board = board.clone();
+        board.console.cmdline += &format!(" {}", self.cmdline);
+        let board = &board;
         let kit = setup::ensure(board)?;
         let image = image::make(board, &self.tree)?;
         let session = Session::start(board, &kit, &image)?;

@@ -14,6 +14,16 @@
 //! 3. services are told to exit, together, and killed after 7 seconds; what
 //!    else runs gets TERM and 5 seconds.
 //!
+//! Where the board's `rescue` allows it, a stage 1 that fails leads to rescue
+//! on the console: a program that asks for root's password (`login`; refused
+//! when root has none) or a shell (`shell`). When it ends, stage 2 follows;
+//! in it `poweroff` and `reboot` work. With `none` PID 1 does what runit does.
+//!
+//! Words of the kernel's command line, outside of containers: `single` or `S`
+//! for rescue before a stage 2 that is no script, `emergency` for rescue
+//! before stage 1, `runt.services=DIR` for the services directory. Others
+//! that begin with `runt.` are named and ignored.
+//!
 //! Then all processes are killed, media written and unmounted, and the
 //! machine is switched off or started again.
 //!
@@ -21,10 +31,12 @@
 //! CONT: go down, when a flag file of `runit-init` says so. INT
 //! (ctrl-alt-del): run `/etc/runit/ctrlaltdel` when it is executable, then as
 //! CONT; without it and without a script of stage 2, start again. PWR: power
-//! off. Where runit does stage 2 itself, USR1 and USR2 (busybox's `halt` and
-//! `poweroff`): power off; TERM (busybox's `reboot`): start again. ALRM: scan
-//! the services directory now, or passed on to the script of stage 2. Outside
-//! of stage 2 all of them are refused with a warning.
+//! off. RTMIN+3, RTMIN+4: power off; RTMIN+5: start again (37 to 39, as a
+//! container's host sends them). Where runit does stage 2 itself, USR1 and
+//! USR2 (busybox's `halt` and `poweroff`): power off; TERM (busybox's
+//! `reboot`): start again, or power off in a container. ALRM: scan the
+//! services directory now, or passed on to the script of stage 2. Outside of
+//! stage 2 and rescue all of them are refused with a warning.
 //!
 //! # Files
 //! `/etc/runit/{1,2,3,ctrlaltdel,nosync}`; flags: see `runit-init`.
@@ -32,13 +44,19 @@
 //! # Exit codes
 //! 111 when it is not process 1; else it never ends.
 
+mod down;
+mod requests;
+mod rescue;
+mod steps;
+mod wishes;
+
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
     machine::{
         descent::{Descent, Left, Order},
-        stages::{Next, Outcome, Stage, Stages},
+        stages::{Next, Outcome, Policy, Stage, Stages},
     },
     supervisor::{Heard, Supervisor, Voice},
     sys::{
@@ -56,24 +74,18 @@ use crate::{
     wire::clock::Instant,
 };
 
-use super::{
-    runit_init::{FLAGS, is_set},
-    stage,
-};
+use super::runit_init::is_set;
+use wishes::Wishes;
 
 /// How long the script of stage 2 has after TERM (contract §7.4).
 const LEAVE: Duration = Duration::from_secs(5);
 /// How long until a stage 2 that failed is entered again (contract §7.3).
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long the console has at the end for what it was told.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Exit code of a script that the kernel would not run: in stage 2 that of
 /// one to be tried again, so that a broken script cannot switch a board off.
 const CANNOT_RUN: u8 = 111;
 /// The program that ctrl-alt-del runs.
 const KEYS: &CStr = c"/etc/runit/ctrlaltdel";
-/// With this file nothing is written back at the end (runit 2.2.0).
-const NO_SYNC: &CStr = c"/etc/runit/nosync";
 
 /// Where programs are, when the kernel's command line does not say.
 const PATH: &[u8] = b"/sbin:/bin:/usr/sbin:/usr/bin";
@@ -109,6 +121,9 @@ pub(super) fn main(start: Start) -> u8 {
         Number::USR2,
         Number::TERM,
         Number::PIPE,
+        signal::HALT,
+        signal::OFF,
+        signal::RESTART,
     ];
     let environ = environ(start.environ);
     let supervisor =
@@ -150,7 +165,7 @@ fn stranded(what: &str, errno: Errno) -> ! {
 /// A stage as a script or not.
 const fn script(stage: Stage) -> &'static CStr {
     match stage {
-        Stage::One => c"/etc/runit/1",
+        Stage::One | Stage::Rescue => c"/etc/runit/1",
         Stage::Two => c"/etc/runit/2",
         Stage::Three | Stage::Over => c"/etc/runit/3",
     }
@@ -163,8 +178,12 @@ struct Init {
     /// When PID 1 began.
     born: Instant,
     stages: Stages,
+    /// What is known before stage 1.
+    wishes: Wishes,
     /// The process of the stage's script; `None` when runit does it itself.
     script: Option<u32>,
+    /// The script or program that `script` is or was.
+    path: &'static CStr,
     /// The process of the ctrl-alt-del program.
     keys: Option<u32>,
     /// Somebody asked to go down: when the script of stage 2 is killed.
@@ -180,12 +199,15 @@ struct Init {
 impl Init {
     /// Before stage 1.
     fn new(supervisor: Supervisor, environ: Environ, born: Instant) -> Self {
+        let wishes = Wishes::default();
         Self {
             supervisor,
             environ,
             born,
-            stages: Stages::new(),
+            stages: Stages::new(Policy::default()),
+            wishes,
             script: None,
+            path: c"",
             keys: None,
             leaving: None,
             pause: None,
@@ -196,14 +218,21 @@ impl Init {
 
     /// Lives.
     fn run(mut self, blind: bool) -> ! {
+        self.say("runt ", config::VERSION.as_bytes(), ": booting.");
+        self.wishes = wishes::read(self.supervisor.voice());
         if let Err(errno) = power::take_ctrl_alt_del() {
             // In a container there are no keys.
-            if !power::is_contained() {
+            if !self.wishes.contained {
                 self.warn("unable to take ctrl-alt-del", b"", errno);
             }
         }
-        self.say("runt ", config::VERSION.as_bytes(), ": booting.");
-        self.enter(Stage::One);
+        self.stages = Stages::new(Policy {
+            rescue: rescue::ALLOWED,
+            // A distribution's script of stage 2 does it in its own way.
+            single: self.wishes.single && !is_set(script(Stage::Two)),
+            emergency: self.wishes.emergency,
+        });
+        self.enter(self.stages.stage());
         if blind && let Err(errno) = console::take() {
             self.warn("unable to open ", b"/dev/console", errno);
         }
@@ -243,6 +272,10 @@ impl Init {
 
     /// Enters a stage: starts its script or does it here.
     fn enter(&mut self, stage: Stage) {
+        if stage == Stage::Rescue {
+            self.rescue();
+            return;
+        }
         let path = script(stage);
         let text = path.to_bytes();
         match file::info(CWD, path) {
@@ -259,18 +292,37 @@ impl Init {
         }
         match stage {
             Stage::One => {
-                stage::set_up(self.supervisor.voice());
+                steps::set_up(self.supervisor.voice());
                 self.ended(Outcome::Exited(0), None);
             }
             Stage::Two => self.serve(),
             Stage::Three => self.descend(Order::StopServices),
-            Stage::Over => {}
+            Stage::Over | Stage::Rescue => {}
+        }
+    }
+
+    /// Lets an operator in, if the board lets anybody; else goes on.
+    fn rescue(&mut self) {
+        if self.wishes.emergency {
+            // Nothing is there yet, maybe not even a console.
+            steps::mount_systems(self.supervisor.voice());
+            let _none = console::take().is_err();
+        }
+        let started = match rescue::program(self.supervisor.voice()) {
+            Some(path) => self.start(Stage::Rescue, path).map_err(|errno| {
+                self.warn("unable to fork for ", path.to_bytes(), errno);
+            }),
+            None => Err(()),
+        };
+        match started {
+            Ok(pid) => self.script = Some(pid),
+            Err(()) => self.ended(Outcome::Exited(0), None),
         }
     }
 
     /// Stage 2 of our own.
     fn serve(&mut self) {
-        self.supervisor.serve(config::SERVICES_DIR);
+        self.supervisor.serve(self.wishes.services);
         let millis = clock::mono().since(self.born).as_millis();
         let mut line = Line::new();
         line.text(HEAD);
@@ -283,9 +335,16 @@ impl Init {
 
     /// Starts a stage's script, in a session of its own; stage 1 has the
     /// console as its terminal, so that a rescue shell has job control.
-    fn start(&mut self, stage: Stage, path: &CStr) -> Result<u32, Errno> {
-        self.say("enter stage: ", path.to_bytes(), "");
-        self.spawn(path, stage == Stage::One)
+    fn start(
+        &mut self,
+        stage: Stage,
+        path: &'static CStr,
+    ) -> Result<u32, Errno> {
+        self.path = path;
+        let rescue = stage == Stage::Rescue;
+        let what = if rescue { "rescue: " } else { "enter stage: " };
+        self.say(what, path.to_bytes(), "");
+        self.spawn(path, rescue || stage == Stage::One)
     }
 
     /// Starts a program of PID 1's own and awaits its end.
@@ -342,7 +401,7 @@ impl Init {
     /// The script of the stage has ended.
     fn script_ended(&mut self, outcome: Outcome) {
         let leader = self.script.take();
-        let path = script(self.stages.stage()).to_bytes();
+        let path = self.path.to_bytes();
         match outcome {
             Outcome::Exited(0) => {}
             Outcome::Exited(_) => self.caution("child failed: ", path),
@@ -367,7 +426,7 @@ impl Init {
             // ESRCH: none is left.
             let _none = signal::kill_group(leader, Number::KILL).is_err();
         } else if leader.is_some() {
-            self.say("leave stage: ", script(stage).to_bytes(), "");
+            self.say("leave stage: ", self.path.to_bytes(), "");
         }
         match next {
             Next::Again => {
@@ -381,107 +440,6 @@ impl Init {
                 self.enter(next);
             }
         }
-    }
-
-    /// Obeys a signal.
-    fn signal(&mut self, signal: Number) {
-        if signal == Number::PIPE {
-            return;
-        }
-        if self.stages.stage() != Stage::Two {
-            self.caution("signals only work in stage 2.", b"");
-            return;
-        }
-        match signal {
-            Number::CONT => self.obey_flags(),
-            Number::POWER => self.go_down(Some(Ending::Off)),
-            Number::INT => self.obey_keys(),
-            // What busybox's halt, poweroff and reboot send, and what a
-            // container's owner sends. runit ignores them, so a stage 2
-            // script may still count on that.
-            Number::USR1 | Number::USR2 if self.script.is_none() => {
-                self.go_down(Some(Ending::Off));
-            }
-            Number::TERM if self.script.is_none() => {
-                self.go_down(Some(Ending::Reboot));
-            }
-            Number::ALARM => match self.script {
-                Some(pid) => {
-                    // ESRCH: its end is about to be heard of.
-                    let _gone = signal::kill(pid, Number::ALARM).is_err();
-                }
-                None => self.supervisor.rescan(),
-            },
-            _ => {}
-        }
-    }
-
-    /// Ctrl-alt-del.
-    fn obey_keys(&mut self) {
-        if self.keys.is_some() {
-            return;
-        }
-        if is_set(KEYS) {
-            self.say("ctrl-alt-del request...", b"", "");
-            self.say("enter stage: ", KEYS.to_bytes(), "");
-            match self.spawn(KEYS, false) {
-                Ok(pid) => self.keys = Some(pid),
-                Err(errno) => {
-                    self.warn("unable to fork for ", KEYS.to_bytes(), errno);
-                }
-            }
-        } else if self.script.is_none() && self.pause.is_none() {
-            self.say("ctrl-alt-del request...", b"", "");
-            self.go_down(Some(Ending::Reboot));
-        }
-    }
-
-    /// Goes down if a flag of `runit-init` says so.
-    fn obey_flags(&mut self) {
-        let mut asked = false;
-        for flags in FLAGS {
-            if is_set(flags.stop) {
-                asked = true;
-                if let Err(errno) = file::set_mode(CWD, flags.stop, 0) {
-                    let path = flags.stop.to_bytes();
-                    self.warn("unable to chmod ", path, errno);
-                }
-            }
-        }
-        if asked {
-            self.go_down(None);
-        }
-    }
-
-    /// Leaves stage 2.
-    fn go_down(&mut self, ending: Option<Ending>) {
-        if self.leaving.is_some() {
-            return;
-        }
-        self.ending = ending;
-        match self.script {
-            Some(pid) => {
-                // ESRCH: its end is about to be heard of.
-                let _gone = signal::kill(pid, Number::TERM).is_err();
-                self.leaving = Some(clock::mono().after(LEAVE));
-            }
-            None => self.leave(),
-        }
-    }
-
-    /// Stage 2 is over.
-    fn leave(&mut self) {
-        self.pause = None;
-        if self.stages.leave() {
-            self.enter(Stage::Three);
-        }
-    }
-
-    /// Begins to end processes.
-    fn descend(&mut self, order: Order) {
-        self.supervisor.serve_no_more();
-        self.descent = Some(Descent::from(order, clock::mono()));
-        self.carry_out(order);
     }
 
     /// Does what has become due.
@@ -509,64 +467,5 @@ impl Init {
         if let Some(order) = next {
             self.carry_out(order);
         }
-    }
-
-    /// Carries out an order of the descent.
-    fn carry_out(&mut self, order: Order) {
-        let sent = match order {
-            Order::StopServices => {
-                self.say("stopping services...", b"", "");
-                self.supervisor.exit_all();
-                return;
-            }
-            Order::KillServices => {
-                let supervisor = &self.supervisor;
-                supervisor.names(|name| {
-                    let what = "not terminated, sending KILL signal: ";
-                    self.caution(what, name);
-                });
-                self.supervisor.kill_all();
-                return;
-            }
-            Order::TerminateAll => {
-                self.say("sending TERM signal to all processes...", b"", "");
-                // A stopped process takes no TERM.
-                signal::kill_all(Number::TERM)
-                    .and_then(|()| signal::kill_all(Number::CONT))
-            }
-            Order::KillAll => {
-                self.say("sending KILL signal to all processes...", b"", "");
-                // So that none of them is started again.
-                self.supervisor.exit_all();
-                signal::kill_all(Number::KILL)
-            }
-            Order::Done => self.end(),
-        };
-        match sent {
-            // ESRCH: there is no other process.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => self.warn("unable to signal processes", b"", errno),
-        }
-    }
-
-    /// The machine's end.
-    fn end(&mut self) -> ! {
-        let reboot = FLAGS.iter().any(|flags| is_set(flags.reboot));
-        let flagged = if reboot { Ending::Reboot } else { Ending::Off };
-        let ending = self.ending.unwrap_or(flagged);
-        if file::info(CWD, NO_SYNC).is_err() {
-            stage::rest_media(self.supervisor.voice());
-        }
-        match ending {
-            Ending::Reboot => self.say("system reboot.", b"", ""),
-            Ending::Off | Ending::Halt => self.say("power off...", b"", ""),
-        }
-        if let Some(console) = self.supervisor.voice().console {
-            console.flush(LAST_WORDS);
-        }
-        // Where there is no power switch, stop at least (contract §7.5).
-        let refused = power::end(ending);
-        self.warn("unable to end the machine", b"", refused);
-        stranded("stop", power::end(Ending::Halt))
     }
 }

@@ -1,14 +1,11 @@
-//! What PID 1 does itself in a stage that has no script: stage 1 sets the
-//! system up, the end of stage 3 puts its media to rest.
+//! What PID 1 does itself when stage 1 has no script: it sets the system up.
 
 use core::ffi::CStr;
 
 use crate::{
-    config,
     supervisor::Voice,
     sys::{CWD, Errno, file, power},
-    text::{Line, Path},
-    wire::mounts::Mount,
+    text::Path,
 };
 
 /// A kernel file system that stage 1 mounts.
@@ -65,15 +62,7 @@ const LINKS: [(&CStr, &CStr); 4] = [
 /// Stage 1: kernel file systems, host name, loopback. What fails is said and
 /// holds nothing up: a board without /sys still has its services.
 pub(super) fn set_up(voice: &Voice) {
-    for system in &SYSTEMS {
-        if let Err(errno) = mount(system) {
-            voice.warn("unable to mount ", system.target.to_bytes(), errno);
-        }
-    }
-    for (target, link) in LINKS {
-        // A static /dev has them.
-        let _there = file::make_link(target, CWD, link).is_err();
-    }
+    mount_systems(voice);
     let mut text = [0; HOST_NAME];
     match file::read_whole(CWD, c"/etc/hostname", &mut text) {
         Ok(text) => {
@@ -87,6 +76,19 @@ pub(super) fn set_up(voice: &Voice) {
     }
     if let Err(errno) = power::loopback_up() {
         voice.warn("unable to bring up ", b"lo", errno);
+    }
+}
+
+/// Mounts the kernel's file systems.
+pub(super) fn mount_systems(voice: &Voice) {
+    for system in &SYSTEMS {
+        if let Err(errno) = mount(system) {
+            voice.warn("unable to mount ", system.target.to_bytes(), errno);
+        }
+    }
+    for (target, link) in LINKS {
+        // A static /dev has them.
+        let _there = file::make_link(target, CWD, link).is_err();
     }
 }
 
@@ -120,44 +122,4 @@ fn is_mounted(target: &CStr) -> Result<bool, Errno> {
     let parent = file::info(CWD, parent.as_c_str())?;
     let info = file::info(CWD, target)?;
     Ok(info.identity.device != parent.identity.device)
-}
-
-/// The end of stage 3: everything is written, every medium unmounted or, when
-/// it is in use (the root always is), made read-only.
-pub(super) fn rest_media(voice: &Voice) {
-    power::sync();
-    if power::is_contained() {
-        return;
-    }
-    let mut text = [0; config::FILE_BYTES];
-    let text = match file::read_whole(CWD, c"/proc/self/mounts", &mut text) {
-        Ok(text) => text,
-        Err(errno) => {
-            voice.warn("unable to read ", b"/proc/self/mounts", errno);
-            &[]
-        }
-    };
-    if text.len() == config::FILE_BYTES {
-        let mut line: Line = voice.head.clone();
-        line.text("not all mounts fit file-bytes (the bound is ");
-        line.number(u64::try_from(config::FILE_BYTES).unwrap_or(0));
-        voice.say(line.text("): some stay mounted"));
-    }
-    // Last mounted, first unmounted: what is mounted inside another comes
-    // after it in the list.
-    for line in text.rsplit(|byte| *byte == b'\n') {
-        let Some(mount) = Mount::parse(line) else {
-            continue;
-        };
-        let Ok(target) = mount.target() else { continue };
-        if !mount.has_medium() {
-            continue;
-        }
-        let rested = power::unmount(target.as_c_str())
-            .or_else(|_| power::make_read_only(target.as_c_str()));
-        if let Err(errno) = rested {
-            voice.warn("unable to unmount ", target.as_bytes(), errno);
-        }
-    }
-    power::sync();
 }

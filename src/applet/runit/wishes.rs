@@ -1,0 +1,98 @@
+//! What the kernel's command line asks of PID 1, read once before stage 1.
+
+use core::ffi::CStr;
+
+use crate::{
+    config,
+    supervisor::Voice,
+    sys::{CWD, file, once::Once, power},
+    text::Path,
+    wire::cmdline::{Wish, wishes},
+};
+
+/// Where the command line is.
+const COMMAND_LINE: &CStr = c"/proc/cmdline";
+
+/// The services directory of the command line.
+static SERVICES: Once<Option<Path>> = Once::new(None);
+
+/// What is known before stage 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wishes {
+    /// This is a container's PID 1: mounts, clock and command line are those
+    /// of who made it.
+    pub(super) contained: bool,
+    /// The services directory.
+    pub(super) services: &'static CStr,
+    /// Rescue after stage 1.
+    pub(super) single: bool,
+    /// Rescue before stage 1.
+    pub(super) emergency: bool,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            contained: false,
+            services: config::SERVICES_DIR,
+            single: false,
+            emergency: false,
+        }
+    }
+}
+
+/// Reads the command line, for which /proc is mounted when it is not, and
+/// unmounted again: a script of stage 1 expects to do that.
+pub(super) fn read(voice: &Voice) -> Wishes {
+    let mut asked = Wishes::default();
+    let mounted = file::info(CWD, COMMAND_LINE).is_err()
+        && power::mount(c"proc", c"/proc", c"", false).is_ok();
+    asked.contained = power::is_contained();
+    if !asked.contained {
+        obey(&mut asked, voice);
+    }
+    if mounted && let Err(errno) = power::unmount(c"/proc") {
+        voice.warn("unable to unmount ", b"/proc", errno);
+    }
+    asked
+}
+
+/// Takes the wishes of the command line.
+fn obey(asked: &mut Wishes, voice: &Voice) {
+    let mut text = [0; config::FILE_BYTES];
+    let line = match file::read_whole(CWD, COMMAND_LINE, &mut text) {
+        Ok(line) => line,
+        Err(errno) => {
+            voice.warn("unable to read ", COMMAND_LINE.to_bytes(), errno);
+            return;
+        }
+    };
+    let full = line.len() == config::FILE_BYTES;
+    if full {
+        voice.bound(
+            "the kernel's command line is cut",
+            "file-bytes",
+            line.len(),
+        );
+    }
+    let mut services = None;
+    for wish in wishes(line) {
+        match wish {
+            Wish::Single => asked.single = true,
+            Wish::Emergency => asked.emergency = true,
+            Wish::Services(path) => match Path::join(&[path]) {
+                Ok(path) => services = Some(path),
+                Err(long) => {
+                    voice.bound("runt.services", "path-bytes", long.limit);
+                }
+            },
+            Wish::Unknown(word) => {
+                let what = "unknown on the kernel's command line: ";
+                voice.say(voice.head.clone().text(what).bytes(word));
+            }
+        }
+    }
+    if let (Some(path), Some(place)) = (services, SERVICES.take()) {
+        asked.services = place.insert(path).as_c_str();
+    }
+}

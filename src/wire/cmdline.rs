@@ -1,0 +1,111 @@
+//! What the kernel's command line asks of PID 1: the words of /proc/cmdline
+//! (kernel-parameters(7)).
+
+/// What one word asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish<'a> {
+    /// `single`, `S`: rescue when stage 1 is done.
+    Single,
+    /// `emergency`: rescue before anything is done.
+    Emergency,
+    /// `runt.services=DIR`: the services directory.
+    Services(&'a [u8]),
+    /// A word under `runt.` that means nothing, or whose value cannot.
+    Unknown(&'a [u8]),
+}
+
+/// Everything that a command line asks, in its order. Words that are the
+/// kernel's or another program's ask nothing.
+pub fn wishes(line: &[u8]) -> impl Iterator<Item = Wish<'_>> {
+    let mut rest = line;
+    let words = core::iter::from_fn(move || {
+        let (word, tail) = word(rest)?;
+        rest = tail;
+        Some(word)
+    });
+    words.filter_map(wish)
+}
+
+/// What a word asks.
+fn wish(word: &[u8]) -> Option<Wish<'_>> {
+    match word {
+        b"single" | b"S" => return Some(Wish::Single),
+        b"emergency" => return Some(Wish::Emergency),
+        _ => {}
+    }
+    let own = word.strip_prefix(b"runt.")?;
+    match own.strip_prefix(b"services=").map(unquoted) {
+        Some(path @ [b'/', ..]) if !path.contains(&0) => {
+            Some(Wish::Services(path))
+        }
+        _ => Some(Wish::Unknown(word)),
+    }
+}
+
+/// The first word of a line and what stands behind it. As in the kernel, a
+/// blank between double quotes ends no word.
+fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.trim_ascii_start();
+    let mut quoted = false;
+    let end = line.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        !quoted && byte.is_ascii_whitespace()
+    });
+    let (word, rest) = line.split_at_checked(end.unwrap_or(line.len()))?;
+    (!word.is_empty()).then_some((unquoted(word), rest))
+}
+
+/// A word or value without the quotes around it.
+fn unquoted(text: &[u8]) -> &[u8] {
+    let inner = text.strip_prefix(b"\"");
+    inner.map_or(text, |text| text.strip_suffix(b"\"").unwrap_or(text))
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(line: &[u8]) -> Vec<Wish<'_>> {
+        wishes(line).collect()
+    }
+
+    #[test]
+    fn words_and_what_they_ask() {
+        use Wish::{Emergency, Services, Single, Unknown};
+        let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
+            runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
+            runt. runt.services=rel runt.services -- single emergency\n";
+        let asked = [
+            Single,
+            Services(b"/a"),
+            Services(b"/b c"),
+            Services(b"/d e"),
+            Unknown(b"runt.colour=red"),
+            Unknown(b"runt."),
+            Unknown(b"runt.services=rel"),
+            Unknown(b"runt.services"),
+            Single,
+            Emergency,
+        ];
+        assert_eq!(all(line), asked);
+        assert_eq!(all(b"singles=1 xrunt.a rootS \"single x\""), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_to_its_end(line in proptest::collection::vec(any::<u8>(), 0..5000)) {
+            let count = wishes(&line).count();
+            prop_assert!(count <= line.len());
+        }
+
+        #[test]
+        fn what_is_quoted_is_one_word(dir in "/[a-z /=.]{0,30}", before in "[a-z= ]{0,20}") {
+            let line = format!("{before} runt.services=\"{dir}\" runt.x");
+            let asked = all(line.as_bytes());
+            let last = [Wish::Services(dir.as_bytes()), Wish::Unknown(b"runt.x")];
+            prop_assert!(asked.ends_with(&last));
+        }
+    }
+}
