@@ -18,13 +18,14 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 7] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
     "RUNT_SERVICES_OVERLAY",
     "RUNT_BIN",
     "RUNT_RESCUE",
+    "RUNT_BUILT",
 ];
 
 /// Paths: variable, key of the board file, default, constant, meaning.
@@ -126,6 +127,16 @@ fn main() {
         out,
         "/// Who is let in when something fails: none, login or shell.\n\
          pub const RESCUE: &str = {rescue:?};"
+    )
+    .expect("a String takes every write");
+
+    println!("cargo::rerun-if-env-changed=RUNT_BUILT");
+    let built = env::var("RUNT_BUILT").unwrap_or_else(|_| "0".into());
+    let built: u64 = built.trim().parse().expect("RUNT_BUILT is in seconds");
+    writeln!(
+        out,
+        "/// Seconds since 1970 when this version was made; 0: unknown.\n\
+         pub const BUILT: u64 = {built};"
     )
     .expect("a String takes every write");
 

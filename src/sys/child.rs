@@ -20,6 +20,12 @@ use super::{At, Errno, complain, error, fd, file, limits, raw, signal};
 pub struct Environ(pub(super) *const *const c_char);
 
 impl Environ {
+    /// No variables.
+    pub fn empty() -> Self {
+        static NULL: usize = 0;
+        Self((&raw const NULL).cast())
+    }
+
     /// The variables, each `NAME=value`.
     pub fn iter(self) -> super::start::List {
         super::start::List(self.0)

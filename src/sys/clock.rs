@@ -21,6 +21,11 @@ pub fn wall() -> Wall {
     }
 }
 
+/// Sets the wall clock to a second since 1970.
+pub fn set_wall(secs: u64) -> Result<(), super::Errno> {
+    raw::set_clock(secs)
+}
+
 /// Both.
 pub fn now() -> Now {
     Now {

@@ -38,6 +38,39 @@ pub fn mount(
         .map_err(error::from)
 }
 
+/// Mounts what a line of fstab says: `flags` as mount(2) has them.
+pub fn mount_as(
+    device: &CStr,
+    target: &CStr,
+    kind: &CStr,
+    flags: u32,
+    data: &CStr,
+) -> Result<(), Errno> {
+    let flags = MountFlags::from_bits_retain(flags);
+    rustix::mount::mount(device, target, kind, flags, Some(data))
+        .map_err(error::from)
+}
+
+/// Swaps to `path` too.
+pub fn swap_on(path: &CStr) -> Result<(), Errno> {
+    raw::swap_on(path)
+}
+
+/// Swaps to `path` no more.
+pub fn swap_off(path: &CStr) -> Result<(), Errno> {
+    raw::swap_off(path)
+}
+
+/// Loads a module's file into the kernel. EEXIST says that it is there.
+pub fn load_module(path: &CStr, parameters: &CStr) -> Result<(), Errno> {
+    /// MODULE_INIT_COMPRESSED_FILE.
+    const COMPRESSED: i32 = 4;
+    let file = file::open_read(CWD, path)?;
+    let plain = path.to_bytes().ends_with(b".ko");
+    let flags = if plain { 0 } else { COMPRESSED };
+    rustix::system::finit_module(&file, parameters, flags).map_err(error::from)
+}
+
 /// Whether this process is in a PID namespace of its own: a container, whose
 /// mounts belong to who made it.
 pub fn is_contained() -> bool {

@@ -390,6 +390,42 @@ pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
     Ok(bytes)
 }
 
+/// `swapon`.
+pub(super) fn swap_on(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path ends in a NUL and outlives the call.
+    unsafe { syscall!(Sysno::swapon, path.as_ptr(), 0) }?;
+    Ok(())
+}
+
+/// `swapoff`.
+pub(super) fn swap_off(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: as above.
+    unsafe { syscall!(Sysno::swapoff, path.as_ptr()) }?;
+    Ok(())
+}
+
+/// `clock_settime(CLOCK_REALTIME)` to a second. As with `clock`, the old call
+/// serves kernels that lack the new one.
+pub(super) fn set_clock(secs: u64) -> Result<(), Errno> {
+    let long = [secs, 0];
+    let place = long.as_ptr();
+    #[cfg(target_pointer_width = "64")]
+    // SAFETY: the kernel reads two 64-bit numbers, which is what is there.
+    let done = unsafe { syscall!(Sysno::clock_settime, 0, place) };
+    #[cfg(target_pointer_width = "32")]
+    // SAFETY: as above: the new call reads 64-bit numbers on every machine.
+    let done = unsafe { syscall!(Sysno::clock_settime64, 0, place) };
+    #[cfg(target_pointer_width = "32")]
+    if done == Err(Errno::ENOSYS) {
+        let short = [u32::try_from(secs).unwrap_or(u32::MAX), 0];
+        let place = short.as_ptr();
+        // SAFETY: the old call reads two 32-bit numbers.
+        unsafe { syscall!(Sysno::clock_settime, 0, place) }?;
+        return Ok(());
+    }
+    done.map(|_| ())
+}
+
 /// `reboot(RESTART2)`: a new start, of what `argument` says.
 pub(super) fn reboot_with(argument: &CStr) -> Errno {
     let (first, second) = (0xfee1_dead_u32, 672_274_793);

@@ -1,5 +1,6 @@
 //! What a line of /proc/self/mounts says (proc(5), fstab(5)).
 
+use super::fstab::field;
 use crate::text::{Path, TooLong};
 
 /// One mounted file system.
@@ -52,21 +53,7 @@ impl<'a> Mount<'a> {
     ///
     /// `Err(TooLong)` when that is more than `config::PATH_BYTES`.
     pub fn target(self) -> Result<Path, TooLong> {
-        let mut bytes = self.target.iter();
-        let mut target = Path::join(&[])?;
-        while let Some(byte) = bytes.next() {
-            let byte = match *byte {
-                b'\\' => {
-                    let digits = bytes.by_ref().take(3);
-                    digits.fold(0_u8, |value, digit| {
-                        value.wrapping_shl(3) | (digit & 7)
-                    })
-                }
-                byte => byte,
-            };
-            target = Path::join(&[target.as_bytes(), &[byte]])?;
-        }
-        Ok(target)
+        field(self.target)
     }
 }
 

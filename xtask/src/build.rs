@@ -170,7 +170,8 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_SERVICES_DIR", &board.services)
         .env("RUNT_RUN", &board.run)
         .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
-        .env("RUNT_RESCUE", &board.rescue);
+        .env("RUNT_RESCUE", &board.rescue)
+        .env("RUNT_BUILT", made());
     for (key, value) in &board.capacity {
         let key = key.replace('-', "_").to_uppercase();
         command.env(format!("RUNT_{key}"), value.to_string());
@@ -183,6 +184,17 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         )
     })?;
     Ok(dir.join(&board.target).join("release/runt"))
+}
+
+/// When this version was made, in seconds since 1970: not the moment of the
+/// build, so that the same sources give the same file.
+fn made() -> String {
+    std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| {
+        let mut git = Command::new("git");
+        git.current_dir(board::root());
+        git.args(["log", "-1", "--format=%ct"]);
+        run::quiet(&mut git).unwrap_or_else(|_| "0".into())
+    })
 }
 
 /// Puts the file and a link for every program into a directory, so that

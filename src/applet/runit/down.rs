@@ -18,13 +18,15 @@ use crate::{
 
 use super::{
     super::runit_init::{FLAGS, is_set},
-    Init, stranded,
+    Init, fstab, seed,
+    steps::Outcome,
+    stranded,
 };
 
 /// With this file nothing is written back at the end (runit 2.2.0).
 const NO_SYNC: &CStr = c"/etc/runit/nosync";
 /// How long the console has at the end for what it was told.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Most bytes of an argument for reboot(2).
 const ARGUMENT: usize = 64;
 
@@ -90,7 +92,7 @@ impl Init {
         };
         let argument = Path::join(&[argument]);
         if file::info(CWD, NO_SYNC).is_err() {
-            rest_media(self.supervisor.voice());
+            self.rest();
         }
         match ending {
             Ending::Reboot => self.say("system reboot.", b"", ""),
@@ -111,15 +113,45 @@ impl Init {
         self.warn("unable to end the machine", b"", refused);
         stranded("stop", power::end(Ending::Halt))
     }
+
+    /// Puts the media to rest; in a container they are those of its owner.
+    fn rest(&mut self) {
+        for work in MEDIA {
+            if self.wishes.contained {
+                return;
+            }
+            if self.apart(work, REST) == Outcome::Late {
+                self.caution("a medium takes too long to come to rest", b"");
+            }
+        }
+    }
 }
 
-/// The end of stage 3: everything is written, every medium unmounted or, when
-/// it is in use (the root always is), made read-only.
-fn rest_media(voice: &Voice) {
-    power::sync();
-    if power::is_contained() {
-        return;
-    }
+/// What puts the media to rest, each in a process of its own that may hang
+/// for as long as [`REST`].
+const MEDIA: [fn(&Voice) -> Outcome; 4] = [
+    |voice| {
+        seed::save(voice);
+        power::sync();
+        Outcome::Done
+    },
+    |voice| {
+        fstab::swap_off(voice);
+        Outcome::Done
+    },
+    rest_media,
+    |_| {
+        power::sync();
+        Outcome::Done
+    },
+];
+
+/// How long a part of that may take: then the machine's end comes without it.
+const REST: Duration = Duration::from_secs(10);
+
+/// Every medium is unmounted or, when it is in use (the root always is), made
+/// read-only.
+fn rest_media(voice: &Voice) -> Outcome {
     let mut text = [0; config::FILE_BYTES];
     let text = match file::read_whole(CWD, c"/proc/self/mounts", &mut text) {
         Ok(text) => text,
@@ -147,5 +179,5 @@ fn rest_media(voice: &Voice) {
             voice.warn("unable to unmount ", target.as_bytes(), errno);
         }
     }
-    power::sync();
+    Outcome::Done
 }

@@ -8,8 +8,15 @@
 //! as the system is up, stage 3 (`/etc/runit/3`) on the way down. A stage
 //! without an executable script is done by runit itself:
 //!
-//! 1. /proc, /sys, /dev, /dev/pts and /run are mounted, the host name is set
-//!    from /etc/hostname, loopback is brought up;
+//! 1. what the kernel has in /proc, /sys, /dev, /dev/pts, /dev/shm, /run and
+//!    /sys/fs/cgroup is mounted; modules of /etc/modules are loaded; a clock
+//!    before this program's date is set to that; the host name is set from
+//!    /etc/hostname, loopback brought up; what /etc/fstab says is checked,
+//!    mounted, swapped to; settings of /etc/sysctl.conf and
+//!    /etc/sysctl.d/*.conf are made; /var/lib/random-seed is mixed in; each
+//!    program of /etc/runit/once is run, for at most 30 seconds. Each step
+//!    is a line with its result and time; none is fatal, and one for which
+//!    there is nothing to do says nothing;
 //! 2. the services directory is supervised, without another process;
 //! 3. services are told to exit, together, and killed after 7 seconds; what
 //!    else runs gets TERM and 5 seconds.
@@ -45,8 +52,11 @@
 //! 111 when it is not process 1; else it never ends.
 
 mod down;
+mod fstab;
+mod modules;
 mod requests;
 mod rescue;
+mod seed;
 mod steps;
 mod wishes;
 
@@ -75,12 +85,16 @@ use crate::{
 };
 
 use super::runit_init::is_set;
+use down::LAST_WORDS;
 use wishes::Wishes;
 
 /// How long the script of stage 2 has after TERM (contract §7.4).
 const LEAVE: Duration = Duration::from_secs(5);
 /// How long until a stage 2 that failed is entered again (contract §7.3).
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long the script of stage 3 has: whatever hangs in it, the machine
+/// comes down. Void's waits 196 seconds for its services.
+const STAGE_3: Duration = Duration::from_secs(300);
 /// Exit code of a script that the kernel would not run: in stage 2 that of
 /// one to be tried again, so that a broken script cannot switch a board off.
 const CANNOT_RUN: u8 = 111;
@@ -188,6 +202,8 @@ struct Init {
     keys: Option<u32>,
     /// Somebody asked to go down: when the script of stage 2 is killed.
     leaving: Option<Instant>,
+    /// The script of stage 3 runs: until when it may.
+    limit: Option<Instant>,
     /// Stage 2 has failed: when it is entered again.
     pause: Option<Instant>,
     /// The order in which what runs is ended.
@@ -210,6 +226,7 @@ impl Init {
             path: c"",
             keys: None,
             leaving: None,
+            limit: None,
             pause: None,
             descent: None,
             ending: None,
@@ -246,7 +263,7 @@ impl Init {
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
         let descent = self.descent.map(Descent::due);
-        [self.leaving, self.pause, descent]
+        [self.leaving, self.limit, self.pause, descent]
             .into_iter()
             .flatten()
             .min()
@@ -282,6 +299,8 @@ impl Init {
             Ok(_) if is_set(path) => match self.start(stage, path) {
                 Ok(pid) => {
                     self.script = Some(pid);
+                    self.limit = (stage == Stage::Three)
+                        .then(|| clock::mono().after(STAGE_3));
                     return;
                 }
                 Err(errno) => self.warn("unable to fork for ", text, errno),
@@ -292,7 +311,7 @@ impl Init {
         }
         match stage {
             Stage::One => {
-                steps::set_up(self.supervisor.voice());
+                self.set_up();
                 self.ended(Outcome::Exited(0), None);
             }
             Stage::Two => self.serve(),
@@ -401,6 +420,7 @@ impl Init {
     /// The script of the stage has ended.
     fn script_ended(&mut self, outcome: Outcome) {
         let leader = self.script.take();
+        self.limit = None;
         let path = self.path.to_bytes();
         match outcome {
             Outcome::Exited(0) => {}
@@ -453,6 +473,13 @@ impl Init {
                 let _gone = signal::kill(pid, Number::KILL).is_err();
             }
             self.leaving = Some(now.after(LEAVE));
+        }
+        if self.limit.is_some_and(|until| until <= now) {
+            self.limit = None;
+            self.caution("not ended in time: ", self.path.to_bytes());
+            // Its end, when it comes, is nobody's affair.
+            self.script = None;
+            self.ended(Outcome::Crashed, None);
         }
         if self.pause.is_some_and(|until| until <= now) {
             self.pause = None;

@@ -1,12 +1,240 @@
-//! What PID 1 does itself when stage 1 has no script: it sets the system up.
+//! What PID 1 does itself when stage 1 has no script: one table of steps.
+//!
+//! Each step is one function and one line on the console with its result and
+//! time; none is fatal. A step for which there is nothing to do says nothing.
+//! What may hang (a mount, a module, a program) runs in a process of its own
+//! with a time limit.
 
-use core::ffi::CStr;
+use core::{ffi::CStr, time::Duration};
 
 use crate::{
+    config,
     supervisor::Voice,
-    sys::{CWD, Errno, file, power},
-    text::Path,
+    sys::{
+        AsFd, CWD, Errno, child,
+        child::{End, Program, Setup},
+        clock, dir, file, power,
+        signal::{self, Number},
+    },
+    text::{Line, Path},
+    wire::sysctl::Setting,
 };
+
+use super::{HEAD, Init, fstab, modules};
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// There was nothing to do.
+    Nothing,
+    /// It is done.
+    Done,
+    /// It failed, and that was said.
+    Failed,
+    /// Its time was up.
+    Late,
+}
+
+impl Outcome {
+    /// Of a number of things, some of which may have failed.
+    pub(super) fn of(some: bool, failed: bool) -> Self {
+        match (some, failed) {
+            (_, true) => Self::Failed,
+            (true, false) => Self::Done,
+            (false, false) => Self::Nothing,
+        }
+    }
+}
+
+/// A step of stage 1.
+struct Step {
+    name: &'static str,
+    /// How long it may take in a process of its own; without, it cannot hang
+    /// and is done here.
+    limit: Option<Duration>,
+    /// It is a container's affair too.
+    contained: bool,
+    work: fn(&Voice) -> Outcome,
+}
+
+/// What may take long on a slow medium, and hang on a broken one.
+const MEDIUM: Option<Duration> = Some(Duration::from_secs(60));
+/// A check of a big file system.
+const CHECK: Option<Duration> = Some(Duration::from_secs(1800));
+/// A program of the one-time directory.
+const ONCE: Duration = Duration::from_secs(30);
+/// The one-time directory: each of its programs is run at each boot, once.
+const ONCE_DIR: &CStr = c"/etc/runit/once";
+
+/// The steps, in their order.
+const STEPS: [Step; 10] = [
+    step("file systems of the kernel", None, true, mount_systems),
+    step("modules", MEDIUM, false, modules::load),
+    step("clock", None, false, set_clock),
+    step("host name", None, true, set_host_name),
+    step("loopback", None, true, bring_up_loopback),
+    step("check", CHECK, false, fstab::check),
+    step("fstab", MEDIUM, false, fstab::mount_all),
+    step("swap", MEDIUM, false, fstab::swap_on),
+    step("sysctl", MEDIUM, true, set_sysctls),
+    step("random seed", MEDIUM, false, super::seed::load),
+];
+
+/// A row of the table.
+const fn step(
+    name: &'static str,
+    limit: Option<Duration>,
+    contained: bool,
+    work: fn(&Voice) -> Outcome,
+) -> Step {
+    Step {
+        name,
+        limit,
+        contained,
+        work,
+    }
+}
+
+impl Init {
+    /// Stage 1 of our own.
+    pub(super) fn set_up(&mut self) {
+        for step in &STEPS {
+            if self.wishes.contained && !step.contained {
+                continue;
+            }
+            let began = clock::mono();
+            let outcome = match step.limit {
+                None => (step.work)(self.supervisor.voice()),
+                Some(limit) => self.apart(step.work, limit),
+            };
+            self.tell(step.name.as_bytes(), outcome, began);
+        }
+        let mut last = None;
+        while let Some(path) = dir::next(ONCE_DIR, last.as_ref(), b"") {
+            if super::is_set(path.as_c_str()) {
+                let began = clock::mono();
+                let outcome = match self.spawn(path.as_c_str(), false) {
+                    Ok(pid) => self.wait_for(pid, ONCE),
+                    Err(_) => Outcome::Failed,
+                };
+                self.tell(path.as_bytes(), outcome, began);
+            }
+            last = Some(path);
+        }
+    }
+
+    /// The line of a step.
+    fn tell(
+        &self,
+        name: &[u8],
+        outcome: Outcome,
+        began: crate::wire::clock::Instant,
+    ) {
+        let what = match outcome {
+            Outcome::Nothing => return,
+            Outcome::Done => ": ok, ",
+            Outcome::Failed => ": failed, ",
+            Outcome::Late => ": not done in time, ",
+        };
+        let mut line = Line::new();
+        let millis = clock::mono().since(began).as_millis();
+        line.text(HEAD).bytes(name).text(what);
+        line.number(u64::try_from(millis).unwrap_or(u64::MAX));
+        self.supervisor.voice().say(line.text(" ms"));
+    }
+
+    /// Does something in a copy of this process, so that it holds nothing up
+    /// when it hangs in the kernel.
+    pub(super) fn apart(
+        &mut self,
+        work: fn(&Voice) -> Outcome,
+        limit: Duration,
+    ) -> Outcome {
+        let voice = self.supervisor.voice();
+        match child::fork() {
+            Err(errno) => {
+                voice.warn("unable to fork", b"", errno);
+                work(voice)
+            }
+            Ok((true, _)) => {
+                // What it starts ends with it, when its time is up.
+                let _leads = child::new_session().is_err();
+                if let Some(console) = voice.console {
+                    console.forget();
+                }
+                let outcome = work(voice);
+                if let Some(console) = voice.console {
+                    console.flush(super::LAST_WORDS);
+                }
+                child::exit(match outcome {
+                    Outcome::Done => 0,
+                    Outcome::Nothing => NOTHING,
+                    Outcome::Failed | Outcome::Late => 1,
+                })
+            }
+            Ok((false, pid)) => {
+                let _room = self.supervisor.awaited.push(pid).is_ok();
+                self.wait_for(pid, limit)
+            }
+        }
+    }
+
+    /// Waits for an awaited child, while the loop goes on; kills it and what
+    /// it has started when its time is up.
+    fn wait_for(&mut self, pid: u32, limit: Duration) -> Outcome {
+        let until = clock::mono().after(limit);
+        loop {
+            let heard = self.supervisor.turn(Some(until));
+            if !heard.signals.is_empty() {
+                self.caution("signals only work in stage 2.", b"");
+            }
+            for (ended, end) in &heard.ended {
+                if *ended == pid {
+                    return match end {
+                        End::Exited(0) => Outcome::Done,
+                        End::Exited(NOTHING) => Outcome::Nothing,
+                        End::Exited(_) | End::Killed(..) => Outcome::Failed,
+                    };
+                }
+            }
+            if clock::mono() >= until {
+                // ESRCH: it has ended this moment.
+                let _gone = signal::kill_group(pid, Number::KILL).is_err();
+                // One that hangs in a driver is nobody's affair any more.
+                self.supervisor.awaited.retain(|awaited| *awaited != pid);
+                return Outcome::Late;
+            }
+        }
+    }
+}
+
+/// Exit code of a copy that had nothing to do; a program that ends so is
+/// taken for one.
+const NOTHING: u8 = 99;
+
+/// Runs a program to its end; true when it ends with one of the codes below
+/// `limit`. For who is in a process of its own.
+pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
+    let program = Program {
+        path,
+        arguments,
+        environ: child::Environ::empty(),
+    };
+    let setup = Setup {
+        dir: None,
+        sub: None,
+        stdin: None,
+        stdout: None,
+        session: false,
+        group: false,
+        terminal: false,
+        files: None,
+        complaint: None,
+        code: 127,
+    };
+    let end = child::spawn(&program, &setup).ok().and_then(child::wait);
+    matches!(end, Some(End::Exited(code)) if code < limit)
+}
 
 /// A kernel file system that stage 1 mounts.
 struct System {
@@ -15,40 +243,42 @@ struct System {
     options: &'static CStr,
     /// Programs may be run from it.
     executable: bool,
+    /// Not every kernel has it.
+    optional: bool,
+}
+
+/// A row of the table.
+const fn system(
+    kind: &'static CStr,
+    target: &'static CStr,
+    options: &'static CStr,
+    executable: bool,
+    optional: bool,
+) -> System {
+    System {
+        kind,
+        target,
+        options,
+        executable,
+        optional,
+    }
 }
 
 /// What stage 1 mounts, in this order. What is mounted already stays.
-const SYSTEMS: [System; 5] = [
-    System {
-        kind: c"proc",
-        target: c"/proc",
-        options: c"",
-        executable: false,
-    },
-    System {
-        kind: c"sysfs",
-        target: c"/sys",
-        options: c"",
-        executable: false,
-    },
-    System {
-        kind: c"devtmpfs",
-        target: c"/dev",
-        options: c"mode=755",
-        executable: true,
-    },
-    System {
-        kind: c"devpts",
-        target: c"/dev/pts",
-        options: c"mode=620,ptmxmode=666,gid=5",
-        executable: false,
-    },
-    System {
-        kind: c"tmpfs",
-        target: c"/run",
-        options: c"mode=755",
-        executable: true,
-    },
+const SYSTEMS: [System; 7] = [
+    system(c"proc", c"/proc", c"", false, false),
+    system(c"sysfs", c"/sys", c"", false, false),
+    system(c"devtmpfs", c"/dev", c"mode=755", true, false),
+    system(
+        c"devpts",
+        c"/dev/pts",
+        c"mode=620,ptmxmode=666,gid=5",
+        false,
+        true,
+    ),
+    system(c"tmpfs", c"/dev/shm", c"mode=1777", false, true),
+    system(c"tmpfs", c"/run", c"mode=755", true, false),
+    system(c"cgroup2", c"/sys/fs/cgroup", c"nsdelegate", false, true),
 ];
 
 /// Names that programs expect in /dev and the kernel does not make.
@@ -59,41 +289,27 @@ const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd/2", c"/dev/stderr"),
 ];
 
-/// Stage 1: kernel file systems, host name, loopback. What fails is said and
-/// holds nothing up: a board without /sys still has its services.
-pub(super) fn set_up(voice: &Voice) {
-    mount_systems(voice);
-    let mut text = [0; HOST_NAME];
-    match file::read_whole(CWD, c"/etc/hostname", &mut text) {
-        Ok(text) => {
-            let name = text.trim_ascii();
-            if let Err(errno) = power::set_host_name(name) {
-                voice.warn("unable to set host name ", name, errno);
-            }
-        }
-        Err(Errno::ENOENT) => {}
-        Err(errno) => voice.warn("unable to read ", b"/etc/hostname", errno),
-    }
-    if let Err(errno) = power::loopback_up() {
-        voice.warn("unable to bring up ", b"lo", errno);
-    }
-}
-
-/// Mounts the kernel's file systems.
-pub(super) fn mount_systems(voice: &Voice) {
+/// Mounts the kernel's file systems: a board without /sys still has its
+/// services.
+pub(super) fn mount_systems(voice: &Voice) -> Outcome {
+    let mut failed = false;
     for system in &SYSTEMS {
-        if let Err(errno) = mount(system) {
-            voice.warn("unable to mount ", system.target.to_bytes(), errno);
+        match mount(system) {
+            Ok(()) => {}
+            Err(Errno::ENODEV | Errno::ENOENT | Errno::EINVAL)
+                if system.optional => {}
+            Err(errno) => {
+                failed = true;
+                voice.warn("unable to mount ", system.target.to_bytes(), errno);
+            }
         }
     }
     for (target, link) in LINKS {
         // A static /dev has them.
         let _there = file::make_link(target, CWD, link).is_err();
     }
+    Outcome::of(true, failed)
 }
-
-/// The longest host name and a newline: __NEW_UTS_LEN is 64.
-const HOST_NAME: usize = 65;
 
 /// Mounts a file system unless something is mounted there.
 fn mount(system: &System) -> Result<(), Errno> {
@@ -108,12 +324,13 @@ fn mount(system: &System) -> Result<(), Errno> {
         target,
         options,
         executable,
+        ..
     } = *system;
     power::mount(kind, target, options, executable)
 }
 
 /// Whether `target` is on another device than the directory it is in.
-fn is_mounted(target: &CStr) -> Result<bool, Errno> {
+pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
     let path = target.to_bytes();
     let slash = path.iter().rposition(|byte| *byte == b'/');
     let parent = path.get(..slash.unwrap_or(0)).unwrap_or(b"");
@@ -122,4 +339,117 @@ fn is_mounted(target: &CStr) -> Result<bool, Errno> {
     let parent = file::info(CWD, parent.as_c_str())?;
     let info = file::info(CWD, target)?;
     Ok(info.identity.device != parent.identity.device)
+}
+
+/// A board without a clock battery starts in 1970: no moment before the
+/// program was built is right.
+fn set_clock(voice: &Voice) -> Outcome {
+    if config::BUILT.saturating_sub(clock::wall().secs) == 0 {
+        return Outcome::Nothing;
+    }
+    match clock::set_wall(config::BUILT) {
+        Ok(()) => Outcome::Done,
+        Err(errno) => {
+            voice.warn("unable to set the clock", b"", errno);
+            Outcome::Failed
+        }
+    }
+}
+
+/// The longest host name and a newline: __NEW_UTS_LEN is 64.
+const HOST_NAME: usize = 65;
+
+/// Sets the host's name from /etc/hostname.
+fn set_host_name(voice: &Voice) -> Outcome {
+    let mut text = [0; HOST_NAME];
+    let name = match file::read_whole(CWD, c"/etc/hostname", &mut text) {
+        Ok(text) => text.trim_ascii(),
+        Err(Errno::ENOENT) => return Outcome::Nothing,
+        Err(errno) => {
+            voice.warn("unable to read ", b"/etc/hostname", errno);
+            return Outcome::Failed;
+        }
+    };
+    match power::set_host_name(name) {
+        Ok(()) => Outcome::Done,
+        Err(errno) => {
+            voice.warn("unable to set host name ", name, errno);
+            Outcome::Failed
+        }
+    }
+}
+
+/// Brings the loopback interface up.
+fn bring_up_loopback(voice: &Voice) -> Outcome {
+    match power::loopback_up() {
+        Ok(()) => Outcome::Done,
+        Err(errno) => {
+            voice.warn("unable to bring up ", b"lo", errno);
+            Outcome::Failed
+        }
+    }
+}
+
+/// Makes the kernel settings of /etc/sysctl.conf and /etc/sysctl.d/*.conf.
+fn set_sysctls(voice: &Voice) -> Outcome {
+    let mut some = set_sysctls_of(c"/etc/sysctl.conf", voice);
+    let mut last = None;
+    while let Some(path) = dir::next(c"/etc/sysctl.d", last.as_ref(), b".conf")
+    {
+        let more = set_sysctls_of(path.as_c_str(), voice);
+        some = Outcome::of(
+            some != Outcome::Nothing || more != Outcome::Nothing,
+            some == Outcome::Failed || more == Outcome::Failed,
+        );
+        last = Some(path);
+    }
+    some
+}
+
+/// Makes the settings of one file.
+fn set_sysctls_of(path: &CStr, voice: &Voice) -> Outcome {
+    let (mut some, mut failed) = (false, false);
+    each_line(path, voice, &mut |line| {
+        let Some(setting) = Setting::parse(line) else {
+            return;
+        };
+        some = true;
+        let made = setting.path().map_err(|_| Errno::ENAMETOOLONG);
+        let made = made.and_then(|path| {
+            let file = file::open_write(CWD, path.as_c_str())?;
+            crate::sys::write_all(file.as_fd(), setting.value)
+        });
+        if let Err(errno) = made
+            && !setting.optional
+        {
+            failed = true;
+            voice.warn("unable to set ", line, errno);
+        }
+    });
+    Outcome::of(some, failed)
+}
+
+/// Calls `each` with every line of a file that a board may have. One that is
+/// too long, and that the file cannot be read, is said.
+pub(super) fn each_line(
+    path: &CStr,
+    voice: &Voice,
+    each: &mut dyn FnMut(&[u8]),
+) {
+    let mut buffer = [0; config::FILE_BYTES];
+    let read = file::lines(CWD, path, &mut buffer, |line| {
+        match line {
+            Some(line) => each(line),
+            None => voice.bound(
+                "a line is too long",
+                "file-bytes",
+                config::FILE_BYTES,
+            ),
+        }
+        true
+    });
+    match read {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => voice.warn("unable to read ", path.to_bytes(), errno),
+    }
 }

@@ -1,0 +1,142 @@
+//! What PID 1 does of /etc/fstab: checks, mounts, swap; and the way back.
+
+use core::ffi::CStr;
+
+use crate::{
+    supervisor::Voice,
+    sys::{CWD, Errno, file, power},
+    text::Path,
+    wire::fstab::{BIND, Entry, Options, READ_ONLY, REMOUNT, Short, field},
+};
+
+use super::{
+    super::runit_init::is_set,
+    steps::{Outcome, each_line, is_mounted, run},
+};
+
+/// The table.
+const FSTAB: &CStr = c"/etc/fstab";
+
+/// Calls `each` with every entry that is for the boot and its options. A
+/// line that cannot be read is named, if `tells`.
+fn entries(
+    voice: &Voice,
+    tells: bool,
+    each: &mut dyn FnMut(&Entry<'_>, &Options) -> Result<bool, Errno>,
+) -> Outcome {
+    let (mut some, mut failed) = (false, false);
+    each_line(FSTAB, voice, &mut |line| {
+        let entry = match Entry::parse(line) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return,
+            Err(Short) => {
+                if tells {
+                    failed = true;
+                    let mut text = voice.head.clone();
+                    let text = text.text("fstab: too few fields: ");
+                    voice.say(text.bytes(line));
+                }
+                return;
+            }
+        };
+        let options = Options::parse(entry.options);
+        let done = match options {
+            Ok(options) if options.later => return,
+            Ok(options) => match each(&entry, &options) {
+                // Its medium is not there, and need not be.
+                Err(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV)
+                    if options.optional =>
+                {
+                    return;
+                }
+                done => done,
+            },
+            Err(_) => Err(Errno::ENAMETOOLONG),
+        };
+        match done {
+            Ok(done) => some |= done,
+            Err(errno) => {
+                failed = true;
+                voice.warn("fstab: unable to take ", entry.device, errno);
+            }
+        }
+    });
+    Outcome::of(some, failed)
+}
+
+/// Has file systems checked by the program of their type, where there is
+/// one. Its codes 0 and 1 say that the file system is in order.
+pub(super) fn check(voice: &Voice) -> Outcome {
+    entries(voice, false, &mut |entry, _| {
+        let path = Path::join(&[b"/sbin/fsck.", entry.kind]);
+        let (Ok(path), true) = (path, entry.checked) else {
+            return Ok(false);
+        };
+        if !is_set(path.as_c_str()) {
+            return Ok(false);
+        }
+        let device = field(entry.device).map_err(|_| Errno::ENAMETOOLONG)?;
+        file::info(CWD, device.as_c_str())?;
+        let good = run(path.as_c_str(), &[c"-p", device.as_c_str()], 2);
+        if good { Ok(true) } else { Err(Errno::EIO) }
+    })
+}
+
+/// Mounts what is to be mounted at boot; the root is mounted anew with its
+/// options.
+pub(super) fn mount_all(voice: &Voice) -> Outcome {
+    entries(voice, true, &mut |entry, options| {
+        if entry.kind == b"swap" {
+            return Ok(false);
+        }
+        let long = |_| Errno::ENAMETOOLONG;
+        let device = field(entry.device).map_err(long)?;
+        let target = field(entry.target).map_err(long)?;
+        let kind = Path::join(&[entry.kind]).map_err(long)?;
+        let mut flags = options.flags;
+        if target.as_bytes() == b"/" {
+            flags |= REMOUNT;
+        } else if is_mounted(target.as_c_str())? && flags & REMOUNT == 0 {
+            return Ok(false);
+        }
+        let data = options.data.as_c_str();
+        let mount = |flags| {
+            let (device, target) = (device.as_c_str(), target.as_c_str());
+            power::mount_as(device, target, kind.as_c_str(), flags, data)
+        };
+        mount(flags)?;
+        // A bind is read-only from its second mount on.
+        if flags & (BIND | REMOUNT | READ_ONLY) == BIND | READ_ONLY {
+            mount(flags | REMOUNT)?;
+        }
+        Ok(true)
+    })
+}
+
+/// Uses the table's swap.
+pub(super) fn swap_on(voice: &Voice) -> Outcome {
+    entries(voice, false, &mut |entry, _| {
+        if entry.kind != b"swap" {
+            return Ok(false);
+        }
+        let device = field(entry.device).map_err(|_| Errno::ENAMETOOLONG)?;
+        match power::swap_on(device.as_c_str()) {
+            // It is used already.
+            Err(Errno::EBUSY) => Ok(false),
+            done => done.map(|()| true),
+        }
+    })
+}
+
+/// Uses no swap any more.
+pub(super) fn swap_off(voice: &Voice) {
+    each_line(c"/proc/swaps", voice, &mut |line| {
+        let device = line.split(u8::is_ascii_whitespace).next();
+        let device = device.filter(|device| device.starts_with(b"/"));
+        if let Some(Ok(path)) = device.map(field)
+            && let Err(errno) = power::swap_off(path.as_c_str())
+        {
+            voice.warn("unable to stop swapping to ", path.as_bytes(), errno);
+        }
+    });
+}

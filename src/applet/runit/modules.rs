@@ -1,0 +1,84 @@
+//! How the modules of /etc/modules get into the kernel.
+//!
+//! A name is looked for in the kernel's modules.dep, which also says what it
+//! needs; without that file it is `NAME.ko` in the kernel's directory, and
+//! the lines' order is that of their needs. A name with a slash is a file.
+
+use crate::{
+    config,
+    supervisor::Voice,
+    sys::{CWD, Errno, file, power},
+    text::Path,
+    wire::modules::{Module, files},
+};
+
+use super::steps::{Outcome, each_line};
+
+/// Where kernels have their modules.
+const MODULES: &[u8] = b"/lib/modules/";
+
+/// Loads the modules.
+pub(super) fn load(voice: &Voice) -> Outcome {
+    let (mut some, mut failed) = (false, false);
+    each_line(c"/etc/modules", voice, &mut |line| {
+        let Some(module) = Module::parse(line) else {
+            return;
+        };
+        some = true;
+        if let Err(errno) = load_one(module) {
+            failed = true;
+            voice.warn("unable to load module ", module.name, errno);
+        }
+    });
+    Outcome::of(some, failed)
+}
+
+/// Loads a module and what it needs.
+fn load_one(module: Module<'_>) -> Result<(), Errno> {
+    let long = |_| Errno::ENAMETOOLONG;
+    let mut text = [0; 65];
+    let release =
+        file::read_whole(CWD, c"/proc/sys/kernel/osrelease", &mut text)?;
+    let dir =
+        Path::join(&[MODULES, release.trim_ascii(), b"/"]).map_err(long)?;
+    let parameters = Path::join(&[module.parameters]).map_err(long)?;
+    let load = |file: &[u8], parameters| {
+        let path = match file {
+            [b'/', ..] => Path::join(&[file]),
+            file => Path::join(&[dir.as_bytes(), file]),
+        };
+        match power::load_module(path.map_err(long)?.as_c_str(), parameters) {
+            // It is there already.
+            Err(Errno::EEXIST) => Ok(()),
+            other => other,
+        }
+    };
+    if module.name.contains(&b'/') {
+        return load(module.name, parameters.as_c_str());
+    }
+    let mut found = None;
+    let index = Path::join(&[dir.as_bytes(), b"modules.dep"]).map_err(long)?;
+    let mut buffer = [0; config::FILE_BYTES];
+    let read = file::lines(CWD, index.as_c_str(), &mut buffer, |line| {
+        let all = line.and_then(|line| files(line, module.name));
+        let Some(all) = all else { return true };
+        let own = line.and_then(|line| line.split(|byte| *byte == b':').next());
+        found = Some(all.rev().try_for_each(|file| {
+            let its = if Some(file) == own {
+                parameters.as_c_str()
+            } else {
+                c""
+            };
+            load(file, its)
+        }));
+        false
+    });
+    match (read, found) {
+        (_, Some(loaded)) => loaded,
+        (Ok(()) | Err(Errno::ENOENT), None) => {
+            let file = Path::join(&[module.name, b".ko"]).map_err(long)?;
+            load(file.as_bytes(), parameters.as_c_str())
+        }
+        (Err(errno), None) => Err(errno),
+    }
+}

@@ -1,0 +1,58 @@
+//! How the kernel's random numbers survive a boot: a file of them is mixed in
+//! at the start and written anew at once, so that none is used twice, and at
+//! the end.
+
+use core::ffi::CStr;
+
+use crate::{
+    supervisor::Voice,
+    sys::{self, AsFd, CWD, Errno, file},
+};
+
+use super::steps::Outcome;
+
+/// Where the seed is kept.
+const SEED: &CStr = c"/var/lib/random-seed";
+/// The kernel's random numbers; writing mixes in without being counted as
+/// entropy, since an image may hold the same seed for every board.
+const RANDOM: &CStr = c"/dev/urandom";
+/// Bytes of a seed: as many as the kernel's pool has.
+const BYTES: usize = 256;
+
+/// Mixes the seed in and writes the next.
+pub(super) fn load(voice: &Voice) -> Outcome {
+    let mut seed = [0; BYTES];
+    let mixed = match file::read_whole(CWD, SEED, &mut seed) {
+        Err(Errno::ENOENT) => return Outcome::Nothing,
+        Ok(seed) => file::open_write(CWD, RANDOM)
+            .and_then(|random| sys::write_all(random.as_fd(), seed)),
+        Err(errno) => Err(errno),
+    };
+    match mixed.and_then(|()| write()) {
+        // On a read-only root it is the image's seed each time.
+        Ok(()) | Err(Errno::EROFS) => Outcome::Done,
+        Err(errno) => {
+            voice.warn("unable to use ", SEED.to_bytes(), errno);
+            Outcome::Failed
+        }
+    }
+}
+
+/// Keeps a seed for the next boot.
+pub(super) fn save(voice: &Voice) {
+    match write() {
+        // The board has no place for one.
+        Ok(()) | Err(Errno::ENOENT | Errno::EROFS) => {}
+        Err(errno) => voice.warn("unable to write ", SEED.to_bytes(), errno),
+    }
+}
+
+/// Writes a new seed.
+fn write() -> Result<(), Errno> {
+    let mut seed = [0; BYTES];
+    let random = file::open_read(CWD, RANDOM)?;
+    sys::read(random.as_fd(), &mut seed)?;
+    let file = file::open_truncate(CWD, SEED, 0o600)?;
+    sys::write_all(file.as_fd(), &seed)?;
+    file::sync(file.as_fd())
+}

@@ -1,0 +1,199 @@
+//! What a line of /etc/fstab says (fstab(5), mount(8)).
+
+use crate::text::{Path, TooLong};
+
+/// A line: what is mounted where, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// What: a device, a directory to bind, or a name without meaning.
+    pub device: &'a [u8],
+    /// Where; `none` for swap.
+    pub target: &'a [u8],
+    /// The file system's type.
+    pub kind: &'a [u8],
+    /// The words of the fourth field.
+    pub options: &'a [u8],
+    /// It is to be checked before it is mounted.
+    pub checked: bool,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads a line. `Ok(None)` for blanks and comments, `Err` for a line
+    /// that has fewer than three fields.
+    pub fn parse(line: &'a [u8]) -> Result<Option<Self>, Short> {
+        let mut words = line
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        let device = match words.next() {
+            None | Some([b'#', ..]) => return Ok(None),
+            Some(device) => device,
+        };
+        let target = words.next().ok_or(Short)?;
+        let kind = words.next().ok_or(Short)?;
+        let options = words.next().unwrap_or(b"defaults");
+        let pass = words.nth(1).unwrap_or(b"0");
+        Ok(Some(Self {
+            device,
+            target,
+            kind,
+            options,
+            checked: pass != b"0",
+        }))
+    }
+}
+
+/// A line has too few fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short;
+
+/// A field with its escapes resolved: `\040` is a blank.
+///
+/// `Err(TooLong)` when that is more than `config::PATH_BYTES`.
+pub fn field(text: &[u8]) -> Result<Path, TooLong> {
+    let mut bytes = text.iter();
+    let mut path = Path::join(&[])?;
+    while let Some(byte) = bytes.next() {
+        let byte = match *byte {
+            b'\\' => {
+                let digits = bytes.by_ref().take(3);
+                digits.fold(0_u8, |value, digit| {
+                    value.wrapping_shl(3) | (digit & 7)
+                })
+            }
+            byte => byte,
+        };
+        path = Path::join(&[path.as_bytes(), &[byte]])?;
+    }
+    Ok(path)
+}
+
+/// MS_RDONLY.
+pub const READ_ONLY: u32 = 1;
+/// MS_REMOUNT.
+pub const REMOUNT: u32 = 0x20;
+/// MS_BIND.
+pub const BIND: u32 = 0x1000;
+
+/// Options that are bits of mount(2), each behind the letter of its bit: `A`
+/// the lowest, small where the option clears it. Of one with two bits both
+/// are set.
+const BITS: &[u8] = b"Aro arw Bnosuid bsuid Cnodev cdev Dnoexec dexec Esync \
+    easync Fremount Hdirsync Knoatime katime Lnodiratime ldiratime Mbind \
+    Mrbind Orbind Psilent Vrelatime Ystrictatime Zlazytime";
+
+/// Changes the bits of an option; false when it has none.
+fn set_bits(flags: &mut u32, word: &[u8]) -> bool {
+    let mut some = false;
+    for entry in BITS.split(|byte| *byte == b' ') {
+        if let [letter, name @ ..] = entry
+            && name == word
+        {
+            let place = letter.to_ascii_uppercase().wrapping_sub(b'A');
+            let bit = 1_u32.wrapping_shl(place.into());
+            if letter.is_ascii_uppercase() {
+                *flags |= bit;
+            } else {
+                *flags &= !bit;
+            }
+            some = true;
+        }
+    }
+    some
+}
+
+/// Options that are for whoever reads the file, not for the kernel.
+const OTHERS: &[u8] = b"defaults auto nouser user users _netdev sw";
+
+/// What the fourth field asks.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The bits of mount(2).
+    pub flags: u32,
+    /// What is the file system's affair, joined by commas.
+    pub data: Path,
+    /// Not at boot: `noauto`.
+    pub later: bool,
+    /// Its absence is no failure: `nofail`.
+    pub optional: bool,
+}
+
+impl Options {
+    /// Reads the field. `Err(TooLong)` when what is left for the file system
+    /// is more than `config::PATH_BYTES`.
+    pub fn parse(text: &[u8]) -> Result<Self, TooLong> {
+        let mut options = Self {
+            flags: 0,
+            data: Path::join(&[])?,
+            later: false,
+            optional: false,
+        };
+        for word in text.split(|byte| *byte == b',') {
+            match word {
+                b"noauto" => options.later = true,
+                b"nofail" => options.optional = true,
+                b"" | [b'x', b'-', ..] => {}
+                _ if set_bits(&mut options.flags, word) => {}
+                _ if OTHERS.split(|byte| *byte == b' ').any(|o| o == word) => {}
+                _ => {
+                    let data = options.data.as_bytes();
+                    let comma: &[u8] = if data.is_empty() { b"" } else { b"," };
+                    options.data = Path::join(&[data, comma, word])?;
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lines_good_and_bad() {
+        let line = b"/dev/vda1\t/data  ext4 rw,noatime,commit=5,nofail 0 2";
+        let entry = Entry::parse(line).unwrap().unwrap();
+        assert_eq!(
+            (entry.device, entry.target),
+            (&b"/dev/vda1"[..], &b"/data"[..])
+        );
+        assert!(entry.checked && entry.kind == b"ext4");
+        let options = Options::parse(entry.options).unwrap();
+        assert_eq!(options.flags, 0x400);
+        assert_eq!(options.data.as_bytes(), b"commit=5");
+        assert!(options.optional && !options.later);
+        assert_eq!(Entry::parse(b"  # x y z"), Ok(None));
+        assert_eq!(Entry::parse(b"\t"), Ok(None));
+        assert_eq!(Entry::parse(b"/dev/sda1 /a"), Err(Short));
+        let swap = Entry::parse(b"/dev/x none swap").unwrap().unwrap();
+        assert!(!swap.checked && swap.options == b"defaults");
+        assert_eq!(Options::parse(swap.options).unwrap().flags, 0);
+    }
+
+    #[test]
+    fn later_options_win() {
+        let of = |text: &[u8]| Options::parse(text).unwrap();
+        assert_eq!(of(b"ro,rw").flags, 0);
+        assert_eq!(of(b"rw,ro,bind").flags, READ_ONLY | BIND);
+        assert_eq!(of(b"rbind,remount").flags, 0x5000 | REMOUNT);
+        assert_eq!(of(b"relatime,strictatime,lazytime").flags, 0x320_0000);
+        assert_eq!(of(b"a,b").data.as_bytes(), b"a,b");
+        assert_eq!(of(b"a,,b=1,x-y,user,c").data.as_bytes(), b"a,b=1,c");
+        assert!(Options::parse(&[b'z'; 300]).is_err());
+        assert_eq!(field(b"/a\\040b\\134").unwrap().as_bytes(), b"/a b\\");
+        assert!(field(&[b'z'; 300]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(Some(entry)) = Entry::parse(&line) {
+                prop_assert!(!entry.device.starts_with(b"#"));
+                let _options = Options::parse(entry.options);
+                let _path = field(entry.target);
+            }
+        }
+    }
+}
