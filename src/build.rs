@@ -18,7 +18,7 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 9] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
@@ -26,6 +26,8 @@ const TEXTS: [&str; 7] = [
     "RUNT_BIN",
     "RUNT_RESCUE",
     "RUNT_BUILT",
+    "RUNT_WATCHDOG",
+    "RUNT_WATCHDOG_SECONDS",
 ];
 
 /// Paths: variable, key of the board file, default, constant, meaning.
@@ -117,6 +119,18 @@ fn main() {
     )
     .expect("a String takes every write");
 
+    init(&mut out, &board);
+
+    let dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    fs::write(Path::new(&dir).join("capacities.rs"), out)
+        .expect("OUT_DIR can be written");
+}
+
+/// What a board says of its PID 1: rescue, date, watchdog.
+///
+/// # Panics
+/// When a value means nothing: that is how the build is stopped.
+fn init(out: &mut String, board: &str) {
     println!("cargo::rerun-if-env-changed=RUNT_RESCUE");
     let rescue = env::var("RUNT_RESCUE").unwrap_or_else(|_| "login".into());
     assert!(
@@ -140,9 +154,24 @@ fn main() {
     )
     .expect("a String takes every write");
 
-    let dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    fs::write(Path::new(&dir).join("capacities.rs"), out)
-        .expect("OUT_DIR can be written");
+    println!("cargo::rerun-if-env-changed=RUNT_WATCHDOG");
+    println!("cargo::rerun-if-env-changed=RUNT_WATCHDOG_SECONDS");
+    let device = env::var("RUNT_WATCHDOG").unwrap_or_default();
+    let seconds = env::var("RUNT_WATCHDOG_SECONDS");
+    let seconds = seconds.unwrap_or_else(|_| "10".into());
+    let seconds: u32 = seconds.parse().expect("seconds are a number");
+    assert!(
+        seconds > 0 && !device.contains('\0'),
+        "boards/{board}.toml: [watchdog] has no period or no device"
+    );
+    writeln!(
+        out,
+        "/// The hardware watchdog's device; empty: there is none.\n\
+         pub const WATCHDOG: &core::ffi::CStr = c{device:?};\n\
+         /// How long it waits for its food.\n\
+         pub const WATCHDOG_SECONDS: u32 = {seconds};"
+    )
+    .expect("a String takes every write");
 }
 
 /// `name-bytes` -> `NAME_BYTES`.

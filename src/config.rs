@@ -28,6 +28,8 @@ mod small {
     pub const SERVICES_DIR: &core::ffi::CStr = c"/etc/service";
     pub const RUN_DIR: &core::ffi::CStr = c"/run/runt";
     pub const SERVICES_OVERLAY: &core::ffi::CStr = c"";
+    pub const WATCHDOG: &core::ffi::CStr = c"/dev/watchdog0";
+    pub const WATCHDOG_SECONDS: u32 = 10;
     pub const BUILT: u64 = 0;
     pub const RESCUE: &str = "login";
     pub const BOARD: &str = "test";

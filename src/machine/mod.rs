@@ -12,3 +12,4 @@ pub mod slot;
 pub mod stages;
 pub mod title;
 pub mod verdict;
+pub mod watchdog;

@@ -9,6 +9,7 @@
 //! control FIFO, one step for each child that ended.
 
 mod act;
+mod critical;
 pub mod face;
 mod path;
 mod scan;
@@ -93,6 +94,8 @@ pub struct Slot {
     /// What is open; nothing once it was told to exit and has ended, but
     /// still is in the services directory.
     service: Option<Service>,
+    /// It may not be down for long.
+    critical: Option<critical::Critical>,
     /// The last scan saw it.
     listed: bool,
     /// A scan did not see it, so it was told to exit.
@@ -464,6 +467,7 @@ impl Supervisor {
         let full = Refusal::Full("slots", self.table.len());
         let free = self.table.iter().position(Option::is_none);
         let index = free.ok_or(full)?;
+        let critical = critical::Critical::of(dir.as_fd());
         let mut head = heading(&name, "warning");
         let voice = self.voice.clone();
         let taken = Service::take(dir, |odd| voice.say(head.text(odd)));
@@ -478,6 +482,7 @@ impl Supervisor {
             identity,
             machine,
             service: Some(service),
+            critical,
             listed: self.services.is_some(),
             leaving: false,
             told: false,

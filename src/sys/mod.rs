@@ -26,6 +26,7 @@ pub mod start;
 pub mod udp;
 pub mod wait;
 pub mod watch;
+pub mod watchdog;
 
 use core::time::Duration;
 

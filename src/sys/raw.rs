@@ -437,6 +437,19 @@ pub(super) fn reboot_with(argument: &CStr) -> Errno {
     }
 }
 
+/// `ioctl` of a watchdog that reads or writes an `int`.
+pub(super) fn watchdog(
+    device: &Fd,
+    request: u32,
+    value: &mut i32,
+) -> Result<(), Errno> {
+    let (fd, place) = (device.number(), &raw mut *value);
+    // SAFETY: the requests of `sys::watchdog` are about one `int`, and
+    // `value` is one.
+    unsafe { syscall!(Sysno::ioctl, fd, request, place) }?;
+    Ok(())
+}
+
 /// `kill(-1)`: a signal to every process but this one and PID 1.
 pub(super) fn kill_all(signal: u32) -> Result<(), Errno> {
     // SAFETY: the call takes no pointer.

@@ -38,6 +38,8 @@ pub struct Board {
     pub capacity: BTreeMap<String, usize>,
     /// The serial console.
     pub console: Console,
+    /// The hardware watchdog.
+    pub watchdog: Option<Watchdog>,
     /// Where kernel and userland of the boot images come from.
     pub debian: Debian,
     /// The machine that stands in for the board.
@@ -62,6 +64,16 @@ pub struct Console {
     pub cmdline: String,
 }
 
+/// The hardware watchdog.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Watchdog {
+    /// Its device in /dev.
+    pub device: String,
+    /// Seconds after its last meal when it bites.
+    pub period_s: u32,
+}
+
 /// Where kernel and userland of the boot images come from.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -75,6 +87,9 @@ pub struct Debian {
     pub kernel: String,
     /// The device tree in it, for machines that need one.
     pub dtb: Option<String>,
+    /// Modules of its package that are in every image.
+    #[serde(default)]
+    pub modules: Vec<String>,
 }
 
 /// A QEMU machine.

@@ -172,6 +172,11 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
         .env("RUNT_RESCUE", &board.rescue)
         .env("RUNT_BUILT", made());
+    if let Some(watchdog) = &board.watchdog {
+        command
+            .env("RUNT_WATCHDOG", format!("/dev/{}", watchdog.device))
+            .env("RUNT_WATCHDOG_SECONDS", watchdog.period_s.to_string());
+    }
     for (key, value) in &board.capacity {
         let key = key.replace('-', "_").to_uppercase();
         command.env(format!("RUNT_{key}"), value.to_string());

@@ -76,6 +76,20 @@ pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
         entries.insert(format!("sbin/{applet}"), Entry::Link("runt".into()));
     }
     entries.insert("init".into(), Entry::Link("sbin/runit-init".into()));
+    if let Some(modules) = &kit.modules {
+        entries.insert("lib".into(), Entry::Directory);
+        entries.insert("lib/modules".into(), Entry::Directory);
+        for file in walkdir::WalkDir::new(modules).min_depth(1) {
+            let file = file?;
+            let path = file.path().strip_prefix(modules)?.to_string_lossy();
+            let entry = if file.file_type().is_dir() {
+                Entry::Directory
+            } else {
+                Entry::File(0o644, fs::read(file.path())?)
+            };
+            entries.insert(format!("lib/modules/{path}"), entry);
+        }
+    }
     let busybox = fs::read(kit.busybox)?;
     entries.insert("bin/busybox".into(), Entry::File(0o755, busybox));
     for applet in include_str!("../../qemu/busybox.txt").split_whitespace() {

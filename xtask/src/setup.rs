@@ -18,6 +18,8 @@ pub struct Kit {
     pub kernel: PathBuf,
     /// The device tree, for boards that name one.
     pub dtb: Option<PathBuf>,
+    /// Where the modules are, as `RELEASE/NAME.ko`, for boards that name some.
+    pub modules: Option<PathBuf>,
     /// A static busybox.
     pub busybox: PathBuf,
     /// The QEMU program.
@@ -54,6 +56,7 @@ pub fn ensure(board: &Board) -> Result<Kit> {
     Ok(Kit {
         kernel,
         dtb,
+        modules: modules(board)?,
         busybox: busybox(board)?,
         qemu: qemu(board)?,
     })
@@ -178,6 +181,56 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     }
     fs::rename(image.path(), &kernel)?;
     Ok((kernel, dtb))
+}
+
+/// The kernel's modules that the board names.
+fn modules(board: &Board) -> Result<Option<PathBuf>> {
+    let names = &board.debian.modules;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    // Another list is another directory.
+    let shelf = shelf(board)?.join(format!("modules-{}", names.join("+")));
+    if shelf.exists() {
+        return Ok(Some(shelf));
+    }
+    let deb = package(board, &board.debian.kernel, "linux-image-")?;
+    let unpacked = tempfile::tempdir_in(board::workshop())?;
+    let patterns: Vec<String> =
+        names.iter().map(|name| format!("*/{name}.ko*")).collect();
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    apt::unpack(&deb, unpacked.path(), &patterns)?;
+    let made = tempfile::tempdir_in(board::workshop())?;
+    let files = walkdir::WalkDir::new(unpacked.path()).into_iter();
+    let mut count = 0;
+    for file in files.filter_map(Result::ok) {
+        let name = file.file_name().to_string_lossy();
+        if !file.file_type().is_file() || !name.contains(".ko") {
+            continue;
+        }
+        let mut parts = file.path().components().map(|c| c.as_os_str());
+        parts.find(|part| *part == "modules");
+        let release = parts.next().context("a module of no kernel")?;
+        let dir = made.path().join(release);
+        fs::create_dir_all(&dir)?;
+        let to = dir.join(name.trim_end_matches(".xz"));
+        if name.ends_with(".xz") {
+            let mut unpack = Command::new("sh");
+            unpack.args(["-c", "xz -dc \"$0\" > \"$1\""]);
+            run::quiet(unpack.arg(file.path()).arg(&to))?;
+        } else {
+            fs::copy(file.path(), &to)?;
+        }
+        count += 1;
+    }
+    ensure!(
+        count == names.len(),
+        "boards/{}.toml: {} does not have each of {names:?} once",
+        board.name,
+        deb.display()
+    );
+    fs::rename(made.keep(), &shelf)?;
+    Ok(Some(shelf))
 }
 
 /// The static busybox of the board's architecture.

@@ -31,6 +31,12 @@
 //! before stage 1, `runt.services=DIR` for the services directory. Others
 //! that begin with `runt.` are named and ignored.
 //!
+//! Where the board has a `[watchdog]` it is opened as soon as its device is
+//! there and fed twice in its period, from the loop; nothing else feeds it,
+//! and it is left armed at the end. A service with a file `runt/critical`,
+//! which may hold seconds (30), must not be down or stopped for longer: then
+//! the watchdog is fed no more.
+//!
 //! Then all processes are killed, media written and unmounted, and the
 //! machine is switched off or started again.
 //!
@@ -53,6 +59,7 @@
 
 mod down;
 mod fstab;
+mod guard;
 mod modules;
 mod requests;
 mod rescue;
@@ -202,6 +209,8 @@ struct Init {
     keys: Option<u32>,
     /// Somebody asked to go down: when the script of stage 2 is killed.
     leaving: Option<Instant>,
+    /// The board's watchdog.
+    guard: Option<guard::Guard>,
     /// The script of stage 3 runs: until when it may.
     limit: Option<Instant>,
     /// Stage 2 has failed: when it is entered again.
@@ -226,6 +235,7 @@ impl Init {
             path: c"",
             keys: None,
             leaving: None,
+            guard: None,
             limit: None,
             pause: None,
             descent: None,
@@ -243,6 +253,7 @@ impl Init {
                 self.warn("unable to take ctrl-alt-del", b"", errno);
             }
         }
+        self.guard(false);
         self.stages = Stages::new(Policy {
             rescue: rescue::ALLOWED,
             // A distribution's script of stage 2 does it in its own way.
@@ -263,7 +274,7 @@ impl Init {
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
         let descent = self.descent.map(Descent::due);
-        [self.leaving, self.limit, self.pause, descent]
+        [self.leaving, self.limit, self.pause, descent, self.hunger()]
             .into_iter()
             .flatten()
             .min()
@@ -293,6 +304,7 @@ impl Init {
             self.rescue();
             return;
         }
+        self.guard(stage == Stage::Two);
         let path = script(stage);
         let text = path.to_bytes();
         match file::info(CWD, path) {
@@ -464,6 +476,7 @@ impl Init {
 
     /// Does what has become due.
     fn look_at_clock(&mut self) {
+        self.feed();
         let now = clock::mono();
         if self.leaving.is_some_and(|until| until <= now) {
             let late = "stage 2 not terminated, sending sigkill...";

@@ -108,6 +108,8 @@ impl Init {
                 Some(limit) => self.apart(step.work, limit),
             };
             self.tell(step.name.as_bytes(), outcome, began);
+            // Its module may be there now.
+            self.guard(false);
         }
         let mut last = None;
         while let Some(path) = dir::next(ONCE_DIR, last.as_ref(), b"") {
@@ -184,7 +186,9 @@ impl Init {
     fn wait_for(&mut self, pid: u32, limit: Duration) -> Outcome {
         let until = clock::mono().after(limit);
         loop {
-            let heard = self.supervisor.turn(Some(until));
+            let due = self.hunger().map_or(until, |due| due.min(until));
+            let heard = self.supervisor.turn(Some(due));
+            self.feed();
             if !heard.signals.is_empty() {
                 self.caution("signals only work in stage 2.", b"");
             }

@@ -1,0 +1,100 @@
+//! The board's hardware watchdog: opened when its device is there, fed by the
+//! loop, and left to bite when a critical service fails.
+
+use core::time::Duration;
+
+use crate::{
+    config,
+    machine::{
+        stages::Stage,
+        watchdog::{self, Order},
+    },
+    sys::{Errno, clock, watchdog::Watchdog},
+    text::Line,
+    wire::clock::Instant,
+};
+
+use super::{HEAD, Init};
+
+/// An open watchdog and its meals.
+pub(super) struct Guard {
+    device: Watchdog,
+    meals: watchdog::Watchdog,
+}
+
+impl Init {
+    /// Opens the board's watchdog unless that has been done. `last`: it is
+    /// said when it is not there.
+    pub(super) fn guard(&mut self, last: bool) {
+        let path = config::WATCHDOG;
+        if path.is_empty() || self.wishes.contained || self.guard.is_some() {
+            return;
+        }
+        let device = match Watchdog::open(path) {
+            Ok(device) => device,
+            Err(errno) if last => {
+                let mut line = Line::new();
+                line.text(HEAD).text("no watchdog: ").bytes(path.to_bytes());
+                line.text(": ").text(crate::sys::error::text(errno));
+                self.supervisor.voice().say(&mut line);
+                return;
+            }
+            Err(_) => return,
+        };
+        let asked = Duration::from_secs(config::WATCHDOG_SECONDS.into());
+        let period = match device.set_period(config::WATCHDOG_SECONDS) {
+            Ok(period) => period,
+            // It has a period of its own, which the board's should match.
+            Err(Errno::ENOTTY | Errno::EOPNOTSUPP) => asked,
+            Err(errno) => {
+                self.warn(
+                    "unable to set the period of ",
+                    path.to_bytes(),
+                    errno,
+                );
+                asked
+            }
+        };
+        let mut line = Line::new();
+        line.text(HEAD).text("watchdog: ").bytes(path.to_bytes());
+        line.text(", ").number(period.as_secs()).text(" s");
+        if device.has_bitten() {
+            line.text("; this start is its doing");
+        }
+        self.supervisor.voice().say(&mut line);
+        let meals = watchdog::Watchdog::new(period, clock::mono());
+        self.guard = Some(Guard { device, meals });
+        self.feed();
+    }
+
+    /// When it has to be fed.
+    pub(super) fn hunger(&self) -> Option<Instant> {
+        self.guard.as_ref()?.meals.due()
+    }
+
+    /// Feeds it when it is time, unless a critical service fails; on the way
+    /// down services are expected to be.
+    pub(super) fn feed(&mut self) {
+        let now = clock::mono();
+        if self.hunger().is_none_or(|due| now < due) {
+            return;
+        }
+        let failing = match self.stages.stage() {
+            Stage::Two => self.supervisor.failing(now),
+            Stage::One | Stage::Rescue | Stage::Three | Stage::Over => None,
+        };
+        let Some(guard) = &mut self.guard else { return };
+        match (guard.meals.step(failing.is_none(), now), failing) {
+            (Some(Order::Starve), Some(name)) => {
+                let what = "critical service fails, the watchdog may bite: ";
+                self.caution(what, &name);
+            }
+            (Some(_), _) => {
+                if let Err(errno) = guard.device.feed() {
+                    self.warn("unable to feed the watchdog", b"", errno);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+}

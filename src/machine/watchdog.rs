@@ -1,0 +1,83 @@
+//! When the hardware watchdog is fed, and when it is left to bite.
+//!
+//! ```text
+//!             1            2
+//!   (start) ----> fed ----------> starved
+//!                 |_^ 1
+//! ```
+//!
+//! Edges, all by [`Watchdog::step`]: 1 half a period has passed and all is
+//! well; 2 something critical fails. Nothing leads back: who starves a
+//! watchdog wants the machine to start again.
+
+use core::time::Duration;
+
+use crate::wire::clock::Instant;
+
+/// What the owner does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Feed it.
+    Feed,
+    /// Say that it is fed no more.
+    Starve,
+}
+
+/// A watchdog's meals.
+#[derive(Clone, Copy, Debug)]
+pub struct Watchdog {
+    every: Duration,
+    /// The next meal; none once it starves.
+    next: Option<Instant>,
+}
+
+impl Watchdog {
+    /// A watchdog that bites `period` after its last meal; hungry now.
+    ///
+    /// It is fed twice as often, so that a meal may be half a period late.
+    pub fn new(period: Duration, now: Instant) -> Self {
+        Self {
+            every: period.checked_div(2).unwrap_or(period),
+            next: Some(now),
+        }
+    }
+
+    /// When to step next.
+    pub fn due(self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Its time has come, or not yet.
+    pub fn step(&mut self, well: bool, now: Instant) -> Option<Order> {
+        let next = self.next?;
+        if now < next {
+            return None;
+        }
+        self.next = well.then(|| now.after(self.every));
+        Some(if well { Order::Feed } else { Order::Starve })
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn it_is_fed_in_time_until_something_fails() {
+        let period = Duration::from_secs(10);
+        let mut watchdog = Watchdog::new(period, Instant(0));
+        let mut now = Instant(0);
+        for _ in 0..100 {
+            assert_eq!(watchdog.step(true, now), Some(Order::Feed));
+            assert_eq!(watchdog.step(true, now), None);
+            let due = watchdog.due().unwrap();
+            assert_eq!(due.since(now), period / 2);
+            now = due;
+        }
+        assert_eq!(watchdog.step(false, Instant(now.0 - 1)), None);
+        assert_eq!(watchdog.step(false, now), Some(Order::Starve));
+        // All is well again: too late.
+        assert_eq!(watchdog.step(true, now.after(period)), None);
+        assert_eq!(watchdog.due(), None);
+    }
+}

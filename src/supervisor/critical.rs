@@ -1,0 +1,139 @@
+//! Which critical service fails: one that has been down, or stopped by a
+//! signal, for longer than its file `runt/critical` allows.
+
+use core::{ffi::CStr, time::Duration};
+
+use super::Supervisor;
+use crate::{
+    config,
+    machine::slot::Role,
+    sys::{At, CWD, file},
+    text::{Name, Path, leading_number},
+    wire::clock::Instant,
+};
+
+/// The file: seconds that the service may be down.
+const CRITICAL: &CStr = c"runt/critical";
+/// What an empty file, or one without a number, allows.
+const DEFAULT: Duration = Duration::from_secs(30);
+
+/// The patience with a critical service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Critical {
+    limit: Duration,
+    /// Since when it fails.
+    since: Option<Instant>,
+}
+
+impl Critical {
+    /// Reads the file of a service directory; `None` when it has none.
+    pub(super) fn of(dir: At<'_>) -> Option<Self> {
+        let mut text = [0; 16];
+        let text = file::read_whole(dir, CRITICAL, &mut text).ok()?;
+        let limit = match leading_number(text.trim_ascii()) {
+            (0, _) => DEFAULT,
+            (seconds, _) => Duration::from_secs(seconds),
+        };
+        Some(Self { limit, since: None })
+    }
+
+    /// Whether it has failed for too long.
+    fn is_over(&mut self, well: bool, now: Instant) -> bool {
+        if well {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        now.since(since) >= self.limit
+    }
+}
+
+impl Supervisor {
+    /// A critical service whose patience is over. To be asked again and
+    /// again: from the first time that it fails its time runs.
+    pub fn failing(&mut self, now: Instant) -> Option<Name> {
+        let mut found = None;
+        for slot in self.table.iter_mut().flatten() {
+            let pid = slot.machine.pid(Role::Service);
+            if let Some(critical) = &mut slot.critical
+                && critical.is_over(pid.is_some_and(runs), now)
+            {
+                found = Some(slot.name.clone());
+            }
+        }
+        found
+    }
+}
+
+/// Whether a process runs, or would if it had something to do: its state in
+/// /proc is none of stopped. Without /proc it does.
+fn runs(pid: u32) -> bool {
+    let mut digits = crate::text::Line::new();
+    digits.number(pid.into());
+    let path = Path::join(&[b"/proc/", digits.as_bytes(), b"/stat"]);
+    let mut text = [0; config::NAME_BYTES + 64];
+    let text = path.ok().and_then(|path| {
+        file::read_whole(CWD, path.as_c_str(), &mut text).ok()
+    });
+    // PID (NAME) STATE, and any byte may be in the name.
+    let state = text.and_then(|text| {
+        let end = text.iter().rposition(|byte| *byte == b')')?;
+        text.get(end.saturating_add(2)).copied()
+    });
+    !matches!(state, Some(b'T' | b't'))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn patience_runs_while_it_fails_and_begins_anew() {
+        let mut critical = Critical {
+            limit: Duration::from_nanos(5),
+            since: None,
+        };
+        let rows = [
+            (1, false, false),
+            (5, false, false),
+            (6, false, true),
+            (7, true, false),
+            (8, false, false),
+            (12, false, false),
+            (13, false, true),
+        ];
+        for (now, well, over) in rows {
+            assert_eq!(critical.is_over(well, Instant(now)), over, "{now}");
+        }
+    }
+
+    #[test]
+    fn the_file_and_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = std::fs::File::open(dir.path()).unwrap();
+        let limit = || Critical::of(open.as_fd()).map(|c| c.limit);
+        assert_eq!(limit(), None);
+        std::fs::create_dir(dir.path().join("runt")).unwrap();
+        for (text, seconds) in [("", 30), ("x\n", 30), ("7\n", 7)] {
+            std::fs::write(dir.path().join("runt/critical"), text).unwrap();
+            assert_eq!(limit(), Some(Duration::from_secs(seconds)));
+        }
+    }
+
+    #[test]
+    fn a_stopped_process_does_not_run() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .unwrap();
+        assert!(runs(child.id()));
+        crate::sys::signal::kill(child.id(), crate::sys::signal::Number::STOP)
+            .unwrap();
+        while runs(child.id()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
