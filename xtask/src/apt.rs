@@ -34,10 +34,13 @@ impl Root {
             debs,
             title,
         };
-        if !dir.join("ready").exists() {
+        // It is full of absolute paths: elsewhere it is made anew.
+        let ready = dir.join("ready");
+        let here = dir.display().to_string();
+        if fs::read_to_string(&ready).ok().as_ref() != Some(&here) {
             root.create(&dir, suite, arch)?;
             root.update()?;
-            fs::write(dir.join("ready"), "")?;
+            fs::write(ready, here)?;
         }
         Ok(root)
     }

@@ -19,7 +19,7 @@ use rustc_demangle::demangle;
 use crate::{
     board::{self, Board},
     build::{self, Variant},
-    run, tidy,
+    run, syscalls, tidy,
 };
 
 /// Every crate that may be linked into a release file. None of them has an
@@ -53,6 +53,16 @@ pub fn run(name: Option<&str>) -> Result<()> {
     let blocks = tidy::unsafe_blocks()?;
     println!("unsafe blocks in src/sys: {blocks}; elsewhere: 0");
     for board in board::chosen(name)? {
+        if board.name == board::HOST {
+            let calls = syscalls::look(&board)?;
+            let names: Vec<String> = calls.into_iter().collect();
+            println!(
+                "{:<14} {} system calls: {}",
+                board.name,
+                names.len(),
+                names.join(" ")
+            );
+        }
         crates(&board)?;
         let file = linked(&board)?;
         plain(&file).with_context(|| board.name.clone())?;

@@ -11,6 +11,9 @@ use serde::Deserialize;
 /// The board of `cargo xtask boot`.
 pub const DEFAULT: &str = "qemu-riscv64";
 
+/// The board whose release file runs on a PC: what the host tests use.
+pub const HOST: &str = "qemu-x86_64";
+
 /// A board file; boards/README.md explains every key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

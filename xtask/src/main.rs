@@ -13,6 +13,7 @@ mod run;
 mod scenario;
 mod setup;
 mod size;
+mod syscalls;
 mod test;
 mod tidy;
 

@@ -13,9 +13,6 @@ use regex::Regex;
 
 use crate::{board, build, peers, run, scenario, tidy};
 
-/// The board whose release file the host tests run.
-const HOST: &str = "qemu-x86_64";
-
 /// How many checks did what.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
@@ -79,7 +76,7 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     total.part("xtask", "boards, scenarios, tidy", || {
         Outcome::or(tests(&["--package", "xtask"], None, &[]))
     })?;
-    let file = || build::release(&board::load(HOST)?);
+    let file = || build::release(&board::load(board::HOST)?);
     total.part("host", "the release file on this machine", || {
         Outcome::or(file().and_then(|file| host(&file)))
     })?;
