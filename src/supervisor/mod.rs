@@ -581,8 +581,14 @@ fn heading(name: &[u8], level: &str) -> Line {
     line
 }
 
-/// Appends `unable to VERB PATH: CAUSE`.
+/// Appends `unable to VERB PATH: CAUSE`, or what runit says of a name that
+/// something else has.
 pub fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
+    if trouble.verb == service::USE_AS_FIFO {
+        return line
+            .bytes(trouble.path.to_bytes())
+            .text(" exists but is not a fifo");
+    }
     line.text("unable to ").text(trouble.verb).text(" ");
     line.bytes(trouble.path.to_bytes()).text(": ");
     line.text(error::text(trouble.errno))

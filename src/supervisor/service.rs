@@ -394,6 +394,9 @@ pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
     file::open_both(at, path).map_err(trouble("open", path))
 }
 
+/// The verb for a name that must be a FIFO's and is not.
+pub(super) const USE_AS_FIFO: &str = "use as a fifo";
+
 /// Makes sure that `path` is a FIFO.
 fn fifo(at: At<'_>, path: &'static CStr) -> Result<&'static CStr, Trouble> {
     let Err(errno) = file::make_fifo(at, path, 0o600) else {
@@ -401,7 +404,7 @@ fn fifo(at: At<'_>, path: &'static CStr) -> Result<&'static CStr, Trouble> {
     };
     match file::info(at, path) {
         Ok(info) if info.kind == Kind::Fifo => Ok(path),
-        // Something else has the name: `file already exists`.
-        _ => Err(trouble("create", path)(errno)),
+        Ok(_) => Err(trouble(USE_AS_FIFO, path)(errno)),
+        Err(_) => Err(trouble("create", path)(errno)),
     }
 }
