@@ -60,8 +60,12 @@ fn services_on_a_read_only_file_system() {
     let Some(mut all) = read_only(&place, &["runsvdir", "services"]) else {
         return;
     };
-    let line = until_status(&place, "a", "run: a: (pid ");
-    assert!(line.contains("; run: log: (pid "), "{line}");
+    until("service and log", || {
+        let line = place.run(&["sv", "status", "a"]).out;
+        let both =
+            line.starts_with("run: a: ") && line.contains("; run: log: (pid ");
+        both.then_some(())
+    });
     until("the log", || {
         (place.read("said") == "hello\n").then_some(())
     });

@@ -293,6 +293,10 @@ fn a_million_random_bytes() {
         })
         .collect();
     fifo.write_all(&bytes).unwrap();
+    // What the states in between look like is chance.
+    until("the end of the bytes", || {
+        (rustix::io::ioctl_fionread(&fifo).unwrap() == 0).then_some(())
+    });
     for (byte, stat) in [
         ("cd", "down"),
         ("u", "run"),
