@@ -150,6 +150,12 @@ impl Total<'_> {
             failed,
             skipped,
         } = self.count;
+        if let Some(only) = self.only.filter(|_| passed + failed + skipped == 0)
+        {
+            bail!(
+                "no part's name contains `{only}`; without --only all are listed"
+            );
+        }
         println!("{:<24} {:>7.1} s", "all", seconds(self.began.elapsed()));
         let skipped = match skipped {
             0 => String::new(),
