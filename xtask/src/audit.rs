@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -19,7 +18,7 @@ use rustc_demangle::demangle;
 use crate::{
     board::{self, Board},
     build::{self, Variant},
-    run, syscalls, tidy,
+    syscalls, tidy,
 };
 
 /// Every crate that may be linked into a release file. None of them has an
@@ -84,13 +83,7 @@ pub fn run(name: Option<&str>) -> Result<()> {
 
 /// Checks that nothing but the crates we know is linked.
 fn crates(board: &Board) -> Result<()> {
-    let mut tree = Command::new("cargo");
-    tree.current_dir(board::root())
-        .args(["tree", "--locked", "--package", "runt-init"])
-        .args(["--edges", "normal,no-proc-macro", "--prefix", "none"])
-        .args(["--features", "freestanding", "--target", &board.target])
-        .args(["--format", "{p}"]);
-    let text = run::quiet(&mut tree)?;
+    let text = build::crates(board)?;
     let linked: BTreeSet<&str> = text
         .lines()
         .filter_map(|line| line.split_whitespace().next())

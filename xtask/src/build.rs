@@ -108,6 +108,36 @@ pub fn release(board: &Board) -> Result<PathBuf> {
     variant(board, Variant::default())
 }
 
+/// The compiler's flags for a board's release file.
+fn flags(board: &Board) -> Vec<String> {
+    let script = board::root().join("xtask/discard.ld");
+    let script = format!("-Clink-arg=-T{}", script.display());
+    let fixed = FLAGS.iter().chain(machine_flags(&board.target));
+    fixed.map(|flag| flag.to_string()).chain([script]).collect()
+}
+
+/// Tells cargo the flags of a board, and that it may use those that are not
+/// stable.
+fn tell(command: &mut Command, flags: &[String]) {
+    command
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("RUSTC_BOOTSTRAP", "1");
+}
+
+/// The crates of a board's release file, as `cargo tree` lists them.
+pub fn crates(board: &Board) -> Result<String> {
+    let mut tree = Command::new("cargo");
+    tree.current_dir(board::root())
+        .args(["tree", "--locked", "--package", "runt-init"])
+        .args(["--edges", "normal,no-proc-macro", "--prefix", "none"])
+        .args(["--features", "freestanding", "--target", &board.target])
+        .args(["--format", "{p}"]);
+    // Which crates there are depends on them: rustix looks.
+    tell(&mut tree, &flags(board));
+    run::quiet(&mut tree)
+}
+
 /// Builds a variant of the release file of a board.
 pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     let source = setup::core_source()?;
@@ -121,13 +151,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     // One directory for each board: boards differ in capacities, and their
     // builds would else undo each other.
     let dir = board::workshop().join("build").join(&board.name).join(kind);
-    let script = board::root().join("xtask/discard.ld");
-    let mut flags: Vec<String> = FLAGS
-        .iter()
-        .chain(machine_flags(&board.target))
-        .map(|flag| flag.to_string())
-        .collect();
-    flags.push(format!("-Clink-arg=-T{}", script.display()));
+    let mut flags = flags(board);
     if variant.symbols {
         flags.push("-Zemit-stack-sizes".into());
     }
@@ -153,11 +177,9 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&dir)
         // Flags and settings of whoever calls belong to other builds.
-        .env_remove("RUSTFLAGS")
         .env_remove("CARGO_TARGET_DIR")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env("RUSTC_BOOTSTRAP", "1")
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source);
+    tell(&mut command, &flags);
     if variant != Variant::default() {
         command.env("CARGO_PROFILE_RELEASE_STRIP", "none");
     }
