@@ -14,20 +14,19 @@ fn a_killed_service_comes_back() {
     let place = Place::new();
     place.service("a", "exec sleep 1000");
     let _all = place.runsvdir();
-    let old = place.until_pid("a", None);
-    // The record is the last of the three files that are written.
-    let record = until("the record", || {
-        let path = place.path("services/a/supervise/status");
-        fs::read(path)
-            .ok()
-            .filter(|record| record.last() == Some(&1))
+    // They are written one after the other, and anew should the start fail.
+    let (old, record) = until("three files that agree", || {
+        let pid = place.pid("a").filter(|_| place.stat("a") == "run")?;
+        let record = fs::read(place.path("services/a/supervise/status"));
+        let record = record.ok()?;
+        let agrees = record.get(12..16)? == pid.as_raw_pid().to_le_bytes();
+        agrees.then_some((pid, record))
     });
-    assert_eq!(place.stat("a"), "run");
     assert_eq!(record.len(), 20);
-    assert_eq!(record[12..16], old.as_raw_pid().to_le_bytes());
     assert_eq!(record[16..], [0, b'u', 0, 1]);
     kill_process(old, Signal::KILL).unwrap();
     place.until_pid("a", Some(old));
+    place.until_stat("a", "run");
 }
 
 #[test]

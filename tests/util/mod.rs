@@ -133,10 +133,15 @@ impl Place {
         });
     }
 
-    /// Waits until a service has a process, other than `old`.
+    /// Waits until a service has a process, other than `old`, and `status`,
+    /// which is written after `pid` and `stat`, says so too.
     pub fn until_pid(&self, service: &str, old: Option<Pid>) -> Pid {
+        let status = self.path(&format!("services/{service}/supervise/status"));
         until(&format!("a process of {service}"), || {
-            self.pid(service).filter(|pid| Some(*pid) != old)
+            let pid = self.pid(service).filter(|pid| Some(*pid) != old)?;
+            let record = fs::read(&status).ok()?;
+            let named = record.get(12..16)? == pid.as_raw_pid().to_le_bytes();
+            named.then_some(pid)
         })
     }
 
