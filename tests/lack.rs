@@ -219,7 +219,7 @@ fn fifos_that_are_files() {
     until_only(
         &place,
         "runsvdir services: warning: unable to start runsv a: \
-         unable to create supervise/control: file already exists\n",
+         supervise/control exists but is not a fifo\n",
     );
     fs::remove_file(place.path("services/a/supervise/control")).unwrap();
     place.until_stat("a", "run");
