@@ -184,14 +184,19 @@ pub fn all() -> Result<Vec<Board>> {
 }
 
 impl Board {
-    /// The text with each `@capacity@` replaced by the board's number.
+    /// The text with the words replaced that stand for what a board has:
+    /// `@CONSOLE@`, `@BAUD@`, and one for each capacity, as `@NAME-BYTES@`.
     pub fn fill_in(&self, text: &str) -> String {
-        let rows = capacities().into_iter();
-        rows.fold(text.to_string(), |text, [name, default, ..]| {
-            let own = self.capacity.get(name).map(usize::to_string);
-            let value = own.unwrap_or_else(|| default.to_string());
-            text.replace(&format!("@{name}@"), &value)
-        })
+        let text = text
+            .replace("@CONSOLE@", &self.console.device)
+            .replace("@BAUD@", &self.console.baud.to_string());
+        capacities()
+            .into_iter()
+            .fold(text, |text, [name, default, ..]| {
+                let own = self.capacity.get(name).map(usize::to_string);
+                let value = own.unwrap_or_else(|| default.into());
+                text.replace(&format!("@{}@", name.to_uppercase()), &value)
+            })
     }
 }
 

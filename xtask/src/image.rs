@@ -108,25 +108,8 @@ pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// The words that stand for what a board has: `@CONSOLE@`, `@BAUD@`, and one
-/// for each capacity, such as `@NAME-BYTES@`.
-fn words(board: &Board) -> Vec<(String, String)> {
-    let console = &board.console;
-    let mut words = vec![
-        ("@CONSOLE@".into(), console.device.clone()),
-        ("@BAUD@".into(), console.baud.to_string()),
-    ];
-    for [name, default, ..] in board::capacities() {
-        let own = board.capacity.get(name).map(usize::to_string);
-        let value = own.unwrap_or_else(|| default.into());
-        words.push((format!("@{}@", name.to_uppercase()), value));
-    }
-    words
-}
-
 /// Adds the files of a tree, words of text files replaced.
 fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
-    let words = words(board);
     for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
         let entry = entry?;
         let path = entry.path().strip_prefix(root)?;
@@ -143,10 +126,7 @@ fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
             let mode = if bits & 0o100 == 0 { 0o644 } else { 0o755 };
             let content = fs::read(entry.path())?;
             let content = match String::from_utf8(content) {
-                Ok(text) => words
-                    .iter()
-                    .fold(text, |text, (word, value)| text.replace(word, value))
-                    .into_bytes(),
+                Ok(text) => board.fill_in(&text).into_bytes(),
                 Err(binary) => binary.into_bytes(),
             };
             Entry::File(mode, content)

@@ -79,12 +79,8 @@ impl Contender {
         floor: &Path,
     ) -> Self {
         Self {
-            name,
-            kind,
-            services,
-            programs: peer.programs,
             libraries: Some(peer.libraries),
-            floor: floor.into(),
+            ..Self::own(name, kind, services, &peer.programs, floor)
         }
     }
 
