@@ -69,7 +69,8 @@ fn every_line_arrives(package: &str, logger: &str) {
         chown(place.path("state"), Some(7), Some(8)).unwrap();
         chown(place.path("log"), Some(9), Some(10)).unwrap();
     }
-    // Each life goes on where the last one ended.
+    // Each life goes on where the last one ended. A TERM between a look at
+    // `end` and a `wait` would be lost: it only sleeps for moments.
     place.script(
         "writer",
         &format!(
@@ -77,7 +78,7 @@ fn every_line_arrives(package: &str, logger: &str) {
              while test $i -le {LINES} -a -z \"$end\"; do\n\
              echo line $i >&2; i=$((i+1))\ndone\necho $i > {0}\n\
              exec > /dev/null 2>&1\n\
-             test \"$end\" || {{ sleep 1000 & wait; kill $!; }}",
+             while test -z \"$end\"; do sleep 0.05; done",
             place.path("state/next").display()
         ),
     );

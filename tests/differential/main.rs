@@ -27,7 +27,9 @@ mod table;
 #[path = "../util/mod.rs"]
 mod util;
 
-use std::{io::Write as _, process::Command, sync::Arc, thread};
+use std::{
+    collections::HashMap, io::Write as _, process::Command, sync::Arc, thread,
+};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use side::{Side, Sides};
@@ -49,23 +51,53 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
+/// How often a row is played before it counts as different. Debian's programs
+/// poll and race with their scripts when the machine is busy; so what they take
+/// part in is played again. What we show alone is shown once and stands.
+const PLAYS: usize = 3;
+
 /// Plays a row with every side it is for, and compares.
 fn compare(sides: &Sides, row: &Row) -> Result<(), Failed> {
-    let mixed: &[Side] = match row.mixed {
-        true => &[Side::OurSv, Side::DebiansSv],
-        false => &[],
+    let mut others = match row.mixed {
+        true => vec![Side::OurSv, Side::DebiansSv],
+        false => Vec::new(),
     };
-    let (debian, others) = thread::scope(|scope| {
-        let play =
-            |side| scope.spawn(move || play::play(sides, side, &row.script));
-        let debian = play(Side::Debian);
-        let others = [&[Side::Ours], mixed].concat();
-        let others = others.into_iter().map(|side| (side, play(side)));
-        let others: Vec<_> = others.collect();
-        let others = others.into_iter();
-        let others = others.map(|(side, it)| (side, it.join().unwrap()));
-        (debian.join().unwrap(), others.collect::<Vec<_>>())
-    });
+    others.push(Side::Debian);
+    let all = [&others[..], &[Side::Ours]].concat();
+    let mut shown = play(sides, &all, row);
+    let mut compared = judge(row, &shown);
+    for _ in 1..PLAYS {
+        if compared.is_ok() {
+            break;
+        }
+        shown.extend(play(sides, &others, row));
+        compared = judge(row, &shown);
+    }
+    compared
+}
+
+/// What each side shows of a row.
+type Shown = HashMap<Side, String>;
+
+/// Plays a row with some sides at once.
+fn play(sides: &Sides, all: &[Side], row: &Row) -> Shown {
+    thread::scope(|scope| {
+        let play = |side| {
+            let played =
+                scope.spawn(move || play::play(sides, side, &row.script));
+            (side, played)
+        };
+        let played: Vec<_> = all.iter().copied().map(play).collect();
+        let played = played.into_iter();
+        played
+            .map(|(side, it)| (side, it.join().unwrap()))
+            .collect()
+    })
+}
+
+/// Whether all sides show what the row says they do.
+fn judge(row: &Row, shown: &Shown) -> Result<(), Failed> {
+    let debian = &shown[&Side::Debian];
     if debian
         .lines()
         .any(|line| line == "= 99" || line == "= never ended")
@@ -73,13 +105,16 @@ fn compare(sides: &Sides, row: &Row) -> Result<(), Failed> {
         return Err(format!("{}never ends:\n{debian}", row.script).into());
     }
     let name = Side::Debian.name();
-    let mut expected = &debian;
+    let mut expected = debian;
     if let Some(differs) = &row.differs {
-        same(row, ("expected", &differs.debian), (name, &debian))?;
+        same(row, ("expected", &differs.debian), (name, debian))?;
         assert_ne!(differs.debian, differs.ours, "{}", differs.because);
         expected = &differs.ours;
     }
-    for (side, shown) in &others {
+    for (side, shown) in shown {
+        if *side == Side::Debian {
+            continue;
+        }
         let name = match row.differs {
             Some(_) => "expected",
             None => name,
@@ -87,7 +122,7 @@ fn compare(sides: &Sides, row: &Row) -> Result<(), Failed> {
         same(row, (name, expected), (side.name(), shown))?;
     }
     match row.show {
-        true => Err(debian.into()),
+        true => Err(debian.as_str().into()),
         false => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use crate::util::Place;
 
 /// Whose programs are first in PATH.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     Debian,
     Ours,

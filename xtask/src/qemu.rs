@@ -57,6 +57,8 @@ pub struct Session {
     text: String,
     /// How much of `text` has been matched.
     seen: usize,
+    /// How much of it there was when something was typed last.
+    typed: usize,
     ended: Option<String>,
     slow: f64,
     _sockets: tempfile::TempDir,
@@ -130,14 +132,21 @@ impl Session {
             heard,
             text: String::new(),
             seen: 0,
+            typed: 0,
             ended: None,
             slow: board.qemu.slow,
             _sockets: sockets,
         })
     }
 
+    /// Makes all that came since the last thing was typed unseen again.
+    pub fn look_again(&mut self) {
+        self.seen = self.seen.min(self.typed);
+    }
+
     /// Types on the console.
     pub fn send(&mut self, text: &str) -> Result<()> {
+        self.typed = self.text.len();
         self.input
             .write_all(text.as_bytes())
             .context("the console is closed")?;

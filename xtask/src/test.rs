@@ -24,7 +24,7 @@ struct Count {
 /// What came of a part.
 struct Outcome {
     count: Count,
-    /// What is shown: all of it when something failed, figures else.
+    /// What is shown: figures, or what failed.
     text: String,
 }
 
@@ -62,6 +62,7 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
         began: Instant::now(),
         count: Count::default(),
         only,
+        failed: String::new(),
     };
     total.part("format", "as rustfmt has it", || {
         Outcome::of(cargo(&["fmt", "--all", "--check"]))
@@ -110,6 +111,8 @@ struct Total<'a> {
     began: Instant,
     count: Count,
     only: Option<&'a str>,
+    /// What the parts said that failed: shown last, where it is looked for.
+    failed: String,
 }
 
 impl Total<'_> {
@@ -134,8 +137,11 @@ impl Total<'_> {
         };
         let took = seconds(began.elapsed());
         println!("{took:>7.1} s  {verdict:<8} {about}");
-        for line in text.lines() {
-            println!("    {line}");
+        let text: String =
+            text.lines().map(|line| format!("    {line}\n")).collect();
+        match count.failed {
+            0 => print!("{text}"),
+            _ => self.failed += &format!("\n{name} failed:\n{text}"),
         }
         self.count.passed += count.passed;
         self.count.failed += count.failed;
@@ -156,6 +162,7 @@ impl Total<'_> {
                 "no part's name contains `{only}`; without --only all are listed"
             );
         }
+        print!("{}", self.failed);
         println!("{:<24} {:>7.1} s", "all", seconds(self.began.elapsed()));
         let skipped = match skipped {
             0 => String::new(),
@@ -275,8 +282,19 @@ fn tests(
     if count.failed == 0 {
         bail!("`{shown}` failed ({}):\n{text}{errors}", output.status);
     }
+    let said = format!("{text}{errors}");
+    let said = said.lines().filter(|line| !is_success(line));
     Ok(Outcome {
         count,
-        text: format!("{text}{errors}"),
+        text: said.map(|line| format!("{line}\n")).collect(),
     })
+}
+
+/// Whether a line of the test harness says no more than that all is well.
+fn is_success(line: &str) -> bool {
+    let dots = |c: char| matches!(c, '.' | '/' | ' ') || c.is_ascii_digit();
+    line.ends_with("... ok")
+        || line.starts_with("test result: ok")
+        || line.starts_with("running ")
+        || line.chars().all(dots)
 }
