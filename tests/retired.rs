@@ -211,7 +211,8 @@ fn svwaitup_and_svwaitdown_wait() {
         "svwaitdown: b: runsv not running.",
         0,
     );
-    place.service("e", "trap '' TERM; while :; do sleep 0.1; done");
+    place.deaf_service("e", "TERM");
+    place.until_deaf();
     until("a stubborn service", || {
         let said = place.run(&["sv", "status", "e"]);
         said.out.starts_with("run: ").then_some(())

@@ -193,11 +193,11 @@ fn removed_and_added_before_the_old_one_has_ended() {
     place.script(
         "other/a/run",
         &format!(
-            "echo >> {}\n\
-             trap 'while ! test -e {}; do sleep 0.02; done; exit' TERM\n\
+            "trap 'while ! test -e {}; do sleep 0.02; done; exit' TERM\n\
+             echo >> {}\n\
              while :; do sleep 0.02; done",
-            count.display(),
-            go.display()
+            go.display(),
+            count.display()
         ),
     );
     fs::create_dir(place.path("services")).unwrap();

@@ -93,9 +93,10 @@ fn control_bytes_do_what_they_say() {
 #[test]
 fn a_down_signal_stops_who_ignores_term() {
     let place = Place::new();
-    place.service("a", "trap '' TERM; while :; do sleep 0.1; done");
+    place.deaf_service("a", "TERM");
     place.write("services/a/down-signal", "QUIT\n");
     let _all = place.runsvdir();
+    place.until_deaf();
     place.until_stat("a", "run");
     let said = place.run(&["sv", "-w", "20", "stop", "a"]);
     assert_eq!(said.code, 0, "{said:?}");

@@ -54,7 +54,9 @@ impl Played {
                 .open(path)
                 .unwrap()
         };
-        self.fifos = Some((open("ok"), open("control")));
+        // As a supervisor does: who finds `ok` finds the other too.
+        let control = open("control");
+        self.fifos = Some((open("ok"), control));
     }
 
     fn publish(&self, status: &Status) {
@@ -756,10 +758,11 @@ fn ours_and_debians_work_with_each_other() {
         [(&bin, &debian), (&debian, &bin), (&bin, &bin)]
     {
         let dir = "./services/a";
-        place.service("a", "trap '' HUP; while :; do sleep 0.1; done");
+        place.deaf_service("a", "HUP");
         let mut runsv = Command::new(supervisor.join("runsv"));
         runsv.arg(dir).current_dir(place.dir.path());
         let mut runsv = Supervising::start(&mut runsv);
+        place.until_deaf();
         until("a service that runs", || {
             let said = place.run(&["sv", "status", dir]);
             said.out.starts_with("run: ").then_some(())

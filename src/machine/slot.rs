@@ -43,7 +43,9 @@
 //! (`timeout-finish`), to each script. A child that lives longer is killed,
 //! and that is said: [`Action::Late`].
 //!
-//! The end: when the service wants exit and is down, and its scripts have
+//! # The end
+//! The owner's [`Slot::leave`] is byte `x`, and no `u`, `d` or `o` takes it
+//! back. When the service wants exit and is down, and its scripts have
 //! ended, the log service is told to end by closing the pipe (it then reads
 //! what is left); when that is down too, the slot is gone.
 //!
@@ -144,7 +146,8 @@ pub struct Slot {
     service: Process,
     log: Option<Process>,
     script: Option<Script>,
-    /// The owner wants it to end; obeyed when no script runs.
+    /// The owner wants it to end; obeyed when no script runs, and no byte
+    /// takes it back.
     leaving: bool,
     /// The log service was told to end by closing its pipe.
     closed: bool,
@@ -202,6 +205,11 @@ impl Slot {
         self.script.is_some()
     }
 
+    /// Whether the service is not to be started again, as things are.
+    pub fn wants_down(&self) -> bool {
+        self.service.want != Want::Up
+    }
+
     /// When the service's `./run` was started.
     pub fn began(&self) -> Instant {
         self.service.began
@@ -245,12 +253,19 @@ impl Slot {
     pub fn control(&mut self, role: Role, byte: u8, now: Now) -> Actions {
         let mut actions = Actions::new();
         if let Some(control) = decode(byte)
-            && !(role == Role::Service && self.busy())
+            && !(role == Role::Service && (self.busy() || self.keeps(control)))
         {
             self.obey(role, control, &mut actions);
         }
         self.settle(now, &mut actions);
         actions
+    }
+
+    /// Whether a control would keep from ending what the owner wants to end.
+    fn keeps(&self, control: Control) -> bool {
+        let wants =
+            matches!(control, Control::Up | Control::Down | Control::Once);
+        self.leaving && wants
     }
 
     /// The owner wants the slot to end: byte `x`, as soon as no script runs.
@@ -365,7 +380,8 @@ impl Slot {
 
     /// Asks for what the state wants: the steps of the end, then one start.
     fn settle(&mut self, now: Now, actions: &mut Actions) {
-        if self.script.is_none() && core::mem::take(&mut self.leaving) {
+        let wants_exit = self.service.want == Want::Exit;
+        if self.leaving && self.script.is_none() && !wants_exit {
             self.obey(Role::Service, Control::Exit, actions);
         }
         let service = &self.service;

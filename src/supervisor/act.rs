@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    Supervisor, TOKEN_SLOTS, heading,
+    PUBLISHED, Supervisor, TOKEN_SLOTS, heading,
     service::{Service, Trouble},
     spawn,
 };
@@ -27,8 +27,8 @@ use super::{
 const OPTION_BYTES: usize = 64;
 
 impl Supervisor {
-    /// Does what a machine asked for, and what its outcome asks for; then
-    /// publishes what has come of it, once.
+    /// Does what a machine asked for, and what its outcome asks for. What has
+    /// come of it is published when all that is to be done now is done.
     pub(super) fn perform(&mut self, index: usize, actions: Actions) {
         let mut todo = actions;
         loop {
@@ -77,7 +77,7 @@ impl Supervisor {
                 None => break,
             }
         }
-        self.publish(index);
+        self.publish_soon(index);
         self.hear_again(index);
     }
 
@@ -95,6 +95,10 @@ impl Supervisor {
             },
         };
         let facts = self.facts(index, role);
+        if self.slot(index).is_some_and(|slot| slot.death.is_some()) {
+            // One death at a time is added to the record.
+            self.publish(index);
+        }
         let Some(slot) = self.slot(index) else { return };
         if let (Role::Service, Some(status)) = (role, slot.machine.status(role))
         {
@@ -129,6 +133,10 @@ impl Supervisor {
         if let (Role::Service, Some(slot)) = (role, self.slot(index)) {
             let service = slot.service.as_ref();
             facts.finish = service.is_some_and(Service::has_finish);
+            if slot.machine.wants_down() {
+                // Nothing is restarted.
+                return facts;
+            }
             let backoff = c"runt/backoff";
             facts.pace = Pace {
                 backoff: self.option(index, backoff, options::backoff),
@@ -228,6 +236,29 @@ impl Supervisor {
         self.send(index, role, Signal::Kill);
     }
 
+    /// Has a slot's files written at the end of a turn.
+    pub(super) fn publish_soon(&mut self, index: usize) {
+        if let Some(slot) = self.slot(index) {
+            slot.unpublished = Some(clock::mono());
+        }
+    }
+
+    /// Writes the files of those slots whose files have not been true for
+    /// longest.
+    pub(super) fn publish_some(&mut self) {
+        let now = clock::mono();
+        for _ in 0..PUBLISHED {
+            let slots = self.table.iter().enumerate();
+            let due = slots.filter_map(|(index, place)| {
+                Some((place.as_ref()?.unpublished?, index))
+            });
+            match due.min() {
+                Some((due, index)) if due <= now => self.publish(index),
+                _ => return,
+            }
+        }
+    }
+
     /// Writes a slot's status files, and the record of its deaths when that
     /// has changed; what fails is tried again in [`RETRY`].
     pub(super) fn publish(&mut self, index: usize) {
@@ -235,12 +266,7 @@ impl Supervisor {
         let Some(service) = slot.service.as_mut() else {
             return;
         };
-        let mut written = Ok(());
-        for role in [Role::Service, Role::Log] {
-            if let Some(status) = slot.machine.status(role) {
-                written = written.and(service.publish(role, &status));
-            }
-        }
+        let mut written = service.publish(&slot.machine);
         let (waits, until) = slot.machine.waits();
         // That a wait with an end is over is no news: it says its end.
         let (said, ends) = slot.waits;
@@ -255,7 +281,7 @@ impl Supervisor {
             }
             written = written.and(told);
         }
-        slot.rewrite = written.is_err().then(|| clock::mono().after(RETRY));
+        slot.unpublished = written.is_err().then(|| clock::mono().after(RETRY));
         let told = core::mem::replace(&mut slot.unwritten, written.is_err());
         if let (Err(trouble), false) = (written, told) {
             self.warn_of(index, trouble);

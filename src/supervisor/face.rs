@@ -76,7 +76,7 @@ impl Link {
                 let rear = Rear {
                     _lock: Some(ends.lock),
                     control: ends.control,
-                    _ok: ends.ok,
+                    _ok: service::open_ok(at, &SERVICE)?,
                     log: service::both(at, PIPE)?,
                     errors: None,
                 };

@@ -61,6 +61,11 @@ static TABLE: Once<Vec<Place, { config::SLOTS }>> = Once::new(Vec::new());
 /// in the next turn.
 const CONTROL_BYTES: usize = 16;
 
+/// Slots whose files are written in one turn, the longest unwritten first.
+/// More wait for the next one, which sees before that who else has ended or is
+/// to be started.
+const PUBLISHED: usize = 8;
+
 /// Signals that one turn hands to its owner; more wait in the kernel.
 const SIGNALS: usize = 4;
 
@@ -104,10 +109,11 @@ pub struct Slot {
     told: bool,
     /// The kernel refused a child last time, and that was told.
     unforked: bool,
-    /// A file could not be written last time, and that was told.
+    /// When its files are to be written: when they ceased to be true, or
+    /// later if that could not be done last time.
+    unpublished: Option<Instant>,
+    /// They could not be written last time, and that was told.
     unwritten: bool,
-    /// When that is tried again.
-    rewrite: Option<Instant>,
     /// The option file that was last told to say nothing known.
     odd: Option<&'static CStr>,
     /// The service's process leads a group that is stopped with it.
@@ -333,6 +339,7 @@ impl Supervisor {
             self.scan_soon();
         }
         self.scan_if_due();
+        self.publish_some();
         heard
     }
 
@@ -341,7 +348,7 @@ impl Supervisor {
         let slots = self.table.iter().flatten();
         let slots = slots.filter(|slot| slot.service.is_some());
         let due = slots
-            .flat_map(|slot| [slot.machine.due(), slot.rewrite])
+            .flat_map(|slot| [slot.machine.due(), slot.unpublished])
             .flatten()
             .min();
         let scan = self.services.as_ref().and_then(Services::due);
@@ -431,9 +438,9 @@ impl Supervisor {
             let Some(slot) = self.slot(index) else {
                 continue;
             };
-            let due = [slot.machine.due(), slot.rewrite];
-            let mut due = due.into_iter().flatten();
-            if slot.service.is_some() && due.any(|due| due <= now.mono) {
+            let due = slot.machine.due();
+            if slot.service.is_some() && due.is_some_and(|due| due <= now.mono)
+            {
                 let actions = slot.machine.tick(now);
                 self.perform(index, actions);
             }
@@ -473,6 +480,7 @@ impl Supervisor {
         let taken = Service::take(dir, |odd| voice.say(head.text(odd)));
         let (service, Wishes { down, log_down }) =
             taken.map_err(Refusal::Trouble)?;
+        let fresh = service.is_fresh();
         let now = clock::now();
         let machine = slot::Slot::new(down, log_down, now);
         self.listen(index, &service)
@@ -487,8 +495,8 @@ impl Supervisor {
             leaving: false,
             told: false,
             unforked: false,
+            unpublished: None,
             unwritten: false,
-            rewrite: None,
             odd: None,
             group: false,
             deaf: false,
@@ -498,7 +506,10 @@ impl Supervisor {
         if let Some(place) = self.table.get_mut(index) {
             *place = Some(slot);
         }
-        self.publish(index);
+        if fresh {
+            // Who reads the files right at its start finds them.
+            self.publish(index);
+        }
         if let Some(slot) = self.slot(index) {
             let actions = slot.machine.tick(now);
             self.perform(index, actions);

@@ -4,12 +4,13 @@
 use crate::{
     config,
     sys::{
-        AsFd, CWD, Errno, Fd, file,
+        AsFd, At, CWD, Errno, Fd, file,
         wait::{Waiter, Wake},
         watch::{Changes, Watch, WatchId},
     },
     text::{self, Path},
 };
+use core::ffi::CStr;
 use heapless::Vec;
 
 use super::{TOKEN_MOUNTS, TOKEN_SERVICES};
@@ -34,6 +35,9 @@ pub(super) type Arrivals = Vec<u32, ARRIVALS>;
 pub(super) struct Way {
     watch: Watch,
     parts: Vec<Part, { config::WATCHES }>,
+    /// The directory that the last link led into, whose way is watched: most
+    /// links of a services directory lead into the same one.
+    trodden: Option<Path>,
     /// Mounts over a part of the way show here only.
     _mounts: Option<Fd>,
 }
@@ -82,6 +86,7 @@ impl Way {
         Ok(Self {
             watch,
             parts: Vec::new(),
+            trodden: None,
             _mounts: mounts,
         })
     }
@@ -112,6 +117,7 @@ impl Way {
         for part in &mut self.parts {
             (part.names, part.all, part.stale) = (0, false, true);
         }
+        self.trodden = None;
     }
 
     /// Watches no more where no way has led since `begin`.
@@ -120,6 +126,44 @@ impl Way {
             self.watch.remove(part.id);
         }
         self.parts.retain(|part| !part.stale);
+    }
+
+    /// Goes where the entry `name` of the directory `from`, open as `at`,
+    /// leads to if it is a link.
+    pub(super) fn enter(
+        &mut self,
+        (from, at): (&[u8], At<'_>),
+        name: &CStr,
+    ) -> Result<(), Blind> {
+        let mut buffer = [0; config::PATH_BYTES];
+        let target = match file::link_target(at, name, &mut buffer) {
+            Ok(target) => target,
+            Err(Errno::ENAMETOOLONG) => return Err(Blind::Path),
+            Err(_) => return Ok(()),
+        };
+        let from = if target.starts_with(b"/") { b"/" } else { from };
+        let last = target.rsplit(|byte| *byte == b'/').next();
+        let last = last.unwrap_or(target);
+        let holder = target.strip_suffix(last).unwrap_or(b"");
+        let too_long = |_| Blind::Path;
+        let holder = Path::join(&[from, b"/", holder]).map_err(too_long)?;
+        let trodden = self.trodden.as_ref().map(Path::as_bytes);
+        if trodden == Some(holder.as_bytes()) {
+            if !self.add(&holder, bit(last), false)? {
+                return Ok(());
+            }
+            let mut end = holder.clone();
+            end.push(last).map_err(too_long)?;
+            let mut buffer = [0; config::PATH_BYTES];
+            if file::link_target(CWD, end.as_c_str(), &mut buffer)
+                .is_err_and(|errno| errno != Errno::ENAMETOOLONG)
+            {
+                return Ok(());
+            }
+        }
+        self.follow(from, target, false)?;
+        self.trodden = Some(holder);
+        Ok(())
     }
 
     /// Goes along `path` from the directory `from`, links followed: watches

@@ -229,9 +229,8 @@ impl Supervisor {
             return;
         }
         // First, so that a link to nothing is taken when there is something.
-        if file::info_of_link(dir, name).is_ok_and(|i| i.kind == Kind::Link)
-            && let Some(way) = &mut self.way
-            && let Err(blind) = way.follow(path.to_bytes(), bytes, false)
+        if let Some(way) = &mut self.way
+            && let Err(blind) = way.enter((path.to_bytes(), dir), name)
         {
             self.is_blind(services, old, bytes, blind);
         }

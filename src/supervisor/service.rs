@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 
 use crate::{
-    machine::slot::Role,
+    machine::slot::{Role, Slot},
     sys::{
         AsFd, At, Errno, Fd,
         file::{self, Kind},
@@ -87,8 +87,11 @@ pub(super) struct Ends {
     pub(super) lock: Fd,
     /// Both a reader and a writer, so that it never shows its end.
     pub(super) control: Fd,
-    /// Never read: that it is open says that a supervisor lives.
-    pub(super) ok: Fd,
+    /// Never read: that it is open says that a supervisor lives. Opened when
+    /// its files are written for the first time.
+    ok: Option<Fd>,
+    /// Its `ok` had to be made: no files are there yet.
+    fresh: bool,
     /// Where the supervise directory is, when it is not where it belongs.
     place: Option<Fd>,
     /// What the files say now.
@@ -166,6 +169,11 @@ impl Service {
         ))
     }
 
+    /// Whether files of it have never been written.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.service.fresh || self.log.as_ref().is_some_and(|log| log.fresh)
+    }
+
     /// The service directory.
     pub(super) fn dir(&self) -> At<'_> {
         self.dir.as_fd()
@@ -210,11 +218,23 @@ impl Service {
         file::info(self.dir(), c"runt/group-kill").is_ok()
     }
 
-    /// Writes what has changed of `pid`, `stat` and `status`, each by rename.
+    /// Writes what has changed of `pid`, `stat` and `status`, each by rename,
+    /// of the service and of its log service.
     ///
     /// When `pid` cannot be written the others are left alone this time
     /// (contract §1).
-    pub(super) fn publish(
+    pub(super) fn publish(&mut self, slot: &Slot) -> Result<(), Trouble> {
+        let mut written = Ok(());
+        for role in [Role::Service, Role::Log] {
+            if let Some(status) = slot.status(role) {
+                written = written.and(self.publish_one(role, &status));
+            }
+        }
+        written
+    }
+
+    /// Writes what has changed of one of the two.
+    fn publish_one(
         &mut self,
         role: Role,
         status: &Status,
@@ -232,14 +252,11 @@ impl Service {
             Some(place) => (place.as_fd(), &SERVICE),
             None => (self.dir.as_fd(), names),
         };
-        if last.map(|last| last.pid) != Some(status.pid) {
-            replace(at, names.pid, &status::pid(status.pid))?;
+        if ends.ok.is_none() {
+            // Before the files, whose renames wake who waits for it.
+            ends.ok = Some(open_ok(at, names)?);
         }
-        let stat = status::stat(status);
-        if last.map(status::stat).as_ref() != Some(&stat) {
-            replace(at, names.stat, &stat)?;
-        }
-        replace(at, names.status, &status::pack(status))?;
+        write_status(at, names, last, status)?;
         ends.last = Some(*status);
         Ok(())
     }
@@ -268,6 +285,23 @@ impl Service {
         why.until = until;
         replace(at, WHY, &why::pack(&why))
     }
+}
+
+/// Writes what differs between two states.
+fn write_status(
+    at: At<'_>,
+    names: &Names,
+    last: Option<&Status>,
+    status: &Status,
+) -> Result<(), Trouble> {
+    if last.map(|last| last.pid) != Some(status.pid) {
+        replace(at, names.pid, &status::pid(status.pid))?;
+    }
+    let stat = status::stat(status);
+    if last.map(status::stat).as_ref() != Some(&stat) {
+        replace(at, names.stat, &stat)?;
+    }
+    replace(at, names.status, &status::pack(status))
 }
 
 /// Replaces a file by its `.new` one.
@@ -328,13 +362,19 @@ pub(super) fn lock(
     base: At<'_>,
     names: &Names,
 ) -> Result<Fd, Trouble> {
-    match file::make_dir(at, names.dir, 0o700) {
-        Ok(()) => {}
-        Err(Errno::EEXIST) => follow(at, base, names.dir),
-        Err(errno) => return Err(trouble(CREATE, names.dir)(errno)),
-    }
-    let lock = file::open_append(at, names.lock)
-        .map_err(trouble("open", names.lock))?;
+    let open = || file::open_append(at, names.lock);
+    let opened = match open() {
+        Err(Errno::ENOENT) => {
+            match file::make_dir(at, names.dir, 0o700) {
+                Ok(()) => {}
+                Err(Errno::EEXIST) => follow(at, base, names.dir),
+                Err(errno) => return Err(trouble(CREATE, names.dir)(errno)),
+            }
+            open()
+        }
+        opened => opened,
+    };
+    let lock = opened.map_err(trouble("open", names.lock))?;
     file::lock_now(lock.as_fd()).map_err(trouble("lock", names.lock))?;
     Ok(lock)
 }
@@ -354,8 +394,9 @@ fn follow(at: At<'_>, base: At<'_>, path: &CStr) {
     }
 }
 
-/// Opens the FIFOs of a supervise directory, which is in `place` if there is
-/// one, else where `names` has it from `at` on.
+/// Opens the control FIFO of a supervise directory and makes `ok`. The
+/// directory is in `place` if there is one, else where `names` has it from
+/// `at` on.
 pub(super) fn ends(
     at: At<'_>,
     lock: Fd,
@@ -364,23 +405,28 @@ pub(super) fn ends(
 ) -> Result<Ends, Trouble> {
     let at = place.as_ref().map_or(at, AsFd::as_fd);
     let control = both(at, names.control)?;
-    let ok = fifo(at, names.ok)?;
-    let ok = file::open_read(at, ok).map_err(trouble("open", names.ok))?;
+    let fresh = fifo(at, names.ok)?;
     Ok(Ends {
         lock,
         control,
-        ok,
+        ok: None,
+        fresh,
         place,
         last: None,
     })
 }
 
+/// Shows that a supervisor lives.
+pub(super) fn open_ok(at: At<'_>, names: &Names) -> Result<Fd, Trouble> {
+    file::open_read(at, names.ok).map_err(trouble("open", names.ok))
+}
+
 /// Opens both ends of the log pipe, each as its process wants it.
 fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
     let open = trouble("open", PIPE);
-    let path = fifo(at, PIPE)?;
-    let read = file::open_read(at, path).map_err(&open)?;
-    let write = file::open_write(at, path).map_err(&open)?;
+    fifo(at, PIPE)?;
+    let read = file::open_read(at, PIPE).map_err(&open)?;
+    let write = file::open_write(at, PIPE).map_err(&open)?;
     for end in [&read, &write] {
         file::set_blocking(end.as_fd()).map_err(trouble("set up", PIPE))?;
     }
@@ -390,21 +436,20 @@ fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
 /// Opens a FIFO, made when missing, so that it never shows its end and takes
 /// what it is written without a reader.
 pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
-    let path = fifo(at, path)?;
+    fifo(at, path)?;
     file::open_both(at, path).map_err(trouble("open", path))
 }
 
 /// The verb for a name that must be a FIFO's and is not.
 pub(super) const USE_AS_FIFO: &str = "use as a fifo";
 
-/// Makes sure that `path` is a FIFO.
-fn fifo(at: At<'_>, path: &'static CStr) -> Result<&'static CStr, Trouble> {
-    let Err(errno) = file::make_fifo(at, path, 0o600) else {
-        return Ok(path);
-    };
+/// Makes sure that `path` is a FIFO; true when it had to be made.
+fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Trouble> {
     match file::info(at, path) {
-        Ok(info) if info.kind == Kind::Fifo => Ok(path),
-        Ok(_) => Err(trouble(USE_AS_FIFO, path)(errno)),
-        Err(_) => Err(trouble("create", path)(errno)),
+        Ok(info) if info.kind == Kind::Fifo => Ok(false),
+        Ok(_) => Err(trouble(USE_AS_FIFO, path)(Errno::EEXIST)),
+        Err(_) => file::make_fifo(at, path, 0o600)
+            .map(|()| true)
+            .map_err(trouble("create", path)),
     }
 }

@@ -54,6 +54,11 @@ impl Supervisor {
         if !service.is_some_and(|service| service.has_script(path)) {
             return slot.machine.refused(Role::Script, clock::now());
         }
+        // It may look there for what the service is to be (contract §2.3).
+        // What fails is told when all is published.
+        let machine = slot.machine;
+        let service = slot.service.as_mut();
+        let _told = service.map(|service| service.publish(&machine));
         let actions = self.start(index, Role::Script, path, &[]);
         self.limit(index, Role::Script, c"runt/timeout-control", SCRIPT_MILLIS);
         actions

@@ -55,7 +55,7 @@ impl Supervisor {
         for index in 0..self.table.len() {
             if let Some(slot) = self.slot(index) {
                 slot.machine.restamp(now);
-                self.publish(index);
+                self.publish_soon(index);
             }
         }
     }

@@ -101,7 +101,7 @@ service() {
 }
 
 # teller DIR [SIGNAL...]: a service that tells these signals as events and
-# lives on; TERM it tells and ends. Once it can, it tells `DIR up`.
+# lives on; TERM it tells, the first one, and ends. Once it can, it tells `DIR up`.
 teller() {
     local dir=$1 text='sleep 1000 > /dev/null 2>&1 & slept=$!' signal
     shift
@@ -110,7 +110,7 @@ teller() {
 trap 'echo $dir $signal >> \$EVENTS' $signal"
     done
     service "$dir" "$text
-trap 'echo $dir TERM >> \$EVENTS; kill \$slept; exit 0' TERM
+trap 'trap \"\" TERM; echo $dir TERM >> \$EVENTS; kill \$slept; exit 0' TERM
 eval \"\$PUBLISHED\"
 echo $dir up >> \$EVENTS
 while :; do wait; done"

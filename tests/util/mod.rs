@@ -5,10 +5,8 @@
 
 use std::{
     fs,
-    os::unix::{
-        fs::{PermissionsExt as _, symlink},
-        process::ExitStatusExt as _,
-    },
+    io::Write as _,
+    os::unix::{fs::symlink, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -40,7 +38,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let bin = dir.path().join("bin");
         fs::create_dir(&bin).unwrap();
-        fs::copy(file, bin.join("runt")).unwrap();
+        install(&bin.join("runt"), &fs::read(file).unwrap());
         for applet in include_str!("../../src/applets.txt").lines() {
             symlink("runt", bin.join(applet)).unwrap();
         }
@@ -78,14 +76,30 @@ impl Place {
 
     /// Writes a shell script that can be run.
     pub fn script(&self, name: &str, text: &str) {
-        self.write(name, &format!("#!/bin/sh\n{text}\n"));
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(self.path(name), mode).unwrap();
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        install(&path, format!("#!/bin/sh\n{text}\n").as_bytes());
     }
 
     /// A service directory in `services`.
     pub fn service(&self, name: &str, run: &str) {
         self.script(&format!("services/{name}/run"), run);
+    }
+
+    /// A service that ignores a signal, from when [`Self::until_deaf`] is
+    /// back.
+    pub fn deaf_service(&self, name: &str, signal: &str) {
+        let deaf = self.path("deaf");
+        let text = format!(
+            "trap '' {signal}; : > {}; while :; do sleep 0.1; done",
+            deaf.display()
+        );
+        self.service(name, &text);
+    }
+
+    /// Waits until the service that was started last is deaf.
+    pub fn until_deaf(&self) {
+        until("a deaf service", || fs::remove_file(self.path("deaf")).ok());
     }
 
     /// The content of a file; nothing when there is none.
@@ -253,6 +267,21 @@ fn supervise_dirs(place: &Path) -> Vec<PathBuf> {
         found.extend(entry.map(|entry| entry.path().join("supervise")));
     }
     found
+}
+
+/// Writes a file that can be run.
+///
+/// Another process does that: what this one opens to write, a child that
+/// another test is about to start has open too for a moment, and the kernel
+/// runs no file that is open so.
+pub fn install(path: &Path, content: &[u8]) {
+    let mut command = Command::new("install");
+    command.args(["-m", "755", "/dev/stdin"]).arg(path);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(content).unwrap();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
 }
 
 /// What a command says when it is run to its end.
