@@ -101,6 +101,7 @@ pub struct Slot {
     service: Option<Service>,
     /// It may not be down for long.
     critical: Option<critical::Critical>,
+
     /// The last scan saw it.
     listed: bool,
     /// A scan did not see it, so it was told to exit.
@@ -319,12 +320,11 @@ impl Supervisor {
                 Vec::new()
             }
         };
-        let mut changed = false;
         for token in tokens {
             match token {
                 TOKEN_SIGNALS => self.take_signals(&mut heard),
-                TOKEN_SERVICES => changed |= self.changed(),
-                TOKEN_MOUNTS => changed = true,
+                TOKEN_SERVICES => self.hear_changes(),
+                TOKEN_MOUNTS => self.scan_soon(),
                 TOKEN_FACE => self.take_face(&mut heard),
                 TOKEN_LOG => self.pass_errors(),
                 TOKEN_CLOCK => self.take_step(),
@@ -335,9 +335,6 @@ impl Supervisor {
             }
         }
         self.tick();
-        if changed {
-            self.scan_soon();
-        }
         self.scan_if_due();
         self.publish_some();
         heard
@@ -455,10 +452,13 @@ impl Supervisor {
         // that the next scan does not take it up again (§16.20). Else a scan
         // sees whether it has come back meanwhile.
         if slot.leaving || !slot.listed {
-            if let Some(place) = self.table.get_mut(index) {
-                *place = None;
+            let place = self.table.get_mut(index).and_then(Option::take);
+            match place {
+                // Under this name or another.
+                Some(slot) if slot.listed => self.scan_soon(),
+                Some(slot) => self.look_soon(&slot.name),
+                None => {}
             }
-            self.scan_soon();
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         wait::{Waiter, Wake},
         watch::{Changes, Watch, WatchId},
     },
-    text::{self, Path},
+    text::{self, Name, Path},
 };
 use core::ffi::CStr;
 use heapless::Vec;
@@ -18,13 +18,50 @@ use super::{TOKEN_MOUNTS, TOKEN_SERVICES};
 /// Links followed on one way, as the kernel's own bound.
 const LINKS: usize = 40;
 
-/// Names remembered that were moved into the services directory since the
-/// last scan. What came by a move is complete and taken at once; of more than
-/// this, the rest is taken as late as what was made in place.
-const ARRIVALS: usize = 8;
+/// Names remembered that have changed in the services directory since the last
+/// scan. Of more than this, a scan looks at all.
+const NAMES: usize = 8;
 
-/// Hashes of names that were moved into the services directory.
-pub(super) type Arrivals = Vec<u32, ARRIVALS>;
+/// What has changed since the last scan.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Names in the services directory, each once. One that was moved there
+    /// is complete and taken at once.
+    pub(super) names: Vec<(Name, bool), NAMES>,
+    /// Something else: all is to be looked at.
+    pub(super) whole: bool,
+}
+
+impl News {
+    /// Whether there is anything.
+    pub(super) fn any(&self) -> bool {
+        self.whole || !self.names.is_empty()
+    }
+
+    /// A name has changed.
+    pub(super) fn note(&mut self, name: &[u8], moved: bool) {
+        let known = self.names.iter_mut().find(|(known, _)| known == name);
+        if let Some((_, moved_before)) = known {
+            *moved_before |= moved;
+            return;
+        }
+        let noted = text::name(name).ok().map(|name| (name, moved));
+        let noted = noted.is_some_and(|it| self.names.push(it).is_ok());
+        self.whole |= !noted;
+    }
+
+    /// Whether a scan has to look at a name.
+    pub(super) fn concern(&self, name: &[u8]) -> bool {
+        self.whole || self.names.iter().any(|(known, _)| known == name)
+    }
+
+    /// Whether a name was moved to where it is. When too many were, those that
+    /// were not noted are taken as late as what was made in place.
+    pub(super) fn moved(&self, name: &[u8]) -> bool {
+        let mut names = self.names.iter();
+        names.any(|(known, moved)| *moved && known == name)
+    }
+}
 
 /// The way to the services directory, watched.
 ///
@@ -46,10 +83,10 @@ pub(super) struct Way {
 #[derive(Debug)]
 struct Part {
     id: WatchId,
-    /// The names that matter there, each as one bit. Two names with one bit
+    /// The names there that are on a way, each as one bit. Two names with one bit
     /// cost a scan too many.
     names: u64,
-    /// It is the services directory: every name without a dot matters.
+    /// It is the services directory: every name without a dot is news.
     all: bool,
     /// No way has led there since the last `begin`.
     stale: bool,
@@ -91,25 +128,22 @@ impl Way {
         })
     }
 
-    /// Whether something happened that calls for a scan; adds to `arrivals`.
-    pub(super) fn changed(&self, arrivals: &mut Arrivals) -> bool {
-        let mut changed = false;
+    /// Adds to the news what has happened.
+    pub(super) fn hear(&self, news: &mut News) {
         let seen = self.watch.drain(|change| {
             let name = change.name;
             // The overflow of the kernel's queue.
-            changed |= change.id == WatchId::MAX;
+            news.whole |= change.id == WatchId::MAX;
             let parts = self.parts.iter().filter(|part| part.id == change.id);
             for part in parts {
-                let entry = part.all && !name.starts_with(b".");
                 // The end of a watched directory has no name.
-                changed |= name.is_empty();
-                changed |= entry || part.names & bit(name) != 0;
-                if entry && change.arrived {
-                    let _late = arrivals.push(text::hash(name)).is_err();
+                news.whole |= name.is_empty() || part.names & bit(name) != 0;
+                if part.all && !name.starts_with(b".") {
+                    news.note(name, change.arrived);
                 }
             }
         });
-        changed || seen.is_err()
+        news.whole |= seen.is_err();
     }
 
     /// Every way is about to be followed anew.

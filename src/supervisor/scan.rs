@@ -10,14 +10,14 @@ use crate::{
         file::{self, Kind},
         place, watch,
     },
-    text::{self, Line},
+    text::{self, Line, Path},
     wire::clock::Instant,
 };
 use heapless::Vec;
 
 use super::{
     Refusal, Supervisor,
-    path::{Arrivals, Blind, Way},
+    path::{Blind, News, Way},
 };
 
 /// How often the directory is scanned where changes cannot be watched, or
@@ -36,13 +36,16 @@ type Told = Vec<u32, { config::SLOTS }>;
 #[derive(Debug)]
 pub(super) struct Services {
     path: &'static CStr,
-    arrivals: Arrivals,
+    news: News,
     due: Option<Instant>,
     /// The first scan takes everything: nobody is filling a directory that
     /// was there before this supervisor.
     first: bool,
     /// An operator asked: what was told to exit is taken up again.
     revive: bool,
+    /// What becomes of one entry depends on others: two lead to one directory,
+    /// or there was no place for all. Each scan looks at all then.
+    entangled: bool,
     told: Told,
 }
 
@@ -52,8 +55,15 @@ impl Services {
         self.due
     }
 
-    /// Asks for a scan `wait` from now, or earlier if one is due earlier.
+    /// Asks for a scan of all `wait` from now, or earlier if one is due
+    /// earlier.
     fn ask(&mut self, wait: Duration) {
+        self.news.whole = true;
+        self.ask_news(wait);
+    }
+
+    /// Asks for a scan of what is news then.
+    fn ask_news(&mut self, wait: Duration) {
         let due = clock::mono().after(wait);
         self.due = Some(self.due.map_or(due, |old| old.min(due)));
     }
@@ -64,22 +74,34 @@ impl Supervisor {
     pub fn serve(&mut self, path: &'static CStr) {
         self.services = Some(Services {
             path,
-            arrivals: Arrivals::new(),
+            news: News::default(),
             due: None,
             first: true,
             revive: false,
+            entangled: false,
             told: Told::new(),
         });
         self.scan_soon();
         self.scan_if_due();
     }
 
-    /// Whether what is watched calls for a scan.
-    pub(super) fn changed(&mut self) -> bool {
-        let (services, way) = (self.services.as_mut(), self.way.as_ref());
-        services
-            .zip(way)
-            .is_some_and(|(services, way)| way.changed(&mut services.arrivals))
+    /// Takes what has changed, and asks for a scan in this turn if it calls
+    /// for one.
+    pub(super) fn hear_changes(&mut self) {
+        if let (Some(services), Some(way)) = (&mut self.services, &self.way) {
+            way.hear(&mut services.news);
+            if services.news.any() {
+                services.ask_news(Duration::ZERO);
+            }
+        }
+    }
+
+    /// Asks for a look at one name in this turn or, outside of one, the next.
+    pub(super) fn look_soon(&mut self, name: &[u8]) {
+        if let Some(services) = &mut self.services {
+            services.news.note(name, false);
+            services.ask_news(Duration::ZERO);
+        }
     }
 
     /// Looks for service directories no more; those there are stay.
@@ -120,28 +142,35 @@ impl Supervisor {
         if services.due.is_some_and(|due| due <= now) {
             services.due = None;
             // `insert` looks whether there is a services directory.
-            let old = core::mem::take(&mut services.told);
-            self.scan(&mut services, &old);
+            self.scan(&mut services);
         }
         self.services = Some(services);
     }
 
-    /// Compares the directory to the table.
-    fn scan(&mut self, services: &mut Services, old: &Told) {
+    /// Compares the directory to the table: all of it, or those names of it
+    /// that are news.
+    fn scan(&mut self, services: &mut Services) {
         // What led to this scan, if it was not that.
         if let Some(way) = &self.way {
-            let _known = way.changed(&mut services.arrivals);
+            way.hear(&mut services.news);
         }
-        // Watch first, list then: what changes in between is seen twice
-        // rather than never.
-        match self.way.take().map_or_else(|| Way::new(&self.waiter), Ok) {
-            Ok(way) => self.way.insert(way).begin(),
-            Err(blind) => self.is_blind(services, old, b"", blind),
+        let mut news = core::mem::take(&mut services.news);
+        news.whole |= services.entangled || self.way.is_none();
+        let old = services.told.clone();
+        if news.whole {
+            services.told.clear();
+            services.entangled = false;
+            // Watch first, list then: what changes in between is seen twice
+            // rather than never.
+            match self.way.take().map_or_else(|| Way::new(&self.waiter), Ok) {
+                Ok(way) => self.way.insert(way).begin(),
+                Err(blind) => self.is_blind(services, &old, b"", blind),
+            }
         }
         for slot in self.table.iter_mut().flatten() {
-            slot.listed = false;
+            slot.listed &= !news.concern(&slot.name);
         }
-        match self.list(services, old) {
+        match self.list(services, &old, &news) {
             Ok(()) => self.dismiss(),
             Err((what, path, errno)) => {
                 // What runs goes on; the watches tell when it is back.
@@ -150,30 +179,30 @@ impl Supervisor {
                 }
                 let mut line = Line::new();
                 line.text(what).bytes(path.to_bytes()).text(": ");
-                self.once(services, old, b"", line.text(error::text(errno)));
+                self.once(services, &old, b"", line.text(error::text(errno)));
             }
         }
-        if let Some(way) = &mut self.way {
+        if let (true, Some(way)) = (news.whole, &mut self.way) {
             way.end();
         }
         services.first = false;
         services.revive = false;
-        services.arrivals.clear();
     }
 
-    /// Looks at all entries: those of the overlay, and those of the services
+    /// Looks at all entries that are news: those of the overlay, and those of the services
     /// directory that have no namesake there. Else what could not be done,
     /// with which directory, and why.
     fn list(
         &mut self,
         services: &mut Services,
         old: &Told,
+        news: &News,
     ) -> Result<(), (&'static str, &'static CStr, Errno)> {
         let paths = [place::overlay(services.path), Some(services.path)];
         let mut over: Option<Fd> = None;
         for path in paths.into_iter().flatten() {
             let bytes = path.to_bytes();
-            if let Some(way) = &mut self.way
+            if let (true, Some(way)) = (news.whole, &mut self.way)
                 && let Err(blind) = way.follow(start_of(bytes), bytes, true)
             {
                 self.is_blind(services, old, b"", blind);
@@ -190,15 +219,25 @@ impl Supervisor {
             if !watch::is_told(at) {
                 self.is_blind(services, old, b"", Blind::Silent);
             }
-            dir::list(at, |name| {
+            let mut look = |name: &CStr| {
                 let hidden = over.as_ref().is_some_and(|over| {
                     file::info_of_link(over.as_fd(), name).is_ok()
                 });
                 if !hidden {
-                    self.look(services, old, (path, at), name);
+                    self.look(services, (old, news), (path, at), name);
                 }
-            })
-            .map_err(failed("unable to read directory "))?;
+            };
+            if news.whole {
+                dir::list(at, look)
+                    .map_err(failed("unable to read directory "))?;
+            } else {
+                for (name, _) in &news.names {
+                    // It has no NUL and fits: it came from the kernel.
+                    if let Ok(name) = Path::join(&[name]) {
+                        look(name.as_c_str());
+                    }
+                }
+            }
             over = Some(dir);
         }
         Ok(())
@@ -220,7 +259,7 @@ impl Supervisor {
     fn look(
         &mut self,
         services: &mut Services,
-        old: &Told,
+        (old, news): (&Told, &News),
         (path, dir): (&CStr, At<'_>),
         name: &CStr,
     ) {
@@ -232,7 +271,12 @@ impl Supervisor {
         if let Some(way) = &mut self.way
             && let Err(blind) = way.enter((path.to_bytes(), dir), name)
         {
-            self.is_blind(services, old, bytes, blind);
+            if news.whole || blind != Blind::Watches {
+                self.is_blind(services, old, bytes, blind);
+            } else {
+                // Watches that are of no use any more are in the way.
+                services.ask(Duration::ZERO);
+            }
         }
         let info = match file::info(dir, name) {
             Ok(info) if info.kind == Kind::Directory => info,
@@ -250,6 +294,12 @@ impl Supervisor {
         let known = self.table.iter_mut().flatten();
         let mut known = known.filter(|slot| slot.identity == info.identity);
         if let Some(slot) = known.next() {
+            if slot.listed {
+                services.entangled = true;
+            } else if let Ok(name) = text::name(bytes) {
+                // The directory may have been renamed.
+                slot.name = name;
+            }
             slot.listed = true;
             let revived = services.revive && slot.service.is_none();
             if !revived {
@@ -257,7 +307,7 @@ impl Supervisor {
             }
             self.forget_ended(info.identity);
         }
-        let arrived = services.arrivals.contains(&text::hash(bytes));
+        let arrived = news.moved(bytes);
         if !services.first
             && !arrived
             && let Some(rest) = unsettled(dir, name)
@@ -278,8 +328,9 @@ impl Supervisor {
                 }
             }
             Err(refusal) => {
-                if matches!(refusal, Refusal::Trouble(_)) {
-                    services.ask(AGAIN);
+                match refusal {
+                    Refusal::Trouble(_) => services.ask(AGAIN),
+                    Refusal::Full(..) => services.entangled = true,
                 }
                 self.once(services, old, bytes, &refused_line(refusal, bytes));
             }
@@ -325,7 +376,9 @@ impl Supervisor {
         what: &Line,
     ) {
         let key = text::hash(name) ^ text::hash(what.as_bytes());
-        let _remembered = services.told.push(key).is_ok();
+        if !services.told.contains(&key) {
+            let _remembered = services.told.push(key).is_ok();
+        }
         if !old.contains(&key) {
             let mut line = self.voice.head.clone();
             self.voice.say(line.bytes(what.as_bytes()));
