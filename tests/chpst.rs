@@ -646,11 +646,16 @@ fn long_options_that_are_wrong() {
 }
 
 #[test]
-fn hardening() {
+fn no_new_privs() {
     let place = Place::new();
     let nnp = |options: &str| status(&place, options, &["NoNewPrivs"]);
     assert_eq!(nnp(""), "0");
     assert_eq!(nnp("--no-new-privs"), "1");
+}
+
+#[test]
+fn hardening() {
+    let place = Place::new();
     rows(
         &place,
         &[

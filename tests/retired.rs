@@ -25,12 +25,12 @@ fn three(place: &Place) -> util::Running<'_> {
     assert!(made.unwrap().success());
     fs::create_dir_all(place.path("services/.d")).unwrap();
     let all = place.runsvdir();
-    place.until_stat("a", "run");
-    place.until_stat("a/log", "run");
+    place.until_pid("a", None);
+    place.until_pid("a/log", None);
     place.until_stat("b", "down");
-    until("records", || {
-        let said = place.run(&["sv", "status", "a", "b"]);
-        said.out.starts_with("run: ").then_some(())
+    until("the record of b", || {
+        let status = place.path("services/b/supervise/status");
+        status.exists().then_some(())
     });
     all
 }

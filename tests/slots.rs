@@ -254,7 +254,8 @@ fn status_files_are_written_when_they_change() {
     listener(&place, "a");
     let _all = place.runsvdir();
     until_said(&place, "up\n");
-    place.until_stat("a", "run");
+    // Behind `stat`, so it says `run` too.
+    place.until_pid("a", None);
     let name = place.path("services/a/supervise/status");
     let inode =
         || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&name).unwrap());

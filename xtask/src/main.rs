@@ -7,6 +7,7 @@ mod board;
 mod boot;
 mod build;
 mod image;
+mod old_kernel;
 mod peers;
 mod qemu;
 mod run;
@@ -17,7 +18,7 @@ mod syscalls;
 mod test;
 mod tidy;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -101,6 +102,12 @@ enum Verb {
     /// Measure the programs against their peers and the kernel's own cost.
     #[command(subcommand)]
     Bench(bench::Subject),
+    /// Run a program without the system calls that came after Linux 4.4.
+    OldKernel {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, required = true)]
+        words: Vec<OsString>,
+    },
     /// Check the rules of the house that no compiler checks.
     Tidy,
 }
@@ -125,6 +132,7 @@ fn main() -> ExitCode {
             all_boards,
             only,
         } => test::run(quick, all_boards, only.as_deref()),
+        Verb::OldKernel { words } => old_kernel::run(&words),
         Verb::Bench(subject) => bench::run(subject),
         Verb::Tidy => tidy::run(),
     };

@@ -1,0 +1,45 @@
+//! How a program is run as on the oldest kernel that is served: Linux 4.4.
+//!
+//! What came later answers ENOSYS, to the program and to all it starts. That
+//! needs no list that could miss one: calls are numbered in the order in which
+//! they came. Not imitated: newer flags of older calls, and the calls of
+//! 32-bit machines with 64-bit seconds (5.1), which x86-64 does not have.
+
+use std::{
+    ffi::OsString, os::unix::process::CommandExt as _, process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::{
+    io::Errno,
+    process::{PidfdFlags, getpid, pidfd_open},
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+/// `mlock2`: the last call that x86-64 got up to Linux 4.4.
+const LAST: i64 = 325;
+
+/// Where the numbers of the other x86 begin: `x32`'s of calls that are old.
+const END: i64 = 512;
+
+/// Becomes the program that the words name; comes back only to say why not.
+pub fn run(words: &[OsString]) -> Result<()> {
+    let [program, arguments @ ..] = words else {
+        bail!("no program");
+    };
+    let newer = (LAST + 1..END).map(|call| (call, Vec::new())).collect();
+    let refused = Errno::NOSYS.raw_os_error().cast_unsigned();
+    let filter = SeccompFilter::new(
+        newer,
+        SeccompAction::Allow,
+        SeccompAction::Errno(refused),
+        TargetArch::x86_64,
+    )?;
+    let filter = BpfProgram::try_from(filter)?;
+    seccompiler::apply_filter(&filter).context("the kernel has no seccomp")?;
+    // Of 5.3.
+    let newer = pidfd_open(getpid(), PidfdFlags::empty());
+    ensure!(newer.err() == Some(Errno::NOSYS), "the filter does nothing");
+    let failed = Command::new(program).args(arguments).exec();
+    Err(failed).context(format!("cannot run {}", program.display()))
+}
