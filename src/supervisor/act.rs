@@ -105,12 +105,6 @@ impl Supervisor {
             // Ours or its own: a start that ends with 111 at once will most
             // likely do so again, and its reason was told.
             slot.told = end == End::Exited(111);
-            if slot.group {
-                // ESRCH: nobody of the group is left.
-                let _none =
-                    signal::kill_group(status.pid, signal::Number::KILL)
-                        .is_err();
-            }
             if status.state == State::Run {
                 let lived = now.mono.since(slot.machine.began()).as_millis();
                 let when = now.wall;

@@ -11,6 +11,7 @@
 mod act;
 mod critical;
 pub mod face;
+mod group;
 mod path;
 mod scan;
 mod service;
@@ -368,17 +369,20 @@ impl Supervisor {
 
     /// Takes every child that has ended, orphans too.
     fn reap(&mut self, heard: &mut Heard) {
-        while let Some((pid, end)) = child::reap() {
+        while let Some(pid) = child::zombie() {
+            let found = self.table.iter().enumerate().find_map(|(i, place)| {
+                let slot = place.as_ref()?;
+                Some((i, slot.machine.role_of(pid)?, slot.group))
+            });
+            if let Some((_, Role::Service, true)) = found {
+                self.end_group(pid);
+            }
+            let Some(end) = child::ended(pid) else { return };
             if self.awaited.contains(&pid) {
                 self.awaited.retain(|awaited| *awaited != pid);
                 // There is room for as many as are awaited.
                 let _room = heard.ended.push((pid, end)).is_ok();
-                continue;
-            }
-            let found = self.table.iter().enumerate().find_map(|(i, place)| {
-                Some((i, place.as_ref()?.machine.role_of(pid)?))
-            });
-            if let Some((index, role)) = found {
+            } else if let Some((index, role, _)) = found {
                 self.ended(index, role, end);
             }
         }

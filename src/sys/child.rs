@@ -8,7 +8,7 @@ use core::{
 
 use rustix::{
     fd::AsFd,
-    process::{Rlimit, WaitOptions, waitpid},
+    process::{Pid, Rlimit, WaitOptions, waitpid},
 };
 
 use crate::text::Line;
@@ -214,54 +214,46 @@ pub enum End {
     Killed(u8, bool),
 }
 
-/// The next child that has ended; `None` when none has.
+/// The next child that has ended: a zombie until [`ended`] takes it. `None`
+/// when none has.
+pub fn zombie() -> Option<u32> {
+    raw::waitid().ok().filter(|pid| *pid != 0)
+}
+
+/// The next child that has ended, and how; `None` when none has.
 pub fn reap() -> Option<(u32, End)> {
-    wait_for(None, WaitOptions::NOHANG)
+    let pid = zombie()?;
+    ended(pid).map(|end| (pid, end))
 }
 
 /// How the child `pid` has ended; `None` when it has not.
 pub fn ended(pid: u32) -> Option<End> {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
-    wait_for(Some(pid), WaitOptions::NOHANG).map(|(_, end)| end)
+    wait_for(pid, WaitOptions::NOHANG)
 }
 
 /// Waits until the child `pid` has ended.
 pub fn wait(pid: u32) -> Option<End> {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?);
-    wait_for(pid, WaitOptions::empty()).map(|(_, end)| end)
+    wait_for(pid, WaitOptions::empty())
 }
 
 /// Whether this process has children at all.
 pub fn has_children() -> bool {
-    let info = rustix::process::waitid(
-        rustix::process::WaitId::All,
-        rustix::process::WaitIdOptions::EXITED
-            | rustix::process::WaitIdOptions::NOHANG
-            | rustix::process::WaitIdOptions::NOWAIT,
-    );
-    info.is_ok()
+    raw::waitid().is_ok()
 }
 
-/// `wait4`, over interruptions and children that only stopped.
-fn wait_for(
-    pid: Option<rustix::process::Pid>,
-    options: WaitOptions,
-) -> Option<(u32, End)> {
+/// `wait4`, over interruptions.
+fn wait_for(pid: u32, options: WaitOptions) -> Option<End> {
+    // Without a number `waitpid` would mean our own process group.
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
     loop {
-        // Without a number `waitpid` would mean our own process group.
-        let ended = match pid {
-            Some(_) => waitpid(pid, options),
-            None => rustix::process::wait(options),
-        };
-        match ended {
-            Ok(Some((pid, status))) => {
+        match waitpid(Some(pid), options) {
+            Ok(Some((_, status))) => {
                 let raw = status.as_raw().cast_unsigned();
                 let [low, code, ..] = raw.to_le_bytes();
-                let end = match low & 0x7f {
+                return Some(match low & 0x7f {
                     0 => End::Exited(code),
                     signal => End::Killed(signal, low & 0x80 != 0),
-                };
-                return Some((pid.as_raw_pid().cast_unsigned(), end));
+                });
             }
             Err(rustix::io::Errno::INTR) => {}
             Ok(None) | Err(_) => return None,

@@ -193,6 +193,26 @@ pub(super) unsafe fn execve(
     }
 }
 
+/// `waitid` for any child that has ended, which stays a zombie: its number, 0
+/// when none has ended.
+pub(super) fn waitid() -> Result<u32, Errno> {
+    /// WNOHANG | WEXITED | WNOWAIT.
+    const FLAGS: u32 = 0x0100_0005;
+    /// Where a `siginfo_t` has the number of a child, in words.
+    const PID: usize = if cfg!(target_pointer_width = "64") {
+        4
+    } else {
+        3
+    };
+    let mut info = [0_u32; 32];
+    let place = info.as_mut_ptr();
+    // SAFETY: the kernel writes a `siginfo_t`, which is 128 bytes everywhere;
+    // no `rusage` is asked for.
+    unsafe { syscall!(Sysno::waitid, 0, 0, place, FLAGS, 0) }?;
+    let [.., pid] = info.first_chunk::<{ PID + 1 }>().ok_or(Errno::ECHILD)?;
+    Ok(*pid)
+}
+
 /// `exit_group`.
 pub(super) fn exit(code: u8) -> ! {
     loop {

@@ -9,7 +9,7 @@
 //! | `max-death-tally` | short lives in a row until the service is parked |
 //! | `runt/backoff` | FIRST CAP RESET-AFTER JITTER, see [`Backoff`] |
 //! | `runt/timeout-control` | milliseconds that a script of `control` may take |
-//! | `runt/group-kill` | that it is there: stop the whole process group |
+//! | `runt/group-kill` | that it is there: stop its process group, kill its own cgroup |
 
 use super::control::Signal;
 use crate::text::whole_number;

@@ -5,14 +5,11 @@ use core::ffi::CStr;
 
 use crate::{
     args::chpst::long::{Hardening, LIMITS},
-    sys::{self, AsFd, At, CWD, Errno, Fd, error, file},
+    sys::{self, AsFd, Errno, cgroup, error, file},
     text::{Line, Path},
 };
 
 use super::{Stop, unable};
-
-/// Where the second version's tree is: alone, or beside the first one's.
-const TREES: [&CStr; 2] = [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"];
 
 /// Makes the group if it is not there, sets its limits, joins it.
 ///
@@ -21,7 +18,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
     let Some(path) = wanted.group else {
         return Ok(());
     };
-    let Some(mut group) = TREES.iter().find_map(|tree| open_tree(tree)) else {
+    let Some(mut group) = cgroup::tree() else {
         lacks(path, c"/sys/fs/cgroup/cgroup.controllers");
         return Ok(());
     };
@@ -36,7 +33,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
                 // When it is refused there is no file for the limit below.
                 let text = controller.as_bytes();
                 let file = c"cgroup.subtree_control";
-                let _refused = put(group.as_fd(), file, text).is_err();
+                let _refused = cgroup::put(group.as_fd(), file, text).is_err();
             }
         }
         let name = Path::join(&[name]).map_err(|_| Errno::ENAMETOOLONG);
@@ -50,7 +47,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
     }
     for ((file, _), limit) in limits() {
         let Some(limit) = limit else { continue };
-        match put(group.as_fd(), file, limit) {
+        match cgroup::put(group.as_fd(), file, limit) {
             Ok(()) => {}
             Err(Errno::ENOENT) => lacks(path, file),
             Err(errno) => {
@@ -59,20 +56,8 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
         }
     }
     // 0 is who writes it.
-    put(group.as_fd(), c"cgroup.procs", b"0").map_err(failed("join cgroup"))
-}
-
-/// The root of a tree of the second version.
-fn open_tree(path: &CStr) -> Option<Fd> {
-    let tree = file::open_dir(CWD, path).ok()?;
-    file::info(tree.as_fd(), c"cgroup.controllers").ok()?;
-    Some(tree)
-}
-
-/// Writes to a file of a group.
-fn put(group: At<'_>, name: &CStr, text: &[u8]) -> Result<(), Errno> {
-    let file = file::open_write(group, name)?;
-    sys::write_all(file.as_fd(), text)
+    cgroup::put(group.as_fd(), c"cgroup.procs", b"0")
+        .map_err(failed("join cgroup"))
 }
 
 /// Says what the kernel lacks.

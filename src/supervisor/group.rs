@@ -1,0 +1,41 @@
+//! What ends with a service that is stopped as a group (`runt/group-kill`):
+//! its process group, and its control group if it has one of its own.
+
+use super::Supervisor;
+use crate::{
+    machine::slot::Role,
+    sys::{
+        cgroup, child,
+        signal::{self, Number},
+    },
+};
+
+impl Supervisor {
+    /// Kills what a service leaves behind: `pid` has ended and is
+    /// a zombie, so that its groups can still be asked for.
+    ///
+    /// A control group is its own that neither this process nor a child of
+    /// another role or slot is in: it was put there by `chpst --cgroup`, say.
+    /// Who has left the process group does not leave that.
+    pub(super) fn end_group(&self, pid: u32) {
+        // ESRCH: nobody of the group is left.
+        let _none = signal::kill_group(pid, Number::KILL).is_err();
+        let mut list = [0; cgroup::LIST];
+        let Some(group) = cgroup::of(pid, &mut list) else {
+            return;
+        };
+        if cgroup::holds(group, child::own_pid()) {
+            return;
+        }
+        for slot in self.table.iter().flatten() {
+            for role in [Role::Service, Role::Log, Role::Script] {
+                let other = slot.machine.pid(role).filter(|p| *p != pid);
+                if other.is_some_and(|other| cgroup::holds(group, other)) {
+                    return;
+                }
+            }
+        }
+        // ENOENT: the kernel cannot.
+        let _none = cgroup::kill(group).is_err();
+    }
+}
