@@ -4,7 +4,9 @@
 //! There "restarted" means that the label's seconds are not before those of
 //! the start of `sv`, so that a service younger than a second counts as
 //! restarted with its old process (§16.15). Here process and label are
-//! compared to those before the command. `check` is 2.3.0's (§16.12).
+//! compared to those before the command, and both must be other ones: while
+//! `./finish` runs the label is the old one still, and when the wall clock is
+//! set the old process gets a new label. `check` is 2.3.0's (§16.12).
 
 use crate::wire::status::{State, Status, Want};
 
@@ -32,15 +34,19 @@ pub fn verdict(tests: &[u8], before: &Status, now: &Status) -> Verdict {
 /// What one test says.
 fn one(test: u8, before: &Status, now: &Status) -> Verdict {
     let lives = now.pid != 0;
-    let other = now.pid != before.pid || now.since != before.since;
+    let (other, later) = (now.pid != before.pid, now.since != before.since);
     match test {
         b'u' => up(now),
         b'd' => down(now),
         b'C' if now.want == Want::Up => up(now),
         b'C' => down(now),
         b't' | b'k' if !lives => plain(now.want != Want::Up),
-        b't' | b'k' if other && !now.term => Verdict::IfChecked,
-        b'o' => plain(if lives { now.want != Want::Up } else { other }),
+        b't' | b'k' if other && later && !now.term => Verdict::IfChecked,
+        b'o' => plain(if lives {
+            now.want != Want::Up
+        } else {
+            other || later
+        }),
         b'p' => plain(!lives || now.paused),
         b'c' => plain(!lives || !now.paused),
         b't' | b'k' | b'x' => Verdict::NotYet,
@@ -106,14 +112,15 @@ mod test {
             for now in all() {
                 let says = |test: &[u8]| verdict(test, &before, &now);
                 let lives = now.pid != 0;
-                let fresh = (now.pid, now.since) != (before.pid, before.since);
+                let other = now.pid != before.pid;
+                let later = now.since != before.since;
                 let runs = lives && now.state == State::Run;
                 let ended = !lives && now.state == State::Down;
                 let wanted = now.want == Want::Up;
                 assert_eq!(says(b"u") == IfChecked, runs);
                 assert_eq!(says(b"d") == Holds, ended);
                 assert_eq!(says(b"C"), says(if wanted { b"u" } else { b"d" }));
-                let t = match (lives, fresh && !now.term) {
+                let t = match (lives, other && later && !now.term) {
                     (false, _) if !wanted => Holds,
                     (true, true) => IfChecked,
                     _ => NotYet,
@@ -121,7 +128,7 @@ mod test {
                 assert_eq!((says(b"t"), says(b"k")), (t, t));
                 assert_eq!(says(b"p") == Holds, !lives || now.paused);
                 assert_eq!(says(b"c") == Holds, !lives || !now.paused);
-                let once = if lives { !wanted } else { fresh };
+                let once = if lives { !wanted } else { other || later };
                 assert_eq!(says(b"o") == Holds, once);
                 for sent in [b"h", b"a", b"i", b"q", b"1", b"2"] {
                     assert_eq!(says(sent), Holds);
