@@ -24,6 +24,7 @@ mod small {
     pub const SERVICES: usize = 3;
     pub const LOG_DIRS: usize = 2;
     pub const LOG_READ_BYTES: usize = 32;
+    pub const DOWN_SECONDS: usize = 60;
     pub const LOG_LINE_BYTES: usize = 16;
     pub const SERVICES_DIR: &core::ffi::CStr = c"/etc/service";
     pub const RUN_DIR: &core::ffi::CStr = c"/run/runt";

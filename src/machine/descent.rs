@@ -8,6 +8,10 @@
 //! Each edge is taken when nothing that the step is about is left, or when
 //! its time is up. 1, 2: services told to exit are gone, loggers with them
 //! (their input ended, so they wrote all of it). 3, 4: no process is left.
+//! While services stop, those that are left are named from time to time.
+//!
+//! Each service has a limit of its own, [`STOP`] or what its directory says;
+//! that of the step is the whole way's, less what the rest may take.
 //!
 //! # Against runit
 //! There the scripts of a distribution do this; this is the order of theirs.
@@ -16,9 +20,13 @@ use core::time::Duration;
 
 use crate::wire::clock::Instant;
 
-/// How long services have to exit, as `sv force-stop` waits (contract §4.1).
-pub const STOP: Duration = Duration::from_secs(7);
-/// How long the loggers of killed services have to write what is left.
+/// Milliseconds that each child of a service has to end when its directory
+/// does not say: as long as `sv force-stop` waits (contract §4.1).
+pub const STOP: u32 = 7000;
+/// How often services that have not ended are named.
+pub const TELL: Duration = Duration::from_secs(3);
+/// How long the loggers of killed services have to write what is left, and a
+/// service that was killed to be gone.
 pub const DRAIN: Duration = Duration::from_secs(2);
 /// How long all other processes have after TERM.
 pub const TERMINATE: Duration = Duration::from_secs(5);
@@ -31,6 +39,8 @@ pub const KILL: Duration = Duration::from_secs(2);
 pub enum Order {
     /// Tell every service to exit.
     StopServices,
+    /// Name the services that have not ended.
+    Tell,
     /// Kill every service.
     KillServices,
     /// Send TERM to every process.
@@ -44,7 +54,7 @@ pub enum Order {
 /// What is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// A slot has not ended.
+    /// A slot has not ended, and may.
     pub services: bool,
     /// There are processes. Every process without a parent is PID 1's child.
     pub children: bool,
@@ -55,21 +65,25 @@ pub struct Left {
 pub struct Descent {
     order: Order,
     until: Instant,
+    /// When services are waited for no more.
+    limit: Instant,
 }
 
 impl Descent {
-    /// A descent that begins with `order`, which the owner carries out.
-    pub fn from(order: Order, now: Instant) -> Self {
-        let wait = match order {
-            Order::StopServices => STOP,
-            Order::KillServices => DRAIN,
-            Order::TerminateAll => TERMINATE,
-            Order::KillAll => KILL,
-            Order::Done => Duration::ZERO,
+    /// A descent that begins with `order`, which the owner carries out, and
+    /// waits for services until `limit`.
+    pub fn from(order: Order, now: Instant, limit: Instant) -> Self {
+        let until = match order {
+            Order::StopServices | Order::Tell => now.after(TELL).min(limit),
+            Order::KillServices => now.after(DRAIN),
+            Order::TerminateAll => now.after(TERMINATE),
+            Order::KillAll => now.after(KILL),
+            Order::Done => now,
         };
         Self {
             order,
-            until: now.after(wait),
+            until,
+            limit,
         }
     }
 
@@ -94,15 +108,19 @@ impl Descent {
                     children: false,
                 },
             ) => Order::Done,
-            (Order::StopServices, Left { services: true, .. }) if late => {
-                Order::KillServices
-            }
             (
-                Order::StopServices | Order::KillServices,
+                Order::StopServices | Order::Tell | Order::KillServices,
                 Left {
                     services: false, ..
                 },
             ) => rest,
+            (Order::StopServices | Order::Tell, _) if late => {
+                if now < self.limit {
+                    Order::Tell
+                } else {
+                    Order::KillServices
+                }
+            }
             (Order::KillServices, _) if late => Order::TerminateAll,
             (Order::TerminateAll, _) if late => Order::KillAll,
             (
@@ -115,13 +133,14 @@ impl Descent {
             (Order::Done, _) => Order::Done,
             (
                 Order::StopServices
+                | Order::Tell
                 | Order::KillServices
                 | Order::TerminateAll
                 | Order::KillAll,
                 _,
             ) => return None,
         };
-        *self = Self::from(next, now);
+        *self = Self::from(next, now, self.limit);
         Some(next)
     }
 }
@@ -129,10 +148,20 @@ impl Descent {
 #[cfg(test)]
 mod test {
     use super::*;
-    use Order::{Done, KillAll, KillServices, StopServices, TerminateAll};
+    use Order::{
+        Done, KillAll, KillServices, StopServices, Tell, TerminateAll,
+    };
 
-    const ORDERS: [Order; 5] =
-        [StopServices, KillServices, TerminateAll, KillAll, Done];
+    const ORDERS: [Order; 6] = [
+        StopServices,
+        Tell,
+        KillServices,
+        TerminateAll,
+        KillAll,
+        Done,
+    ];
+    /// When services are waited for no more.
+    const LIMIT: Instant = Instant(10_000_000_000);
 
     /// Every combination of what may be left.
     fn lefts() -> Vec<Left> {
@@ -147,12 +176,17 @@ mod test {
         for order in ORDERS {
             for left in lefts() {
                 for late in [false, true] {
-                    let mut descent = Descent::from(order, Instant(0));
+                    let mut descent = Descent::from(order, Instant(0), LIMIT);
                     let now = if late { descent.due() } else { Instant(0) };
-                    let before = descent.order;
+                    let before = descent;
                     match descent.step(left, now) {
+                        Some(Tell) => {
+                            assert!(late && left.services);
+                            assert!(place(order) <= place(Tell));
+                            assert!(descent.due() > before.due());
+                        }
                         Some(next) => {
-                            assert!(place(next) > place(before) || next == Done)
+                            assert!(place(next) > place(order) || next == Done)
                         }
                         None => assert!(!late, "{order:?} {left:?} stays"),
                     }
@@ -164,7 +198,7 @@ mod test {
     #[test]
     fn nothing_left_ends_it_at_once() {
         for order in ORDERS {
-            let mut descent = Descent::from(order, Instant(0));
+            let mut descent = Descent::from(order, Instant(0), LIMIT);
             let none = Left {
                 services: false,
                 children: false,
@@ -174,13 +208,18 @@ mod test {
     }
 
     #[test]
-    fn who_ignores_term_is_killed() {
-        let mut descent = Descent::from(StopServices, Instant(0));
+    fn who_ignores_term_is_named_and_killed() {
+        let mut descent = Descent::from(StopServices, Instant(0), LIMIT);
         let left = Left {
             services: true,
             children: true,
         };
         assert_eq!(descent.step(left, Instant(0)), None);
+        for _ in 0..3 {
+            let due = descent.due();
+            assert_eq!(descent.step(left, due), Some(Tell));
+        }
+        assert_eq!(descent.due(), LIMIT);
         for order in [KillServices, TerminateAll, KillAll, Done] {
             let due = descent.due();
             assert_eq!(descent.step(left, due), Some(order));

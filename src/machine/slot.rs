@@ -40,8 +40,9 @@
 //! # Limits
 //! The owner may put a moment to each child, [`Slot::limit`]: to the service
 //! once it was told to stop (`timeout-kill`), to `./finish`
-//! (`timeout-finish`), to each script. A child that lives longer is killed,
-//! and that is said: [`Action::Late`].
+//! (`timeout-finish`), to each script, to the log service once its pipe is
+//! closed (`log/timeout-kill`). A child that lives longer is killed, and that
+//! is said: [`Action::Late`].
 //!
 //! # The end
 //! The owner's [`Slot::leave`] is byte `x`, and no `u`, `d` or `o` takes it
@@ -113,7 +114,8 @@ pub enum Action {
     Late(Role),
     /// The service has died too often and is parked: say so.
     Park,
-    /// Close both ends of the log pipe.
+    /// Close both ends of the log pipe, and bound what the log service still
+    /// may take as for [`Action::Limit`].
     ClosePipe,
     /// The slot has ended: release everything.
     Gone,
@@ -240,6 +242,7 @@ impl Slot {
         };
         [
             self.service.limit,
+            self.log.and_then(|log| log.limit),
             self.script.and_then(|script| script.limit),
             start(&self.service).filter(|_| !self.busy()),
             self.log.as_ref().and_then(start),
@@ -295,6 +298,9 @@ impl Slot {
         if late(&mut self.service.limit) {
             push(&mut actions, Action::Late(Role::Service));
         }
+        if self.log.as_mut().is_some_and(|log| late(&mut log.limit)) {
+            push(&mut actions, Action::Late(Role::Log));
+        }
         if self.script.as_mut().is_some_and(|s| late(&mut s.limit)) {
             push(&mut actions, Action::Late(Role::Script));
         }
@@ -311,15 +317,15 @@ impl Slot {
         }
     }
 
-    /// A child has until `limit`; the first limit of a child stays.
+    /// A child has until `limit`; of several the earliest holds.
     pub fn limit(&mut self, role: Role, limit: Instant) {
-        let (pid, place) = match (role, &mut self.script) {
-            (Role::Service, _) => (self.service.pid, &mut self.service.limit),
-            (Role::Script, Some(script)) => (script.pid, &mut script.limit),
-            (Role::Log | Role::Script, _) => return,
+        let pid = self.pid(role);
+        let place = match (role, &mut self.script) {
+            (Role::Script, Some(script)) => Some(&mut script.limit),
+            _ => self.process_mut(role).map(|process| &mut process.limit),
         };
-        if pid.is_some() {
-            place.get_or_insert(limit);
+        if let (Some(place), Some(_)) = (place, pid) {
+            *place = Some(place.map_or(limit, |until| until.min(limit)));
         }
     }
 

@@ -64,6 +64,7 @@ impl Supervisor {
                         if let Some(service) = service {
                             service.close_pipe();
                         }
+                        self.limit(index, Role::Log, c"log/timeout-kill", 0);
                     }
                     Action::Gone => {
                         self.publish(index);
@@ -100,6 +101,7 @@ impl Supervisor {
             self.publish(index);
         }
         let Some(slot) = self.slot(index) else { return };
+        slot.killed = None;
         if let (Role::Service, Some(status)) = (role, slot.machine.status(role))
         {
             // Ours or its own: a start that ends with 111 at once will most
@@ -196,7 +198,7 @@ impl Supervisor {
     }
 
     /// Gives a child the time that an option file says, in milliseconds; 0 is
-    /// for ever.
+    /// for ever. On the way down all who say nothing have the same time.
     pub(super) fn limit(
         &mut self,
         index: usize,
@@ -205,6 +207,7 @@ impl Supervisor {
         default: u32,
     ) {
         let millis = self.option(index, path, options::number);
+        let default = self.patience.unwrap_or(default);
         let millis = u64::from(millis.unwrap_or(default));
         if let (1.., Some(slot)) = (millis, self.slot(index)) {
             let time = core::time::Duration::from_millis(millis);
@@ -223,11 +226,15 @@ impl Supervisor {
         let subject = match status.map(|status| status.state) {
             None => spawn::as_c_str(&script),
             Some(State::Finish) => c"./finish",
+            Some(_) if role == Role::Log => c"log/./run",
             Some(State::Run | State::Down) => c"./run",
         };
         let subject = subject.to_bytes();
         self.caution(index, subject, " has not ended in time, sending KILL");
         self.send(index, role, Signal::Kill);
+        if let Some(slot) = self.slot(index) {
+            slot.killed = Some(clock::mono());
+        }
     }
 
     /// Has a slot's files written at the end of a turn.

@@ -9,7 +9,7 @@ use crate::{
     machine::slot::Role,
     sys::{At, CWD, file},
     text::{Name, Path, leading_number},
-    wire::clock::Instant,
+    wire::{clock::Instant, process::Process},
 };
 
 /// The file: seconds that the service may be down.
@@ -75,12 +75,9 @@ fn runs(pid: u32) -> bool {
     let text = path.ok().and_then(|path| {
         file::read_whole(CWD, path.as_c_str(), &mut text).ok()
     });
-    // PID (NAME) STATE, and any byte may be in the name.
-    let state = text.and_then(|text| {
-        let end = text.iter().rposition(|byte| *byte == b')')?;
-        text.get(end.saturating_add(2)).copied()
-    });
-    !matches!(state, Some(b'T' | b't'))
+    !text
+        .and_then(Process::parse)
+        .is_some_and(Process::is_stopped)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod service;
 mod spawn;
 mod time;
 
-use core::ffi::CStr;
+use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
@@ -41,6 +41,7 @@ use crate::{
     text::{self, Line, Name},
     wire::{
         clock::Instant,
+        status::State,
         why::{Death, Waits},
     },
 };
@@ -70,9 +71,10 @@ const PUBLISHED: usize = 8;
 /// Signals that one turn hands to its owner; more wait in the kernel.
 const SIGNALS: usize = 4;
 
-/// Children of its own that an owner may wait for: a stage, and the program
-/// that ctrl-alt-del runs.
-const AWAITED: usize = 2;
+/// Children of its own that an owner may wait for: a stage, what it does in
+/// a process of its own, and the programs of ctrl-alt-del, of a good boot and
+/// of a test rig.
+const AWAITED: usize = 5;
 
 /// Token of the signal descriptor.
 const TOKEN_SIGNALS: u64 = 0;
@@ -122,6 +124,8 @@ pub struct Slot {
     group: bool,
     /// The control FIFO is left alone until a script has ended.
     deaf: bool,
+    /// When a child that had its time was killed, until one ends.
+    killed: Option<Instant>,
     /// How `./run` ended and whether nobody asked for it, as long as
     /// `supervise/why` does not say so.
     death: Option<(Death, bool)>,
@@ -187,6 +191,9 @@ pub struct Supervisor {
     files: limits::Limits,
     /// Each child leads a session of its own.
     sessions: bool,
+    /// On the way down: milliseconds that each child may take to end, where
+    /// its service directory does not say.
+    patience: Option<u32>,
     services: Option<Services>,
     /// What watches it. It outlives it: to close this would hold up a stop.
     way: Option<Way>,
@@ -228,6 +235,7 @@ impl Supervisor {
             environ,
             files: limits::raise_files(),
             sessions,
+            patience: None,
             services: None,
             way: None,
             face: None,
@@ -247,11 +255,21 @@ impl Supervisor {
         live.filter(|slot| slot.service.is_some()).count()
     }
 
-    /// Calls `each` with the name of every service that has not ended.
-    pub fn names(&self, mut each: impl FnMut(&[u8])) {
+    /// Whether a slot may still end. One whose child does not end within
+    /// `patience` of its KILL does not: that hangs in the kernel.
+    pub fn is_ending(&self, patience: Duration, now: Instant) -> bool {
+        self.table.iter().flatten().any(|slot| {
+            let hangs = slot.killed.is_some_and(|at| now.since(at) >= patience);
+            slot.service.is_some() && !hangs
+        })
+    }
+
+    /// Calls `each` with the name of every service that has not ended and was
+    /// not killed, and with when its child is killed if that is known.
+    pub fn names(&self, each: &mut dyn FnMut(&[u8], Option<Instant>)) {
         for slot in self.table.iter().flatten() {
-            if slot.service.is_some() {
-                each(&slot.name);
+            if slot.service.is_some() && slot.killed.is_none() {
+                each(&slot.name, slot.machine.due());
             }
         }
     }
@@ -282,6 +300,25 @@ impl Supervisor {
     pub fn exit_all(&mut self) {
         for index in 0..self.table.len() {
             self.exit(index);
+        }
+    }
+
+    /// Tells every slot to exit on the way down: each of its children, and
+    /// each that follows, has `millis` where its directory does not say.
+    pub fn stop_all(&mut self, millis: u32) {
+        self.patience = Some(millis);
+        self.exit_all();
+        // Who was told to stop now has its limit; these run already.
+        for index in 0..self.table.len() {
+            let Some(slot) = self.slot(index) else {
+                continue;
+            };
+            let status = slot.machine.status(Role::Service);
+            let finish = status.is_some_and(|s| s.state == State::Finish);
+            self.limit(index, Role::Script, spawn::SCRIPT_AFTER, 0);
+            if finish {
+                self.limit(index, Role::Service, spawn::FINISH_AFTER, 0);
+            }
         }
     }
 
@@ -504,6 +541,7 @@ impl Supervisor {
             odd: None,
             group: false,
             deaf: false,
+            killed: None,
             death: None,
             waits: (Waits::Nothing, false),
         };

@@ -22,6 +22,11 @@ const CANNOT_RUN: u8 = 111;
 /// not say: runit gives it for ever, so this only frees a slot that is stuck.
 const SCRIPT_MILLIS: u32 = 300_000;
 
+/// How long `./finish` may take.
+pub(super) const FINISH_AFTER: &CStr = c"timeout-finish";
+/// How long a script of `control` may take.
+pub(super) const SCRIPT_AFTER: &CStr = c"runt/timeout-control";
+
 /// Longest argument of `./finish`: `-32768`, and a NUL.
 type Number = Vec<u8, 8>;
 
@@ -39,7 +44,7 @@ impl Supervisor {
         let _fits = uwrite!(second, "{}\0", exit.signal).is_ok();
         let arguments = [as_c_str(&first), as_c_str(&second)];
         let actions = self.start(index, Role::Service, c"./finish", &arguments);
-        self.limit(index, Role::Service, c"timeout-finish", 0);
+        self.limit(index, Role::Service, FINISH_AFTER, 0);
         actions
     }
 
@@ -60,7 +65,7 @@ impl Supervisor {
         let service = slot.service.as_mut();
         let _told = service.map(|service| service.publish(&machine));
         let actions = self.start(index, Role::Script, path, &[]);
-        self.limit(index, Role::Script, c"runt/timeout-control", SCRIPT_MILLIS);
+        self.limit(index, Role::Script, SCRIPT_AFTER, SCRIPT_MILLIS);
         actions
     }
 

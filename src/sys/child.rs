@@ -99,7 +99,7 @@ pub fn spawn_with(
     // longer than the rest of a start. Who gets one needs a table of its own.
     let share =
         setup.stdin.is_none() && setup.stdout.is_none() && more.is_none();
-    if raw::fork(&mut pid, share)? != 0 {
+    if raw::fork(&mut pid, share, true)? != 0 {
         return Ok(pid);
     }
     let prepared = prepare(setup).and_then(|()| match more {
@@ -124,8 +124,15 @@ pub fn spawn_with(
 /// Starts a copy of this process; true in the copy. The pid is the copy's.
 pub fn fork() -> Result<(bool, u32), Errno> {
     let mut pid = 0;
-    let child = raw::fork(&mut pid, false)? == 0;
+    let child = raw::fork(&mut pid, false, true)? == 0;
     Ok((child, pid))
+}
+
+/// Starts a copy of this process that shares its open files, so that nothing
+/// stays open for the copy's sake, and that no wait for children knows of;
+/// true in the copy, which opens and closes nothing.
+pub fn fork_unseen() -> Result<bool, Errno> {
+    raw::fork(&mut 0, true, false).map(|pid| pid == 0)
 }
 
 /// In the child: everything but the program itself.

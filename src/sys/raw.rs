@@ -158,17 +158,23 @@ pub(super) fn inotify_remove(inotify: &Fd, id: u32) -> Result<(), Errno> {
 }
 
 /// `fork`, as `clone` with nothing shared, or the table of open files only:
-/// 0 in the child.
+/// 0 in the child. A child that is not `told` of ends without a word and is
+/// waited for by nobody.
 ///
 /// The kernel stores the child's pid in `pid` before the child runs.
-pub(super) fn fork(pid: &mut u32, share: bool) -> Result<usize, Errno> {
+pub(super) fn fork(
+    pid: &mut u32,
+    share: bool,
+    told: bool,
+) -> Result<usize, Errno> {
     /// CLONE_PARENT_SETTID.
     const PARENT_SETTID: u32 = 0x0010_0000;
     /// CLONE_FILES.
     const FILES: u32 = 0x400;
     let child_ends = rustix::process::Signal::CHILD.as_raw();
+    let signal = if told { child_ends.cast_unsigned() } else { 0 };
     let shared = if share { FILES } else { 0 };
-    let flags = PARENT_SETTID | shared | child_ends.cast_unsigned();
+    let flags = PARENT_SETTID | shared | signal;
     // SAFETY: no memory is shared, so the child has a copy of everything and
     // may go on as the parent does; the program has no threads and no locks
     // that the copy could find taken. `pid` outlives the call. A child that

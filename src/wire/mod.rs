@@ -11,6 +11,7 @@ pub mod modules;
 pub mod mounts;
 pub mod options;
 pub mod passwd;
+pub mod process;
 pub mod rundir;
 pub mod stamp;
 pub mod status;

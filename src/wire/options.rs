@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `down-signal` | what stops the service instead of TERM |
 //! | `timeout-kill` | milliseconds from that signal to KILL; 0 is never |
+//! | `log/timeout-kill` | milliseconds from the end of its input to KILL for the logger; 0: never |
 //! | `timeout-finish` | milliseconds that `./finish` may take; 0 is for ever |
 //! | `max-death-tally` | short lives in a row until the service is parked |
 //! | `runt/backoff` | FIRST CAP RESET-AFTER JITTER, see [`Backoff`] |

@@ -5,20 +5,21 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
-    machine::descent::{Descent, Order},
+    machine::descent::{self, Descent, Order},
     supervisor::Voice,
     sys::{
-        CWD, Errno, clock, file,
+        CWD, Errno, child, clock, dir, file,
         power::{self, Ending},
         signal::{self, Number},
+        wait,
     },
-    text::Path,
-    wire::mounts::Mount,
+    text::{Line, Path},
+    wire::{clock::Instant, mounts::Mount, process::Process},
 };
 
 use super::{
-    super::runit_init::{FLAGS, is_set},
-    Init, fstab, seed,
+    super::runit_init::{FLAGS, Flags, is_set},
+    HEAD, Init, fstab, seed,
     steps::Outcome,
     stranded,
 };
@@ -29,12 +30,62 @@ const NO_SYNC: &CStr = c"/etc/runit/nosync";
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Most bytes of an argument for reboot(2).
 const ARGUMENT: usize = 64;
+/// What comes behind services and scripts takes at most so long: the steps of
+/// the descent 9 seconds, [`MEDIA`] 40, [`LAST_WORDS`] one.
+const END: Duration = Duration::from_secs(50);
 
 impl Init {
+    /// The way down begins, if it has not: answers when scripts and services
+    /// must have ended.
+    pub(super) fn hasten(&mut self) -> Instant {
+        if let Some(down) = self.down {
+            return down;
+        }
+        let whole = u64::try_from(config::DOWN_SECONDS).unwrap_or(u64::MAX);
+        let whole = Duration::from_secs(whole).saturating_sub(END);
+        let down = clock::mono().after(whole);
+        self.down = Some(down);
+        self.insure(down);
+        down
+    }
+
+    /// Has a process of its own end the machine [`END`] after `down`, should
+    /// this one hang then. What kills all processes kills it too: it is made
+    /// anew behind that.
+    fn insure(&self, down: Instant) {
+        let ending = self.asked().0;
+        let until = down.after(END);
+        match child::fork_unseen() {
+            Ok(false) => {}
+            Ok(true) => {
+                loop {
+                    let left = until.since(clock::mono());
+                    if left.is_zero() {
+                        break;
+                    }
+                    wait::sleep(left);
+                }
+                power::end(ending);
+                stranded("stop", power::end(Ending::Halt))
+            }
+            Err(errno) => self.warn("unable to fork", b"", errno),
+        }
+    }
+
+    /// How the machine is to end, and the flag that says so.
+    fn asked(&self) -> (Ending, Option<&'static Flags>) {
+        if let Some(ending) = self.ending {
+            return (ending, None);
+        }
+        let flag = FLAGS.iter().find(|flags| is_set(flags.reboot));
+        (flag.map_or(Ending::Off, |_| Ending::Reboot), flag)
+    }
+
     /// Begins to end processes.
     pub(super) fn descend(&mut self, order: Order) {
         self.supervisor.serve_no_more();
-        self.descent = Some(Descent::from(order, clock::mono()));
+        let limit = self.hasten();
+        self.descent = Some(Descent::from(order, clock::mono(), limit));
         self.carry_out(order);
     }
 
@@ -43,12 +94,15 @@ impl Init {
         let sent = match order {
             Order::StopServices => {
                 self.say("stopping services...", b"", "");
-                self.supervisor.exit_all();
+                self.supervisor.stop_all(descent::STOP);
+                return;
+            }
+            Order::Tell => {
+                self.tell_services();
                 return;
             }
             Order::KillServices => {
-                let supervisor = &self.supervisor;
-                supervisor.names(|name| {
+                self.supervisor.names(&mut |name, _| {
                     let what = "not terminated, sending KILL signal: ";
                     self.caution(what, name);
                 });
@@ -65,7 +119,10 @@ impl Init {
                 self.say("sending KILL signal to all processes...", b"", "");
                 // So that none of them is started again.
                 self.supervisor.exit_all();
-                signal::kill_all(Number::KILL)
+                let sent = signal::kill_all(Number::KILL);
+                let down = self.hasten();
+                self.insure(down);
+                sent
             }
             Order::Done => self.end(),
         };
@@ -76,19 +133,51 @@ impl Init {
         }
     }
 
+    /// Names the services that have not ended, and how long they still have.
+    fn tell_services(&self) {
+        let now = clock::mono();
+        let down = self.down.unwrap_or(now);
+        self.supervisor.names(&mut |name, due| {
+            let left = due.map_or(down, |due| due.min(down)).since(now);
+            let mut line = Line::new();
+            line.text(HEAD).text("waiting for ").bytes(name);
+            line.text(", for at most ");
+            line.number(left.as_secs().saturating_add(1));
+            self.supervisor.voice().say(line.text(" s more"));
+        });
+    }
+
+    /// Names the processes that KILL did not end: they hang in the kernel.
+    fn tell_processes(&self) {
+        let mut last = None;
+        while let Some(path) = dir::next(c"/proc", last.as_ref(), b"") {
+            let mut text = [0; config::FILE_BYTES];
+            let stat = Path::join(&[path.as_bytes(), b"/stat"]).ok();
+            let text = stat.and_then(|stat| {
+                file::read_whole(CWD, stat.as_c_str(), &mut text).ok()
+            });
+            let process = text.and_then(Process::parse);
+            if let Some(process) = process.filter(|p| p.hangs()) {
+                self.caution("hangs in the kernel: ", process.name);
+            }
+            last = Some(path);
+        }
+    }
+
     /// The machine's end.
     fn end(&mut self) -> ! {
-        let flag = FLAGS.iter().find(|flags| is_set(flags.reboot));
-        let flagged = flag.map_or(Ending::Off, |_| Ending::Reboot);
-        let ending = self.ending.unwrap_or(flagged);
+        if child::has_children() {
+            self.tell_processes();
+        }
+        let (ending, flag) = self.asked();
         // Read before its medium is gone.
         let mut text = [0; ARGUMENT];
-        let argument = match (flag, self.ending) {
-            (Some(flag), None) => {
+        let argument = match flag {
+            Some(flag) => {
                 let text = file::read_whole(CWD, flag.reboot, &mut text);
                 text.map_or(&b""[..], <[u8]>::trim_ascii)
             }
-            _ => b"",
+            None => b"",
         };
         let argument = Path::join(&[argument]);
         if file::info(CWD, NO_SYNC).is_err() {

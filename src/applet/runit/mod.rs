@@ -18,8 +18,11 @@
 //!    is a line with its result and time; none is fatal, and one for which
 //!    there is nothing to do says nothing;
 //! 2. the services directory is supervised, without another process;
-//! 3. services are told to exit, together, and killed after 7 seconds; what
-//!    else runs gets TERM and 5 seconds.
+//! 3. services are told to exit, together; each has the time of its file
+//!    `timeout-kill` or 7 seconds, and so have its `finish`
+//!    (`timeout-finish`) and its logger (`log/timeout-kill`); those that
+//!    are still there are named every 3 seconds. What else runs gets TERM
+//!    and 5 seconds.
 //!
 //! Where the board's `rescue` allows it, a stage 1 that fails leads to rescue
 //! on the console: a program that asks for root's password (`login`; refused
@@ -37,8 +40,12 @@
 //! which may hold seconds (30), must not be down or stopped for longer: then
 //! the watchdog is fed no more.
 //!
-//! Then all processes are killed, media written and unmounted, and the
-//! machine is switched off or started again.
+//! Then all processes are killed, those that do not end named, media written
+//! and unmounted, and the machine is switched off or started again. From the
+//! request on this takes at most the board's `down-seconds`, the script of
+//! stage 3 included, of which 50 are for what follows services and scripts:
+//! then a process that does nothing else ends the machine, whatever PID 1
+//! hangs in.
 //!
 //! # Signals
 //! CONT: go down, when a flag file of `runit-init` says so. INT
@@ -72,7 +79,7 @@ use core::{ffi::CStr, time::Duration};
 use crate::{
     config,
     machine::{
-        descent::{Descent, Left, Order},
+        descent::{self, Descent, Left, Order},
         stages::{Next, Outcome, Policy, Stage, Stages},
     },
     supervisor::{Heard, Supervisor, Voice},
@@ -99,9 +106,6 @@ use wishes::Wishes;
 const LEAVE: Duration = Duration::from_secs(5);
 /// How long until a stage 2 that failed is entered again (contract §7.3).
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long the script of stage 3 has: whatever hangs in it, the machine
-/// comes down. Void's waits 196 seconds for its services.
-const STAGE_3: Duration = Duration::from_secs(300);
 /// Exit code of a script that the kernel would not run: in stage 2 that of
 /// one to be tried again, so that a broken script cannot switch a board off.
 const CANNOT_RUN: u8 = 111;
@@ -207,11 +211,15 @@ struct Init {
     path: &'static CStr,
     /// The process of the ctrl-alt-del program.
     keys: Option<u32>,
-    /// Somebody asked to go down: when the script of stage 2 is killed.
-    leaving: Option<Instant>,
+    /// Somebody asked to go down while a script runs.
+    leaving: bool,
+    /// That script was killed, and should have ended.
+    killed: bool,
+    /// The way down has begun: when scripts and services must have ended.
+    down: Option<Instant>,
     /// The board's watchdog.
     guard: Option<guard::Guard>,
-    /// The script of stage 3 runs: until when it may.
+    /// Until when the script of the stage may run.
     limit: Option<Instant>,
     /// Stage 2 has failed: when it is entered again.
     pause: Option<Instant>,
@@ -234,7 +242,9 @@ impl Init {
             script: None,
             path: c"",
             keys: None,
-            leaving: None,
+            leaving: false,
+            killed: false,
+            down: None,
             guard: None,
             limit: None,
             pause: None,
@@ -274,7 +284,7 @@ impl Init {
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
         let descent = self.descent.map(Descent::due);
-        [self.leaving, self.limit, self.pause, descent, self.hunger()]
+        [self.limit, self.pause, descent, self.hunger()]
             .into_iter()
             .flatten()
             .min()
@@ -305,14 +315,14 @@ impl Init {
             return;
         }
         self.guard(stage == Stage::Two);
+        let down = matches!(stage, Stage::Three).then(|| self.hasten());
         let path = script(stage);
         let text = path.to_bytes();
         match file::info(CWD, path) {
             Ok(_) if is_set(path) => match self.start(stage, path) {
                 Ok(pid) => {
                     self.script = Some(pid);
-                    self.limit = (stage == Stage::Three)
-                        .then(|| clock::mono().after(STAGE_3));
+                    self.limit = down;
                     return;
                 }
                 Err(errno) => self.warn("unable to fork for ", text, errno),
@@ -433,18 +443,37 @@ impl Init {
     fn script_ended(&mut self, outcome: Outcome) {
         let leader = self.script.take();
         self.limit = None;
+        self.killed = false;
         let path = self.path.to_bytes();
         match outcome {
             Outcome::Exited(0) => {}
             Outcome::Exited(_) => self.caution("child failed: ", path),
             Outcome::Crashed => self.caution("child crashed: ", path),
         }
-        if self.leaving.take().is_some() {
+        if core::mem::take(&mut self.leaving) {
             self.say("leave stage: ", path, "");
             self.leave();
             return;
         }
         self.ended(outcome, leader);
+    }
+
+    /// The script of the stage has had its time.
+    fn script_late(&mut self, now: Instant) {
+        self.limit = None;
+        let Some(pid) = self.script else { return };
+        if self.leaving && !self.killed {
+            self.caution("stage 2 not terminated, sending sigkill...", b"");
+            // ESRCH: its end is about to be heard of.
+            let _gone = signal::kill(pid, Number::KILL).is_err();
+            self.killed = true;
+            self.limit = Some(now.after(LEAVE));
+            return;
+        }
+        self.caution("not ended in time: ", self.path.to_bytes());
+        // Its end, when it comes, is nobody's affair.
+        self.supervisor.awaited.retain(|awaited| *awaited != pid);
+        self.script_ended(Outcome::Crashed);
     }
 
     /// A stage has ended, that of the script `leader` if it had one: enters
@@ -478,21 +507,8 @@ impl Init {
     fn look_at_clock(&mut self) {
         self.feed();
         let now = clock::mono();
-        if self.leaving.is_some_and(|until| until <= now) {
-            let late = "stage 2 not terminated, sending sigkill...";
-            self.caution(late, b"");
-            if let Some(pid) = self.script {
-                // ESRCH: its end is about to be heard of.
-                let _gone = signal::kill(pid, Number::KILL).is_err();
-            }
-            self.leaving = Some(now.after(LEAVE));
-        }
         if self.limit.is_some_and(|until| until <= now) {
-            self.limit = None;
-            self.caution("not ended in time: ", self.path.to_bytes());
-            // Its end, when it comes, is nobody's affair.
-            self.script = None;
-            self.ended(Outcome::Crashed, None);
+            self.script_late(now);
         }
         if self.pause.is_some_and(|until| until <= now) {
             self.pause = None;
@@ -500,7 +516,7 @@ impl Init {
             self.enter(Stage::Two);
         }
         let left = Left {
-            services: self.supervisor.live() > 0,
+            services: self.supervisor.is_ending(descent::DRAIN, now),
             children: child::has_children(),
         };
         let next = self.descent.as_mut().and_then(|d| d.step(left, now));

@@ -98,10 +98,11 @@ impl Init {
 
     /// Leaves stage 2.
     fn go_down(&mut self, ending: Option<Ending>) {
-        if self.leaving.is_some() {
+        if self.leaving {
             return;
         }
         self.ending = ending;
+        self.hasten();
         match self.script {
             Some(pid) => {
                 // A shell that somebody types at ends by HUP.
@@ -112,7 +113,8 @@ impl Init {
                 };
                 // ESRCH: its end is about to be heard of.
                 let _gone = signal::kill(pid, signal).is_err();
-                self.leaving = Some(clock::mono().after(LEAVE));
+                self.leaving = true;
+                self.limit = Some(clock::mono().after(LEAVE));
             }
             None => self.leave(),
         }

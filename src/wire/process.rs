@@ -1,0 +1,72 @@
+//! What a process is doing: the start of /proc/PID/stat (proc(5)).
+
+/// The first fields: `PID (NAME) STATE PARENT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process<'a> {
+    /// The program's name, at most 15 bytes; any byte may be in it.
+    pub name: &'a [u8],
+    /// The letter of its state.
+    pub state: u8,
+    /// Its parent is PID 1: no thread of the kernel is like that.
+    pub orphan: bool,
+}
+
+impl<'a> Process<'a> {
+    /// Reads the line; `None` when it is none.
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        let start = line.iter().position(|byte| *byte == b'(')?;
+        let end = line.iter().rposition(|byte| *byte == b')')?;
+        let name = line.get(start.checked_add(1)?..end)?;
+        let mut words = line.get(end..)?.split(|byte| *byte == b' ').skip(1);
+        Some(Self {
+            name,
+            state: *words.next()?.first()?,
+            orphan: words.next()? == b"1",
+        })
+    }
+
+    /// Whether a signal has stopped it.
+    pub fn is_stopped(self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
+    /// Whether it is an orphan that hangs in the kernel, where no KILL ends it.
+    pub fn hangs(self) -> bool {
+        self.orphan && self.state == b'D'
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn any_byte_may_be_in_a_name() {
+        let rows: [(&[u8], &[u8], u8, bool); 4] = [
+            (b"7 (sh) S 1 7 7 0 -1", b"sh", b'S', true),
+            (b"12 (a) R 1) D 11 7", b"a) R 1", b'D', false),
+            (b"1 (init) S 0 1 1", b"init", b'S', false),
+            (b"9 (x (y) z) T 1\n", b"x (y) z", b'T', false),
+        ];
+        for (line, name, state, orphan) in rows {
+            let process = Process {
+                name,
+                state,
+                orphan,
+            };
+            assert_eq!(Process::parse(line), Some(process));
+        }
+        for line in ["", "7", "7 (sh", "7 sh)", "7 (sh)", "7 (sh) S", ") ("] {
+            assert_eq!(Process::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read(line: Vec<u8>) {
+            let _process = Process::parse(&line);
+        }
+    }
+}
