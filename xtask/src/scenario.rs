@@ -33,6 +33,9 @@ struct RawScenario {
     #[serde(default)]
     boards: Vec<String>,
     #[serde(default)]
+    all_boards: bool,
+    memory_mib: Option<u32>,
+    #[serde(default)]
     never: Vec<String>,
     #[serde(default)]
     once: Vec<String>,
@@ -71,6 +74,10 @@ pub struct Scenario {
     cmdline: String,
     /// The boards it is for; empty: every board.
     boards: Vec<String>,
+    /// It is played with `test --all-boards` only.
+    all_boards: bool,
+    /// The machine's memory, when it is not the board's.
+    memory_mib: Option<u32>,
     /// What the console must not say, from the boot to the end.
     never: Vec<Regex>,
     /// What it must say exactly once.
@@ -152,6 +159,8 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         tree,
         cmdline,
         boards,
+        all_boards,
+        memory_mib,
         ..
     } = raw;
     Ok(Scenario {
@@ -160,6 +169,8 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         tree,
         cmdline,
         boards,
+        all_boards,
+        memory_mib,
         never,
         once,
         steps,
@@ -215,9 +226,11 @@ fn check(raw: RawStep) -> Result<Step> {
 }
 
 impl Scenario {
-    /// Whether it is for this board.
-    pub fn is_for(&self, board: &Board) -> bool {
-        self.boards.is_empty() || self.boards.contains(&board.name)
+    /// Whether it is for this board; `all` says that those are played that
+    /// take their time.
+    pub fn is_for(&self, board: &Board, all: bool) -> bool {
+        let named = self.boards.is_empty() || self.boards.contains(&board.name);
+        named && (all || !self.all_boards)
     }
 
     /// Boots the board and does every step; answers the figures.
@@ -226,6 +239,8 @@ impl Scenario {
     pub fn play(&self, board: &Board) -> Result<Vec<String>> {
         let mut board = board.clone();
         board.console.cmdline += &format!(" {}", self.cmdline);
+        board.qemu.memory_mib =
+            self.memory_mib.unwrap_or(board.qemu.memory_mib);
         let board = &board;
         let kit = setup::ensure(board)?;
         let image = image::make(board, &self.tree)?;

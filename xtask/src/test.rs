@@ -96,7 +96,7 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     total.part("size", "within budget", || Outcome::of(own("size")))?;
     for board in boards.iter().filter(|board| board.test || all_boards) {
         for scenario in scenario::all()? {
-            if !scenario.is_for(board) {
+            if !scenario.is_for(board, all_boards) {
                 continue;
             }
             let name = format!("{} {}", board.name, scenario.name);
