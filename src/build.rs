@@ -18,7 +18,7 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
@@ -26,6 +26,7 @@ const TEXTS: [&str; 9] = [
     "RUNT_BIN",
     "RUNT_RESCUE",
     "RUNT_BUILT",
+    "RUNT_SIGNALS",
     "RUNT_WATCHDOG",
     "RUNT_WATCHDOG_SECONDS",
 ];
@@ -126,7 +127,7 @@ fn main() {
         .expect("OUT_DIR can be written");
 }
 
-/// What a board says of its PID 1: rescue, date, watchdog.
+/// What a board says of its PID 1: rescue, signals, date, watchdog.
 ///
 /// # Panics
 /// When a value means nothing: that is how the build is stopped.
@@ -141,6 +142,15 @@ fn init(out: &mut String, board: &str) {
         out,
         "/// Who is let in when something fails: none, login or shell.\n\
          pub const RESCUE: &str = {rescue:?};"
+    )
+    .expect("a String takes every write");
+
+    println!("cargo::rerun-if-env-changed=RUNT_SIGNALS");
+    let signals = env::var("RUNT_SIGNALS").unwrap_or_default();
+    writeln!(
+        out,
+        "/// What signals mean to PID 1, where it is not the usual.\n\
+         pub const SIGNALS: &str = {signals:?};"
     )
     .expect("a String takes every write");
 

@@ -32,6 +32,7 @@ mod small {
     pub const WATCHDOG: &core::ffi::CStr = c"/dev/watchdog0";
     pub const WATCHDOG_SECONDS: u32 = 10;
     pub const BUILT: u64 = 0;
+    pub const SIGNALS: &str = "";
     pub const RESCUE: &str = "login";
     pub const BOARD: &str = "test";
 }

@@ -10,6 +10,8 @@ pub enum Wish<'a> {
     Emergency,
     /// `runt.services=DIR`: the services directory.
     Services(&'a [u8]),
+    /// `runt.signals=WORDS`: what signals mean, see `wire::signals`.
+    Signals(&'a [u8]),
     /// A word under `runt.` that means nothing, or whose value cannot.
     Unknown(&'a [u8]),
 }
@@ -34,12 +36,19 @@ fn wish(word: &[u8]) -> Option<Wish<'_>> {
         _ => {}
     }
     let own = word.strip_prefix(b"runt.")?;
-    match own.strip_prefix(b"services=").map(unquoted) {
-        Some(path @ [b'/', ..]) if !path.contains(&0) => {
-            Some(Wish::Services(path))
-        }
+    let value = |name: &[u8]| own.strip_prefix(name).map(unquoted);
+    if let Some(words) = value(b"signals=") {
+        return Some(Wish::Signals(words));
+    }
+    match value(b"services=") {
+        Some(path) if is_path(path) => Some(Wish::Services(path)),
         _ => Some(Wish::Unknown(word)),
     }
+}
+
+/// Whether it is an absolute path.
+fn is_path(value: &[u8]) -> bool {
+    value.starts_with(b"/") && !value.contains(&0)
 }
 
 /// The first word of a line and what stands behind it. As in the kernel, a
@@ -73,10 +82,11 @@ mod test {
 
     #[test]
     fn words_and_what_they_ask() {
-        use Wish::{Emergency, Services, Single, Unknown};
+        use Wish::{Emergency, Services, Signals, Single, Unknown};
         let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
             runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
-            runt. runt.services=rel runt.services -- single emergency\n";
+            runt. runt.services=rel runt.services runt.signals=\"a,b\" -- single \
+            emergency\n";
         let asked = [
             Single,
             Services(b"/a"),
@@ -86,6 +96,7 @@ mod test {
             Unknown(b"runt."),
             Unknown(b"runt.services=rel"),
             Unknown(b"runt.services"),
+            Signals(b"a,b"),
             Single,
             Emergency,
         ];

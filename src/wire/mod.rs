@@ -13,6 +13,7 @@ pub mod options;
 pub mod passwd;
 pub mod process;
 pub mod rundir;
+pub mod signals;
 pub mod stamp;
 pub mod status;
 pub mod sysctl;

@@ -36,6 +36,9 @@ pub struct Board {
     /// Who is let in when something fails: `none`, `login` or `shell`.
     #[serde(default = "login")]
     pub rescue: String,
+    /// What signals ask PID 1, where it is not the usual.
+    #[serde(default)]
+    pub signals: BTreeMap<String, String>,
     /// Bounds that differ from src/capacities.txt.
     #[serde(default)]
     pub capacity: BTreeMap<String, usize>,
@@ -184,6 +187,13 @@ pub fn all() -> Result<Vec<Board>> {
 }
 
 impl Board {
+    /// `[signals]` as the program reads it: `TERM:off,INT:none`.
+    pub fn signal_words(&self) -> String {
+        let words = self.signals.iter();
+        let words = words.map(|(name, meaning)| format!("{name}:{meaning}"));
+        words.collect::<Vec<_>>().join(",")
+    }
+
     /// The text with the words replaced that stand for what a board has:
     /// `@CONSOLE@`, `@BAUD@`, and one for each capacity, as `@NAME-BYTES@`.
     pub fn fill_in(&self, text: &str) -> String {
@@ -199,6 +209,14 @@ impl Board {
             })
     }
 }
+
+/// The signals that can mean something else.
+const SIGNALS: [&str; 10] = [
+    "CONT", "INT", "PWR", "ALRM", "USR1", "USR2", "TERM", "RTMIN+3", "RTMIN+4",
+    "RTMIN+5",
+];
+/// What they can mean.
+const MEANINGS: [&str; 4] = ["none", "off", "reboot", "halt"];
 
 /// The board of that name, or every board.
 pub fn chosen(name: Option<&str>) -> Result<Vec<Board>> {
@@ -234,6 +252,14 @@ fn parse(name: &str, text: &str) -> Result<Board> {
     let mut board: Board =
         toml::from_str(text).with_context(|| format!("{file} is not right"))?;
     board.name = name.into();
+    for (name, meaning) in &board.signals {
+        ensure!(
+            SIGNALS.contains(&name.as_str())
+                && MEANINGS.contains(&meaning.as_str()),
+            "{file}: [signals] {name} = {meaning:?}: known are {SIGNALS:?} \
+             with one of {MEANINGS:?}"
+        );
+    }
     let known = capacities();
     for (key, value) in &board.capacity {
         let Some([_, _, least, most, _]) =
@@ -273,6 +299,8 @@ mod test {
             unknown.contains("boards/x.toml") && unknown.contains("colour"),
             "{unknown}"
         );
+        let unknown = say(format!("{good}\n[signals]\nHUP = \"off\"\n"));
+        assert!(unknown.contains("HUP"), "{unknown}");
         let unknown = say(format!("{good}\n[capacity]\nslot = 1\n"));
         assert!(unknown.contains("`slot` is no capacity"), "{unknown}");
         let beyond = say(format!("{good}\n[capacity]\nslots = 100000\n"));

@@ -193,6 +193,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_RUN", &board.run)
         .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
         .env("RUNT_RESCUE", &board.rescue)
+        .env("RUNT_SIGNALS", board.signal_words())
         .env("RUNT_BUILT", made());
     if let Some(watchdog) = &board.watchdog {
         command

@@ -185,7 +185,8 @@ impl Init {
         }
         match ending {
             Ending::Reboot => self.say("system reboot.", b"", ""),
-            Ending::Off | Ending::Halt => self.say("power off...", b"", ""),
+            Ending::Off => self.say("power off...", b"", ""),
+            Ending::Halt => self.say("system halt.", b"", ""),
         }
         if let Some(console) = self.supervisor.voice().console {
             console.flush(LAST_WORDS);

@@ -31,8 +31,9 @@
 //!
 //! Words of the kernel's command line, outside of containers: `single` or `S`
 //! for rescue before a stage 2 that is no script, `emergency` for rescue
-//! before stage 1, `runt.services=DIR` for the services directory. Others
-//! that begin with `runt.` are named and ignored.
+//! before stage 1, `runt.services=DIR` for the services directory,
+//! `runt.signals=SIGNAL:MEANING,...` for what signals ask. Others that begin
+//! with `runt.` are named and ignored.
 //!
 //! Where the board has a `[watchdog]` it is opened as soon as its device is
 //! there and fed twice in its period, from the loop; nothing else feeds it,
@@ -57,6 +58,11 @@
 //! `reboot`): start again, or power off in a container. ALRM: scan the
 //! services directory now, or passed on to the script of stage 2. Outside of
 //! stage 2 and rescue all of them are refused with a warning.
+//!
+//! The board's `[signals]` and, above it, `runt.signals` give each of these
+//! signals another meaning, whoever does stage 2: `off`, `reboot`, `halt`
+//! (stop with the power on) or `none`, as in `runt.signals=TERM:off,INT:none`.
+//! A CONT that does not mean the flags leaves `runit-init` without effect.
 //!
 //! # Files
 //! `/etc/runit/{1,2,3,ctrlaltdel,nosync}`; flags: see `runit-init`.
@@ -136,23 +142,14 @@ pub(super) fn main(start: Start) -> u8 {
         head,
         console: Console::get(),
     };
-    let wanted = [
-        Number::CHILD,
-        Number::CONT,
-        Number::INT,
-        Number::POWER,
-        Number::ALARM,
-        Number::USR1,
-        Number::USR2,
-        Number::TERM,
-        Number::PIPE,
-        signal::HALT,
-        signal::OFF,
-        signal::RESTART,
-    ];
     let environ = environ(start.environ);
-    let supervisor =
-        Supervisor::new(config::SLOTS, &wanted, voice, environ, true);
+    let supervisor = Supervisor::new(
+        config::SLOTS,
+        &requests::SIGNALS,
+        voice,
+        environ,
+        true,
+    );
     match supervisor {
         Ok(supervisor) => Init::new(supervisor, environ, born).run(blind),
         Err(errno) => stranded("wait for events", errno),

@@ -8,12 +8,30 @@ use crate::{
         power::Ending,
         signal::{self, Number},
     },
+    wire::signals::{self, Meaning},
 };
 
 use super::{
     super::runit_init::{FLAGS, is_set},
     Init, KEYS, LEAVE,
 };
+
+/// The signals that PID 1 listens to: first those that can be told what to
+/// mean, in the order of `wire::signals`.
+pub(super) const SIGNALS: [Number; signals::COUNT + 2] = [
+    Number::CONT,
+    Number::INT,
+    Number::POWER,
+    Number::ALARM,
+    Number::USR1,
+    Number::USR2,
+    Number::TERM,
+    signal::HALT,
+    signal::OFF,
+    signal::RESTART,
+    Number::CHILD,
+    Number::PIPE,
+];
 
 impl Init {
     /// Obeys a signal.
@@ -23,6 +41,17 @@ impl Init {
         }
         if !self.stages.can_leave() {
             self.caution("signals only work in stage 2.", b"");
+            return;
+        }
+        let mut said = SIGNALS.iter().zip(self.wishes.signals.0);
+        let said = said.find(|(known, _)| **known == signal);
+        if let Some((_, Some(meaning))) = said {
+            match meaning {
+                Meaning::Nothing => {}
+                Meaning::Off => self.go_down(Some(Ending::Off)),
+                Meaning::Halt => self.go_down(Some(Ending::Halt)),
+                Meaning::Reboot => self.go_down(Some(Ending::Reboot)),
+            }
             return;
         }
         match signal {

@@ -7,7 +7,10 @@ use crate::{
     supervisor::Voice,
     sys::{CWD, file, once::Once, power},
     text::Path,
-    wire::cmdline::{Wish, wishes},
+    wire::{
+        cmdline::{Wish, wishes},
+        signals::Meanings,
+    },
 };
 
 /// Where the command line is.
@@ -24,6 +27,8 @@ pub(super) struct Wishes {
     pub(super) contained: bool,
     /// The services directory.
     pub(super) services: &'static CStr,
+    /// What signals mean, where board or command line say so.
+    pub(super) signals: Meanings,
     /// Rescue after stage 1.
     pub(super) single: bool,
     /// Rescue before stage 1.
@@ -35,10 +40,17 @@ impl Default for Wishes {
         Self {
             contained: false,
             services: config::SERVICES_DIR,
+            signals: Meanings::default(),
             single: false,
             emergency: false,
         }
     }
+}
+
+/// Says that a word means nothing.
+fn unknown(word: &[u8], voice: &Voice) {
+    let what = "unknown on the kernel's command line: ";
+    voice.say(voice.head.clone().text(what).bytes(word));
 }
 
 /// Reads the command line, for which /proc is mounted when it is not, and
@@ -48,6 +60,8 @@ pub(super) fn read(voice: &Voice) -> Wishes {
     let mounted = file::info(CWD, COMMAND_LINE).is_err()
         && power::mount(c"proc", c"/proc", c"", false).is_ok();
     asked.contained = power::is_contained();
+    let board = config::SIGNALS.as_bytes();
+    asked.signals.read(board, &mut |word| unknown(word, voice));
     if !asked.contained {
         obey(&mut asked, voice);
     }
@@ -86,10 +100,10 @@ fn obey(asked: &mut Wishes, voice: &Voice) {
                     voice.bound("runt.services", "path-bytes", long.limit);
                 }
             },
-            Wish::Unknown(word) => {
-                let what = "unknown on the kernel's command line: ";
-                voice.say(voice.head.clone().text(what).bytes(word));
+            Wish::Signals(words) => {
+                asked.signals.read(words, &mut |word| unknown(word, voice));
             }
+            Wish::Unknown(word) => unknown(word, voice),
         }
     }
     if let (Some(path), Some(place)) = (services, SERVICES.take()) {
