@@ -18,11 +18,12 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 11] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
     "RUNT_SERVICES_OVERLAY",
+    "RUNT_BOOT_GOOD",
     "RUNT_BIN",
     "RUNT_RESCUE",
     "RUNT_BUILT",
@@ -32,7 +33,7 @@ const TEXTS: [&str; 10] = [
 ];
 
 /// Paths: variable, key of the board file, default, constant, meaning.
-const PATHS: [[&str; 5]; 3] = [
+const PATHS: [[&str; 5]; 4] = [
     [
         "RUNT_SERVICES_DIR",
         "services",
@@ -53,6 +54,13 @@ const PATHS: [[&str; 5]; 3] = [
         "",
         "SERVICES_OVERLAY",
         "The directory whose entries hide and add to those of `SERVICES_DIR`; empty: none",
+    ],
+    [
+        "RUNT_BOOT_GOOD",
+        "boot-good",
+        "/etc/runit/boot-good",
+        "BOOT_GOOD",
+        "The program that is told of a good boot",
     ],
 ];
 

@@ -24,11 +24,13 @@ mod small {
     pub const SERVICES: usize = 3;
     pub const LOG_DIRS: usize = 2;
     pub const LOG_READ_BYTES: usize = 32;
+    pub const GOOD_SECONDS: usize = 5;
     pub const DOWN_SECONDS: usize = 60;
     pub const LOG_LINE_BYTES: usize = 16;
     pub const SERVICES_DIR: &core::ffi::CStr = c"/etc/service";
     pub const RUN_DIR: &core::ffi::CStr = c"/run/runt";
     pub const SERVICES_OVERLAY: &core::ffi::CStr = c"";
+    pub const BOOT_GOOD: &core::ffi::CStr = c"/etc/runit/boot-good";
     pub const WATCHDOG: &core::ffi::CStr = c"/dev/watchdog0";
     pub const WATCHDOG_SECONDS: u32 = 10;
     pub const BUILT: u64 = 0;

@@ -49,6 +49,19 @@ impl Critical {
 }
 
 impl Supervisor {
+    /// How long all critical services have been up: not at all when one is
+    /// down or stopped, for ever when there is none.
+    pub fn steady(&self, now: Instant) -> Duration {
+        let slots = self.table.iter().flatten();
+        let critical = slots.filter(|slot| slot.critical.is_some());
+        let up = critical.map(|slot| {
+            let pid = slot.machine.pid(Role::Service);
+            let up = pid.filter(|pid| runs(*pid));
+            up.map_or(Duration::ZERO, |_| now.since(slot.machine.began()))
+        });
+        up.min().unwrap_or(Duration::MAX)
+    }
+
     /// A critical service whose patience is over. To be asked again and
     /// again: from the first time that it fails its time runs.
     pub fn failing(&mut self, now: Instant) -> Option<Name> {

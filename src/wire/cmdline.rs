@@ -10,6 +10,8 @@ pub enum Wish<'a> {
     Emergency,
     /// `runt.services=DIR`: the services directory.
     Services(&'a [u8]),
+    /// `runt.rig=PROGRAM`: run it when services are up, then switch off.
+    Rig(&'a [u8]),
     /// `runt.signals=WORDS`: what signals mean, see `wire::signals`.
     Signals(&'a [u8]),
     /// A word under `runt.` that means nothing, or whose value cannot.
@@ -40,15 +42,12 @@ fn wish(word: &[u8]) -> Option<Wish<'_>> {
     if let Some(words) = value(b"signals=") {
         return Some(Wish::Signals(words));
     }
-    match value(b"services=") {
-        Some(path) if is_path(path) => Some(Wish::Services(path)),
-        _ => Some(Wish::Unknown(word)),
-    }
-}
-
-/// Whether it is an absolute path.
-fn is_path(value: &[u8]) -> bool {
-    value.starts_with(b"/") && !value.contains(&0)
+    let path = |name: &[u8]| {
+        value(name).filter(|path| path.starts_with(b"/") && !path.contains(&0))
+    };
+    let services = path(b"services=").map(Wish::Services);
+    let known = services.or_else(|| path(b"rig=").map(Wish::Rig));
+    Some(known.unwrap_or(Wish::Unknown(word)))
 }
 
 /// The first word of a line and what stands behind it. As in the kernel, a
@@ -82,10 +81,11 @@ mod test {
 
     #[test]
     fn words_and_what_they_ask() {
-        use Wish::{Emergency, Services, Signals, Single, Unknown};
+        use Wish::{Emergency, Rig, Services, Signals, Single, Unknown};
         let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
             runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
-            runt. runt.services=rel runt.services runt.signals=\"a,b\" -- single \
+            runt. runt.services=rel runt.services runt.signals=\"a,b\" \
+            runt.rig=/t runt.rig=t -- single \
             emergency\n";
         let asked = [
             Single,
@@ -97,6 +97,8 @@ mod test {
             Unknown(b"runt.services=rel"),
             Unknown(b"runt.services"),
             Signals(b"a,b"),
+            Rig(b"/t"),
+            Unknown(b"runt.rig=t"),
             Single,
             Emergency,
         ];

@@ -36,6 +36,9 @@ pub struct Board {
     /// Who is let in when something fails: `none`, `login` or `shell`.
     #[serde(default = "login")]
     pub rescue: String,
+    /// The program that is told of a good boot.
+    #[serde(default = "boot_good")]
+    pub boot_good: String,
     /// What signals ask PID 1, where it is not the usual.
     #[serde(default)]
     pub signals: BTreeMap<String, String>,
@@ -136,6 +139,11 @@ fn run_runt() -> String {
     "/run/runt".into()
 }
 
+/// The program of a good boot when a board names none.
+fn boot_good() -> String {
+    "/etc/runit/boot-good".into()
+}
+
 /// The rescue when a board names none.
 fn login() -> String {
     "login".into()
@@ -161,6 +169,11 @@ pub fn workshop() -> PathBuf {
 
 /// Reads a board file.
 pub fn load(name: &str) -> Result<Board> {
+    load_with(name, &toml::Table::new())
+}
+
+/// Reads a board file of which `other` says some things otherwise.
+pub fn load_with(name: &str, other: &toml::Table) -> Result<Board> {
     let path = root().join("boards").join(format!("{name}.toml"));
     if !path.exists() {
         let names: Vec<_> = all()?.into_iter().map(|b| b.name).collect();
@@ -171,7 +184,7 @@ pub fn load(name: &str) -> Result<Board> {
     }
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    parse(name, &text)
+    parse(name, &text, other)
 }
 
 /// Every board, by name.
@@ -246,11 +259,27 @@ pub fn capacities() -> Vec<[&'static str; 5]> {
         .collect()
 }
 
+/// Lays a table over another: tables in it key by key.
+fn lay_over(table: &mut toml::Table, other: &toml::Table) {
+    for (key, value) in other {
+        match (table.get_mut(key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => {
+                lay_over(below, above);
+            }
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
 /// Checks what a board file says.
-fn parse(name: &str, text: &str) -> Result<Board> {
+fn parse(name: &str, text: &str, other: &toml::Table) -> Result<Board> {
     let file = format!("boards/{name}.toml");
-    let mut board: Board =
-        toml::from_str(text).with_context(|| format!("{file} is not right"))?;
+    let wrong = || format!("{file} is not right");
+    let mut table: toml::Table = toml::from_str(text).with_context(wrong)?;
+    lay_over(&mut table, other);
+    let mut board: Board = table.try_into().with_context(wrong)?;
     board.name = name.into();
     for (name, meaning) in &board.signals {
         ensure!(
@@ -290,10 +319,12 @@ mod test {
     #[test]
     fn a_wrong_key_is_named_with_its_file() {
         let good =
-            std::fs::read_to_string(root().join("boards/qemu-riscv64.toml"))
+            std::fs::read_to_string(root().join("boards/qemu-armv7.toml"))
                 .unwrap();
-        let say =
-            |text: String| format!("{:#}", parse("x", &text).unwrap_err());
+        let say = |text: String| {
+            let none = toml::Table::new();
+            format!("{:#}", parse("x", &text, &none).unwrap_err())
+        };
         let unknown = say(format!("colour = 1\n{good}"));
         assert!(
             unknown.contains("boards/x.toml") && unknown.contains("colour"),

@@ -1,9 +1,13 @@
-//! How a board is booted for a person: QEMU with its serial console in the
-//! terminal.
+//! How a board is booted: for a person, with its serial console in the
+//! terminal; for a test rig, to run one program and answer its exit code.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail, ensure};
+use regex::Regex;
 
-use crate::{board, image, qemu, run, setup};
+use crate::{
+    board::{self, Board},
+    image, qemu, run, setup,
+};
 
 /// `cargo xtask boot`.
 pub fn run(name: &str, tree: &str) -> Result<()> {
@@ -16,4 +20,45 @@ pub fn run(name: &str, tree: &str) -> Result<()> {
     let mut command = qemu::command(&board, &kit, &image);
     command.args(["-display", "none", "-serial", "mon:stdio"]);
     run::loud(&mut command)
+}
+
+/// How long the machine may take to switch off when the program has ended.
+const TO_END: f64 = 60.0;
+/// Exit code when the guest has said nothing about its program: a panic,
+/// silence, a reset. `git bisect run` takes it for "cannot be tested".
+const NO_VERDICT: u8 = 125;
+
+/// `cargo xtask boot --rig PROGRAM`: the program's exit code, 128 and more
+/// when a signal ended it, [`NO_VERDICT`] when the guest does not say.
+pub fn rig(name: &str, tree: &str, program: &str, within: f64) -> u8 {
+    judge(name, tree, program, within).unwrap_or_else(|error| {
+        eprintln!("no verdict of {program}: {error:#}");
+        NO_VERDICT
+    })
+}
+
+/// Boots, and waits for what PID 1 says of the program and for the end.
+fn judge(name: &str, tree: &str, program: &str, within: f64) -> Result<u8> {
+    let mut board: Board = board::load(name)?;
+    board.console.cmdline += &format!(" \"runt.rig={program}\"");
+    let kit = setup::ensure(&board)?;
+    let image = image::make(&board, tree)?;
+    let mut session = qemu::Session::start(&board, &kit, &image)?;
+    session.echo = true;
+    let line = Regex::new(r"(?m)- runit: rig: (exit|signal) (\d+)$")?;
+    let groups = session.expect(&line, within)?;
+    let [_, how, number] = groups.as_slice() else {
+        bail!("no groups");
+    };
+    let ended = session.end(TO_END)?;
+    ensure!(
+        ended == "guest-shutdown",
+        "then the machine ended by {ended}"
+    );
+    let number: u8 = number.parse().context("no exit code")?;
+    Ok(if how == "signal" {
+        number.saturating_add(128)
+    } else {
+        number
+    })
 }

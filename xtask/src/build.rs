@@ -192,6 +192,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_SERVICES_DIR", &board.services)
         .env("RUNT_RUN", &board.run)
         .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
+        .env("RUNT_BOOT_GOOD", &board.boot_good)
         .env("RUNT_RESCUE", &board.rescue)
         .env("RUNT_SIGNALS", board.signal_words())
         .env("RUNT_BUILT", made());

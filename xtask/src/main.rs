@@ -68,6 +68,13 @@ enum Verb {
         /// What is in the image: a directory in qemu/tree.
         #[arg(long, default_value = image::DEFAULT)]
         tree: String,
+        /// Run this program of the image when services are up, switch off and
+        /// answer its exit code; 125 when the guest has none to tell.
+        #[arg(long, value_name = "PROGRAM")]
+        rig: Option<String>,
+        /// How many seconds that may take.
+        #[arg(long, default_value_t = 300.0, requires = "rig")]
+        within_s: f64,
     },
     /// Weigh the release files against their boards' budgets.
     Size {
@@ -120,7 +127,15 @@ fn main() -> ExitCode {
             build::run(board.as_deref(), out.as_deref())
         }
         Verb::Image { board, tree } => image::run(&board, &tree),
-        Verb::Boot { board, tree } => boot::run(&board, &tree),
+        Verb::Boot {
+            board,
+            tree,
+            rig: Some(program),
+            within_s,
+        } => {
+            return boot::rig(&board, &tree, &program, within_s).into();
+        }
+        Verb::Boot { board, tree, .. } => boot::run(&board, &tree),
         Verb::Size {
             board,
             save,

@@ -61,6 +61,8 @@ pub struct Session {
     typed: usize,
     ended: Option<String>,
     slow: f64,
+    /// What the console says is printed too.
+    pub echo: bool,
     _sockets: tempfile::TempDir,
 }
 
@@ -135,6 +137,7 @@ impl Session {
             typed: 0,
             ended: None,
             slow: board.qemu.slow,
+            echo: false,
             _sockets: sockets,
         })
     }
@@ -265,7 +268,11 @@ impl Session {
     /// Takes what the console says, without the line ends of a terminal and
     /// the question where its cursor is, which busybox's shell asks.
     fn hear(&mut self, bytes: &[u8]) {
-        self.text.push_str(&String::from_utf8_lossy(bytes));
+        let text = String::from_utf8_lossy(bytes);
+        if self.echo {
+            print!("{text}");
+        }
+        self.text.push_str(&text);
         for noise in ["\r", "\u{1b}[6n"] {
             while let Some(at) = self.text[self.seen..].find(noise) {
                 let at = self.seen + at;

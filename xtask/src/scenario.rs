@@ -34,7 +34,8 @@ struct RawScenario {
     boards: Vec<String>,
     #[serde(default)]
     all_boards: bool,
-    memory_mib: Option<u32>,
+    #[serde(default)]
+    board: toml::Table,
     #[serde(default)]
     never: Vec<String>,
     #[serde(default)]
@@ -76,8 +77,8 @@ pub struct Scenario {
     boards: Vec<String>,
     /// It is played with `test --all-boards` only.
     all_boards: bool,
-    /// The machine's memory, when it is not the board's.
-    memory_mib: Option<u32>,
+    /// What its board file says otherwise.
+    board: toml::Table,
     /// What the console must not say, from the boot to the end.
     never: Vec<Regex>,
     /// What it must say exactly once.
@@ -160,7 +161,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         cmdline,
         boards,
         all_boards,
-        memory_mib,
+        board,
         ..
     } = raw;
     Ok(Scenario {
@@ -170,7 +171,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         cmdline,
         boards,
         all_boards,
-        memory_mib,
+        board,
         never,
         once,
         steps,
@@ -237,10 +238,8 @@ impl Scenario {
     ///
     /// All that the console said is kept in target/xtask/log.
     pub fn play(&self, board: &Board) -> Result<Vec<String>> {
-        let mut board = board.clone();
+        let mut board = board::load_with(&board.name, &self.board)?;
         board.console.cmdline += &format!(" {}", self.cmdline);
-        board.qemu.memory_mib =
-            self.memory_mib.unwrap_or(board.qemu.memory_mib);
         let board = &board;
         let kit = setup::ensure(board)?;
         let image = image::make(board, &self.tree)?;

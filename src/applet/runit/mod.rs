@@ -32,8 +32,20 @@
 //! Words of the kernel's command line, outside of containers: `single` or `S`
 //! for rescue before a stage 2 that is no script, `emergency` for rescue
 //! before stage 1, `runt.services=DIR` for the services directory,
-//! `runt.signals=SIGNAL:MEANING,...` for what signals ask. Others that begin
-//! with `runt.` are named and ignored.
+//! `runt.signals=SIGNAL:MEANING,...` for what signals ask, `runt.rig=PROGRAM`
+//! for a test rig. Others that begin with `runt.` are named and ignored.
+//!
+//! PROGRAM is run when stage 2 has begun, on the console, with the kernel's
+//! words NAME=VALUE in its environment. When it ends PID 1 says
+//! `- runit: rig: exit CODE` or `- runit: rig: signal NUMBER` and switches
+//! off; a guest that ends without such a line has not passed.
+//!
+//! When every service with a file `runt/critical` has been up for the board's
+//! `good-seconds`, and stage 2 for as long, /etc/runit/boot-good is run, once:
+//! to tell the bootloader that this boot needs no fall-back. (A script of
+//! stage 2 has its own services: then stage 2 alone counts.) It has 30
+//! seconds; when it fails or takes longer that is said, and all else goes on:
+//! whatever counts starts then counts this one.
 //!
 //! Where the board has a `[watchdog]` it is opened as soon as its device is
 //! there and fed twice in its period, from the loop; nothing else feeds it,
@@ -65,12 +77,13 @@
 //! A CONT that does not mean the flags leaves `runit-init` without effect.
 //!
 //! # Files
-//! `/etc/runit/{1,2,3,ctrlaltdel,nosync}`; flags: see `runit-init`.
+//! `/etc/runit/{1,2,3,ctrlaltdel,nosync,boot-good}`; flags: see `runit-init`.
 //!
 //! # Exit codes
 //! 111 when it is not process 1; else it never ends.
 
 mod down;
+mod errand;
 mod fstab;
 mod guard;
 mod modules;
@@ -214,6 +227,8 @@ struct Init {
     killed: bool,
     /// The way down has begun: when scripts and services must have ended.
     down: Option<Instant>,
+    /// What runs once while services are up.
+    errands: errand::Errands,
     /// The board's watchdog.
     guard: Option<guard::Guard>,
     /// Until when the script of the stage may run.
@@ -242,6 +257,7 @@ impl Init {
             leaving: false,
             killed: false,
             down: None,
+            errands: errand::Errands::default(),
             guard: None,
             limit: None,
             pause: None,
@@ -281,7 +297,8 @@ impl Init {
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
         let descent = self.descent.map(Descent::due);
-        [self.limit, self.pause, descent, self.hunger()]
+        let errands = self.errands.due();
+        [self.limit, self.pause, descent, self.hunger(), errands]
             .into_iter()
             .flatten()
             .min()
@@ -320,6 +337,9 @@ impl Init {
                 Ok(pid) => {
                     self.script = Some(pid);
                     self.limit = down;
+                    if stage == Stage::Two {
+                        self.run_errands();
+                    }
                     return;
                 }
                 Err(errno) => self.warn("unable to fork for ", text, errno),
@@ -333,7 +353,10 @@ impl Init {
                 self.set_up();
                 self.ended(Outcome::Exited(0), None);
             }
-            Stage::Two => self.serve(),
+            Stage::Two => {
+                self.serve();
+                self.run_errands();
+            }
             Stage::Three => self.descend(Order::StopServices),
             Stage::Over | Stage::Rescue => {}
         }
@@ -432,6 +455,8 @@ impl Init {
                 self.obey_flags();
             } else if self.script == Some(*pid) {
                 self.script_ended(outcome);
+            } else {
+                self.errand_ended(*pid, *end);
             }
         }
     }
@@ -504,6 +529,7 @@ impl Init {
     fn look_at_clock(&mut self) {
         self.feed();
         let now = clock::mono();
+        self.look_at_errands(now);
         if self.limit.is_some_and(|until| until <= now) {
             self.script_late(now);
         }

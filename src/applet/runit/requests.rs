@@ -126,7 +126,7 @@ impl Init {
     }
 
     /// Leaves stage 2.
-    fn go_down(&mut self, ending: Option<Ending>) {
+    pub(super) fn go_down(&mut self, ending: Option<Ending>) {
         if self.leaving {
             return;
         }

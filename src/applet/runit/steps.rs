@@ -126,7 +126,7 @@ impl Init {
     }
 
     /// The line of a step.
-    fn tell(
+    pub(super) fn tell(
         &self,
         name: &[u8],
         outcome: Outcome,

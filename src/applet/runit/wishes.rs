@@ -16,8 +16,12 @@ use crate::{
 /// Where the command line is.
 const COMMAND_LINE: &CStr = c"/proc/cmdline";
 
-/// The services directory of the command line.
-static SERVICES: Once<Option<Path>> = Once::new(None);
+/// A path of the command line.
+type Kept = Once<Option<Path>>;
+/// The services directory.
+static SERVICES: Kept = Once::new(None);
+/// The program of a test rig.
+static RIG: Kept = Once::new(None);
 
 /// What is known before stage 1.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Wishes {
     pub(super) services: &'static CStr,
     /// What signals mean, where board or command line say so.
     pub(super) signals: Meanings,
+    /// The program of a test rig.
+    pub(super) rig: Option<&'static CStr>,
     /// Rescue after stage 1.
     pub(super) single: bool,
     /// Rescue before stage 1.
@@ -41,6 +47,7 @@ impl Default for Wishes {
             contained: false,
             services: config::SERVICES_DIR,
             signals: Meanings::default(),
+            rig: None,
             single: false,
             emergency: false,
         }
@@ -89,24 +96,40 @@ fn obey(asked: &mut Wishes, voice: &Voice) {
             line.len(),
         );
     }
-    let mut services = None;
+    let (mut services, mut rig) = (None, None);
     for wish in wishes(line) {
         match wish {
             Wish::Single => asked.single = true,
             Wish::Emergency => asked.emergency = true,
-            Wish::Services(path) => match Path::join(&[path]) {
-                Ok(path) => services = Some(path),
-                Err(long) => {
-                    voice.bound("runt.services", "path-bytes", long.limit);
-                }
-            },
+            Wish::Services(path) => services = Some(path),
+            Wish::Rig(path) => rig = Some(path),
             Wish::Signals(words) => {
                 asked.signals.read(words, &mut |word| unknown(word, voice));
             }
             Wish::Unknown(word) => unknown(word, voice),
         }
     }
-    if let (Some(path), Some(place)) = (services, SERVICES.take()) {
-        asked.services = place.insert(path).as_c_str();
+    if let Some(path) = keep(&SERVICES, services, voice) {
+        asked.services = path;
+    }
+    asked.rig = keep(&RIG, rig, voice);
+}
+
+/// Keeps a path for good; one that is too long is said.
+fn keep(
+    place: &'static Kept,
+    path: Option<&[u8]>,
+    voice: &Voice,
+) -> Option<&'static CStr> {
+    match Path::join(&[path?]) {
+        Ok(path) => Some(place.take()?.insert(path).as_c_str()),
+        Err(long) => {
+            voice.bound(
+                "the path of a word under runt. is too long",
+                "path-bytes",
+                long.limit,
+            );
+            None
+        }
     }
 }

@@ -1,0 +1,137 @@
+//! Which programs PID 1 runs once while services are up: the test rig's, and
+//! the one that is told of a good boot.
+
+use core::{ffi::CStr, time::Duration};
+
+use crate::{
+    config,
+    machine::stages::Stage,
+    sys::{
+        child::End,
+        clock,
+        power::Ending,
+        signal::{self, Number},
+    },
+    text::Line,
+    wire::clock::Instant,
+};
+
+use super::{
+    super::runit_init::is_set, CANNOT_RUN, HEAD, Init, steps::Outcome,
+};
+
+/// The program of a good boot.
+const GOOD: &CStr = config::BOOT_GOOD;
+/// How long it may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What is on the way.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    /// The process of the test rig's program.
+    rig: Option<u32>,
+    /// When to look whether the boot is good; or, while its program runs,
+    /// when it has had its time.
+    due: Option<Instant>,
+    /// The process of that program, and when it was started.
+    good: Option<(u32, Instant)>,
+    /// Since when services are up.
+    since: Option<Instant>,
+}
+
+impl Errands {
+    /// When the loop has to look at the clock.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+impl Init {
+    /// Services are up: runs the test rig's program, once.
+    pub(super) fn run_errands(&mut self) {
+        if self.errands.since.is_none() {
+            let now = clock::mono();
+            (self.errands.since, self.errands.due) = (Some(now), Some(now));
+        }
+        let Some(path) = self.wishes.rig.take() else {
+            return;
+        };
+        match self.spawn(path, false) {
+            Ok(pid) => self.errands.rig = Some(pid),
+            Err(errno) => {
+                self.warn("unable to fork for ", path.to_bytes(), errno);
+                self.judge(End::Exited(CANNOT_RUN));
+            }
+        }
+    }
+
+    /// Takes the end of an errand.
+    pub(super) fn errand_ended(&mut self, pid: u32, end: End) {
+        if self.errands.rig == Some(pid) {
+            self.judge(end);
+            return;
+        }
+        let good = self.errands.good.take_if(|(good, _)| *good == pid);
+        if let Some((_, began)) = good {
+            self.errands.due = None;
+            let outcome = if end == End::Exited(0) {
+                Outcome::Done
+            } else {
+                Outcome::Failed
+            };
+            self.tell(GOOD.to_bytes(), outcome, began);
+        }
+    }
+
+    /// Says how the test rig's program has ended, and switches off.
+    fn judge(&mut self, end: End) {
+        let (how, number) = match end {
+            End::Exited(code) => ("exit ", code),
+            End::Killed(signal, _) => ("signal ", signal),
+        };
+        let mut line = Line::new();
+        line.text(HEAD)
+            .text("rig: ")
+            .text(how)
+            .number(number.into());
+        self.supervisor.voice().say(&mut line);
+        self.go_down(Some(Ending::Off));
+    }
+
+    /// Does what has become due: every critical service has been up for as
+    /// long as the board says, or the program of a good boot is late.
+    pub(super) fn look_at_errands(&mut self, now: Instant) {
+        let due = self.errands.due.take_if(|due| *due <= now);
+        if due.is_none() || self.stages.stage() != Stage::Two {
+            return;
+        }
+        if let Some((pid, began)) = self.errands.good.take() {
+            // ESRCH: it has ended this moment.
+            let _gone = signal::kill_group(pid, Number::KILL).is_err();
+            self.supervisor.awaited.retain(|awaited| *awaited != pid);
+            self.tell(GOOD.to_bytes(), Outcome::Late, began);
+            return;
+        }
+        let wanted = u64::try_from(config::GOOD_SECONDS).unwrap_or(u64::MAX);
+        let wanted = Duration::from_secs(wanted);
+        let since = self.errands.since.unwrap_or(now);
+        let up = self.supervisor.steady(now).min(now.since(since));
+        if up < wanted {
+            // A service that is down now is not up for so long any sooner.
+            self.errands.due = Some(now.after(wanted.saturating_sub(up)));
+            return;
+        }
+        if !is_set(GOOD) {
+            return;
+        }
+        match self.spawn(GOOD, false) {
+            Ok(pid) => {
+                self.errands.good = Some((pid, now));
+                self.errands.due = Some(now.after(LIMIT));
+            }
+            Err(errno) => {
+                self.warn("unable to fork for ", GOOD.to_bytes(), errno);
+            }
+        }
+    }
+}
