@@ -1,5 +1,5 @@
 //! Whether a slot says what it lacks once, does not spin over it, and goes on
-//! when it is there again: locks, processes, descriptors, space, its own
+//! when it is there again: locks, processes, descriptors, its own
 //! directory.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
@@ -10,16 +10,7 @@ use std::{fs, process::Command};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getuid, kill_process, prlimit,
 };
-use util::{Place, until};
-
-/// Processor time that a program has used, in hundredths of a second.
-fn spent(pid: Pid) -> u64 {
-    let stat = format!("/proc/{}/stat", pid.as_raw_pid());
-    let stat = fs::read_to_string(stat).unwrap();
-    let (_, rest) = stat.rsplit_once(") ").unwrap();
-    let words: Vec<&str> = rest.split(' ').collect();
-    words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()
-}
+use util::{Place, spent, until, until_only};
 
 /// Sets a soft limit of a running program; answers what it was.
 fn limit(pid: Pid, resource: Resource, soft: Option<u64>) -> Option<u64> {
@@ -29,12 +20,6 @@ fn limit(pid: Pid, resource: Resource, soft: Option<u64>) -> Option<u64> {
         maximum: old.maximum,
     };
     prlimit(Some(pid), resource, new).unwrap().current
-}
-
-/// Waits for a line among what the supervisor said; it must be the only one.
-fn until_only(place: &Place, line: &str) {
-    until(line, || (!place.read("errors").is_empty()).then_some(()));
-    assert_eq!(place.read("errors"), line);
 }
 
 #[test]
@@ -126,69 +111,6 @@ fn no_descriptor_left() {
 }
 
 #[test]
-fn no_space_under_supervise() {
-    let place = Place::new();
-    place.service("a", "exec sleep 1000");
-    let small = place.path("small");
-    fs::create_dir(&small).unwrap();
-    std::os::unix::fs::symlink(
-        "../../small/a",
-        place.path("services/a/supervise"),
-    )
-    .unwrap();
-    let script = format!(
-        "mount -t tmpfs -o size=32k small {} && exec runsv services/a",
-        small.display()
-    );
-    let command = place.command(&["runsv"]);
-    let mut unshare = Command::new("unshare");
-    unshare.args(["-m", "sh", "-c", &script]);
-    unshare.current_dir(place.dir.path());
-    for (name, value) in command.get_envs() {
-        unshare.env(name, value.unwrap_or_default());
-    }
-    unshare.stderr(fs::File::create(place.path("errors")).unwrap());
-    let mut one = unshare.spawn().unwrap();
-    let pid = Pid::from_child(&one);
-    let inside = format!("/proc/{}/root{}", pid.as_raw_pid(), small.display());
-    let stat = || fs::read_to_string(format!("{inside}/a/stat"));
-    let until_stat = |wanted: &str| {
-        until(wanted, || {
-            if place.read("errors").contains("unshare") {
-                return Some(());
-            }
-            (stat().ok()?.trim_end() == wanted).then_some(())
-        });
-    };
-    until_stat("run");
-    if stat().is_err() {
-        // Not root, and no name space of users either: nothing to try.
-        println!("no mount name space: {}", place.read("errors"));
-        let _ended = one.wait().unwrap();
-        return;
-    }
-    let control = |byte: &str| {
-        fs::write(format!("{inside}/a/control"), byte).unwrap();
-    };
-    let fill = format!("{inside}/fill");
-    let full = fs::write(&fill, vec![0; 1 << 16]);
-    assert_eq!(full.unwrap_err().raw_os_error(), Some(28));
-    control("p");
-    until("the line", || {
-        (!place.read("errors").is_empty()).then_some(())
-    });
-    control("cp");
-    fs::remove_file(fill).unwrap();
-    until_stat("run, paused");
-    let said = place.read("errors");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.ends_with(".new: out of disk space\n"), "{said}");
-    assert!(spent(pid) < 50, "it spins");
-    control("x");
-    until("the end", || one.try_wait().unwrap());
-}
-
-#[test]
 fn a_directory_that_is_replaced_under_runsv() {
     let place = Place::new();
     place.service("a", "exec sleep 1000");
@@ -208,19 +130,4 @@ fn a_directory_that_is_replaced_under_runsv() {
         (place.stat("a").as_str(), place.read("errors").as_str()),
         ("down", "")
     );
-}
-
-#[test]
-fn fifos_that_are_files() {
-    let place = Place::new();
-    place.service("a", "exec sleep 1000");
-    place.write("services/a/supervise/control", "");
-    let _all = place.runsvdir();
-    until_only(
-        &place,
-        "runsvdir services: warning: unable to start runsv a: \
-         supervise/control exists but is not a fifo\n",
-    );
-    fs::remove_file(place.path("services/a/supervise/control")).unwrap();
-    place.until_stat("a", "run");
 }

@@ -101,7 +101,17 @@ fn a_script_starts_as_clean_as_every_child() {
 fn nobody_waits_for_a_script() {
     let place = Place::new();
     place.service("slow", "exec sleep 1000");
-    place.service("b", "exec sleep 1000");
+    let others: Vec<String> = (1..64).map(|n| format!("s{n}")).collect();
+    let all = |words: &[&str]| {
+        let names = others.iter().map(String::as_str);
+        let words: Vec<&str> = words.iter().copied().chain(names).collect();
+        let said = place.run(&words);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+        said.out
+    };
+    for other in &others {
+        place.service(other, "exec sleep 1000");
+    }
     let (began, go) = (place.path("began"), place.path("go"));
     let hold = format!(
         "echo > {}; until test -e {}; do sleep 0.1; done; exit 1",
@@ -111,19 +121,28 @@ fn nobody_waits_for_a_script() {
     place.script("services/slow/control/t", &hold);
     let _all = place.runsvdir();
     let slow = place.until_pid("slow", None);
-    place.until_stat("b", "run");
+    let pids = |old: &[Option<Pid>]| -> Vec<Option<Pid>> {
+        let each = others.iter().zip(old);
+        each.map(|(other, old)| Some(place.until_pid(other, *old)))
+            .collect()
+    };
+    let mut old = pids(&[None; 63]);
     // The bytes behind the first are for when its script has ended.
     place.control("slow", "tpc");
     until("the script", || began.exists().then_some(()));
-    let mut old = place.until_pid("b", None);
-    for _ in 0..2 {
-        let said = place.run(&["sv", "restart", "b"]);
-        assert_eq!(said.code, 0, "{said:?}");
-        old = place.until_pid("b", Some(old));
-        kill_process(old, Signal::KILL).unwrap();
-        old = place.until_pid("b", Some(old));
-        assert_eq!(place.run(&["sv", "status", "b"]).code, 0);
+    // Until that may end all others restart, answer and are controlled.
+    let said = all(&["sv", "-w", "60", "restart"]);
+    assert_eq!(said.matches("ok: run: ").count(), 63, "{said}");
+    old = pids(&old);
+    for pid in old.iter().flatten() {
+        kill_process(*pid, Signal::KILL).unwrap();
     }
+    pids(&old);
+    all(&["sv", "-w", "60", "pause"]);
+    let said = all(&["sv", "status"]);
+    assert_eq!(said.matches("s, paused\n").count(), 63, "{said}");
+    all(&["sv", "-w", "60", "cont"]);
+    all(&["sv", "-w", "60", "stop"]);
     assert_eq!(place.pid("slow"), Some(slow));
     let why = place.read("services/slow/supervise/why");
     assert!(why.contains("waits control/t until "), "{why}");
@@ -182,96 +201,6 @@ fn an_option_that_is_none_costs_one_line() {
     let line = "runsv a: warning: unable to use timeout-kill: \
                 invalid argument\n";
     assert_eq!(place.read("errors"), line);
-}
-
-/// Whether a process is there; who has no parent left is a zombie until init
-/// looks, and counts as gone.
-fn lives(pid: Pid) -> bool {
-    let stat = format!("/proc/{}/stat", pid.as_raw_pid());
-    fs::read_to_string(stat).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-/// Waits until a process has written its number to a file.
-fn until_written(place: &Place, name: &str) -> Pid {
-    let pid = until(name, || place.read(name).trim().parse().ok());
-    Pid::from_raw(pid).unwrap()
-}
-
-/// A service with a worker that takes no TERM and would outlive it. Either is
-/// started by way of another program.
-fn with_worker(place: &Place, name: &str, worker_by: &str, by: &str) {
-    let worker = place.path(&format!("worker-{name}"));
-    place.service(
-        name,
-        &format!(
-            "{worker_by} sh -c 'trap \"\" TERM; echo $$ > {}; \
-             while :; do sleep 1; done' &\n\
-             exec {by} sleep 1000",
-            worker.display()
-        ),
-    );
-    place.write(&format!("services/{name}/runt/group-kill"), "");
-}
-
-#[test]
-fn a_group_goes_with_its_service() {
-    let place = Place::new();
-    with_worker(&place, "a", "", "");
-    let _all = place.runsvdir();
-    let pid = until_written(&place, "worker-a");
-    place.until_stat("a", "run");
-    place.control("a", "d");
-    place.until_stat("a", "down");
-    until("the end of the worker", || (!lives(pid)).then_some(()));
-}
-
-#[test]
-fn a_control_group_goes_with_its_service() {
-    let place = Place::new();
-    let trees = ["", "/unified"].map(|at| format!("/sys/fs/cgroup{at}"));
-    let name = format!("runt-test-{}", std::process::id());
-    let made = trees.iter().find_map(|tree| {
-        let group = std::path::Path::new(tree).join(&name);
-        fs::create_dir(&group).ok()?;
-        let kills = group.join("cgroup.kill").exists();
-        fs::remove_dir(&group).unwrap();
-        kills.then_some(group)
-    });
-    let Some(group) = made else {
-        return util::skipped("needs root, cgroup-v2 and Linux 5.14");
-    };
-    let by = |sub: &str| format!("chpst --cgroup {name}/{sub}");
-    for (service, sub) in [("alone", "x"), ("shared", "y")] {
-        // The worker has left the process group.
-        let worker_by = format!("{} setsid", by(sub));
-        with_worker(&place, service, &worker_by, &by(sub));
-    }
-    place.service("guest", &format!("exec {} sleep 1000", by("y")));
-    {
-        let _all = place.runsvdir();
-        let members = |sub: &str| {
-            let list = group.join(sub).join("cgroup.procs");
-            fs::read_to_string(list).unwrap_or_default().lines().count()
-        };
-        let alone = until_written(&place, "worker-alone");
-        let shared = until_written(&place, "worker-shared");
-        // Service and worker, and what the worker waits for.
-        until("all in their groups", || {
-            (members("x") >= 3 && members("y") >= 4).then_some(())
-        });
-        let guest = place.until_pid("guest", None);
-        place.control("shared", "d");
-        place.control("alone", "d");
-        place.until_stat("alone", "down");
-        place.until_stat("shared", "down");
-        until("the end of the worker", || (!lives(alone)).then_some(()));
-        // Another service is in that one: nobody in it is touched.
-        assert!(lives(shared) && lives(guest));
-        fs::write(group.join("y/cgroup.kill"), "1").unwrap();
-    }
-    for dir in [group.join("x"), group.join("y"), group] {
-        until("an empty group", || fs::remove_dir(&dir).ok());
-    }
 }
 
 #[test]

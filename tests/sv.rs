@@ -430,11 +430,14 @@ fn an_init_script() {
 fn waiting_ends_when_the_command_has_taken_effect() {
     let place = Place::new();
     let a = Played::new(&place, "a");
-    let changed = |nanos| Status {
-        since: Wall {
-            nanos,
-            ..up().since
-        },
+    // The same second, another nanosecond.
+    let since = Wall {
+        nanos: 2,
+        ..up().since
+    };
+    let other = Status {
+        pid: 78,
+        since,
         ..up()
     };
     let rows: &[(&str, &str, Status, &[Status], Status, &str)] = &[
@@ -460,22 +463,30 @@ fn waiting_ends_when_the_command_has_taken_effect() {
             down(),
             "down: a: Ns, normally up",
         ),
-        // The same second, another nanosecond: another life.
         (
             "restart",
             "tcu",
             up(),
-            &[Status { term: true, ..up() }, Status { pid: 0, ..up() }],
-            changed(2),
-            "run: a: (pid 77) Ns",
+            &[
+                Status { term: true, ..up() },
+                Status { pid: 0, ..up() },
+                // The clock was set: the old process has a new label.
+                Status { since, ..up() },
+            ],
+            other,
+            "run: a: (pid 78) Ns",
         ),
         (
             "try-restart",
             "tc",
             up(),
-            &[],
-            Status { pid: 78, ..up() },
-            "run: a: (pid 78) Ns",
+            &[Status {
+                state: State::Finish,
+                pid: 78,
+                ..up()
+            }],
+            Status { pid: 79, ..other },
+            "run: a: (pid 79) Ns",
         ),
         (
             "-v pause",

@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    PUBLISHED, Supervisor, TOKEN_SLOTS, heading,
+    PUBLISHED, Supervisor, TOKEN_SLOTS, heading, listen,
     service::{Service, Trouble},
     spawn,
 };
@@ -261,11 +261,31 @@ impl Supervisor {
     }
 
     /// Writes a slot's status files, and the record of its deaths when that
-    /// has changed; what fails is tried again in [`RETRY`].
+    /// has changed; what fails is tried again in [`RETRY`]. A supervise
+    /// directory that was removed is made anew first.
     pub(super) fn publish(&mut self, index: usize) {
+        let failed = self.write(index);
+        let gone = failed.is_err_and(|trouble| trouble.errno == Errno::ENOENT);
+        let written = if gone && self.renew(index).is_ok() {
+            self.write(index)
+        } else {
+            failed
+        };
         let Some(slot) = self.slot(index) else { return };
+        slot.unpublished = written.is_err().then(|| clock::mono().after(RETRY));
+        let told = core::mem::replace(&mut slot.unwritten, written.is_err());
+        if let (Err(trouble), false) = (failed, told) {
+            self.warn_of(index, trouble);
+        }
+    }
+
+    /// Writes what has changed of a slot's files.
+    fn write(&mut self, index: usize) -> Result<(), Trouble> {
+        let Some(slot) = self.slot(index) else {
+            return Ok(());
+        };
         let Some(service) = slot.service.as_mut() else {
-            return;
+            return Ok(());
         };
         let mut written = service.publish(&slot.machine);
         let (waits, until) = slot.machine.waits();
@@ -282,11 +302,17 @@ impl Supervisor {
             }
             written = written.and(told);
         }
-        slot.unpublished = written.is_err().then(|| clock::mono().after(RETRY));
-        let told = core::mem::replace(&mut slot.unwritten, written.is_err());
-        if let (Err(trouble), false) = (written, told) {
-            self.warn_of(index, trouble);
+        written
+    }
+
+    /// Makes the supervise directories of a slot anew that are not there.
+    fn renew(&mut self, index: usize) -> Result<(), Trouble> {
+        let slot = self.table.get_mut(index).and_then(Option::as_mut);
+        if let Some(service) = slot.and_then(|slot| slot.service.as_mut()) {
+            service.renew()?;
+            listen(&self.waiter, index, service)?;
         }
+        Ok(())
     }
 
     /// Leaves a service's control FIFO alone while its slot is busy: what is

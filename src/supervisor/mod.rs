@@ -524,8 +524,7 @@ impl Supervisor {
         let fresh = service.is_fresh();
         let now = clock::now();
         let machine = slot::Slot::new(down, log_down, now);
-        self.listen(index, &service)
-            .map_err(|errno| Refusal::of("wait for", c"supervise", errno))?;
+        listen(&self.waiter, index, &service).map_err(Refusal::Trouble)?;
         let slot = Slot {
             name,
             identity,
@@ -559,18 +558,6 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Adds a slot's control FIFOs to what the loop sleeps on.
-    fn listen(&self, index: usize, service: &Service) -> Result<(), Errno> {
-        let index = u64::try_from(index).unwrap_or(u64::MAX >> 2);
-        for (bit, role) in [(0, Role::Service), (1, Role::Log)] {
-            if let Some(fifo) = service.control(role) {
-                let token = TOKEN_SLOTS.saturating_add(index << 1 | bit);
-                self.waiter.add(fifo, Wake::Readable, token)?;
-            }
-        }
-        Ok(())
-    }
-
     /// A slot of the table.
     fn slot(&mut self, index: usize) -> Option<&mut Slot> {
         self.table.get_mut(index)?.as_mut()
@@ -583,6 +570,29 @@ impl Supervisor {
         let mut line = heading(name, "warning");
         self.voice.say(tell(&mut line, trouble));
     }
+}
+
+/// Adds a slot's control FIFOs to what the loop sleeps on, those that are not
+/// in it.
+fn listen(
+    waiter: &Waiter,
+    index: usize,
+    service: &Service,
+) -> Result<(), Trouble> {
+    let index = u64::try_from(index).unwrap_or(u64::MAX >> 2);
+    for (bit, role) in [(0, Role::Service), (1, Role::Log)] {
+        if let Some(fifo) = service.control(role) {
+            let token = TOKEN_SLOTS.saturating_add(index << 1 | bit);
+            match waiter.add(fifo, Wake::Readable, token) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => {
+                    let (verb, path) = ("wait for", c"supervise");
+                    return Err(Trouble { verb, path, errno });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Why a service directory is not supervised.

@@ -98,6 +98,24 @@ pub(super) struct Ends {
     last: Option<Status>,
 }
 
+impl Ends {
+    /// Whether what was opened there is there no more.
+    fn is_lost(&self, dir: At<'_>, names: &'static Names) -> bool {
+        let (at, names) = way(self.place.as_ref(), dir, names);
+        file::info(at, names.ok).is_err()
+    }
+}
+
+/// Where a supervise directory is, and its names from there: in the service
+/// directory, or in a place of its own.
+fn way<'p>(
+    place: Option<&'p Fd>,
+    dir: At<'p>,
+    names: &'static Names,
+) -> (At<'p>, &'static Names) {
+    place.map_or((dir, names), |place| (place.as_fd(), &SERVICE))
+}
+
 /// Both ends of the log pipe.
 #[derive(Debug)]
 struct Pipe {
@@ -142,13 +160,7 @@ impl Service {
             Err(errno) => return Err(trouble("stat", c"log")(errno)),
         };
         let lock = Lock::take(at, at, &SERVICE)?;
-        let log = if has_log {
-            let log_dir =
-                file::open_dir(at, c"log").map_err(trouble("open", c"log"))?;
-            Some(Lock::take(at, log_dir.as_fd(), &LOG)?.ends(at)?)
-        } else {
-            None
-        };
+        let log = has_log.then(|| log_ends(at)).transpose()?;
         let service = lock.ends(at)?;
         let base = service.place.as_ref().map_or(at, AsFd::as_fd);
         let pipe = log.is_some().then(|| pipe(base)).transpose()?;
@@ -172,6 +184,21 @@ impl Service {
     /// Whether files of it have never been written.
     pub(super) fn is_fresh(&self) -> bool {
         self.service.fresh || self.log.as_ref().is_some_and(|log| log.fresh)
+    }
+
+    /// Takes anew what somebody has removed: a supervise directory. The log
+    /// pipe stays what it is, its children have it open.
+    pub(super) fn renew(&mut self) -> Result<(), Trouble> {
+        let at = self.dir.as_fd();
+        if self.service.is_lost(at, &SERVICE) {
+            self.service = Lock::take(at, at, &SERVICE)?.ends(at)?;
+        }
+        if let Some(log) = &mut self.log
+            && log.is_lost(at, &LOG)
+        {
+            *log = log_ends(at)?;
+        }
+        Ok(())
     }
 
     /// The service directory.
@@ -248,10 +275,7 @@ impl Service {
         if last == Some(status) {
             return Ok(());
         }
-        let (at, names) = match &ends.place {
-            Some(place) => (place.as_fd(), &SERVICE),
-            None => (self.dir.as_fd(), names),
-        };
+        let (at, names) = way(ends.place.as_ref(), self.dir.as_fd(), names);
         if ends.ok.is_none() {
             // Before the files, whose renames wake who waits for it.
             ends.ok = Some(open_ok(at, names)?);
@@ -349,6 +373,12 @@ impl Lock {
     fn ends(self, at: At<'_>) -> Result<Ends, Trouble> {
         ends(at, self.lock, self.names, self.place)
     }
+}
+
+/// Takes and opens what the log service has.
+fn log_ends(at: At<'_>) -> Result<Ends, Trouble> {
+    let log = file::open_dir(at, c"log").map_err(trouble("open", c"log"))?;
+    Lock::take(at, log.as_fd(), &LOG)?.ends(at)
 }
 
 /// What cannot be done where a supervise directory is missing and nothing can

@@ -309,6 +309,21 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Processor time that a program has used, in hundredths of a second.
+pub fn spent(pid: Pid) -> u64 {
+    let stat = format!("/proc/{}/stat", pid.as_raw_pid());
+    let stat = fs::read_to_string(stat).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let words: Vec<&str> = rest.split(' ').collect();
+    words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()
+}
+
+/// Waits for a line among what the supervisor said; it must be the only one.
+pub fn until_only(place: &Place, line: &str) {
+    until(line, || (!place.read("errors").is_empty()).then_some(()));
+    assert_eq!(place.read("errors"), line);
+}
+
 /// Whether a command of the system can be run and succeeds.
 pub fn works(words: &[&str]) -> bool {
     Command::new(words[0])

@@ -1,0 +1,100 @@
+//! Whether what a service leaves behind ends with it, as `runt/group-kill`
+//! has it: its process group, and a control group of its own.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::fs;
+
+use rustix::process::Pid;
+use util::{Place, until};
+
+/// Whether a process is there; who has no parent left is a zombie until init
+/// looks, and counts as gone.
+fn lives(pid: Pid) -> bool {
+    let stat = format!("/proc/{}/stat", pid.as_raw_pid());
+    fs::read_to_string(stat).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Waits until a process has written its number to a file.
+fn until_written(place: &Place, name: &str) -> Pid {
+    let pid = until(name, || place.read(name).trim().parse().ok());
+    Pid::from_raw(pid).unwrap()
+}
+
+/// A service with a worker that takes no TERM and would outlive it. Either is
+/// started by way of another program.
+fn with_worker(place: &Place, name: &str, worker_by: &str, by: &str) {
+    let worker = place.path(&format!("worker-{name}"));
+    place.service(
+        name,
+        &format!(
+            "{worker_by} sh -c 'trap \"\" TERM; echo $$ > {}; \
+             while :; do sleep 1; done' &\n\
+             exec {by} sleep 1000",
+            worker.display()
+        ),
+    );
+    place.write(&format!("services/{name}/runt/group-kill"), "");
+}
+
+#[test]
+fn a_group_goes_with_its_service() {
+    let place = Place::new();
+    with_worker(&place, "a", "", "");
+    let _all = place.runsvdir();
+    let pid = until_written(&place, "worker-a");
+    place.until_stat("a", "run");
+    place.control("a", "d");
+    place.until_stat("a", "down");
+    until("the end of the worker", || (!lives(pid)).then_some(()));
+}
+
+#[test]
+fn a_control_group_goes_with_its_service() {
+    let place = Place::new();
+    let trees = ["", "/unified"].map(|at| format!("/sys/fs/cgroup{at}"));
+    let name = format!("runt-test-{}", std::process::id());
+    let made = trees.iter().find_map(|tree| {
+        let group = std::path::Path::new(tree).join(&name);
+        fs::create_dir(&group).ok()?;
+        let kills = group.join("cgroup.kill").exists();
+        fs::remove_dir(&group).unwrap();
+        kills.then_some(group)
+    });
+    let Some(group) = made else {
+        return util::skipped("needs root, cgroup-v2 and Linux 5.14");
+    };
+    let by = |sub: &str| format!("chpst --cgroup {name}/{sub}");
+    for (service, sub) in [("alone", "x"), ("shared", "y")] {
+        // The worker has left the process group.
+        let worker_by = format!("{} setsid", by(sub));
+        with_worker(&place, service, &worker_by, &by(sub));
+    }
+    place.service("guest", &format!("exec {} sleep 1000", by("y")));
+    {
+        let _all = place.runsvdir();
+        let members = |sub: &str| {
+            let list = group.join(sub).join("cgroup.procs");
+            fs::read_to_string(list).unwrap_or_default().lines().count()
+        };
+        let alone = until_written(&place, "worker-alone");
+        let shared = until_written(&place, "worker-shared");
+        // Service and worker, and what the worker waits for.
+        until("all in their groups", || {
+            (members("x") >= 3 && members("y") >= 4).then_some(())
+        });
+        let guest = place.until_pid("guest", None);
+        place.control("shared", "d");
+        place.control("alone", "d");
+        place.until_stat("alone", "down");
+        place.until_stat("shared", "down");
+        until("the end of the worker", || (!lives(alone)).then_some(()));
+        // Another service is in that one: nobody in it is touched.
+        assert!(lives(shared) && lives(guest));
+        fs::write(group.join("y/cgroup.kill"), "1").unwrap();
+    }
+    for dir in [group.join("x"), group.join("y"), group] {
+        until("an empty group", || fs::remove_dir(&dir).ok());
+    }
+}
