@@ -320,10 +320,8 @@ fn hup_reads_the_config_again() {
     assert_eq!(logger.end(), 0);
     assert!(current(&place).ends_with("two c\n"));
     // Nothing left to log to.
-    let mut logger = Logger::start(&place, &["later"]);
-    until("a lock", || {
-        (feed(&place, &["later"], b"").1 == 111).then_some(())
-    });
+    let mut logger = Logger::start(&place, &["-v", "later"]);
+    logger.until_says("append: later/current");
     fs::rename(place.path("later"), place.path("gone")).unwrap();
     logger.kill(Signal::HUP);
     assert_eq!(logger.wait(), 111);
