@@ -264,6 +264,11 @@ impl Slot {
         actions
     }
 
+    /// Whether the owner wants it to end.
+    pub fn leaves(&self) -> bool {
+        self.leaving
+    }
+
     /// Whether a control would keep from ending what the owner wants to end.
     fn keeps(&self, control: Control) -> bool {
         let wants =

@@ -107,7 +107,9 @@ impl Supervisor {
             // Ours or its own: a start that ends with 111 at once will most
             // likely do so again, and its reason was told.
             slot.told = end == End::Exited(111);
-            if status.state == State::Run {
+            // That its owner ends it nobody asks about, and a way down spares
+            // the medium.
+            if status.state == State::Run && !slot.machine.leaves() {
                 let lived = now.mono.since(slot.machine.began()).as_millis();
                 let when = now.wall;
                 let how = match end {
