@@ -24,7 +24,8 @@ use core::ffi::CStr;
 
 use crate::{
     sys::{
-        AsFd, CWD, Errno, child, file,
+        AsFd, CWD, Errno, child,
+        file::{self, Kind},
         signal::{self, Number},
         start::Start,
         write_all,
@@ -53,9 +54,11 @@ pub(super) struct Flags {
     pub(super) reboot: &'static CStr,
 }
 
-/// Whether a flag is set: its file is there and has the owner-execute bit.
+/// Whether a flag is set, and a program can be run: its file, which is no
+/// directory, is there and has the owner-execute bit.
 pub(super) fn is_set(flag: &CStr) -> bool {
-    file::info(CWD, flag).is_ok_and(|info| info.mode & 0o100 != 0)
+    file::info(CWD, flag)
+        .is_ok_and(|info| info.kind == Kind::Regular && info.mode & 0o100 != 0)
 }
 
 /// `runit-init`, `init`: as PID 1 it is `runit`.

@@ -282,10 +282,13 @@ pub fn hide_inherited_files() {
     }
 }
 
-/// Opens /dev/null on those of 0, 1 and 2 that are closed, so that no file
-/// of ours gets a standard stream's number.
+/// Opens /dev/null, or where that is missing the root directory, on those of
+/// 0, 1 and 2 that are closed, so that no file of ours gets a standard
+/// stream's number: PID 1 has none of them when the image has no console.
 pub fn fill_standard_streams() {
-    while let Ok(null) = file::open_both(super::CWD, c"/dev/null") {
+    while let Ok(null) = file::open_both(super::CWD, c"/dev/null")
+        .or_else(|_| file::open_dir(super::CWD, c"/"))
+    {
         if null.number() > 2 {
             return;
         }

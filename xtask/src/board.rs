@@ -21,6 +21,10 @@ pub struct Board {
     /// The file's name without `.toml`.
     #[serde(skip)]
     pub name: String,
+    /// Where what is fetched for it is kept: boards with the same name may
+    /// have other kernels.
+    #[serde(skip)]
+    pub shelf: String,
     /// Target triple.
     pub target: String,
     /// The services directory.
@@ -281,6 +285,13 @@ fn parse(name: &str, text: &str, other: &toml::Table) -> Result<Board> {
     lay_over(&mut table, other);
     let mut board: Board = table.try_into().with_context(wrong)?;
     board.name = name.into();
+    board.shelf = name.into();
+    if other
+        .get("debian")
+        .is_some_and(|d| d.get("kernel").is_some())
+    {
+        board.shelf += &format!("-{}", board.debian.kernel);
+    }
     for (name, meaning) in &board.signals {
         ensure!(
             SIGNALS.contains(&name.as_str())

@@ -41,6 +41,9 @@ pub fn command(board: &Board, kit: &Kit, image: &Path) -> Command {
     command
 }
 
+/// How long a break has to arrive before the letter behind it.
+const AFTER_BREAK: Duration = Duration::from_millis(500);
+
 /// What the reader threads tell.
 enum Heard {
     /// Bytes of the console.
@@ -53,6 +56,8 @@ enum Heard {
 pub struct Session {
     child: Child,
     input: ChildStdin,
+    /// QMP's way to the machine.
+    monitor: UnixStream,
     heard: Receiver<Heard>,
     text: String,
     /// How much of `text` has been matched.
@@ -73,7 +78,9 @@ impl Session {
         let socket = sockets.path().join("qmp");
         let mut command = command(board, kit, image);
         command
-            .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
+            .args(["-display", "none", "-monitor", "none"])
+            .args(["-chardev", "stdio,id=console"])
+            .args(["-serial", "chardev:console"])
             // It stays when the machine has ended, so that the event that
             // says why is heard.
             .arg("-no-shutdown")
@@ -127,10 +134,13 @@ impl Session {
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
         };
-        watch(stream, tell)?;
+        let mut monitor = stream.try_clone()?;
+        monitor.write_all(b"{\"execute\": \"qmp_capabilities\"}\n")?;
+        watch(stream, tell);
         Ok(Self {
             child,
             input,
+            monitor,
             heard,
             text: String::new(),
             seen: 0,
@@ -154,6 +164,36 @@ impl Session {
             .write_all(text.as_bytes())
             .context("the console is closed")?;
         self.input.flush().context("the console is closed")
+    }
+
+    /// Presses keys of the machine's keyboard together: `ctrl-alt-delete`.
+    pub fn press(&mut self, keys: &str) -> Result<()> {
+        let keys = keys
+            .split('-')
+            .map(|key| serde_json::json!({"type": "qcode", "data": key}));
+        let keys: Vec<_> = keys.collect();
+        self.command("send-key", &serde_json::json!({ "keys": keys }))
+    }
+
+    /// Sends a break on the serial line and then a letter, which the kernel
+    /// takes for one of its SysRq.
+    pub fn sysrq(&mut self, letter: &str) -> Result<()> {
+        let id = serde_json::json!({"id": "console"});
+        self.command("chardev-send-break", &id)?;
+        // The letter takes another way into QEMU.
+        std::thread::sleep(AFTER_BREAK);
+        self.send(letter)
+    }
+
+    /// Asks QEMU for something; its answer is not looked at.
+    fn command(
+        &mut self,
+        name: &str,
+        arguments: &serde_json::Value,
+    ) -> Result<()> {
+        let command =
+            serde_json::json!({"execute": name, "arguments": arguments});
+        writeln!(self.monitor, "{command}").context("QMP is closed")
     }
 
     /// Waits until the console has said what matches; answers the match's
@@ -289,10 +329,8 @@ impl Drop for Session {
     }
 }
 
-/// Opens the QMP session and tells of the machine's end.
-fn watch(stream: UnixStream, tell: Sender<Heard>) -> Result<()> {
-    let mut commands = stream.try_clone()?;
-    commands.write_all(b"{\"execute\": \"qmp_capabilities\"}\n")?;
+/// Listens to QMP and tells of the machine's end.
+fn watch(stream: UnixStream, tell: Sender<Heard>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { break };
@@ -306,5 +344,4 @@ fn watch(stream: UnixStream, tell: Sender<Heard>) -> Result<()> {
             }
         }
     });
-    Ok(())
 }

@@ -33,7 +33,7 @@ struct RawScenario {
     #[serde(default)]
     boards: Vec<String>,
     #[serde(default)]
-    all_boards: bool,
+    standard: Option<Vec<String>>,
     #[serde(default)]
     board: toml::Table,
     #[serde(default)]
@@ -52,6 +52,8 @@ struct RawStep {
     send: Option<String>,
     run: Option<String>,
     power: Option<String>,
+    keys: Option<String>,
+    sysrq: Option<String>,
     code: Option<i32>,
     within_s: Option<f64>,
     report: Option<String>,
@@ -75,8 +77,8 @@ pub struct Scenario {
     cmdline: String,
     /// The boards it is for; empty: every board.
     boards: Vec<String>,
-    /// It is played with `test --all-boards` only.
-    all_boards: bool,
+    /// Those of them on which it is always played; `None`: all.
+    standard: Option<Vec<String>>,
     /// What its board file says otherwise.
     board: toml::Table,
     /// What the console must not say, from the boot to the end.
@@ -107,6 +109,10 @@ enum Act {
     Run(String, Option<Regex>, i32),
     /// Waits for the machine to end for this reason.
     Power(String),
+    /// Presses these keys of its keyboard.
+    Keys(String),
+    /// Sends a break and this letter.
+    Sysrq(String),
 }
 
 /// Every scenario, by name.
@@ -140,7 +146,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     let raw: RawScenario =
         toml::from_str(text).with_context(|| format!("{file} is not right"))?;
     image::trees(&raw.tree).with_context(|| file.clone())?;
-    for name in &raw.boards {
+    for name in raw.boards.iter().chain(raw.standard.iter().flatten()) {
         board::load(name).with_context(|| file.clone())?;
     }
     let patterns = |texts: &[String]| -> Result<Vec<Regex>> {
@@ -160,7 +166,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         tree,
         cmdline,
         boards,
-        all_boards,
+        standard,
         board,
         ..
     } = raw;
@@ -170,7 +176,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         tree,
         cmdline,
         boards,
-        all_boards,
+        standard,
         board,
         never,
         once,
@@ -193,6 +199,8 @@ fn check(raw: RawStep) -> Result<Step> {
         send,
         run,
         power,
+        keys,
+        sysrq,
         code,
         within_s,
         report,
@@ -207,17 +215,25 @@ fn check(raw: RawStep) -> Result<Step> {
         report.is_none() || matched,
         "`report` prints the first group of an `expect`"
     );
-    let act = match (expect, send, run, power) {
-        (Some(expect), None, None, None) => Act::Expect(expect),
-        (None, Some(text), None, None) => Act::Send(text),
-        (expect, None, Some(command), None) => {
-            Act::Run(command, expect, code.unwrap_or(0))
+    let act = match (expect, run) {
+        (expect, Some(command)) => {
+            Some(Act::Run(command, expect, code.unwrap_or(0)))
         }
-        (None, None, None, Some(reason)) => Act::Power(reason),
-        _ => bail!(
-            "a step has one of `expect`, `send`, `run`, `power`, \
-             and `run` may have an `expect` too"
-        ),
+        (expect, None) => expect.map(Act::Expect),
+    };
+    let acts = [
+        act,
+        send.map(Act::Send),
+        power.map(Act::Power),
+        keys.map(Act::Keys),
+        sysrq.map(Act::Sysrq),
+    ];
+    let mut acts = acts.into_iter().flatten();
+    let (Some(act), None) = (acts.next(), acts.next()) else {
+        bail!(
+            "a step has one of `expect`, `send`, `run`, `power`, `keys`, \
+             `sysrq`, and `run` may have an `expect` too"
+        );
     };
     Ok(Step {
         act,
@@ -227,11 +243,12 @@ fn check(raw: RawStep) -> Result<Step> {
 }
 
 impl Scenario {
-    /// Whether it is for this board; `all` says that those are played that
-    /// take their time.
+    /// Whether it is for this board, and to be played now: `all` when what
+    /// takes its time is wanted too.
     pub fn is_for(&self, board: &Board, all: bool) -> bool {
-        let named = self.boards.is_empty() || self.boards.contains(&board.name);
-        named && (all || !self.all_boards)
+        let named = |names: &Vec<String>| names.contains(&board.name);
+        let runs = self.boards.is_empty() || named(&self.boards);
+        runs && (all || self.standard.as_ref().is_none_or(named))
     }
 
     /// Boots the board and does every step; answers the figures.
@@ -300,6 +317,8 @@ impl std::fmt::Display for Act {
             Self::Send(text) => write!(to, "send {text:?}"),
             Self::Run(command, ..) => write!(to, "run `{}`", command.trim()),
             Self::Power(reason) => write!(to, "power `{reason}`"),
+            Self::Keys(keys) => write!(to, "keys `{keys}`"),
+            Self::Sysrq(letter) => write!(to, "sysrq `{letter}`"),
         }
     }
 }
@@ -328,6 +347,14 @@ impl Player<'_> {
             Act::Run(command, pattern, code) => {
                 let command = self.board.fill_in(command);
                 self.obtain(&command, pattern.as_ref(), *code, step.within)?
+            }
+            Act::Keys(keys) => {
+                self.session.press(keys)?;
+                Vec::new()
+            }
+            Act::Sysrq(letter) => {
+                self.session.sysrq(letter)?;
+                Vec::new()
             }
             Act::Power(reason) => {
                 let ended = self.session.end(within)?;
@@ -418,8 +445,12 @@ mod test {
     #[test]
     fn a_wrong_step_is_named_with_its_file() {
         let head = "about = \"x\"\n[[step]]\nsend = \"\"\n[[step]]\n";
-        for step in ["send = \"\"\nrun = \"\"", "expect = \"(\"", "sned = \"\""]
-        {
+        for step in [
+            "send = \"\"\nrun = \"\"",
+            "keys = \"\"\nexpect = \"\"",
+            "expect = \"(\"",
+            "sned = \"\"",
+        ] {
             let error = parse("x", &format!("{head}{step}\n")).unwrap_err();
             let error = format!("{error:#}");
             assert!(error.contains("qemu/scenario/x.toml"), "{error}");

@@ -130,7 +130,7 @@ fn rustc_version() -> Result<String> {
 
 /// Where a board's fetched files are kept.
 fn shelf(board: &Board) -> Result<PathBuf> {
-    let dir = board::workshop().join("boards").join(&board.name);
+    let dir = board::workshop().join("boards").join(&board.shelf);
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }

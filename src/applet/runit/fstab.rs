@@ -25,7 +25,7 @@ fn entries(
     each: &mut dyn FnMut(&Entry<'_>, &Options) -> Result<bool, Errno>,
 ) -> Outcome {
     let (mut some, mut failed) = (false, false);
-    each_line(FSTAB, voice, &mut |line| {
+    each_line(FSTAB, tells.then_some(voice), &mut |line| {
         let entry = match Entry::parse(line) {
             Ok(Some(entry)) => entry,
             Ok(None) => return,
@@ -130,7 +130,7 @@ pub(super) fn swap_on(voice: &Voice) -> Outcome {
 
 /// Uses no swap any more.
 pub(super) fn swap_off(voice: &Voice) {
-    each_line(c"/proc/swaps", voice, &mut |line| {
+    each_line(c"/proc/swaps", Some(voice), &mut |line| {
         let device = line.split(u8::is_ascii_whitespace).next();
         let device = device.filter(|device| device.starts_with(b"/"));
         if let Some(Ok(path)) = device.map(field)

@@ -20,7 +20,7 @@ const MODULES: &[u8] = b"/lib/modules/";
 /// Loads the modules.
 pub(super) fn load(voice: &Voice) -> Outcome {
     let (mut some, mut failed) = (false, false);
-    each_line(c"/etc/modules", voice, &mut |line| {
+    each_line(c"/etc/modules", Some(voice), &mut |line| {
         let Some(module) = Module::parse(line) else {
             return;
         };

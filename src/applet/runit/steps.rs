@@ -413,7 +413,7 @@ fn set_sysctls(voice: &Voice) -> Outcome {
 /// Makes the settings of one file.
 fn set_sysctls_of(path: &CStr, voice: &Voice) -> Outcome {
     let (mut some, mut failed) = (false, false);
-    each_line(path, voice, &mut |line| {
+    each_line(path, Some(voice), &mut |line| {
         let Some(setting) = Setting::parse(line) else {
             return;
         };
@@ -434,26 +434,27 @@ fn set_sysctls_of(path: &CStr, voice: &Voice) -> Outcome {
 }
 
 /// Calls `each` with every line of a file that a board may have. One that is
-/// too long, and that the file cannot be read, is said.
+/// too long, and that the file cannot be read, `voice` says.
 pub(super) fn each_line(
     path: &CStr,
-    voice: &Voice,
+    voice: Option<&Voice>,
     each: &mut dyn FnMut(&[u8]),
 ) {
     let mut buffer = [0; config::FILE_BYTES];
     let read = file::lines(CWD, path, &mut buffer, |line| {
         match line {
             Some(line) => each(line),
-            None => voice.bound(
-                "a line is too long",
-                "file-bytes",
-                config::FILE_BYTES,
-            ),
+            None => voice.iter().for_each(|voice| {
+                let what = "a line is too long";
+                voice.bound(what, "file-bytes", config::FILE_BYTES);
+            }),
         }
         true
     });
     match read {
         Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => voice.warn("unable to read ", path.to_bytes(), errno),
+        Err(errno) => voice.iter().for_each(|voice| {
+            voice.warn("unable to read ", path.to_bytes(), errno);
+        }),
     }
 }
