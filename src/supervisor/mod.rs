@@ -6,7 +6,9 @@
 //!
 //! Nothing here waits but [`Supervisor::turn`], and that for everything at
 //! once. A turn does a bounded amount of work for each slot: one read of each
-//! control FIFO, one step for each child that ended.
+//! control FIFO, one step for each child that ended. When the owner's moment
+//! comes meanwhile (a watchdog is hungry), the turn ends after the slot at
+//! hand, and the next goes on.
 
 mod act;
 mod critical;
@@ -199,6 +201,10 @@ pub struct Supervisor {
     way: Option<Way>,
     face: Option<face::Rear>,
     time: time::Time,
+    /// When the owner has something to do.
+    until: Option<Instant>,
+    /// Children that have ended are left for the next turn.
+    behind: bool,
     /// The children whose end the owner wants to hear of.
     pub awaited: Vec<u32, AWAITED>,
 }
@@ -240,6 +246,8 @@ impl Supervisor {
             way: None,
             face: None,
             time,
+            until: None,
+            behind: false,
             awaited: Vec::new(),
         })
     }
@@ -346,10 +354,16 @@ impl Supervisor {
     /// there is to do.
     pub fn turn(&mut self, until: Option<Instant>) -> Heard {
         let mut heard = Heard::default();
+        self.until = until;
         if let Some(console) = self.voice.console {
             console.attend(&self.waiter, TOKEN_CONSOLE);
         }
-        let tokens = match self.waiter.wait(self.deadline(until)) {
+        let wake = if self.behind {
+            Some(Instant(0))
+        } else {
+            self.deadline(until)
+        };
+        let tokens = match self.waiter.wait(wake) {
             Ok(tokens) => tokens,
             Err(errno) => {
                 // Nothing known makes this fail; it must not spin.
@@ -358,6 +372,9 @@ impl Supervisor {
                 Vec::new()
             }
         };
+        if self.behind {
+            self.reap(&mut heard);
+        }
         for token in tokens {
             match token {
                 TOKEN_SIGNALS => self.take_signals(&mut heard),
@@ -404,8 +421,15 @@ impl Supervisor {
         }
     }
 
-    /// Takes every child that has ended, orphans too.
+    /// Whether the owner's moment has come.
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| until <= clock::mono())
+    }
+
+    /// Takes every child that has ended, orphans too; at least one when it is
+    /// late.
     fn reap(&mut self, heard: &mut Heard) {
+        self.behind = false;
         while let Some(pid) = child::zombie() {
             let found = self.table.iter().enumerate().find_map(|(i, place)| {
                 let slot = place.as_ref()?;
@@ -421,6 +445,10 @@ impl Supervisor {
                 let _room = heard.ended.push((pid, end)).is_ok();
             } else if let Some((index, role, _)) = found {
                 self.ended(index, role, end);
+                if self.is_late() {
+                    self.behind = true;
+                    return;
+                }
             }
         }
     }
@@ -469,7 +497,8 @@ impl Supervisor {
         self.perform(index, actions);
     }
 
-    /// Does what has become due in every slot.
+    /// Does what has become due in every slot; in one at least when it is
+    /// late.
     fn tick(&mut self) {
         let now = clock::now();
         for index in 0..self.table.len() {
@@ -481,6 +510,9 @@ impl Supervisor {
             {
                 let actions = slot.machine.tick(now);
                 self.perform(index, actions);
+                if self.is_late() {
+                    return;
+                }
             }
         }
     }

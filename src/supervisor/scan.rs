@@ -315,6 +315,11 @@ impl Supervisor {
             services.ask(rest);
             return;
         }
+        if !services.first && self.is_late() {
+            services.news.note(bytes, arrived);
+            services.ask_news(Duration::ZERO);
+            return;
+        }
         let inserted = file::open_dir(dir, name)
             .map_err(|errno| Refusal::of("open directory", c".", errno))
             .and_then(|dir| self.insert(bytes, info.identity, dir));
