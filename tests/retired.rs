@@ -27,11 +27,7 @@ fn three(place: &Place) -> util::Running<'_> {
     let all = place.runsvdir();
     place.until_pid("a", None);
     place.until_pid("a/log", None);
-    place.until_stat("b", "down");
-    until("the record of b", || {
-        let status = place.path("services/b/supervise/status");
-        status.exists().then_some(())
-    });
+    place.until_supervised("b");
     all
 }
 

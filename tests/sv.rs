@@ -688,6 +688,31 @@ fn start_waits_for_a_supervisor_to_come() {
 }
 
 #[test]
+fn a_run_that_cannot_be_executed_is_not_started() {
+    let place = Place::new();
+    place.write("services/a/down", "");
+    let _all = place.runsvdir();
+    place.until_supervised("a");
+    let rows = [
+        ("#!/nowhere", "1", "timeout: ", 1),
+        ("#!/bin/sh\nexec sleep 1000", "60", "ok: run: a: (pid ", 0),
+    ];
+    for (text, wait, line, code) in rows {
+        // By rename: a script that is open for writing is `text busy`.
+        place.script("services/a/run.new", "");
+        let new = place.path("services/a/run.new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, place.path("services/a/run")).unwrap();
+        let said = place.run(&["sv", "-w", "60", "stop", "a"]);
+        assert_eq!((&*masked(&said.out), said.code), ("ok: down: a: Ns\n", 0));
+        // It is told, although it was told to start before.
+        let said = place.run(&["sv", "-w", wait, "start", "a"]);
+        assert!(said.out.starts_with(line), "{said:?}");
+        assert_eq!(said.code, code);
+    }
+}
+
+#[test]
 fn start_right_after_linking() {
     let place = Place::new();
     place.script("other/b/run", "exec sleep 1000");

@@ -6,7 +6,9 @@
 //! restarted with its old process (§16.15). Here process and label are
 //! compared to those before the command, and both must be other ones: while
 //! `./finish` runs the label is the old one still, and when the wall clock is
-//! set the old process gets a new label. `check` is 2.3.0's (§16.12).
+//! set the old process gets a new label. A service that waits to be started
+//! again is not down before its supervisor has taken that in: `sv start` would
+//! find it told already and be silent. `check` is 2.3.0's (§16.12).
 
 use crate::wire::status::{State, Status, Want};
 
@@ -63,9 +65,10 @@ fn up(now: &Status) -> Verdict {
     }
 }
 
-/// The service is down, its `finish` over.
+/// The service is down, its `finish` over, and is not about to be started.
 fn down(now: &Status) -> Verdict {
-    plain(now.pid == 0 && now.state == State::Down)
+    let down = now.pid == 0 && now.state == State::Down;
+    plain(down && now.want != Want::Up)
 }
 
 /// A test without `check`.
@@ -115,8 +118,9 @@ mod test {
                 let other = now.pid != before.pid;
                 let later = now.since != before.since;
                 let runs = lives && now.state == State::Run;
-                let ended = !lives && now.state == State::Down;
                 let wanted = now.want == Want::Up;
+                let down = !lives && now.state == State::Down;
+                let ended = down && !wanted;
                 assert_eq!(says(b"u") == IfChecked, runs);
                 assert_eq!(says(b"d") == Holds, ended);
                 assert_eq!(says(b"C"), says(if wanted { b"u" } else { b"d" }));

@@ -236,8 +236,12 @@ impl Service {
     }
 
     /// Whether there is a script at `path`: its owner may run it.
-    pub(super) fn has_script(&self, path: &CStr) -> bool {
-        file::info(self.dir(), path).is_ok_and(|info| info.mode & 0o100 != 0)
+    pub(super) fn has_script(&self, path: &CStr) -> Result<bool, Errno> {
+        match file::info(self.dir(), path) {
+            Ok(info) => Ok(info.mode & 0o100 != 0),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Whether the service is to be stopped with its whole process group.

@@ -9,7 +9,7 @@ use crate::{
     machine::slot::{Actions, Exit, Role},
     sys::{
         child::{self, Program, Setup},
-        clock,
+        clock, error,
     },
 };
 
@@ -56,8 +56,16 @@ impl Supervisor {
         let path = script_path(byte);
         let path = as_c_str(&path);
         let service = slot.service.as_ref();
-        if !service.is_some_and(|service| service.has_script(path)) {
-            return slot.machine.refused(Role::Script, clock::now());
+        let there = service.map_or(Ok(false), |s| s.has_script(path));
+        if there != Ok(true) {
+            let actions = slot.machine.refused(Role::Script, clock::now());
+            if let Err(errno) = there {
+                let mut line = heading(&slot.name, "warning");
+                line.text("unable to stat ").bytes(path.to_bytes());
+                line.text(": ").text(error::text(errno));
+                self.voice.say(&mut line);
+            }
+            return actions;
         }
         // It may look there for what the service is to be (contract §2.3).
         // What fails is told when all is published.
@@ -93,9 +101,13 @@ impl Supervisor {
         let group = is_service && service.stops_group();
         let pipe = service.pipe(role);
         let mut complaint = heading(&slot.name, "fatal");
-        complaint.text("unable to start ");
-        complaint.text(if is_log { "log/" } else { "" });
-        complaint.bytes(path.to_bytes());
+        // runit does not say which script.
+        let (verb, shown) = match role {
+            Role::Service => ("unable to start ", path),
+            Role::Log => ("unable to start log/", path),
+            Role::Script => ("unable to run ", c"control/?"),
+        };
+        complaint.text(verb).bytes(shown.to_bytes());
         let silent = slot.told && is_service;
         let setup = Setup {
             dir: Some(service.dir()),
@@ -121,7 +133,7 @@ impl Supervisor {
                 if !told {
                     let mut line = heading(&slot.name, "warning");
                     line.text("unable to fork, retrying: ");
-                    line.text(crate::sys::error::text(errno));
+                    line.text(error::text(errno));
                     self.voice.say(&mut line);
                 }
                 actions

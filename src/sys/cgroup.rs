@@ -5,8 +5,8 @@ use core::ffi::CStr;
 
 use rustix::fd::AsFd as _;
 
-use super::{At, CWD, Errno, Fd, file, write_all};
-use crate::text::{Line, Path};
+use super::{At, CWD, Errno, Fd, file, proc, write_all};
+use crate::text::Path;
 
 /// Where the tree is: alone, or beside the first version's.
 const TREES: [&CStr; 2] = [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"];
@@ -34,10 +34,7 @@ pub fn put(group: At<'_>, name: &CStr, text: &[u8]) -> Result<(), Errno> {
 /// kept in `buffer`, with a `/` at its start. Nothing where that cannot be
 /// learned.
 pub fn of(pid: u32, buffer: &mut [u8; LIST]) -> Option<&[u8]> {
-    let mut path = Line::new();
-    path.text("/proc/").number(pid.into()).text("/cgroup");
-    let path = Path::join(&[path.as_bytes()]).ok()?;
-    let list = file::read_whole(CWD, path.as_c_str(), buffer).ok()?;
+    let list = proc::read(pid, "cgroup", buffer).ok()?;
     let mut lines = list.split(|byte| *byte == b'\n');
     lines.find_map(|line| line.strip_prefix(b"0::"))
 }

@@ -21,6 +21,7 @@ pub mod place;
 pub mod power;
 pub mod priority;
 pub mod privilege;
+pub mod proc;
 mod raw;
 pub mod signal;
 pub mod start;

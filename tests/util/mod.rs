@@ -159,6 +159,15 @@ impl Place {
         })
     }
 
+    /// Waits until a service has a supervisor that has written all its files:
+    /// `status` is the last.
+    pub fn until_supervised(&self, service: &str) {
+        let status = self.path(&format!("services/{service}/supervise/status"));
+        until(&format!("the record of {service}"), || {
+            status.exists().then_some(())
+        });
+    }
+
     /// Starts `runsvdir services`.
     pub fn runsvdir(&self) -> Running<'_> {
         fs::create_dir_all(self.path("services")).unwrap();

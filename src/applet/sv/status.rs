@@ -48,7 +48,7 @@ pub(in crate::applet) fn flags(
     holding.map(|(_, text)| text)
 }
 
-/// Appends the status line of a service; false when its `down` cannot be
+/// Appends the status line of a service; nothing when its `down` cannot be
 /// looked at, which is said.
 pub(super) fn describe(
     line: &mut Line,
@@ -56,12 +56,12 @@ pub(super) fn describe(
     label: &[u8],
     name: &[u8],
     status: &Status,
-) -> bool {
+) {
     let normally_up = match is_normally_up(dir) {
         Ok(normally_up) => normally_up,
         Err(errno) => {
             warn_of(name, "unable to stat ", "/down", errno);
-            return false;
+            return;
         }
     };
     line.text(word(status.state)).text(": ");
@@ -73,7 +73,6 @@ pub(super) fn describe(
     for flag in flags(status, normally_up) {
         line.text(", ").text(flag);
     }
-    true
 }
 
 /// Says `warning: WHAT NAME PATH: CAUSE` on descriptor 2.
@@ -107,10 +106,9 @@ impl Sv {
                 return super::LSB_UNKNOWN;
             }
         };
-        if describe(&mut line, dir, name, name, &status) {
-            self.log(&mut line, dir, name);
-            sys::answer(line.finish());
-        }
+        describe(&mut line, dir, name, name, &status);
+        self.log(&mut line, dir, name);
+        sys::answer(line.finish());
         if status.pid == 0 { super::LSB_DOWN } else { 0 }
     }
 

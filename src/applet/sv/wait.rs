@@ -21,12 +21,13 @@ use crate::{
     sys::{
         self, AsFd, At, Errno,
         child::{self, End, Program},
-        clock, file, place,
+        clock, file, place, proc,
         signal::Signals,
         wait,
         watch::{Change, Changes, Watch, WatchId},
     },
     text::{Line, Path},
+    wire::status::Status,
 };
 
 /// How long before the first look at what a command has done.
@@ -41,12 +42,29 @@ const LAST_LOOK: Duration = Duration::from_millis(4);
 pub(super) enum Check {
     /// It is to be run when the rest holds.
     Due,
+    /// The same; but the service's process was still a copy of its supervisor
+    /// at the last look.
+    Unborn,
     /// It runs, as this process.
     Runs(u32),
     /// It has succeeded.
     Passed,
     /// It has failed; the next round runs it again.
     Failed,
+}
+
+/// How long a service's process may be on its way to becoming its program.
+/// Then it counts as one, whatever /proc says: that may be of processes in
+/// another name space.
+const BIRTH: Duration = Duration::from_secs(1);
+
+/// Whether a service's process was started just now and is a copy of its
+/// supervisor still, or gone: that is no service that runs, its `./run` may be
+/// none that can be executed.
+fn is_unborn(now: &Status) -> bool {
+    let since = now.since.in_nanos();
+    let age = clock::wall().in_nanos().saturating_sub(since);
+    u128::from(age) < BIRTH.as_nanos() && !proc::is_program(now.pid)
 }
 
 impl Task {
@@ -143,6 +161,11 @@ impl Sv {
                 if tasks.iter().any(Task::needs_rounds) {
                     next = next.min(round);
                 }
+                let unborn = |task: &&mut Task| task.check == Check::Unborn;
+                for task in tasks.iter_mut().filter(unborn) {
+                    task.stale = true;
+                    next = next.min(now.after(LAST_LOOK));
+                }
                 pause = Some(next.since(now));
             }
             let ended = signals.as_fd();
@@ -217,7 +240,11 @@ impl Sv {
             Verdict::Holds => true,
             Verdict::IfChecked => match task.check {
                 Check::Passed => true,
-                Check::Due => self.start_check(task),
+                Check::Due | Check::Unborn if is_unborn(&now) => {
+                    task.check = Check::Unborn;
+                    false
+                }
+                Check::Due | Check::Unborn => self.start_check(task),
                 Check::Runs(_) | Check::Failed => false,
             },
         };
@@ -239,9 +266,8 @@ impl Sv {
             (..) => "timeout: ",
         });
         let dir = task.dir.as_fd();
-        if describe(&mut line, dir, name, name, &now) {
-            sys::answer(line.finish());
-        }
+        describe(&mut line, dir, name, name, &now);
+        sys::answer(line.finish());
         if !holds {
             self.failed = self.failed.saturating_add(1);
         }
