@@ -93,7 +93,8 @@ fn main() {
         known.push(variable);
         writeln!(
             out,
-            "/// {}.\npub const {}: usize = {value};",
+            "/// {}.\n#[allow(clippy::unreadable_literal, reason = \"made\")]\n\
+             pub const {}: usize = {value};",
             meaning.join(" "),
             constant(name)
         )

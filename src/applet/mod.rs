@@ -1,6 +1,7 @@
 //! Which program to be: the name it was called by, or `runt NAME ...`.
 
 mod chpst;
+mod logdir;
 mod retired;
 mod runit;
 mod runit_init;
@@ -9,6 +10,7 @@ mod runsvchdir;
 mod runsvdir;
 mod sv;
 mod svlogd;
+mod svlogger;
 mod utmpset;
 
 use crate::{
@@ -42,6 +44,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("svstat", retired::svstat),
     ("svok", retired::svok),
     ("svlogd", svlogd::main),
+    ("svlogger", svlogger::main),
     ("chpst", chpst::main),
     ("envdir", chpst::main),
     ("envuidgid", chpst::main),

@@ -22,6 +22,22 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// What is done with no options but so many `-t`.
+    pub fn stamped(stamps: usize) -> Self {
+        Self {
+            style: match stamps {
+                0 => Style::Plain,
+                1 => Style::Label,
+                2 => Style::Date,
+                _ => Style::Iso,
+            },
+            replacement: None,
+            also: b"",
+            length: LENGTH,
+            verbose: false,
+        }
+    }
+
     /// What stands in the log for a byte.
     pub fn replace(&self, byte: u8) -> u8 {
         match self.replacement {
@@ -55,15 +71,9 @@ where
     I: Iterator<Item = &'a CStr> + Clone,
 {
     let mut options = Getopt::new(words.clone(), b"tr:R:l:b:vV");
-    let mut stamps = 0_u8;
+    let mut stamps = 0_usize;
     let mut buffer = BUFFER;
-    let mut request = Request {
-        style: Style::Plain,
-        replacement: None,
-        also: b"",
-        length: LENGTH,
-        verbose: false,
-    };
+    let mut request = Request::stamped(0);
     let number = |text: &CStr, default| {
         let (number, _) = crate::text::leading_number(text.to_bytes());
         match usize::try_from(number).unwrap_or(usize::MAX) {
@@ -94,12 +104,7 @@ where
         }
     }
     let used = options.used();
-    request.style = match stamps {
-        0 => Style::Plain,
-        1 => Style::Label,
-        2 => Style::Date,
-        _ => Style::Iso,
-    };
+    request.style = Request::stamped(stamps).style;
     let named = words.nth(used).is_some();
     if buffer <= request.length || !named {
         return Err(Wrong::Usage);

@@ -9,7 +9,7 @@ use crate::{
     },
     sys::{Errno, child::End, clock, file, signal, wait::Wake},
     wire::{
-        control::Signal,
+        control::{Control, Signal},
         options,
         status::{State, Want},
         why::{Death, How, Waits},
@@ -36,6 +36,9 @@ impl Supervisor {
             let mut outcome = None;
             for action in &todo {
                 match *action {
+                    Action::Run(Role::Log) if self.shares_logger(index) => {
+                        outcome = Some(self.attach(index));
+                    }
                     Action::Run(role) => {
                         outcome = Some(self.run(index, role));
                     }
@@ -57,6 +60,9 @@ impl Supervisor {
                                     5 minutes or with `sv up`";
                         self.caution(index, b"", what);
                     }
+                    // It holds the pipe until the logger is done with it.
+                    Action::ClosePipe
+                        if self.passes_on(index, Control::Exit) => {}
                     Action::ClosePipe => {
                         let slot = self.slot(index);
                         let service =
@@ -185,6 +191,9 @@ impl Supervisor {
             sent = self
                 .option(index, c"down-signal", options::down_signal)
                 .unwrap_or(signal);
+        }
+        if role == Role::Log && self.passes(index, signal) {
+            return;
         }
         let Some(slot) = self.slot(index) else { return };
         let Some(pid) = slot.machine.pid(role) else {

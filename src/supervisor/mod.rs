@@ -14,6 +14,7 @@ mod act;
 mod critical;
 pub mod face;
 mod group;
+mod logger;
 mod path;
 mod scan;
 mod service;
@@ -92,6 +93,8 @@ const TOKEN_LOG: u64 = 4;
 const TOKEN_CLOCK: u64 = 5;
 /// Token of the console, while something waits for it.
 const TOKEN_CONSOLE: u64 = 6;
+/// Token of what the shared logger answers.
+const TOKEN_LOGGER: u64 = 7;
 /// First token of the slots' control FIFOs: two for each.
 const TOKEN_SLOTS: u64 = 8;
 
@@ -200,6 +203,8 @@ pub struct Supervisor {
     /// What watches it. It outlives it: to close this would hold up a stop.
     way: Option<Way>,
     face: Option<face::Rear>,
+    /// What services share whose `log/` has no `run`, once one needs it.
+    logger: Option<logger::Logger>,
     time: time::Time,
     /// When the owner has something to do.
     until: Option<Instant>,
@@ -245,6 +250,7 @@ impl Supervisor {
             services: None,
             way: None,
             face: None,
+            logger: None,
             time,
             until: None,
             behind: false,
@@ -383,6 +389,7 @@ impl Supervisor {
                 TOKEN_FACE => self.take_face(&mut heard),
                 TOKEN_LOG => self.pass_errors(),
                 TOKEN_CLOCK => self.take_step(),
+                TOKEN_LOGGER => self.take_answers(),
                 TOKEN_CONSOLE => {
                     self.voice.console.iter().for_each(|c| c.write_on());
                 }
@@ -443,6 +450,8 @@ impl Supervisor {
                 self.awaited.retain(|awaited| *awaited != pid);
                 // There is room for as many as are awaited.
                 let _room = heard.ended.push((pid, end)).is_ok();
+            } else if self.was_logger(pid, end) {
+                // All whose log service it was have heard of it.
             } else if let Some((index, role, _)) = found {
                 self.ended(index, role, end);
                 if self.is_late() {

@@ -88,11 +88,14 @@ impl Supervisor {
     /// Takes what has changed, and asks for a scan in this turn if it calls
     /// for one.
     pub(super) fn hear_changes(&mut self) {
-        if let (Some(services), Some(way)) = (&mut self.services, &self.way) {
-            way.hear(&mut services.news);
-            if services.news.any() {
-                services.ask_news(Duration::ZERO);
-            }
+        let Some(way) = &self.way else { return };
+        let Some(services) = &mut self.services else {
+            // What is not taken would wake the loop again and again.
+            return way.hear(&mut News::default());
+        };
+        way.hear(&mut services.news);
+        if services.news.any() {
+            services.ask_news(Duration::ZERO);
         }
     }
 

@@ -7,7 +7,7 @@ use core::{
 };
 
 use rustix::{
-    fd::AsFd,
+    fd::{AsFd, AsRawFd as _},
     process::{Pid, Rlimit, WaitOptions, waitpid},
 };
 
@@ -50,6 +50,10 @@ pub struct Program<'a> {
     /// Its environment.
     pub environ: Environ,
 }
+
+/// This program's own file: its first argument is then the name that it goes
+/// by, so that it is another applet of it.
+pub const OWN: &CStr = c"/proc/self/exe";
 
 /// Arguments that a child of the supervisor can have: `finish` has two.
 pub const ARGUMENTS: usize = 3;
@@ -135,6 +139,28 @@ pub fn fork_unseen() -> Result<bool, Errno> {
     raw::fork(&mut 0, true, false).map(|pid| pid == 0)
 }
 
+/// As [`fork`]; the copy has no files open but `files` and the standard
+/// streams, and gets the signal `death` when this process ends.
+pub fn fork_with(
+    files: [At<'_>; 4],
+    death: signal::Number,
+) -> Result<(bool, u32), Errno> {
+    /// PR_SET_PDEATHSIG.
+    const DEATH: u32 = 1;
+    let (copy, pid) = fork()?;
+    if copy {
+        // Nothing refuses a signal that there is.
+        let _set = raw::prctl(DEATH, death.as_raw().cast_unsigned(), 0);
+        let kept = files.map(|file| file.as_raw_fd().cast_unsigned());
+        for number in 3..limits::files() {
+            if !kept.contains(&number) {
+                let _closed = raw::close_number(number).is_err();
+            }
+        }
+    }
+    Ok((copy, pid))
+}
+
 /// In the child: everything but the program itself.
 fn prepare(setup: &Setup<'_>) -> Result<(), Errno> {
     if setup.session {
@@ -178,7 +204,8 @@ fn number_more([four, five]: [At<'_>; 2]) -> Result<(), Errno> {
 /// Becomes the program; comes back with the reason why not.
 fn exec(program: &Program<'_>) -> Errno {
     let mut argv = [ptr::null(); ARGUMENTS + 2];
-    let words = [program.path].into_iter();
+    let own = usize::from(program.path == OWN);
+    let words = [program.path].into_iter().skip(own);
     let words = words.chain(program.arguments.iter().copied());
     let last = argv.len().saturating_sub(1);
     for (place, word) in argv.iter_mut().take(last).zip(words) {

@@ -74,6 +74,7 @@ impl AsFd for Fd {
 }
 
 impl Drop for Fd {
+    #[inline(never)]
     fn drop(&mut self) {
         // SAFETY: the value is the only owner of the number, and this is its
         // last use.

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Errno, error};
+use crate::config;
 
 pub use rustix::process::{Resource as Limit, Rlimit as Limits};
 
@@ -17,6 +18,13 @@ pub fn raise_files() -> Rlimit {
     // When it is refused the table holds what fits, and says so then.
     let _refused = setrlimit(Resource::Nofile, most).is_err();
     before
+}
+
+/// Descriptors that a process with a table of [`config::SLOTS`] rows has at
+/// most, the first 64 besides: none has a greater number.
+pub(super) fn files() -> u32 {
+    const FILES: usize = config::SLOTS * 8 + 64;
+    u32::try_from(FILES).unwrap_or(u32::MAX)
 }
 
 /// Puts the number of files back to what `raise_files` found.

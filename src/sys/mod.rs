@@ -17,6 +17,7 @@ pub mod file;
 pub mod identity;
 pub mod limits;
 pub mod once;
+pub mod parent;
 pub mod place;
 pub mod power;
 pub mod priority;
@@ -69,6 +70,11 @@ pub fn read(fd: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
             other => return other.map_err(error::from),
         }
     }
+}
+
+/// How many bytes wait to be read; 0 when that cannot be told.
+pub fn waiting(fd: At<'_>) -> u64 {
+    rustix::io::ioctl_fionread(fd).unwrap_or(0)
 }
 
 /// How long a diagnostic waits for a descriptor 2 that takes nothing now: a

@@ -351,7 +351,8 @@ pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
     Ok(Fd::own(fd))
 }
 
-/// `close` of a standard stream.
+/// `close` of a standard stream, or in a copy of this process of what it does
+/// not need.
 pub(super) fn close_number(number: u32) -> Result<(), Errno> {
     // SAFETY: as in `dup_onto`.
     unsafe { syscall!(Sysno::close, number) }?;

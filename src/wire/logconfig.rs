@@ -60,6 +60,9 @@ pub enum Decision {
     Error(bool),
 }
 
+/// svlogd's bounds when a config names none: size, and old logs to keep.
+pub const BOUNDS: (u64, u64) = (1_000_000, 10);
+
 /// The port of `u` and `U` when none is given: syslog's.
 const PORT: u16 = 514;
 
@@ -77,16 +80,18 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Reads the settings; `pattern` is told each line that is a pattern, `odd`
 /// each that cannot be done as it says, and the part of it in question.
 ///
-/// A number is what the leading digits say, 0 without any.
+/// A number is what the leading digits say, 0 without any. `bounds` are size
+/// and count when it does not say.
 pub fn settings<'a>(
     text: &'a [u8],
+    (size, keep): (u64, u64),
     mut pattern: impl FnMut(&'a [u8]),
     mut odd: impl FnMut(Odd, &'a [u8]),
 ) -> Settings<'a> {
     let mut settings = Settings {
-        size: 1_000_000,
-        keep: 10,
-        keep_full: 10,
+        size,
+        keep,
+        keep_full: keep,
         age: Duration::ZERO,
         durable: Duration::ZERO,
         prefix: b"",
@@ -191,6 +196,7 @@ mod test {
         let (mut patterns, mut odd) = (Vec::new(), Vec::new());
         let settings = settings(
             text,
+            BOUNDS,
             |line| patterns.extend([line, b"\n"].concat()),
             |what, part| odd.push((what, part)),
         );

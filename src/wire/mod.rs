@@ -10,6 +10,7 @@ pub mod logname;
 pub mod modules;
 pub mod mounts;
 pub mod options;
+pub mod order;
 pub mod passwd;
 pub mod process;
 pub mod rundir;

@@ -21,6 +21,7 @@ use crate::{
         AsFd, Errno,
         child::{self, End, Program, Setup},
         clock, file,
+        signal::Number,
     },
     wire::{
         clock::Instant,
@@ -31,12 +32,12 @@ use crate::{
 use super::{
     directory::Directory,
     rotation::CLOSED,
-    voice::{PAUSE, Voice},
+    voice::{Mode, PAUSE, Voice},
 };
 
 /// What the processor of a directory does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Job {
+pub(in crate::applet) enum Job {
     /// Nothing waits for it.
     Idle,
     /// It is at work on a log.
@@ -47,7 +48,7 @@ pub(super) enum Job {
 
 impl Job {
     /// When it is tried again.
-    pub(super) fn due(self) -> Option<Instant> {
+    pub(in crate::applet) fn due(self) -> Option<Instant> {
         match self {
             Self::Failed(until) => Some(until),
             Self::Idle | Self::Running(..) => None,
@@ -55,7 +56,7 @@ impl Job {
     }
 
     /// What it is at work on.
-    pub(super) fn name(self) -> Option<LogName> {
+    pub(in crate::applet) fn name(self) -> Option<LogName> {
         match self {
             Self::Running(_, name) => Some(name),
             Self::Idle | Self::Failed(_) => None,
@@ -65,18 +66,18 @@ impl Job {
 
 impl Directory {
     /// Starts the processor on the log that waits, if it has nothing to do.
-    pub(super) fn begin_job(
+    pub(in crate::applet) fn begin_job(
         &mut self,
-        voice: &Voice,
+        voice: &mut Voice,
         pending: Option<LogName>,
     ) {
-        if let Job::Running(..) = self.job {
+        if matches!(self.job, Job::Running(..)) || voice.mode == Mode::Hand {
             return;
         }
         let mut what = "";
         self.job = match pending {
             None => Job::Idle,
-            Some(name) => match self.start(voice, name, &mut what) {
+            Some(name) => match self.keep(voice, name, &mut what) {
                 Ok(pid) => Job::Running(pid, name),
                 Err(errno) => {
                     voice.warn("pausing", what, self.subject(), errno);
@@ -84,6 +85,33 @@ impl Directory {
                 }
             },
         };
+    }
+
+    /// Starts the processor, or where there are other streams a copy of this
+    /// process that stays with it. `what` is then what could not be done.
+    fn keep(
+        &mut self,
+        voice: &mut Voice,
+        name: LogName,
+        what: &mut &'static str,
+    ) -> Result<u32, Errno> {
+        if voice.mode == Mode::Alone {
+            return self.start(voice, name, what);
+        }
+        *what = "unable to fork for processor";
+        // It must not outlive us: the log is then another one's.
+        if let Some(pid) = self.copy(voice, Number::KILL)? {
+            return Ok(pid);
+        }
+        let end = match self.start(voice, name, what) {
+            Ok(pid) => child::wait(pid),
+            Err(errno) => {
+                voice.warn("pausing", what, self.subject(), errno);
+                None
+            }
+        };
+        let done = end.is_some_and(|end| self.finish(voice, name, end));
+        child::exit(u8::from(!done))
     }
 
     /// Starts the processor. `what` is then what could not be done.
@@ -130,31 +158,30 @@ impl Directory {
             terminal: false,
             files: None,
             complaint: Some(&complaint),
-            code: super::super::FATAL,
+            code: crate::applet::FATAL,
         };
         let more = [state.as_fd(), newstate.as_fd()];
         child::spawn_with(&program, &setup, Some(more))
     }
 
     /// Looks whether the processor has ended, or is to be tried again.
-    pub(super) fn look_after_job(&mut self, voice: &Voice, now: Instant) {
-        let subject = self.subject();
-        match self.job {
-            Job::Running(pid, name) => {
+    pub(in crate::applet) fn look_after_job(
+        &mut self,
+        voice: &mut Voice,
+        now: Instant,
+    ) {
+        match (self.job, voice.mode) {
+            // It is not ours; who made us tells when there is none.
+            (_, Mode::Hand) => {
+                if core::mem::take(&mut voice.asked.freed) {
+                    self.job = Job::Idle;
+                }
+            }
+            (Job::Running(pid, name), mode) => {
                 let Some(end) = child::ended(pid) else { return };
-                let done = match end {
-                    End::Exited(0) => self.conclude(voice, name),
-                    End::Exited(_) | End::Killed(..) => {
-                        let what: [&[u8]; 2] =
-                            [b"processor failed, restart: ", subject];
-                        voice.say("warning", &what);
-                        let temporary = name.with(Kind::Temporary);
-                        let at = self.dir.as_fd();
-                        // What stays is deleted by the next look.
-                        let _stays =
-                            file::remove(at, temporary.as_c_str()).is_err();
-                        false
-                    }
+                let done = match mode {
+                    Mode::Alone | Mode::Hand => self.finish(voice, name, end),
+                    Mode::Shared => end == End::Exited(0),
                 };
                 self.job = Job::Failed(now.after(PAUSE));
                 if done || !self.is_open {
@@ -164,14 +191,29 @@ impl Directory {
                     self.tidy(voice);
                 }
             }
-            Job::Failed(_) if !self.is_open => self.job = Job::Idle,
-            Job::Failed(until) if until <= now => {
+            (Job::Failed(_), _) if !self.is_open => self.job = Job::Idle,
+            (Job::Failed(until), _) if until <= now => {
                 // Also when the directory cannot be looked at now.
                 self.job = Job::Failed(now.after(PAUSE));
                 self.tidy(voice);
             }
-            Job::Idle | Job::Failed(_) => {}
+            (Job::Idle | Job::Failed(_), _) => {}
         }
+    }
+
+    /// The processor has ended: answers whether its log is finished.
+    fn finish(&self, voice: &Voice, name: LogName, end: End) -> bool {
+        if end == End::Exited(0) {
+            return self.conclude(voice, name);
+        }
+        let subject = self.subject();
+        let what: [&[u8]; 2] = [b"processor failed, restart: ", subject];
+        voice.say("warning", &what);
+        let temporary = name.with(Kind::Temporary);
+        // What stays is deleted by the next look.
+        let _stays =
+            file::remove(self.dir.as_fd(), temporary.as_c_str()).is_err();
+        false
     }
 
     /// Makes the processor's output the finished log. It is on the medium
@@ -207,10 +249,15 @@ impl Directory {
 
     /// Waits until nothing waits for the processor, or until TERM has come
     /// `terms` times: the queue is then kept for the next start.
-    pub(super) fn wait_for_job(&mut self, voice: &mut Voice, terms: u8) {
+    pub(in crate::applet) fn wait_for_job(
+        &mut self,
+        voice: &mut Voice,
+        terms: u8,
+    ) {
         self.look_after_job(voice, clock::mono());
         while self.job != Job::Idle && voice.asked.end < terms {
-            voice.wait(self.job.due());
+            let due = self.job.due().filter(|_| voice.mode != Mode::Hand);
+            voice.wait(due);
             self.look_after_job(voice, clock::mono());
         }
     }

@@ -62,13 +62,6 @@
 //! a processor is tried again. A name is never older than the newest one
 //! kept, whatever the clock says: the stamps of its lines are the clock's.
 
-mod copy;
-mod directory;
-mod output;
-mod processor;
-mod rotation;
-mod voice;
-
 use heapless::{Vec, VecView};
 
 use crate::{
@@ -76,25 +69,19 @@ use crate::{
     config,
     machine::line::Lines,
     sys::{
-        self, Errno, clock, fd,
+        self, CWD, Errno, clock, fd,
         once::Once,
         signal::{Number, Signals},
         start::Start,
         wait,
     },
-    text::{self, Line, basename},
-    wire::{
-        clock::{Instant, Wall},
-        stamp::{Stamps, Style},
-    },
+    text::{Line, Name, basename},
+    wire::{clock::Instant, logconfig::BOUNDS},
 };
 
-use directory::{Directory, Text};
-use output::Output;
-use voice::{Asked, Voice};
-
-/// Bytes of input that are kept: a line that is not decided, and one read.
-const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
+use super::logdir::{
+    Asked, BYTES, Directory, INPUT, Mode, Output, Stream, Text, Voice,
+};
 
 /// All log directories.
 static DIRECTORIES: Once<Vec<Directory, { config::LOG_DIRS }>> =
@@ -102,10 +89,6 @@ static DIRECTORIES: Once<Vec<Directory, { config::LOG_DIRS }>> =
 /// What their configs say.
 static TEXTS: Once<[Text; config::LOG_DIRS]> =
     Once::new([Text::NONE; config::LOG_DIRS]);
-/// The input.
-static INPUT_BYTES: Once<[u8; INPUT]> = Once::new([0; INPUT]);
-/// The output.
-static OUTPUT_BYTES: Once<Output> = Once::new(Output::NONE);
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -142,20 +125,21 @@ pub(super) fn main(start: Start) -> u8 {
             return super::fatal(head.as_bytes(), what, b"", errno);
         }
     };
-    let (Some(all), Some(texts), Some(input), Some(output)) = (
-        DIRECTORIES.take(),
-        TEXTS.take(),
-        INPUT_BYTES.take(),
-        OUTPUT_BYTES.take(),
-    ) else {
+    let (Some(all), Some(texts), Some(bytes)) =
+        (DIRECTORIES.take(), TEXTS.take(), BYTES.take())
+    else {
         return super::FATAL;
     };
+    let output = &mut bytes.output;
     let mut voice = Voice {
         name,
+        service: Name::new(),
+        bounds: BOUNDS,
         request,
         environ: start.environ,
         signals,
         asked: Asked::default(),
+        mode: Mode::Alone,
     };
     if voice.request.length > config::LOG_LINE_BYTES {
         let what: [&[u8]; 1] = [b"-l is too long"];
@@ -174,15 +158,9 @@ pub(super) fn main(start: Start) -> u8 {
             voice.bound(&what, "log-dirs", config::LOG_DIRS);
         }
     }
-    let lines = Lines::new(voice.request.length);
-    let mut logger = Logger {
-        voice,
-        all,
-        output,
-        lines,
-        column: 0,
-    };
-    logger.run(input)
+    let mut stream = Stream::new(voice.request.length);
+    let mut logger = Logger { voice, all, output };
+    logger.run(&mut stream, &mut bytes.input)
 }
 
 /// Everything that a running svlogd is.
@@ -190,15 +168,11 @@ struct Logger {
     voice: Voice,
     all: &'static mut VecView<Directory>,
     output: &'static mut Output,
-    lines: Lines,
-    /// Bytes of the open line that were read.
-    column: usize,
 }
 
 impl Logger {
     /// Logs until the input has ended or TERM was obeyed.
-    fn run(&mut self, input: &mut [u8; INPUT]) -> u8 {
-        let mut kept = 0_usize;
+    fn run(&mut self, stream: &mut Stream, input: &mut [u8; INPUT]) -> u8 {
         self.reopen();
         loop {
             if !self.all.iter().any(|directory| directory.is_open) {
@@ -206,8 +180,8 @@ impl Logger {
                 self.voice.say("fatal", &[text]);
                 return super::FATAL;
             }
-            let open = kept > 0 || self.lines.is_inside();
-            if self.voice.asked.end > 1 || self.voice.asked.end == 1 && !open {
+            let ends = self.voice.asked.end;
+            if ends > 1 || ends == 1 && !stream.is_open() {
                 break;
             }
             let ready = self.sleep();
@@ -221,21 +195,17 @@ impl Logger {
                 0 => config::LOG_READ_BYTES,
                 _ => 1,
             };
-            let until = kept.saturating_add(most);
-            let Some(room) = input.get_mut(kept..until) else {
+            let until = stream.kept.saturating_add(most);
+            let Some(room) = input.get_mut(stream.kept..until) else {
                 break;
             };
             match sys::read(fd::STDIN, room) {
                 Ok(0) => break,
                 Ok(count) => {
-                    let new = room.get_mut(..count).unwrap_or(&mut []);
-                    self.replace(new);
-                    let all = kept.saturating_add(count);
-                    let read = input.get(..all).unwrap_or(&[]);
-                    let ripe = self.lines.ripe(read);
-                    self.log(read.get(..ripe).unwrap_or(&[]));
-                    kept = all.saturating_sub(ripe);
-                    text::to_front(input, ripe, kept);
+                    let request = self.voice.request;
+                    stream.take(&request, input, count, &mut |lines, block| {
+                        self.log(lines, block);
+                    });
                 }
                 // Somebody who shares the pipe made it non-blocking and took
                 // what was there.
@@ -246,14 +216,7 @@ impl Logger {
                 }
             }
         }
-        if kept > 0 || self.lines.is_inside() {
-            // A line that the input left open gets its newline (§16.1). What
-            // is kept is shorter than a line: there is room.
-            if let Some(place) = input.get_mut(kept) {
-                *place = b'\n';
-            }
-            self.log(input.get(..=kept).unwrap_or(&[]));
-        }
+        stream.end(input, &mut |lines, block| self.log(lines, block));
         // The end of the input counts as TERM.
         self.voice.asked.end = self.voice.asked.end.max(1);
         self.end();
@@ -307,7 +270,7 @@ impl Logger {
             directory.close(&mut self.voice);
         }
         for directory in self.all.iter_mut() {
-            directory.open(&mut self.voice, self.output);
+            directory.open(&mut self.voice, self.output, CWD);
         }
     }
 
@@ -325,40 +288,12 @@ impl Logger {
         }
     }
 
-    /// Replaces odd bytes in the first part of each line.
-    fn replace(&mut self, bytes: &mut [u8]) {
-        if self.voice.request.replacement.is_none() {
-            return;
-        }
-        for byte in bytes {
-            if *byte == b'\n' {
-                self.column = 0;
-                continue;
-            }
-            if self.column < self.voice.request.length {
-                *byte = self.voice.request.replace(*byte);
-            }
-            self.column = self.column.saturating_add(1);
-        }
-    }
-
     /// Logs a block of lines that is ripe.
-    fn log(&mut self, block: &[u8]) {
-        let style = self.voice.request.style;
-        let wall = match style {
-            Style::Plain => Wall { secs: 0, nanos: 0 },
-            Style::Label | Style::Date | Style::Iso => clock::wall(),
-        };
+    fn log(&mut self, lines: Lines, block: &[u8]) {
+        let stamps = self.voice.stamps();
         for directory in self.all.iter_mut().filter(|it| it.is_open) {
-            let stamps = Stamps::new(style, wall);
             let (voice, output) = (&mut self.voice, &mut *self.output);
-            directory.log(voice, output, self.lines, block, stamps);
+            directory.log(voice, output, lines, block, stamps.clone());
         }
-        self.lines.pass(block);
     }
-}
-
-/// Whether a moment has come.
-fn is_due(due: Option<Instant>, now: Instant) -> bool {
-    due.is_some_and(|due| due <= now)
 }

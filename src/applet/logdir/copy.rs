@@ -12,7 +12,7 @@ impl Directory {
     /// Sends a line, given as stamp, text and end, to where it goes beside
     /// the file: to descriptor 2 if `copied`, by UDP if selected for the log.
     /// What the network refuses is logged.
-    pub(super) fn send(
+    pub(in crate::applet) fn send(
         &mut self,
         voice: &mut Voice,
         output: &mut Output,
@@ -25,6 +25,9 @@ impl Directory {
         // there is none: a line is shorter than the output.
         if output.room().len() < parts.iter().map(|part| part.len()).sum() {
             self.flush(voice, output);
+        }
+        if self.hand.is_some() {
+            return;
         }
         let parts = [stamp, &self.text.prefix, text, end];
         let whole = join(output.room(), &parts).unwrap_or(&[]);

@@ -12,7 +12,7 @@ const OUTPUT: usize =
 /// Bytes on their way to one directory.
 ///
 /// Not a `heapless::Vec`: that one copies byte by byte.
-pub(super) struct Output {
+pub(in crate::applet) struct Output {
     bytes: [u8; OUTPUT],
     /// At most `OUTPUT`.
     length: usize,
@@ -21,28 +21,28 @@ pub(super) struct Output {
 impl Output {
     /// Nothing waits.
     #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
-    pub(super) const NONE: Self = Self {
+    pub(in crate::applet) const NONE: Self = Self {
         bytes: [0; OUTPUT],
         length: 0,
     };
 
     /// What waits.
-    pub(super) fn waiting(&self) -> &[u8] {
+    pub(in crate::applet) fn waiting(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&[])
     }
 
     /// Nothing waits any more.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::applet) fn clear(&mut self) {
         self.length = 0;
     }
 
     /// The room behind what waits.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(in crate::applet) fn room(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.length..).unwrap_or(&mut [])
     }
 
     /// Appends bytes; false when there is no room for them.
-    pub(super) fn add(&mut self, bytes: &[u8]) -> bool {
+    pub(in crate::applet) fn add(&mut self, bytes: &[u8]) -> bool {
         let added = copy(self.room(), bytes);
         if added {
             self.length = self.length.saturating_add(bytes.len());
@@ -53,7 +53,7 @@ impl Output {
 
 /// Puts `parts` together at the start of `room`; nothing when they do not
 /// fit.
-pub(super) fn join<'a>(
+pub(in crate::applet) fn join<'a>(
     room: &'a mut [u8],
     parts: &[&[u8]],
 ) -> Option<&'a [u8]> {

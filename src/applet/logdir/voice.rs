@@ -11,45 +11,70 @@ use crate::{
         signal::{Number, Signals},
         wait,
     },
-    text::Line,
-    wire::clock::Instant,
+    text::{Line, Name},
+    wire::{
+        clock::{Instant, Wall},
+        stamp::{Stamps, Style},
+    },
 };
 
 /// How long svlogd waits before it tries again what was refused.
-pub(super) const PAUSE: Duration = Duration::from_secs(3);
+pub(in crate::applet) const PAUSE: Duration = Duration::from_secs(3);
 
 /// Signals that were sent and not yet obeyed.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(in crate::applet) struct Asked {
     /// TERM, how often.
-    pub(super) end: u8,
+    pub(in crate::applet) end: u8,
     /// HUP.
-    pub(super) reopen: bool,
+    pub(in crate::applet) reopen: bool,
     /// ALRM.
-    pub(super) rotate: bool,
+    pub(in crate::applet) rotate: bool,
     /// CHLD.
-    pub(super) child: bool,
+    pub(in crate::applet) child: bool,
+    /// USR1: nothing waits for a processor any more.
+    pub(in crate::applet) freed: bool,
+}
+
+/// How what takes its time is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::applet) enum Mode {
+    /// Here, and all else waits: there is one stream.
+    Alone,
+    /// By copies of this process: there are other streams.
+    Shared,
+    /// This is such a copy.
+    Hand,
 }
 
 /// Who speaks, and what it has been told.
-pub(super) struct Voice {
-    pub(super) name: &'static [u8],
-    pub(super) request: Request<'static>,
-    pub(super) environ: Environ,
-    pub(super) signals: Signals,
-    pub(super) asked: Asked,
+pub(in crate::applet) struct Voice {
+    pub(in crate::applet) name: &'static [u8],
+    /// The service it is about; empty in svlogd.
+    pub(in crate::applet) service: Name,
+    /// Size and count of logs when a config does not say.
+    pub(in crate::applet) bounds: (u64, u64),
+    pub(in crate::applet) request: Request<'static>,
+    pub(in crate::applet) environ: Environ,
+    pub(in crate::applet) signals: Signals,
+    pub(in crate::applet) asked: Asked,
+    pub(in crate::applet) mode: Mode,
 }
 
 impl Voice {
-    /// `svlogd: LEVEL: `.
-    pub(super) fn line(&self, level: &str) -> Line {
+    /// `svlogd: LEVEL: `, `svlogger SERVICE: LEVEL: `.
+    pub(in crate::applet) fn line(&self, level: &str) -> Line {
         let mut line = Line::new();
-        line.bytes(self.name).text(": ").text(level).text(": ");
+        line.bytes(self.name);
+        if !self.service.is_empty() {
+            line.text(" ").bytes(&self.service);
+        }
+        line.text(": ").text(level).text(": ");
         line
     }
 
     /// Says `svlogd: LEVEL: WHAT: SUBJECT: CAUSE`.
-    pub(super) fn warn(
+    pub(in crate::applet) fn warn(
         &self,
         level: &str,
         what: &str,
@@ -63,14 +88,14 @@ impl Voice {
     }
 
     /// Says what it does, if it was asked to.
-    pub(super) fn info(&self, parts: &[&[u8]]) {
+    pub(in crate::applet) fn info(&self, parts: &[&[u8]]) {
         if self.request.verbose {
             self.say("info", parts);
         }
     }
 
     /// Says `svlogd: LEVEL: ` and the parts.
-    pub(super) fn say(&self, level: &str, parts: &[&[u8]]) {
+    pub(in crate::applet) fn say(&self, level: &str, parts: &[&[u8]]) {
         let mut line = self.line(level);
         for part in parts {
             line.bytes(part);
@@ -79,7 +104,12 @@ impl Voice {
     }
 
     /// Says `svlogd: warning: WHAT (CAPACITY: the bound is BOUND)`.
-    pub(super) fn bound(&self, what: &[&[u8]], capacity: &str, bound: usize) {
+    pub(in crate::applet) fn bound(
+        &self,
+        what: &[&[u8]],
+        capacity: &str,
+        bound: usize,
+    ) {
         let mut line = self.line("warning");
         for part in what {
             line.bytes(part);
@@ -89,8 +119,18 @@ impl Voice {
         sys::complain(line.text(")").finish());
     }
 
+    /// The stamps of the lines that a read brings.
+    pub(in crate::applet) fn stamps(&self) -> Stamps {
+        let style = self.request.style;
+        let wall = match style {
+            Style::Plain => Wall { secs: 0, nanos: 0 },
+            Style::Label | Style::Date | Style::Iso => clock::wall(),
+        };
+        Stamps::new(style, wall)
+    }
+
     /// Takes the signals that came.
-    pub(super) fn listen(&mut self) {
+    pub(in crate::applet) fn listen(&mut self) {
         while let Some(signal) = self.signals.next() {
             let said: &[u8] = match signal {
                 Number::TERM => {
@@ -109,6 +149,10 @@ impl Voice {
                     self.asked.child = true;
                     b"sigchild"
                 }
+                Number::USR1 => {
+                    self.asked.freed = true;
+                    continue;
+                }
                 _ => continue,
             };
             self.info(&[said, b" received."]);
@@ -116,7 +160,7 @@ impl Voice {
     }
 
     /// Sleeps until signals come, and takes them, or until it is time.
-    pub(super) fn wait(&mut self, until: Option<Instant>) {
+    pub(in crate::applet) fn wait(&mut self, until: Option<Instant>) {
         let rest = until.map(|until| until.since(clock::mono()));
         match wait::readable([self.signals.as_fd()], rest) {
             Ok(_) => self.listen(),
@@ -126,7 +170,12 @@ impl Voice {
 
     /// Says why it waits, and waits before the next try. Signals are noted
     /// meanwhile: what was read must be written before any is obeyed.
-    pub(super) fn pause(&mut self, what: &str, subject: &[u8], errno: Errno) {
+    pub(in crate::applet) fn pause(
+        &mut self,
+        what: &str,
+        subject: &[u8],
+        errno: Errno,
+    ) {
         self.warn("pausing", what, subject, errno);
         let until = clock::mono().after(PAUSE);
         while clock::mono() < until {
@@ -135,7 +184,7 @@ impl Voice {
     }
 
     /// Does `work` until it succeeds (contract §5.6).
-    pub(super) fn insist<T>(
+    pub(in crate::applet) fn insist<T>(
         &mut self,
         what: &str,
         subject: &[u8],

@@ -15,7 +15,7 @@ use super::{directory::Directory, voice::Voice};
 /// Permission bits of `current` while it is written.
 const OPEN: u32 = 0o644;
 /// The same when it was closed in order: the owner's x bit says so.
-pub(super) const CLOSED: u32 = 0o744;
+pub(in crate::applet) const CLOSED: u32 = 0o744;
 
 impl Directory {
     /// Whether there is a processor for what was rotated.
@@ -25,7 +25,10 @@ impl Directory {
 
     /// Opens `current`: goes on with one that was closed in order; one that
     /// was not is put aside, which is said.
-    pub(super) fn begin(&mut self, voice: &mut Voice) -> Result<(), Errno> {
+    pub(in crate::applet) fn begin(
+        &mut self,
+        voice: &mut Voice,
+    ) -> Result<(), Errno> {
         let olds = self.look()?;
         self.newest = olds.newest;
         let name = self.subject();
@@ -77,7 +80,7 @@ impl Directory {
 
     /// Sets the mode of `current`. A file system without modes is no reason
     /// to lose lines: it is said once.
-    fn mark(&mut self, voice: &Voice, mode: u32) {
+    pub(in crate::applet) fn mark(&mut self, voice: &Voice, mode: u32) {
         let marked = file::set_mode_of(self.current.as_fd(), mode);
         if let Err(errno) = marked
             && !core::mem::replace(&mut self.unmarked, true)
@@ -128,10 +131,10 @@ impl Directory {
     }
 
     /// Ends `current` and begins a new one. What fails is tried for ever.
-    pub(super) fn rotate(&mut self, voice: &mut Voice) {
+    pub(in crate::applet) fn rotate(&mut self, voice: &mut Voice) {
         let name = self.subject();
         let size = self.fill.size;
-        if size == 0 {
+        if size == 0 || !self.is_here(voice) {
             return;
         }
         // A queue that grows would fill the disk. At the end it may.
@@ -158,7 +161,7 @@ impl Directory {
     }
 
     /// Brings `current` onto the medium and marks it as closed in order.
-    pub(super) fn settle(&mut self, voice: &mut Voice) {
+    pub(in crate::applet) fn settle(&mut self, voice: &mut Voice) {
         let name = self.subject();
         let current = self.current.as_fd();
         voice.insist("unable to fsync current logfile", name, || {
@@ -172,7 +175,7 @@ impl Directory {
     }
 
     /// On a full disk, deletes the oldest log if more than `N` are there.
-    pub(super) fn make_room(&mut self, voice: &Voice) -> bool {
+    pub(in crate::applet) fn make_room(&mut self, voice: &Voice) -> bool {
         if self.keep_full >= self.keep {
             return false;
         }
@@ -194,7 +197,7 @@ impl Directory {
 
     /// Deletes the oldest logs until no more than `n` are left, and gives
     /// the processor what waits for it.
-    pub(super) fn tidy(&mut self, voice: &Voice) {
+    pub(in crate::applet) fn tidy(&mut self, voice: &mut Voice) {
         let name = self.subject();
         let mut found = self.look();
         while let Ok(olds) = &mut found

@@ -11,7 +11,7 @@ use crate::{
         pattern,
         rotate::{Fill, Step},
     },
-    sys::{self, AsFd, At, CWD, Errno, Fd, clock, file},
+    sys::{self, AsFd, At, Errno, Fd, clock, file},
     wire::{
         clock::Instant,
         logconfig::{self, Decision, Odd, Udp},
@@ -23,18 +23,18 @@ use crate::{
 use super::{is_due, output::Output, processor::Job, voice::Voice};
 
 /// What the config of a directory says in words.
-pub(super) struct Text {
+pub(in crate::applet) struct Text {
     /// Lines that are patterns, each with its newline.
-    pub(super) patterns: Vec<u8, { config::FILE_BYTES + 1 }>,
+    pub(in crate::applet) patterns: Vec<u8, { config::FILE_BYTES + 1 }>,
     /// What stands before every line.
-    pub(super) prefix: Vec<u8, { config::FILE_BYTES }>,
+    pub(in crate::applet) prefix: Vec<u8, { config::FILE_BYTES }>,
     /// The processor and a NUL; empty for none.
-    pub(super) command: Vec<u8, { config::FILE_BYTES + 1 }>,
+    pub(in crate::applet) command: Vec<u8, { config::FILE_BYTES + 1 }>,
 }
 
 impl Text {
     /// No words.
-    pub(super) const NONE: Self = Self {
+    pub(in crate::applet) const NONE: Self = Self {
         patterns: Vec::new(),
         prefix: Vec::new(),
         command: Vec::new(),
@@ -42,54 +42,59 @@ impl Text {
 }
 
 /// A log directory of the command line, open or not.
-pub(super) struct Directory {
+pub(in crate::applet) struct Directory {
     /// As the command line has it.
-    pub(super) name: &'static CStr,
+    pub(in crate::applet) name: &'static CStr,
     /// Whether it takes lines.
-    pub(super) is_open: bool,
+    pub(in crate::applet) is_open: bool,
     /// The directory. Kept when it does not open any more: a processor may
     /// be at work in it.
-    pub(super) dir: Fd,
+    pub(in crate::applet) dir: Fd,
     /// The lock is held as long as this is open.
-    lock: Fd,
+    pub(in crate::applet) lock: Fd,
     /// `current`.
-    pub(super) current: Fd,
+    pub(in crate::applet) current: Fd,
     /// The words of the config.
-    pub(super) text: &'static mut Text,
+    pub(in crate::applet) text: &'static mut Text,
     /// Whether a config was read.
     configured: bool,
     /// Whether lines are logged as they come: no stamp, prefix, pattern or
     /// address.
     plain: bool,
-    pub(super) fill: Fill,
-    pub(super) keep: u64,
-    pub(super) keep_full: u64,
-    pub(super) age: Duration,
+    pub(in crate::applet) fill: Fill,
+    pub(in crate::applet) keep: u64,
+    pub(in crate::applet) keep_full: u64,
+    pub(in crate::applet) age: Duration,
     /// How long what was written may wait for the medium; zero for the next
     /// rotation.
-    pub(super) durable: Duration,
+    pub(in crate::applet) durable: Duration,
     /// Where lines are sent.
-    pub(super) udp: Option<Udp>,
+    pub(in crate::applet) udp: Option<Udp>,
     /// The socket for that, once it was needed.
-    pub(super) socket: Option<Fd>,
+    pub(in crate::applet) socket: Option<Fd>,
     /// When `current` is old enough.
-    pub(super) due: Option<Instant>,
+    pub(in crate::applet) due: Option<Instant>,
     /// When what was written must be on the medium.
-    pub(super) sync_due: Option<Instant>,
+    pub(in crate::applet) sync_due: Option<Instant>,
     /// The newest name here: none is given an older one, also when the clock
     /// was set back.
-    pub(super) newest: Option<LogName>,
+    pub(in crate::applet) newest: Option<LogName>,
     /// The processor.
-    pub(super) job: Job,
+    pub(in crate::applet) job: Job,
+    /// The copy of this process that goes on with this directory.
+    pub(in crate::applet) hand: Option<u32>,
     /// It was said that modes cannot be set here.
-    pub(super) unmarked: bool,
+    pub(in crate::applet) unmarked: bool,
     /// The open line goes into the file.
-    pub(super) selected: bool,
+    pub(in crate::applet) selected: bool,
 }
 
 impl Directory {
     /// A directory that is not open.
-    pub(super) fn new(name: &'static CStr, text: &'static mut Text) -> Self {
+    pub(in crate::applet) fn new(
+        name: &'static CStr,
+        text: &'static mut Text,
+    ) -> Self {
         Self {
             name,
             is_open: false,
@@ -114,21 +119,28 @@ impl Directory {
             sync_due: None,
             newest: None,
             job: Job::Idle,
+            hand: None,
             unmarked: false,
             selected: true,
         }
     }
 
     /// The name, for messages.
-    pub(super) fn subject(&self) -> &'static [u8] {
+    pub(in crate::applet) fn subject(&self) -> &'static [u8] {
         self.name.to_bytes()
     }
 
     /// Opens it, if it works; if not, that is said. `scratch` is empty.
-    pub(super) fn open(&mut self, voice: &mut Voice, scratch: &mut Output) {
+    /// `at` is where its name starts from.
+    pub(in crate::applet) fn open(
+        &mut self,
+        voice: &mut Voice,
+        scratch: &mut Output,
+        at: At<'_>,
+    ) {
         let name = self.subject();
         let mut what = "";
-        if let Err(errno) = self.enter(voice, scratch, &mut what) {
+        if let Err(errno) = self.enter(voice, scratch, at, &mut what) {
             voice.warn("warning", what, name, errno);
             self.lock = Fd::none();
             self.is_open = false;
@@ -137,14 +149,15 @@ impl Directory {
 
     /// Opens and locks the directory, reads its config and opens `current`.
     /// `what` is then what could not be done.
-    fn enter(
+    pub(in crate::applet) fn enter(
         &mut self,
         voice: &mut Voice,
         scratch: &mut Output,
+        at: At<'_>,
         what: &mut &'static str,
     ) -> Result<(), Errno> {
         *what = "unable to open log directory";
-        let dir = file::open_dir(CWD, self.name);
+        let dir = file::open_dir(at, self.name);
         if dir.as_ref().err() == Some(&Errno::ENOTDIR) {
             *what = "unable to change directory";
         }
@@ -193,6 +206,7 @@ impl Directory {
         }
         let settings = logconfig::settings(
             text,
+            voice.bounds,
             |line| {
                 // They all fit, as the text did, and one more newline.
                 let _fits = words.patterns.extend_from_slice(line).is_ok()
@@ -248,7 +262,7 @@ impl Directory {
     }
 
     /// Closes it in order.
-    pub(super) fn close(&mut self, voice: &mut Voice) {
+    pub(in crate::applet) fn close(&mut self, voice: &mut Voice) {
         if self.is_open {
             voice.info(&[b"close: ", self.subject()]);
             self.settle(voice);
@@ -259,26 +273,25 @@ impl Directory {
     }
 
     /// The next moment at which there is something to do.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        [self.due, self.sync_due, self.job.due()]
-            .into_iter()
-            .flatten()
-            .min()
+    pub(in crate::applet) fn next_due(&self) -> Option<Instant> {
+        let ours = self.is_open && self.hand.is_none();
+        let due = [self.due, self.sync_due].into_iter().flatten();
+        due.filter(|_| ours).chain(self.job.due()).min()
     }
 
     /// Does what is due: looks after the processor, brings data onto the
     /// medium, rotates what is old enough, or on demand.
-    pub(super) fn attend(
+    pub(in crate::applet) fn attend(
         &mut self,
         voice: &mut Voice,
         now: Instant,
         rotate: bool,
     ) {
         self.look_after_job(voice, now);
-        if !self.is_open {
+        if !self.is_open || self.hand.is_some() {
             return;
         }
-        if is_due(self.sync_due, now) {
+        if is_due(self.sync_due, now) && self.is_here(voice) {
             self.sync_due = None;
             if let Err(errno) = file::sync_data(self.current.as_fd()) {
                 let what = "unable to fdatasync current";
@@ -295,7 +308,7 @@ impl Directory {
     }
 
     /// Takes a block of lines that is ripe.
-    pub(super) fn log(
+    pub(in crate::applet) fn log(
         &mut self,
         voice: &mut Voice,
         output: &mut Output,
@@ -308,6 +321,9 @@ impl Directory {
             return self.put(voice, output, block);
         }
         for piece in lines.pieces(block) {
+            if self.hand.is_some() {
+                return output.clear();
+            }
             if piece.first {
                 self.begin_line(voice, output, &piece, stamps.stamp());
                 stamps.advance();
@@ -361,7 +377,7 @@ impl Directory {
 
     /// Puts the prefix, a part at a time: rotation between them needs all of
     /// the directory.
-    pub(super) fn put_prefix(
+    pub(in crate::applet) fn put_prefix(
         &mut self,
         voice: &mut Voice,
         output: &mut Output,
@@ -378,14 +394,14 @@ impl Directory {
 
     /// Appends to the output, or right to the file what needs no gathering;
     /// rotates before a file would be too big.
-    pub(super) fn put(
+    pub(in crate::applet) fn put(
         &mut self,
         voice: &mut Voice,
         output: &mut Output,
         bytes: &[u8],
     ) {
         let mut rest = bytes;
-        while !rest.is_empty() {
+        while !rest.is_empty() && self.hand.is_none() {
             let Step { take, rotate } = self.fill.step(rest);
             let Some((part, tail)) = rest.split_at_checked(take) else {
                 return;
@@ -404,7 +420,11 @@ impl Directory {
     }
 
     /// Writes the output.
-    pub(super) fn flush(&mut self, voice: &mut Voice, output: &mut Output) {
+    pub(in crate::applet) fn flush(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+    ) {
         self.write(voice, output.waiting());
         output.clear();
     }
@@ -413,10 +433,11 @@ impl Directory {
     /// (contract §5.8).
     fn write(&mut self, voice: &mut Voice, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() {
+        while !rest.is_empty() && self.hand.is_none() {
             match sys::write_once(self.current.as_fd(), rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
                 Err(Errno::ENOSPC) if self.make_room(voice) => {}
+                Err(_) if !self.is_here(voice) => {}
                 Err(errno) => {
                     let what = "unable to write to current";
                     voice.pause(what, self.subject(), errno);

@@ -1,0 +1,95 @@
+//! Who does what takes its time with a directory: this process, or where
+//! there are other streams a copy of it, the directory's hand.
+//!
+//! ```text
+//!         rotation, a write that fails, fdatasync, the end
+//!   ours -------------------------------------------------> the hand's
+//!     ^                                                         |
+//!     +---------------------------------------------------------+
+//!       it has ended; `current` is marked as closed in order
+//! ```
+//!
+//! The copy has everything that there is to do in its memory and goes on with
+//! it as `svlogd` would, which may wait for ever; it has the directory's lock.
+//! This process drops the same, and does not read that stream meanwhile: its
+//! pipe holds the lines. So the others do not notice, nothing is lost, and
+//! the order stays. When nothing waits for a processor any more the hand is
+//! told so by USR1: that is a child of this process. When this process dies
+//! the hand gets TERM and waits for no processor.
+
+use crate::sys::{
+    AsFd, Errno, child,
+    signal::{self, Number},
+};
+
+use super::{
+    directory::Directory,
+    processor::Job,
+    rotation::CLOSED,
+    voice::{Mode, Voice},
+};
+
+impl Directory {
+    /// Whether what takes its time is done here: else a copy of this process
+    /// does it, and all that follows.
+    ///
+    /// When there can be no copy it is done here.
+    pub(in crate::applet) fn is_here(&mut self, voice: &mut Voice) -> bool {
+        if voice.mode != Mode::Shared {
+            return true;
+        }
+        if self.hand.is_none() {
+            match self.copy(voice, Number::TERM) {
+                Ok(hand) => self.hand = hand,
+                Err(errno) => {
+                    let what = "unable to fork, all streams wait";
+                    voice.warn("warning", what, self.subject(), errno);
+                }
+            }
+        }
+        self.hand.is_none()
+    }
+
+    /// Makes a copy of this process for this directory; answers its number,
+    /// or `None` in the copy. `death` ends it when this process dies.
+    pub(in crate::applet) fn copy(
+        &mut self,
+        voice: &mut Voice,
+        death: Number,
+    ) -> Result<Option<u32>, Errno> {
+        let files = [
+            self.dir.as_fd(),
+            self.lock.as_fd(),
+            self.current.as_fd(),
+            voice.signals.as_fd(),
+        ];
+        let (is_copy, pid) = child::fork_with(files, death)?;
+        if is_copy {
+            voice.mode = Mode::Hand;
+            self.socket = None;
+        }
+        Ok((!is_copy).then_some(pid))
+    }
+
+    /// The end of what a hand was made for, in the hand: it hands over.
+    pub(in crate::applet) fn hand_back(&mut self, voice: &Voice) {
+        if voice.mode == Mode::Hand {
+            self.mark(voice, CLOSED);
+            child::exit(0);
+        }
+    }
+
+    /// Whether a hand is at work; one that waits for the processor is told
+    /// when there is no need to.
+    pub(in crate::applet) fn has_hand(&mut self) -> bool {
+        if let Some(hand) = self.hand {
+            if child::ended(hand).is_some() {
+                self.hand = None;
+            } else if self.job == Job::Idle {
+                // ESRCH: its end is about to be seen.
+                let _gone = signal::kill(hand, Number::USR1).is_err();
+            }
+        }
+        self.hand.is_some()
+    }
+}

@@ -1,0 +1,51 @@
+//! What a log directory is to the programs that write them: `svlogd`, which
+//! has one stream for several directories, and `logger`, which has many
+//! streams with a directory each.
+//!
+//! | file | answers |
+//! |---|---|
+//! | `stream` | which lines a read brings |
+//! | `directory` | how a directory is opened, configured, given lines |
+//! | `rotation` | how `current` becomes an old log, and how old logs go |
+//! | `processor` | what happens to an old log before it is finished |
+//! | `copy` | how a line reaches descriptor 2 and the network |
+//! | `hand` | who does what takes its time |
+//! | `output`, `voice` | what is written and what is said |
+
+mod copy;
+mod directory;
+mod hand;
+mod output;
+pub(super) mod processor;
+mod rotation;
+mod stream;
+pub(super) mod voice;
+
+pub(super) use {
+    directory::{Directory, Text},
+    output::Output,
+    stream::Stream,
+    voice::{Asked, Mode, Voice},
+};
+
+use crate::{config, sys::once::Once, wire::clock::Instant};
+
+/// Bytes of input that are kept: a line that is not decided, and one read.
+pub(super) const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
+
+/// What is on its way.
+pub(super) struct Bytes {
+    pub(super) input: [u8; INPUT],
+    pub(super) output: Output,
+}
+
+/// The one place for it.
+pub(super) static BYTES: Once<Bytes> = Once::new(Bytes {
+    input: [0; INPUT],
+    output: Output::NONE,
+});
+
+/// Whether a moment has come.
+fn is_due(due: Option<Instant>, now: Instant) -> bool {
+    due.is_some_and(|due| due <= now)
+}

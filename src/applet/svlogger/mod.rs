@@ -1,0 +1,267 @@
+//! svlogger: the one logger of all services whose `log/` has no `run`.
+//!
+//! # Synopsis
+//! `svlogger`, started by a supervisor
+//!
+//! # Description
+//! Writes what each service says into the log directory of that service:
+//! `log/main` if there is one, else `log` itself, which may be links. Of its
+//! `config` all that svlogd(8) knows holds; what it does not say, and whether
+//! lines are stamped, the board says (`log-size`, `log-keep`, `log-stamp`).
+//! Old logs, processors and modes are as with svlogd.
+//!
+//! The supervisor tells it on descriptor 0 which services there are, and hears
+//! on descriptor 1 of each that is done with. It is told, and does not look,
+//! since who supervises knows best: which directory a name meant when it was
+//! taken up, where its `supervise` is when it cannot be in it, and when it has
+//! ended. The pipe, `supervise/log`, it opens by its name below the
+//! supervisor's own descriptor in /proc, without which there is no logger.
+//!
+//! # Streams
+//! Each has its turn: one read of at most `log-read-bytes`, all whole lines
+//! of which are in the file before anything else is read. What takes its time
+//! (a rotation with its fsync, a processor, a disk that is full) does a copy
+//! of the process, for one directory; the others go on. A service whose logger
+//! is busy so finds its pipe full, and waits.
+//!
+//! While a log directory cannot be opened that is tried again each 3 seconds;
+//! lines stay in the pipe, and when that is nearly full they are dropped, which
+//! is said: the service goes on.
+//!
+//! # Control
+//! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates,
+//! `sv pause`, `cont`, `down`, `up`, `restart` are as for any log service, for
+//! this one stream. `sv kill NAME/log` kills the logger: it is started again
+//! and goes on with all, on the same pipes.
+//!
+//! # Signals
+//! HUP, ALRM: the same for every stream. TERM: finish the open lines, end; a
+//! second one does not wait for their rest, nor for processors.
+//!
+//! # Exit codes
+//! 0 told to end, or the supervisor is gone; 111 it cannot work.
+
+mod row;
+
+use heapless::{Vec, VecView};
+
+use crate::{
+    args::svlogd::Request,
+    config,
+    sys::{
+        self, Errno, fd, limits,
+        once::Once,
+        parent::Parent,
+        signal::{Number, Signals},
+        start::Start,
+        wait::{Waiter, Wake},
+    },
+    text::Name,
+    wire::{
+        clock::Instant,
+        order::{self, Order},
+    },
+};
+
+use self::row::Row;
+use super::logdir::{Asked, BYTES, INPUT, Mode, Output, Text, Voice};
+
+/// Every stream, by its number, as far as there was one.
+static ROWS: Once<Vec<Row, { config::SLOTS }>> = Once::new(Vec::new());
+/// What each may need.
+static ROOMS: Once<[Room; config::SLOTS]> =
+    Once::new([const { Room::NEW }; config::SLOTS]);
+
+/// The memory of a stream of which most is not touched.
+struct Room {
+    /// What its config says.
+    text: Text,
+    /// What is not decided of its open line: less than is looked at of it.
+    kept: [u8; config::LOG_LINE_BYTES],
+}
+
+impl Room {
+    /// Nothing in it.
+    #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
+    const NEW: Self = Self {
+        text: Text::NONE,
+        kept: [0; config::LOG_LINE_BYTES],
+    };
+}
+
+/// Token of the signal descriptor.
+const TOKEN_SIGNALS: u64 = 0;
+/// Token of the orders.
+const TOKEN_ORDERS: u64 = 1;
+/// First token of the streams.
+const TOKEN_ROWS: u64 = 2;
+
+/// What all streams share.
+struct Desk {
+    voice: Voice,
+    output: &'static mut Output,
+    input: &'static mut [u8; INPUT],
+    waiter: Waiter,
+    parent: Parent,
+}
+
+/// Runs the program.
+pub(super) fn main(start: Start) -> u8 {
+    match work(start) {
+        Ok(()) => 0,
+        Err(errno) => {
+            super::fatal(b"svlogger: fatal: ", "unable to start", b"", errno)
+        }
+    }
+}
+
+/// Logs until it is told to end.
+fn work(start: Start) -> Result<(), Errno> {
+    let wanted = [
+        Number::TERM,
+        Number::HUP,
+        Number::ALARM,
+        Number::CHILD,
+        Number::PIPE,
+        Number::USR1,
+    ];
+    let signals = Signals::take(&wanted)?;
+    let (Some(rows), Some(rooms), Some(bytes)) =
+        (ROWS.take(), ROOMS.take(), BYTES.take())
+    else {
+        return Err(Errno::EBUSY);
+    };
+    let _before = limits::raise_files();
+    let waiter = Waiter::new()?;
+    waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
+    waiter.add(fd::STDIN, Wake::Readable, TOKEN_ORDERS)?;
+    let bound = |count| u64::try_from(count).unwrap_or(u64::MAX);
+    let voice = Voice {
+        name: b"svlogger",
+        service: Name::new(),
+        bounds: (bound(config::LOG_SIZE), bound(config::LOG_KEEP)),
+        request: Request::stamped(config::LOG_STAMP),
+        environ: start.environ,
+        signals,
+        asked: Asked::default(),
+        mode: Mode::Shared,
+    };
+    let desk = Desk {
+        voice,
+        output: &mut bytes.output,
+        input: &mut bytes.input,
+        waiter,
+        parent: Parent::now(),
+    };
+    let rooms = rooms.iter_mut();
+    Logger { desk, rows, rooms }.run()
+}
+
+/// Everything that a running logger is.
+struct Logger {
+    desk: Desk,
+    rows: &'static mut VecView<Row>,
+    /// Of the rows that are still to come.
+    rooms: core::slice::IterMut<'static, Room>,
+}
+
+impl Logger {
+    /// Logs until it is told to end.
+    fn run(&mut self) -> Result<(), Errno> {
+        loop {
+            let ends = self.desk.voice.asked.end > 0;
+            if ends && !self.rows.iter().any(|row| row.used) {
+                return Ok(());
+            }
+            let due = self.rows.iter().filter_map(Row::next_due).min();
+            let mut all = due.is_some_and(|due| due <= sys::clock::mono());
+            let until = if all { Some(Instant(0)) } else { due };
+            for token in &self.desk.waiter.wait(until)? {
+                match *token {
+                    TOKEN_SIGNALS => {
+                        self.desk.voice.listen();
+                        self.obey();
+                        all = true;
+                    }
+                    TOKEN_ORDERS => self.take_orders(),
+                    token => {
+                        let index = token.saturating_sub(TOKEN_ROWS);
+                        let index = usize::try_from(index).unwrap_or(0);
+                        if let Some(row) = self.rows.get_mut(index) {
+                            row.hear(&mut self.desk);
+                        }
+                    }
+                }
+            }
+            if all {
+                for row in self.rows.iter_mut() {
+                    row.turn(&mut self.desk);
+                }
+            }
+        }
+    }
+
+    /// Passes signals on to every stream.
+    fn obey(&mut self) {
+        let asked = &mut self.desk.voice.asked;
+        let reopen = core::mem::take(&mut asked.reopen);
+        let rotate = core::mem::take(&mut asked.rotate);
+        for row in self.rows.iter_mut() {
+            row.is.reopen |= reopen;
+            row.is.rotate |= rotate;
+            row.is.ends |= asked.end > 0;
+            row.is.drains |= asked.end > 1;
+        }
+    }
+
+    /// Takes what the supervisor orders.
+    fn take_orders(&mut self) {
+        let mut record = [0; order::BYTES];
+        loop {
+            match sys::read(fd::STDIN, &mut record) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            let Some(order) = order::unpack(&record) else {
+                continue;
+            };
+            if let Some((row, desk)) = self.row(order.stream.into()) {
+                carry_out(row, &order, desk);
+            }
+        }
+        // There is nobody left who could order, or who holds the pipes.
+        let _gone = self.desk.waiter.remove(fd::STDIN).is_err();
+        self.desk.voice.asked.end = 2;
+        for row in self.rows.iter_mut() {
+            row.is.drains = true;
+            row.turn(&mut self.desk);
+        }
+    }
+
+    /// The row of a stream, made if there was none so far.
+    fn row(&mut self, index: usize) -> Option<(&mut Row, &mut Desk)> {
+        while self.rows.len() <= index {
+            let row = Row::new(self.rooms.next()?);
+            self.rows.push(row).ok()?;
+        }
+        Some((self.rows.get_mut(index)?, &mut self.desk))
+    }
+}
+
+/// Does what is ordered to a stream.
+fn carry_out(row: &mut Row, order: &Order, desk: &mut Desk) {
+    match order.byte {
+        b'u' if !row.used && desk.voice.asked.end == 0 => {
+            row.take_up(order, desk);
+        }
+        b't' => row.is.ends = true,
+        b'x' => row.is.drains = true,
+        b'h' => row.is.reopen = true,
+        b'a' => row.is.rotate = true,
+        b'p' => row.is.paused = true,
+        b'c' => row.is.paused = false,
+        _ => {}
+    }
+    row.turn(desk);
+}

@@ -1,0 +1,342 @@
+//! One service's way from its pipe into its log directory.
+//!
+//! ```text
+//!   free --u--> used: the directory is
+//!    ^            shut <--- 3 s, HUP, or it fails --- open <---> the hand's
+//!    |                                                 |    (logdir::hand)
+//!    +-- told to end, or the pipe ends: settled, nothing waits for a processor
+//! ```
+//!
+//! [`Row::turn`] takes every edge but the first; the pipe is read while the
+//! directory is open and no hand has it.
+
+use crate::{
+    config,
+    sys::{self, AsFd, Errno, Fd, clock, fd, file, wait::Wake},
+    text::{Name, copy},
+    wire::{clock::Instant, order::Order},
+};
+
+use super::{Desk, Room, TOKEN_ROWS};
+use crate::applet::logdir::{Directory, Stream, processor::Job, voice::PAUSE};
+
+/// Bytes in a pipe that nobody can log from which on they are dropped: half
+/// of what it holds on Linux.
+const SURPLUS: u64 = 32_768;
+
+/// Reads of one turn of a stream that is about to end: what a pipe holds.
+const LAST_READS: usize = 65_536 / config::LOG_READ_BYTES + 1;
+
+/// How a stream is, and what is to be done with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Is {
+    /// To be read to where nothing is in the pipe, and ended then.
+    pub(super) drains: bool,
+    /// To be ended with the line at hand.
+    pub(super) ends: bool,
+    /// The directory is to be opened anew.
+    pub(super) reopen: bool,
+    /// The log is to be rotated.
+    pub(super) rotate: bool,
+    /// It is not to be read now.
+    pub(super) paused: bool,
+    /// Its pipe wakes the loop.
+    listens: bool,
+    /// The hand at work is the last one of this opening.
+    settles: bool,
+}
+
+/// A stream.
+pub(super) struct Row {
+    /// Somebody has it.
+    pub(super) used: bool,
+    pub(super) is: Is,
+    /// When the directory is tried again.
+    retry: Option<Instant>,
+    /// Why it could not be opened the last time.
+    told: Option<Errno>,
+    /// Its number.
+    number: u16,
+    /// The supervisor's descriptors.
+    dirs: [u32; 2],
+    /// The service's.
+    name: Name,
+    pipe: Fd,
+    stream: Stream,
+    kept: &'static mut [u8],
+    directory: Directory,
+}
+
+impl Row {
+    /// A place that nobody has.
+    #[inline(never)]
+    pub(super) fn new(room: &'static mut Room) -> Self {
+        Self {
+            used: false,
+            is: Is::default(),
+            retry: None,
+            told: None,
+            number: 0,
+            dirs: [0; 2],
+            name: Name::new(),
+            pipe: Fd::none(),
+            stream: Stream::new(1),
+            kept: &mut room.kept,
+            directory: Directory::new(c"log", &mut room.text),
+        }
+    }
+
+    /// Begins with a service. What cannot be read has ended at once: the
+    /// supervisor comes back with it.
+    pub(super) fn take_up(&mut self, order: &Order, desk: &mut Desk) {
+        let [_, base] = order.dirs;
+        self.number = order.stream;
+        self.dirs = order.dirs;
+        self.name.clone_from(&order.name);
+        self.used = true;
+        self.told = None;
+        self.stream = Stream::new(desk.voice.request.length);
+        self.is = Is {
+            reopen: true,
+            ..Is::default()
+        };
+        let pipe = desk
+            .parent
+            .open_dir(base)
+            .and_then(|base| file::open_read(base.as_fd(), c"supervise/log"));
+        match pipe {
+            Ok(pipe) => self.pipe = pipe,
+            Err(errno) => {
+                self.is.ends = true;
+                desk.voice.service.clone_from(&self.name);
+                let what = "unable to open pipe";
+                desk.voice.warn("warning", what, b"supervise/log", errno);
+            }
+        }
+    }
+
+    /// When there is something to do at the latest.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        if !self.used {
+            return None;
+        }
+        let due = [self.retry, self.directory.next_due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// There is something to read.
+    pub(super) fn hear(&mut self, desk: &mut Desk) {
+        desk.voice.service.clone_from(&self.name);
+        self.read(desk);
+        if self.is.ends || self.is.drains || self.directory.hand.is_some() {
+            self.turn(desk);
+        }
+    }
+
+    /// Does what there is to do.
+    pub(super) fn turn(&mut self, desk: &mut Desk) {
+        if !self.used {
+            return;
+        }
+        desk.voice.service.clone_from(&self.name);
+        self.advance(desk);
+        let listens = self.used
+            && self.directory.is_open
+            && self.directory.hand.is_none()
+            && !self.is.paused;
+        let pipe = self.pipe.as_fd();
+        if core::mem::replace(&mut self.is.listens, listens) != listens {
+            let token = TOKEN_ROWS.saturating_add(self.number.into());
+            // It is in the set as long as it listens.
+            let _set = if listens {
+                desk.waiter.add(pipe, Wake::Readable, token).is_err()
+            } else {
+                desk.waiter.remove(pipe).is_err()
+            };
+        }
+        if !self.used {
+            self.pipe = Fd::none();
+            self.directory.dir = Fd::none();
+        }
+    }
+
+    /// Takes the edges of the directory's state.
+    fn advance(&mut self, desk: &mut Desk) {
+        let now = clock::mono();
+        self.directory.look_after_job(&mut desk.voice, now);
+        if self.directory.hand.is_some() {
+            if self.directory.has_hand() {
+                return;
+            }
+            self.take_back(desk);
+        }
+        if self.retry.is_some_and(|retry| retry <= now) {
+            self.is.reopen = true;
+        }
+        if self.is.reopen && self.directory.is_open && !self.settle(desk) {
+            return;
+        }
+        if core::mem::take(&mut self.is.reopen) {
+            self.open(desk);
+        }
+        self.drain(desk);
+        if self.directory.hand.is_some() {
+            return;
+        }
+        // Where nothing can be written nothing is waited for.
+        let shut = !self.directory.is_open;
+        let ends = self.is.ends && !self.stream.is_open();
+        if ends || shut && (self.is.ends || self.is.drains) {
+            if self.directory.is_open && !self.settle(desk) {
+                return;
+            }
+            if self.directory.job == Job::Idle || desk.voice.asked.end > 1 {
+                self.leave(desk);
+            }
+            return;
+        }
+        let rotate = core::mem::take(&mut self.is.rotate);
+        self.directory.attend(&mut desk.voice, now, rotate);
+        self.directory.hand_back(&desk.voice);
+    }
+
+    /// The hand has ended: goes on where it has left off.
+    fn take_back(&mut self, desk: &mut Desk) {
+        if core::mem::take(&mut self.is.settles) {
+            return self.shut();
+        }
+        if let Err(errno) = self.directory.begin(&mut desk.voice) {
+            self.fail(desk, "unable to open current", errno);
+        }
+    }
+
+    /// Brings the log to its end; false when a hand does.
+    fn settle(&mut self, desk: &mut Desk) -> bool {
+        self.is.settles = true;
+        if !self.directory.is_here(&mut desk.voice) {
+            return false;
+        }
+        self.directory.settle(&mut desk.voice);
+        self.directory.hand_back(&desk.voice);
+        self.is.settles = false;
+        self.shut();
+        true
+    }
+
+    /// Closes the directory as it is.
+    fn shut(&mut self) {
+        let directory = &mut self.directory;
+        directory.is_open = false;
+        directory.current = Fd::none();
+        directory.lock = Fd::none();
+    }
+
+    /// Opens the directory.
+    fn open(&mut self, desk: &mut Desk) {
+        self.retry = None;
+        let mut what = "unable to open service directory";
+        let [dir, _] = self.dirs;
+        let opened = desk.parent.open_dir(dir).and_then(|dir| {
+            let at = dir.as_fd();
+            let main = file::info(at, c"log/main").is_ok();
+            self.directory.name = if main { c"log/main" } else { c"log" };
+            let (voice, output) = (&mut desk.voice, &mut *desk.output);
+            self.directory.enter(voice, output, at, &mut what)
+        });
+        match opened {
+            Ok(()) => self.told = None,
+            Err(errno) => self.fail(desk, what, errno),
+        }
+    }
+
+    /// The directory cannot be had: says so once for each reason, and tries
+    /// again later. What is too much for the pipe meanwhile is dropped.
+    fn fail(&mut self, desk: &mut Desk, what: &str, errno: Errno) {
+        self.shut();
+        self.retry = Some(clock::mono().after(PAUSE));
+        let subject = self.directory.subject();
+        if self.told.replace(errno) != Some(errno) {
+            desk.voice.warn("warning", what, subject, errno);
+        }
+        if sys::waiting(self.pipe.as_fd()) > SURPLUS {
+            let what = "cannot be written, lines are dropped: ";
+            desk.voice.say("warning", &[what.as_bytes(), subject]);
+            let _some = sys::read(self.pipe.as_fd(), desk.input);
+            self.stream = Stream::new(desk.voice.request.length);
+        }
+    }
+
+    /// Reads once.
+    fn read(&mut self, desk: &mut Desk) {
+        let kept = self.stream.kept;
+        let old = self.kept.get(..kept).unwrap_or(&[]);
+        // It came from there.
+        let _fits = copy(desk.input, old);
+        // An open line is finished byte by byte: what is behind it stays in
+        // the pipe for the next logger.
+        let byte = self.is.ends && !self.is.drains;
+        let most = if byte { 1 } else { config::LOG_READ_BYTES };
+        let until = kept.saturating_add(most);
+        let room = desk.input.get_mut(kept..until).unwrap_or(&mut []);
+        let count = sys::read(self.pipe.as_fd(), room);
+        let Desk {
+            voice,
+            output,
+            input,
+            ..
+        } = desk;
+        let request = voice.request;
+        let directory = &mut self.directory;
+        let mut log = |lines, block: &[u8]| {
+            let stamps = voice.stamps();
+            directory.log(voice, output, lines, block, stamps);
+        };
+        match count {
+            Ok(0) => {
+                self.is.ends = true;
+                self.stream.end(&mut input[..], &mut log);
+            }
+            Ok(count) => {
+                let input = &mut input[..];
+                self.stream.take(&request, input, count, &mut log);
+            }
+            Err(Errno::EAGAIN) if !self.is.drains => {}
+            Err(_) => {
+                self.is.ends = true;
+                self.stream.end(&mut input[..], &mut log);
+            }
+        }
+        self.directory.hand_back(&desk.voice);
+        let rest = desk.input.get(..self.stream.kept).unwrap_or(&[]);
+        // It is shorter than a line.
+        let _fits = copy(self.kept, rest);
+    }
+
+    /// Reads what is left, if that is to be all; a bounded part of it.
+    fn drain(&mut self, desk: &mut Desk) {
+        let mut reads = LAST_READS;
+        while self.is.drains
+            && (!self.is.ends || self.stream.is_open())
+            && self.directory.is_open
+            && self.directory.hand.is_none()
+            && reads > 0
+        {
+            self.read(desk);
+            reads = reads.saturating_sub(1);
+        }
+        // Who is left behind does not end. It holds the pipe as we did.
+        self.is.ends |=
+            self.is.drains && reads == 0 && desk.voice.asked.end > 1;
+    }
+
+    /// The stream has come to its end: the supervisor hears of it, unless
+    /// this process's end tells all.
+    fn leave(&mut self, desk: &mut Desk) {
+        self.used = false;
+        if desk.voice.asked.end == 0 {
+            let answer = self.number.to_le_bytes();
+            // It cannot be full: one answer each is as many as fit by far.
+            let _told = sys::write_once(fd::STDOUT, &answer).is_ok();
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Whether the logger that services share keeps every line of each, apart
+//! from the others, whatever happens to it, to them and to their disks.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+#[path = "util/logger.rs"]
+mod logger;
+mod util;
+
+use std::{fs, path::Path};
+
+use logger::{all, olds};
+use rustix::process::{Pid, Signal, kill_process};
+use util::{Place, until};
+
+/// A service with a directory `log` without a `run`, of this config.
+fn service(place: &Place, name: &str, run: &str, config: &str) {
+    place.write(&format!("services/{name}/log/config"), config);
+    place.service(name, run);
+}
+
+/// All lines that a service's log holds.
+fn lines(place: &Place, name: &str) -> Vec<String> {
+    let text = all(place, &format!("services/{name}/log"));
+    let text = String::from_utf8(text).unwrap();
+    text.lines().map(String::from).collect()
+}
+
+fn until_lines(place: &Place, name: &str, count: usize) {
+    until(&format!("{count} lines of {name}"), || {
+        (lines(place, name).len() >= count).then_some(())
+    });
+}
+
+/// The logger, which is its service's log service to `sv`.
+fn logger_of(place: &Place, name: &str) -> Pid {
+    place.until_pid(&format!("{name}/log"), None)
+}
+
+#[test]
+fn each_service_has_its_own_log_and_all_one_logger() {
+    let place = Place::new();
+    let run = |name| {
+        format!("seq 500 | sed s/^/{name}-/; echo open; exec sleep 1000")
+    };
+    service(&place, "a", &run("a"), "n20\ns2000\n");
+    service(&place, "b", &run("b"), "pB \n");
+    service(&place, "c", &run("c"), "");
+    // `log/main` goes before `log`.
+    place.write("services/c/log/main/config", "-*\n+*9\n");
+    // A log/run goes before all that.
+    place.service("d", &run("d"));
+    let own = "exec cat > ../lines";
+    place.script("services/d/log/run", own);
+    let running = place.runsvdir();
+    for name in ["a", "b"] {
+        until_lines(&place, name, 501);
+    }
+    let expect = |name: &str, head: &str| {
+        let mut all: Vec<String> =
+            (1..=500).map(|i| format!("{head}{name}-{i}")).collect();
+        all.push(format!("{head}open"));
+        all
+    };
+    assert_eq!(lines(&place, "a"), expect("a", ""));
+    assert!(olds(&place, "services/a/log").len() > 1);
+    assert_eq!(lines(&place, "b"), expect("b", "B "));
+    until("the patterns", || {
+        let text = place.read("services/c/log/main/current");
+        (text.lines().count() == 45).then_some(())
+    });
+    until("the other logger's lines", || {
+        (place.read("services/d/lines").lines().count() == 501).then_some(())
+    });
+    let one = logger_of(&place, "a");
+    assert_eq!(logger_of(&place, "b"), one);
+    assert_eq!(logger_of(&place, "c"), one);
+    assert_ne!(logger_of(&place, "d"), one);
+    let status = place.run(&["sv", "status", "a"]).out;
+    let shown = format!("; run: log: (pid {})", one.as_raw_pid());
+    assert!(status.contains(&shown), "{status}");
+    assert_eq!(place.read("errors"), "");
+    drop(running);
+    until("the logger's end", || {
+        (!Path::new(&format!("/proc/{}", one.as_raw_pid())).exists())
+            .then_some(())
+    });
+    // In order: nothing is put aside the next time.
+    assert_eq!(logger::mode(&place, "services/a/log/current"), 0o744);
+}
+
+#[test]
+fn hup_and_alarm_are_for_one_stream() {
+    let place = Place::new();
+    let run = "echo one; while read -r line; do echo $line; done < ../$0.in";
+    for name in ["a", "b"] {
+        service(&place, name, &run.replace("$0", name), "");
+        let fifo = place.path(&format!("services/{name}.in"));
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    }
+    let _all = place.runsvdir();
+    for name in ["a", "b"] {
+        until_lines(&place, name, 1);
+    }
+    assert_eq!(place.run(&["sv", "alarm", "a/log"]).code, 0);
+    until("a rotation", || {
+        (olds(&place, "services/a/log").len() == 1).then_some(())
+    });
+    place.write("services/a/log/config", "pnew \n");
+    place.write("services/b/log/config", "pnew \n");
+    assert_eq!(place.run(&["sv", "hup", "a/log"]).code, 0);
+    let mut a = fs::File::create(place.path("services/a.in")).unwrap();
+    let mut b = fs::File::create(place.path("services/b.in")).unwrap();
+    // The order may still be on its way.
+    until("the new prefix", || {
+        use std::io::Write as _;
+        writeln!(a, "two").unwrap();
+        let text = place.read("services/a/log/current");
+        text.contains("new two\n").then_some(())
+    });
+    std::io::Write::write_all(&mut b, b"two\n").unwrap();
+    until_lines(&place, "b", 2);
+    assert_eq!(lines(&place, "b"), ["one", "two"]);
+    assert!(olds(&place, "services/b/log").is_empty());
+}
+
+#[test]
+fn a_stream_is_stopped_and_started_alone() {
+    let place = Place::new();
+    let run = "i=0; while :; do echo $i; i=$((i + 1)); sleep 0.01; done";
+    service(&place, "a", run, "");
+    service(&place, "b", run, "");
+    let _all = place.runsvdir();
+    until_lines(&place, "a", 3);
+    let one = logger_of(&place, "a");
+    assert_eq!(place.run(&["sv", "-v", "down", "a/log"]).code, 0);
+    let (a, b) = (lines(&place, "a").len(), lines(&place, "b").len());
+    until_lines(&place, "b", b + 20);
+    assert_eq!(lines(&place, "a").len(), a);
+    assert_eq!(place.run(&["sv", "-v", "up", "a/log"]).code, 0);
+    until_lines(&place, "a", a + 20);
+    let found: Vec<usize> = lines(&place, "a")
+        .iter()
+        .map(|l| l.parse().unwrap())
+        .collect();
+    assert!(found.iter().enumerate().all(|(i, n)| i == *n), "{found:?}");
+    assert_eq!(logger_of(&place, "a"), one);
+    // What has a `run` by now gets a process of its own.
+    place.script("services/a/log/run", "exec cat > ../rest");
+    assert_eq!(place.run(&["sv", "restart", "a/log"]).code, 0);
+    until("the rest", || {
+        (!place.read("services/a/rest").is_empty()).then_some(())
+    });
+    assert_ne!(logger_of(&place, "a"), one);
+    assert_eq!(logger_of(&place, "b"), one);
+}
+
+#[test]
+fn the_last_words_of_a_service_are_kept() {
+    let place = Place::new();
+    let run = "trap 'seq 3000; printf last; exit' TERM\n\
+               echo up; sleep 1000 > /dev/null & wait";
+    service(&place, "a", run, "s5000\nn0\n");
+    let mut one = place.start(&["runsv", "services/a"]);
+    until_lines(&place, "a", 1);
+    let pid = logger_of(&place, "a");
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+    let mut all: Vec<String> = (1..=3000).map(|i| i.to_string()).collect();
+    all.insert(0, "up".into());
+    all.push("last".into());
+    assert_eq!(lines(&place, "a"), all);
+    until("the logger's end", || {
+        (!Path::new(&format!("/proc/{}", pid.as_raw_pid())).exists())
+            .then_some(())
+    });
+    assert_eq!(place.read("errors"), "");
+}
+
+#[test]
+fn kills_lose_a_chunk_each_at_most() {
+    /// Bytes that a life may have read and not written.
+    const CHUNK: usize = 65_536 + 2048;
+    const KILLS: usize = 12;
+    let place = Place::new();
+    let run = "i=0\nwhile [ ! -e ../../stop ]; do\n\
+               seq -f 'line %010.0f end' $i $((i + 199)); i=$((i + 200))\n\
+               done; exec sleep 1000";
+    service(&place, "a", run, "s50000\nn0\n");
+    let _all = place.runsvdir();
+    let mut old = None;
+    for kill in 0..KILLS {
+        let pid = place.until_pid("a/log", old);
+        // Some while it works, some when it has hardly begun.
+        if kill % 4 != 0 {
+            let count = all(&place, "services/a/log").len();
+            until("more", || {
+                (all(&place, "services/a/log").len() > count).then_some(())
+            });
+        }
+        kill_process(pid, Signal::KILL).unwrap();
+        old = Some(pid);
+    }
+    place.until_pid("a/log", old);
+    place.write("stop", "");
+    // All that is in the pipe arrives.
+    let mut count = 0;
+    until("silence", || {
+        let now = all(&place, "services/a/log").len();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let last = core::mem::replace(&mut count, now);
+        (last == now && now > 0).then_some(())
+    });
+    let (mut next, mut gaps, mut odd) = (0, 0, 0);
+    for line in lines(&place, "a") {
+        let number = line.strip_prefix("line ").and_then(|line| {
+            let number = line.strip_suffix(" end")?;
+            (number.len() == 10).then(|| number.parse::<usize>().ok())?
+        });
+        let Some(number) = number else {
+            odd += 1;
+            continue;
+        };
+        assert!(number >= next, "{number} after {next}: doubled");
+        if number > next {
+            gaps += 1;
+            // A line has twenty bytes.
+            let lost = (number - next) * 20;
+            assert!(lost <= 2 * CHUNK, "{lost} bytes in one gap");
+        }
+        next = number + 1;
+    }
+    assert!(next > 500);
+    assert!(gaps <= KILLS, "{gaps} gaps");
+    assert!(odd <= 2 * KILLS, "{odd} parts of lines");
+}
+
+#[test]
+fn a_flood_a_processor_and_a_bad_directory_stop_nobody() {
+    let place = Place::new();
+    let flood = "exec yes flood";
+    service(&place, "flood", flood, "s100000\nn2\n");
+    // The next rotation waits for its processor, and so does that service
+    // alone.
+    let slow = "!cat; echo > ../../began; \
+                while [ ! -e ../../go ]; do sleep 0.05; done\ns10000\nn2\n";
+    service(&place, "slow", flood, slow);
+    place.write("services/bad/log/main", "");
+    place.service("bad", "i=0; while :; do seq 9999; echo > ../wrote; done");
+    let ticks = "i=0; while :; do echo tick $i; i=$((i + 1)); sleep 0.02; done";
+    service(&place, "ticks", ticks, "");
+    let _all = place.runsvdir();
+    until("the processor", || {
+        place.path("services/began").exists().then_some(())
+    });
+    until("the flood", || {
+        (olds(&place, "services/flood/log").len() == 2).then_some(())
+    });
+    until("the bad directory", || {
+        let errors = place.read("errors");
+        let what = "svlogger bad: warning: unable to change directory: \
+                    log/main: not a directory\n";
+        let drops = "svlogger bad: warning: cannot be written, lines are \
+                     dropped: log/main\n";
+        let told = errors.matches(what).count();
+        assert!(told <= 1, "{errors}");
+        (told == 1 && errors.contains(drops)).then_some(())
+    });
+    until("its service to go on", || {
+        place.path("services/wrote").exists().then_some(())
+    });
+    let before = lines(&place, "ticks").len();
+    until_lines(&place, "ticks", before + 20);
+    let found = lines(&place, "ticks");
+    assert!(
+        found
+            .iter()
+            .enumerate()
+            .all(|(i, l)| *l == format!("tick {i}"))
+    );
+    let old = || olds(&place, "services/slow/log");
+    assert!(
+        old().iter().all(|name| !name.ends_with(".s")),
+        "{:?}",
+        old()
+    );
+    place.write("services/go", "");
+    until("the processor's end", || {
+        old().iter().any(|name| name.ends_with(".s")).then_some(())
+    });
+}
