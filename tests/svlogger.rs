@@ -290,3 +290,88 @@ fn a_flood_a_processor_and_a_bad_directory_stop_nobody() {
         old().iter().any(|name| name.ends_with(".s")).then_some(())
     });
 }
+
+#[test]
+fn a_ring_keeps_the_newest_lines() {
+    let place = Place::new();
+    place.write("services/a/runt/log-ring", "4000\n");
+    place.service("a", "seq 100000; printf open; exec sleep 1000");
+    place.service("none", "exec sleep 1000");
+    place.write("services/odd/runt/log-ring", "much\n");
+    place.service("odd", "exec sleep 1000");
+    let all = place.runsvdir();
+    let last = |out: &str| out.lines().last().map(String::from);
+    let said = until("the last line", || {
+        let said = place.run(&["sv", "log", "a"]);
+        (last(&said.out).as_deref() == Some("100000")).then_some(said)
+    });
+    let expected: String =
+        (99_000..=100_000).map(|i| format!("{i}\n")).collect();
+    assert!(expected.ends_with(&said.out), "{}", said.out);
+    assert!(
+        (3993..=4000).contains(&said.out.len()),
+        "{}",
+        said.out.len()
+    );
+    assert_eq!((said.err.as_str(), said.code), ("", 0));
+    let said = place.run(&["sv", "log", "none"]);
+    let line = "warning: none: unable to read log ring: file does not exist\n";
+    assert_eq!((said.out.as_str(), said.code), (line, 1));
+    let errors = place.read("errors");
+    let line = "runsv odd: warning: ./runt/log-ring: not a number of bytes.\n";
+    assert_eq!(errors, line);
+    // It is there when nobody is left, and goes on with the next.
+    drop(all);
+    let said = place.run(&["sv", "log", "a"]);
+    assert_eq!(last(&said.out).as_deref(), Some("open"));
+    place.service("a", "echo next; exec sleep 1000");
+    let _all = place.runsvdir();
+    until("the next life's line", || {
+        let out = place.run(&["sv", "log", "a"]).out;
+        out.ends_with("100000\nopen\nnext\n").then_some(())
+    });
+}
+
+#[test]
+fn a_ring_is_followed() {
+    use std::io::{BufRead as _, BufReader};
+    let place = Place::new();
+    place.write("services/a/runt/log-ring", "100000\n");
+    let run = "echo begin; while [ ! -e ../go ]; do sleep 0.02; done; \
+               seq 3000; exec sleep 1000";
+    place.service("a", run);
+    let _all = place.runsvdir();
+    until("the ring", || {
+        (place.run(&["sv", "log", "a"]).out == "begin\n").then_some(())
+    });
+    let mut command = place.command(&["sv", "log", "-f", "a"]);
+    command.stdout(std::process::Stdio::piped());
+    let mut sv = command.spawn().unwrap();
+    let mut lines = BufReader::new(sv.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "begin");
+    place.write("services/go", "");
+    for i in 1..=3000 {
+        assert_eq!(lines.next().unwrap().unwrap(), i.to_string());
+    }
+    sv.kill().unwrap();
+    sv.wait().unwrap();
+}
+
+#[test]
+fn a_flood_into_a_ring_blocks_nobody() {
+    let place = Place::new();
+    place.write("services/a/runt/log-ring", "10000\n");
+    place.service("a", "exec yes a line of some length");
+    let _all = place.runsvdir();
+    until("the ring", || {
+        (place.run(&["sv", "log", "a"]).code == 0).then_some(())
+    });
+    for _ in 0..20 {
+        let out = place.run(&["sv", "log", "a"]).out;
+        assert!(out.len() <= 10_001);
+        // One that is overwritten while it is shown is cut.
+        let line = "a line of some length";
+        assert!(out.lines().all(|l| line.starts_with(l)), "{out}");
+    }
+    assert_eq!(place.run(&["sv", "-v", "restart", "a"]).code, 0);
+}

@@ -21,14 +21,19 @@ pub enum Verb {
     Enable,
     /// `disable`: supervised no more.
     Disable,
+    /// `log`: the newest lines in the log ring.
+    Log,
+    /// `log -f`: and those to come.
+    Follow,
 }
 
 /// Words that runit lacks. As an init script the program does not know them.
-const VERBS: [(&[u8], Verb); 4] = [
+const VERBS: [(&[u8], Verb); 5] = [
     (b"list", Verb::List),
     (b"why", Verb::Why),
     (b"enable", Verb::Enable),
     (b"disable", Verb::Disable),
+    (b"log", Verb::Log),
 ];
 
 /// A command line taken apart.
@@ -108,11 +113,19 @@ pub fn request<'a>(
     }
     let command = &request.command;
     request.waits = !command.is_status() && (request.waits || command.waits);
-    let named = words.next().is_some();
+    let mut name = words.next();
+    if request.verb == Verb::Log && name == Some(c"-f") {
+        request.verb = Verb::Follow;
+        request.used = request.used.saturating_add(1);
+        name = words.next();
+    }
+    let named = name.is_some();
     let fits = match request.verb {
         Verb::List => !named,
         Verb::Why => named,
-        Verb::Enable | Verb::Disable => named && !request.json,
+        Verb::Enable | Verb::Disable | Verb::Log | Verb::Follow => {
+            named && !request.json
+        }
         Verb::Command if request.json => named && command.is_status(),
         Verb::Command => named || lsb,
     };
@@ -333,7 +346,7 @@ mod test {
             } = request;
             Some((verb, json, waits, limit.as_secs(), used))
         };
-        use Verb::{Command, Disable, Enable, List, Why};
+        use Verb::{Command, Disable, Enable, Follow, List, Log, Why};
         let rows = [
             ("", Some((List, false, false, 3, 1))),
             ("-j", Some((List, true, false, 3, 2))),
@@ -349,6 +362,11 @@ mod test {
             ("enable a", Some((Enable, false, false, 3, 1))),
             ("disable a", Some((Disable, false, false, 3, 1))),
             ("-j enable a", None),
+            ("log a", Some((Log, false, false, 3, 1))),
+            ("log -f a", Some((Follow, false, false, 3, 2))),
+            ("log -f", None),
+            ("log", None),
+            ("-j log a", None),
             ("e a", Some((Command, false, false, 3, 1))),
             ("disablex a", Some((Command, false, false, 3, 1))),
             ("-v up a", Some((Command, false, true, 3, 2))),

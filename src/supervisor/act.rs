@@ -9,7 +9,7 @@ use crate::{
     },
     sys::{Errno, child::End, clock, file, signal, wait::Wake},
     wire::{
-        control::{Control, Signal},
+        control::Signal,
         options,
         status::{State, Want},
         why::{Death, How, Waits},
@@ -61,8 +61,7 @@ impl Supervisor {
                         self.caution(index, b"", what);
                     }
                     // It holds the pipe until the logger is done with it.
-                    Action::ClosePipe
-                        if self.passes_on(index, Control::Exit) => {}
+                    Action::ClosePipe if self.passes_on(index, b'x') => {}
                     Action::ClosePipe => {
                         let slot = self.slot(index);
                         let service =

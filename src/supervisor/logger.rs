@@ -16,7 +16,7 @@ use crate::{
         wait::Wake,
     },
     wire::{
-        control::{Control, Signal, encode},
+        control::Signal,
         order::{Order, pack},
     },
 };
@@ -52,7 +52,7 @@ impl Supervisor {
             Some(_) => Ok(()),
             None => self.start_logger(),
         };
-        let attached = attached.and_then(|()| self.order(index, Control::Up));
+        let attached = attached.and_then(|()| self.order(index, b'u'));
         let pid = self.logger.as_ref().map_or(0, |logger| logger.pid);
         let Some(slot) = self.slot(index) else {
             return Actions::new();
@@ -106,7 +106,7 @@ impl Supervisor {
     }
 
     /// Tells the logger what is to happen to a slot's stream.
-    fn order(&mut self, index: usize, control: Control) -> Result<(), Errno> {
+    fn order(&mut self, index: usize, byte: u8) -> Result<(), Errno> {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let service = slot.and_then(|slot| slot.service.as_ref());
         let (Some(logger), Some(slot), Some(service)) =
@@ -116,39 +116,39 @@ impl Supervisor {
         };
         let order = Order {
             stream: u16::try_from(index).unwrap_or(u16::MAX),
-            byte: encode(control),
+            byte,
             dirs: [service.dir(), service.base()].map(parent::number),
-            name: slot.name.clone(),
+            name: &slot.name,
         };
-        sys::write_once(logger.orders.as_fd(), &pack(&order)).map(drop)
+        sys::write_once(logger.orders.as_fd(), &pack(order)).map(drop)
     }
 
     /// Whether a slot's log service is the logger's work now: if so, passes a
     /// signal on, as an order. KILL is the process's.
     pub(super) fn passes(&mut self, index: usize, signal: Signal) -> bool {
-        let control = match signal {
+        let byte = match signal {
             Signal::Kill => return false,
-            Signal::Terminate => Control::Term,
-            Signal::Stop => Control::Pause,
-            Signal::Continue => Control::Cont,
-            Signal::Alarm
-            | Signal::Hangup
-            | Signal::Interrupt
+            Signal::Terminate => b't',
+            Signal::Stop => b'p',
+            Signal::Continue => b'c',
+            Signal::Alarm => b'a',
+            Signal::Hangup => b'h',
+            Signal::Interrupt
             | Signal::Quit
             | Signal::User1
-            | Signal::User2 => Control::Send(signal),
+            | Signal::User2 => b'\n',
         };
-        self.passes_on(index, control)
+        self.passes_on(index, byte)
     }
 
-    /// As [`Supervisor::passes`], for any control.
-    pub(super) fn passes_on(&mut self, index: usize, control: Control) -> bool {
+    /// As [`Supervisor::passes`], for the byte of an order.
+    pub(super) fn passes_on(&mut self, index: usize, byte: u8) -> bool {
         let pid = self.slot(index).and_then(|s| s.machine.pid(Role::Log));
         let ours = self.logger.as_ref().map(|logger| logger.pid);
         if pid.is_none() || pid != ours {
             return false;
         }
-        if let Err(errno) = self.order(index, control) {
+        if let Err(errno) = self.order(index, byte) {
             self.voice.warn("unable to tell the logger", b"", errno);
         }
         true

@@ -137,7 +137,8 @@ pub(super) struct Service {
 pub(super) struct Wishes {
     /// There is a file `down`.
     pub(super) down: bool,
-    /// There is a directory `log`; whether it has a file `down`.
+    /// There is a directory `log`, or a log ring; whether that directory has
+    /// a file `down`.
     pub(super) log_down: Option<bool>,
 }
 
@@ -159,16 +160,20 @@ impl Service {
             Err(Errno::ENOENT) => false,
             Err(errno) => return Err(trouble("stat", c"log")(errno)),
         };
+        let ring = !has_log
+            && place::ring_bytes(at).unwrap_or_else(|| {
+                warn("./runt/log-ring: not a number of bytes.");
+                0
+            }) > 0;
         let lock = Lock::take(at, at, &SERVICE)?;
         let log = has_log.then(|| log_ends(at)).transpose()?;
         let service = lock.ends(at)?;
         let base = service.place.as_ref().map_or(at, AsFd::as_fd);
-        let pipe = log.is_some().then(|| pipe(base)).transpose()?;
+        let logs = has_log || ring;
+        let pipe = logs.then(|| pipe(base)).transpose()?;
         let wishes = Wishes {
             down: file::info(at, c"down").is_ok(),
-            log_down: log
-                .is_some()
-                .then(|| file::info(at, c"log/down").is_ok()),
+            log_down: logs.then(|| file::info(at, c"log/down").is_ok()),
         };
         Ok((
             Self {

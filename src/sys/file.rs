@@ -65,6 +65,12 @@ pub fn open_both(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     open(at, path, OFlags::RDWR | OFlags::NONBLOCK, 0)
 }
 
+/// Opens for reading and writing, made with mode 0600 when missing.
+pub fn open_kept(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CREATE;
+    open(at, path, flags, 0o600)
+}
+
 /// Opens for appending, made with mode 0600 when missing: lock files and
 /// `current`.
 pub fn open_append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
@@ -254,6 +260,20 @@ pub fn write_at(
         }
     }
     Ok(())
+}
+
+/// Reads once, `at` bytes from the start; answers how many bytes came.
+pub fn read_at(
+    file: At<'_>,
+    buffer: &mut [u8],
+    at: u64,
+) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::pread(file, &mut *buffer, at) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map_err(error::from),
+        }
+    }
 }
 
 /// Cuts a file to so many bytes.

@@ -2,10 +2,12 @@
 //! /proc gives it, which stays right when the directory is renamed, unlinked
 //! or hidden by another.
 
+use core::ffi::CStr;
+
 use rustix::fd::AsRawFd as _;
 
 use super::{At, CWD, Errno, Fd, file};
-use crate::text::{Line, Path};
+use crate::text::Line;
 
 /// The number that a child knows an open file of ours by.
 pub fn number(file: At<'_>) -> u32 {
@@ -27,9 +29,8 @@ impl Parent {
     pub fn open_dir(self, number: u32) -> Result<Fd, Errno> {
         let mut path = Line::new();
         path.text("/proc/").number(self.0.into());
-        path.text("/fd/").number(number.into());
-        let path = Path::join(&[path.as_bytes()]);
-        let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
-        file::open_dir(CWD, path.as_c_str())
+        path.text("/fd/").number(number.into()).text("\0");
+        let path = CStr::from_bytes_until_nul(path.as_bytes());
+        file::open_dir(CWD, path.unwrap_or(c""))
     }
 }

@@ -10,7 +10,11 @@
 use core::ffi::CStr;
 
 use super::{At, CWD, Errno, Fd, file, start};
-use crate::{config, text::Path, wire::rundir};
+use crate::{
+    config,
+    text::Path,
+    wire::{options, rundir},
+};
 use rustix::fd::AsFd as _;
 
 /// The run directory: $RUNT_RUN, or the board's.
@@ -45,6 +49,24 @@ pub fn make(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     }
     file::open_dir(CWD, path.as_c_str())
 }
+
+/// The name of a log ring in the place of its service directory.
+pub const RING: &CStr = c"ring";
+
+/// How many bytes the log ring of a service directory keeps, 0 for none: what
+/// `runt/log-ring` says, or the board. `None` when that is no number, or one
+/// that is more than [`MOST_RING`].
+pub fn ring_bytes(dir: At<'_>) -> Option<u64> {
+    let mut buffer = [0; 16];
+    let bytes = match file::read_whole(dir, c"runt/log-ring", &mut buffer) {
+        Ok(text) => options::number(text)?.into(),
+        Err(_) => u64::try_from(config::LOG_RING).unwrap_or(0),
+    };
+    (bytes <= MOST_RING).then_some(bytes)
+}
+
+/// Most bytes of a log ring: it is memory.
+const MOST_RING: u64 = 16 << 20;
 
 /// Opens a FIFO of the supervise directory of `dir` for writing: in `dir`, or
 /// when nobody reads there in its place, which is then answered too.

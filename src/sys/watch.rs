@@ -22,6 +22,8 @@ pub enum Changes {
     /// leaves as `ok`, and of what its own looking causes `sv` hears
     /// `status` alone.
     Status,
+    /// An entry's content was written to.
+    Content,
 }
 
 /// IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF |
@@ -30,6 +32,8 @@ const ENTRIES: u32 = 0x0100_0fc0;
 /// IN_MOVED_FROM | IN_CLOSE_NOWRITE | IN_DELETE_SELF | IN_MOVE_SELF |
 /// IN_ONLYDIR.
 const STATUS: u32 = 0x0100_0c50;
+/// IN_MODIFY | IN_ONLYDIR.
+const CONTENT: u32 = 0x0100_0002;
 /// IN_MOVED_TO.
 const MOVED_TO: u32 = 0x80;
 
@@ -79,6 +83,7 @@ impl Watch {
         let mask = match changes {
             Changes::Entries => ENTRIES,
             Changes::Status => STATUS,
+            Changes::Content => CONTENT,
         };
         let id = raw::inotify_add(&self.0, path, mask)?;
         Ok(WatchId::try_from(id).unwrap_or(WatchId::MAX))
@@ -91,6 +96,11 @@ impl Watch {
 
     /// Takes what has happened, a bounded part of it at a time.
     pub fn drain(&self, mut each: impl FnMut(Change<'_>)) -> Result<(), Errno> {
+        self.drain_to(&mut each)
+    }
+
+    /// As [`Watch::drain`]: one copy of the code for all its callers.
+    fn drain_to(&self, each: &mut dyn FnMut(Change<'_>)) -> Result<(), Errno> {
         let mut buffer = [0; 1024];
         let count = match read(self.0.as_fd(), &mut buffer) {
             Err(Errno::EAGAIN) => 0,

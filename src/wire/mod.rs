@@ -13,6 +13,7 @@ pub mod options;
 pub mod order;
 pub mod passwd;
 pub mod process;
+pub mod ring;
 pub mod rundir;
 pub mod signals;
 pub mod stamp;

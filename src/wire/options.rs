@@ -10,6 +10,7 @@
 //! | `max-death-tally` | short lives in a row until the service is parked |
 //! | `runt/backoff` | FIRST CAP RESET-AFTER JITTER, see [`Backoff`] |
 //! | `runt/timeout-control` | milliseconds that a script of `control` may take |
+//! | `runt/log-ring` | bytes of its output that are kept where there is no `log/` |
 //! | `runt/group-kill` | that it is there: stop its process group, kill its own cgroup |
 
 use super::control::Signal;

@@ -16,17 +16,17 @@
 //! that the logger is done with; each one taken up has one, unless the logger
 //! ends.
 
-use crate::{
-    config,
-    text::{self, Name, copy},
-};
+use crate::{config, text::copy};
 
 /// Bytes of an order.
-pub const BYTES: usize = 12 + config::NAME_BYTES;
+pub const BYTES: usize = HEAD + config::NAME_BYTES;
+
+/// Bytes before the name.
+const HEAD: usize = 12;
 
 /// An order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order<'a> {
     /// Which stream.
     pub stream: u16,
     /// What is to happen to it.
@@ -35,42 +35,34 @@ pub struct Order {
     /// `supervise/log` is.
     pub dirs: [u32; 2],
     /// The service's name.
-    pub name: Name,
+    pub name: &'a [u8],
 }
 
 /// The record of an order.
-pub fn pack(order: &Order) -> [u8; BYTES] {
+pub fn pack(order: Order<'_>) -> [u8; BYTES] {
     let mut record = [0; BYTES];
+    let (head, name) = record.split_at_mut(HEAD);
+    let number = u32::from(order.stream) | u32::from(order.byte) << 16;
     let [dir, base] = order.dirs;
-    let [low, high] = order.stream.to_le_bytes();
-    let parts: [&[u8]; 4] = [
-        &[low, high, order.byte, 0],
-        &dir.to_le_bytes(),
-        &base.to_le_bytes(),
-        &order.name,
-    ];
-    let mut at = 0_usize;
-    for part in parts {
-        // A name fits: it has a bound.
-        let _fits = copy(record.get_mut(at..).unwrap_or(&mut []), part);
-        at = at.saturating_add(part.len());
+    let (words, _) = head.as_chunks_mut();
+    for (place, word) in words.iter_mut().zip([number, dir, base]) {
+        *place = u32::to_le_bytes(word);
     }
+    // It fits: names have a bound.
+    let _fits = copy(name, order.name);
     record
 }
 
 /// What a record orders; `None` when it is none.
-pub fn unpack(record: &[u8]) -> Option<Order> {
-    let ([low, high, byte, 0], rest) = record.split_first_chunk()? else {
-        return None;
-    };
-    let (dir, rest) = rest.split_first_chunk()?;
-    let (base, rest) = rest.split_first_chunk()?;
-    let name = rest.split(|byte| *byte == 0).next()?;
+pub fn unpack(record: &[u8]) -> Option<Order<'_>> {
+    let (head, name) = record.split_first_chunk::<HEAD>()?;
+    let ([number, dir, base], _) = head.as_chunks().0.split_first_chunk()?;
+    let [low, high, byte, _] = *number;
     Some(Order {
-        stream: u16::from_le_bytes([*low, *high]),
-        byte: *byte,
-        dirs: [u32::from_le_bytes(*dir), u32::from_le_bytes(*base)],
-        name: text::name(name).ok()?,
+        stream: u16::from_le_bytes([low, high]),
+        byte,
+        dirs: [*dir, *base].map(u32::from_le_bytes),
+        name: name.split(|byte| *byte == 0).next()?,
     })
 }
 
@@ -89,9 +81,9 @@ mod test {
                 1..=255_u8, 0..=config::NAME_BYTES
             ),
         ) {
-            let name = text::name(&name).unwrap();
-            let order = Order { stream, byte, dirs, name };
-            prop_assert_eq!(unpack(&pack(&order)), Some(order));
+            let order = Order { stream, byte, dirs, name: &name };
+            let record = pack(order);
+            prop_assert_eq!(unpack(&record), Some(order));
         }
 
         #[test]

@@ -4,7 +4,8 @@
 //! `sv [-v] [-w SECONDS] COMMAND SERVICE...`\
 //! `sv [-j] [list]`\
 //! `sv [-j] status|why SERVICE...`\
-//! `sv enable|disable SERVICE...`
+//! `sv enable|disable SERVICE...`\
+//! `sv log [-f] SERVICE...`
 //!
 //! # Description
 //! Sends COMMAND to the supervisor of each SERVICE, all at once, and then, if
@@ -43,6 +44,10 @@
 //! directory. A service that is so already is left alone. A plain name of the
 //! other commands is looked up in the overlay first.
 //!
+//! `log` shows the lines in the log ring of a service, see svlogger(8); with
+//! `-f` then those to come, of the first SERVICE. What was overwritten before
+//! it could be shown is left out.
+//!
 //! `-j` answers one JSON object a line: `name`, `state` (null when `error`
 //! says why it is not known), `pid` (0: none), `seconds`, `flags` as `status`
 //! has them, `log` (null or the same); with `why` also `run`, `restarts`,
@@ -71,6 +76,7 @@
 mod enable;
 mod json;
 mod list;
+mod log;
 mod names;
 mod page;
 pub(super) mod service;
@@ -244,6 +250,12 @@ impl Sv {
                     page.flush();
                     let silent = Silent::Trouble(service::ENTER, Some(errno));
                     self.silent(bytes, silent);
+                }
+                (verb @ (Verb::Log | Verb::Follow), Ok(dir)) => {
+                    let follows = verb == Verb::Follow;
+                    if let Err(silent) = log::show(dir.as_fd(), follows) {
+                        self.silent(bytes, silent);
+                    }
                 }
                 (Verb::Why, Ok(dir)) => self.why(page, bytes, dir.as_fd()),
                 (_, Ok(dir)) if self.command.is_status() => {

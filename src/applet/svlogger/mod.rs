@@ -17,6 +17,11 @@
 //! ended. The pipe, `supervise/log`, it opens by its name below the
 //! supervisor's own descriptor in /proc, without which there is no logger.
 //!
+//! A service without `log/` has a log ring instead, if `runt/log-ring` names a
+//! number of bytes, or else the board (`log-ring`): a file of that size in the
+//! run directory that keeps the newest lines, as they are. `sv log` shows them.
+//! It outlives supervisor and logger, and goes with the run directory.
+//!
 //! # Streams
 //! Each has its turn: one read of at most `log-read-bytes`, all whole lines
 //! of which are in the file before anything else is read. What takes its time
@@ -41,6 +46,7 @@
 //! # Exit codes
 //! 0 told to end, or the supervisor is gone; 111 it cannot work.
 
+mod ring;
 mod row;
 
 use heapless::{Vec, VecView};
@@ -227,7 +233,7 @@ impl Logger {
                 continue;
             };
             if let Some((row, desk)) = self.row(order.stream.into()) {
-                carry_out(row, &order, desk);
+                carry_out(row, order, desk);
             }
         }
         // There is nobody left who could order, or who holds the pipes.
@@ -250,7 +256,7 @@ impl Logger {
 }
 
 /// Does what is ordered to a stream.
-fn carry_out(row: &mut Row, order: &Order, desk: &mut Desk) {
+fn carry_out(row: &mut Row, order: Order<'_>, desk: &mut Desk) {
     match order.byte {
         b'u' if !row.used && desk.voice.asked.end == 0 => {
             row.take_up(order, desk);

@@ -13,11 +13,11 @@
 use crate::{
     config,
     sys::{self, AsFd, Errno, Fd, clock, fd, file, wait::Wake},
-    text::{Name, copy},
+    text::{self, Name, copy},
     wire::{clock::Instant, order::Order},
 };
 
-use super::{Desk, Room, TOKEN_ROWS};
+use super::{Desk, Room, TOKEN_ROWS, ring::LogRing};
 use crate::applet::logdir::{Directory, Stream, processor::Job, voice::PAUSE};
 
 /// Bytes in a pipe that nobody can log from which on they are dropped: half
@@ -65,6 +65,8 @@ pub(super) struct Row {
     stream: Stream,
     kept: &'static mut [u8],
     directory: Directory,
+    /// Where there is no directory.
+    ring: Option<LogRing>,
 }
 
 impl Row {
@@ -83,16 +85,17 @@ impl Row {
             stream: Stream::new(1),
             kept: &mut room.kept,
             directory: Directory::new(c"log", &mut room.text),
+            ring: None,
         }
     }
 
     /// Begins with a service. What cannot be read has ended at once: the
     /// supervisor comes back with it.
-    pub(super) fn take_up(&mut self, order: &Order, desk: &mut Desk) {
+    pub(super) fn take_up(&mut self, order: Order<'_>, desk: &mut Desk) {
         let [_, base] = order.dirs;
         self.number = order.stream;
         self.dirs = order.dirs;
-        self.name.clone_from(&order.name);
+        self.name = text::name(order.name).unwrap_or_default();
         self.used = true;
         self.told = None;
         self.stream = Stream::new(desk.voice.request.length);
@@ -141,7 +144,7 @@ impl Row {
         desk.voice.service.clone_from(&self.name);
         self.advance(desk);
         let listens = self.used
-            && self.directory.is_open
+            && self.is_open()
             && self.directory.hand.is_none()
             && !self.is.paused;
         let pipe = self.pipe.as_fd();
@@ -173,7 +176,7 @@ impl Row {
         if self.retry.is_some_and(|retry| retry <= now) {
             self.is.reopen = true;
         }
-        if self.is.reopen && self.directory.is_open && !self.settle(desk) {
+        if self.is.reopen && self.is_open() && !self.settle(desk) {
             return;
         }
         if core::mem::take(&mut self.is.reopen) {
@@ -184,10 +187,10 @@ impl Row {
             return;
         }
         // Where nothing can be written nothing is waited for.
-        let shut = !self.directory.is_open;
+        let shut = !self.is_open();
         let ends = self.is.ends && !self.stream.is_open();
         if ends || shut && (self.is.ends || self.is.drains) {
-            if self.directory.is_open && !self.settle(desk) {
+            if !shut && !self.settle(desk) {
                 return;
             }
             if self.directory.job == Job::Idle || desk.voice.asked.end > 1 {
@@ -198,6 +201,11 @@ impl Row {
         let rotate = core::mem::take(&mut self.is.rotate);
         self.directory.attend(&mut desk.voice, now, rotate);
         self.directory.hand_back(&desk.voice);
+    }
+
+    /// Whether lines can be written.
+    fn is_open(&self) -> bool {
+        self.directory.is_open || self.ring.is_some()
     }
 
     /// The hand has ended: goes on where it has left off.
@@ -212,6 +220,9 @@ impl Row {
 
     /// Brings the log to its end; false when a hand does.
     fn settle(&mut self, desk: &mut Desk) -> bool {
+        if self.ring.take().is_some() {
+            return true;
+        }
         self.is.settles = true;
         if !self.directory.is_here(&mut desk.voice) {
             return false;
@@ -238,6 +249,11 @@ impl Row {
         let [dir, _] = self.dirs;
         let opened = desk.parent.open_dir(dir).and_then(|dir| {
             let at = dir.as_fd();
+            if file::info(at, c"log").is_err() {
+                what = "unable to open log ring";
+                self.ring = Some(LogRing::open(at)?);
+                return Ok(());
+            }
             let main = file::info(at, c"log/main").is_ok();
             self.directory.name = if main { c"log/main" } else { c"log" };
             let (voice, output) = (&mut desk.voice, &mut *desk.output);
@@ -286,8 +302,13 @@ impl Row {
             ..
         } = desk;
         let request = voice.request;
-        let directory = &mut self.directory;
+        let (directory, ring) = (&mut self.directory, &mut self.ring);
+        let mut failed = None;
         let mut log = |lines, block: &[u8]| {
+            if let Some(ring) = ring {
+                failed = ring.log(block).err();
+                return;
+            }
             let stamps = voice.stamps();
             directory.log(voice, output, lines, block, stamps);
         };
@@ -306,6 +327,10 @@ impl Row {
                 self.stream.end(&mut input[..], &mut log);
             }
         }
+        if let Some(errno) = failed {
+            self.ring = None;
+            self.fail(desk, "unable to write to log ring", errno);
+        }
         self.directory.hand_back(&desk.voice);
         let rest = desk.input.get(..self.stream.kept).unwrap_or(&[]);
         // It is shorter than a line.
@@ -317,7 +342,7 @@ impl Row {
         let mut reads = LAST_READS;
         while self.is.drains
             && (!self.is.ends || self.stream.is_open())
-            && self.directory.is_open
+            && self.is_open()
             && self.directory.hand.is_none()
             && reads > 0
         {

@@ -1,0 +1,48 @@
+//! How lines come into the log ring of a service (`wire::ring`).
+
+use super::super::logdir::INPUT;
+use crate::{
+    sys::{self, AsFd, At, Errno, Fd, file, place},
+    wire::ring::{HEADER, Ring},
+};
+
+/// A ring that is open.
+pub(super) struct LogRing {
+    file: Fd,
+    ring: Ring,
+}
+
+impl LogRing {
+    /// Opens the ring of a service directory, in its place in the run
+    /// directory. One of another size, or none, is made anew.
+    pub(super) fn open(dir: At<'_>) -> Result<Self, Errno> {
+        let size = place::ring_bytes(dir).unwrap_or(0);
+        let most = u64::try_from(INPUT).unwrap_or(u64::MAX);
+        let new = Ring::new(size, most);
+        let place = place::make(dir, b"")?;
+        let file = file::open_kept(place.as_fd(), place::RING)?;
+        let mut header = [0; HEADER];
+        sys::read(file.as_fd(), &mut header)?;
+        let length = file::info_of(file.as_fd())?.size;
+        let found = Ring::unpack(&header, length);
+        if let Some(ring) = found.filter(|ring| ring.is_like(new)) {
+            return Ok(Self { file, ring });
+        }
+        file::truncate(file.as_fd(), 0)?;
+        file::write_at(file.as_fd(), &new.header(), 0)?;
+        file::truncate(file.as_fd(), new.length())?;
+        Ok(Self { file, ring: new })
+    }
+
+    /// Adds a block of lines.
+    pub(super) fn log(&mut self, block: &[u8]) -> Result<(), Errno> {
+        let mut rest = block;
+        while let Some((at, count)) = self.ring.add(rest)
+            && let Some((part, tail)) = rest.split_at_checked(count)
+        {
+            file::write_at(self.file.as_fd(), part, at)?;
+            rest = tail;
+        }
+        file::write_at(self.file.as_fd(), &self.ring.header(), 0)
+    }
+}

@@ -1,0 +1,270 @@
+//! What a log ring is: a file of fixed size that keeps the newest lines of a
+//! stream, written by one process and read by any at any time.
+//!
+//! | at | what, numbers least byte first |
+//! |---|---|
+//! | 0 | how many bytes are kept, eight bytes |
+//! | 8 | how many bytes were written since it was made, eight bytes |
+//! | 16 | the bytes, the one that was the n-th at n modulo the rest's length |
+//!
+//! That rest is longer than what is kept by what is written at once, and one
+//! more. The bytes are written before their count: so nothing that is counted
+//! and kept is ever being overwritten, and who reads bytes and then finds that
+//! they are still kept has read them whole. No lock, and a writer that dies
+//! leaves a ring that is right.
+
+use crate::text::copy;
+
+/// Bytes before the data.
+pub const HEADER: usize = 16;
+
+/// A ring as its header and its length say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ring {
+    /// Bytes that are kept.
+    size: u64,
+    /// Bytes that there is room for.
+    room: u64,
+    /// Bytes that were written.
+    end: u64,
+}
+
+impl Ring {
+    /// A new one that keeps `size` bytes, of which at most `most` are written
+    /// at once.
+    pub fn new(size: u64, most: u64) -> Self {
+        let room = size.saturating_add(most).saturating_add(1);
+        Self { size, room, end: 0 }
+    }
+
+    /// What a file of this header and length says; `None` when it is none.
+    pub fn unpack(header: &[u8], length: u64) -> Option<Self> {
+        let (size, rest) = header.split_first_chunk()?;
+        let size = u64::from_le_bytes(*size);
+        let end = u64::from_le_bytes(*rest.first_chunk()?);
+        let room = length.checked_sub(16)?;
+        (room > size).then_some(Self { size, room, end })
+    }
+
+    /// The header.
+    pub fn header(self) -> [u8; HEADER] {
+        let mut header = [0; HEADER];
+        let (size, end) = header.split_at_mut(8);
+        // Each half has eight bytes.
+        let _fits = copy(size, &self.size.to_le_bytes())
+            && copy(end, &self.end.to_le_bytes());
+        header
+    }
+
+    /// The length of its file.
+    pub fn length(self) -> u64 {
+        self.room.saturating_add(16)
+    }
+
+    /// Whether it keeps as much, and as it is written here, as `other`.
+    pub fn is_like(self, other: Self) -> bool {
+        (self.size, self.room) == (other.size, other.room)
+    }
+
+    /// Where in the file the first of these bytes goes, and how many of them
+    /// before the data begins anew; they count from then on. Nothing when
+    /// there are none.
+    pub fn add(&mut self, bytes: &[u8]) -> Option<(u64, usize)> {
+        let (at, run) = self.place(self.end)?;
+        let count = usize::try_from(run).unwrap_or(usize::MAX);
+        let count = count.min(bytes.len());
+        let added = u64::try_from(count).unwrap_or(u64::MAX);
+        self.end = self.end.saturating_add(added);
+        (count > 0).then_some((at, count))
+    }
+
+    /// Where the byte with this count is in the file, and how many follow.
+    fn place(self, count: u64) -> Option<(u64, u64)> {
+        let at = count.checked_rem(self.room)?;
+        Some((at.saturating_add(16), self.room.saturating_sub(at)))
+    }
+
+    /// The count of the oldest byte that is kept.
+    fn start(self) -> u64 {
+        self.end.saturating_sub(self.size)
+    }
+}
+
+/// Who reads a ring: how far it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reader {
+    at: u64,
+    /// What comes up to a newline is the end of a line that was overwritten.
+    skips: bool,
+}
+
+impl Reader {
+    /// What to read next: where, and how much at most; `None` when all was
+    /// read. Goes on with the oldest whole line when what it had not read
+    /// was overwritten, or the ring is another one.
+    pub fn next(&mut self, ring: Ring) -> Option<(u64, usize)> {
+        let start = ring.start();
+        if self.at < start || self.at > ring.end {
+            // One before: a newline there says that a line begins.
+            self.skips = start > 0;
+            self.at = start.saturating_sub(u64::from(self.skips));
+        }
+        let (at, run) = ring.place(self.at)?;
+        let most = run.min(ring.end.saturating_sub(self.at));
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        (most > 0).then_some((at, most))
+    }
+
+    /// Whether it has come to what was the end when the header was `ring`.
+    pub fn is_behind(self, ring: Ring) -> bool {
+        self.at >= ring.end
+    }
+
+    /// Takes what was read; `ring` is what its header says behind that. From
+    /// where on to show it; `None` when it was overwritten meanwhile.
+    pub fn take(&mut self, ring: Ring, bytes: &[u8]) -> Option<usize> {
+        let kept = self.at >= ring.start().saturating_sub(1);
+        if !kept || self.at > ring.end {
+            // To begin anew.
+            self.at = u64::MAX;
+            return None;
+        }
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.at = self.at.saturating_add(count);
+        if !self.skips {
+            return Some(0);
+        }
+        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        self.skips = newline.is_none();
+        Some(newline.map_or(bytes.len(), |at| at.saturating_add(1)))
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Most bytes written at once.
+    const MOST: usize = 20;
+
+    /// Writes a block as the logger does, stopping before the header when it
+    /// dies.
+    fn write(file: &mut [u8], ring: &mut Ring, block: &[u8], dies: bool) {
+        let mut rest = block;
+        let before = *ring;
+        while let Some((at, count)) = ring.add(rest) {
+            let at = usize::try_from(at).unwrap();
+            file[at..at + count].copy_from_slice(&rest[..count]);
+            rest = &rest[count..];
+        }
+        if dies {
+            *ring = before;
+        } else {
+            file[..HEADER].copy_from_slice(&ring.header());
+        }
+    }
+
+    /// What a reader shows of the file now, `piece` bytes at a time.
+    fn read(file: &[u8], reader: &mut Reader, piece: usize) -> Vec<u8> {
+        let mut shown = Vec::new();
+        let look = || {
+            let length = u64::try_from(file.len()).unwrap();
+            Ring::unpack(&file[..HEADER], length).unwrap()
+        };
+        while let Some((at, most)) = reader.next(look()) {
+            let at = usize::try_from(at).unwrap();
+            let bytes = &file[at..at + most.min(piece)];
+            let from = reader.take(look(), bytes).unwrap();
+            shown.extend_from_slice(&bytes[from..]);
+        }
+        shown
+    }
+
+    /// The newest whole lines of `all` in its last `size` bytes.
+    fn newest(all: &[u8], size: usize) -> Vec<u8> {
+        let Some(start) = all.len().checked_sub(size).filter(|s| *s > 0) else {
+            return all.to_vec();
+        };
+        let newline = all[start - 1..].iter().position(|b| *b == b'\n');
+        newline.map_or(vec![], |at| all[start + at..].to_vec())
+    }
+
+    fn blocks() -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
+        let byte = prop_oneof![Just(b'\n'), Just(b'a'), Just(b'b')];
+        let block = proptest::collection::vec(byte, 0..=MOST);
+        proptest::collection::vec((block, proptest::bool::weighted(0.1)), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_whole_lines_come_out(
+            blocks in blocks(), size in 0..60_usize, piece in 1..30_usize,
+        ) {
+            let mut ring = Ring::new(size as u64, MOST as u64);
+            let mut file = vec![0; ring.length() as usize];
+            file[..HEADER].copy_from_slice(&ring.header());
+            let mut all = Vec::new();
+            let mut follower = Reader::default();
+            let mut followed = Vec::new();
+            for (block, dies) in blocks {
+                write(&mut file, &mut ring, &block, dies);
+                if !dies {
+                    all.extend(block);
+                }
+                let shown = read(&file, &mut Reader::default(), piece);
+                prop_assert_eq!(shown, newest(&all, size));
+                followed.extend(read(&file, &mut follower, piece));
+                // Its writer comes back to what it finds.
+                let found = Ring::unpack(&file[..HEADER], ring.length());
+                prop_assert_eq!(found, Some(ring));
+            }
+            if size > 2 * MOST {
+                // Who follows closely has seen everything.
+                prop_assert_eq!(followed, all);
+            }
+        }
+
+        #[test]
+        fn what_is_overwritten_meanwhile_is_not_shown(
+            first in blocks(), then in blocks(), size in 0..60_usize,
+            piece in 1..30_usize,
+        ) {
+            let mut ring = Ring::new(size as u64, MOST as u64);
+            let mut file = vec![0; ring.length() as usize];
+            let mut all = Vec::new();
+            for (block, _) in first {
+                write(&mut file, &mut ring, &block, false);
+                all.extend(block);
+            }
+            let mut reader = Reader::default();
+            let Some((at, most)) = reader.next(ring) else { return Ok(()) };
+            for (block, dies) in then {
+                write(&mut file, &mut ring, &block, dies);
+                if !dies {
+                    all.extend(block);
+                }
+            }
+            let at = usize::try_from(at).unwrap();
+            let bytes = &file[at..at + most.min(piece)];
+            let from = reader.take(ring, bytes);
+            let shown = &bytes[from.unwrap_or(bytes.len())..];
+            let there = shown.is_empty()
+                || all.windows(shown.len()).any(|part| part == shown);
+            prop_assert!(there, "{:?}", shown);
+        }
+
+        #[test]
+        fn no_header_is_too_odd(
+            bytes in proptest::collection::vec(0..=255_u8, 0..40),
+            length: u64,
+            at: u64,
+        ) {
+            if let Some(mut ring) = Ring::unpack(&bytes, length) {
+                let mut reader = Reader { at, skips: true };
+                let _any = (ring.add(b"abc"), reader.next(ring));
+                let _any = reader.take(ring, b"abc");
+            }
+        }
+    }
+}
