@@ -139,6 +139,8 @@ impl Way {
                 // The end of a watched directory has no name.
                 news.whole |= name.is_empty() || part.names & bit(name) != 0;
                 if part.all && !name.starts_with(b".") {
+                    // Its new name may be here too and still to be told.
+                    news.whole |= change.left;
                     news.note(name, change.arrived);
                 }
             }

@@ -34,6 +34,8 @@ const ENTRIES: u32 = 0x0100_0fc0;
 const STATUS: u32 = 0x0100_0c50;
 /// IN_MODIFY | IN_ONLYDIR.
 const CONTENT: u32 = 0x0100_0002;
+/// IN_MOVED_FROM.
+const MOVED_FROM: u32 = 0x40;
 /// IN_MOVED_TO.
 const MOVED_TO: u32 = 0x80;
 
@@ -70,6 +72,8 @@ pub struct Change<'a> {
     pub name: &'a [u8],
     /// The entry was moved to here: it was made elsewhere.
     pub arrived: bool,
+    /// The entry was moved away. Where to is told next, if it can be.
+    pub left: bool,
 }
 
 impl Watch {
@@ -130,10 +134,12 @@ fn first(records: &[u8]) -> Option<(Change<'_>, &[u8])> {
     let length = rest.get(4..)?.first_chunk::<4>()?;
     let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
     let (name, rest) = rest.get(8..)?.split_at_checked(length)?;
+    let mask = u32::from_ne_bytes(*mask);
     let change = Change {
         id: WatchId::from_ne_bytes(*id),
         name: name.split(|byte| *byte == 0).next().unwrap_or(name),
-        arrived: u32::from_ne_bytes(*mask) & MOVED_TO != 0,
+        arrived: mask & MOVED_TO != 0,
+        left: mask & MOVED_FROM != 0,
     };
     Some((change, rest))
 }

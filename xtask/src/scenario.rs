@@ -184,9 +184,13 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     })
 }
 
-/// A regular expression in which `^` and `$` are those of a line.
+/// A regular expression in which `^` and `$` are those of a line; a prompt may
+/// stand before what begins with `^`: a program that is not the shell's may say
+/// something at any time.
 fn pattern(text: &str) -> Result<Regex> {
-    RegexBuilder::new(text)
+    let line = text.strip_prefix('^');
+    let line = line.map(|rest| format!("^(?:.{{0,20}}# )?{rest}"));
+    RegexBuilder::new(line.as_deref().unwrap_or(text))
         .multi_line(true)
         .build()
         .with_context(|| format!("`{text}` is no regular expression"))
@@ -440,6 +444,15 @@ mod test {
     #[test]
     fn every_scenario_file_is_right() {
         assert!(!all().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_may_stand_behind_a_prompt() {
+        let pattern = pattern("^- runit: .* up$").unwrap();
+        for text in ["- runit: 9 up", "x\n~ # - runit: 9 up\n"] {
+            assert!(pattern.is_match(text), "{text}");
+        }
+        assert!(!pattern.is_match("x - runit: 9 up"));
     }
 
     #[test]
