@@ -408,11 +408,11 @@ impl Player<'_> {
     /// its output.
     fn run(&mut self, command: &str) -> Result<(i32, String)> {
         if !self.shell {
-            // A step may have looked past the prompt: what PID 1 says may
+            // A step may have looked past the prompt: what others say may
             // stand before and behind it.
             self.session.look_again();
-            self.session
-                .expect(&pattern("# (- runit: .*)?$")?, TO_PROMPT)?;
+            let prompt = r"(?:^runt:\S*# |# $)";
+            self.session.expect(&pattern(prompt)?, TO_PROMPT)?;
             // A shell that reads a script neither echoes nor edits lines.
             let open = "stty -echo; echo rea''dy; exec sh /dev/tty\n";
             self.session.send(open)?;
