@@ -1,0 +1,181 @@
+//! Whether chpst and its aliases become the users and groups they are told to
+//! (contract §6).
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+#[path = "util/shell.rs"]
+mod shell;
+mod util;
+
+use std::fs;
+
+use shell::{is_root, rows, status};
+use util::Place;
+
+#[test]
+fn users_and_groups() {
+    let place = Place::new();
+    let unknown = |text: &str| {
+        format!("chpst: fatal: unknown user/group: {text}\n= 111\n")
+    };
+    let invalid =
+        |text: &str| format!("chpst: fatal: invalid uid/gids: {text}\n= 111\n");
+    rows(
+        &place,
+        &[
+            ("chpst -U root sh -c 'echo $UID $GID'", "0 0\n= 0\n"),
+            ("chpst -U :7:8:9 sh -c 'echo $UID $GID'", "7 8\n= 0\n"),
+            ("chpst -U :7: sh -c 'echo $UID $GID'", "7 0\n= 0\n"),
+            ("envuidgid root sh -c 'echo $UID $GID'", "0 0\n= 0\n"),
+            ("chpst -U nosuch true", &unknown("nosuch")),
+            ("chpst -u nosuch true", &unknown("nosuch")),
+            ("chpst -u root: true", &unknown("root:")),
+            ("chpst -u root:nosuch true", &unknown("root:nosuch")),
+            // Names are never numbers.
+            ("chpst -u 0 true", &unknown("0")),
+            ("chpst -u root:0 true", &unknown("root:0")),
+            ("chpst -u '' true", &unknown("")),
+            ("chpst -u :0 true", &invalid("0")),
+            ("chpst -u :x:1 true", &invalid("x:1")),
+            ("chpst -u :1:2x true", &invalid("1:2x")),
+            ("chpst -u :-1:0 true", &invalid("-1:0")),
+            // runit takes an empty user for root; nobody means that.
+            ("chpst -u ::0 true", &invalid(":0")),
+            (
+                "setuidgid root:root true",
+                "chpst: fatal: unknown account: root:root\n= 111\n",
+            ),
+            (
+                "envuidgid :0:0 true",
+                "chpst: fatal: unknown account: :0:0\n= 111\n",
+            ),
+            (
+                "g=$(seq -s: 61); chpst -u :1:$g true",
+                "chpst: fatal: too many groups (the bound is 60)\n= 111\n",
+            ),
+            (
+                "g=$(yes root | head -61 | paste -sd:); chpst -u root:$g true",
+                "chpst: fatal: too many groups (the bound is 60)\n= 111\n",
+            ),
+        ],
+    );
+    if !is_root("set_user and set_groups") {
+        return;
+    }
+    let keys = ["Uid", "Gid", "Groups"];
+    let who = |options: &str| status(&place, options, &keys);
+    let four = |id: u32| format!("{id} {id} {id} {id}");
+    let shown = |uid, gid, groups: &str| {
+        format!("{} | {} | {groups}", four(uid), four(gid))
+    };
+    assert_eq!(who("-u :7:8:10:9"), shown(7, 8, "8 9 10"));
+    assert_eq!(who("-u :7:8"), shown(7, 8, "8"));
+    assert_eq!(who("-u :7:8:"), shown(7, 8, "0 8"));
+    assert_eq!(who("-u nobody:adm:tty"), shown(65534, 4, "4 5"));
+    let sixty: Vec<String> = (1..=60).map(|g| g.to_string()).collect();
+    let most = shown(9, 1, &sixty.join(" "));
+    assert_eq!(who(&format!("-u :9:{}", sixty.join(":"))), most);
+    rows(
+        &place,
+        &[
+            ("setuidgid nobody id -u", "65534\n= 0\n"),
+            (
+                "chmod 755 . bin; chpst -u :1:1 chpst -u :2:2 true",
+                "chpst: fatal: unable to setgroups: permission denied\n\
+                 = 111\n",
+            ),
+            (
+                "chpst -u :1:1 chpst -n -5 true",
+                "chpst: fatal: unable to set nice level: permission denied\n\
+                 = 111\n",
+            ),
+            (
+                "chpst -u :1:1 chpst -/ / true",
+                "chpst: fatal: unable to change root directory: \
+                 permission denied\n= 111\n",
+            ),
+            // The lock is the new user's.
+            (
+                "chmod 777 .; chpst -u :7:8 -l lock stat -c %u:%g lock",
+                "7:8\n= 0\n",
+            ),
+            (
+                "mkdir e; echo x > e/A; chmod 600 e/A; \
+                 chpst -u :7:8 chpst -e e true",
+                "chpst: fatal: unable to read e/A: access denied\n= 111\n",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn users_of_another_root() {
+    if !is_root("change_root") {
+        return;
+    }
+    let place = Place::new();
+    let file = |name: &str, text: &[u8]| {
+        place.write(name, "");
+        fs::write(place.path(name), text).unwrap();
+    };
+    let long = format!("long:x:1:{}\n", "y".repeat(9000));
+    file(
+        "root/etc/passwd",
+        [
+            &b"\n#comment\nweb\nweb:\nweb:x\nweb:x:1\nweb:x:a:b\n"[..],
+            b"web:x:4294967296:1\nweb:x:-1:1\n:::\n\xff\0\x01:x:3:3\n",
+            b"webber:x:8:8:::\nweb:x:12:13::/:/bin/sh\nweb:x:14:15::/:\n",
+            long.as_bytes(),
+            b"last:x:16:17",
+        ]
+        .concat()
+        .as_slice(),
+    );
+    file(
+        "root/etc/group",
+        b"a:x\na:x:\na:x:z:\na:x:21\na:x:22:\nb:x:23:web",
+    );
+    fs::create_dir(place.path("root/bin")).unwrap();
+    fs::copy(place.path("bin/runt"), place.path("root/bin/chpst")).unwrap();
+    fs::hard_link(
+        place.path("root/bin/chpst"),
+        place.path("root/bin/setuidgid"),
+    )
+    .unwrap();
+    // No other program is there: what it wants to run tells who it was.
+    let too_long = "chpst: warning: /etc/passwd: a line is too long \
+                    (file-bytes: the bound is 4096)\n";
+    let ran = "chpst: fatal: unable to run: nosuch: file does not exist\n";
+    rows(
+        &place,
+        &[
+            ("chpst -/ root -u web nosuch", &format!("{ran}= 111\n")),
+            (
+                "chpst -/ root -u last nosuch",
+                &format!("{too_long}{ran}= 111\n"),
+            ),
+            (
+                "chpst -/ root -u root nosuch",
+                &format!(
+                    "{too_long}chpst: fatal: unknown user/group: root\n\
+                     = 111\n"
+                ),
+            ),
+            (
+                "rm root/etc/group; chpst -/ root -u web:a nosuch",
+                "chpst: fatal: unable to get group file entry: \
+                 file does not exist\n= 111\n",
+            ),
+            (
+                "rm root/etc/passwd; chpst -/ root -u web nosuch",
+                "chpst: fatal: unable to get password file entry: \
+                 file does not exist\n= 111\n",
+            ),
+            (
+                "chpst -/ nosuch true",
+                "chpst: fatal: unable to change directory: nosuch: \
+                 file does not exist\n= 111\n",
+            ),
+            ("chpst -/ / -C proc pwd", "/proc\n= 0\n"),
+        ],
+    );
+}

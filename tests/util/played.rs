@@ -1,0 +1,152 @@
+//! A supervisor that the test plays, and `sv` while it waits for it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(missing_docs, unreachable_pub, reason = "test helpers")]
+
+use std::{
+    fs,
+    io::{ErrorKind, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    process::{Child, Stdio},
+};
+
+use runt::wire::{
+    clock::Wall,
+    status::{self, State, Status, Want},
+};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+use crate::util::{Place, Said, until};
+
+/// A supervisor that the test plays: its FIFOs are open, it publishes what
+/// the test says and keeps what it is sent.
+pub struct Played {
+    dir: PathBuf,
+    /// `ok` and `control`, as long as it "lives".
+    fifos: Option<(fs::File, fs::File)>,
+}
+
+impl Played {
+    /// A service directory in `services` with a played supervisor.
+    pub fn new(place: &Place, name: &str) -> Self {
+        let dir = place.path(&format!("services/{name}"));
+        fs::create_dir_all(dir.join("supervise")).unwrap();
+        let mut played = Self { dir, fifos: None };
+        played.publish(&down());
+        played.appear();
+        played
+    }
+
+    pub fn appear(&mut self) {
+        let open = |name: &str| {
+            let path = self.dir.join("supervise").join(name);
+            let mode = Mode::from_raw_mode(0o600);
+            let _there = mknodat(CWD, &path, FileType::Fifo, mode, 0).is_err();
+            fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                .open(path)
+                .unwrap()
+        };
+        // As a supervisor does: who finds `ok` finds the other too.
+        let control = open("control");
+        self.fifos = Some((open("ok"), control));
+    }
+
+    /// Its end: nobody reads its FIFOs.
+    pub fn leave(&mut self) {
+        self.fifos = None;
+    }
+
+    pub fn publish(&self, status: &Status) {
+        self.write_status(&status::pack(status));
+    }
+
+    pub fn write_status(&self, bytes: &[u8]) {
+        let new = self.dir.join("supervise/status.new");
+        fs::write(&new, bytes).unwrap();
+        fs::rename(new, self.dir.join("supervise/status")).unwrap();
+    }
+
+    /// What was sent since the last look.
+    pub fn sent(&self) -> String {
+        let mut bytes = [0; 64];
+        let (_, control) = self.fifos.as_ref().unwrap();
+        let mut control = control;
+        match control.read(&mut bytes) {
+            Ok(count) => String::from_utf8_lossy(&bytes[..count]).into_owned(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                String::new()
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Waits until something was sent.
+    pub fn until_sent(&self, bytes: &str) {
+        until(&format!("the bytes {bytes}"), || {
+            (self.sent() == bytes).then_some(())
+        });
+    }
+}
+
+/// A service that was taken down at the end of the 1980s.
+pub fn down() -> Status {
+    Status {
+        since: Wall {
+            secs: 600_000_000,
+            nanos: 1,
+        },
+        pid: 0,
+        paused: false,
+        term: false,
+        want: Want::Down,
+        state: State::Down,
+    }
+}
+
+/// The same, running.
+pub fn up() -> Status {
+    Status {
+        pid: 77,
+        want: Want::Up,
+        state: State::Run,
+        ..down()
+    }
+}
+
+/// Replaces the seconds of status lines by `N`.
+pub fn masked(text: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_inclusive([' ', '\n']) {
+        let (body, end) = word.split_at(word.len() - 1);
+        let digits = body.trim_start_matches(|c: char| c.is_ascii_digit());
+        let is_time =
+            digits.len() < body.len() && ["s", "s,", "s;"].contains(&digits);
+        if is_time {
+            out.push('N');
+            out.push_str(digits);
+        } else {
+            out.push_str(body);
+        }
+        out.push_str(end);
+    }
+    out
+}
+
+/// Starts a command of ours to be waited for later.
+pub fn begin(place: &Place, words: &[&str]) -> Child {
+    let mut command = place.command(words);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What a command begun said.
+pub fn end(child: Child) -> Said {
+    let output = child.wait_with_output().unwrap();
+    Said {
+        out: masked(&String::from_utf8(output.stdout).unwrap()),
+        err: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().unwrap(),
+    }
+}
