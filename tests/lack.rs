@@ -52,12 +52,14 @@ fn a_fork_that_is_refused() {
         println!("not root: cannot be another user, who has two processes");
         return;
     }
+    // Nobody else's, another run of this test included.
+    let owner = format!("{0}:{0}", 1_000_000 + std::process::id());
     let chown = Command::new("chown")
-        .args(["-R", "54321:54321"])
+        .args(["-R", &owner])
         .arg(place.dir.path())
         .status();
     assert!(chown.unwrap().success());
-    let user = ["chpst", "-u", ":54321:54321", "-p", "2"];
+    let user = ["chpst", "-u", &format!(":{owner}"), "-p", "2"];
     let mut other = place.start(&[&user[..], &["sleep", "1000"]].concat());
     until("the other process", || {
         let comm = format!("/proc/{}/comm", other.pid().as_raw_pid());

@@ -191,19 +191,21 @@ fn a_supervise_that_is_removed() {
     let log = format!("exec cat >> {}", said.display());
     place.service("a/log", &log);
     let mut one = place.start(&["runsv", "services/a"]);
-    for (owner, log) in [("a", ""), ("a/log", "log/")] {
-        let pid = place.until_pid(owner, None);
+    let owners = ["a", "a/log"];
+    let pids = owners.map(|owner| place.until_pid(owner, None));
+    for owner in owners {
         let supervise = format!("services/{owner}/supervise");
         fs::remove_dir_all(place.path(&supervise)).unwrap();
-        // It is noticed when there is something to be written.
+    }
+    // It is noticed when there is something to be written.
+    for (owner, pid) in owners.into_iter().zip(pids) {
         kill_process(pid, Signal::KILL).unwrap();
         place.until_pid(owner, Some(pid));
-        let line = format!(
-            "runsv services/a: warning: unable to open {log}supervise/pid.new: \
-             file does not exist\n"
-        );
-        until_only(&place, &line);
-        fs::write(place.path("errors"), "").unwrap();
+    }
+    let line = "runsv services/a: warning: unable to open supervise/pid.new: \
+                file does not exist\n";
+    assert_eq!(place.read("errors"), line);
+    for owner in owners {
         let said = place.run(&["sv", "-w", "20", "restart", owner]);
         assert!(said.out.starts_with("ok: run: a"), "{said:?}");
     }

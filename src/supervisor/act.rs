@@ -271,22 +271,25 @@ impl Supervisor {
     }
 
     /// Writes a slot's status files, and the record of its deaths when that
-    /// has changed; what fails is tried again in [`RETRY`]. A supervise
-    /// directory that was removed is made anew first.
+    /// has changed; what fails is tried again in [`RETRY`]. What is still not
+    /// there then, a supervise directory that was removed, is made anew: not
+    /// at once, or who removes the whole service directory would be disturbed.
     pub(super) fn publish(&mut self, index: usize) {
-        let failed = self.write(index);
-        let gone = failed.is_err_and(|trouble| trouble.errno == Errno::ENOENT);
-        let written = if gone && self.renew(index).is_ok() {
-            self.write(index)
-        } else {
-            failed
-        };
-        let Some(slot) = self.slot(index) else { return };
-        slot.unpublished = written.is_err().then(|| clock::mono().after(RETRY));
-        let told = core::mem::replace(&mut slot.unwritten, written.is_err());
-        if let (Err(trouble), false) = (failed, told) {
-            self.warn_of(index, trouble);
+        let mut written = self.write(index);
+        let told = self.slot(index).is_some_and(|slot| slot.unwritten);
+        match written {
+            Err(trouble) if !told => self.warn_of(index, trouble),
+            Err(trouble)
+                if trouble.errno == Errno::ENOENT
+                    && self.renew(index).is_ok() =>
+            {
+                written = self.write(index);
+            }
+            Ok(()) | Err(_) => {}
         }
+        let Some(slot) = self.slot(index) else { return };
+        slot.unwritten = written.is_err();
+        slot.unpublished = written.is_err().then(|| clock::mono().after(RETRY));
     }
 
     /// Writes what has changed of a slot's files.
