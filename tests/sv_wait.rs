@@ -283,13 +283,14 @@ fn start_waits_for_a_supervisor_to_come() {
 }
 
 #[test]
-fn a_run_that_cannot_be_executed_is_not_started() {
+fn a_run_that_ends_at_once_is_not_started() {
     let place = Place::new();
     place.write("services/a/down", "");
     let _all = place.runsvdir();
     place.until_supervised("a");
     let rows = [
         ("#!/nowhere", "1", "timeout: ", 1),
+        ("#!/bin/sh\nexit 1", "1", "timeout: ", 1),
         ("#!/bin/sh\nexec sleep 1000", "60", "ok: run: a: (pid ", 0),
     ];
     for (text, wait, line, code) in rows {

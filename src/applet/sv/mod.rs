@@ -65,7 +65,9 @@
 //! # Against runit
 //! Names are resolved once (contract §16.13); "restarted" compares process
 //! and nanoseconds (§16.15); a log service without a record is no second
-//! main service (§16.14); a record longer than 20 bytes is `bad format`.
+//! main service (§16.14); a record longer than 20 bytes is `bad format`. A
+//! service that was down is up when it has lived a tenth of a second, and one
+//! that ends at once never is: runit looks every 0.42 s.
 //!
 //! # Exit codes
 //! The number of services with which something went wrong, at most 99; 100

@@ -42,8 +42,7 @@ const LAST_LOOK: Duration = Duration::from_millis(4);
 pub(super) enum Check {
     /// It is to be run when the rest holds.
     Due,
-    /// The same; but the service's process was still a copy of its supervisor
-    /// at the last look.
+    /// The same; but at the last look the service's process was too young.
     Unborn,
     /// It runs, as this process.
     Runs(u32),
@@ -58,13 +57,22 @@ pub(super) enum Check {
 /// another name space.
 const BIRTH: Duration = Duration::from_secs(1);
 
-/// Whether a service's process was started just now and is a copy of its
-/// supervisor still, or gone: that is no service that runs, its `./run` may be
+/// How long a service that was down must have lived to be up: one whose
+/// `./run` ends at once is none. runit's rounds hardly ever meet such a life,
+/// events would meet each.
+const LIFE: Duration = Duration::from_millis(100);
+
+/// Whether a service's process is too young to tell whether it runs: just
+/// started, or a copy of its supervisor still, or gone; its `./run` may be
 /// none that can be executed.
-fn is_unborn(now: &Status) -> bool {
-    let since = now.since.in_nanos();
-    let age = clock::wall().in_nanos().saturating_sub(since);
-    u128::from(age) < BIRTH.as_nanos() && !proc::is_program(now.pid)
+fn is_unborn(before: &Status, now: &Status) -> bool {
+    let wall = clock::wall().in_nanos();
+    // A start in the future is that of a clock that was set.
+    let Some(age) = wall.checked_sub(now.since.in_nanos()) else {
+        return false;
+    };
+    let age = Duration::from_nanos(age);
+    before.pid == 0 && age < LIFE || age < BIRTH && !proc::is_program(now.pid)
 }
 
 impl Task {
@@ -240,7 +248,7 @@ impl Sv {
             Verdict::Holds => true,
             Verdict::IfChecked => match task.check {
                 Check::Passed => true,
-                Check::Due | Check::Unborn if is_unborn(&now) => {
+                Check::Due | Check::Unborn if is_unborn(&task.before, &now) => {
                     task.check = Check::Unborn;
                     false
                 }
