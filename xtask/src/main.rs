@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod board;
 mod boot;
+mod bootloader;
 mod build;
 mod image;
 mod old_kernel;

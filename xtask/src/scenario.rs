@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::{
     board::{self, Board},
+    bootloader::Bootloader,
     image,
     qemu::Session,
     setup,
@@ -36,6 +37,7 @@ struct RawScenario {
     standard: Option<Vec<String>>,
     #[serde(default)]
     board: toml::Table,
+    bootloader: Option<Bootloader>,
     #[serde(default)]
     never: Vec<String>,
     #[serde(default)]
@@ -81,6 +83,8 @@ pub struct Scenario {
     standard: Option<Vec<String>>,
     /// What its board file says otherwise.
     board: toml::Table,
+    /// Which images are tried before the steps, instead of `tree`.
+    bootloader: Option<Bootloader>,
     /// What the console must not say, from the boot to the end.
     never: Vec<Regex>,
     /// What it must say exactly once.
@@ -146,6 +150,9 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     let raw: RawScenario =
         toml::from_str(text).with_context(|| format!("{file} is not right"))?;
     image::trees(&raw.tree).with_context(|| file.clone())?;
+    for trees in raw.bootloader.iter().flat_map(|b| [&b.new, &b.old]) {
+        image::trees(trees).with_context(|| file.clone())?;
+    }
     for name in raw.boards.iter().chain(raw.standard.iter().flatten()) {
         board::load(name).with_context(|| file.clone())?;
     }
@@ -168,6 +175,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         boards,
         standard,
         board,
+        bootloader,
         ..
     } = raw;
     Ok(Scenario {
@@ -178,6 +186,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         boards,
         standard,
         board,
+        bootloader,
         never,
         once,
         steps,
@@ -247,6 +256,15 @@ fn check(raw: RawStep) -> Result<Step> {
 }
 
 impl Scenario {
+    /// Every tree that is in one of its images.
+    pub fn trees(&self) -> impl Iterator<Item = &str> {
+        let tried = self.bootloader.iter();
+        let tried = tried.flat_map(|b| [b.new.as_str(), b.old.as_str()]);
+        tried
+            .chain([self.tree.as_str()])
+            .flat_map(|trees| trees.split('+'))
+    }
+
     /// Whether it is for this board, and to be played now: `all` when what
     /// takes its time is wanted too.
     pub fn is_for(&self, board: &Board, all: bool) -> bool {
@@ -262,16 +280,22 @@ impl Scenario {
         let mut board = board::load_with(&board.name, &self.board)?;
         board.console.cmdline += &format!(" {}", self.cmdline);
         let board = &board;
-        let kit = setup::ensure(board)?;
-        let image = image::make(board, &self.tree)?;
-        let session = Session::start(board, &kit, &image)?;
+        let mut figures = Vec::new();
+        let session = if let Some(bootloader) = &self.bootloader {
+            let (session, boots) = bootloader.boot(board)?;
+            figures.push(format!("boots: {boots}"));
+            session
+        } else {
+            let kit = setup::ensure(board)?;
+            let image = image::make(board, &self.tree)?;
+            Session::start(board, &kit, &image)?
+        };
         let mut player = Player {
             session,
             board,
             shell: false,
             runs: 0,
         };
-        let mut figures = Vec::new();
         let played = self.steps.iter().enumerate().try_for_each(|(i, step)| {
             figures.extend(player.step(step).with_context(|| {
                 format!("step {} of {}: {}", i + 1, self.steps.len(), step.act)

@@ -345,8 +345,8 @@ fn scripts(faults: &mut Faults) -> Result<()> {
     let trees = board::root().join("qemu/tree");
     for tree in fs::read_dir(&trees)? {
         let tree = tree?.file_name().to_string_lossy().into_owned();
-        let uses = |used: &str| used.split('+').any(|part| part == tree);
-        if tree != image::DEFAULT && !scenarios.iter().any(|s| uses(&s.tree)) {
+        let mut used = scenarios.iter().flat_map(scenario::Scenario::trees);
+        if tree != image::DEFAULT && !used.any(|used| used == tree) {
             faults
                 .0
                 .push(format!("qemu/tree/{tree}: no scenario uses it"));
