@@ -9,9 +9,12 @@ use core::{
 ///
 /// Tables live in `.bss` and not on the stack, so that the file's headers
 /// show the real memory and only the pages in use are touched.
+///
+/// The flag stands first: behind a big table it would have a page of its own.
+#[repr(C)]
 pub struct Once<T> {
-    value: UnsafeCell<T>,
     taken: AtomicBool,
+    value: UnsafeCell<T>,
 }
 
 // SAFETY: `take` lets one caller only reach the value.
@@ -21,8 +24,8 @@ impl<T> Once<T> {
     /// A value that nobody has taken.
     pub const fn new(value: T) -> Self {
         Self {
-            value: UnsafeCell::new(value),
             taken: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     figures::Figures,
+    many,
     process::{self, Pid, now},
 };
 
@@ -337,6 +338,15 @@ pub fn run(quick: bool, rounds: Option<usize>) -> Result<()> {
             slow(logger, &dir, round, &mut figures)?;
             fs::remove_dir_all(&dir)?;
         }
+        for logger in &loggers {
+            let shared = match logger.name {
+                "runt" => true,
+                "runit" => false,
+                _ => continue,
+            };
+            let (name, peer) = (logger.name, &logger.peer);
+            many::look(name, peer, shared, place.path(), round, &mut figures)?;
+        }
         println!("round {} of {rounds}", round + 1);
     }
     show(&figures, &loggers)
@@ -428,7 +438,11 @@ fn show(figures: &Figures, loggers: &[Logger]) -> Result<()> {
     let mut text = String::from(
         "1 MB files, 10 kept, on a tmpfs; MB/s; median [least-most]\n",
     );
-    let others = [WRITTEN, CPU, DIRTY, DIRTY_SLOW];
+    let others = [WRITTEN, CPU, DIRTY, DIRTY_SLOW].into_iter().chain([
+        many::PROCESSES,
+        many::PSS,
+        many::WAKES,
+    ]);
     let names = MEASURES.iter().map(|measure| measure.name);
     for name in names.chain(others) {
         text.push_str(&format!("{name}\n"));
@@ -480,7 +494,12 @@ fn show(figures: &Figures, loggers: &[Logger]) -> Result<()> {
     if let Some(it) = figures.ratio((CPU, "runt"), (CPU, COPY)) {
         bar(CPU, "x copy, at most", it.median, it.median <= 1.2, 1.2);
     }
-    for (name, most) in [(DIRTY_SLOW, 40.0), (DIRTY, 160.0)] {
+    let most = [(DIRTY_SLOW, 40.0), (DIRTY, 160.0)].into_iter().chain([
+        (many::PROCESSES, 3.0),
+        (many::PSS, 600.0),
+        (many::WAKES, 0.0),
+    ]);
+    for (name, most) in most {
         if let Some(it) = figures.summary(name, "runt") {
             bar(name, "at most", it.median, it.median <= most, most);
         }

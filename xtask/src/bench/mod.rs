@@ -10,6 +10,7 @@ mod chart;
 mod contender;
 mod figures;
 mod log;
+mod many;
 mod process;
 mod report;
 mod supervise;
