@@ -29,6 +29,11 @@
 //! of the process, for one directory; the others go on. A service whose logger
 //! is busy so finds its pipe full, and waits.
 //!
+//! All streams are one process with one user, the supervisor's: what keeps
+//! them apart is that each has a pipe, an open line, a directory and a lock of
+//! its own, and that a copy has only those of its own stream open. Who must
+//! not share a process with others has a `log/run`.
+//!
 //! While a log directory cannot be opened that is tried again each 3 seconds;
 //! lines stay in the pipe, and when that is nearly full they are dropped, which
 //! is said: the service goes on.

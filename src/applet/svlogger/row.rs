@@ -301,7 +301,7 @@ impl Row {
             input,
             ..
         } = desk;
-        let request = voice.request;
+        let (request, input) = (voice.request, &mut input[..]);
         let (directory, ring) = (&mut self.directory, &mut self.ring);
         let mut failed = None;
         let mut log = |lines, block: &[u8]| {
@@ -313,18 +313,13 @@ impl Row {
             directory.log(voice, output, lines, block, stamps);
         };
         match count {
-            Ok(0) => {
-                self.is.ends = true;
-                self.stream.end(&mut input[..], &mut log);
-            }
-            Ok(count) => {
-                let input = &mut input[..];
+            Ok(count @ 1..) => {
                 self.stream.take(&request, input, count, &mut log);
             }
             Err(Errno::EAGAIN) if !self.is.drains => {}
-            Err(_) => {
+            Ok(0) | Err(_) => {
                 self.is.ends = true;
-                self.stream.end(&mut input[..], &mut log);
+                self.stream.end(input, &mut log);
             }
         }
         if let Some(errno) = failed {
