@@ -18,13 +18,14 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 12] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
     "RUNT_SERVICES_OVERLAY",
     "RUNT_BOOT_GOOD",
     "RUNT_BIN",
+    "RUNT_ROOT",
     "RUNT_RESCUE",
     "RUNT_BUILT",
     "RUNT_SIGNALS",
@@ -136,7 +137,7 @@ fn main() {
         .expect("OUT_DIR can be written");
 }
 
-/// What a board says of its PID 1: rescue, signals, date, watchdog.
+/// What a board says of its PID 1: rescue, signals, root, date, watchdog.
 ///
 /// # Panics
 /// When a value means nothing: that is how the build is stopped.
@@ -160,6 +161,15 @@ fn init(out: &mut String, board: &str) {
         out,
         "/// What signals mean to PID 1, where it is not the usual.\n\
          pub const SIGNALS: &str = {signals:?};"
+    )
+    .expect("a String takes every write");
+
+    println!("cargo::rerun-if-env-changed=RUNT_ROOT");
+    let root = env::var("RUNT_ROOT").unwrap_or_default();
+    writeln!(
+        out,
+        "/// What is said of the root before the kernel's command line.\n\
+         pub const ROOT: &str = {root:?};"
     )
     .expect("a String takes every write");
 

@@ -39,6 +39,7 @@ mod small {
     pub const WATCHDOG_SECONDS: u32 = 10;
     pub const BUILT: u64 = 0;
     pub const SIGNALS: &str = "";
+    pub const ROOT: &str = "";
     pub const RESCUE: &str = "login";
     pub const BOARD: &str = "test";
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use heapless::Vec;
+use heapless::{Vec, VecView};
 use ufmt::uwrite;
 
 use crate::config;
@@ -201,6 +201,27 @@ pub fn to_front(bytes: &mut [u8], from: usize, count: usize) {
     }
 }
 
+/// Keeps those items of a list for which `wanted` answers true, in their
+/// order.
+///
+/// Not `Vec::retain`, which is all that would bring `memmove` along: 700
+/// bytes.
+pub fn keep<T>(list: &mut VecView<T>, mut wanted: impl FnMut(&mut T) -> bool) {
+    let mut kept = 0_usize;
+    for at in 0..list.len() {
+        if list.get_mut(at).is_some_and(&mut wanted) {
+            // There is no such place when it stands right already.
+            if let Some((before, rest)) = list.split_at_mut_checked(at)
+                && let (Some(place), [item, ..]) = (before.get_mut(kept), rest)
+            {
+                core::mem::swap(place, item);
+            }
+            kept = kept.saturating_add(1);
+        }
+    }
+    list.truncate(kept);
+}
+
 /// Copies `from` to the start of `to`; false, and nothing is copied, when it
 /// does not fit.
 ///
@@ -310,6 +331,18 @@ mod test {
             let byte = value(byte);
             let naive = bytes.iter().position(|other| *other == byte);
             proptest::prop_assert_eq!(find(&bytes, byte), naive);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_stays_in_order() {
+        for mask in 0..32_u8 {
+            let mut list = Vec::<u8, 5>::from_slice(&[0, 1, 2, 3, 4]).unwrap();
+            let wanted = |item: &mut u8| mask & (1 << *item) != 0;
+            keep(&mut list, wanted);
+            let mut model = std::vec![0, 1, 2, 3, 4];
+            model.retain_mut(wanted);
+            assert_eq!(list.as_slice(), model.as_slice());
         }
     }
 

@@ -28,35 +28,38 @@ const FATAL: u8 = 111;
 /// A program: gets its arguments with its own name first.
 type Program = fn(Start) -> u8;
 
-/// Every name, in the order of `applets.txt`.
-const PROGRAMS: &[(&str, Program)] = &[
-    ("runit", runit::main),
-    ("runit-init", runit_init::main),
-    ("init", runit_init::main),
-    ("runsvdir", runsvdir::main),
-    ("runsv", runsv::main),
-    ("sv", sv::main),
-    ("runsvctrl", retired::runsvctrl),
-    ("runsvstat", retired::runsvstat),
-    ("svwaitup", retired::svwaitup),
-    ("svwaitdown", retired::svwaitdown),
-    ("svc", retired::svc),
-    ("svstat", retired::svstat),
-    ("svok", retired::svok),
-    ("svlogd", svlogd::main),
-    ("svlogger", svlogger::main),
-    ("chpst", chpst::main),
-    ("envdir", chpst::main),
-    ("envuidgid", chpst::main),
-    ("pgrphack", chpst::main),
-    ("setlock", chpst::main),
-    ("setuidgid", chpst::main),
-    ("softlimit", chpst::main),
-    ("runsvchdir", runsvchdir::main),
-    ("utmpset", utmpset::main),
-    ("halt", runit_init::halt),
-    ("poweroff", runit_init::halt),
-    ("reboot", runit_init::reboot),
+/// Every name, a line each.
+const NAMES: &str = include_str!("../applets.txt");
+
+/// The programs in the order of their names; many are one under several.
+const PROGRAMS: [Program; 27] = [
+    runit::main,
+    runit_init::main,
+    runit_init::main,
+    runsvdir::main,
+    runsv::main,
+    sv::main,
+    retired::runsvctrl,
+    retired::runsvstat,
+    retired::svwaitup,
+    retired::svwaitdown,
+    retired::svc,
+    retired::svstat,
+    retired::svok,
+    svlogd::main,
+    svlogger::main,
+    chpst::main,
+    chpst::main,
+    chpst::main,
+    chpst::main,
+    chpst::main,
+    chpst::main,
+    chpst::main,
+    runsvchdir::main,
+    utmpset::main,
+    runit_init::halt,
+    runit_init::halt,
+    runit_init::reboot,
 ];
 
 /// Runs the program that the arguments name; answers its exit code.
@@ -81,9 +84,7 @@ fn by_argument(start: Start) -> u8 {
     let argv = start.argv.skip(1);
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
     if name == b"--list" {
-        let listed = PROGRAMS
-            .iter()
-            .all(|(name, _)| sys::answer(Line::new().text(name).finish()));
+        let listed = sys::answer(NAMES.as_bytes());
         return if listed { 0 } else { FATAL };
     }
     if let Some(program) = find(basename(name)) {
@@ -101,9 +102,10 @@ fn by_argument(start: Start) -> u8 {
 
 /// The program of a name; one leading `-` is a login shell's way to call.
 fn find(name: &[u8]) -> Option<Program> {
-    PROGRAMS
-        .iter()
-        .find(|(known, _)| known.as_bytes() == name)
+    let names = NAMES.as_bytes().split(|byte| *byte == b'\n');
+    let mut known = names.zip(&PROGRAMS);
+    known
+        .find(|(known, _)| *known == name)
         .map(|(_, program)| *program)
 }
 
@@ -146,10 +148,16 @@ mod test {
     use super::*;
 
     #[test]
-    fn applets_txt_lists_every_program() {
-        let listed: Vec<&str> =
-            include_str!("../applets.txt").lines().collect();
-        let known: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
-        assert_eq!(listed, known);
+    fn every_name_has_its_program() {
+        assert_eq!(NAMES.lines().count(), PROGRAMS.len());
+        for (name, program) in NAMES.lines().zip(PROGRAMS) {
+            let found = find(name.as_bytes()).unwrap();
+            assert!(core::ptr::fn_addr_eq(found, program), "{name}");
+        }
+        assert!(find(b"").is_none() && find(b"run").is_none());
+        let sv: Program = sv::main;
+        assert!(core::ptr::fn_addr_eq(find(b"sv").unwrap(), sv));
+        let reboot: Program = runit_init::reboot;
+        assert!(core::ptr::fn_addr_eq(find(b"reboot").unwrap(), reboot));
     }
 }

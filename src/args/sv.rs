@@ -159,23 +159,13 @@ impl Command {
         }
     }
 
-    /// A command that waits for its effect.
-    const fn waits(act: &'static [u8]) -> Self {
+    /// A command that waits for its effect, and may kill then.
+    const fn waits(act: &'static [u8], kills: bool) -> Self {
         Self {
             act,
             tests: act,
             waits: true,
-            kills: false,
-        }
-    }
-
-    /// A command that waits and then kills.
-    const fn kills(act: &'static [u8]) -> Self {
-        Self {
-            act,
-            tests: act,
-            waits: true,
-            kills: true,
+            kills,
         }
     }
 
@@ -191,49 +181,32 @@ impl Command {
     }
 }
 
+/// A command that waits: its word, its control bytes, whether it kills.
+type Waiting = (&'static [u8], &'static [u8], bool);
+
 /// Commands that are these words and no others.
-const WORDS: [(&[u8], Command); 11] = [
-    (b"start", Command::waits(b"u")),
-    (b"stop", Command::waits(b"d")),
-    (b"shutdown", Command::waits(b"x")),
-    (b"restart", Command::waits(b"tcu")),
-    (b"reload", Command::waits(b"h")),
-    (b"try-restart", Command::waits(b"tc")),
-    (b"force-reload", Command::kills(b"tc")),
-    (b"force-restart", Command::kills(b"tcu")),
-    (b"force-shutdown", Command::kills(b"x")),
-    (b"force-stop", Command::kills(b"d")),
-    (
-        b"check",
-        Command {
-            act: b"",
-            ..Command::waits(b"C")
-        },
-    ),
+const WORDS: [Waiting; 10] = [
+    (b"start", b"u", false),
+    (b"stop", b"d", false),
+    (b"shutdown", b"x", false),
+    (b"restart", b"tcu", false),
+    (b"reload", b"h", false),
+    (b"try-restart", b"tc", false),
+    (b"force-reload", b"tc", true),
+    (b"force-restart", b"tcu", true),
+    (b"force-shutdown", b"x", true),
+    (b"force-stop", b"d", true),
 ];
 
-/// Commands that are known by their first letter.
-const LETTERS: [(u8, Command); 20] = [
-    (b'u', Command::plain(b"u")),
-    (b'd', Command::plain(b"d")),
-    (b'o', Command::plain(b"o")),
-    (b'p', Command::plain(b"p")),
-    (b'h', Command::plain(b"h")),
-    (b'a', Command::plain(b"a")),
-    (b'i', Command::plain(b"i")),
-    (b'k', Command::plain(b"k")),
-    (b'q', Command::plain(b"q")),
-    (b'1', Command::plain(b"1")),
-    (b'2', Command::plain(b"2")),
-    (b'c', Command::plain(b"c")),
-    (b't', Command::plain(b"t")),
-    (b'x', Command::plain(b"x")),
-    (b'e', Command::plain(b"x")),
-    (b'X', Command::kills(b"x")),
-    (b'E', Command::kills(b"x")),
-    (b'D', Command::kills(b"d")),
-    (b'T', Command::kills(b"tc")),
-    (b's', STATUS),
+/// Commands that are known by their first letter, which is what they send.
+const PLAIN: &[u8] = b"udophaikq12ctx";
+
+/// Others that are known by their first letter.
+const LETTERS: [Waiting; 4] = [
+    (b"X", b"x", true),
+    (b"E", b"x", true),
+    (b"D", b"d", true),
+    (b"T", b"tc", true),
 ];
 
 /// The command that a word stands for; `None` is a usage error.
@@ -241,16 +214,33 @@ const LETTERS: [(u8, Command); 20] = [
 /// In the LSB form (`lsb`, as `/etc/init.d/NAME`) a word that begins with `s`
 /// has to be written out.
 pub fn command(word: &[u8], lsb: bool) -> Option<Command> {
-    let exact = WORDS.iter().find(|(known, _)| *known == word);
-    if let Some((_, command)) = exact {
-        return Some(*command);
+    let waiting = |known: &[Waiting], word: &[u8]| {
+        let mut known = known.iter();
+        let (_, act, kills) = known.find(|(known, ..)| *known == word)?;
+        Some(Command::waits(act, *kills))
+    };
+    if word == b"check" {
+        return Some(Command {
+            act: b"",
+            ..Command::waits(b"C", false)
+        });
+    }
+    if let Some(command) = waiting(&WORDS, word) {
+        return Some(command);
     }
     if lsb && word.starts_with(b"s") && word != b"status" {
         return None;
     }
-    let letter = word.first()?;
-    let known = LETTERS.iter().find(|(known, _)| known == letter);
-    known.map(|(_, command)| *command)
+    let letter = word.get(..1)?;
+    match letter {
+        b"s" => return Some(STATUS),
+        b"e" => return Some(Command::plain(b"x")),
+        _ => {}
+    }
+    if let Some(act) = PLAIN.chunks(1).find(|act| *act == letter) {
+        return Some(Command::plain(act));
+    }
+    waiting(&LETTERS, letter)
 }
 
 /// Whether a name is used as it is, from the working directory; others are

@@ -300,7 +300,7 @@ impl Supervisor {
         let Some(service) = slot.service.as_mut() else {
             return Ok(());
         };
-        let mut written = service.publish(&slot.machine);
+        let written = service.publish(&slot.machine);
         let (waits, until) = slot.machine.waits();
         // That a wait with an end is over is no news: it says its end.
         let (said, ends) = slot.waits;
@@ -313,7 +313,10 @@ impl Supervisor {
                 slot.death = None;
                 slot.waits = (waits, until.is_some());
             }
-            written = written.and(told);
+            // Not `and`, which would copy by `memmove`.
+            if written.is_ok() {
+                return told;
+            }
         }
         written
     }

@@ -428,6 +428,11 @@ impl Supervisor {
         }
     }
 
+    /// What becomes of a child is not awaited any more.
+    pub fn await_no_more(&mut self, pid: u32) {
+        text::keep(&mut self.awaited, |awaited| *awaited != pid);
+    }
+
     /// Whether the owner's moment has come.
     fn is_late(&self) -> bool {
         self.until.is_some_and(|until| until <= clock::mono())
@@ -447,7 +452,7 @@ impl Supervisor {
             }
             let Some(end) = child::ended(pid) else { return };
             if self.awaited.contains(&pid) {
-                self.awaited.retain(|awaited| *awaited != pid);
+                self.await_no_more(pid);
                 // There is room for as many as are awaited.
                 let _room = heard.ended.push((pid, end)).is_ok();
             } else if self.was_logger(pid, end) {

@@ -209,6 +209,11 @@ pub fn remove(at: At<'_>, path: &CStr) -> Result<(), Errno> {
     rustix::fs::unlinkat(at, path, AtFlags::empty()).map_err(error::from)
 }
 
+/// Removes an empty directory.
+pub fn remove_dir(at: At<'_>, path: &CStr) -> Result<(), Errno> {
+    rustix::fs::unlinkat(at, path, AtFlags::REMOVEDIR).map_err(error::from)
+}
+
 /// Lets programs to come inherit an open file, for the rest of this
 /// process's life.
 pub fn pass_on(file: super::Fd) -> Result<(), Errno> {
@@ -262,18 +267,24 @@ pub fn write_at(
     Ok(())
 }
 
-/// Reads once, `at` bytes from the start; answers how many bytes came.
+/// Reads from `at` bytes behind the start, until the buffer is full or the
+/// file ends; answers how many bytes came.
 pub fn read_at(
     file: At<'_>,
     buffer: &mut [u8],
     at: u64,
 ) -> Result<usize, Errno> {
-    loop {
-        match rustix::io::pread(file, &mut *buffer, at) {
+    let mut done = 0_usize;
+    while let Some(rest) = buffer.get_mut(done..).filter(|b| !b.is_empty()) {
+        let at = at.saturating_add(u64::try_from(done).unwrap_or(0));
+        match rustix::io::pread(file, rest, at) {
+            Ok(0) => break,
+            Ok(count) => done = done.saturating_add(count),
             Err(rustix::io::Errno::INTR) => {}
-            other => return other.map_err(error::from),
+            Err(errno) => return Err(error::from(errno)),
         }
     }
+    Ok(done)
 }
 
 /// Cuts a file to so many bytes.

@@ -86,6 +86,11 @@ pub fn unmount(target: &CStr) -> Result<(), Errno> {
     rustix::mount::unmount(target, UnmountFlags::empty()).map_err(error::from)
 }
 
+/// Moves what is mounted at `from`, and what is mounted in it.
+pub fn move_mount(from: &CStr, to: &CStr) -> Result<(), Errno> {
+    rustix::mount::mount_move(from, to).map_err(error::from)
+}
+
 /// Makes what is mounted at `target` read-only.
 pub fn make_read_only(target: &CStr) -> Result<(), Errno> {
     rustix::mount::mount_remount(target, MountFlags::RDONLY, c"")
@@ -116,6 +121,11 @@ pub fn loopback_up() -> Result<(), Errno> {
         *flags |= UP;
     }
     raw::ifreq(&socket, SET, &mut ifreq)
+}
+
+/// Keeps this program in memory, whatever becomes of the medium it is on.
+pub fn stay_in_memory() -> Result<(), Errno> {
+    raw::lock_program()
 }
 
 /// Writes everything that is not yet on its medium.

@@ -417,6 +417,20 @@ pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
     Ok(bytes)
 }
 
+/// `mlock` of this program: code and constants, all of its file.
+pub(super) fn lock_program() -> Result<(), Errno> {
+    unsafe extern "C" {
+        /// The linker's names for where the file begins and its code ends.
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let start = (&raw const __executable_start).addr();
+    let length = (&raw const etext).addr().saturating_sub(start);
+    // SAFETY: the call changes nothing but where the pages are kept.
+    unsafe { syscall!(Sysno::mlock, start, length) }?;
+    Ok(())
+}
+
 /// `swapon`.
 pub(super) fn swap_on(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path ends in a NUL and outlives the call.

@@ -21,13 +21,17 @@ pub enum Wish<'a> {
 /// Everything that a command line asks, in its order. Words that are the
 /// kernel's or another program's ask nothing.
 pub fn wishes(line: &[u8]) -> impl Iterator<Item = Wish<'_>> {
+    words(line).filter_map(wish)
+}
+
+/// The words of a line, without the quotes around them.
+pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
-    let words = core::iter::from_fn(move || {
+    core::iter::from_fn(move || {
         let (word, tail) = word(rest)?;
         rest = tail;
         Some(word)
-    });
-    words.filter_map(wish)
+    })
 }
 
 /// What a word asks.
@@ -41,6 +45,10 @@ fn wish(word: &[u8]) -> Option<Wish<'_>> {
     let value = |name: &[u8]| own.strip_prefix(name).map(unquoted);
     if let Some(words) = value(b"signals=") {
         return Some(Wish::Signals(words));
+    }
+    if own.starts_with(b"overlay=") {
+        // `wire::root` reads it.
+        return None;
     }
     let path = |name: &[u8]| {
         value(name).filter(|path| path.starts_with(b"/") && !path.contains(&0))
@@ -64,7 +72,7 @@ fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// A word or value without the quotes around it.
-fn unquoted(text: &[u8]) -> &[u8] {
+pub fn unquoted(text: &[u8]) -> &[u8] {
     let inner = text.strip_prefix(b"\"");
     inner.map_or(text, |text| text.strip_suffix(b"\"").unwrap_or(text))
 }
@@ -84,7 +92,7 @@ mod test {
         use Wish::{Emergency, Rig, Services, Signals, Single, Unknown};
         let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
             runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
-            runt. runt.services=rel runt.services runt.signals=\"a,b\" \
+            runt.overlay=tmpfs runt. runt.services=rel runt.services runt.signals=\"a,b\" \
             runt.rig=/t runt.rig=t -- single \
             emergency\n";
         let asked = [

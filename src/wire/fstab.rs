@@ -71,6 +71,8 @@ pub fn field(text: &[u8]) -> Result<Path, TooLong> {
 pub const READ_ONLY: u32 = 1;
 /// MS_REMOUNT.
 pub const REMOUNT: u32 = 0x20;
+/// MS_SILENT: what cannot be mounted is not the kernel's to tell.
+pub const SILENT: u32 = 0x8000;
 /// MS_BIND.
 pub const BIND: u32 = 0x1000;
 

@@ -14,24 +14,9 @@ pub struct Mount<'a> {
 
 /// Types that keep nothing on a medium: there is nothing to write back, and
 /// some of them are in use to the end.
-const WITHOUT_MEDIUM: [&[u8]; 16] = [
-    b"proc",
-    b"sysfs",
-    b"devtmpfs",
-    b"devpts",
-    b"tmpfs",
-    b"ramfs",
-    b"rootfs",
-    b"cgroup",
-    b"cgroup2",
-    b"debugfs",
-    b"tracefs",
-    b"securityfs",
-    b"configfs",
-    b"pstore",
-    b"bpf",
-    b"mqueue",
-];
+const WITHOUT_MEDIUM: &[u8] = b"proc sysfs devtmpfs devpts tmpfs ramfs \
+    rootfs cgroup cgroup2 debugfs tracefs securityfs configfs pstore bpf \
+    mqueue";
 
 impl<'a> Mount<'a> {
     /// Reads a line; `None` when it has fewer than three words.
@@ -46,7 +31,14 @@ impl<'a> Mount<'a> {
 
     /// Whether something may have to be written before the power goes.
     pub fn has_medium(self) -> bool {
-        !WITHOUT_MEDIUM.contains(&self.kind)
+        let mut without = WITHOUT_MEDIUM.split(|byte| *byte == b' ');
+        !without.any(|kind| kind == self.kind)
+    }
+
+    /// Whether it is what the kernel has at its start and unpacks an
+    /// initramfs into.
+    pub fn is_initial(self) -> bool {
+        self.kind == b"rootfs"
     }
 
     /// Where it is mounted.

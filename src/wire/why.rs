@@ -20,7 +20,7 @@ use super::{
     clock::Wall,
     stamp::{self, Style, stamp},
 };
-use crate::text::{Line, whole_number};
+use crate::text::{Line, keep, whole_number};
 
 /// Deaths that are kept; an older one gives way to a new one.
 pub const DEATHS: usize = 8;
@@ -112,7 +112,7 @@ impl Why {
     /// Adds a death; the oldest gives way when [`DEATHS`] are kept already.
     pub fn died(&mut self, death: Death) {
         let mut oldest = self.deaths.is_full();
-        self.deaths.retain(|_| !core::mem::take(&mut oldest));
+        keep(&mut self.deaths, |_| !core::mem::take(&mut oldest));
         // There is room now.
         let _fits = self.deaths.push(death).is_ok();
     }

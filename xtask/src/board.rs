@@ -57,6 +57,9 @@ pub struct Board {
     pub debian: Debian,
     /// The machine that stands in for the board.
     pub qemu: Qemu,
+    /// What is said of the root before the kernel's command line.
+    #[serde(default)]
+    pub root: String,
     /// What the release file may weigh.
     pub budget: Budget,
     /// Whether `cargo xtask test` boots it.
@@ -103,6 +106,9 @@ pub struct Debian {
     /// Modules of its package that are in every image.
     #[serde(default)]
     pub modules: Vec<String>,
+    /// Modules of it that an initramfs loads to reach a root on a disk.
+    #[serde(default)]
+    pub disk_modules: Vec<String>,
 }
 
 /// A QEMU machine.
@@ -117,6 +123,8 @@ pub struct Qemu {
     pub cpu: Option<String>,
     /// `-m`.
     pub memory_mib: u32,
+    /// The device that is a disk, when it can have one.
+    pub disk: Option<String>,
     /// Further arguments.
     #[serde(default)]
     pub extra: Vec<String>,

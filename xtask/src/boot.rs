@@ -6,18 +6,19 @@ use regex::Regex;
 
 use crate::{
     board::{self, Board},
-    image, qemu, run, setup,
+    image::{self, Root},
+    qemu, run, setup,
 };
 
 /// `cargo xtask boot`.
-pub fn run(name: &str, tree: &str) -> Result<()> {
+pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
     let board = board::load(name)?;
     let kit = setup::ensure(&board)?;
-    let image = image::make(&board, tree)?;
+    let image = image::make(&board, tree, root)?;
     println!(
         "booting {name}. Ctrl-A x leaves QEMU; `poweroff` ends the board."
     );
-    let mut command = qemu::command(&board, &kit, &image);
+    let mut command = qemu::command(&board, &kit, &image)?;
     command.args(["-display", "none", "-serial", "mon:stdio"]);
     run::loud(&mut command)
 }
@@ -30,19 +31,31 @@ const NO_VERDICT: u8 = 125;
 
 /// `cargo xtask boot --rig PROGRAM`: the program's exit code, 128 and more
 /// when a signal ended it, [`NO_VERDICT`] when the guest does not say.
-pub fn rig(name: &str, tree: &str, program: &str, within: f64) -> u8 {
-    judge(name, tree, program, within).unwrap_or_else(|error| {
+pub fn rig(
+    name: &str,
+    tree: &str,
+    root: Root,
+    program: &str,
+    within: f64,
+) -> u8 {
+    judge(name, tree, root, program, within).unwrap_or_else(|error| {
         eprintln!("no verdict of {program}: {error:#}");
         NO_VERDICT
     })
 }
 
 /// Boots, and waits for what PID 1 says of the program and for the end.
-fn judge(name: &str, tree: &str, program: &str, within: f64) -> Result<u8> {
+fn judge(
+    name: &str,
+    tree: &str,
+    root: Root,
+    program: &str,
+    within: f64,
+) -> Result<u8> {
     let mut board: Board = board::load(name)?;
     board.console.cmdline += &format!(" \"runt.rig={program}\"");
     let kit = setup::ensure(&board)?;
-    let image = image::make(&board, tree)?;
+    let image = image::make(&board, tree, root)?;
     let mut session = qemu::Session::start(&board, &kit, &image)?;
     session.echo = true;
     let line = Regex::new(r"(?m)- runit: rig: (exit|signal) (\d+)$")?;

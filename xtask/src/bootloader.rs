@@ -12,7 +12,12 @@ use anyhow::{Context as _, Result};
 use regex::Regex;
 use serde::Deserialize;
 
-use crate::{board::Board, image, qemu::Session, setup};
+use crate::{
+    board::Board,
+    image::{self, Root},
+    qemu::Session,
+    setup,
+};
 
 /// Two images and how often the first is tried, as a scenario has them.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,7 +54,7 @@ impl Bootloader {
                 }
                 _ => ("old", &self.old),
             };
-            let image = image::make(board, tree)?;
+            let image = image::make(board, tree, Root::Initramfs)?;
             let mut session = Session::start(board, &kit, &image)?;
             match session.expect(&good, WITHIN) {
                 Ok(_) => {

@@ -23,7 +23,8 @@ use crate::{
 /// Linker and code generation, one reason each: rust-lld is in every
 /// toolchain and links every target; the file has fixed addresses and no
 /// dynamic section; unwind tables, RELRO and a build id have no use in it;
-/// one segment less is one page less.
+/// one segment less is one page less; at `-O2` the
+/// linker keeps a text once that another one ends in (300 bytes).
 pub const FLAGS: &[&str] = &[
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
@@ -36,6 +37,7 @@ pub const FLAGS: &[&str] = &[
     "-Clink-arg=--build-id=none",
     "-Clink-arg=--no-rosegment",
     "-Clink-arg=-e_start",
+    "-Clink-arg=-O2",
 ];
 
 /// What is particular to a machine.
@@ -193,6 +195,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_RUN", &board.run)
         .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
         .env("RUNT_BOOT_GOOD", &board.boot_good)
+        .env("RUNT_ROOT", &board.root)
         .env("RUNT_RESCUE", &board.rescue)
         .env("RUNT_SIGNALS", board.signal_words())
         .env("RUNT_BUILT", made());

@@ -1,5 +1,6 @@
 //! What a boot image holds: runt and its links, busybox, a tree of qemu/tree,
-//! written as an initramfs by whoever it is, root or not.
+//! written as an initramfs, or onto a disk that an initramfs goes on to, by
+//! whoever it is, root or not.
 
 use std::{
     collections::BTreeMap,
@@ -10,18 +11,49 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
 use cpio::newc::{Builder, ModeFileType, trailer};
+use serde::Deserialize;
 
 use crate::{
     board::{self, Board},
-    build, setup,
+    build,
+    disk::{self, Disk},
+    setup::{self, Kit},
 };
 
 /// The tree of `cargo xtask boot`.
 pub const DEFAULT: &str = "daemons";
 
+/// Which kind of root a machine has.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Root {
+    /// All of it is in the initramfs.
+    #[default]
+    Initramfs,
+    /// A squashfs, with nothing to write to but tmpfs.
+    Squashfs,
+    /// A squashfs and, laid over it, an ext4, on partitions of one disk.
+    Overlay,
+    /// An ext4.
+    Ext4,
+}
+
+/// What a machine boots.
+#[derive(Debug)]
+pub struct Image {
+    /// What the kernel unpacks.
+    pub initramfs: PathBuf,
+    /// What the root is on, if not there.
+    pub disk: Option<Disk>,
+}
+
 /// A file of the image.
-enum Entry {
+#[derive(Clone)]
+pub enum Entry {
     /// A directory.
     Directory,
     /// A file: permission bits, content.
@@ -33,12 +65,18 @@ enum Entry {
 }
 
 /// The image's files by their paths, parents before children.
-type Entries = BTreeMap<String, Entry>;
+pub type Entries = BTreeMap<String, Entry>;
 
 /// `cargo xtask image`.
-pub fn run(name: &str, tree: &str) -> Result<()> {
-    let file = make(&board::load(name)?, tree)?;
-    println!("{} ({} bytes)", file.display(), file.metadata()?.len());
+pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
+    let image = make(&board::load(name)?, tree, root)?;
+    let disk = image.disk.as_ref();
+    for file in [&image.initramfs].into_iter().chain(disk.map(|d| &d.file)) {
+        println!("{} ({} bytes)", file.display(), file.metadata()?.len());
+    }
+    if let Some(disk) = disk {
+        println!("for the kernel's command line: {}", disk.words);
+    }
     Ok(())
 }
 
@@ -58,39 +96,93 @@ pub fn trees(tree: &str) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Makes the image of a board with a tree; answers its path.
-pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
-    let mut entries = Entries::new();
-    let runt = build::release(board)?;
+/// Makes the image of a board with a tree and a kind of root.
+pub fn make(board: &Board, tree: &str, root: Root) -> Result<Image> {
     let kit = setup::ensure(board)?;
-    for dir in [
-        "bin", "dev", "etc", "proc", "run", "sbin", "sys", "tmp", "usr", "var",
-    ] {
+    let runt = build::release(board)?;
+    let entries = whole(board, &kit, &runt, tree)?;
+    let dir = board::workshop().join("image");
+    fs::create_dir_all(&dir)?;
+    let name = format!("{}-{}", board.name, tree.replace('/', "-"));
+    let initramfs = dir.join(format!("{name}.cpio.gz"));
+    let kind = format!("{root:?}").to_lowercase();
+    let disk =
+        disk::make(root, &entries, dir.join(format!("{name}.{kind}.img")))?;
+    let (initramfs, entries) = match disk {
+        Some(_) => {
+            let modules = setup::disk_modules(board)?;
+            let names = &board.debian.disk_modules;
+            let first = first(&runt, modules.as_deref(), names)?;
+            (dir.join(format!("{}-disk.cpio.gz", board.name)), first)
+        }
+        None => (initramfs, entries),
+    };
+    fs::write(&initramfs, pack(&entries)?)
+        .with_context(|| format!("cannot write {}", initramfs.display()))?;
+    Ok(Image { initramfs, disk })
+}
+
+/// The files that every root has.
+fn base(runt: &Path) -> Result<Entries> {
+    let mut entries = Entries::new();
+    for dir in ["dev", "etc", "proc", "run", "sbin", "sys"] {
         entries.insert(dir.into(), Entry::Directory);
     }
     // The kernel opens it before anything is mounted.
     entries.insert("dev/console".into(), Entry::Device(0o600, 5, 1));
     entries.insert("dev/null".into(), Entry::Device(0o666, 1, 3));
     entries.insert("sbin/runt".into(), Entry::File(0o755, fs::read(runt)?));
+    entries.insert("sbin/runit-init".into(), Entry::Link("runt".into()));
+    entries.insert("init".into(), Entry::Link("sbin/runit-init".into()));
+    Ok(entries)
+}
+
+/// The files of an initramfs that goes on to a root on a disk: all that is
+/// needed for that.
+fn first(
+    runt: &Path,
+    modules: Option<&Path>,
+    names: &[String],
+) -> Result<Entries> {
+    let mut entries = base(runt)?;
+    add_modules(&mut entries, modules)?;
+    let list = names.iter().map(|name| format!("{name}\n"));
+    let list = list.collect::<String>().into_bytes();
+    entries.insert("etc/modules".into(), Entry::File(0o644, list));
+    Ok(entries)
+}
+
+/// Adds kernel modules.
+fn add_modules(entries: &mut Entries, modules: Option<&Path>) -> Result<()> {
+    let Some(modules) = modules else {
+        return Ok(());
+    };
+    entries.insert("lib".into(), Entry::Directory);
+    entries.insert("lib/modules".into(), Entry::Directory);
+    for file in walkdir::WalkDir::new(modules).min_depth(1) {
+        let file = file?;
+        let path = file.path().strip_prefix(modules)?.to_string_lossy();
+        let entry = if file.file_type().is_dir() {
+            Entry::Directory
+        } else {
+            Entry::File(0o644, fs::read(file.path())?)
+        };
+        entries.insert(format!("lib/modules/{path}"), entry);
+    }
+    Ok(())
+}
+
+/// The files of a root with a tree.
+fn whole(board: &Board, kit: &Kit, runt: &Path, tree: &str) -> Result<Entries> {
+    let mut entries = base(runt)?;
+    for dir in ["bin", "tmp", "usr", "var"] {
+        entries.insert(dir.into(), Entry::Directory);
+    }
     for applet in build::applets() {
         entries.insert(format!("sbin/{applet}"), Entry::Link("runt".into()));
     }
-    entries.insert("init".into(), Entry::Link("sbin/runit-init".into()));
-    if let Some(modules) = &kit.modules {
-        entries.insert("lib".into(), Entry::Directory);
-        entries.insert("lib/modules".into(), Entry::Directory);
-        for file in walkdir::WalkDir::new(modules).min_depth(1) {
-            let file = file?;
-            let path = file.path().strip_prefix(modules)?.to_string_lossy();
-            let entry = if file.file_type().is_dir() {
-                Entry::Directory
-            } else {
-                Entry::File(0o644, fs::read(file.path())?)
-            };
-            entries.insert(format!("lib/modules/{path}"), entry);
-        }
-    }
-    let busybox = fs::read(kit.busybox)?;
+    add_modules(&mut entries, kit.modules.as_deref())?;
+    let busybox = fs::read(&kit.busybox)?;
     entries.insert("bin/busybox".into(), Entry::File(0o755, busybox));
     for applet in include_str!("../../qemu/busybox.txt").split_whitespace() {
         entries.insert(format!("bin/{applet}"), Entry::Link("busybox".into()));
@@ -98,14 +190,7 @@ pub fn make(board: &Board, tree: &str) -> Result<PathBuf> {
     for tree in trees(tree)? {
         add_tree(&mut entries, &tree, board)?;
     }
-
-    let dir = board::workshop().join("image");
-    fs::create_dir_all(&dir)?;
-    let name = tree.replace('/', "-");
-    let file = dir.join(format!("{}-{name}.cpio.gz", board.name));
-    fs::write(&file, pack(&entries)?)
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
+    Ok(entries)
 }
 
 /// Adds the files of a tree, words of text files replaced.

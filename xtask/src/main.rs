@@ -7,9 +7,11 @@ mod board;
 mod boot;
 mod bootloader;
 mod build;
+mod disk;
 mod image;
 mod old_kernel;
 mod peers;
+mod powercut;
 mod qemu;
 mod run;
 mod scenario;
@@ -60,6 +62,9 @@ enum Verb {
         /// What is in it: a directory in qemu/tree.
         #[arg(long, default_value = image::DEFAULT)]
         tree: String,
+        /// What the root is on.
+        #[arg(long, value_enum, default_value_t)]
+        root: image::Root,
     },
     /// Boot a board in QEMU, its serial console in this terminal.
     Boot {
@@ -69,6 +74,9 @@ enum Verb {
         /// What is in the image: a directory in qemu/tree.
         #[arg(long, default_value = image::DEFAULT)]
         tree: String,
+        /// What the root is on.
+        #[arg(long, value_enum, default_value_t)]
+        root: image::Root,
         /// Run this program of the image when services are up, switch off and
         /// answer its exit code; 125 when the guest has none to tell.
         #[arg(long, value_name = "PROGRAM")]
@@ -127,16 +135,19 @@ fn main() -> ExitCode {
         Verb::Build { board, out, .. } => {
             build::run(board.as_deref(), out.as_deref())
         }
-        Verb::Image { board, tree } => image::run(&board, &tree),
+        Verb::Image { board, tree, root } => image::run(&board, &tree, root),
         Verb::Boot {
             board,
             tree,
+            root,
             rig: Some(program),
             within_s,
         } => {
-            return boot::rig(&board, &tree, &program, within_s).into();
+            return boot::rig(&board, &tree, root, &program, within_s).into();
         }
-        Verb::Boot { board, tree, .. } => boot::run(&board, &tree),
+        Verb::Boot {
+            board, tree, root, ..
+        } => boot::run(&board, &tree, root),
         Verb::Size {
             board,
             save,

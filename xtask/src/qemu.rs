@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
-    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     time::{Duration, Instant},
@@ -12,10 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 
-use crate::{board::Board, setup::Kit};
+use crate::{board::Board, image::Image, setup::Kit};
 
 /// QEMU for a board, without its console.
-pub fn command(board: &Board, kit: &Kit, image: &Path) -> Command {
+pub fn command(board: &Board, kit: &Kit, image: &Image) -> Result<Command> {
     let qemu = &board.qemu;
     let mut command = Command::new(&kit.qemu);
     command.args(["-M", &qemu.machine, "-m", &qemu.memory_mib.to_string()]);
@@ -29,16 +28,32 @@ pub fn command(board: &Board, kit: &Kit, image: &Path) -> Command {
         .arg("-kernel")
         .arg(&kit.kernel)
         .arg("-initrd")
-        .arg(image);
+        .arg(&image.initramfs);
     let console = &board.console;
     // A dead init ends the run at once, as a reboot that -no-reboot refuses.
     let append = format!(
-        "console={},{} panic=-1 {}",
-        console.device, console.baud, console.cmdline
+        "console={},{} panic=-1 {} {}",
+        console.device,
+        console.baud,
+        image.disk.as_ref().map_or("", |disk| &disk.words),
+        console.cmdline
     );
     command.args(["-append", &append, "-nic", "none", "-no-reboot"]);
     command.args(&qemu.extra);
-    command
+    if let Some(disk) = &image.disk {
+        let device = qemu.disk.as_ref().with_context(|| {
+            format!("boards/{}.toml: [qemu] has no disk", board.name)
+        })?;
+        // What the machine has written is in the host's memory at once, and
+        // what it has flushed is on the host's disk: QEMU holds nothing back
+        // and claims nothing that is not so. A QEMU that is killed is a
+        // machine that loses its power with an empty cache in its disk.
+        let drive = "if=none,id=disk,format=raw,cache=writeback,file=";
+        command.arg("-drive");
+        command.arg(format!("{drive}{}", disk.file.display()));
+        command.args(["-device", &format!("{device},drive=disk")]);
+    }
+    Ok(command)
 }
 
 /// How long a break has to arrive before the letter behind it.
@@ -73,10 +88,10 @@ pub struct Session {
 
 impl Session {
     /// Starts the machine.
-    pub fn start(board: &Board, kit: &Kit, image: &Path) -> Result<Self> {
+    pub fn start(board: &Board, kit: &Kit, image: &Image) -> Result<Self> {
         let sockets = tempfile::tempdir()?;
         let socket = sockets.path().join("qmp");
-        let mut command = command(board, kit, image);
+        let mut command = command(board, kit, image)?;
         command
             .args(["-display", "none", "-monitor", "none"])
             .args(["-chardev", "stdio,id=console"])
@@ -242,6 +257,11 @@ impl Session {
             }
             self.listen(limit).context("the machine did not end")?;
         }
+    }
+
+    /// Whether the machine has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// The last `count` lines of the console.

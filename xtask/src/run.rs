@@ -39,10 +39,12 @@ pub fn loud(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Whether a program is on PATH.
+/// Where a program is: on PATH, or where that of a user has no directory.
 pub fn on_path(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
+    let more = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
     std::env::split_paths(&path)
+        .chain(more)
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::{
     board::{self, Board},
     bootloader::Bootloader,
-    image,
+    image::{self, Root},
     qemu::Session,
     setup,
 };
@@ -29,6 +29,8 @@ struct RawScenario {
     about: String,
     #[serde(default = "default_tree")]
     tree: String,
+    #[serde(default)]
+    root: Root,
     #[serde(default)]
     cmdline: String,
     #[serde(default)]
@@ -75,6 +77,8 @@ pub struct Scenario {
     pub about: String,
     /// The trees of its image, joined by `+`.
     pub tree: String,
+    /// What its root is on.
+    root: Root,
     /// What the kernel's command line says besides the board's words.
     cmdline: String,
     /// The boards it is for; empty: every board.
@@ -171,6 +175,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     let RawScenario {
         about,
         tree,
+        root,
         cmdline,
         boards,
         standard,
@@ -182,6 +187,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         name: name.into(),
         about,
         tree,
+        root,
         cmdline,
         boards,
         standard,
@@ -270,7 +276,9 @@ impl Scenario {
     pub fn is_for(&self, board: &Board, all: bool) -> bool {
         let named = |names: &Vec<String>| names.contains(&board.name);
         let runs = self.boards.is_empty() || named(&self.boards);
-        runs && (all || self.standard.as_ref().is_none_or(named))
+        let has = self.root == Root::Initramfs || board.qemu.disk.is_some();
+        let due = all || self.standard.as_ref().is_none_or(named);
+        runs && has && due
     }
 
     /// Boots the board and does every step; answers the figures.
@@ -281,14 +289,14 @@ impl Scenario {
         board.console.cmdline += &format!(" {}", self.cmdline);
         let board = &board;
         let mut figures = Vec::new();
-        let session = if let Some(bootloader) = &self.bootloader {
+        let (session, disk) = if let Some(bootloader) = &self.bootloader {
             let (session, boots) = bootloader.boot(board)?;
             figures.push(format!("boots: {boots}"));
-            session
+            (session, None)
         } else {
             let kit = setup::ensure(board)?;
-            let image = image::make(board, &self.tree)?;
-            Session::start(board, &kit, &image)?
+            let image = image::make(board, &self.tree, self.root)?;
+            (Session::start(board, &kit, &image)?, image.disk)
         };
         let mut player = Player {
             session,
@@ -301,6 +309,10 @@ impl Scenario {
                 format!("step {} of {}: {}", i + 1, self.steps.len(), step.act)
             })?);
             Ok(())
+        });
+        let played = played.and_then(|()| match disk {
+            Some(disk) if player.session.has_ended() => disk.check(),
+            _ => Ok(()),
         });
         let session = &player.session;
         let logs = board::workshop().join("log");
@@ -449,8 +461,8 @@ impl Player<'_> {
         // Collected first and printed at once: what PID 1 says meanwhile
         // stands before it.
         self.session.send(&format!(
-            "{{\n{command}\n}} > /tmp/said 2>&1 < /dev/null\n\
-             echo \"<$?;{number};\"; cat /tmp/said; echo \";{number};>\"\n"
+            "{{\n{command}\n}} > /run/said 2>&1 < /dev/null\n\
+             echo \"<$?;{number};\"; cat /run/said; echo \";{number};>\"\n"
         ))?;
         let frame = format!(r"<(\d+);{number};\n((?s:.*?));{number};>");
         let groups = self.session.expect(&pattern(&frame)?, WITHIN)?;

@@ -2,6 +2,7 @@
 //! matches the compiler, QEMU, a kernel, busybox, the peers of the tests.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -183,54 +184,103 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     Ok((kernel, dtb))
 }
 
-/// The kernel's modules that the board names.
+/// The kernel's modules that are in every image of a board.
 fn modules(board: &Board) -> Result<Option<PathBuf>> {
-    let names = &board.debian.modules;
+    shelved(board, &board.debian.modules)
+}
+
+/// The kernel's modules that it takes to reach a root on a disk.
+pub fn disk_modules(board: &Board) -> Result<Option<PathBuf>> {
+    shelved(board, &board.debian.disk_modules)
+}
+
+/// Modules and what they need, and the list that says so, as
+/// `RELEASE/NAME.ko` and `RELEASE/modules.dep`.
+fn shelved(board: &Board, names: &[String]) -> Result<Option<PathBuf>> {
     if names.is_empty() {
         return Ok(None);
     }
     // Another list is another directory.
-    let shelf = shelf(board)?.join(format!("modules-{}", names.join("+")));
+    let shelf = shelf(board)?.join(format!("needs-{}", names.join("+")));
     if shelf.exists() {
         return Ok(Some(shelf));
     }
     let deb = package(board, &board.debian.kernel, "linux-image-")?;
     let unpacked = tempfile::tempdir_in(board::workshop())?;
-    let patterns: Vec<String> =
-        names.iter().map(|name| format!("*/{name}.ko*")).collect();
-    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    apt::unpack(&deb, unpacked.path(), &patterns)?;
-    let made = tempfile::tempdir_in(board::workshop())?;
-    let files = walkdir::WalkDir::new(unpacked.path()).into_iter();
-    let mut count = 0;
-    for file in files.filter_map(Result::ok) {
+    apt::unpack(&deb, unpacked.path(), &["*.ko*"])?;
+    let mut files = BTreeMap::new();
+    for file in walkdir::WalkDir::new(unpacked.path()) {
+        let file = file?;
         let name = file.file_name().to_string_lossy();
-        if !file.file_type().is_file() || !name.contains(".ko") {
+        if let Some((name, _)) = name.split_once(".ko") {
+            files.insert(name.replace('-', "_"), file.path().to_path_buf());
+        }
+    }
+    let made = tempfile::tempdir_in(board::workshop())?;
+    let (mut wanted, mut dir) = (names.to_vec(), PathBuf::new());
+    let mut needs = BTreeMap::new();
+    while let Some(name) = wanted.pop() {
+        let name = name.replace('-', "_");
+        if needs.contains_key(&name) {
             continue;
         }
-        let mut parts = file.path().components().map(|c| c.as_os_str());
+        let path = files.get(&name).with_context(|| {
+            format!(
+                "boards/{}.toml: {} has no module {name}",
+                board.name,
+                deb.display()
+            )
+        })?;
+        let mut parts = path.components().map(|c| c.as_os_str());
         parts.find(|part| *part == "modules");
-        let release = parts.next().context("a module of no kernel")?;
-        let dir = made.path().join(release);
+        dir = made
+            .path()
+            .join(parts.next().context("a module of no kernel")?);
         fs::create_dir_all(&dir)?;
-        let to = dir.join(name.trim_end_matches(".xz"));
-        if name.ends_with(".xz") {
+        let to = dir.join(format!("{name}.ko"));
+        if path.extension().is_some_and(|e| e == "xz") {
             let mut unpack = Command::new("sh");
             unpack.args(["-c", "xz -dc \"$0\" > \"$1\""]);
-            run::quiet(unpack.arg(file.path()).arg(&to))?;
+            run::quiet(unpack.arg(path).arg(&to))?;
         } else {
-            fs::copy(file.path(), &to)?;
+            fs::copy(path, &to)?;
         }
-        count += 1;
+        let its = needs_of(&fs::read(&to)?);
+        wanted.extend(its.iter().cloned());
+        needs.insert(name, its);
     }
-    ensure!(
-        count == names.len(),
-        "boards/{}.toml: {} does not have each of {names:?} once",
-        board.name,
-        deb.display()
-    );
+    let lines = needs.keys().map(|name| {
+        let all = all_needs(name, &needs);
+        let all = all.iter().map(|name| format!(" {name}.ko"));
+        format!("{name}.ko:{}\n", all.collect::<String>())
+    });
+    fs::write(dir.join("modules.dep"), lines.collect::<String>())?;
     fs::rename(made.keep(), &shelf)?;
     Ok(Some(shelf))
+}
+
+/// Which modules a module's file says that it needs.
+fn needs_of(module: &[u8]) -> Vec<String> {
+    let key = b"depends=";
+    let texts = module.split(|byte| *byte == 0);
+    let names = texts.filter_map(|text| text.strip_prefix(key)).next();
+    let names = String::from_utf8_lossy(names.unwrap_or(&[])).into_owned();
+    let names = names.split(',').filter(|name| !name.is_empty());
+    names.map(|name| name.replace('-', "_")).collect()
+}
+
+/// All that a module needs, whatever needs another before that.
+fn all_needs(name: &str, needs: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for name in needs.get(name).into_iter().flatten() {
+        for need in std::iter::once(name.clone()).chain(all_needs(name, needs))
+        {
+            // What is needed by two stands behind both.
+            all.retain(|other| *other != need);
+            all.push(need);
+        }
+    }
+    all
 }
 
 /// The static busybox of the board's architecture.
@@ -252,10 +302,6 @@ fn busybox(board: &Board) -> Result<PathBuf> {
 
 /// The QEMU program of a board: on PATH, or installed when we are root.
 fn qemu(board: &Board) -> Result<PathBuf> {
-    let program = format!("qemu-system-{}", board.qemu.system);
-    if let Some(found) = run::on_path(&program) {
-        return Ok(found);
-    }
     let packages: &[&str] = match board.qemu.system.as_str() {
         "arm" | "aarch64" => &["qemu-system-arm"],
         "mips" | "mipsel" => &["qemu-system-mips"],
@@ -264,6 +310,14 @@ fn qemu(board: &Board) -> Result<PathBuf> {
         "x86_64" => &["qemu-system-x86", "seabios"],
         other => bail!("boards/{}.toml: unknown system `{other}`", board.name),
     };
+    program(&format!("qemu-system-{}", board.qemu.system), packages)
+}
+
+/// A program: on PATH, or installed with these packages when we are root.
+pub fn program(program: &str, packages: &[&str]) -> Result<PathBuf> {
+    if let Some(found) = run::on_path(program) {
+        return Ok(found);
+    }
     let install = format!(
         "apt-get install -y --no-install-recommends {}",
         packages.join(" ")
@@ -299,7 +353,7 @@ fn qemu(board: &Board) -> Result<PathBuf> {
         );
         shell(&extra).with_context(|| format!("and before that: {error:#}"))?;
     }
-    run::on_path(&program).with_context(|| {
+    run::on_path(program).with_context(|| {
         format!("{program} is still missing. Type:\n  {install}")
     })
 }

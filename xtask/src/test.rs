@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 
-use crate::{board, build, peers, run, scenario, tidy};
+use crate::{board, build, peers, powercut, run, scenario, tidy};
 
 /// How many checks did what.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +103,15 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
             total.part(&name, &scenario.about, || {
                 let played = scenario.play(board);
                 Outcome::of(played.map(|figures| figures.join("\n")))
+            })?;
+        }
+        let main = board.name == board::DEFAULT;
+        if main || all_boards && board.qemu.disk.is_some() {
+            let [few, many] = powercut::CUTS;
+            let cuts = if main && all_boards { many } else { few };
+            let about = "the power goes while an ext4 is logged to";
+            total.part(&format!("{} powercut", board.name), about, || {
+                Outcome::of(powercut::play(board, cuts))
             })?;
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 
-use crate::{board, image, run, scenario};
+use crate::{board, image, powercut, run, scenario};
 
 /// What may stand at the top level; names that begin with a dot may too.
 const TOP: [&str; 9] = [
@@ -345,8 +345,9 @@ fn scripts(faults: &mut Faults) -> Result<()> {
     let trees = board::root().join("qemu/tree");
     for tree in fs::read_dir(&trees)? {
         let tree = tree?.file_name().to_string_lossy().into_owned();
+        let others = [image::DEFAULT, powercut::TREE];
         let mut used = scenarios.iter().flat_map(scenario::Scenario::trees);
-        if tree != image::DEFAULT && !used.any(|used| used == tree) {
+        if !others.contains(&tree.as_str()) && !used.any(|used| used == tree) {
             faults
                 .0
                 .push(format!("qemu/tree/{tree}: no scenario uses it"));

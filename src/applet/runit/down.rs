@@ -263,8 +263,10 @@ fn rest_media(voice: &Voice) -> Outcome {
         if !mount.has_medium() {
             continue;
         }
-        let rested = power::unmount(target.as_c_str())
-            .or_else(|_| power::make_read_only(target.as_c_str()));
+        // First read-only: what an overlay keeps its files on can be unmounted
+        // while that still writes to it.
+        let read_only = power::make_read_only(target.as_c_str());
+        let rested = power::unmount(target.as_c_str()).or(read_only);
         if let Err(errno) = rested {
             voice.warn("unable to unmount ", target.as_bytes(), errno);
         }

@@ -108,7 +108,7 @@ impl Init {
         if let Some((pid, began)) = self.errands.good.take() {
             // ESRCH: it has ended this moment.
             let _gone = signal::kill_group(pid, Number::KILL).is_err();
-            self.supervisor.awaited.retain(|awaited| *awaited != pid);
+            self.supervisor.await_no_more(pid);
             self.tell(GOOD.to_bytes(), Outcome::Late, began);
             return;
         }

@@ -12,6 +12,7 @@ use crate::{
 use super::{
     super::runit_init::is_set,
     steps::{Outcome, each_line, is_mounted, run},
+    volume,
 };
 
 /// The table.
@@ -64,6 +65,11 @@ fn entries(
     Outcome::of(some, failed)
 }
 
+/// The device of an entry, looked for when it is named by its volume.
+fn device(entry: &Entry<'_>) -> Result<Path, Errno> {
+    volume::device(field(entry.device).map_err(|_| Errno::ENAMETOOLONG)?)
+}
+
 /// Has file systems checked by the program of their type, where there is
 /// one. Its codes 0 and 1 say that the file system is in order.
 pub(super) fn check(voice: &Voice) -> Outcome {
@@ -75,7 +81,7 @@ pub(super) fn check(voice: &Voice) -> Outcome {
         if !is_set(path.as_c_str()) {
             return Ok(false);
         }
-        let device = field(entry.device).map_err(|_| Errno::ENAMETOOLONG)?;
+        let device = device(entry)?;
         file::info(CWD, device.as_c_str())?;
         let good = run(path.as_c_str(), &[c"-p", device.as_c_str()], 2);
         if good { Ok(true) } else { Err(Errno::EIO) }
@@ -90,7 +96,6 @@ pub(super) fn mount_all(voice: &Voice) -> Outcome {
             return Ok(false);
         }
         let long = |_| Errno::ENAMETOOLONG;
-        let device = field(entry.device).map_err(long)?;
         let target = field(entry.target).map_err(long)?;
         let kind = Path::join(&[entry.kind]).map_err(long)?;
         let mut flags = options.flags;
@@ -99,6 +104,7 @@ pub(super) fn mount_all(voice: &Voice) -> Outcome {
         } else if is_mounted(target.as_c_str())? && flags & REMOUNT == 0 {
             return Ok(false);
         }
+        let device = device(entry)?;
         let data = options.data.as_c_str();
         let mount = |flags| {
             let (device, target) = (device.as_c_str(), target.as_c_str());
@@ -119,7 +125,7 @@ pub(super) fn swap_on(voice: &Voice) -> Outcome {
         if entry.kind != b"swap" {
             return Ok(false);
         }
-        let device = field(entry.device).map_err(|_| Errno::ENAMETOOLONG)?;
+        let device = device(entry)?;
         match power::swap_on(device.as_c_str()) {
             // It is used already.
             Err(Errno::EBUSY) => Ok(false),

@@ -29,6 +29,25 @@
 //! when root has none) or a shell (`shell`). When it ends, stage 2 follows;
 //! in it `poweroff` and `reboot` work. With `none` PID 1 does what runit does.
 //!
+//! In an initramfs, with `root=` on the kernel's command line, it goes on in
+//! that root: when the modules are loaded the root is mounted, what the
+//! kernel has moves there, the files of the initramfs are removed, and the
+//! root's `/sbin/init`, `/sbin/runit-init`, `/sbin/runit` or `/init` becomes
+//! process 1. A root that is not to be had is a stage 1 that fails: rescue,
+//! and a second try when that ends; then the services of the initramfs.
+//!
+//! `root=` is a device, or `LABEL=`, `UUID=` (ext2 to ext4) or `PARTUUID=`
+//! and a name, as in the first field of /etc/fstab. `rootfstype=`,
+//! `rootflags=`, `ro` (when nothing is said) and `rw` are the kernel's; it
+//! has 10 seconds to appear, with `rootwait` half an hour. With
+//! `runt.overlay=tmpfs` the root is read-only and what is written goes to
+//! memory, with `runt.overlay=DEVICE`, named as a root, to the directory
+//! `upper` of that: /run/lower and /run/upper show both. The board's file may
+//! say such words too; those of the command line count more. `root=/dev/ram0`
+//! stays in the initramfs.
+//!
+//! PID 1 is locked in memory, so that it outlives the medium it came from.
+//!
 //! Words of the kernel's command line, outside of containers: `single` or `S`
 //! for rescue before a stage 2 that is no script, `emergency` for rescue
 //! before stage 1, `runt.services=DIR` for the services directory,
@@ -89,8 +108,10 @@ mod guard;
 mod modules;
 mod requests;
 mod rescue;
+mod root;
 mod seed;
 mod steps;
+mod volume;
 mod wishes;
 
 use core::{ffi::CStr, time::Duration};
@@ -229,6 +250,8 @@ struct Init {
     down: Option<Instant>,
     /// What runs once while services are up.
     errands: errand::Errands,
+    /// There is a root that could not be reached.
+    lost: bool,
     /// The board's watchdog.
     guard: Option<guard::Guard>,
     /// Until when the script of the stage may run.
@@ -258,6 +281,7 @@ impl Init {
             killed: false,
             down: None,
             errands: errand::Errands::default(),
+            lost: false,
             guard: None,
             limit: None,
             pause: None,
@@ -275,6 +299,11 @@ impl Init {
             if !self.wishes.contained {
                 self.warn("unable to take ctrl-alt-del", b"", errno);
             }
+        }
+        if !self.wishes.contained
+            && let Err(errno) = power::stay_in_memory()
+        {
+            self.warn("unable to lock myself in memory", b"", errno);
         }
         self.guard(false);
         self.stages = Stages::new(Policy {
@@ -350,8 +379,8 @@ impl Init {
         }
         match stage {
             Stage::One => {
-                self.set_up();
-                self.ended(Outcome::Exited(0), None);
+                self.lost = !self.set_up();
+                self.ended(Outcome::Exited(self.lost.into()), None);
             }
             Stage::Two => {
                 self.serve();
@@ -494,7 +523,7 @@ impl Init {
         }
         self.caution("not ended in time: ", self.path.to_bytes());
         // Its end, when it comes, is nobody's affair.
-        self.supervisor.awaited.retain(|awaited| *awaited != pid);
+        self.supervisor.await_no_more(pid);
         self.script_ended(Outcome::Crashed);
     }
 
@@ -510,6 +539,10 @@ impl Init {
             let _none = signal::kill_group(leader, Number::KILL).is_err();
         } else if leader.is_some() {
             self.say("leave stage: ", self.path.to_bytes(), "");
+        }
+        if stage == Stage::Rescue && leader.is_some() && self.lost {
+            // Who was let in may have mended it.
+            self.lost = !self.go_to_root();
         }
         match next {
             Next::Again => {

@@ -20,7 +20,7 @@ use crate::{
     wire::sysctl::Setting,
 };
 
-use super::{HEAD, Init, fstab, modules};
+use super::{HEAD, Init, fstab, modules, root};
 
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,30 +49,42 @@ impl Outcome {
 /// A step of stage 1.
 struct Step {
     name: &'static str,
-    /// How long it may take in a process of its own; without, it cannot hang
-    /// and is done here.
-    limit: Option<Duration>,
+    /// How many seconds it may take in a process of its own; 0: it cannot
+    /// hang and is done here.
+    limit: u32,
     /// It is a container's affair too.
     contained: bool,
     work: fn(&Voice) -> Outcome,
 }
 
+/// What cannot hang.
+const HERE: u32 = 0;
 /// What may take long on a slow medium, and hang on a broken one.
-const MEDIUM: Option<Duration> = Some(Duration::from_secs(60));
+const MEDIUM: u32 = 60;
 /// A check of a big file system.
-const CHECK: Option<Duration> = Some(Duration::from_secs(1800));
+const CHECK: u32 = 1800;
 /// A program of the one-time directory.
 const ONCE: Duration = Duration::from_secs(30);
 /// The one-time directory: each of its programs is run at each boot, once.
 const ONCE_DIR: &CStr = c"/etc/runit/once";
 
-/// The steps, in their order.
-const STEPS: [Step; 10] = [
-    step("file systems of the kernel", None, true, mount_systems),
+/// The steps, in their order: what it takes to reach the root.
+const FIRST: [Step; 2] = [
+    step("file systems of the kernel", HERE, true, mount_systems),
     step("modules", MEDIUM, false, modules::load),
-    step("clock", None, false, set_clock),
-    step("host name", None, true, set_host_name),
-    step("loopback", None, true, bring_up_loopback),
+];
+
+/// From an initramfs to the root.
+const ROOT: [Step; 2] = [
+    step("root", CHECK, false, root::assemble),
+    step("init", HERE, false, root::enter),
+];
+
+/// In the root.
+const REST: [Step; 8] = [
+    step("clock", HERE, false, set_clock),
+    step("host name", HERE, true, set_host_name),
+    step("loopback", HERE, true, bring_up_loopback),
     step("check", CHECK, false, fstab::check),
     step("fstab", MEDIUM, false, fstab::mount_all),
     step("swap", MEDIUM, false, fstab::swap_on),
@@ -83,7 +95,7 @@ const STEPS: [Step; 10] = [
 /// A row of the table.
 const fn step(
     name: &'static str,
-    limit: Option<Duration>,
+    limit: u32,
     contained: bool,
     work: fn(&Voice) -> Outcome,
 ) -> Step {
@@ -96,21 +108,49 @@ const fn step(
 }
 
 impl Init {
-    /// Stage 1 of our own.
-    pub(super) fn set_up(&mut self) {
-        for step in &STEPS {
+    /// Stage 1 of our own; false when the root is not to be had.
+    pub(super) fn set_up(&mut self) -> bool {
+        self.walk(&FIRST, false);
+        let rooted = self.go_to_root();
+        self.walk(&REST, false);
+        self.run_once();
+        rooted
+    }
+
+    /// Goes on in the root, when that is another: then it does not come back
+    /// but with false.
+    pub(super) fn go_to_root(&mut self) -> bool {
+        self.walk(&ROOT, true)
+    }
+
+    /// Takes steps; false when one has failed. `strict`: none is taken then.
+    fn walk(&mut self, steps: &[Step], strict: bool) -> bool {
+        let mut good = true;
+        for step in steps {
+            if strict && !good {
+                break;
+            }
             if self.wishes.contained && !step.contained {
                 continue;
             }
             let began = clock::mono();
             let outcome = match step.limit {
-                None => (step.work)(self.supervisor.voice()),
-                Some(limit) => self.apart(step.work, limit),
+                HERE => (step.work)(self.supervisor.voice()),
+                limit => {
+                    let limit = Duration::from_secs(limit.into());
+                    self.apart(step.work, limit)
+                }
             };
             self.tell(step.name.as_bytes(), outcome, began);
             // Its module may be there now.
             self.guard(false);
+            good &= matches!(outcome, Outcome::Nothing | Outcome::Done);
         }
+        good
+    }
+
+    /// Runs the one-time programs.
+    fn run_once(&mut self) {
         let mut last = None;
         while let Some(path) = dir::next(ONCE_DIR, last.as_ref(), b"") {
             if super::is_set(path.as_c_str()) {
@@ -205,7 +245,7 @@ impl Init {
                 // ESRCH: it has ended this moment.
                 let _gone = signal::kill_group(pid, Number::KILL).is_err();
                 // One that hangs in a driver is nobody's affair any more.
-                self.supervisor.awaited.retain(|awaited| *awaited != pid);
+                self.supervisor.await_no_more(pid);
                 return Outcome::Late;
             }
         }
@@ -317,11 +357,8 @@ pub(super) fn mount_systems(voice: &Voice) -> Outcome {
 
 /// Mounts a file system unless something is mounted there.
 fn mount(system: &System) -> Result<(), Errno> {
-    match is_mounted(system.target) {
-        Ok(true) => return Ok(()),
-        Ok(false) => {}
-        Err(Errno::ENOENT) => file::make_dir(CWD, system.target, 0o755)?,
-        Err(errno) => return Err(errno),
+    if !is_free(system.target)? {
+        return Ok(());
     }
     let System {
         kind,
@@ -331,6 +368,15 @@ fn mount(system: &System) -> Result<(), Errno> {
         ..
     } = *system;
     power::mount(kind, target, options, executable)
+}
+
+/// Whether nothing is mounted at `target`, which is made when it is missing.
+pub(super) fn is_free(target: &CStr) -> Result<bool, Errno> {
+    match is_mounted(target) {
+        Ok(mounted) => Ok(!mounted),
+        Err(Errno::ENOENT) => file::make_dir(CWD, target, 0o755).map(|()| true),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Whether `target` is on another device than the directory it is in.

@@ -26,7 +26,7 @@ use crate::{
         wait,
         watch::{Change, Changes, Watch, WatchId},
     },
-    text::{Line, Path},
+    text::{Line, Path, keep},
     wire::status::Status,
 };
 
@@ -149,7 +149,7 @@ impl Sv {
                     task.stale = passed;
                 }
             }
-            tasks.retain_mut(|task| {
+            keep(tasks, |task| {
                 if !late && !core::mem::take(&mut task.stale) {
                     return true;
                 }
@@ -210,7 +210,7 @@ impl Sv {
         let mut pause = FIRST_LOOK;
         while pause <= LAST_LOOK {
             let _woken = wait::readable([signals.as_fd()], Some(pause)).is_ok();
-            tasks.retain_mut(|task| !self.is_done(task, false));
+            keep(tasks, |task| !self.is_done(task, false));
             let checks = |task: &Task| matches!(task.check, Check::Runs(_));
             if tasks.is_empty() || tasks.iter().any(checks) {
                 break;

@@ -140,6 +140,15 @@ pub fn variable(name: &[u8]) -> Option<&'static CStr> {
     (!given.is_null()).then(|| Environ(given).get(name))?
 }
 
+/// The environment that this process was given.
+pub fn environ() -> Environ {
+    let given = GIVEN.load(Ordering::Relaxed);
+    if given.is_null() {
+        return Environ::empty();
+    }
+    Environ(given)
+}
+
 /// Reads what the kernel left on the stack: the number of arguments, the
 /// arguments, a null, the environment, a null.
 ///

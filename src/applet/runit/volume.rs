@@ -1,0 +1,65 @@
+//! Which device has the volume of a name: `LABEL=`, `UUID=` and `PARTUUID=`,
+//! in /etc/fstab and on the kernel's command line.
+
+use crate::{
+    config,
+    sys::{AsFd, CWD, Errno, Fd, file},
+    text::{Path, whole_number},
+    wire::volume::{HEAD, Key, Tag, entry_place},
+};
+
+/// The device of a volume; what names a device already stays as it is.
+/// ENOENT: none of those that are there has it.
+pub(super) fn device(name: Path) -> Result<Path, Errno> {
+    let Some(tag) = Tag::parse(name.as_bytes()) else {
+        return Ok(name);
+    };
+    // In this list a disk stands before its partitions.
+    let (mut disk, mut found) = (None::<(Path, Fd)>, None);
+    let mut buffer = [0; config::PATH_BYTES];
+    file::lines(CWD, c"/proc/partitions", &mut buffer, |line| {
+        let words = line.unwrap_or(&[]).rsplit(|byte| *byte == b' ');
+        let name = { words }.next().unwrap_or(&[]);
+        let Ok(path) = Path::join(&[b"/dev/", name]) else {
+            return true;
+        };
+        let number = disk.as_ref().and_then(|(disk, _)| {
+            let rest = path.as_bytes().strip_prefix(disk.as_bytes())?;
+            let rest = rest.strip_prefix(b"p").unwrap_or(rest);
+            u8::try_from(whole_number(rest)?).ok()
+        });
+        // What cannot be opened or read, as a reader without a card, has no
+        // name.
+        let own = file::open_read(CWD, path.as_c_str());
+        let called = match (&own, &disk, number) {
+            (_, Some((_, disk)), Some(number)) if tag.key == Key::Partition => {
+                is_called(disk, number, tag)
+            }
+            (Ok(own), ..) => is_called(own, 0, tag),
+            (Err(errno), ..) => Err(*errno),
+        };
+        if called == Ok(true) {
+            found = Some(path);
+            return false;
+        }
+        if let (None, Ok(own)) = (number, own) {
+            disk = Some((path, own));
+        }
+        true
+    })?;
+    found.ok_or(Errno::ENOENT)
+}
+
+/// Whether a volume, or partition `number` of a disk, has this name.
+fn is_called(file: &Fd, number: u8, tag: Tag<'_>) -> Result<bool, Errno> {
+    let mut head = [0; HEAD];
+    file::read_at(file.as_fd(), &mut head, 0)?;
+    match entry_place(&head, number) {
+        Some(place) if tag.key == Key::Partition => {
+            let mut uuid = [0; 16];
+            file::read_at(file.as_fd(), &mut uuid, place)?;
+            Ok(tag.names_entry(&uuid))
+        }
+        _ => Ok(tag.names(&head, number)),
+    }
+}

@@ -1,0 +1,97 @@
+//! Which root the words of a kernel's command line name
+//! (kernel-parameters(7)), and what is laid over it.
+
+use super::cmdline::{unquoted, words};
+
+/// What a command line says of the root. Of a word that comes twice the last
+/// one counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Root<'a> {
+    /// `root=`: a device or a volume's name; empty when none is named.
+    pub device: &'a [u8],
+    /// `rootfstype=`: the file system's type; empty: whichever fits.
+    pub kind: &'a [u8],
+    /// `rootflags=`: what that is told.
+    pub options: &'a [u8],
+    /// `runt.overlay=`: `tmpfs`, or the device that keeps what is written;
+    /// empty: nothing is laid over.
+    pub overlay: &'a [u8],
+    /// `rw`, not `ro`.
+    pub writable: bool,
+    /// `rootwait`: the device may take as long as it likes.
+    pub patient: bool,
+}
+
+impl<'a> Root<'a> {
+    /// Takes the words of a line.
+    pub fn read(&mut self, line: &'a [u8]) {
+        for word in words(line) {
+            let values: [(&[u8], _); 4] = [
+                (b"root=", &mut self.device),
+                (b"rootfstype=", &mut self.kind),
+                (b"rootflags=", &mut self.options),
+                (b"runt.overlay=", &mut self.overlay),
+            ];
+            for (key, place) in values {
+                if let Some(value) = word.strip_prefix(key) {
+                    *place = unquoted(value);
+                }
+            }
+            match word {
+                b"ro" => self.writable = false,
+                b"rw" => self.writable = true,
+                b"rootwait" => self.patient = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether it is another than the one that the kernel has unpacked.
+    pub fn is_elsewhere(&self) -> bool {
+        !self.device.is_empty() && !self.device.starts_with(b"/dev/ram")
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_root() {
+        let mut root = Root::default();
+        root.read(b"console=ttyS0 quiet");
+        assert_eq!(root, Root::default());
+        assert!(!root.is_elsewhere());
+        root.read(b"root=/dev/ram0");
+        assert!(!root.is_elsewhere());
+        root.read(
+            b"root=PARTUUID=0a-01 rootfstype=ext4 ro rw rootwait \
+              rootflags=\"noatime,x=a b\" runt.overlay=LABEL=data xroot=no",
+        );
+        let expected = Root {
+            device: b"PARTUUID=0a-01",
+            kind: b"ext4",
+            options: b"noatime,x=a b",
+            writable: true,
+            patient: true,
+            overlay: b"LABEL=data",
+        };
+        assert_eq!(root, expected);
+        assert!(root.is_elsewhere());
+        root.read(b"root=/dev/sda2 ro runt.overlay=");
+        assert_eq!(root.device, b"/dev/sda2");
+        assert!(!root.writable && root.patient);
+        assert_eq!(root.overlay, b"");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_read(
+            line in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)
+        ) {
+            let mut root = Root::default();
+            root.read(&line);
+            proptest::prop_assert!(root.device.len() <= line.len());
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! By which names a volume is known: label and UUID in the first bytes of a
+//! file system, a partition's UUID in the table of its disk (fstab(5),
+//! blkid(8)).
+
+/// What kind of name it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The label in the file system.
+    Label,
+    /// The UUID in the file system.
+    Uuid,
+    /// The UUID in the table of partitions; where that has none, the disk's
+    /// number and the partition's: `0123abcd-01`.
+    Partition,
+}
+
+/// The name of a volume: `LABEL=data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag<'a> {
+    /// What kind.
+    pub key: Key,
+    /// The name itself.
+    value: &'a [u8],
+}
+
+/// How much of a volume or disk has to be read.
+pub const HEAD: usize = 2048;
+
+impl<'a> Tag<'a> {
+    /// Reads a name; `None` when it is that of a device.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let keys: [(&[u8], _); 3] = [
+            (b"LABEL=", Key::Label),
+            (b"UUID=", Key::Uuid),
+            (b"PARTUUID=", Key::Partition),
+        ];
+        keys.into_iter().find_map(|(word, key)| {
+            let value = super::cmdline::unquoted(text.strip_prefix(word)?);
+            (!value.is_empty()).then_some(Self { key, value })
+        })
+    }
+
+    /// Whether it is the name of the file system (ext2 to ext4) with these
+    /// first [`HEAD`] bytes; or of partition `number` of the disk with them,
+    /// when that has a table of the old kind.
+    pub fn names(self, head: &[u8], number: u8) -> bool {
+        let mut digits = Digits(self.value);
+        if self.key == Key::Partition {
+            return has(head, 510, &[0x55, 0xaa])
+                && digits.spell(at(head, 440), &[3, 2, 1, 0])
+                && digits.spell(&[number], &[0])
+                && digits.0.is_empty();
+        }
+        if !has(head, 0x438, &[0x53, 0xef]) {
+            return false;
+        }
+        if self.key == Key::Uuid {
+            return digits.spell(at(head, 0x468), &STRAIGHT)
+                && digits.0.is_empty();
+        }
+        // Unused bytes are 0.
+        let label = at(head, 0x478).get(..16);
+        let rest = label.and_then(|label| label.strip_prefix(self.value));
+        rest.is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+    }
+
+    /// Whether it is the name of the partition with this UUID in a GPT.
+    pub fn names_entry(self, uuid: &[u8; 16]) -> bool {
+        let mut digits = Digits(self.value);
+        digits.spell(uuid, &MIXED) && digits.0.is_empty()
+    }
+}
+
+/// The order of a UUID's bytes.
+const STRAIGHT: [u8; 16] =
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+/// The same in a GPT, where the first three fields are numbers, lowest byte
+/// first.
+const MIXED: [u8; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// Hexadecimal digits, with hyphens between them or not.
+struct Digits<'a>(&'a [u8]);
+
+impl Digits<'_> {
+    /// Whether the next digits spell the bytes at these places.
+    fn spell(&mut self, bytes: &[u8], order: &[u8]) -> bool {
+        order.iter().all(|place| {
+            let byte = bytes.get(usize::from(*place)).copied();
+            byte.is_some_and(|byte| {
+                self.is_next(byte >> 4) && self.is_next(byte & 15)
+            })
+        })
+    }
+
+    /// Whether the next digit is this one.
+    fn is_next(&mut self, nibble: u8) -> bool {
+        while let [digit, rest @ ..] = self.0 {
+            self.0 = rest;
+            if *digit != b'-' {
+                let digit = char::from(*digit).to_digit(16);
+                return digit == Some(nibble.into());
+            }
+        }
+        false
+    }
+}
+
+/// Where the disk with these first [`HEAD`] bytes has the UUID of partition
+/// `number`, which counts from one; `None` when it has no GPT.
+pub fn entry_place(head: &[u8], number: u8) -> Option<u64> {
+    /// Bytes of a block; disks with larger ones are not known here.
+    const BLOCK: u64 = 512;
+    /// Where in an entry the UUID is.
+    const UUID: u64 = 16;
+    let header = at(head, 512);
+    if !has(header, 0, b"EFI PART") {
+        return None;
+    }
+    // The upper half of either number is 0: the table is at the disk's start.
+    let block = u32::from_le_bytes(*at(header, 72).first_chunk()?);
+    let size = u16::from_le_bytes(*at(header, 84).first_chunk()?);
+    let before = u64::from(number).wrapping_sub(1);
+    let place = u64::from(block).wrapping_mul(BLOCK).wrapping_add(UUID);
+    Some(place.wrapping_add(before.wrapping_mul(size.into())))
+}
+
+/// Whether these bytes are at `place`.
+fn has(bytes: &[u8], place: usize, wanted: &[u8]) -> bool {
+    at(bytes, place).starts_with(wanted)
+}
+
+/// The bytes from `place` on.
+fn at(bytes: &[u8], place: usize) -> &[u8] {
+    bytes.get(place..).unwrap_or(&[])
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const UUID: &str = "0fedcba9-8765-4321-0123-456789abcdef";
+
+    fn tag(text: &str) -> Tag<'_> {
+        Tag::parse(text.as_bytes()).unwrap()
+    }
+
+    /// The bytes of the UUID above.
+    const BYTES: [u8; 16] = [
+        0x0f, 0xed, 0xcb, 0xa9, 0x87, 0x65, 0x43, 0x21, 0x01, 0x23, 0x45, 0x67,
+        0x89, 0xab, 0xcd, 0xef,
+    ];
+
+    /// Bytes with these at these places, as the programs named in the tests
+    /// write them.
+    fn bytes(parts: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![0; HEAD];
+        for (place, part) in parts {
+            bytes[*place..][..part.len()].copy_from_slice(part);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_mkfs_writes_is_known() {
+        let ext4 = [
+            (0x438, &[0x53, 0xef][..]),
+            (0x468, &BYTES),
+            (0x478, b"data"),
+        ];
+        let head = bytes(&ext4);
+        assert!(tag(&format!("UUID={UUID}")).names(&head, 1));
+        let large = UUID.to_uppercase();
+        assert!(tag(&format!("UUID={large}")).names(&head, 1));
+        assert!(tag("LABEL=data").names(&head, 1));
+        assert!(tag("LABEL=\"data\"").names(&head, 1));
+        for other in ["LABEL=dat", "LABEL=data2"] {
+            assert!(!tag(other).names(&head, 1), "{other}");
+        }
+        assert!(!tag(&format!("UUID={UUID}0")).names(&head, 1));
+        assert!(!tag(&format!("PARTUUID={UUID}")).names(&head, 1));
+        assert!(!tag("LABEL=data").names(&bytes(&[(0x478, b"data")]), 1));
+    }
+
+    #[test]
+    fn what_sfdisk_writes_is_known() {
+        let signature = [0xcd, 0xab, 0x23, 0x01];
+        let old = bytes(&[(440, &signature), (510, &[0x55, 0xaa])]);
+        assert_eq!(entry_place(&old, 1), None);
+        assert!(tag("PARTUUID=0123abcd-02").names(&old, 2));
+        assert!(tag("PARTUUID=0123ABCD-0a").names(&old, 10));
+        assert!(!tag("PARTUUID=0123abcd-02").names(&old, 1));
+        assert!(!tag("UUID=0123abcd-02").names(&old, 2));
+        assert!(!tag("PARTUUID=00000000-02").names(&[0; HEAD], 2));
+        let new =
+            bytes(&[(512, b"EFI PART"), (512 + 72, &[2]), (512 + 84, &[128])]);
+        assert_eq!(entry_place(&new, 1), Some(1024 + 16));
+        assert_eq!(entry_place(&new, 2), Some(1024 + 128 + 16));
+        let mut swapped = BYTES;
+        swapped[..4].reverse();
+        swapped[4..6].reverse();
+        swapped[6..8].reverse();
+        assert!(tag(&format!("PARTUUID={UUID}")).names_entry(&swapped));
+        assert!(!tag(&format!("PARTUUID={UUID}")).names_entry(&BYTES));
+    }
+
+    #[test]
+    fn names_of_devices_are_no_names_of_volumes() {
+        for text in ["/dev/sda1", "label=x", "tmpfs", "ubi0:root", "LABEL=", ""]
+        {
+            assert_eq!(Tag::parse(text.as_bytes()), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_looked_at(
+            bytes in proptest::collection::vec(any::<u8>(), 0..HEAD),
+            value in ".{1,40}", number in any::<u8>(),
+        ) {
+            for key in ["LABEL", "UUID", "PARTUUID"] {
+                let text = format!("{key}={value}");
+                let tag = tag(&text);
+                let _known = tag.names(&bytes, number);
+                let _place = entry_place(&bytes, number);
+            }
+        }
+    }
+}

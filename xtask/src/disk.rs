@@ -1,0 +1,244 @@
+//! How a disk with a root on it is made and checked, by whoever it is, root
+//! or not: squashfs, ext4, both behind a table of partitions.
+
+use std::{
+    fs,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    board,
+    image::{Entries, Entry, Root},
+    run, setup,
+};
+
+/// The UUID of every ext4 that is made here.
+const UUID: &str = "72756e74-0000-4000-8000-000000000001";
+/// The number of a disk with partitions.
+const DISK: u32 = 0x7275_6e74;
+/// The label of what an overlay keeps its files on.
+const UPPER: &str = "upper";
+/// Bytes of a block, and of the place before the first partition and between
+/// two of them.
+const BLOCK: u64 = 512;
+const GAP: u64 = 1 << 20;
+/// Bytes that an ext4 has besides its files.
+const ROOM: u64 = 32 << 20;
+
+/// A disk.
+#[derive(Debug)]
+pub struct Disk {
+    /// Its bytes.
+    pub file: PathBuf,
+    /// What the kernel's command line says of it.
+    pub words: String,
+    /// Where on it an ext4 begins and how long that is, if it has one.
+    ext4: Option<(u64, u64)>,
+}
+
+/// Makes the disk with a root that has these files; `None` for a root that
+/// is on no disk.
+pub fn make(
+    root: Root,
+    entries: &Entries,
+    file: PathBuf,
+) -> Result<Option<Disk>> {
+    // Of a length of its own: nothing of another one is behind it.
+    let _none = fs::remove_file(&file);
+    let (words, ext4) = match root {
+        Root::Initramfs => return Ok(None),
+        Root::Squashfs => {
+            squashfs(entries, &file)?;
+            ("root=/dev/vda rootfstype=squashfs ro".to_string(), None)
+        }
+        Root::Ext4 => {
+            let length = ext4(entries, "root", &file)?;
+            (format!("root=UUID={UUID} rw"), Some((0, length)))
+        }
+        Root::Overlay => {
+            let [lower, upper] =
+                ["lower", "upper"].map(|part| file.with_extension(part));
+            squashfs(entries, &lower)?;
+            let length = ext4(&Entries::new(), UPPER, &upper)?;
+            let starts = partitions(&file, &[&lower, &upper])?;
+            let start = starts.last().copied().unwrap_or(0);
+            (
+                format!(
+                    "root=PARTUUID={DISK:08x}-01 runt.overlay=LABEL={UPPER}"
+                ),
+                Some((start, length)),
+            )
+        }
+    };
+    Ok(Some(Disk { file, words, ext4 }))
+}
+
+/// A tool of the package `package`.
+fn tool(name: &str, package: &str) -> Result<Command> {
+    Ok(Command::new(setup::program(name, &[package])?))
+}
+
+/// Lays the files into a directory, but for devices, which only root could
+/// make.
+fn lay_out(entries: &Entries) -> Result<tempfile::TempDir> {
+    let dir = tempfile::tempdir_in(board::workshop())?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    for (path, entry) in entries {
+        let path = dir.path().join(path);
+        match entry {
+            Entry::Directory => fs::create_dir_all(&path)?,
+            Entry::Link(target) => symlink(target, &path)?,
+            Entry::File(mode, content) => {
+                fs::write(&path, content)?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
+            }
+            Entry::Device(..) => {}
+        }
+    }
+    Ok(dir)
+}
+
+/// Writes a squashfs, all of whose files are root's.
+fn squashfs(entries: &Entries, file: &Path) -> Result<()> {
+    let dir = lay_out(entries)?;
+    let mut command = tool("mksquashfs", "squashfs-tools")?;
+    command.arg(dir.path()).arg(file);
+    command.args(["-quiet", "-no-progress", "-noappend", "-all-root"]);
+    // Of what packs well enough, all kernels have this.
+    command.args(["-comp", "gzip", "-Xcompression-level", "1"]);
+    for (path, entry) in entries {
+        if let Entry::Device(mode, major, minor) = entry {
+            command.arg("-p");
+            command.arg(format!("{path} c {mode:o} 0 0 {major} {minor}"));
+        }
+    }
+    run::quiet(&mut command).map(drop)
+}
+
+/// Writes an ext4, all of whose files are root's; answers its length.
+fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
+    let dir = lay_out(entries)?;
+    let files = entries.values().map(|entry| match entry {
+        Entry::File(_, content) => content.len() as u64,
+        _ => 0,
+    });
+    let length = (files.sum::<u64>() + ROOM).next_multiple_of(GAP);
+    fs::File::create(file)?.set_len(length)?;
+    let mut command = tool("mkfs.ext4", "e2fsprogs")?;
+    command.args(["-q", "-L", label, "-U", UUID]);
+    // A small journal: what it holds is more often overwritten.
+    command.args(["-J", "size=4", "-E", "root_owner=0:0", "-d"]);
+    run::quiet(command.arg(dir.path()).arg(file))?;
+    // The files are ours now, and devices are missing.
+    let mut script = String::new();
+    for (path, entry) in entries {
+        if let Entry::Device(mode, major, minor) = entry {
+            let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+            script +=
+                &format!("cd \"/{dir}\"\nmknod {name} c {major} {minor}\n");
+            script += &format!("sif \"/{path}\" mode 02{mode:04o}\n");
+        }
+        for field in ["uid", "gid"] {
+            script += &format!("sif \"/{path}\" {field} 0\n");
+        }
+    }
+    let commands = dir.path().join("debugfs");
+    fs::write(&commands, script)?;
+    let mut command = tool("debugfs", "e2fsprogs")?;
+    command.arg("-w").arg("-f").arg(&commands).arg(file);
+    run::quiet(&mut command)?;
+    Ok(length)
+}
+
+/// Writes a disk with a table and these partitions; answers where they begin.
+fn partitions(file: &Path, parts: &[&Path]) -> Result<Vec<u64>> {
+    let mut disk = fs::File::create(file)?;
+    let mut table = [0_u8; BLOCK as usize];
+    table[440..444].copy_from_slice(&DISK.to_le_bytes());
+    table[510..].copy_from_slice(&[0x55, 0xaa]);
+    let (mut start, mut starts) = (GAP, Vec::new());
+    for (part, entry) in parts.iter().zip(table[446..510].chunks_mut(16)) {
+        let length = part.metadata()?.len().next_multiple_of(BLOCK);
+        // The type: Linux.
+        entry[4] = 0x83;
+        let blocks = |bytes: u64| u32::try_from(bytes / BLOCK);
+        entry[8..12].copy_from_slice(&blocks(start)?.to_le_bytes());
+        entry[12..].copy_from_slice(&blocks(length)?.to_le_bytes());
+        disk.seek(SeekFrom::Start(start))?;
+        std::io::copy(&mut fs::File::open(part)?, &mut disk)?;
+        starts.push(start);
+        start = (start + length).next_multiple_of(GAP);
+    }
+    disk.set_len(start)?;
+    disk.rewind()?;
+    disk.write_all(&table)?;
+    Ok(starts)
+}
+
+impl Disk {
+    /// Whether the ext4 on it was unmounted and is whole, if it has one.
+    pub fn check(&self) -> Result<()> {
+        let Some(ext4) = self.ext4()? else {
+            return Ok(());
+        };
+        /// The superblock begins there.
+        const SUPERBLOCK: u64 = 1024;
+        let mut state = [0; 0x64];
+        let mut file = fs::File::open(ext4.path())?;
+        file.seek(SeekFrom::Start(SUPERBLOCK))?;
+        file.read_exact(&mut state)?;
+        ensure!(
+            state[0x60] & 4 == 0 && state[0x3a] & 1 == 1,
+            "the ext4 was not unmounted: its journal has to be read"
+        );
+        is_whole(ext4.path())
+    }
+
+    /// A copy of the ext4 on it.
+    pub fn ext4(&self) -> Result<Option<tempfile::NamedTempFile>> {
+        let Some((start, length)) = self.ext4 else {
+            return Ok(None);
+        };
+        let mut copy = tempfile::NamedTempFile::new_in(board::workshop())?;
+        let mut disk = fs::File::open(&self.file)?;
+        disk.seek(SeekFrom::Start(start))?;
+        std::io::copy(&mut disk.take(length), &mut copy)?;
+        Ok(Some(copy))
+    }
+}
+
+/// Whether an ext4 is in order.
+pub fn is_whole(ext4: &Path) -> Result<()> {
+    let mut command = tool("e2fsck", "e2fsprogs")?;
+    run::quiet(command.args(["-f", "-n"]).arg(ext4))
+        .map(drop)
+        .context("the ext4 is not in order")
+}
+
+/// Reads the journal of an ext4 back, as the next mount would.
+pub fn recover(ext4: &Path) -> Result<()> {
+    let mut command = tool("e2fsck", "e2fsprogs")?;
+    command.args(["-y", "-E", "journal_only"]).arg(ext4);
+    let shown = run::shown(&command);
+    let output = command.output().context("cannot run e2fsck")?;
+    // It says by 1 that it has done something.
+    ensure!(
+        matches!(output.status.code(), Some(0 | 1)),
+        "`{shown}` failed ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout)
+    );
+    Ok(())
+}
+
+/// Copies a directory of an ext4 into one of the host.
+pub fn copy_out(ext4: &Path, from: &str, to: &Path) -> Result<()> {
+    let mut command = tool("debugfs", "e2fsprogs")?;
+    command.args(["-R", &format!("rdump {from} {}", to.display())]);
+    run::quiet(command.arg(ext4)).map(drop)
+}

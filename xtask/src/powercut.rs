@@ -1,0 +1,124 @@
+//! What a power cut leaves: a machine that logs to an ext4 as fast as it can
+//! is killed, again and again; what its disk holds is compared with what the
+//! machine had said by then.
+//!
+//! Its logger has `f1` in its config: a line that is older than a second is
+//! on the disk, or on its way there at this moment.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use regex::Regex;
+
+use crate::{
+    board::Board,
+    disk,
+    image::{self, Root},
+    qemu::Session,
+    setup,
+};
+
+/// What is in the image.
+pub const TREE: &str = "powercut";
+/// How often the power is cut by `cargo xtask test`, and of the default board
+/// with --all-boards.
+pub const CUTS: [u32; 2] = [3, 20];
+/// How old a line is that must be there, in seconds: `f1`, and the time that
+/// an emulated machine takes to write.
+const AGE: f64 = 1.5;
+/// How long a machine logs before its power is cut, in seconds of its own.
+const LOGS: f64 = 2.5;
+/// How long it may take to begin, in seconds of the default board.
+const BEGINS: f64 = 60.0;
+
+/// What a machine says now and then: when, and the number of its last line.
+#[derive(Clone, Copy, Debug)]
+struct Tick {
+    time: f64,
+    line: u32,
+}
+
+/// Cuts the power of a board so many times; answers the figures.
+pub fn play(board: &Board, cuts: u32) -> Result<String> {
+    let kit = setup::ensure(board)?;
+    let image = image::make(board, TREE, Root::Ext4)?;
+    let disk = image.disk.as_ref().context("there is no disk")?;
+    let (mut lines, mut oldest) = (0, 0.0_f64);
+    for cut in 1..=cuts {
+        let mut board = board.clone();
+        board.console.cmdline += &format!(" cut={cut}");
+        let session = Session::start(&board, &kit, &image)?;
+        // Not always at the same moment after a flush.
+        let logs = LOGS + f64::from(cut) * 0.07;
+        let ticks = listen(session, cut, logs)
+            .with_context(|| format!("cut {cut} of {cuts}"))?;
+        let ext4 = disk.ext4()?.context("there is no ext4")?;
+        disk::recover(ext4.path())?;
+        disk::is_whole(ext4.path())?;
+        let kept = kept(ext4.path(), cut)?;
+        let last = ticks.last().map_or(0.0, |tick| tick.time);
+        let lost = ticks.iter().find(|tick| !kept.contains(&tick.line));
+        if let Some(lost) = lost {
+            let age = last - lost.time;
+            ensure!(
+                age < AGE,
+                "cut {cut} of {cuts}: line {} was {age:.2} s old and is lost",
+                lost.line,
+            );
+            oldest = oldest.max(age);
+        }
+        lines += kept.len();
+    }
+    Ok(format!(
+        "{cuts} cuts, {lines} lines kept, the oldest one lost: {oldest:.2} s"
+    ))
+}
+
+/// Lets a machine log for a while, then cuts its power; answers what it said.
+fn listen(mut session: Session, cut: u32, logs: f64) -> Result<Vec<Tick>> {
+    let tick = Regex::new(&format!(r"tick {cut} (\d+\.\d+) (\d+)\n"))?;
+    let error = Regex::new(r"EXT4-fs.*(error|[Cc]orrupt).*")?;
+    let mut ticks: Vec<Tick> = Vec::new();
+    let over = |ticks: &[Tick]| match (ticks.first(), ticks.last()) {
+        (Some(first), Some(last)) => last.time - first.time > logs,
+        _ => false,
+    };
+    while !over(&ticks) {
+        let groups = session.expect(&tick, BEGINS)?;
+        let [_, time, line] = groups.as_slice() else {
+            continue;
+        };
+        let (time, line) = (time.parse()?, line.parse()?);
+        ticks.push(Tick { time, line });
+    }
+    if let Some(error) = error.find(session.text()) {
+        anyhow::bail!("the console said `{}`", error.as_str());
+    }
+    drop(session);
+    Ok(ticks)
+}
+
+/// The numbers of the lines that were kept of one life of the machine: each
+/// is whole and none is missing before the last.
+fn kept(ext4: &Path, cut: u32) -> Result<BTreeSet<u32>> {
+    let dir = tempfile::tempdir()?;
+    disk::copy_out(ext4, "/var/log/talker", dir.path())?;
+    let line = Regex::new(&format!(r"^@\w{{24}} cut {cut} line (\d+) \.+$"))?;
+    let mut numbers = BTreeSet::new();
+    for file in fs::read_dir(dir.path().join("talker"))? {
+        let text = fs::read(file?.path())?;
+        // What is behind the last newline was being written.
+        for text in String::from_utf8_lossy(&text).split_inclusive('\n') {
+            if let Some(found) = line.captures(text.trim_end_matches('\n')) {
+                numbers.insert(found[1].parse()?);
+            }
+        }
+    }
+    let count = u32::try_from(numbers.len())?;
+    ensure!(
+        numbers.last().copied().unwrap_or(0) == count,
+        "cut {cut}: {count} lines are there, the last one has number {:?}",
+        numbers.last()
+    );
+    Ok(numbers)
+}
