@@ -236,9 +236,9 @@ fn host(file: &Path, without: &[&str], more: &[&str]) -> Result<Outcome> {
     tests(&arguments, Some(file), &peers.flatten().collect::<Vec<_>>())
 }
 
-/// Files of tests/ that an old kernel is no news to: svlogd makes no call that
-/// has a newer form.
-const OLD_ENOUGH: [&str; 3] = ["loggers", "svlogd", "svlogd_harm"];
+/// Files of tests/ that an old kernel is no news to: neither svlogd nor
+/// svlogger makes a call that has a newer form.
+const OLD_ENOUGH: [&str; 4] = ["loggers", "svlogd", "svlogd_harm", "svlogger"];
 
 /// As [`host`], each test without the system calls that came after Linux 4.4.
 ///
