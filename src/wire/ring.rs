@@ -99,12 +99,17 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Whether what follows that which was read last was overwritten, or the
+    /// ring is another one.
+    pub fn is_lost(self, ring: Ring) -> bool {
+        self.at < ring.start() || self.at > ring.end
+    }
+
     /// What to read next: where, and how much at most; `None` when all was
-    /// read. Goes on with the oldest whole line when what it had not read
-    /// was overwritten, or the ring is another one.
+    /// read. Goes on with the oldest whole line when it is lost.
     pub fn next(&mut self, ring: Ring) -> Option<(u64, usize)> {
         let start = ring.start();
-        if self.at < start || self.at > ring.end {
+        if self.is_lost(ring) {
             // One before: a newline there says that a line begins.
             self.skips = start > 0;
             self.at = start.saturating_sub(u64::from(self.skips));

@@ -41,19 +41,24 @@ fn ring(dir: At<'_>, follows: bool) -> Result<(), Errno> {
     // A part of a line was shown last.
     let mut open = false;
     loop {
-        while let Some((at, most)) = reader.next(look()?) {
+        loop {
+            let now = look()?;
+            if open && reader.is_lost(now) {
+                // Its rest is gone: what follows is another line.
+                sys::write_all(fd::STDOUT, b"\n")?;
+                open = false;
+            }
+            let Some((at, most)) = reader.next(now) else {
+                break;
+            };
             if !follows && reader.is_behind(first) {
                 break;
             }
             let room = buffer.get_mut(..most.min(BYTES)).unwrap_or(&mut []);
             let count = file::read_at(file.as_fd(), room, at)?;
             let bytes = room.get(..count).unwrap_or(&[]);
-            let shown = match reader.take(look()?, bytes) {
-                Some(from) => bytes.get(from..).unwrap_or(&[]),
-                // Its rest is gone: what follows is another line.
-                None if open => b"\n",
-                None => &[],
-            };
+            let from = reader.take(look()?, bytes);
+            let shown = from.and_then(|from| bytes.get(from..)).unwrap_or(&[]);
             open = shown.last().map_or(open, |last| *last != b'\n');
             sys::write_all(fd::STDOUT, shown)?;
         }
