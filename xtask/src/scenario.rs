@@ -447,7 +447,7 @@ impl Player<'_> {
             // A step may have looked past the prompt: what others say may
             // stand before and behind it.
             self.session.look_again();
-            let prompt = r"(?:^runt:\S*# |# $)";
+            let prompt = r"(?:^runt:~# |# $)";
             self.session.expect(&pattern(prompt)?, TO_PROMPT)?;
             // A shell that reads a script neither echoes nor edits lines.
             let open = "stty -echo; echo rea''dy; exec sh /dev/tty\n";
