@@ -369,6 +369,7 @@ impl Supervisor {
         } else {
             self.deadline(until)
         };
+        child::leave_berths();
         let tokens = match self.waiter.wait(wake) {
             Ok(tokens) => tokens,
             Err(errno) => {

@@ -13,7 +13,9 @@ use rustix::{
 
 use crate::text::Line;
 
-use super::{At, Errno, complain, error, fd, file, limits, raw, signal};
+pub use super::apart::leave_berths;
+
+use super::{At, Errno, apart, complain, error, fd, file, limits, raw, signal};
 
 /// The environment of a process: a list the kernel or a caller made.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +66,7 @@ pub struct Setup<'a> {
     /// Its working directory.
     pub dir: Option<At<'a>>,
     /// A directory in `dir` to go on to.
-    pub sub: Option<&'a CStr>,
+    pub sub: Option<&'static CStr>,
     /// What becomes descriptor 0; as it is when not given.
     pub stdin: Option<At<'a>>,
     /// What becomes descriptor 1; as it is when not given.
@@ -84,6 +86,16 @@ pub struct Setup<'a> {
     pub code: u8,
 }
 
+impl Setup<'_> {
+    /// Whether the child can have this process's table of open files until it
+    /// is its program: to copy the descriptors of all services, and then
+    /// close each, takes longer than the rest of a start. Who gets one needs
+    /// a table of its own.
+    pub(super) fn shares_files(&self) -> bool {
+        self.stdin.is_none() && self.stdout.is_none()
+    }
+}
+
 /// Starts a child; answers its pid.
 ///
 /// When its program cannot be run the child says so on descriptor 2 and ends
@@ -98,19 +110,30 @@ pub fn spawn_with(
     setup: &Setup<'_>,
     more: Option<[At<'_>; 2]>,
 ) -> Result<u32, Errno> {
+    if more.is_none()
+        && let Some(answer) = apart::spawn(program, setup)
+    {
+        return answer;
+    }
     let mut pid = 0;
-    // To copy the descriptors of all services, and then close each, takes
-    // longer than the rest of a start. Who gets one needs a table of its own.
-    let share =
-        setup.stdin.is_none() && setup.stdout.is_none() && more.is_none();
+    let share = more.is_none() && setup.shares_files();
     if raw::fork(&mut pid, share, true)? != 0 {
         return Ok(pid);
     }
+    begin(program, setup, more)
+}
+
+/// In the child: becomes the program, or says why not and ends.
+pub(super) fn begin(
+    program: &Program<'_>,
+    setup: &Setup<'_>,
+    more: Option<[At<'_>; 2]>,
+) -> ! {
     let prepared = prepare(setup).and_then(|()| match more {
         Some(files) => number_more(files),
         None => Ok(()),
     });
-    if share {
+    if more.is_none() && setup.shares_files() {
         // Before Linux 5.9 `execve` makes the copy, and closes it.
         let _later = raw::leave_files(3).is_err();
     }

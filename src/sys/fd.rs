@@ -81,3 +81,16 @@ impl Drop for Fd {
         unsafe { rustix::io::close(self.0) };
     }
 }
+
+/// A file that its owner keeps open for longer than the compiler can see.
+///
+/// For children that are about to become programs: one that has a table of
+/// its own has a copy from its first moment on; one that shares ours is given
+/// what a slot or a stage keeps open until it has ended. A number that was
+/// closed nonetheless would cost it an EBADF or the wrong directory, and no
+/// memory.
+pub(super) fn kept(file: At<'_>) -> At<'static> {
+    // SAFETY: the types differ in the lifetime only; what keeps the file open
+    // is said above.
+    unsafe { core::mem::transmute::<At<'_>, At<'static>>(file) }
+}

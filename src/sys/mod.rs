@@ -5,6 +5,7 @@
 //! Functions answer the kernel's [`Errno`]; the caller, who knows what the
 //! call was for, names verb, path and cause once.
 
+mod apart;
 pub mod cgroup;
 pub mod child;
 pub mod clock;

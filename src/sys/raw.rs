@@ -431,6 +431,23 @@ pub(super) fn lock_program() -> Result<(), Errno> {
     Ok(())
 }
 
+/// `madvise(MADV_DONTNEED)` of the whole pages of 4096 bytes in a part of our
+/// memory, whose content is zeros then; where pages are larger nothing is.
+///
+/// # Safety
+/// Nobody uses that part now, and zeros are a valid content.
+pub(super) unsafe fn forget(start: *const u8, bytes: usize) {
+    /// MADV_DONTNEED.
+    const DONTNEED: u32 = 4;
+    const PAGE: usize = 4096;
+    let before = start.addr().wrapping_neg() % PAGE;
+    let bytes = bytes.saturating_sub(before) & !(PAGE - 1);
+    let start = start.wrapping_add(before);
+    // SAFETY: the caller vouches for it, and nothing beyond it is touched.
+    let _done =
+        unsafe { syscall!(Sysno::madvise, start, bytes, DONTNEED) }.is_ok();
+}
+
 /// `swapon`.
 pub(super) fn swap_on(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path ends in a NUL and outlives the call.

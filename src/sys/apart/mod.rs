@@ -1,0 +1,209 @@
+//! How a child begins that shares this process's memory until it has become
+//! its program.
+//!
+//! A copy of this process would cost more than the rest of a start: its page
+//! tables first, then a fault for each page that either writes to. Here
+//! nothing is copied, and unlike with `vfork` nobody waits: each child has a
+//! stack of its own, a *berth*, that the kernel reports free when the child
+//! has called `execve` or ended (CLONE_CHILD_CLEARTID). What the child needs
+//! to know it takes along in a letter, for the parent's variables have gone
+//! on by then. It writes to nothing but its berth.
+
+use core::{
+    cell::UnsafeCell,
+    ffi::CStr,
+    mem::MaybeUninit,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use crate::text::Line;
+
+use super::{
+    Errno,
+    child::{self, ARGUMENTS, Environ, Program, Setup},
+    fd, raw,
+};
+
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod arch;
+#[cfg(target_arch = "arm")]
+#[path = "arm.rs"]
+mod arch;
+#[cfg(target_arch = "mips")]
+#[path = "mips.rs"]
+mod arch;
+#[cfg(target_arch = "riscv64")]
+#[path = "riscv64.rs"]
+mod arch;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod arch;
+
+/// Children that share our memory at the same time; one more is a copy. An
+/// idle machine of two processors has one or two of them, a busy one all.
+const COUNT: usize = 32;
+
+/// Bytes of a child's path and arguments, each with its NUL: more than
+/// `./finish -32768 128`. One with more is a copy.
+const WORDS: usize = 32;
+
+/// What the kernel gives and takes memory in, on most machines.
+const PAGE: usize = 4096;
+
+/// Bytes of stack that a child has at least: `cargo xtask audit` prints what
+/// can be called on it.
+const LEAST: usize = 2048;
+
+/// Bytes of stack that a child has: it ends at a multiple of 16, and a berth
+/// is as long as a page, or as many as it takes.
+const STACK: usize = (LEAST + ABOVE).next_multiple_of(PAGE) - ABOVE;
+
+/// Bytes of a berth that are no stack.
+const ABOVE: usize = (size_of::<Letter>() + 4).next_multiple_of(16);
+
+/// What a child is to do.
+pub(super) struct Letter {
+    /// Path and arguments.
+    words: heapless::Vec<u8, WORDS>,
+    environ: Environ,
+    /// All but the complaint, which follows.
+    setup: Setup<'static>,
+    complaint: Option<Line>,
+}
+
+/// A child's place until it has become its program. What is touched of it lies
+/// at its end.
+#[repr(C, align(16))]
+struct Berth {
+    /// It grows down.
+    stack: UnsafeCell<[MaybeUninit<u8>; STACK]>,
+    letter: UnsafeCell<MaybeUninit<Letter>>,
+    /// The child's number as long as it is here: the kernel sets it to 0.
+    taken: AtomicU32,
+}
+
+// SAFETY: this process writes to a berth only while `taken` is 0, its child
+// only while it is not.
+unsafe impl Sync for Berth {}
+
+/// All places.
+static BERTHS: [Berth; COUNT] = [const {
+    Berth {
+        stack: UnsafeCell::new([MaybeUninit::uninit(); STACK]),
+        letter: UnsafeCell::new(MaybeUninit::uninit()),
+        taken: AtomicU32::new(0),
+    }
+}; COUNT];
+
+/// Berths but the first were used since their memory was given back.
+static MANY: AtomicBool = AtomicBool::new(false);
+
+impl Berth {
+    /// Whether its child has left, if it ever had one.
+    fn is_free(&self) -> bool {
+        self.taken.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Letter {
+    /// Copies what a child is told; `None` when its words are too long.
+    fn write(program: &Program<'_>, setup: &Setup<'_>) -> Option<Self> {
+        let mut words = heapless::Vec::new();
+        for word in [program.path].iter().chain(program.arguments) {
+            words.extend_from_slice(word.to_bytes_with_nul()).ok()?;
+        }
+        Some(Self {
+            words,
+            environ: program.environ,
+            setup: Setup {
+                dir: setup.dir.map(fd::kept),
+                stdin: setup.stdin.map(fd::kept),
+                stdout: setup.stdout.map(fd::kept),
+                complaint: None,
+                ..*setup
+            },
+            complaint: setup.complaint.cloned(),
+        })
+    }
+}
+
+/// CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID.
+const FLAGS: usize = 0x0030_0100;
+/// CLONE_FILES.
+const FILES: usize = 0x400;
+
+/// Starts a child in a berth: its number. `None` when there is no room for
+/// it; it has to be a copy then.
+pub(super) fn spawn(
+    program: &Program<'_>,
+    setup: &Setup<'_>,
+) -> Option<Result<u32, Errno>> {
+    let index = BERTHS.iter().position(Berth::is_free)?;
+    let berth = BERTHS.get(index)?;
+    let letter = Letter::write(program, setup)?;
+    if index > 0 {
+        MANY.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: the berth is free: nobody else has it, and what was there needs
+    // no drop.
+    unsafe { (*berth.letter.get()).write(letter) };
+    let shared = if setup.shares_files() { FILES } else { 0 };
+    let signal = rustix::process::Signal::CHILD.as_raw();
+    let flags = FLAGS | shared | usize::try_from(signal).unwrap_or(0);
+    // SAFETY: what is one past the end of the stack is aligned, since a berth
+    // is and all of it is filled.
+    let end = unsafe { berth.stack.get().add(1) }.cast();
+    let letter = berth.letter.get().cast_const().cast();
+    // SAFETY: the berth was free, so nobody uses its stack; the kernel sets
+    // `taken` before the child runs and clears it when that is gone, before
+    // which nobody writes to the letter. The child shares our memory but
+    // writes to its stack only; with our files it opens and closes none.
+    let answer =
+        unsafe { arch::clone(flags, end, berth.taken.as_ptr(), letter) };
+    let answer = Errno::from_ret(answer.cast_unsigned());
+    // A pid has 31 bits at most.
+    Some(answer.map(|pid| u32::try_from(pid).unwrap_or(0)))
+}
+
+/// Where the child begins.
+///
+/// # Safety
+/// The letter was written and stays as it is.
+unsafe extern "C" fn begin(letter: *const Letter) -> ! {
+    // SAFETY: as the caller vouches.
+    let letter = unsafe { &*letter };
+    let mut rest = &*letter.words;
+    let mut word = || {
+        let word = CStr::from_bytes_until_nul(rest).ok()?;
+        rest = rest.get(word.count_bytes().saturating_add(1)..)?;
+        Some(word)
+    };
+    let path = word().unwrap_or_default();
+    let mut arguments = heapless::Vec::<&CStr, ARGUMENTS>::new();
+    while let Some(word) = word() {
+        // There were no more than that in the program.
+        let _fits = arguments.push(word).is_ok();
+    }
+    let program = Program {
+        path,
+        arguments: &arguments,
+        environ: letter.environ,
+    };
+    let setup = Setup {
+        complaint: letter.complaint.as_ref(),
+        ..letter.setup
+    };
+    child::begin(&program, &setup, None)
+}
+
+/// Gives back the memory of the berths that a burst of starts has used, all
+/// but the first one's, once every child has left.
+pub fn leave_berths() {
+    let [_, berths @ ..] = &BERTHS;
+    if MANY.load(Ordering::Relaxed) && berths.iter().all(Berth::is_free) {
+        // SAFETY: they are free, and a berth of zeros is one.
+        unsafe { raw::forget(berths.as_ptr().cast(), size_of_val(berths)) };
+        MANY.store(false, Ordering::Relaxed);
+    }
+}
