@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use crate::{
     machine::slot::{Role, Slot},
     sys::{
-        AsFd, At, Errno, Fd,
+        self, AsFd, At, Errno, Fd,
         file::{self, Kind},
         place,
     },
@@ -259,8 +259,8 @@ impl Service {
         file::info(self.dir(), c"runt/group-kill").is_ok()
     }
 
-    /// Writes what has changed of `pid`, `stat` and `status`, each by rename,
-    /// of the service and of its log service.
+    /// Writes what has changed of `pid`, `stat` and `status` of the service and
+    /// of its log service: by rename, but for a `pid` that is or becomes empty.
     ///
     /// When `pid` cannot be written the others are left alone this time
     /// (contract §1).
@@ -332,14 +332,33 @@ fn write_status(
     last: Option<&Status>,
     status: &Status,
 ) -> Result<(), Trouble> {
-    if last.map(|last| last.pid) != Some(status.pid) {
-        replace(at, names.pid, &status::pid(status.pid))?;
+    let old = last.map(|last| last.pid);
+    if old != Some(status.pid) {
+        let text = status::pid(status.pid);
+        if status.pid == 0 || old == Some(0) {
+            // From or to an empty file one step leads, of which nobody can
+            // see half: it takes no new file, which is most of the cost.
+            fill(at, names.pid, &text)?;
+        } else {
+            replace(at, names.pid, &text)?;
+        }
     }
     let stat = status::stat(status);
     if last.map(status::stat).as_ref() != Some(&stat) {
         replace(at, names.stat, &stat)?;
     }
     replace(at, names.status, &status::pack(status))
+}
+
+/// Empties a file, or makes an empty one, and writes to it.
+fn fill(
+    at: At<'_>,
+    [path, _]: [&'static CStr; 2],
+    content: &[u8],
+) -> Result<(), Trouble> {
+    let file =
+        file::open_truncate(at, path, 0o644).map_err(trouble("open", path))?;
+    sys::write_all(file.as_fd(), content).map_err(trouble("write", path))
 }
 
 /// Replaces a file by its `.new` one.
