@@ -8,7 +8,7 @@ use ufmt::uwrite;
 use crate::config;
 
 /// A service's name: any bytes but `/` and NUL, as a file name may have.
-pub type Name = Vec<u8, { config::NAME_BYTES }>;
+pub type Name = Vec<u8, { config::NAME_BYTES }, u8>;
 
 /// More bytes were given than `limit` of them fit; nothing was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -161,7 +161,7 @@ mod test {
         Done,
     ];
     /// When services are waited for no more.
-    const LIMIT: Instant = Instant(10_000_000_000);
+    const LIMIT: Instant = Instant::at(10_000_000_000);
 
     /// Every combination of what may be left.
     fn lefts() -> Vec<Left> {
@@ -176,8 +176,9 @@ mod test {
         for order in ORDERS {
             for left in lefts() {
                 for late in [false, true] {
-                    let mut descent = Descent::from(order, Instant(0), LIMIT);
-                    let now = if late { descent.due() } else { Instant(0) };
+                    let mut descent =
+                        Descent::from(order, Instant::at(0), LIMIT);
+                    let now = if late { descent.due() } else { Instant::at(0) };
                     let before = descent;
                     match descent.step(left, now) {
                         Some(Tell) => {
@@ -198,23 +199,23 @@ mod test {
     #[test]
     fn nothing_left_ends_it_at_once() {
         for order in ORDERS {
-            let mut descent = Descent::from(order, Instant(0), LIMIT);
+            let mut descent = Descent::from(order, Instant::at(0), LIMIT);
             let none = Left {
                 services: false,
                 children: false,
             };
-            assert_eq!(descent.step(none, Instant(0)), Some(Done));
+            assert_eq!(descent.step(none, Instant::at(0)), Some(Done));
         }
     }
 
     #[test]
     fn who_ignores_term_is_named_and_killed() {
-        let mut descent = Descent::from(StopServices, Instant(0), LIMIT);
+        let mut descent = Descent::from(StopServices, Instant::at(0), LIMIT);
         let left = Left {
             services: true,
             children: true,
         };
-        assert_eq!(descent.step(left, Instant(0)), None);
+        assert_eq!(descent.step(left, Instant::at(0)), None);
         for _ in 0..3 {
             let due = descent.due();
             assert_eq!(descent.step(left, due), Some(Tell));

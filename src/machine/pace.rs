@@ -59,7 +59,8 @@ impl Pace {
             let wait = wait.max(Backoff::LEAST.into());
             // The clock's last digits are chance enough: they tell apart
             // what ended in the same millisecond.
-            let chance = now.mono.0.wrapping_mul(0x9e37_79b9) >> 16 & 0x3ff;
+            let chance =
+                now.mono.nanos().wrapping_mul(0x9e37_79b9) >> 16 & 0x3ff;
             let most = wait.saturating_mul(backoff.jitter.into()) / 100;
             let jitter = most.saturating_mul(chance) >> 10;
             let wait = Duration::from_millis(wait.saturating_add(jitter));
@@ -81,7 +82,7 @@ mod test {
 
     fn now(nanos: u64) -> Now {
         Now {
-            mono: Instant(nanos),
+            mono: Instant::at(nanos),
             wall: Wall { secs: 0, nanos: 0 },
         }
     }

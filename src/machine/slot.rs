@@ -72,7 +72,7 @@ use heapless::Vec;
 use self::{control::Script, process::Process};
 use super::pace::{Pace, RETRY};
 use crate::wire::{
-    clock::{Instant, Now},
+    clock::{Instant, Now, Wall},
     control::{Control, Signal, decode, encode},
     status::{State, Status, Want},
     why::Waits,
@@ -177,7 +177,7 @@ impl Slot {
     pub fn status(&self, role: Role) -> Option<Status> {
         let process = self.process(role)?;
         Some(Status {
-            since: process.since.wall,
+            since: Wall::from_nanos(process.shown),
             pid: process.pid.unwrap_or(0),
             paused: process.paused,
             term: process.term,
@@ -318,7 +318,7 @@ impl Slot {
     pub fn restamp(&mut self, now: Now) {
         let processes = [Some(&mut self.service), self.log.as_mut()];
         for process in processes.into_iter().flatten() {
-            process.since.wall = now.wall_of(process.since.mono);
+            process.shown = now.wall_of(process.since).in_nanos();
         }
     }
 
@@ -349,7 +349,7 @@ impl Slot {
             process.limit = None;
             if process.state == State::Down {
                 process.state = State::Run;
-                process.since = now;
+                process.changed(now);
                 process.began = now.mono;
             }
         }

@@ -79,7 +79,7 @@ mod test {
     #[test]
     fn a_dot_at_the_start_and_every_quarter_of_an_hour() {
         let mut title = *b"log: ....x";
-        let start = Instant(7);
+        let start = Instant::at(7);
         let mut machine = Title::new(start);
         assert_eq!(machine.due(), start);
         machine.tick(&mut title, start);

@@ -65,8 +65,8 @@ mod test {
     #[test]
     fn it_is_fed_in_time_until_something_fails() {
         let period = Duration::from_secs(10);
-        let mut watchdog = Watchdog::new(period, Instant(0));
-        let mut now = Instant(0);
+        let mut watchdog = Watchdog::new(period, Instant::at(0));
+        let mut now = Instant::at(0);
         for _ in 0..100 {
             assert_eq!(watchdog.step(true, now), Some(Order::Feed));
             assert_eq!(watchdog.step(true, now), None);
@@ -74,7 +74,7 @@ mod test {
             assert_eq!(due.since(now), period / 2);
             now = due;
         }
-        assert_eq!(watchdog.step(false, Instant(now.0 - 1)), None);
+        assert_eq!(watchdog.step(false, Instant::at(now.nanos() - 1)), None);
         assert_eq!(watchdog.step(false, now), Some(Order::Starve));
         // All is well again: too late.
         assert_eq!(watchdog.step(true, now.after(period)), None);

@@ -114,7 +114,7 @@ mod test {
             (13, false, true),
         ];
         for (now, well, over) in rows {
-            assert_eq!(critical.is_over(well, Instant(now)), over, "{now}");
+            assert_eq!(critical.is_over(well, Instant::at(now)), over, "{now}");
         }
     }
 

@@ -71,6 +71,10 @@ const CONTROL_BYTES: usize = 16;
 /// to be started.
 const PUBLISHED: usize = 8;
 
+/// How long it is quiet before the memory of what happened is given back: one
+/// more wake-up, and none after it.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Signals that one turn hands to its owner; more wait in the kernel.
 const SIGNALS: usize = 4;
 
@@ -210,6 +214,8 @@ pub struct Supervisor {
     until: Option<Instant>,
     /// Children that have ended are left for the next turn.
     behind: bool,
+    /// When memory is to be given back, unless something happens before.
+    quiet: Option<Instant>,
     /// The children whose end the owner wants to hear of.
     pub awaited: Vec<u32, AWAITED>,
 }
@@ -254,6 +260,7 @@ impl Supervisor {
             time,
             until: None,
             behind: false,
+            quiet: Some(clock::mono().after(QUIET)),
             awaited: Vec::new(),
         })
     }
@@ -365,11 +372,10 @@ impl Supervisor {
             console.attend(&self.waiter, TOKEN_CONSOLE);
         }
         let wake = if self.behind {
-            Some(Instant(0))
+            Some(Instant::at(0))
         } else {
             self.deadline(until)
         };
-        child::leave_berths();
         let tokens = match self.waiter.wait(wake) {
             Ok(tokens) => tokens,
             Err(errno) => {
@@ -379,6 +385,7 @@ impl Supervisor {
                 Vec::new()
             }
         };
+        self.rest(tokens.is_empty());
         if self.behind {
             self.reap(&mut heard);
         }
@@ -403,6 +410,18 @@ impl Supervisor {
         heard
     }
 
+    /// Gives back the memory of what happened once nothing has for a while.
+    fn rest(&mut self, quiet: bool) {
+        let now = clock::mono();
+        let rests = match self.quiet {
+            Some(due) if quiet && due > now => return,
+            Some(_) if quiet => sys::memory::give_back(),
+            None if quiet => return,
+            _ => false,
+        };
+        self.quiet = (!rests).then(|| now.after(QUIET));
+    }
+
     /// When the next turn has to come at the latest.
     fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
         let slots = self.table.iter().flatten();
@@ -412,7 +431,7 @@ impl Supervisor {
             .flatten()
             .min();
         let scan = self.services.as_ref().and_then(Services::due);
-        [until, due, scan].into_iter().flatten().min()
+        [until, due, scan, self.quiet].into_iter().flatten().min()
     }
 
     /// Takes the signals that came; children that ended are dealt with here.

@@ -13,8 +13,6 @@ use rustix::{
 
 use crate::text::Line;
 
-pub use super::apart::leave_berths;
-
 use super::{At, Errno, apart, complain, error, fd, file, limits, raw, signal};
 
 /// The environment of a process: a list the kernel or a caller made.

@@ -9,7 +9,7 @@ use crate::wire::clock::{Instant, Now, Wall};
 pub fn mono() -> Instant {
     let (secs, nanos) = raw::clock(1);
     let (secs, nanos) = (natural(secs), natural(nanos));
-    Instant(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+    Instant::at(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
 /// The wall clock; before 1970 it counts as 1970.

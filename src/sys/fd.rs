@@ -1,5 +1,7 @@
 //! What an open file is here: a descriptor that closes itself.
 
+use core::num::NonZero;
+
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
 /// A descriptor lent to a call; as a directory, where a path starts.
@@ -23,23 +25,28 @@ pub const STDERR: At<'static> = unsafe { BorrowedFd::borrow_raw(2) };
 ///
 /// Not `OwnedFd`: without std that one asserts, and an assertion is a panic
 /// path that the linker cannot rule out.
+///
+/// Its number is kept with every bit turned over: never 0, so that "no file"
+/// takes no more memory than a file.
 #[derive(Debug)]
-pub struct Fd(RawFd);
+pub struct Fd(NonZero<RawFd>);
 
 impl Fd {
     /// Takes over what an opening call returned, which is never negative.
     pub(super) fn own(number: usize) -> Self {
-        Self(RawFd::try_from(number).unwrap_or(RawFd::MAX))
+        let number = RawFd::try_from(number).unwrap_or(RawFd::MAX);
+        // Of no number that is not negative are all bits set.
+        Self(NonZero::new(!number).unwrap_or(NonZero::<RawFd>::MIN))
     }
 
     /// No file: every call on it answers EBADF.
     pub fn none() -> Self {
-        Self(RawFd::MAX)
+        Self(NonZero::<RawFd>::MIN)
     }
 
     /// The descriptor's number, for the kernel only.
     pub(super) fn number(&self) -> RawFd {
-        self.0
+        !self.0.get()
     }
 
     /// Leaves the file open for the rest of the process's life.
@@ -50,7 +57,7 @@ impl Fd {
 
 impl IntoRawFd for Fd {
     fn into_raw_fd(self) -> RawFd {
-        let number = self.0;
+        let number = self.number();
         core::mem::forget(self);
         number
     }
@@ -58,7 +65,7 @@ impl IntoRawFd for Fd {
 
 impl AsRawFd for Fd {
     fn as_raw_fd(&self) -> RawFd {
-        self.0
+        self.number()
     }
 }
 
@@ -66,10 +73,10 @@ impl AsFd for Fd {
     fn as_fd(&self) -> At<'_> {
         // SAFETY: `own` is the only way to a value and takes no negative
         // number.
-        unsafe { core::hint::assert_unchecked(self.0 >= 0) };
+        unsafe { core::hint::assert_unchecked(self.number() >= 0) };
         // SAFETY: the number is not negative, and `&self` keeps the file
         // open for as long as it is lent.
-        unsafe { BorrowedFd::borrow_raw(self.0) }
+        unsafe { BorrowedFd::borrow_raw(self.number()) }
     }
 }
 
@@ -78,7 +85,7 @@ impl Drop for Fd {
     fn drop(&mut self) {
         // SAFETY: the value is the only owner of the number, and this is its
         // last use.
-        unsafe { rustix::io::close(self.0) };
+        unsafe { rustix::io::close(self.number()) };
     }
 }
 

@@ -17,6 +17,7 @@ pub mod fd;
 pub mod file;
 pub mod identity;
 pub mod limits;
+pub mod memory;
 pub mod once;
 pub mod parent;
 pub mod place;

@@ -419,28 +419,35 @@ pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
 
 /// `mlock` of this program: code and constants, all of its file.
 pub(super) fn lock_program() -> Result<(), Errno> {
+    let (start, length) = program();
+    // SAFETY: the call changes nothing but where the pages are kept.
+    unsafe { syscall!(Sysno::mlock, start, length) }?;
+    Ok(())
+}
+
+/// Where the code of this program begins and how long it is, constants
+/// included: all of its file.
+pub(super) fn program() -> (usize, usize) {
     unsafe extern "C" {
         /// The linker's names for where the file begins and its code ends.
         static __executable_start: u8;
         static etext: u8;
     }
     let start = (&raw const __executable_start).addr();
-    let length = (&raw const etext).addr().saturating_sub(start);
-    // SAFETY: the call changes nothing but where the pages are kept.
-    unsafe { syscall!(Sysno::mlock, start, length) }?;
-    Ok(())
+    (start, (&raw const etext).addr().saturating_sub(start))
 }
 
 /// `madvise(MADV_DONTNEED)` of the whole pages of 4096 bytes in a part of our
-/// memory, whose content is zeros then; where pages are larger nothing is.
+/// memory: their content is then that of their file, or zeros. Where pages
+/// are larger nothing is done.
 ///
 /// # Safety
-/// Nobody uses that part now, and zeros are a valid content.
-pub(super) unsafe fn forget(start: *const u8, bytes: usize) {
+/// Nobody uses that part now, and that content is valid.
+pub(super) unsafe fn forget(start: usize, bytes: usize) {
     /// MADV_DONTNEED.
     const DONTNEED: u32 = 4;
     const PAGE: usize = 4096;
-    let before = start.addr().wrapping_neg() % PAGE;
+    let before = start.wrapping_neg() % PAGE;
     let bytes = bytes.saturating_sub(before) & !(PAGE - 1);
     let start = start.wrapping_add(before);
     // SAFETY: the caller vouches for it, and nothing beyond it is touched.

@@ -1,12 +1,25 @@
 //! What a moment is: on the clock that never jumps, and on the wall clock.
 
-use core::time::Duration;
+use core::{num::NonZero, time::Duration};
 
 /// A moment of CLOCK_MONOTONIC, in nanoseconds. Every wait uses it.
+///
+/// It is kept as one more than that: never 0, so that "no moment" takes no
+/// more memory than a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(pub u64);
+pub struct Instant(NonZero<u64>);
 
 impl Instant {
+    /// So many nanoseconds after the clock began.
+    pub const fn at(nanos: u64) -> Self {
+        Self(NonZero::<u64>::MIN.saturating_add(nanos))
+    }
+
+    /// Nanoseconds since the clock began.
+    pub const fn nanos(self) -> u64 {
+        self.0.get().saturating_sub(1)
+    }
+
     /// The moment `wait` from this one; the end of time when that is past it.
     pub fn after(self, wait: Duration) -> Self {
         let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
@@ -15,7 +28,7 @@ impl Instant {
 
     /// How long it is from `earlier` to this moment; zero if it lies later.
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos().saturating_sub(earlier.nanos()))
     }
 }
 
@@ -36,7 +49,7 @@ impl Wall {
     }
 
     /// The moment so many nanoseconds after the beginning of 1970.
-    fn from_nanos(nanos: u64) -> Self {
+    pub fn from_nanos(nanos: u64) -> Self {
         Self {
             secs: nanos / 1_000_000_000,
             nanos: u32::try_from(nanos % 1_000_000_000).unwrap_or(0),
@@ -76,7 +89,7 @@ impl Now {
     /// it or will; 1970 for what lies before.
     pub fn wall_of(&self, moment: Instant) -> Wall {
         let now = self.wall.in_nanos();
-        let (here, there) = (self.mono.0, moment.0);
+        let (here, there) = (self.mono.nanos(), moment.nanos());
         Wall::from_nanos(if there < here {
             now.saturating_sub(here.saturating_sub(there))
         } else {
@@ -101,7 +114,7 @@ mod test {
     /// A look at both clocks.
     fn at(mono: u64, wall: u64) -> Now {
         Now {
-            mono: Instant(mono),
+            mono: Instant::at(mono),
             wall: Wall::from_nanos(wall),
         }
     }
@@ -114,7 +127,7 @@ mod test {
             other in 0..1u64 << 50,
         ) {
             let now = at(mono, wall);
-            let there = now.wall_of(Instant(other)).in_nanos();
+            let there = now.wall_of(Instant::at(other)).in_nanos();
             let expected = i128::from(wall) + i128::from(other) - i128::from(mono);
             prop_assert_eq!(i128::from(there), expected.max(0));
             // From there it looks the same.

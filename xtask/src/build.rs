@@ -22,9 +22,8 @@ use crate::{
 
 /// Linker and code generation, one reason each: rust-lld is in every
 /// toolchain and links every target; the file has fixed addresses and no
-/// dynamic section; unwind tables, RELRO and a build id have no use in it;
-/// one segment less is one page less; at `-O2` the
-/// linker keeps a text once that another one ends in (300 bytes).
+/// dynamic section; unwind tables, RELRO and a build id have no use in it; at
+/// `-O2` the linker keeps a text once that another one ends in (300 bytes).
 pub const FLAGS: &[&str] = &[
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
@@ -35,7 +34,6 @@ pub const FLAGS: &[&str] = &[
     "-Clink-arg=-znorelro",
     "-Clink-arg=--no-eh-frame-hdr",
     "-Clink-arg=--build-id=none",
-    "-Clink-arg=--no-rosegment",
     "-Clink-arg=-e_start",
     "-Clink-arg=-O2",
 ];

@@ -186,7 +186,7 @@ impl Logger {
             }
             let due = self.rows.iter().filter_map(Row::next_due).min();
             let mut all = due.is_some_and(|due| due <= sys::clock::mono());
-            let until = if all { Some(Instant(0)) } else { due };
+            let until = if all { Some(Instant::at(0)) } else { due };
             for token in &self.desk.waiter.wait(until)? {
                 match *token {
                     TOKEN_SIGNALS => {

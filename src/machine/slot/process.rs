@@ -15,8 +15,10 @@ pub(super) struct Process {
     pub(super) pid: Option<u32>,
     pub(super) paused: bool,
     pub(super) term: bool,
-    /// What `status` shows as the moment of the last change.
-    pub(super) since: Now,
+    /// The moment of the last change.
+    pub(super) since: Instant,
+    /// What `status` shows as that: nanoseconds since 1970.
+    pub(super) shown: u64,
     /// When `./run` was started.
     pub(super) began: Instant,
     /// Not started before this, and why.
@@ -42,7 +44,8 @@ impl Process {
             pid: None,
             paused: false,
             term: false,
-            since: now,
+            since: now.mono,
+            shown: now.wall.in_nanos(),
             began: now.mono,
             due: None,
             limit: None,
@@ -51,6 +54,12 @@ impl Process {
             short: 0,
             exit: Exit { code: 0, signal: 0 },
         }
+    }
+
+    /// It has changed its state.
+    pub(super) fn changed(&mut self, now: Now) {
+        self.since = now.mono;
+        self.shown = now.wall.in_nanos();
     }
 
     /// Whether nothing runs and nothing is about to be cleaned up.
@@ -94,7 +103,7 @@ impl Process {
             }
         }
         self.state = State::Down;
-        self.since = now;
+        self.changed(now);
         let (wait, waits) = facts.pace.wait(self.short, age, now);
         self.due = (!wait.is_zero()).then(|| (now.mono.after(wait), waits));
         if waits == Waits::Parked && self.short == facts.pace.tally {

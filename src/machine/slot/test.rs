@@ -47,7 +47,7 @@ struct World {
 
 fn now(nanos: u64) -> Now {
     Now {
-        mono: Instant(nanos),
+        mono: Instant::at(nanos),
         wall: Wall { secs: 7, nanos: 0 },
     }
 }
@@ -55,14 +55,14 @@ fn now(nanos: u64) -> Now {
 /// The state without what grows for ever: deadlines relative to the clock,
 /// and those that are far from it as one.
 fn key(world: &World, at: u64) -> u64 {
-    let left = |due: Instant| due.0.saturating_sub(at).min(3 * STEP);
+    let left = |due: Instant| due.nanos().saturating_sub(at).min(3 * STEP);
     let process = |p: &Process| {
         (
             (p.state, p.want, p.pid.is_some(), p.paused, p.term),
             p.due.map(|(due, waits)| (left(due), format!("{waits:?}"))),
             p.limit.map(left),
             (p.once, p.ready, p.short.min(3)),
-            at.saturating_sub(p.began.0).min(2 * STEP),
+            at.saturating_sub(p.began.nanos()).min(2 * STEP),
         )
     };
     let slot = &world.slot;
@@ -108,7 +108,10 @@ fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
     }
     events.push(Event::Leave);
     // Deadlines that are near are approached, those that are far are met.
-    let far = world.slot.due().map_or(0, |due| due.0.saturating_sub(at));
+    let far = world
+        .slot
+        .due()
+        .map_or(0, |due| due.nanos().saturating_sub(at));
     events.push(Event::Tick(if far > 2 * STEP { far } else { STEP }));
     events
 }
@@ -145,7 +148,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             let actions = slot.started(role, 42, now(at));
             let finishes = asked != Some(Action::Run(role));
             if world.limits && finishes {
-                slot.limit(role, Instant(at + 2 * STEP));
+                slot.limit(role, Instant::at(at + 2 * STEP));
             }
             actions
         }
@@ -170,7 +173,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             Action::Limit => {
                 assert!(service.runs(), "a limit of nothing");
                 if world.limits {
-                    let limit = Instant(at + 2 * STEP);
+                    let limit = Instant::at(at + 2 * STEP);
                     world.slot.limit(Role::Service, limit);
                 }
             }
@@ -188,7 +191,7 @@ fn step(world: &mut World, event: Event, at: u64) {
                 assert!(service.is_down(), "it is still in use");
                 world.pipe = false;
                 // From here on its service is down for good.
-                world.slot.limit(Role::Log, Instant(at + 2 * STEP));
+                world.slot.limit(Role::Log, Instant::at(at + 2 * STEP));
             }
             Action::Gone => {
                 assert!(service.is_down() && !world.slot.busy());
@@ -224,7 +227,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             assert!(
                 asked
                     || role == Role::Log && world.slot.drained
-                    || due.is_none_or(|(due, _)| due.0 <= at)
+                    || due.is_none_or(|(due, _)| due.nanos() <= at)
             );
         }
         Some(Action::Finish(_)) => {
@@ -242,7 +245,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             // The owner would spin.
             let due = world.slot.due();
             assert!(
-                world.gone || due.is_none_or(|due| due.0 > at),
+                world.gone || due.is_none_or(|due| due.nanos() > at),
                 "a deadline stays in the past: {event:?} {:?}",
                 world.slot
             );
@@ -310,7 +313,7 @@ fn assert_ends(mut world: World, mut at: u64) {
         } else if world.slot.pid(Role::Log).is_some() && !world.pipe {
             ended(Role::Log)
         } else {
-            let due = world.slot.due().map_or(at, |due| due.0);
+            let due = world.slot.due().map_or(at, |due| due.nanos());
             at = at.max(due);
             Event::Tick(0)
         };
@@ -484,10 +487,10 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
         parked += usize::from(actions.contains(&Action::Park));
         assert_eq!(parked, usize::from(death >= 3));
         let due = slot.due().unwrap();
-        let wait = due.since(Instant(at));
+        let wait = due.since(Instant::at(at));
         let park = crate::machine::pace::PARK;
         assert_eq!(wait, if death >= 3 { park } else { PACE });
-        at = due.0;
+        at = due.nanos();
         assert_eq!(&slot.tick(now(at))[..], &[Action::Script(b'u')]);
         slot.refused(Role::Script, now(at));
         slot.started(Role::Service, 10, now(at));
@@ -505,7 +508,7 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
 fn a_wall_clock_that_is_set_moves_moments_and_nothing_else() {
     let secs = 1_000_000_000;
     let at = |mono: u64, wall: u64| Now {
-        mono: Instant(mono * secs),
+        mono: Instant::at(mono * secs),
         wall: Wall {
             secs: wall,
             nanos: 0,

@@ -13,7 +13,7 @@ use core::{
     cell::UnsafeCell,
     ffi::CStr,
     mem::MaybeUninit,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use crate::text::Line;
@@ -96,9 +96,6 @@ static BERTHS: [Berth; COUNT] = [const {
     }
 }; COUNT];
 
-/// Berths but the first were used since their memory was given back.
-static MANY: AtomicBool = AtomicBool::new(false);
-
 impl Berth {
     /// Whether its child has left, if it ever had one.
     fn is_free(&self) -> bool {
@@ -139,12 +136,8 @@ pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
 ) -> Option<Result<u32, Errno>> {
-    let index = BERTHS.iter().position(Berth::is_free)?;
-    let berth = BERTHS.get(index)?;
+    let berth = BERTHS.iter().find(|berth| berth.is_free())?;
     let letter = Letter::write(program, setup)?;
-    if index > 0 {
-        MANY.store(true, Ordering::Relaxed);
-    }
     // SAFETY: the berth is free: nobody else has it, and what was there needs
     // no drop.
     unsafe { (*berth.letter.get()).write(letter) };
@@ -197,13 +190,12 @@ unsafe extern "C" fn begin(letter: *const Letter) -> ! {
     child::begin(&program, &setup, None)
 }
 
-/// Gives back the memory of the berths that a burst of starts has used, all
-/// but the first one's, once every child has left.
-pub fn leave_berths() {
-    let [_, berths @ ..] = &BERTHS;
-    if MANY.load(Ordering::Relaxed) && berths.iter().all(Berth::is_free) {
+/// Gives the memory of all berths back; false when a child is in one.
+pub(super) fn leave_berths() -> bool {
+    let free = BERTHS.iter().all(Berth::is_free);
+    if free {
         // SAFETY: they are free, and a berth of zeros is one.
-        unsafe { raw::forget(berths.as_ptr().cast(), size_of_val(berths)) };
-        MANY.store(false, Ordering::Relaxed);
+        unsafe { raw::forget(BERTHS.as_ptr().addr(), size_of_val(&BERTHS)) };
     }
+    free
 }

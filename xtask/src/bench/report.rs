@@ -58,13 +58,14 @@ const fn many(measure: &'static str, most: f64) -> Bar {
 const BARS: &[Bar] = {
     use Against::{Figure, Nothing, One};
     use measure::{
-        ADDED, ANSWER, DIRTY, KILLED, PROCESSES, PSS, REMOVED, RESTART, START,
-        START_BUSY, START_CPU, STATUS, STOP, TURNS, WAKES,
+        ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, PROCESSES, PSS_LARGEST,
+        REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS, STOP, TURNS,
+        WAKES,
     };
     &[
         bar(PROCESSES, Nothing, 2.0),
-        bar(PSS, Nothing, 90.0),
-        bar(DIRTY, Nothing, 52.0),
+        bar(PSS_LARGEST, Nothing, 90.0),
+        bar(DIRTY_LARGEST, Nothing, 52.0),
         bar(DIRTY, One, 0.6),
         bar(START, Figure("floor-files", START), 1.3),
         bar(START, Figure("floor", START), 2.0),
@@ -93,14 +94,16 @@ const BARS: &[Bar] = {
 /// Every measure, in the order of the tables.
 const MEASURES: &[&str] = {
     use measure::{
-        ADDED, ANSWER, DIRTY, KILLED, PROCESSES, PSS, PSS_LARGEST, REMOVED,
-        RESTART, START, START_BUSY, START_CPU, STATUS, STOP, TURNS, WAKES,
+        ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, PROCESSES, PSS,
+        PSS_LARGEST, REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS,
+        STOP, TURNS, WAKES,
     };
     &[
         PROCESSES,
         PSS,
         PSS_LARGEST,
         DIRTY,
+        DIRTY_LARGEST,
         START,
         START_CPU,
         START_BUSY,

@@ -42,6 +42,9 @@ pub mod measure {
     pub const PSS_LARGEST: &str = "PSS of the largest process, kB";
     /// Their private dirty pages, kB.
     pub const DIRTY: &str = "private dirty, kB";
+    /// The same of the one that has most: what is private to the supervisor
+    /// alone.
+    pub const DIRTY_LARGEST: &str = "private dirty of the largest process, kB";
     /// Until all have exec'ed, ms.
     pub const START: &str = "start, ms";
     /// Processor time until shortly after, services included, ms.
@@ -173,21 +176,14 @@ impl Bench {
                 supervisors.iter().chain(&services).copied().collect();
             let cpu = process::activity(&all).nanos;
             put(measure::START_CPU, name, &[millis(cpu)]);
-            sleep(Duration::from_millis(150));
-            let memory = process::memory(&supervisors);
-            put(measure::PSS, name, &[memory.pss]);
-            let each = supervisors.iter().map(|pid| process::memory(&[*pid]));
-            let largest = each.map(|memory| memory.pss).fold(0.0, f64::max);
-            put(measure::PSS_LARGEST, name, &[largest]);
-            put(measure::DIRTY, name, &[memory.dirty]);
             put(measure::PROCESSES, name, &[supervisors.len() as f64]);
-            if contender.services > 1 {
-                trees.push(tree);
-            }
+            trees.push(tree);
         }
         for tree in &mut trees {
             tree.wait_old(OLD);
+            memory(tree, &mut put);
         }
+        trees.retain(|tree| tree.contender.services > 1);
         let mut samples = vec![(Vec::new(), Vec::new()); trees.len()];
         for repeat in 0..REPEATS {
             for (tree, samples) in trees.iter_mut().zip(&mut samples) {
@@ -245,7 +241,7 @@ impl Bench {
         let hogs: Result<Vec<Hog>> =
             (0..processors).map(|_| Hog::new(&self.floor)).collect();
         let hogs = hogs?;
-        let names = ["runt", "floor", "floor-fork", "runit"];
+        let names = ["runt", "floor", "floor-files", "floor-fork", "runit"];
         let mut order: Vec<&Contender> = self
             .contenders
             .iter()
@@ -340,6 +336,24 @@ impl Drop for Hog {
         let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
+}
+
+/// What a supervisor's memory is when nothing has happened for a while.
+fn memory(
+    tree: &mut Tree<'_>,
+    put: &mut impl FnMut(&'static str, &'static str, &[f64]),
+) {
+    let name = tree.contender.name;
+    let supervisors = tree.processes().0;
+    let all = process::memory(&supervisors);
+    put(measure::PSS, name, &[all.pss]);
+    put(measure::DIRTY, name, &[all.dirty]);
+    let each = supervisors.iter().map(|pid| process::memory(&[*pid]));
+    let largest = each.fold((0.0, 0.0), |(pss, dirty), memory| {
+        (memory.pss.max(pss), memory.dirty.max(dirty))
+    });
+    put(measure::PSS_LARGEST, name, &[largest.0]);
+    put(measure::DIRTY_LARGEST, name, &[largest.1]);
 }
 
 /// Ends a service: nanoseconds until its successor runs.
