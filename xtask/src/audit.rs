@@ -47,11 +47,20 @@ const HEAP: [&str; 4] = ["__rust_alloc", "__rdl_", "malloc", "5alloc"];
 /// of stack, a thread-less program with no recursion needs a few frames.
 const FRAME: u64 = 32 * 1024;
 
+/// Stack that a child has at least until it is its program, in bytes: `LEAST`
+/// in src/sys/apart.
+const CHILD: u64 = 2048;
+
+/// What a call takes beside the frame, in bytes: the way back, aligned.
+const RETURN: u64 = 16;
+
 /// `cargo xtask audit`: one board, or all. An error when a promise is broken.
 pub fn run(name: Option<&str>) -> Result<()> {
     let blocks = tidy::unsafe_blocks()?;
     println!("unsafe blocks in src/sys: {blocks}; elsewhere: 0");
     for board in board::chosen(name)? {
+        crates(&board)?;
+        let file = linked(&board)?;
         if board.name == board::HOST {
             let calls = syscalls::look(&board)?;
             let names: Vec<String> = calls.into_iter().collect();
@@ -62,8 +71,6 @@ pub fn run(name: Option<&str>) -> Result<()> {
                 names.join(" ")
             );
         }
-        crates(&board)?;
-        let file = linked(&board)?;
         plain(&file).with_context(|| board.name.clone())?;
         let whole = build::variant(
             &board,
@@ -72,10 +79,11 @@ pub fn run(name: Option<&str>) -> Result<()> {
                 ..Variant::default()
             },
         )?;
-        let frame = look(&whole).with_context(|| board.name.clone())?;
+        let stack = look(&whole).with_context(|| board.name.clone())?;
         println!(
-            "{:<14} no panic, heap, libc, dynamic section; largest stack frame: {} bytes, {}",
-            board.name, frame.0, frame.1
+            "{:<14} no panic, heap, libc, dynamic section; largest stack frame: {} bytes, {}; \
+             child before its program: {} bytes of stack",
+            board.name, stack.largest.0, stack.largest.1, stack.child
         );
     }
     Ok(())
@@ -216,9 +224,17 @@ where
     Ok(())
 }
 
+/// What a file needs of its stacks.
+struct Stack {
+    /// The largest frame, in bytes, and whose it is.
+    largest: (u64, String),
+    /// All frames of the deepest way from where a child begins.
+    child: u64,
+}
+
 /// Looks at the file with symbols: no name of a libc or a heap, nothing
-/// undefined; answers the largest stack frame and whose it is.
-fn look(path: &Path) -> Result<(u64, String)> {
+/// undefined; answers what it needs of its stacks.
+fn look(path: &Path) -> Result<Stack> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let file = object::File::parse(bytes.as_slice())?;
@@ -240,20 +256,82 @@ fn look(path: &Path) -> Result<(u64, String)> {
         if symbol.kind() == SymbolKind::Text {
             // On ARM the lowest bit says that it is Thumb code.
             let address = symbol.address() & !1;
-            functions.insert(address, format!("{:#}", demangle(name)));
+            functions.insert(address, name.to_owned());
         }
     }
-    let (address, size) = frames(&file)?
+    let frames: BTreeMap<String, u64> = frames(&file)?
         .into_iter()
-        .max_by_key(|(_, size)| *size)
+        .map(|(address, size)| {
+            let name = functions.get(&(address & !1));
+            let name = name.cloned();
+            (name.unwrap_or_else(|| format!("{address:#x}")), size)
+        })
+        .collect();
+    let (name, size) = frames
+        .iter()
+        .max_by_key(|(_, size)| **size)
         .context("no section tells stack frames")?;
-    let name = functions.get(&(address & !1));
-    let name = name.cloned().unwrap_or_else(|| format!("{address:#x}"));
+    let name = format!("{:#}", demangle(name));
     ensure!(
-        size <= FRAME,
+        *size <= FRAME,
         "{name} has a stack frame of {size} bytes; the bound is {FRAME}"
     );
-    Ok((size, name))
+    let calls = calls(&assembly(path)?)?;
+    let begin = frames.keys().find(|name| {
+        format!("{:#}", demangle(name)) == "runt::sys::apart::begin"
+    });
+    let begin = begin.context("no child begins")?;
+    let child = deepest(begin, &calls, &frames, &mut Vec::new())?;
+    ensure!(
+        child <= CHILD,
+        "a child may need {child} bytes of stack; src/sys/apart has {CHILD}"
+    );
+    Ok(Stack {
+        largest: (*size, name),
+        child,
+    })
+}
+
+/// Which functions of an assembly text name which others.
+fn calls(assembly: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let label = Regex::new(r"^(\w+):")?;
+    let symbol = Regex::new(r"\b(_R\w+|mem\w+|bcmp)\b")?;
+    let mut inside = String::new();
+    let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in assembly.lines() {
+        if let Some(found) = label.captures(line) {
+            inside = found[1].to_owned();
+        } else if !line.trim_start().starts_with('.') {
+            let called = symbol.find_iter(line).map(|m| m.as_str().to_owned());
+            calls.entry(inside.clone()).or_default().extend(called);
+        }
+    }
+    Ok(calls)
+}
+
+/// Bytes of all frames on the deepest way from a function. An error when it
+/// may call itself.
+fn deepest(
+    name: &str,
+    calls: &BTreeMap<String, BTreeSet<String>>,
+    frames: &BTreeMap<String, u64>,
+    above: &mut Vec<String>,
+) -> Result<u64> {
+    ensure!(
+        !above.iter().any(|function| function == name),
+        "`{:#}` may call itself",
+        demangle(name)
+    );
+    above.push(name.to_owned());
+    let mut most = 0;
+    for called in calls.get(name).into_iter().flatten() {
+        if frames.contains_key(called) {
+            most = most.max(deepest(called, calls, frames, above)?);
+        }
+    }
+    above.pop();
+    let own = frames.get(name).copied().unwrap_or(0);
+    Ok(own + RETURN + most)
 }
 
 /// The stack frame of each function: address, bytes.
@@ -299,6 +377,20 @@ mod test {
         assert_eq!(uleb128(&[0x05, 9]), Some((5, 1)));
         assert_eq!(uleb128(&[0xf8, 0x21, 9]), Some((4344, 2)));
         assert_eq!(uleb128(&[0x80]), None);
+    }
+
+    #[test]
+    fn the_deepest_way_is_found() {
+        let text = "_Ra:\n\tcall\t_Rb\n\tjmp\t_Rc\n_Rb:\n\tcall\t_Rc\n\
+                    _Rc:\n\tret\n\t.size _Ra, 3\n";
+        let frames = [("_Ra", 8), ("_Rb", 100), ("_Rc", 24)];
+        let frames = frames.map(|(name, size)| (name.to_owned(), size)).into();
+        let calls = calls(text).unwrap();
+        let deepest = |calls| deepest("_Ra", calls, &frames, &mut Vec::new());
+        assert_eq!(deepest(&calls).unwrap(), 132 + 3 * RETURN);
+        let mut again = calls.clone();
+        again.get_mut("_Rc").unwrap().insert("_Ra".into());
+        assert!(deepest(&again).is_err());
     }
 
     #[test]

@@ -157,6 +157,8 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     }
     if variant.panics_link {
         flags.push("-Clink-arg=--warn-unresolved-symbols".into());
+    }
+    if variant != Variant::default() {
         flags.push("--emit=asm,link".into());
     }
     let mut command = Command::new("cargo");
