@@ -4,6 +4,7 @@
 //! time it is, and answers what to do. Whoever owns it does that.
 
 pub mod descent;
+pub mod gather;
 pub mod line;
 pub mod pace;
 pub mod pattern;
