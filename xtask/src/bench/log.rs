@@ -57,6 +57,8 @@ enum Work {
     Date,
     /// Four patterns.
     Patterns,
+    /// Nothing, and on the medium so many seconds later.
+    Durable(u8),
 }
 
 /// A stream, and what is asked of us there.
@@ -95,6 +97,8 @@ const CPU: &str = "1600 lines a second, CPU us a line";
 const DIRTY: &str = "private dirty at full speed, kB";
 const DIRTY_SLOW: &str = "private dirty at 100 lines a second, kB";
 const WRITTEN: &str = "bytes written for each byte read";
+const MEDIUM: &str =
+    "100 lines a second: bytes to the medium for each byte logged";
 
 /// A row of [`MEASURES`].
 const fn measure(
@@ -138,7 +142,9 @@ impl Logger {
     fn command(&self, work: Work, dir: &Path) -> Option<Command> {
         let bounds = [format!("n{KEPT}"), format!("s{SIZE}")];
         let (program, words): (_, &[&str]) = match (self.kind, work) {
-            (Kind::Svlogd, Work::Plain | Work::Patterns) => ("svlogd", &[]),
+            (Kind::Svlogd, Work::Plain | Work::Patterns | Work::Durable(_)) => {
+                ("svlogd", &[])
+            }
             (Kind::Svlogd, Work::Label) => ("svlogd", &["-t"]),
             (Kind::Svlogd, Work::Date) => ("svlogd", &["-tt"]),
             (Kind::S6, Work::Plain) => ("s6-log", &[]),
@@ -172,6 +178,7 @@ impl Logger {
         let (reader, pipe) = std::io::pipe()?;
         let config = match work {
             Work::Patterns => format!("s{SIZE}\nn{KEPT}\n{PATTERNS}"),
+            Work::Durable(secs) => format!("s{SIZE}\nn{KEPT}\nf{secs}\n"),
             _ => format!("s{SIZE}\nn{KEPT}\n"),
         };
         if self.kind == Kind::Svlogd {
@@ -347,6 +354,8 @@ pub fn run(quick: bool, rounds: Option<usize>) -> Result<()> {
             let (name, peer) = (logger.name, &logger.peer);
             many::look(name, peer, shared, place.path(), round, &mut figures)?;
         }
+        let seconds = if quick { 4 } else { 12 };
+        medium(&loggers, seconds, round, &mut figures)?;
         println!("round {} of {rounds}", round + 1);
     }
     show(&figures, &loggers)
@@ -433,24 +442,67 @@ fn slow(
     running.end()
 }
 
+/// Sends single lines to all, and to ours as well with its log made durable
+/// every second and every ten: what the kernel counts as written to the
+/// medium of the build directory, in pages. Nothing where that has no medium.
+fn medium(
+    loggers: &[Logger],
+    seconds: u64,
+    round: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let place = tempfile::tempdir_in(super::shop()?)?;
+    let ours = loggers.iter().find(|logger| logger.name == "runt");
+    let ours = ours.context("there is none of ours")?;
+    let plain = loggers.iter().map(|it| (it.name, it, Work::Plain));
+    let durable = [("runt f1", 1), ("runt f10", 10)]
+        .map(|(name, secs)| (name, ours, Work::Durable(secs)));
+    let mut running = Vec::new();
+    for (name, logger, work) in plain.chain(durable) {
+        let dir = place.path().join(name);
+        if let Some(it) = logger.start(work, &dir)? {
+            running.push((name, it));
+        }
+    }
+    let line = stream(80);
+    let line = line.get(..80).context("a line")?;
+    let count = seconds * 100;
+    for _ in 0..count {
+        for (_, it) in &mut running {
+            it.pipe.write_all(line)?;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    for (name, it) in running {
+        let io = fs::read_to_string(format!("/proc/{}/io", it.pid()))?;
+        let written = io.lines().find_map(|l| l.strip_prefix("write_bytes: "));
+        let written = written.and_then(|text| text.parse::<f64>().ok());
+        if let Some(written) = written.filter(|bytes| *bytes > 0.0) {
+            let ratio = written / (count * 80) as f64;
+            figures.put(MEDIUM, name, round, &[ratio]);
+        }
+        it.end()?;
+    }
+    Ok(())
+}
+
 /// Prints what was measured, and whether the bars hold.
 fn show(figures: &Figures, loggers: &[Logger]) -> Result<()> {
     let mut text = String::from(
         "1 MB files, 10 kept, on a tmpfs; MB/s; median [least-most]\n",
     );
-    let others = [WRITTEN, CPU, DIRTY, DIRTY_SLOW].into_iter().chain([
-        many::PROCESSES,
-        many::PSS,
-        many::WAKES,
-    ]);
+    let others = [WRITTEN, MEDIUM, CPU, DIRTY, DIRTY_SLOW]
+        .into_iter()
+        .chain([many::PROCESSES, many::PSS, many::WAKES]);
     let names = MEASURES.iter().map(|measure| measure.name);
     for name in names.chain(others) {
         text.push_str(&format!("{name}\n"));
-        for logger in loggers {
-            if let Some(it) = figures.summary(name, logger.name) {
+        let durable = ["runt f1", "runt f10"];
+        for name_of in loggers.iter().map(|it| it.name).chain(durable) {
+            if let Some(it) = figures.summary(name, name_of) {
                 text.push_str(&format!(
                     "    {:<10}{:9.2} [{:.2}-{:.2}]\n",
-                    logger.name, it.median, it.least, it.most
+                    name_of, it.median, it.least, it.most
                 ));
             }
         }
