@@ -83,9 +83,12 @@ impl AsFd for Fd {
 impl Drop for Fd {
     #[inline(never)]
     fn drop(&mut self) {
-        // SAFETY: the value is the only owner of the number, and this is its
-        // last use.
-        unsafe { rustix::io::close(self.number()) };
+        let number = self.number();
+        if number != RawFd::MAX {
+            // SAFETY: the value is the only owner of the number, and this is
+            // its last use.
+            unsafe { rustix::io::close(number) };
+        }
     }
 }
 
