@@ -508,11 +508,12 @@ pub(super) const USE_AS_FIFO: &str = "use as a fifo";
 
 /// Makes sure that `path` is a FIFO; true when it had to be made.
 fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Trouble> {
-    match file::info(at, path) {
-        Ok(info) if info.kind == Kind::Fifo => Ok(false),
-        Ok(_) => Err(trouble(USE_AS_FIFO, path)(Errno::EEXIST)),
-        Err(_) => file::make_fifo(at, path, 0o600)
-            .map(|()| true)
-            .map_err(trouble("create", path)),
+    match file::make_fifo(at, path, 0o600) {
+        Ok(()) => Ok(true),
+        Err(errno) => match file::info(at, path) {
+            Ok(info) if info.kind == Kind::Fifo => Ok(false),
+            Ok(_) => Err(trouble(USE_AS_FIFO, path)(Errno::EEXIST)),
+            Err(_) => Err(trouble("create", path)(errno)),
+        },
     }
 }
