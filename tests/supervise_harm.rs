@@ -1,5 +1,6 @@
 //! Whether a slot outlives what is done to its supervise directory: a full or
-//! read-only disk under it, files in the place of its FIFOs, its removal. It
+//! read-only disk under it, files in the place of its FIFOs, the removal of all
+//! or of a part of it. It
 //! says so once, does not spin over it, and goes on when the cause is gone.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
@@ -7,8 +8,8 @@ mod util;
 
 use std::{
     fs,
-    os::unix::fs::symlink,
-    path::PathBuf,
+    os::unix::fs::{FileTypeExt as _, symlink},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -156,6 +157,11 @@ fn fifos_that_are_files() {
     place.until_stat("a", "run");
 }
 
+/// The line that says that a file of `services/a` went.
+fn went(path: &str) -> String {
+    format!("runsv services/a: warning: {path} was removed or replaced\n")
+}
+
 #[test]
 fn fifos_that_become_files() {
     let place = Place::new();
@@ -174,13 +180,111 @@ fn fifos_that_become_files() {
         (said.out.starts_with("timeout: run: a: "), said.code),
         (true, 1)
     );
+    assert_eq!(place.read("errors"), "", "nothing has happened yet");
+    // It is noticed when something is written, and mended.
     kill_process(pid, Signal::KILL).unwrap();
     place.until_pid("a", Some(pid));
+    until_only(&place, &went("supervise/control"));
+    let is_fifo = |name: &str| {
+        let path = place.path(&format!("services/a/supervise/{name}"));
+        fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo())
+    };
+    for fifo in ["control", "ok"] {
+        until(fifo, || is_fifo(fifo).then_some(()));
+    }
+    let said = place.run(&["sv", "-w", "20", "stop", "a"]);
+    assert!(said.out.starts_with("ok: down: a: "), "{said:?}");
     assert!(spent(one.pid()) < 50, "it spins");
     one.kill(Signal::TERM);
     assert_eq!(one.wait(), 0);
-    assert_eq!((&*place.stat("a"), &*place.read("errors")), ("down", ""));
-    fs::remove_file(place.path("services/a/supervise/ok")).unwrap();
+    assert_eq!(place.stat("a"), "down");
+    assert_eq!(place.read("errors"), went("supervise/control"));
+}
+
+#[test]
+fn each_file_that_is_removed() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    place.service("a/log", "exec cat > /dev/null");
+    let mut one = place.start(&["runsv", "services/a"]);
+    let owners = ["a", "a/log"];
+    for owner in owners {
+        place.until_pid(owner, None);
+    }
+    let mut expected = String::new();
+    for owner in owners {
+        for name in ["lock", "control", "ok"] {
+            let rest = owner.trim_start_matches(['a', '/']);
+            let path = Path::new(rest).join("supervise").join(name);
+            let path = path.to_str().unwrap();
+            let file = place.path(&format!("services/a/{path}"));
+            fs::remove_file(&file).unwrap();
+            let pid = place.until_pid(owner, None);
+            kill_process(pid, Signal::KILL).unwrap();
+            place.until_pid(owner, Some(pid));
+            expected += &went(path);
+            until("the line", || {
+                (place.read("errors") == expected).then_some(())
+            });
+            until("the file", || file.exists().then_some(()));
+            // Both ways in work, or sv could not see what it waits for.
+            let said = place.run(&["sv", "-w", "20", "restart", owner]);
+            assert!(said.out.starts_with("ok: run: a"), "{said:?}");
+        }
+    }
+    // The lock is held again.
+    let second = place.run(&["runsv", "services/a"]);
+    assert_eq!(second.code, 111, "{second:?}");
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+    assert_eq!(place.read("errors"), expected);
+}
+
+#[test]
+fn a_file_that_another_took_the_place_of() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    let mut one = place.start(&["runsv", "services/a"]);
+    let pid = place.until_pid("a", None);
+    // A directory is not removed for it; it is tried again.
+    let control = place.path("services/a/supervise/control");
+    fs::remove_file(&control).unwrap();
+    fs::create_dir(&control).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let pid = place.until_pid("a", Some(pid));
+    until_only(&place, &went("supervise/control"));
+    kill_process(pid, Signal::KILL).unwrap();
+    let pid = place.until_pid("a", Some(pid));
+    assert!(control.is_dir());
+    // Somebody else's FIFO is as good as ours.
+    fs::remove_dir(&control).unwrap();
+    let made = Command::new("mkfifo").arg(&control).status();
+    assert!(made.unwrap().success());
+    kill_process(pid, Signal::KILL).unwrap();
+    place.until_pid("a", Some(pid));
+    let said = place.run(&["sv", "-w", "20", "stop", "a"]);
+    assert!(said.out.starts_with("ok: down: a: "), "{said:?}");
+    assert!(spent(one.pid()) < 50, "it spins");
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+    assert_eq!(place.read("errors"), went("supervise/control"));
+}
+
+#[test]
+fn files_are_looked_for_on_demand() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    let all = place.runsvdir();
+    let pid = place.until_pid("a", None);
+    let control = place.path("services/a/supervise/control");
+    fs::remove_file(&control).unwrap();
+    all.kill(Signal::ALARM);
+    until("the FIFO", || control.exists().then_some(()));
+    let line = "runsv a: warning: supervise/control was removed or replaced\n";
+    assert_eq!(place.read("errors"), line);
+    assert_eq!(place.pid("a"), Some(pid), "the service has not noticed");
+    let said = place.run(&["sv", "-w", "20", "stop", "a"]);
+    assert!(said.out.starts_with("ok: down: a: "), "{said:?}");
 }
 
 #[test]

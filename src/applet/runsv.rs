@@ -13,6 +13,11 @@
 //! /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the numbers of DIR
 //! (of DIR/log). A file `DIR/down` (`DIR/log/down`) says not to start.
 //!
+//! When files of `DIR/supervise` are removed or replaced meanwhile, that shows
+//! at the next change of state (on ALRM too under runsvdir): one line says so,
+//! and 5 seconds later, or at the next such change, they are made anew. What has the name of a FIFO
+//! then and is a file gives way.
+//!
 //! When another supervisor holds the lock of `DIR/log`, it waits for that and
 //! starts nothing; it says so once. When DIR is replaced by another directory
 //! (a package is installed anew), the service of the old one is told to exit

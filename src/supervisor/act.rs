@@ -272,7 +272,7 @@ impl Supervisor {
 
     /// Writes a slot's status files, and the record of its deaths when that
     /// has changed; what fails is tried again in [`RETRY`]. What is still not
-    /// there then, a supervise directory that was removed, is made anew: not
+    /// there then, because somebody removed or replaced it, is made anew: not
     /// at once, or who removes the whole service directory would be disturbed.
     pub(super) fn publish(&mut self, index: usize) {
         let mut written = self.write(index);

@@ -713,10 +713,13 @@ fn heading(name: &[u8], level: &str) -> Line {
 /// Appends `unable to VERB PATH: CAUSE`, or what runit says of a name that
 /// something else has.
 pub fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
-    if trouble.verb == service::USE_AS_FIFO {
-        return line
-            .bytes(trouble.path.to_bytes())
-            .text(" exists but is not a fifo");
+    let whole = match trouble.verb {
+        service::USE_AS_FIFO => " exists but is not a fifo",
+        service::KEEP => " was removed or replaced",
+        _ => "",
+    };
+    if !whole.is_empty() {
+        return line.bytes(trouble.path.to_bytes()).text(whole);
     }
     line.text("unable to ").text(trouble.verb).text(" ");
     line.bytes(trouble.path.to_bytes()).text(": ");

@@ -120,8 +120,12 @@ impl Supervisor {
         self.forget();
     }
 
-    /// Scans at once, and takes up again what was told to exit.
+    /// Scans at once, takes up again what was told to exit, and looks whether
+    /// all supervise directories are what they were.
     pub fn rescan(&mut self) {
+        for index in 0..self.table.len() {
+            self.publish_soon(index);
+        }
         if let Some(services) = &mut self.services {
             services.revive = true;
         }

@@ -99,11 +99,64 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Whether what was opened there is there no more.
-    fn is_lost(&self, dir: At<'_>, names: &'static Names) -> bool {
-        let (at, names) = way(self.place.as_ref(), dir, names);
-        file::info(at, names.ok).is_err()
+    /// `Err` for what was opened there and has no name any more: it was
+    /// removed, or something else put in its place. It costs no look at a
+    /// path, so that every publication asks.
+    fn kept(&self, names: &'static Names) -> Result<(), Trouble> {
+        let fifo = (&self.control, names.control);
+        let ok = self.ok.as_ref().map(|ok| (ok, names.ok));
+        for (file, path) in [Some((&self.lock, names.lock)), Some(fifo), ok]
+            .into_iter()
+            .flatten()
+        {
+            if file::is_removed(file.as_fd()) {
+                return Err(trouble(KEEP, path)(Errno::ENOENT));
+            }
+        }
+        Ok(())
     }
+
+    /// Takes anew what is not kept; `at` is the service directory, `base` the
+    /// directory that `supervise` belongs to. A file in the place of a FIFO
+    /// is removed: the lock makes that place ours.
+    fn renew(
+        &mut self,
+        at: At<'_>,
+        base: At<'_>,
+        names: &'static Names,
+    ) -> Result<(), Trouble> {
+        if file::is_removed(self.lock.as_fd()) {
+            let Lock { lock, place, .. } = Lock::take(at, base, names)?;
+            self.lock = lock;
+            self.place = place;
+        }
+        let (at, names) = way(self.place.as_ref(), at, names);
+        if file::is_removed(self.control.as_fd()) {
+            clear(at, names.control)?;
+            self.control = both(at, names.control)?;
+        }
+        if self
+            .ok
+            .as_ref()
+            .is_some_and(|ok| file::is_removed(ok.as_fd()))
+        {
+            clear(at, names.ok)?;
+            fifo(at, names.ok)?;
+            self.ok = Some(open_ok(at, names)?);
+        }
+        // Whatever else went with it.
+        self.last = None;
+        Ok(())
+    }
+}
+
+/// Makes room for a FIFO: a file that is none goes.
+fn clear(at: At<'_>, path: &'static CStr) -> Result<(), Trouble> {
+    let file = file::info(at, path).is_ok_and(|i| i.kind == Kind::Regular);
+    if file {
+        file::remove(at, path).map_err(trouble("remove", path))?;
+    }
+    Ok(())
 }
 
 /// Where a supervise directory is, and its names from there: in the service
@@ -191,17 +244,14 @@ impl Service {
         self.service.fresh || self.log.as_ref().is_some_and(|log| log.fresh)
     }
 
-    /// Takes anew what somebody has removed: a supervise directory. The log
-    /// pipe stays what it is, its children have it open.
+    /// Takes anew what somebody has removed or replaced of the supervise
+    /// directories. The log pipe stays what it is, with or without a name: its
+    /// children have it open.
     pub(super) fn renew(&mut self) -> Result<(), Trouble> {
         let at = self.dir.as_fd();
-        if self.service.is_lost(at, &SERVICE) {
-            self.service = Lock::take(at, at, &SERVICE)?.ends(at)?;
-        }
-        if let Some(log) = &mut self.log
-            && log.is_lost(at, &LOG)
-        {
-            *log = log_ends(at)?;
+        self.service.renew(at, at, &SERVICE)?;
+        if let Some(log) = &mut self.log {
+            log.renew(at, log_dir(at)?.as_fd(), &LOG)?;
         }
         Ok(())
     }
@@ -261,6 +311,7 @@ impl Service {
 
     /// Writes what has changed of `pid`, `stat` and `status` of the service and
     /// of its log service: by rename, but for a `pid` that is or becomes empty.
+    /// `Err` too when something beside them is not there any more.
     ///
     /// When `pid` cannot be written the others are left alone this time
     /// (contract §1).
@@ -271,7 +322,9 @@ impl Service {
                 written = written.and(self.publish_one(role, &status));
             }
         }
-        written
+        let log = self.log.as_ref();
+        written = written.and_then(|()| self.service.kept(&SERVICE));
+        written.and_then(|()| log.map_or(Ok(()), |log| log.kept(&LOG)))
     }
 
     /// Writes what has changed of one of the two.
@@ -410,8 +463,12 @@ impl Lock {
 
 /// Takes and opens what the log service has.
 fn log_ends(at: At<'_>) -> Result<Ends, Trouble> {
-    let log = file::open_dir(at, c"log").map_err(trouble("open", c"log"))?;
-    Lock::take(at, log.as_fd(), &LOG)?.ends(at)
+    Lock::take(at, log_dir(at)?.as_fd(), &LOG)?.ends(at)
+}
+
+/// Opens the directory of the log service.
+fn log_dir(at: At<'_>) -> Result<Fd, Trouble> {
+    file::open_dir(at, c"log").map_err(trouble("open", c"log"))
 }
 
 /// What cannot be done where a supervise directory is missing and nothing can
@@ -505,6 +562,9 @@ pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
 
 /// The verb for a name that must be a FIFO's and is not.
 pub(super) const USE_AS_FIFO: &str = "use as a fifo";
+
+/// The verb for a name that what it stood for does not have any more.
+pub(super) const KEEP: &str = "keep";
 
 /// Makes sure that `path` is a FIFO; true when it had to be made.
 fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Trouble> {

@@ -155,6 +155,12 @@ pub fn info_of(file: At<'_>) -> Result<Info, Errno> {
     stat.map(|stat| digest(&stat)).map_err(error::from)
 }
 
+/// Whether an open file has no name any more: it was removed, or another one
+/// took its name.
+pub fn is_removed(file: At<'_>) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
 /// The part of the kernel's record that anybody here needs.
 #[allow(
     clippy::useless_conversion,
