@@ -13,7 +13,7 @@ use crate::{
     wire::{
         clock::Wall,
         status::{self, Status},
-        why::{self, Death, Waits},
+        why::{self, Death, Waits, Why},
     },
 };
 
@@ -361,20 +361,38 @@ impl Service {
         waits: Waits,
         until: Option<Wall>,
     ) -> Result<(), Trouble> {
-        let place = self.service.place.as_ref();
-        let at = place.map_or(self.dir.as_fd(), AsFd::as_fd);
-        let [path, _] = WHY;
-        let mut buffer = [0; why::BYTES];
         // One that is missing or damaged is begun anew.
-        let old = file::read_whole(at, path, &mut buffer).ok();
-        let mut why = old.and_then(why::unpack).unwrap_or_default();
+        let mut why = self.why().unwrap_or_default();
         if let Some((death, again)) = death {
             why.restarts = why.restarts.saturating_add(again.into());
             why.died(death);
         }
         why.waits = waits;
         why.until = until;
-        replace(at, WHY, &why::pack(&why))
+        replace(self.base(), WHY, &why::pack(&why))
+    }
+
+    /// Has the moments in that record keep their age when the wall clock was
+    /// set, and so have another name.
+    pub(super) fn restamp_why(
+        &self,
+        renamed: &dyn Fn(Wall) -> Wall,
+    ) -> Result<(), Trouble> {
+        let Some(mut why) = self.why() else {
+            return Ok(());
+        };
+        if why.restamp(renamed) {
+            replace(self.base(), WHY, &why::pack(&why))?;
+        }
+        Ok(())
+    }
+
+    /// What that record says, if it is there and whole.
+    fn why(&self) -> Option<Why> {
+        let [path, _] = WHY;
+        let mut buffer = [0; why::BYTES];
+        let record = file::read_whole(self.base(), path, &mut buffer).ok()?;
+        why::unpack(record)
     }
 }
 

@@ -1,8 +1,9 @@
-//! What a wall clock that was set changes: the moments in status records.
+//! What a wall clock that was set changes: the moments in records.
 //!
 //! Every wait and every age is taken from the clock that never jumps, so no
 //! process is started or stopped for it. Records hold wall clock moments; they
-//! are written anew, so that `sv status` goes on to show how long it has been.
+//! are written anew, so that `sv status` goes on to show how long it has been
+//! and `sv why` when it was.
 
 use crate::{
     sys::{
@@ -51,12 +52,22 @@ impl Supervisor {
         if !now.is_set_since(&self.time.seen) {
             return;
         }
-        self.time.seen = now;
+        let before = core::mem::replace(&mut self.time.seen, now);
+        let renamed = |moment| now.renamed(&before, moment);
         for index in 0..self.table.len() {
-            if let Some(slot) = self.slot(index) {
-                slot.machine.restamp(now);
-                self.publish_soon(index);
+            let Some(slot) = self.slot(index) else {
+                continue;
+            };
+            slot.machine.restamp(now);
+            if let Some((death, _)) = &mut slot.death {
+                death.when = renamed(death.when);
             }
+            let service = slot.service.as_ref();
+            let told = service.map_or(Ok(()), |s| s.restamp_why(&renamed));
+            if let Err(trouble) = told {
+                self.warn_of(index, trouble);
+            }
+            self.publish_soon(index);
         }
     }
 }

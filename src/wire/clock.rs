@@ -97,6 +97,20 @@ impl Now {
         })
     }
 
+    /// What a moment is called now that the wall clock was set since the look
+    /// `before`. One that lies before the start of this machine, or after the
+    /// step, is from another life of the clock and keeps its name.
+    pub fn renamed(&self, before: &Self, moment: Wall) -> Wall {
+        let (start, end) = (Instant::at(0), self.mono);
+        let lived = before.wall_of(start)..=before.wall_of(end);
+        if !lived.contains(&moment) {
+            return moment;
+        }
+        let age = before.wall_of(end).in_nanos();
+        let age = age.saturating_sub(moment.in_nanos());
+        Wall::from_nanos(self.wall.in_nanos().saturating_sub(age))
+    }
+
     /// Whether the wall clock was set between the look `before` and this one.
     pub fn is_set_since(&self, before: &Self) -> bool {
         let expected = before.wall_of(self.mono).in_nanos();
@@ -137,6 +151,32 @@ mod test {
                 prop_assert!(!then.is_set_since(&now));
             }
         }
+    }
+
+    #[test]
+    fn a_moment_keeps_its_age() {
+        let secs = 1_000_000_000;
+        let today = 1_800_000_000 * secs;
+        // Up for 100 seconds, since 50 seconds into 1970; then it is set.
+        let before = at(90 * secs, 140 * secs);
+        let now = at(100 * secs, today);
+        for (moment, name) in [
+            (150 * secs, today),
+            (149 * secs, today - secs),
+            (50 * secs, today - 100 * secs),
+            // Of the last time that the machine was up.
+            (49 * secs, 49 * secs),
+            (today - 9000 * secs, today - 9000 * secs),
+            // Noted since the step.
+            (today, today),
+        ] {
+            let renamed = now.renamed(&before, Wall::from_nanos(moment));
+            assert_eq!(renamed.in_nanos(), name, "{moment}");
+        }
+        // Back by an hour: nothing is older than 1970.
+        let back = at(100 * secs, 30 * secs);
+        let old = Wall::from_nanos(60 * secs);
+        assert_eq!(back.renamed(&before, old).in_nanos(), 0);
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The oldest death comes first. A line that begins with a word not known
-//! here is passed over, so that a record may grow.
+//! here is passed over, so that a record may grow. When the wall clock was set,
+//! moments since the start of the machine are written anew, each with its age.
 
 use heapless::Vec;
 
@@ -115,6 +116,18 @@ impl Why {
         keep(&mut self.deaths, |_| !core::mem::take(&mut oldest));
         // There is room now.
         let _fits = self.deaths.push(death).is_ok();
+    }
+
+    /// Gives every moment the name that `renamed` has for it; false when that
+    /// is the old one each time.
+    pub fn restamp(&mut self, renamed: &dyn Fn(Wall) -> Wall) -> bool {
+        let mut news = false;
+        let deaths = self.deaths.iter_mut().map(|death| &mut death.when);
+        for moment in deaths.chain(&mut self.until) {
+            let old = core::mem::replace(moment, renamed(*moment));
+            news |= *moment != old;
+        }
+        news
     }
 }
 
@@ -367,6 +380,31 @@ mod test {
         }
         let more = [&record[..], b"and more\n"].concat();
         assert_eq!(unpack(&more), Some(why));
+    }
+
+    #[test]
+    fn all_moments_get_new_names() {
+        let moment = |secs| Wall { secs, nanos: 0 };
+        let record = |first, second, until| {
+            let mut why = Why::new();
+            for secs in [first, second] {
+                let (when, how) = (moment(secs), How::Exited(1));
+                why.died(Death {
+                    when,
+                    how,
+                    lived: 5,
+                });
+            }
+            why.until = Some(moment(until));
+            why
+        };
+        let mut why = record(10, 20, 30);
+        assert!(!why.restamp(&|moment| moment));
+        assert!(why.restamp(&|m| moment(m.secs + 1000)));
+        assert_eq!(why, record(1010, 1020, 1030));
+        let only = |m: Wall| moment(if m.secs == 1030 { 7 } else { m.secs });
+        assert!(why.restamp(&only));
+        assert_eq!(why, record(1010, 1020, 7));
     }
 
     proptest! {
