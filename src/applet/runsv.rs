@@ -15,8 +15,11 @@
 //!
 //! When files of `DIR/supervise` are removed or replaced meanwhile, that shows
 //! at the next change of state (on ALRM too under runsvdir): one line says so,
-//! and 5 seconds later, or at the next such change, they are made anew. What has the name of a FIFO
-//! then and is a file gives way.
+//! and 5 seconds later, or at the change after that, they are made anew. A
+//! file that has the name of a FIFO then is removed.
+//!
+//! Messages begin with `runsv DIR: `, where DIR stands for the end of it when
+//! it is longer than a name (the board's `name-bytes`).
 //!
 //! When another supervisor holds the lock of `DIR/log`, it waits for that and
 //! starts nothing; it says so once. When DIR is replaced by another directory
@@ -32,6 +35,7 @@
 use core::ffi::CStr;
 
 use crate::{
+    config,
     machine::pace,
     supervisor::{Refusal, Supervisor, Voice},
     sys::{
@@ -105,13 +109,20 @@ fn open(dir: &CStr) -> Result<Fd, Failed> {
     file::open_dir(CWD, dir).map_err(|errno| Failed::Call(what, errno))
 }
 
+/// How messages call the service: by `dir`, or the end of it where that is
+/// longer than a name may be.
+fn shown(dir: &[u8]) -> &[u8] {
+    let cut = dir.len().saturating_sub(config::NAME_BYTES);
+    dir.get(cut..).unwrap_or(dir)
+}
+
 /// Supervises what is at `dir`, now `opened`, and what takes its place.
 fn keep(
     dir: &CStr,
     mut opened: Fd,
     supervisor: &mut Supervisor,
 ) -> Result<(), Failed> {
-    let name = dir.to_bytes();
+    let name = shown(dir.to_bytes());
     let beside = Beside::new(dir, supervisor);
     let mut told = false;
     let mut exits = false;

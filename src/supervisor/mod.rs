@@ -582,9 +582,10 @@ impl Supervisor {
         let free = self.table.iter().position(Option::is_none);
         let index = free.ok_or(full)?;
         let critical = critical::Critical::of(dir.as_fd());
-        let mut head = heading(&name, "warning");
-        let voice = self.voice.clone();
-        let taken = Service::take(dir, |odd| voice.say(head.text(odd)));
+        let taken = Service::take(dir, &|odd, cause| {
+            let mut line = heading(&name, "warning");
+            self.voice.say(line.text(odd).text(cause));
+        });
         let (service, Wishes { down, log_down }) =
             taken.map_err(Refusal::Trouble)?;
         let fresh = service.is_fresh();

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use crate::{
     machine::slot::{Role, Slot},
     sys::{
-        self, AsFd, At, Errno, Fd,
+        self, AsFd, At, Errno, Fd, error,
         file::{self, Kind},
         place,
     },
@@ -198,24 +198,27 @@ pub(super) struct Wishes {
 impl Service {
     /// Takes a service directory over: locks it, makes its FIFOs.
     ///
-    /// `warn` is told what is odd but no reason to give up.
+    /// `warn` is told what is odd but no reason to give up, and its cause.
     pub(super) fn take(
         dir: Fd,
-        mut warn: impl FnMut(&str),
+        warn: &dyn Fn(&str, &str),
     ) -> Result<(Self, Wishes), Trouble> {
         let at = dir.as_fd();
         let has_log = match file::info(at, c"log") {
             Ok(info) if info.kind == Kind::Directory => true,
             Ok(_) => {
-                warn("./log: not a directory.");
+                warn("./log: not a directory.", "");
                 false
             }
             Err(Errno::ENOENT) => false,
-            Err(errno) => return Err(trouble("stat", c"log")(errno)),
+            Err(errno) => {
+                warn("unable to stat ./log: ", error::text(errno));
+                false
+            }
         };
         let ring = !has_log
             && place::ring_bytes(at).unwrap_or_else(|| {
-                warn("./runt/log-ring: not a number of bytes.");
+                warn("./runt/log-ring: not a number of bytes.", "");
                 0
             }) > 0;
         let lock = Lock::take(at, at, &SERVICE)?;
