@@ -81,7 +81,7 @@ fn an_overlay_that_cannot_be_read_changes_nothing() {
     place.write("state/over", "a file");
     let _all = start(&place);
     until("the reason", || {
-        let line = "unable to open directory ";
+        let line = "unable to change directory to ";
         place.read("errors").contains(line).then_some(())
     });
     fs::remove_file(place.path("state/over")).unwrap();

@@ -237,8 +237,13 @@ fn arguments_are_read_as_runit_reads_them() {
         let usage = usage.replace("runsvdir", name.to_str().unwrap());
         assert_eq!((said.code, said.err), (1, usage));
     }
-    // Any other option is a directory; `--` is none.
-    for words in [&["runsvdir", "-x"][..], &["runsvdir", "-P", "--", "-x"]] {
+    // Any other option is a directory; `--` is none, nor has a second one a
+    // meaning.
+    for words in [
+        &["runsvdir", "-x"][..],
+        &["runsvdir", "--", "-x"],
+        &["runsvdir", "-P", "-x"],
+    ] {
         let place = Place::new();
         let mut all = place.start(words);
         until("the reason", || {

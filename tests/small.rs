@@ -104,7 +104,7 @@ fn what_cannot_become_current() {
     refuses("two", "unable to unlink: current.new: is a directory");
     fs::remove_dir(place.path("links/current.new")).unwrap();
     fs::create_dir(place.path("links/previous")).unwrap();
-    refuses("two", "unable to copy: current to previous: is a directory");
+    refuses("two", "unable to unlink: previous: is a directory");
     assert_eq!(
         fs::read_link(place.path("links/current")).unwrap(),
         Path::new("one")

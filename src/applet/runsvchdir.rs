@@ -103,6 +103,10 @@ fn change<'a>(
         .map_err(failed("unable to unlink: ", c"current.new"))?;
     file::make_link(dir, CWD, c"current.new")
         .map_err(failed("unable to create: current.new -> ", dir))?;
+    let in_the_way = file::info_of_link(CWD, c"previous");
+    if in_the_way.is_ok_and(|info| info.kind == Kind::Directory) {
+        return Err(("unable to unlink: ", c"previous", Errno::EISDIR));
+    }
     let mut target = [0; config::PATH_BYTES];
     let led = file::link_target(CWD, c"current", &mut target).map(drop);
     match led {
@@ -114,7 +118,6 @@ fn change<'a>(
                 .and_then(|()| file::rename(CWD, c"previous.new", c"previous"))
         }
         Err(Errno::EINVAL) => {
-            // Refused when it is a directory: then the renaming fails too.
             let _gone = file::remove(CWD, c"previous").is_err();
             file::rename(CWD, c"current", c"previous")
         }

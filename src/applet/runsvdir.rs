@@ -14,7 +14,8 @@
 //! the supervisor, which has the services. What happens to the face does not
 //! touch a service; a supervisor that dies is started again. `runsvdir DIR`
 //! becomes the face of a supervisor that is there already, whatever became of
-//! its last face; then `-P`, and whether there is a LOG, stay as they were.
+//! its last face, and has it take up again what was told to exit; `-P`, and
+//! whether there is a LOG, stay as they were.
 //!
 //! With LOG, which has at least seven bytes, what services write to descriptor
 //! 2 is shown in the face's title, as `ps` prints it: the last bytes of it
@@ -85,13 +86,11 @@ pub(super) fn main(start: Start) -> u8 {
     let mut sessions = false;
     let mut dir = words.next();
     let mut used = 2_usize;
-    while let Some(option @ (b"-P" | b"--")) = dir.map(CStr::to_bytes) {
-        sessions |= option == b"-P";
+    // As in runit: one option, and what follows it is a directory.
+    if let Some(option @ (b"-P" | b"--")) = dir.map(CStr::to_bytes) {
+        sessions = option == b"-P";
         dir = words.next();
-        used = used.saturating_add(1);
-        if option == b"--" {
-            break;
-        }
+        used = 3;
     }
     let Some(dir) = dir else {
         return super::usage(name.to_bytes(), " [-P] dir", USAGE);
@@ -333,6 +332,9 @@ fn serve(
         for signal in supervisor.turn(None).signals {
             match signal {
                 Number::ALARM => supervisor.rescan(),
+                // The last face was killed: for who starts one now it is a
+                // start like any other.
+                Number::USR2 if stays => supervisor.rescan(),
                 Number::TERM => {
                     supervisor.serve_no_more();
                     supervisor.exit_all();

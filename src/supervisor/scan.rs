@@ -7,7 +7,7 @@ use crate::{
     config,
     sys::{
         AsFd, At, CWD, Errno, Fd, clock, dir, error,
-        file::{self, Kind},
+        file::{self, Identity, Info, Kind},
         place, watch,
     },
     text::{self, Line, Path},
@@ -41,6 +41,8 @@ pub(super) struct Services {
     /// The first scan takes everything: nobody is filling a directory that
     /// was there before this supervisor.
     first: bool,
+    /// Which directory it was when it was last compared.
+    known: Option<Identity>,
     /// An operator asked: what was told to exit is taken up again.
     revive: bool,
     /// What becomes of one entry depends on others: two lead to one directory,
@@ -77,6 +79,7 @@ impl Supervisor {
             news: News::default(),
             due: None,
             first: true,
+            known: None,
             revive: false,
             entangled: false,
             told: Told::new(),
@@ -177,13 +180,15 @@ impl Supervisor {
         for slot in self.table.iter_mut().flatten() {
             slot.listed &= !news.concern(&slot.name);
         }
-        match self.list(services, &old, &news) {
-            Ok(()) => self.dismiss(),
-            Err((what, path, errno)) => {
-                // What runs goes on; the watches tell when it is back.
-                for slot in self.table.iter_mut().flatten() {
-                    slot.listed = true;
-                }
+        let listed = self.list(services, &old, &news);
+        if listed == Ok(true) {
+            self.dismiss();
+        } else {
+            // What runs goes on; the watches tell when it is back.
+            for slot in self.table.iter_mut().flatten() {
+                slot.listed = true;
+            }
+            if let Err((what, path, errno)) = listed {
                 let mut line = Line::new();
                 line.text(what).bytes(path.to_bytes()).text(": ");
                 self.once(services, &old, b"", line.text(error::text(errno)));
@@ -197,14 +202,15 @@ impl Supervisor {
     }
 
     /// Looks at all entries that are news: those of the overlay, and those of the services
-    /// directory that have no namesake there. Else what could not be done,
-    /// with which directory, and why.
+    /// directory that have no namesake there. False when somebody is about to
+    /// fill that directory: it is another one than the last time, and young.
+    /// `Err` for what could not be done, with which directory, and why.
     fn list(
         &mut self,
         services: &mut Services,
         old: &Told,
         news: &News,
-    ) -> Result<(), (&'static str, &'static CStr, Errno)> {
+    ) -> Result<bool, (&'static str, &'static CStr, Errno)> {
         let paths = [place::overlay(services.path), Some(services.path)];
         let mut over: Option<Fd> = None;
         for path in paths.into_iter().flatten() {
@@ -215,13 +221,20 @@ impl Supervisor {
                 self.is_blind(services, old, b"", blind);
             }
             let failed = |what| move |errno| (what, path, errno);
-            match file::info(CWD, path) {
+            let info = match file::info(CWD, path) {
                 // Nobody has needed the overlay yet.
                 Err(Errno::ENOENT) if path != services.path => continue,
                 info => info.map_err(failed("unable to stat "))?,
             };
+            if path == services.path && services.known != Some(info.identity) {
+                if let (false, Some(rest)) = (services.first, youth(&info)) {
+                    services.ask(rest);
+                    return Ok(false);
+                }
+                services.known = Some(info.identity);
+            }
             let dir = file::open_dir(CWD, path)
-                .map_err(failed("unable to open directory "))?;
+                .map_err(failed("unable to change directory to "))?;
             let at = dir.as_fd();
             if !watch::is_told(at) {
                 self.is_blind(services, old, b"", Blind::Silent);
@@ -247,7 +260,7 @@ impl Supervisor {
             }
             over = Some(dir);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Changes are not all seen: looks for them now and then.
@@ -400,14 +413,18 @@ impl Supervisor {
 
 /// How long an entry has to be left alone yet: it is a directory, no link to
 /// one, and so young that it may not be complete.
-///
-/// One from the future is not young: the clock was wrong, then or now.
 fn unsettled(dir: At<'_>, name: &CStr) -> Option<Duration> {
     let info = file::info_of_link(dir, name).ok()?;
+    youth(&info).filter(|_| info.kind == Kind::Directory)
+}
+
+/// How long it takes until a directory is no longer young.
+///
+/// One from the future is not young: the clock was wrong, then or now.
+fn youth(info: &Info) -> Option<Duration> {
     let now = clock::wall().in_nanos();
     let age = now.checked_sub(info.modified.in_nanos())?;
-    let rest = SETTLE.checked_sub(Duration::from_nanos(age))?;
-    (info.kind == Kind::Directory).then_some(rest)
+    SETTLE.checked_sub(Duration::from_nanos(age))
 }
 
 /// `unable to start runsv NAME: ...`, as runsvdir says it.

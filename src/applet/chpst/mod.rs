@@ -211,7 +211,8 @@ fn run(request: &Request<'static>, program: Argv, start: Start) -> Stop {
     if request.is_silent() {
         return Stop;
     }
-    unable("run", Some(word.to_bytes()), errno)
+    // As in runit: by the name that it would have had.
+    unable("run", Some(request.argv0.unwrap_or(word).to_bytes()), errno)
 }
 
 /// Makes all changes, in the order of contract §6.
