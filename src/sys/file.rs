@@ -130,6 +130,13 @@ pub fn lock_wait(file: At<'_>) -> Result<(), Errno> {
     }
 }
 
+/// Lets go of the lock of a whole file, for its copies in children too, which
+/// a close would leave it to.
+pub fn unlock(file: At<'_>) {
+    // What is no file any more has no lock either.
+    let _gone = rustix::fs::flock(file, FlockOperation::Unlock).is_err();
+}
+
 /// What `path` leads to.
 pub fn info(at: At<'_>, path: &CStr) -> Result<Info, Errno> {
     let stat = rustix::fs::statat(at, path, AtFlags::empty());

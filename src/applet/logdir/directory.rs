@@ -142,9 +142,19 @@ impl Directory {
         let mut what = "";
         if let Err(errno) = self.enter(voice, scratch, at, &mut what) {
             voice.warn("warning", what, name, errno);
-            self.lock = Fd::none();
-            self.is_open = false;
+            self.leave();
         }
+    }
+
+    /// Closes it as it is.
+    ///
+    /// The lock is let go of by name: a processor that was started just now
+    /// may be a copy of this process still, which has it open.
+    pub(in crate::applet) fn leave(&mut self) {
+        file::unlock(self.lock.as_fd());
+        self.is_open = false;
+        self.current = Fd::none();
+        self.lock = Fd::none();
     }
 
     /// Opens and locks the directory, reads its config and opens `current`.
@@ -267,9 +277,7 @@ impl Directory {
             voice.info(&[b"close: ", self.subject()]);
             self.settle(voice);
         }
-        self.is_open = false;
-        self.current = Fd::none();
-        self.lock = Fd::none();
+        self.leave();
     }
 
     /// The next moment at which there is something to do.

@@ -236,10 +236,7 @@ impl Row {
 
     /// Closes the directory as it is.
     fn shut(&mut self) {
-        let directory = &mut self.directory;
-        directory.is_open = false;
-        directory.current = Fd::none();
-        directory.lock = Fd::none();
+        self.directory.leave();
     }
 
     /// Opens the directory.
