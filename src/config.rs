@@ -27,6 +27,7 @@ mod small {
     pub const GOOD_SECONDS: usize = 5;
     pub const DOWN_SECONDS: usize = 60;
     pub const LOG_LINE_BYTES: usize = 16;
+    pub const LOGGERS: usize = 2;
     pub const LOG_SIZE: usize = 1000;
     pub const LOG_KEEP: usize = 2;
     pub const LOG_STAMP: usize = 0;

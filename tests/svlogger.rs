@@ -6,7 +6,11 @@
 mod logger;
 mod util;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::Path,
+};
 
 use logger::{all, olds};
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,6 +90,52 @@ fn each_service_has_its_own_log_and_all_one_logger() {
     });
     // In order: nothing is put aside the next time.
     assert_eq!(logger::mode(&place, "services/a/log/current"), 0o744);
+}
+
+#[test]
+fn a_medium_that_stalls_holds_up_no_other() {
+    let place = Place::new();
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+        return util::skipped("there is no /dev/shm");
+    };
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(other.path()) == device(place.dir.path()) {
+        return util::skipped("/dev/shm is on the medium of all");
+    }
+    let run = "i=0; while :; do echo $i; i=$((i + 1)); sleep 0.01; done";
+    for name in ["a", "b"] {
+        service(&place, name, run, "");
+    }
+    place.service("c", run);
+    symlink(other.path(), place.path("services/c/log")).unwrap();
+    let _all = place.runsvdir();
+    for name in ["a", "b", "c"] {
+        until_lines(&place, name, 3);
+    }
+    let (one, two) = (logger_of(&place, "a"), logger_of(&place, "c"));
+    assert_ne!(one, two);
+    assert_eq!(logger_of(&place, "b"), one);
+    kill_process(one, Signal::STOP).unwrap();
+    let (a, c) = (lines(&place, "a").len(), lines(&place, "c").len());
+    until_lines(&place, "c", c + 20);
+    assert!(lines(&place, "a").len() <= a + 1);
+    for command in ["down", "up"] {
+        assert_eq!(place.run(&["sv", "-v", command, "c/log"]).code, 0);
+    }
+    kill_process(one, Signal::CONT).unwrap();
+    until_lines(&place, "a", a + 20);
+    // One that dies takes nobody along.
+    kill_process(two, Signal::TERM).unwrap();
+    let next = place.until_pid("c/log", Some(two));
+    assert_ne!(next, one);
+    let c = lines(&place, "c").len();
+    until_lines(&place, "c", c + 20);
+    assert_eq!(logger_of(&place, "a"), one);
+    for name in ["a", "b", "c"] {
+        let found = lines(&place, name);
+        let all = found.iter().enumerate().all(|(i, l)| *l == i.to_string());
+        assert!(all, "{name}: {found:?}");
+    }
 }
 
 #[test]

@@ -1,13 +1,17 @@
-//! The logger that all services share whose `log/` has no `run`: started when
-//! the first of them needs it, told what to read, its answers taken.
+//! The loggers that services share whose `log/` has no `run`: each started when
+//! the first that is to have it needs it, told what to read, its answers taken.
 //!
-//! To its slot such a service has a log service like any other, which is the
+//! To its slot such a service has a log service like any other, which is a
 //! logger's work on its pipe: it starts when the logger is told of it, gets
 //! signals as orders, has ended when the logger says so, or has ended itself.
 //! So the pauses, the wants, the states and the order of the end are those of
 //! `machine::slot`, and there are no others.
+//!
+//! A medium that stalls holds up its logger. So there is one for each medium,
+//! as long as there are loggers (`config::LOGGERS`); the rest share the last.
 
 use crate::{
+    config,
     machine::slot::{Actions, Role},
     sys::{
         self, AsFd, Errno, Fd,
@@ -26,16 +30,33 @@ use super::{Supervisor, TOKEN_LOGGER};
 /// The applet.
 const NAME: &core::ffi::CStr = c"svlogger";
 
+/// The medium of all log rings: no device has this number.
+const RINGS: u64 = 0;
+
+/// One of the loggers.
+#[derive(Debug, Default)]
+pub(super) struct Logger {
+    /// The device whose streams it has, once it was the first to come.
+    medium: Option<u64>,
+    /// It runs.
+    process: Option<Process>,
+}
+
+/// The loggers, none of which runs.
+pub(super) fn none() -> [Logger; config::LOGGERS] {
+    core::array::from_fn(|_| Logger::default())
+}
+
 /// A logger that runs.
 #[derive(Debug)]
-pub(super) struct Logger {
+struct Process {
     pid: u32,
     orders: Fd,
     answers: Fd,
 }
 
 impl Supervisor {
-    /// Whether a slot's log service is the logger's work: its `log/` has no
+    /// Whether a slot's log service is a logger's work: its `log/` has no
     /// `run` now, whatever it may lead to.
     pub(super) fn shares_logger(&mut self, index: usize) -> bool {
         let slot = self.slot(index);
@@ -46,21 +67,20 @@ impl Supervisor {
         })
     }
 
-    /// Starts the log service of a slot that shares the logger.
+    /// Starts the log service of a slot that shares a logger.
     pub(super) fn attach(&mut self, index: usize) -> Actions {
-        let attached = match &self.logger {
-            Some(_) => Ok(()),
-            None => self.start_logger(),
-        };
-        let attached = attached.and_then(|()| self.order(index, b'u'));
-        let pid = self.logger.as_ref().map_or(0, |logger| logger.pid);
+        let attached = self.logger_for(index).and_then(|pid| {
+            self.order(index, pid, b'u')?;
+            Ok(pid)
+        });
         let Some(slot) = self.slot(index) else {
             return Actions::new();
         };
         let now = clock::now();
         let told = core::mem::replace(&mut slot.unforked, attached.is_err());
-        let Err(errno) = attached else {
-            return slot.machine.started(Role::Log, pid, now);
+        let errno = match attached {
+            Ok(pid) => return slot.machine.started(Role::Log, pid, now),
+            Err(errno) => errno,
         };
         let actions = slot.machine.refused(Role::Log, now);
         if !told {
@@ -70,8 +90,41 @@ impl Supervisor {
         actions
     }
 
-    /// Starts the logger: this program once more.
-    fn start_logger(&mut self) -> Result<(), Errno> {
+    /// The logger that is to have a slot's stream, started if it does not
+    /// run: that of its medium, or the first that has none, or the last.
+    fn logger_for(&mut self, index: usize) -> Result<u32, Errno> {
+        let slot = self.slot(index);
+        let service = slot.and_then(|slot| slot.service.as_ref());
+        let medium = service.and_then(|service| {
+            if !service.has_log_dir() {
+                return Some(RINGS);
+            }
+            let at = service.dir();
+            let info = file::info(at, c"log/main");
+            let info = info.or_else(|_| file::info(at, c"log"));
+            info.ok().map(|info| info.identity.device)
+        });
+        let with =
+            |medium| self.loggers.iter().position(|l| l.medium == medium);
+        let own = with(medium).or_else(|| with(None));
+        let at = own.unwrap_or(config::LOGGERS.saturating_sub(1));
+        let logger = self.loggers.get_mut(at).ok_or(Errno::ESRCH)?;
+        if own.is_some() {
+            logger.medium = medium;
+        }
+        if let Some(process) = &logger.process {
+            return Ok(process.pid);
+        }
+        let process = self.start_logger()?;
+        let pid = process.pid;
+        if let Some(logger) = self.loggers.get_mut(at) {
+            logger.process = Some(process);
+        }
+        Ok(pid)
+    }
+
+    /// Starts a logger: this program once more.
+    fn start_logger(&mut self) -> Result<Process, Errno> {
         let mut complaint = self.voice.head.clone();
         complaint.text("unable to start the logger");
         let pipes = sys::pipe(true).and_then(|one| Ok([one, sys::pipe(true)?]));
@@ -97,20 +150,19 @@ impl Supervisor {
         self.waiter
             .add(answers.as_fd(), Wake::Readable, TOKEN_LOGGER)?;
         let pid = child::spawn(&program, &setup)?;
-        self.logger = Some(Logger {
+        Ok(Process {
             pid,
             orders,
             answers,
-        });
-        Ok(())
+        })
     }
 
-    /// Tells the logger what is to happen to a slot's stream.
-    fn order(&mut self, index: usize, byte: u8) -> Result<(), Errno> {
+    /// Tells the logger `pid` what is to happen to a slot's stream.
+    fn order(&self, index: usize, pid: u32, byte: u8) -> Result<(), Errno> {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let service = slot.and_then(|slot| slot.service.as_ref());
         let (Some(logger), Some(slot), Some(service)) =
-            (&self.logger, slot, service)
+            (self.logger(pid), slot, service)
         else {
             return Err(Errno::ESRCH);
         };
@@ -123,7 +175,13 @@ impl Supervisor {
         sys::write_once(logger.orders.as_fd(), &pack(order)).map(drop)
     }
 
-    /// Whether a slot's log service is the logger's work now: if so, passes a
+    /// The logger `pid`.
+    fn logger(&self, pid: u32) -> Option<&Process> {
+        let running = self.loggers.iter().flat_map(|l| &l.process);
+        running.into_iter().find(|process| process.pid == pid)
+    }
+
+    /// Whether a slot's log service is a logger's work now: if so, passes a
     /// signal on, as an order. KILL is the process's.
     pub(super) fn passes(&mut self, index: usize, signal: Signal) -> bool {
         let byte = match signal {
@@ -144,39 +202,41 @@ impl Supervisor {
     /// As [`Supervisor::passes`], for the byte of an order.
     pub(super) fn passes_on(&mut self, index: usize, byte: u8) -> bool {
         let pid = self.slot(index).and_then(|s| s.machine.pid(Role::Log));
-        let ours = self.logger.as_ref().map(|logger| logger.pid);
-        if pid.is_none() || pid != ours {
+        let Some(pid) = pid.filter(|pid| self.logger(*pid).is_some()) else {
             return false;
-        }
-        if let Err(errno) = self.order(index, byte) {
+        };
+        if let Err(errno) = self.order(index, pid, byte) {
             self.voice.warn("unable to tell the logger", b"", errno);
         }
         true
     }
 
-    /// Takes what the logger has answered: it is done with a stream.
+    /// Takes what the loggers have answered: they are done with a stream.
     pub(super) fn take_answers(&mut self) {
-        while let Some(logger) = &self.logger
-            && let Some(index) = answer(logger)
+        while let Some(index) = self
+            .loggers
+            .iter()
+            .flat_map(|l| &l.process)
+            .find_map(answer)
         {
             self.ended(index, Role::Log, End::Exited(0));
         }
     }
 
-    /// Whether a child that has ended was the logger: then it has ended for
+    /// Whether a child that has ended was a logger: then it has ended for
     /// each that shares it.
     pub(super) fn was_logger(&mut self, pid: u32, end: End) -> bool {
-        let Some(logger) = self.logger.take_if(|logger| logger.pid == pid)
-        else {
+        if self.logger(pid).is_none() {
             return false;
-        };
+        }
         if end != End::Exited(0) {
             let mut line = self.voice.head.clone();
             self.voice
                 .say(line.text("the logger has ended, restarting"));
         }
-        while let Some(index) = answer(&logger) {
-            self.ended(index, Role::Log, End::Exited(0));
+        self.take_answers();
+        for logger in &mut self.loggers {
+            logger.process.take_if(|process| process.pid == pid);
         }
         for index in 0..self.table.len() {
             let slot = self.slot(index);
@@ -189,7 +249,7 @@ impl Supervisor {
 }
 
 /// The next stream that a logger is done with.
-fn answer(logger: &Logger) -> Option<usize> {
+fn answer(logger: &Process) -> Option<usize> {
     let mut answer = [0; 2];
     match sys::read(logger.answers.as_fd(), &mut answer) {
         Ok(2) => Some(u16::from_le_bytes(answer).into()),

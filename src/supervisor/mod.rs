@@ -97,7 +97,7 @@ const TOKEN_LOG: u64 = 4;
 const TOKEN_CLOCK: u64 = 5;
 /// Token of the console, while something waits for it.
 const TOKEN_CONSOLE: u64 = 6;
-/// Token of what the shared logger answers.
+/// Token of what the shared loggers answer.
 const TOKEN_LOGGER: u64 = 7;
 /// First token of the slots' control FIFOs: two for each.
 const TOKEN_SLOTS: u64 = 8;
@@ -207,8 +207,8 @@ pub struct Supervisor {
     /// What watches it. It outlives it: to close this would hold up a stop.
     way: Option<Way>,
     face: Option<face::Rear>,
-    /// What services share whose `log/` has no `run`, once one needs it.
-    logger: Option<logger::Logger>,
+    /// What services share whose `log/` has no `run`.
+    loggers: [logger::Logger; config::LOGGERS],
     time: time::Time,
     /// When the owner has something to do.
     until: Option<Instant>,
@@ -256,7 +256,7 @@ impl Supervisor {
             services: None,
             way: None,
             face: None,
-            logger: None,
+            loggers: logger::none(),
             time,
             until: None,
             behind: false,

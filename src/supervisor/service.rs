@@ -247,6 +247,11 @@ impl Service {
         self.service.fresh || self.log.as_ref().is_some_and(|log| log.fresh)
     }
 
+    /// Whether its log is a directory, and not a ring.
+    pub(super) fn has_log_dir(&self) -> bool {
+        self.log.is_some()
+    }
+
     /// Takes anew what somebody has removed or replaced of the supervise
     /// directories. The log pipe stays what it is, with or without a name: its
     /// children have it open.

@@ -1,4 +1,4 @@
-//! svlogger: the one logger of all services whose `log/` has no `run`.
+//! svlogger: the logger that services share whose `log/` has no `run`.
 //!
 //! # Synopsis
 //! `svlogger`, started by a supervisor
@@ -22,6 +22,13 @@
 //! run directory that keeps the newest lines, as they are. `sv log` shows them.
 //! It outlives supervisor and logger, and goes with the run directory.
 //!
+//! # Loggers
+//! There is one for each medium, as long as there are any (`loggers`), so that
+//! one that stalls holds up only those that log there. A medium is the file
+//! system that the log directory is on, when its stream begins; all log rings
+//! are one. The first to come get a logger each, which stays that medium's, and
+//! all further ones share the last.
+//!
 //! # Streams
 //! Each has its turn: one read of at most `log-read-bytes`, all whole lines
 //! of which are in the file before anything else is read. What takes its time
@@ -29,10 +36,10 @@
 //! of the process, for one directory; the others go on. A service whose logger
 //! is busy so finds its pipe full, and waits.
 //!
-//! All streams are one process with one user, the supervisor's: what keeps
-//! them apart is that each has a pipe, an open line, a directory and a lock of
-//! its own, and that a copy has only those of its own stream open. Who must
-//! not share a process with others has a `log/run`.
+//! All streams of a logger are one process with one user, the supervisor's:
+//! what keeps them apart is that each has a pipe, an open line, a directory and
+//! a lock of its own, and that a copy has only those of its own stream open.
+//! Who must not share a process with others has a `log/run`.
 //!
 //! While a log directory cannot be opened that is tried again each 3 seconds;
 //! lines stay in the pipe, and when that is nearly full they are dropped, which
