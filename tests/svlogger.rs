@@ -229,6 +229,42 @@ fn the_last_words_of_a_service_are_kept() {
 }
 
 #[test]
+fn a_logger_killed_behind_its_service_loses_nothing() {
+    let place = Place::new();
+    let run = "trap 'seq 9000; echo > ../said; exit' TERM\n\
+               echo up; sleep 1000 > /dev/null & wait";
+    service(&place, "a", run, "s5000\nn0\n");
+    place.service("b", run);
+    let own = "while read -r line; do echo $line >> ../lines; done";
+    place.script("services/b/log/run", own);
+    for name in ["a", "b"] {
+        let mut one = place.start(&["runsv", &format!("services/{name}")]);
+        let logged = || match name {
+            "a" => lines(&place, name),
+            _ => place
+                .read("services/b/lines")
+                .lines()
+                .map(Into::into)
+                .collect(),
+        };
+        until("the first line", || (logged().len() == 1).then_some(()));
+        let pid = logger_of(&place, name);
+        kill_process(pid, Signal::STOP).unwrap();
+        one.kill(Signal::TERM);
+        until("the end of the service", || {
+            (place.path("services/said").exists() && place.pid(name).is_none())
+                .then_some(())
+        });
+        fs::remove_file(place.path("services/said")).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        assert_eq!(one.wait(), 0);
+        let all = ["up".into()];
+        let all = all.into_iter().chain((1..=9000).map(|i| i.to_string()));
+        assert!(logged().into_iter().eq(all), "lines of {name} differ");
+    }
+}
+
+#[test]
 fn kills_lose_a_chunk_each_at_most() {
     /// Bytes that a life may have read and not written.
     const CHUNK: usize = 65_536 + 2048;

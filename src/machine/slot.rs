@@ -48,7 +48,8 @@
 //! The owner's [`Slot::leave`] is byte `x`, and no `u`, `d` or `o` takes it
 //! back. When the service wants exit and is down, and its scripts have
 //! ended, the log service is told to end by closing the pipe (it then reads
-//! what is left); when that is down too, the slot is gone.
+//! what is left); when that is down too, the slot is gone. If somebody kills
+//! it before it is done, another goes on.
 //!
 //! # Invariants
 //! At most one child of each role; a step asks for one start at most, as its
@@ -82,6 +83,10 @@ use crate::wire::{
 /// CONT and the next script. The exhaustive test proves the bound.
 pub const ACTIONS: usize = 4;
 
+/// Starts of a log service that has to read what its service has left: once if
+/// it waits to be restarted then, and again if somebody kills it at that.
+const DRAINS: u8 = 3;
+
 /// Which child of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -114,8 +119,9 @@ pub enum Action {
     Late(Role),
     /// The service has died too often and is parked: say so.
     Park,
-    /// Close both ends of the log pipe, and bound what the log service still
-    /// may take as for [`Action::Limit`].
+    /// Close the end of the log pipe that is written to, and bound what the
+    /// log service still may take as for [`Action::Limit`]. Again when it was
+    /// started once more.
     ClosePipe,
     /// The slot has ended: release everything.
     Gone,
@@ -153,8 +159,8 @@ pub struct Slot {
     leaving: bool,
     /// The log service was told to end by closing its pipe.
     closed: bool,
-    /// The log service was started once more to read what is left.
-    drained: bool,
+    /// How often the log service was started once more to read what is left.
+    drains: u8,
 }
 
 impl Slot {
@@ -168,7 +174,7 @@ impl Slot {
             script: None,
             leaving: false,
             closed: false,
-            drained: false,
+            drains: 0,
         }
     }
 
@@ -304,6 +310,7 @@ impl Slot {
             push(&mut actions, Action::Late(Role::Service));
         }
         if self.log.as_mut().is_some_and(|log| late(&mut log.limit)) {
+            self.drains = DRAINS;
             push(&mut actions, Action::Late(Role::Log));
         }
         if self.script.as_mut().is_some_and(|s| late(&mut s.limit)) {
@@ -383,7 +390,11 @@ impl Slot {
             let handled = exit == Exit { code: 0, signal: 0 };
             self.scripted(handled, &mut actions);
         } else if let Some(process) = self.process_mut(role) {
+            let killed = exit.signal != 0 && !process.term;
             process.fall(role, exit, facts, now, &mut actions);
+            if role == Role::Log && killed && self.drains < DRAINS {
+                self.reopen();
+            }
         }
         self.settle(now, &mut actions);
         actions
@@ -437,10 +448,10 @@ impl Slot {
             }
             return;
         }
-        if log.is_down() && log.want == Want::Up && !self.drained {
+        if log.is_down() && log.want == Want::Up && self.drains < DRAINS {
             // A logger that waits to be restarted is started now, or what
             // the service wrote last would be lost with the pipe.
-            self.drained = true;
+            self.drains = self.drains.saturating_add(1);
             log.due = None;
             return;
         }
@@ -450,6 +461,16 @@ impl Slot {
         push(actions, Action::ClosePipe);
         if log.is_down() {
             push(actions, Action::Gone);
+        }
+    }
+
+    /// The log service was killed by somebody while it read what is left: the
+    /// owner still has that, and the next one goes on with it.
+    fn reopen(&mut self) {
+        let ends = self.closed && self.service.want == Want::Exit;
+        if let Some(log) = self.log.as_mut().filter(|_| ends) {
+            log.want = Want::Up;
+            self.closed = false;
         }
     }
 

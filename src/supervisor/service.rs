@@ -293,9 +293,13 @@ impl Service {
         })
     }
 
-    /// Closes the pipe: the log service then sees the end of its input.
+    /// Closes the end of the pipe that is written to: the log service then
+    /// sees the end of its input. What is in it stays for the next one, should
+    /// it be killed.
     pub(super) fn close_pipe(&mut self) {
-        self.pipe = None;
+        if let Some(pipe) = &mut self.pipe {
+            pipe.write = Fd::none();
+        }
     }
 
     /// Whether there is a `finish` now: it can be read (contract §2.1).

@@ -227,7 +227,8 @@ impl Logger {
         for row in self.rows.iter_mut() {
             row.is.reopen |= reopen;
             row.is.rotate |= rotate;
-            row.is.ends |= asked.end > 0;
+            // Nobody comes back to what is left of a service that has ended.
+            row.is.ends |= asked.end > 0 && !row.is.drains;
             row.is.drains |= asked.end > 1;
         }
     }
@@ -273,7 +274,7 @@ fn carry_out(row: &mut Row, order: Order<'_>, desk: &mut Desk) {
         b'u' if !row.used && desk.voice.asked.end == 0 => {
             row.take_up(order, desk);
         }
-        b't' => row.is.ends = true,
+        b't' => row.is.ends |= !row.is.drains,
         b'x' => row.is.drains = true,
         b'h' => row.is.reopen = true,
         b'a' => row.is.rotate = true,

@@ -55,6 +55,8 @@ pub(super) struct Row {
     retry: Option<Instant>,
     /// Why it could not be opened the last time.
     told: Option<Errno>,
+    /// How often it could not be since it was open.
+    failures: u32,
     /// Its number.
     number: u16,
     /// The supervisor's descriptors.
@@ -78,6 +80,7 @@ impl Row {
             is: Is::default(),
             retry: None,
             told: None,
+            failures: 0,
             number: 0,
             dirs: [0; 2],
             name: Name::new(),
@@ -98,6 +101,7 @@ impl Row {
         self.name = text::name(order.name).unwrap_or_default();
         self.used = true;
         self.told = None;
+        self.failures = 0;
         self.stream = Stream::new(desk.voice.request.length);
         self.is = Is {
             reopen: true,
@@ -186,10 +190,12 @@ impl Row {
         if self.directory.hand.is_some() {
             return;
         }
-        // Where nothing can be written nothing is waited for.
+        // Where nothing can be written nothing is waited for, but once: a
+        // hand of a logger that was killed may still have the lock.
         let shut = !self.is_open();
         let ends = self.is.ends && !self.stream.is_open();
-        if ends || shut && (self.is.ends || self.is.drains) {
+        let gives_up = self.is.ends || self.is.drains && self.failures > 1;
+        if ends || shut && gives_up {
             if !shut && !self.settle(desk) {
                 return;
             }
@@ -257,7 +263,10 @@ impl Row {
             self.directory.enter(voice, output, at, &mut what)
         });
         match opened {
-            Ok(()) => self.told = None,
+            Ok(()) => {
+                self.told = None;
+                self.failures = 0;
+            }
             Err(errno) => self.fail(desk, what, errno),
         }
     }
@@ -267,6 +276,7 @@ impl Row {
     fn fail(&mut self, desk: &mut Desk, what: &str, errno: Errno) {
         self.shut();
         self.retry = Some(clock::mono().after(PAUSE));
+        self.failures = self.failures.saturating_add(1);
         let subject = self.directory.subject();
         if self.told.replace(errno) != Some(errno) {
             desk.voice.warn("warning", what, subject, errno);

@@ -70,7 +70,7 @@ fn key(world: &World, at: u64) -> u64 {
         .script
         .map(|s| (encode(s.control), s.pid.is_some(), s.limit.map(left)));
     let asked = format!("{:?}", world.asked);
-    let flags = (slot.leaving, slot.closed, slot.drained);
+    let flags = (slot.leaving, slot.closed, slot.drains);
     let mut hasher = DefaultHasher::new();
     (process(&slot.service), slot.log.as_ref().map(process)).hash(&mut hasher);
     (script, asked, world.gone, world.pipe, flags).hash(&mut hasher);
@@ -131,7 +131,12 @@ fn step(world: &mut World, event: Event, at: u64) {
         Event::Leave => slot.leave(now(at)),
         Event::Tick(_) => slot.tick(now(at)),
         Event::Ended(role, good, finish) => {
-            let code = if good { 0 } else { 1 };
+            // A log service is killed, which matters where it drains.
+            let (code, signal) = match (good, role) {
+                (true, _) => (0, 0),
+                (false, Role::Log) => (-1, 9),
+                (false, _) => (1, 0),
+            };
             let facts = Facts {
                 finish,
                 ..world.facts
@@ -141,7 +146,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             } else {
                 facts
             };
-            slot.ended(role, Exit { code, signal: 0 }, facts, now(at))
+            slot.ended(role, Exit { code, signal }, facts, now(at))
         }
         Event::Started => {
             let role = role_asked.unwrap();
@@ -187,7 +192,8 @@ fn step(world: &mut World, event: Event, at: u64) {
                 assert_eq!(waits, Some(Waits::Parked));
             }
             Action::ClosePipe => {
-                assert!(world.pipe, "the pipe was closed twice");
+                let again = world.slot.drains > 0;
+                assert!(world.pipe || again, "the pipe was closed twice");
                 assert!(service.is_down(), "it is still in use");
                 world.pipe = false;
                 // From here on its service is down for good.
@@ -207,7 +213,7 @@ fn step(world: &mut World, event: Event, at: u64) {
     };
     if let (Some(role), Event::Ended(ended, ..)) = (started, event)
         && role == ended
-        && !world.slot.drained
+        && world.slot.drains == 0
     {
         let process = before.process(role).unwrap();
         let age = now(at).mono.since(process.began);
@@ -226,7 +232,7 @@ fn step(world: &mut World, event: Event, at: u64) {
                 matches!(event, Event::Control(r, b'u' | b'o') if r == role);
             assert!(
                 asked
-                    || role == Role::Log && world.slot.drained
+                    || role == Role::Log && world.slot.drains > 0
                     || due.is_none_or(|(due, _)| due.nanos() <= at)
             );
         }
