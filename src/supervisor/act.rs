@@ -60,16 +60,18 @@ impl Supervisor {
                                     5 minutes or with `sv up`";
                         self.caution(index, b"", what);
                     }
-                    // It holds the pipe until the logger is done with it.
-                    Action::ClosePipe if self.passes_on(index, b'x') => {}
                     Action::ClosePipe => {
+                        let shared = self.passes_on(index, b'x');
                         let slot = self.slot(index);
                         let service =
                             slot.and_then(|slot| slot.service.as_mut());
                         if let Some(service) = service {
                             service.close_pipe();
                         }
-                        self.limit(index, Role::Log, c"log/timeout-kill", 0);
+                        if !shared {
+                            let path = c"log/timeout-kill";
+                            self.limit(index, Role::Log, path, 0);
+                        }
                     }
                     Action::Gone => {
                         self.publish(index);

@@ -16,7 +16,7 @@ use crate::{
     sys::{
         self, AsFd, Errno, Fd,
         child::{self, End, Program, Setup},
-        clock, file, parent,
+        clock, file, handover,
         wait::Wake,
     },
     wire::{
@@ -51,8 +51,8 @@ pub(super) fn none() -> [Logger; config::LOGGERS] {
 #[derive(Debug)]
 struct Process {
     pid: u32,
-    orders: Fd,
-    answers: Fd,
+    /// Orders go there, answers come from there.
+    socket: Fd,
 }
 
 impl Supervisor {
@@ -127,8 +127,7 @@ impl Supervisor {
     fn start_logger(&mut self) -> Result<Process, Errno> {
         let mut complaint = self.voice.head.clone();
         complaint.text("unable to start the logger");
-        let pipes = sys::pipe(true).and_then(|one| Ok([one, sys::pipe(true)?]));
-        let [[stdin, orders], [answers, stdout]] = pipes?;
+        let [socket, stdin] = handover::pair()?;
         let program = Program {
             path: child::OWN,
             arguments: &[NAME],
@@ -138,7 +137,7 @@ impl Supervisor {
             dir: None,
             sub: None,
             stdin: Some(stdin.as_fd()),
-            stdout: Some(stdout.as_fd()),
+            stdout: None,
             session: self.sessions,
             group: false,
             terminal: false,
@@ -148,13 +147,9 @@ impl Supervisor {
         };
         // It leaves the set when it is closed.
         self.waiter
-            .add(answers.as_fd(), Wake::Readable, TOKEN_LOGGER)?;
+            .add(socket.as_fd(), Wake::Readable, TOKEN_LOGGER)?;
         let pid = child::spawn(&program, &setup)?;
-        Ok(Process {
-            pid,
-            orders,
-            answers,
-        })
+        Ok(Process { pid, socket })
     }
 
     /// Tells the logger `pid` what is to happen to a slot's stream.
@@ -169,10 +164,18 @@ impl Supervisor {
         let order = Order {
             stream: u16::try_from(index).unwrap_or(u16::MAX),
             byte,
-            dirs: [service.dir(), service.base()].map(parent::number),
+            has_dir: service.has_log_dir(),
             name: &slot.name,
         };
-        sys::write_once(logger.orders.as_fd(), &pack(order)).map(drop)
+        let files = match service.pipe(Role::Log).filter(|_| byte == b'u') {
+            None => None,
+            Some(pipe) => {
+                // Who reads many pipes waits for none.
+                file::set_blocking(pipe, false)?;
+                Some([service.dir(), pipe])
+            }
+        };
+        handover::send(logger.socket.as_fd(), &pack(order), files)
     }
 
     /// The logger `pid`.
@@ -251,7 +254,7 @@ impl Supervisor {
 /// The next stream that a logger is done with.
 fn answer(logger: &Process) -> Option<usize> {
     let mut answer = [0; 2];
-    match sys::read(logger.answers.as_fd(), &mut answer) {
+    match sys::read(logger.socket.as_fd(), &mut answer) {
         Ok(2) => Some(u16::from_le_bytes(answer).into()),
         Ok(_) | Err(_) => None,
     }

@@ -269,11 +269,6 @@ impl Service {
         self.dir.as_fd()
     }
 
-    /// The directory that `supervise` is in.
-    pub(super) fn base(&self) -> At<'_> {
-        self.service.place.as_ref().map_or(self.dir(), AsFd::as_fd)
-    }
-
     /// The control FIFO of a role.
     pub(super) fn control(&self, role: Role) -> Option<At<'_>> {
         let ends = match role {
@@ -578,7 +573,8 @@ fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
     let read = file::open_read(at, PIPE).map_err(&open)?;
     let write = file::open_write(at, PIPE).map_err(&open)?;
     for end in [&read, &write] {
-        file::set_blocking(end.as_fd()).map_err(trouble("set up", PIPE))?;
+        file::set_blocking(end.as_fd(), true)
+            .map_err(trouble("set up", PIPE))?;
     }
     Ok(Pipe { read, write })
 }

@@ -9,7 +9,7 @@ use crate::{
     machine::slot::{Actions, Exit, Role},
     sys::{
         child::{self, Program, Setup},
-        clock, error,
+        clock, error, file,
     },
 };
 
@@ -121,6 +121,10 @@ impl Supervisor {
             complaint: (!silent).then_some(&complaint),
             code: CANNOT_RUN,
         };
+        if let Some(pipe) = pipe.filter(|_| is_log) {
+            // The logger that others share may have read it before.
+            let _reads = file::set_blocking(pipe, true).is_err();
+        }
         let spawned = child::spawn(&program, &setup);
         let told = core::mem::replace(&mut slot.unforked, spawned.is_err());
         if is_service {

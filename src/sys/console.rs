@@ -251,7 +251,7 @@ fn open(path: &CStr) -> Result<Fd, Errno> {
 /// `Console` opens its own and does not.
 pub fn take() -> Result<(), Errno> {
     let console = open(CONSOLE)?;
-    file::set_blocking(console.as_fd())?;
+    file::set_blocking(console.as_fd(), true)?;
     for number in 0..3 {
         child::set_standard(&console, number)?;
     }

@@ -107,11 +107,12 @@ fn open(
     }
 }
 
-/// Lets reads and writes wait again, after an opening that must not.
-pub fn set_blocking(file: At<'_>) -> Result<(), Errno> {
-    let flags = rustix::fs::fcntl_getfl(file).map_err(error::from)?;
-    rustix::fs::fcntl_setfl(file, flags.difference(OFlags::NONBLOCK))
-        .map_err(error::from)
+/// Says whether reads and writes wait: those of everybody who has this opening
+/// of the file.
+pub fn set_blocking(file: At<'_>, waits: bool) -> Result<(), Errno> {
+    let mut flags = rustix::fs::fcntl_getfl(file).map_err(error::from)?;
+    flags.set(OFlags::NONBLOCK, !waits);
+    rustix::fs::fcntl_setfl(file, flags).map_err(error::from)
 }
 
 /// Takes the lock of a whole file, or EAGAIN when somebody has it.

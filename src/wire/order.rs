@@ -1,20 +1,18 @@
 //! What a supervisor tells the logger that it shares among its services, and
 //! what that answers.
 //!
-//! Orders are records of [`BYTES`] on a pipe, numbers least byte first:
+//! Orders are messages of [`BYTES`] on a socket, numbers least byte first:
 //!
 //! | at | what |
 //! |---|---|
 //! | 0 | the stream, two bytes: the service's place in the supervisor's table |
 //! | 2 | a control byte: `u` take it up, `x` it has ended, `t h a p c` as to a log service |
-//! | 4 | the supervisor's descriptor of the service directory, four bytes |
-//! | 8 | that of the directory with `supervise/log` in it, four bytes |
-//! | 12 | the service's name, filled up with NULs |
+//! | 3 | with `u`: 1 for its log directory, 0 for its log ring |
+//! | 4 | the service's name, filled up with NULs |
 //!
-//! A record is shorter than what a pipe takes in one piece, so that there are
-//! no parts of one. The answer, on another pipe, is the two bytes of a stream
-//! that the logger is done with; each one taken up has one, unless the logger
-//! ends.
+//! With `u` comes what is open: the service directory, and the pipe to be read.
+//! The answer, on the same socket, is the two bytes of a stream that the logger
+//! is done with; each one taken up has one, unless the logger ends.
 
 use crate::{config, text::copy};
 
@@ -22,7 +20,7 @@ use crate::{config, text::copy};
 pub const BYTES: usize = HEAD + config::NAME_BYTES;
 
 /// Bytes before the name.
-const HEAD: usize = 12;
+const HEAD: usize = 4;
 
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +29,8 @@ pub struct Order<'a> {
     pub stream: u16,
     /// What is to happen to it.
     pub byte: u8,
-    /// Descriptors of the supervisor: the service directory, and where
-    /// `supervise/log` is.
-    pub dirs: [u32; 2],
+    /// It goes to the log directory, and not to a ring.
+    pub has_dir: bool,
     /// The service's name.
     pub name: &'a [u8],
 }
@@ -42,26 +39,21 @@ pub struct Order<'a> {
 pub fn pack(order: Order<'_>) -> [u8; BYTES] {
     let mut record = [0; BYTES];
     let (head, name) = record.split_at_mut(HEAD);
-    let number = u32::from(order.stream) | u32::from(order.byte) << 16;
-    let [dir, base] = order.dirs;
-    let (words, _) = head.as_chunks_mut();
-    for (place, word) in words.iter_mut().zip([number, dir, base]) {
-        *place = u32::to_le_bytes(word);
-    }
+    let [low, high] = order.stream.to_le_bytes();
+    let bytes = [low, high, order.byte, order.has_dir.into()];
     // It fits: names have a bound.
-    let _fits = copy(name, order.name);
+    let _fits = copy(head, &bytes) && copy(name, order.name);
     record
 }
 
 /// What a record orders; `None` when it is none.
 pub fn unpack(record: &[u8]) -> Option<Order<'_>> {
     let (head, name) = record.split_first_chunk::<HEAD>()?;
-    let ([number, dir, base], _) = head.as_chunks().0.split_first_chunk()?;
-    let [low, high, byte, _] = *number;
+    let [low, high, byte, has_dir] = *head;
     Some(Order {
         stream: u16::from_le_bytes([low, high]),
         byte,
-        dirs: [*dir, *base].map(u32::from_le_bytes),
+        has_dir: has_dir != 0,
         name: name.split(|byte| *byte == 0).next()?,
     })
 }
@@ -76,12 +68,12 @@ mod test {
         fn a_record_says_what_it_was_made_of(
             stream: u16,
             byte: u8,
-            dirs: [u32; 2],
+            has_dir: bool,
             name in proptest::collection::vec(
                 1..=255_u8, 0..=config::NAME_BYTES
             ),
         ) {
-            let order = Order { stream, byte, dirs, name: &name };
+            let order = Order { stream, byte, has_dir, name: &name };
             let record = pack(order);
             prop_assert_eq!(unpack(&record), Some(order));
         }

@@ -10,12 +10,12 @@
 //! lines are stamped, the board says (`log-size`, `log-keep`, `log-stamp`).
 //! Old logs, processors and modes are as with svlogd.
 //!
-//! The supervisor tells it on descriptor 0 which services there are, and hears
-//! on descriptor 1 of each that is done with. It is told, and does not look,
-//! since who supervises knows best: which directory a name meant when it was
-//! taken up, where its `supervise` is when it cannot be in it, and when it has
-//! ended. The pipe, `supervise/log`, it opens by its name below the
-//! supervisor's own descriptor in /proc, without which there is no logger.
+//! The supervisor tells it on descriptor 0, a socket, which services there are,
+//! and hears there of each that is done with. It is told, and does not look,
+//! since who supervises knows best which directory a name meant when it was
+//! taken up, and when it has ended. That directory and the pipe,
+//! `supervise/log`, come open with what it is told; so the kernel must have
+//! CONFIG_UNIX, and /proc must be there to start it from.
 //!
 //! A service without `log/` has a log ring instead, if `runt/log-ring` names a
 //! number of bytes, or else the board (`log-ring`): a file of that size in the
@@ -67,9 +67,8 @@ use crate::{
     args::svlogd::Request,
     config,
     sys::{
-        self, Errno, fd, limits,
+        self, Errno, Fd, fd, handover, limits,
         once::Once,
-        parent::Parent,
         signal::{Number, Signals},
         start::Start,
         wait::{Waiter, Wake},
@@ -120,7 +119,6 @@ struct Desk {
     output: &'static mut Output,
     input: &'static mut [u8; INPUT],
     waiter: Waiter,
-    parent: Parent,
 }
 
 /// Runs the program.
@@ -169,7 +167,6 @@ fn work(start: Start) -> Result<(), Errno> {
         output: &mut bytes.output,
         input: &mut bytes.input,
         waiter,
-        parent: Parent::now(),
     };
     let rooms = rooms.iter_mut();
     Logger { desk, rows, rooms }.run()
@@ -237,16 +234,16 @@ impl Logger {
     fn take_orders(&mut self) {
         let mut record = [0; order::BYTES];
         loop {
-            match sys::read(fd::STDIN, &mut record) {
-                Ok(0) => break,
-                Ok(_) => {}
+            let files = match handover::receive(fd::STDIN, &mut record) {
+                Ok((0, _)) => break,
+                Ok((_, files)) => files,
                 Err(_) => return,
-            }
+            };
             let Some(order) = order::unpack(&record) else {
                 continue;
             };
             if let Some((row, desk)) = self.row(order.stream.into()) {
-                carry_out(row, order, desk);
+                carry_out(row, order, files, desk);
             }
         }
         // There is nobody left who could order, or who holds the pipes.
@@ -269,10 +266,10 @@ impl Logger {
 }
 
 /// Does what is ordered to a stream.
-fn carry_out(row: &mut Row, order: Order<'_>, desk: &mut Desk) {
+fn carry_out(row: &mut Row, order: Order<'_>, files: [Fd; 2], desk: &mut Desk) {
     match order.byte {
         b'u' if !row.used && desk.voice.asked.end == 0 => {
-            row.take_up(order, desk);
+            row.take_up(order, files, desk);
         }
         b't' => row.is.ends |= !row.is.drains,
         b'x' => row.is.drains = true,

@@ -59,8 +59,10 @@ pub(super) struct Row {
     failures: u32,
     /// Its number.
     number: u16,
-    /// The supervisor's descriptors.
-    dirs: [u32; 2],
+    /// The service directory.
+    at: Fd,
+    /// It has a log directory, not a ring.
+    has_dir: bool,
     /// The service's.
     name: Name,
     pipe: Fd,
@@ -82,7 +84,8 @@ impl Row {
             told: None,
             failures: 0,
             number: 0,
-            dirs: [0; 2],
+            at: Fd::none(),
+            has_dir: false,
             name: Name::new(),
             pipe: Fd::none(),
             stream: Stream::new(1),
@@ -94,10 +97,15 @@ impl Row {
 
     /// Begins with a service. What cannot be read has ended at once: the
     /// supervisor comes back with it.
-    pub(super) fn take_up(&mut self, order: Order<'_>, desk: &mut Desk) {
-        let [_, base] = order.dirs;
+    pub(super) fn take_up(
+        &mut self,
+        order: Order<'_>,
+        files: [Fd; 2],
+        desk: &mut Desk,
+    ) {
         self.number = order.stream;
-        self.dirs = order.dirs;
+        self.has_dir = order.has_dir;
+        [self.at, self.pipe] = files;
         self.name = text::name(order.name).unwrap_or_default();
         self.used = true;
         self.told = None;
@@ -107,18 +115,12 @@ impl Row {
             reopen: true,
             ..Is::default()
         };
-        let pipe = desk
-            .parent
-            .open_dir(base)
-            .and_then(|base| file::open_read(base.as_fd(), c"supervise/log"));
-        match pipe {
-            Ok(pipe) => self.pipe = pipe,
-            Err(errno) => {
-                self.is.ends = true;
-                desk.voice.service.clone_from(&self.name);
-                let what = "unable to open pipe";
-                desk.voice.warn("warning", what, b"supervise/log", errno);
-            }
+        // The last one to come is the first that there is no room for.
+        if let Err(errno) = file::info_of(self.pipe.as_fd()) {
+            self.is.ends = true;
+            desk.voice.service.clone_from(&self.name);
+            let what = "unable to take over pipe";
+            desk.voice.warn("warning", what, b"supervise/log", errno);
         }
     }
 
@@ -163,6 +165,7 @@ impl Row {
         }
         if !self.used {
             self.pipe = Fd::none();
+            self.at = Fd::none();
             self.directory.dir = Fd::none();
         }
     }
@@ -248,20 +251,16 @@ impl Row {
     /// Opens the directory.
     fn open(&mut self, desk: &mut Desk) {
         self.retry = None;
-        let mut what = "unable to open service directory";
-        let [dir, _] = self.dirs;
-        let opened = desk.parent.open_dir(dir).and_then(|dir| {
-            let at = dir.as_fd();
-            if file::info(at, c"log").is_err() {
-                what = "unable to open log ring";
-                self.ring = Some(LogRing::open(at)?);
-                return Ok(());
-            }
+        let at = self.at.as_fd();
+        let mut what = "unable to open log ring";
+        let opened = if self.has_dir {
             let main = file::info(at, c"log/main").is_ok();
             self.directory.name = if main { c"log/main" } else { c"log" };
             let (voice, output) = (&mut desk.voice, &mut *desk.output);
             self.directory.enter(voice, output, at, &mut what)
-        });
+        } else {
+            LogRing::open(at).map(|ring| self.ring = Some(ring))
+        };
         match opened {
             Ok(()) => {
                 self.told = None;
@@ -363,7 +362,7 @@ impl Row {
         if desk.voice.asked.end == 0 {
             let answer = self.number.to_le_bytes();
             // It cannot be full: one answer each is as many as fit by far.
-            let _told = sys::write_once(fd::STDOUT, &answer).is_ok();
+            let _told = sys::write_once(fd::STDIN, &answer).is_ok();
         }
     }
 }
