@@ -378,6 +378,58 @@ fn a_flood_a_processor_and_a_bad_directory_stop_nobody() {
 }
 
 #[test]
+fn a_log_directory_that_is_removed_is_made_again() {
+    let place = Place::new();
+    let run = "i=0; while :; do echo $i; i=$((i + 1)); sleep 0.01; done";
+    service(&place, "a", run, "");
+    place.service("b", run);
+    fs::create_dir_all(place.path("var/b")).unwrap();
+    symlink("../../var/b", place.path("services/b/log")).unwrap();
+    let _all = place.runsvdir();
+    for name in ["a", "b"] {
+        until_lines(&place, name, 3);
+    }
+    let current =
+        |name: &str| place.read(&format!("services/{name}/log/current"));
+    let until_current = |name: &str| {
+        until(&format!("lines of {name}"), || {
+            (current(name).lines().count() >= 20).then_some(())
+        });
+    };
+    let one = logger_of(&place, "a");
+    fs::remove_dir_all(place.path("services/a/log")).unwrap();
+    fs::remove_dir_all(place.path("var")).unwrap();
+    until_current("a");
+    assert!(!place.path("var").exists());
+    fs::create_dir(place.path("var")).unwrap();
+    until_current("b");
+    // All that was in the pipe is there, in its order.
+    let in_order = |name| {
+        let found: Vec<u32> = lines(&place, name)
+            .iter()
+            .map(|l| l.parse().unwrap())
+            .collect();
+        assert!(found.windows(2).all(|w| w[0] + 1 == w[1]), "{found:?}");
+    };
+    in_order("a");
+    in_order("b");
+    fs::remove_file(place.path("services/a/log/current")).unwrap();
+    until_current("a");
+    in_order("a");
+
+    assert!(util::spent(one) < 50, "it is busy");
+    let errors = place.read("errors");
+    for (name, count) in [("a", 2), ("b", 1)] {
+        let line = format!(
+            "svlogger {name}: warning: current was removed: log: \
+             file does not exist\n"
+        );
+        assert_eq!(errors.matches(&line).count(), count, "{errors}");
+    }
+    assert_eq!(errors.lines().count(), 3, "{errors}");
+}
+
+#[test]
 fn a_ring_keeps_the_newest_lines() {
     let place = Place::new();
     place.write("services/a/runt/log-ring", "4000\n");

@@ -144,6 +144,7 @@ pub(super) fn main(start: Start) -> u8 {
         signals,
         asked: Asked::default(),
         mode: Mode::Alone,
+        pauses: None,
     };
     if voice.request.length > config::LOG_LINE_BYTES {
         let what: [&[u8]; 1] = [b"-l is too long"];

@@ -512,7 +512,11 @@ pub(super) fn lock(
         Err(Errno::ENOENT) => {
             match file::make_dir(at, names.dir, 0o700) {
                 Ok(()) => {}
-                Err(Errno::EEXIST) => follow(at, base, names.dir),
+                Err(Errno::EEXIST) => {
+                    // What fails here shows when the lock is opened.
+                    let _shows =
+                        file::make_target(at, base, names.dir, 0o700).is_err();
+                }
                 Err(errno) => return Err(trouble(CREATE, names.dir)(errno)),
             }
             open()
@@ -522,21 +526,6 @@ pub(super) fn lock(
     let lock = opened.map_err(trouble("open", names.lock))?;
     file::lock_now(lock.as_fd()).map_err(trouble("lock", names.lock))?;
     Ok(lock)
-}
-
-/// Makes what the link `path` leads to, if it is a link to nothing. What
-/// fails here shows when the lock is opened.
-fn follow(at: At<'_>, base: At<'_>, path: &CStr) {
-    if file::info(at, path) != Err(Errno::ENOENT) {
-        return;
-    }
-    let mut buffer = [0; 256];
-    let Ok(target) = file::link_target(at, path, &mut buffer) else {
-        return;
-    };
-    if let Ok(target) = crate::text::Path::join(&[target]) {
-        let _shows = file::make_dir(base, target.as_c_str(), 0o700).is_err();
-    }
 }
 
 /// Opens the control FIFO of a supervise directory and makes `ok`. The

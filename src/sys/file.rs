@@ -21,6 +21,8 @@ pub struct Info {
     pub mode: u32,
     /// Bytes in it.
     pub size: u64,
+    /// How many names it has.
+    pub links: u64,
     /// The last change of its content.
     pub modified: Wall,
 }
@@ -195,6 +197,7 @@ fn digest(stat: &rustix::fs::Stat) -> Info {
         },
         mode: mode & 0o7777,
         size: u64::try_from(stat.st_size).unwrap_or(0),
+        links: u64::from(stat.st_nlink),
         modified: Wall {
             secs: u64::try_from(stat.st_mtime).unwrap_or(0),
             nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
@@ -205,6 +208,24 @@ fn digest(stat: &rustix::fs::Stat) -> Info {
 /// Makes a directory.
 pub fn make_dir(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
     rustix::fs::mkdirat(at, path, mode.into()).map_err(error::from)
+}
+
+/// Makes the directory that `path`, a link to nothing, leads to; `base` is
+/// where such a link starts from. EEXIST when it is no such link.
+pub fn make_target(
+    at: At<'_>,
+    base: At<'_>,
+    path: &CStr,
+    mode: u32,
+) -> Result<(), Errno> {
+    if info(at, path) != Err(Errno::ENOENT) {
+        return Err(Errno::EEXIST);
+    }
+    let mut buffer = [0; 256];
+    let target = link_target(at, path, &mut buffer)?;
+    let target =
+        text::Path::join(&[target]).map_err(|_| Errno::ENAMETOOLONG)?;
+    make_dir(base, target.as_c_str(), mode)
 }
 
 /// Makes a FIFO.

@@ -5,12 +5,15 @@ use core::time::Duration;
 
 use crate::{
     machine::rotate::Olds,
-    sys::{AsFd, Errno, clock, dir, file},
+    sys::{AsFd, Errno, child, clock, dir, file},
     text::Line,
     wire::logname::{Kind, LogName},
 };
 
-use super::{directory::Directory, voice::Voice};
+use super::{
+    directory::Directory,
+    voice::{Mode, Voice},
+};
 
 /// Permission bits of `current` while it is written.
 const OPEN: u32 = 0o644;
@@ -146,9 +149,11 @@ impl Directory {
             Kind::Safe
         };
         while let Err(errno) = self.put_aside(voice, kind, size) {
+            self.give_up(voice, errno);
             voice.pause("unable to rename current", name, errno);
         }
         while let Err(errno) = self.create(voice) {
+            self.give_up(voice, errno);
             if errno != Errno::ENOSPC || !self.make_room(voice) {
                 voice.pause("unable to create new current", name, errno);
             }
@@ -158,6 +163,16 @@ impl Directory {
             let _synced = file::sync(self.dir.as_fd()).is_ok();
         }
         self.tidy(voice);
+    }
+
+    /// Ends a hand whose directory was removed under it: who made it opens
+    /// that anew, by its name.
+    fn give_up(&self, voice: &Voice, errno: Errno) {
+        if voice.mode == Mode::Hand && errno == Errno::ENOENT {
+            let what = b" was removed: the lines at hand are lost";
+            voice.say("warning", &[self.subject(), what]);
+            child::exit(1);
+        }
     }
 
     /// Brings `current` onto the medium and marks it as closed in order.

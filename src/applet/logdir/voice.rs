@@ -59,6 +59,8 @@ pub(in crate::applet) struct Voice {
     pub(in crate::applet) signals: Signals,
     pub(in crate::applet) asked: Asked,
     pub(in crate::applet) mode: Mode,
+    /// Why a hand waits, which it says once.
+    pub(in crate::applet) pauses: Option<Errno>,
 }
 
 impl Voice {
@@ -176,7 +178,10 @@ impl Voice {
         subject: &[u8],
         errno: Errno,
     ) {
-        self.warn("pausing", what, subject, errno);
+        let before = self.pauses.replace(errno);
+        if self.mode != Mode::Hand || before != Some(errno) {
+            self.warn("pausing", what, subject, errno);
+        }
         let until = clock::mono().after(PAUSE);
         while clock::mono() < until {
             self.wait(Some(until));

@@ -43,7 +43,11 @@
 //!
 //! While a log directory cannot be opened that is tried again each 3 seconds;
 //! lines stay in the pipe, and when that is nearly full they are dropped, which
-//! is said: the service goes on.
+//! is said: the service goes on. One that was removed while it was written to
+//! is made again then, if what it was in is still there, and goes on with what
+//! is in the pipe; so does one of which `current` was removed. What cannot be
+//! rotated, on a medium that became read-only for instance, waits, and so does
+//! its service, until it can: that is said once, and no line is lost.
 //!
 //! # Control
 //! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates,
@@ -161,6 +165,7 @@ fn work(start: Start) -> Result<(), Errno> {
         signals,
         asked: Asked::default(),
         mode: Mode::Shared,
+        pauses: None,
     };
     let desk = Desk {
         voice,

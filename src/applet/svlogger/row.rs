@@ -137,7 +137,8 @@ impl Row {
     pub(super) fn hear(&mut self, desk: &mut Desk) {
         desk.voice.service.clone_from(&self.name);
         self.read(desk);
-        if self.is.ends || self.is.drains || self.directory.hand.is_some() {
+        let stays = self.is_open() && self.directory.hand.is_none();
+        if self.is.ends || self.is.drains || !stays {
             self.turn(desk);
         }
     }
@@ -248,12 +249,24 @@ impl Row {
         self.directory.leave();
     }
 
+    /// Makes the log directory that was here and was removed, or what it is a
+    /// link to. When it cannot be made that shows when it is opened.
+    fn make(&self) {
+        let at = self.at.as_fd();
+        if file::info(at, c"log") == Err(Errno::ENOENT)
+            && file::make_dir(at, c"log", 0o755).is_err()
+        {
+            let _shows = file::make_target(at, at, c"log", 0o755).is_err();
+        }
+    }
+
     /// Opens the directory.
     fn open(&mut self, desk: &mut Desk) {
         self.retry = None;
         let at = self.at.as_fd();
         let mut what = "unable to open log ring";
         let opened = if self.has_dir {
+            self.make();
             let main = file::info(at, c"log/main").is_ok();
             self.directory.name = if main { c"log/main" } else { c"log" };
             let (voice, output) = (&mut desk.voice, &mut *desk.output);
@@ -290,6 +303,10 @@ impl Row {
 
     /// Reads once.
     fn read(&mut self, desk: &mut Desk) {
+        if self.directory.is_lost() {
+            // What is in the pipe waits for the next one.
+            return self.fail(desk, "current was removed", Errno::ENOENT);
+        }
         let kept = self.stream.kept;
         let old = self.kept.get(..kept).unwrap_or(&[]);
         // It came from there.
