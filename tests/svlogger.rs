@@ -471,6 +471,85 @@ fn a_ring_keeps_the_newest_lines() {
 }
 
 #[test]
+fn a_console_shows_a_few_lines_and_holds_up_nobody() {
+    let place = Place::new();
+    let console = place.path("console");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &console, kind, mode, 0).unwrap();
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&console);
+    let mut reader = reader.unwrap();
+    for (name, text) in [("a", "\n"), ("none", "/nowhere\n")] {
+        place.write(&format!("services/{name}/runt/log-ring"), "100000\n");
+        place.write(&format!("services/{name}/runt/log-console"), text);
+    }
+    place.write("services/a/runt/log-console", "../../console\n");
+    // A flood that ends when the console has been full for long.
+    let flood = "printf 'one\\033\\n'; \
+                 while [ ! -e ../../stop ]; do seq 20000; done; \
+                 echo end; while [ ! -e ../../more ]; do sleep 0.02; done; \
+                 echo more; exec sleep 1000";
+    place.service("a", flood);
+    place.service("none", "echo one; exec sleep 1000");
+    let _all = place.runsvdir();
+    let ring = |line: &str| {
+        until(line, || {
+            let out = place.run(&["sv", "log", "a"]).out;
+            (out.lines().last() == Some(line)).then_some(())
+        });
+    };
+    // Full, and nobody reads: all goes on.
+    rustix::io::ioctl_fionbio(&reader, true).unwrap();
+    use std::io::{Read as _, Write as _};
+    let mut text = Vec::new();
+    until("two counts", || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = reader.read(&mut bytes) {
+            text.extend_from_slice(&bytes[..count]);
+        }
+        let said = String::from_utf8_lossy(&text);
+        (said.matches("left out").count() >= 2).then_some(())
+    });
+    while reader.write(&[b'x'; 4096]).is_ok() {}
+    while reader.write(b"x").is_ok() {}
+    let before = place.run(&["sv", "log", "a"]).out;
+    until("more in the ring", || {
+        (place.run(&["sv", "log", "a"]).out != before).then_some(())
+    });
+    place.write("stop", "");
+    ring("end");
+    // All that was left out is told when somebody reads again.
+    let mut bytes = [0; 65_536];
+    let mut rest = Vec::new();
+    until("the last count", || {
+        while let Ok(count @ 1..) = reader.read(&mut bytes) {
+            let said = bytes[..count].iter().filter(|byte| **byte != b'x');
+            rest.extend(said.copied());
+        }
+        rest.ends_with(b" lines left out, see `sv log a`\n")
+            .then_some(())
+    });
+    place.write("more", "");
+    until("a line more", || {
+        while let Ok(count @ 1..) = reader.read(&mut bytes) {
+            rest.extend_from_slice(&bytes[..count]);
+        }
+        rest.ends_with(b"a: more\n").then_some(())
+    });
+    let text = String::from_utf8([text, rest].concat()).unwrap();
+    assert!(text.starts_with("a: one?\na: 1\na: 2\n"), "{text}");
+    assert!(text.lines().all(|line| line.starts_with("a: ")), "{text}");
+    // No more than 1024 bytes between two counts.
+    for part in text.split("left out") {
+        assert!(part.len() <= 1200, "{}: {part}", part.len());
+    }
+    let errors = place.read("errors");
+    let line = "svlogger none: warning: unable to show lines: \
+                runt/log-console: file does not exist\n";
+    assert_eq!(errors, line);
+}
+
+#[test]
 fn a_ring_is_followed() {
     use std::io::{BufRead as _, BufReader};
     let place = Place::new();

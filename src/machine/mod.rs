@@ -3,6 +3,7 @@
 //! A machine is a value with a `step`: it is told what happened and what
 //! time it is, and answers what to do. Whoever owns it does that.
 
+pub mod allowance;
 pub mod descent;
 pub mod gather;
 pub mod line;

@@ -11,6 +11,7 @@
 //! | `runt/backoff` | FIRST CAP RESET-AFTER JITTER, see [`Backoff`] |
 //! | `runt/timeout-control` | milliseconds that a script of `control` may take |
 //! | `runt/log-ring` | bytes of its output that are kept where there is no `log/` |
+//! | `runt/log-console` | that it is there, or a device: its lines are shown there |
 //! | `runt/group-kill` | that it is there: stop its process group, kill its own cgroup |
 
 use super::control::Signal;

@@ -22,6 +22,11 @@
 //! run directory that keeps the newest lines, as they are. `sv log` shows them.
 //! It outlives supervisor and logger, and goes with the run directory.
 //!
+//! With a file `runt/log-console` each line is shown on the console too, or on
+//! the device that the file names, behind `NAME: `: what fits `log-console`
+//! bytes in a second, and what the console takes at once; then how many lines
+//! were left out. Nobody waits for it. Patterns and stamps are the log's.
+//!
 //! # Loggers
 //! There is one for each medium, as long as there are any (`loggers`), so that
 //! one that stalls holds up only those that log there. A medium is the file
@@ -62,6 +67,7 @@
 //! # Exit codes
 //! 0 told to end, or the supervisor is gone; 111 it cannot work.
 
+mod console;
 mod ring;
 mod row;
 

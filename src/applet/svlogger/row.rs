@@ -17,7 +17,7 @@ use crate::{
     wire::{clock::Instant, order::Order},
 };
 
-use super::{Desk, Room, TOKEN_ROWS, ring::LogRing};
+use super::{Desk, Room, TOKEN_ROWS, console::Shown, ring::LogRing};
 use crate::applet::logdir::{Directory, Stream, processor::Job, voice::PAUSE};
 
 /// Bytes in a pipe that nobody can log from which on they are dropped: half
@@ -71,6 +71,8 @@ pub(super) struct Row {
     directory: Directory,
     /// Where there is no directory.
     ring: Option<LogRing>,
+    /// What it shows on the console.
+    shown: Shown,
 }
 
 impl Row {
@@ -92,6 +94,7 @@ impl Row {
             kept: &mut room.kept,
             directory: Directory::new(c"log", &mut room.text),
             ring: None,
+            shown: Shown::nothing(),
         }
     }
 
@@ -129,7 +132,7 @@ impl Row {
         if !self.used {
             return None;
         }
-        let due = [self.retry, self.directory.next_due()];
+        let due = [self.retry, self.directory.next_due(), self.shown.due()];
         due.into_iter().flatten().min()
     }
 
@@ -167,6 +170,7 @@ impl Row {
         if !self.used {
             self.pipe = Fd::none();
             self.at = Fd::none();
+            self.shown = Shown::nothing();
             self.directory.dir = Fd::none();
         }
     }
@@ -174,6 +178,8 @@ impl Row {
     /// Takes the edges of the directory's state.
     fn advance(&mut self, desk: &mut Desk) {
         let now = clock::mono();
+        let told = self.shown.tell(self.at.as_fd(), &self.name, now);
+        report(desk, told);
         self.directory.look_after_job(&mut desk.voice, now);
         if self.directory.hand.is_some() {
             if self.directory.has_hand() {
@@ -264,6 +270,7 @@ impl Row {
     fn open(&mut self, desk: &mut Desk) {
         self.retry = None;
         let at = self.at.as_fd();
+        self.shown.look(at);
         let mut what = "unable to open log ring";
         let opened = if self.has_dir {
             self.make();
@@ -326,8 +333,13 @@ impl Row {
         } = desk;
         let (request, input) = (voice.request, &mut input[..]);
         let (directory, ring) = (&mut self.directory, &mut self.ring);
-        let mut failed = None;
+        let (shown, at, name) = (&mut self.shown, self.at.as_fd(), &self.name);
+        let (mut failed, mut unseen) = (None, Ok(()));
         let mut log = |lines, block: &[u8]| {
+            let seen = shown.show(at, name, lines, block);
+            if seen.is_err() {
+                unseen = seen;
+            }
             if let Some(ring) = ring {
                 failed = ring.log(block).err();
                 return;
@@ -350,6 +362,7 @@ impl Row {
             self.fail(desk, "unable to write to log ring", errno);
         }
         self.directory.hand_back(&desk.voice);
+        report(desk, unseen);
         let rest = desk.input.get(..self.stream.kept).unwrap_or(&[]);
         // It is shorter than a line.
         let _fits = copy(self.kept, rest);
@@ -381,5 +394,13 @@ impl Row {
             // It cannot be full: one answer each is as many as fit by far.
             let _told = sys::write_once(fd::STDIN, &answer).is_ok();
         }
+    }
+}
+
+/// Says why nothing is shown on the console, if that is so.
+fn report(desk: &Desk, shown: Result<(), Errno>) {
+    if let Err(errno) = shown {
+        let what = "unable to show lines";
+        desk.voice.warn("warning", what, b"runt/log-console", errno);
     }
 }

@@ -1,0 +1,145 @@
+//! How lines of a service come to the console (`runt/log-console`): a few of
+//! them, and never waited for.
+
+use core::ffi::CStr;
+
+use crate::{
+    config,
+    machine::{allowance::Allowance, line::Lines},
+    sys::{self, AsFd, At, Errno, Fd, clock, file},
+    text::{Line, Path},
+    wire::clock::Instant,
+};
+
+/// The option: empty, or the device.
+const OPTION: &CStr = c"runt/log-console";
+/// The console, where the option names none.
+const CONSOLE: &[u8] = b"/dev/console";
+
+/// Most bytes of what is told of lines that were left out.
+const TOLD: usize = config::NAME_BYTES + 64;
+
+/// What a service shows.
+pub(super) struct Shown {
+    /// Whether it is to show anything.
+    wanted: bool,
+    /// Once something was: closed it would be waited for.
+    file: Fd,
+    /// A part of a line was the last that was taken.
+    cut: bool,
+    allowance: Allowance,
+}
+
+impl Shown {
+    /// Nothing.
+    pub(super) fn nothing() -> Self {
+        Self {
+            wanted: false,
+            file: Fd::none(),
+            cut: false,
+            allowance: Allowance::NEW,
+        }
+    }
+
+    /// Looks whether a service directory has the option.
+    pub(super) fn look(&mut self, at: At<'_>) {
+        self.wanted = file::info(at, OPTION).is_ok();
+    }
+
+    /// When it has to tell something.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.allowance.due().filter(|_| self.wanted)
+    }
+
+    /// Shows what it may of a block of lines. `Err` when there is no console;
+    /// then nothing is shown until the next look.
+    pub(super) fn show(
+        &mut self,
+        at: At<'_>,
+        name: &[u8],
+        lines: Lines,
+        block: &[u8],
+    ) -> Result<(), Errno> {
+        if !self.wanted {
+            return Ok(());
+        }
+        let now = clock::mono();
+        self.tell(at, name, now)?;
+        for piece in lines.pieces(block).filter(|piece| piece.first) {
+            let text = piece.text();
+            let length = text.len().saturating_add(name.len());
+            let length = length.saturating_add(3).min(config::MESSAGE_BYTES);
+            if self.allowance.take(length, now) {
+                let mut line = Line::new();
+                line.bytes(name).text(": ").bytes(text);
+                self.write(at, line.finish(), 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells how many lines were left out, if it is time to.
+    pub(super) fn tell(
+        &mut self,
+        at: At<'_>,
+        name: &[u8],
+        now: Instant,
+    ) -> Result<(), Errno> {
+        let Some(count) = self.allowance.tell(TOLD, now) else {
+            return Ok(());
+        };
+        let mut line = Line::new();
+        line.bytes(name).text(": ").number(count);
+        line.text(" lines left out, see ");
+        if file::info(at, c"log").is_ok() {
+            line.text("its log");
+        } else {
+            line.text("`sv log ").bytes(name).text("`");
+        }
+        self.write(at, line.finish(), count)
+    }
+
+    /// Writes a line that stands for so many; what is not taken now is left
+    /// out.
+    fn write(
+        &mut self,
+        at: At<'_>,
+        line: &[u8],
+        count: u64,
+    ) -> Result<(), Errno> {
+        if self.cut {
+            self.cut = self.send(at, b"\n")? == 0;
+        }
+        let sent = if self.cut { 0 } else { self.send(at, line)? };
+        if sent < line.len() {
+            self.cut |= sent > 0;
+            self.allowance.leave_out(count);
+        }
+        Ok(())
+    }
+
+    /// Sends what the console takes now; answers how much that was. Opens it
+    /// if it is not open, or was hung up.
+    fn send(&mut self, at: At<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+        match sys::write_once(self.file.as_fd(), bytes) {
+            Ok(sent) => return Ok(sent),
+            Err(Errno::EAGAIN) => return Ok(0),
+            Err(_) => {}
+        }
+        self.wanted = false;
+        self.file = open(at)?;
+        self.wanted = true;
+        Ok(sys::write_once(self.file.as_fd(), bytes).unwrap_or(0))
+    }
+}
+
+/// Opens what the option of a service directory names.
+fn open(at: At<'_>) -> Result<Fd, Errno> {
+    let mut buffer = [0; config::PATH_BYTES];
+    let device = match file::read_whole(at, OPTION, &mut buffer)?.trim_ascii() {
+        b"" => CONSOLE,
+        device => device,
+    };
+    let path = Path::join(&[device]).map_err(|_| Errno::ENAMETOOLONG)?;
+    file::open_write(at, path.as_c_str())
+}
