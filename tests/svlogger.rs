@@ -119,7 +119,7 @@ fn a_medium_that_stalls_holds_up_no_other() {
     let (a, c) = (lines(&place, "a").len(), lines(&place, "c").len());
     until_lines(&place, "c", c + 20);
     assert!(lines(&place, "a").len() <= a + 1);
-    for command in ["down", "up"] {
+    for command in ["down", "up", "restart"] {
         assert_eq!(place.run(&["sv", "-v", command, "c/log"]).code, 0);
     }
     kill_process(one, Signal::CONT).unwrap();

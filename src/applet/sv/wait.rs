@@ -291,6 +291,11 @@ impl Sv {
         if !is_told(act, &task.before) {
             send(task.dir.as_fd(), act)?;
         }
+        if file::info(task.dir.as_fd(), c"run") == Err(Errno::ENOENT) {
+            // The logger that services share: the same process goes on when
+            // the stream is begun anew.
+            task.before.pid = 0;
+        }
         task.sent = true;
         Ok(())
     }
