@@ -18,7 +18,7 @@ use std::{env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 13] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
@@ -27,6 +27,7 @@ const TEXTS: [&str; 12] = [
     "RUNT_BIN",
     "RUNT_ROOT",
     "RUNT_RESCUE",
+    "RUNT_LOGGER_USER",
     "RUNT_BUILT",
     "RUNT_SIGNALS",
     "RUNT_WATCHDOG",
@@ -152,6 +153,23 @@ fn init(out: &mut String, board: &str) {
         out,
         "/// Who is let in when something fails: none, login or shell.\n\
          pub const RESCUE: &str = {rescue:?};"
+    )
+    .expect("a String takes every write");
+
+    println!("cargo::rerun-if-env-changed=RUNT_LOGGER_USER");
+    let user = env::var("RUNT_LOGGER_USER").unwrap_or_default();
+    let (uid, gid) = match user.split_once(':') {
+        Some((uid, gid)) => (uid.parse::<u32>(), gid.parse::<u32>()),
+        None if user.is_empty() => (Ok(0), Ok(0)),
+        None => ("none".parse(), Ok(0)),
+    };
+    let (Ok(uid), Ok(gid)) = (uid, gid) else {
+        panic!("boards/{board}.toml: logger-user = {user:?} is not UID:GID");
+    };
+    writeln!(
+        out,
+        "/// User and group of the shared loggers; zeros: the supervisor's.\n\
+         pub const LOGGER_USER: [u32; 2] = [{uid}, {gid}];"
     )
     .expect("a String takes every write");
 

@@ -43,6 +43,7 @@ mod small {
     pub const SIGNALS: &str = "";
     pub const ROOT: &str = "";
     pub const RESCUE: &str = "login";
+    pub const LOGGER_USER: [u32; 2] = [0, 0];
     pub const BOARD: &str = "test";
 }
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
     sys::{
         self, AsFd, Errno, Fd,
         child::{self, End, Program, Setup},
-        clock, file, handover,
+        clock, file, handover, identity,
         wait::Wake,
     },
     wire::{
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-use super::{Supervisor, TOKEN_LOGGER};
+use super::{Supervisor, TOKEN_LOGGER, Trouble, give};
 
 /// The applet.
 const NAME: &core::ffi::CStr = c"svlogger";
@@ -69,6 +69,9 @@ impl Supervisor {
 
     /// Starts the log service of a slot that shares a logger.
     pub(super) fn attach(&mut self, index: usize) -> Actions {
+        if config::LOGGER_USER != [0, 0] && identity::is_root() {
+            self.give(index);
+        }
         let attached = self.logger_for(index).and_then(|pid| {
             self.order(index, pid, b'u')?;
             Ok(pid)
@@ -88,6 +91,20 @@ impl Supervisor {
             self.voice.warn(what, b"", errno);
         }
         actions
+    }
+
+    /// Gives a slot's log to the loggers' user.
+    fn give(&self, index: usize) {
+        let slot = self.table.get(index).and_then(Option::as_ref);
+        let service = slot.and_then(|slot| slot.service.as_ref());
+        let given = service.map_or(Ok(()), |service| {
+            let has_dir = service.has_log_dir();
+            give::log(service.dir(), has_dir, config::LOGGER_USER)
+        });
+        if let Err(errno) = given {
+            let (verb, path) = ("give to the logger", c"log");
+            self.warn_of(index, Trouble { verb, path, errno });
+        }
     }
 
     /// The logger that is to have a slot's stream, started if it does not
@@ -229,17 +246,21 @@ impl Supervisor {
     /// Whether a child that has ended was a logger: then it has ended for
     /// each that shares it.
     pub(super) fn was_logger(&mut self, pid: u32, end: End) -> bool {
-        if self.logger(pid).is_none() {
+        // First, so that no stream is given to it again.
+        let mut loggers = self.loggers.iter_mut();
+        let process = loggers.find_map(|logger| {
+            logger.process.take_if(|process| process.pid == pid)
+        });
+        let Some(process) = process else {
             return false;
-        }
+        };
         if end != End::Exited(0) {
             let mut line = self.voice.head.clone();
             self.voice
                 .say(line.text("the logger has ended, restarting"));
         }
-        self.take_answers();
-        for logger in &mut self.loggers {
-            logger.process.take_if(|process| process.pid == pid);
+        while let Some(index) = answer(&process) {
+            self.ended(index, Role::Log, End::Exited(0));
         }
         for index in 0..self.table.len() {
             let slot = self.slot(index);

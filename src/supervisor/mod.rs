@@ -13,6 +13,7 @@
 mod act;
 mod critical;
 pub mod face;
+mod give;
 mod group;
 mod logger;
 mod path;

@@ -21,6 +21,8 @@ pub struct Info {
     pub mode: u32,
     /// Bytes in it.
     pub size: u64,
+    /// Whose it is.
+    pub owner: u32,
     /// How many names it has.
     pub links: u64,
     /// The last change of its content.
@@ -197,6 +199,7 @@ fn digest(stat: &rustix::fs::Stat) -> Info {
         },
         mode: mode & 0o7777,
         size: u64::try_from(stat.st_size).unwrap_or(0),
+        owner: stat.st_uid,
         links: u64::from(stat.st_nlink),
         modified: Wall {
             secs: u64::try_from(stat.st_mtime).unwrap_or(0),
@@ -280,6 +283,25 @@ pub fn set_mode(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
 /// Sets the permission bits of an open file.
 pub fn set_mode_of(file: At<'_>, mode: u32) -> Result<(), Errno> {
     rustix::fs::fchmod(file, mode.into()).map_err(error::from)
+}
+
+/// Gives `path` itself, even when it is a link, to a user and a group.
+pub fn give(
+    at: At<'_>,
+    path: &CStr,
+    [user, group]: [u32; 2],
+) -> Result<(), Errno> {
+    let owner = Some(rustix::fs::Uid::from_raw(user));
+    let group = Some(rustix::fs::Gid::from_raw(group));
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(at, path, owner, group, flags).map_err(error::from)
+}
+
+/// Gives an open file to a user and a group.
+pub fn give_open(file: At<'_>, [user, group]: [u32; 2]) -> Result<(), Errno> {
+    let owner = Some(rustix::fs::Uid::from_raw(user));
+    let group = Some(rustix::fs::Gid::from_raw(group));
+    rustix::fs::fchown(file, owner, group).map_err(error::from)
 }
 
 /// Writes in place, `at` bytes from the start.

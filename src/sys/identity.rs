@@ -6,8 +6,22 @@ use rustix::{
     thread,
 };
 
-use super::{Errno, error};
+use super::{Errno, error, privilege};
 use crate::config;
+
+/// Whether it is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Becomes a user of one group, who has no capabilities, and whose programs
+/// get no privileges from their files.
+pub fn become_only([user, group]: [u32; 2]) -> Result<(), Errno> {
+    set_groups(&[])?;
+    set_group(group)?;
+    set_user(user)?;
+    privilege::no_new()
+}
 
 /// Sets the supplementary groups, at most `config::GROUPS` of them.
 pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {

@@ -37,6 +37,9 @@ pub struct Board {
     /// `services`; none when it is empty.
     #[serde(default)]
     pub services_overlay: String,
+    /// `UID:GID` of the shared loggers; the supervisor's when it is empty.
+    #[serde(default)]
+    pub logger_user: String,
     /// Who is let in when something fails: `none`, `login` or `shell`.
     #[serde(default = "login")]
     pub rescue: String,

@@ -194,6 +194,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_SERVICES_DIR", &board.services)
         .env("RUNT_RUN", &board.run)
         .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
+        .env("RUNT_LOGGER_USER", &board.logger_user)
         .env("RUNT_BOOT_GOOD", &board.boot_good)
         .env("RUNT_ROOT", &board.root)
         .env("RUNT_RESCUE", &board.rescue)

@@ -41,11 +41,25 @@
 //! of the process, for one directory; the others go on. A service whose logger
 //! is busy so finds its pipe full, and waits.
 //!
-//! All streams of a logger are one process with one user, the supervisor's:
-//! what keeps them apart is that each has a pipe, an open line, a directory and
+//! All streams of a logger are one process with one user: what keeps them apart
+//! is that each has a pipe, an open line, a directory and
 //! a lock of its own, and that a copy has only those of its own stream open.
 //! Who must not share a process with others has a `log/run`.
 //!
+//! # User
+//! The supervisor's, or where the board names one (`logger-user`) that one,
+//! with no other groups, no capabilities and no way to privileges; processors
+//! are it too. What else it may write is what everybody may. Before it is told
+//! of a stream the supervisor makes the ring and gives it that, or the log
+//! directory with the logs in it: if that is root's, nobody else may write to
+//! it, and it holds only what a log directory holds, every log a file of one
+//! name. What is the user's already is left as it is; all else must be given by
+//! who made it, and it is said that it was not. `config` stays root's and must
+//! be readable, the service directory must let everybody through, and a device
+//! that lines are shown on must be the user's to write. A log directory that
+//! was removed it can make only where it may write.
+//!
+//! # Trouble
 //! While a log directory cannot be opened that is tried again each 3 seconds;
 //! lines stay in the pipe, and when that is nearly full they are dropped, which
 //! is said: the service goes on. One that was removed while it was written to
@@ -77,7 +91,7 @@ use crate::{
     args::svlogd::Request,
     config,
     sys::{
-        self, Errno, Fd, fd, handover, limits,
+        self, Errno, Fd, fd, handover, identity, limits,
         once::Once,
         signal::{Number, Signals},
         start::Start,
@@ -143,6 +157,9 @@ pub(super) fn main(start: Start) -> u8 {
 
 /// Logs until it is told to end.
 fn work(start: Start) -> Result<(), Errno> {
+    if config::LOGGER_USER != [0, 0] && identity::is_root() {
+        identity::become_only(config::LOGGER_USER)?;
+    }
     let wanted = [
         Number::TERM,
         Number::HUP,
