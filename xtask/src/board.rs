@@ -223,11 +223,13 @@ impl Board {
     }
 
     /// The text with the words replaced that stand for what a board has:
-    /// `@CONSOLE@`, `@BAUD@`, and one for each capacity, as `@NAME-BYTES@`.
+    /// `@CONSOLE@`, `@BAUD@`, `@MODULES@`, one a line, and one for each
+    /// capacity, as `@NAME-BYTES@`.
     pub fn fill_in(&self, text: &str) -> String {
         let text = text
             .replace("@CONSOLE@", &self.console.device)
-            .replace("@BAUD@", &self.console.baud.to_string());
+            .replace("@BAUD@", &self.console.baud.to_string())
+            .replace("@MODULES@", &self.debian.modules.join("\n"));
         capacities()
             .into_iter()
             .fold(text, |text, [name, default, ..]| {

@@ -158,7 +158,7 @@ fn package(board: &Board, name: &str, prefix: &str) -> Result<PathBuf> {
 fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     let shelf = shelf(board)?;
     let kernel = shelf.join("kernel");
-    let dtb = board.debian.dtb.as_ref().map(|_| shelf.join("dtb"));
+    let dtb = board.debian.dtb.as_ref().map(|name| shelf.join(name));
     if kernel.exists() && dtb.as_ref().is_none_or(|dtb| dtb.exists()) {
         return Ok((kernel, dtb));
     }
