@@ -204,72 +204,81 @@ impl Init {
         stranded("stop", power::end(Ending::Halt))
     }
 
-    /// Puts the media to rest; in a container they are those of its owner.
+    /// Puts the media to rest, each by itself: one that hangs keeps no other
+    /// from it. In a container they are those of its owner.
     fn rest(&mut self) {
-        for work in MEDIA {
-            if self.wishes.contained {
-                return;
+        if self.wishes.contained {
+            return;
+        }
+        let until = clock::mono().after(MEDIA);
+        let sync = |_: &Voice| {
+            power::sync();
+            Outcome::Done
+        };
+        self.settle(b"all media", until, &|voice| {
+            seed::save(voice);
+            sync(voice)
+        });
+        self.settle(b"swap", until, &|voice| {
+            fstab::swap_off(voice);
+            Outcome::Done
+        });
+        let mut text = [0; config::FILE_BYTES];
+        let mounts = c"/proc/self/mounts";
+        let text = match file::read_whole(CWD, mounts, &mut text) {
+            Ok(text) => text,
+            Err(errno) => {
+                self.warn("unable to read ", mounts.to_bytes(), errno);
+                &[]
             }
-            if self.apart(work, REST) == Outcome::Late {
-                self.caution("a medium takes too long to come to rest", b"");
+        };
+        if text.len() == config::FILE_BYTES {
+            let voice = self.supervisor.voice();
+            voice.bound("some stay mounted", "file-bytes", text.len());
+        }
+        // Last mounted, first unmounted: what is mounted inside another comes
+        // after it in the list.
+        for line in text.rsplit(|byte| *byte == b'\n') {
+            let mount = Mount::parse(line).filter(|m| m.has_medium());
+            if let Some(Ok(target)) = mount.map(Mount::target) {
+                self.settle(target.as_bytes(), until, &|voice| {
+                    rest_one(&target, voice)
+                });
             }
+        }
+        self.settle(b"all media", until, &sync);
+    }
+
+    /// Does something about a medium in a process of its own, that may hang
+    /// for as long as [`REST`] and not beyond `until`.
+    fn settle(
+        &mut self,
+        medium: &[u8],
+        until: Instant,
+        work: &dyn Fn(&Voice) -> Outcome,
+    ) {
+        let left = until.since(clock::mono()).min(REST);
+        if self.apart(work, left) == Outcome::Late {
+            self.caution("takes too long to come to rest: ", medium);
         }
     }
 }
 
-/// What puts the media to rest, each in a process of its own that may hang
-/// for as long as [`REST`].
-const MEDIA: [fn(&Voice) -> Outcome; 4] = [
-    |voice| {
-        seed::save(voice);
-        power::sync();
-        Outcome::Done
-    },
-    |voice| {
-        fstab::swap_off(voice);
-        Outcome::Done
-    },
-    rest_media,
-    |_| {
-        power::sync();
-        Outcome::Done
-    },
-];
-
-/// How long a part of that may take: then the machine's end comes without it.
+/// How long it may take until all media have come to rest: then the machine's
+/// end comes without.
+const MEDIA: Duration = Duration::from_secs(40);
+/// How long each of them may take.
 const REST: Duration = Duration::from_secs(10);
 
-/// Every medium is unmounted or, when it is in use (the root always is), made
+/// Unmounts a medium or, when it is in use (the root always is), makes it
 /// read-only.
-fn rest_media(voice: &Voice) -> Outcome {
-    let mut text = [0; config::FILE_BYTES];
-    let text = match file::read_whole(CWD, c"/proc/self/mounts", &mut text) {
-        Ok(text) => text,
-        Err(errno) => {
-            voice.warn("unable to read ", b"/proc/self/mounts", errno);
-            &[]
-        }
-    };
-    if text.len() == config::FILE_BYTES {
-        voice.bound("some stay mounted", "file-bytes", text.len());
-    }
-    // Last mounted, first unmounted: what is mounted inside another comes
-    // after it in the list.
-    for line in text.rsplit(|byte| *byte == b'\n') {
-        let Some(mount) = Mount::parse(line) else {
-            continue;
-        };
-        let Ok(target) = mount.target() else { continue };
-        if !mount.has_medium() {
-            continue;
-        }
-        // First read-only: what an overlay keeps its files on can be unmounted
-        // while that still writes to it.
-        let read_only = power::make_read_only(target.as_c_str());
-        let rested = power::unmount(target.as_c_str()).or(read_only);
-        if let Err(errno) = rested {
-            voice.warn("unable to unmount ", target.as_bytes(), errno);
-        }
+fn rest_one(target: &Path, voice: &Voice) -> Outcome {
+    // First read-only: what an overlay keeps its files on can be unmounted
+    // while that still writes to it.
+    let read_only = power::make_read_only(target.as_c_str());
+    let rested = power::unmount(target.as_c_str()).or(read_only);
+    if let Err(errno) = rested {
+        voice.warn("unable to unmount ", target.as_bytes(), errno);
     }
     Outcome::Done
 }

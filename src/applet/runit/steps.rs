@@ -138,7 +138,7 @@ impl Init {
                 HERE => (step.work)(self.supervisor.voice()),
                 limit => {
                     let limit = Duration::from_secs(limit.into());
-                    self.apart(step.work, limit)
+                    self.apart(&step.work, limit)
                 }
             };
             self.tell(step.name.as_bytes(), outcome, began);
@@ -189,7 +189,7 @@ impl Init {
     /// when it hangs in the kernel.
     pub(super) fn apart(
         &mut self,
-        work: fn(&Voice) -> Outcome,
+        work: &dyn Fn(&Voice) -> Outcome,
         limit: Duration,
     ) -> Outcome {
         let voice = self.supervisor.voice();
