@@ -1,6 +1,6 @@
 //! By which names a volume is known: label and UUID in the first bytes of a
-//! file system, a partition's UUID in the table of its disk (fstab(5),
-//! blkid(8)).
+//! file system or swap, a partition's UUID in the table of its disk, its name
+//! as the kernel tells it (fstab(5), blkid(8)).
 
 /// What kind of name it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Key {
     /// The UUID in the table of partitions; where that has none, the disk's
     /// number and the partition's: `0123abcd-01`.
     Partition,
+    /// The name in the table of partitions, which only a GPT has.
+    PartitionName,
 }
 
 /// The name of a volume: `LABEL=data`.
@@ -24,15 +26,56 @@ pub struct Tag<'a> {
 }
 
 /// How much of a volume or disk has to be read.
-pub const HEAD: usize = 2048;
+pub const HEAD: usize = 4096;
+
+/// A kind of volume. Behind its UUID stands its label.
+struct Kind {
+    /// By which bytes it is known, and where they are.
+    magic: (u16, &'static [u8]),
+    /// Where its UUID is.
+    uuid: u16,
+    /// That is a number, and blanks fill up a label, not zeros.
+    fat: bool,
+}
+
+/// A row of the table.
+const fn kind(place: u16, magic: &'static [u8], uuid: u16, fat: bool) -> Kind {
+    Kind {
+        magic: (place, magic),
+        uuid,
+        fat,
+    }
+}
+
+/// The kinds: ext2 to ext4, swap with pages of 4096 bytes, FAT32, FAT12 and
+/// FAT16. The first that fits counts.
+const KINDS: [Kind; 4] = [
+    kind(0x438, &[0x53, 0xef], 0x468, false),
+    kind(4086, b"SWAPSPACE2", 1036, false),
+    kind(82, b"FAT32 ", 67, true),
+    kind(54, b"FAT1", 39, true),
+];
+
+impl Kind {
+    /// The order in which its UUID is spelled, the length of its label and
+    /// what fills that up.
+    fn form(&self) -> (&'static [u8], usize, u8) {
+        if self.fat {
+            (&NUMBER, 11, b' ')
+        } else {
+            (&STRAIGHT, 16, 0)
+        }
+    }
+}
 
 impl<'a> Tag<'a> {
     /// Reads a name; `None` when it is that of a device.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let keys: [(&[u8], _); 3] = [
+        let keys: [(&[u8], _); 4] = [
             (b"LABEL=", Key::Label),
             (b"UUID=", Key::Uuid),
             (b"PARTUUID=", Key::Partition),
+            (b"PARTLABEL=", Key::PartitionName),
         ];
         keys.into_iter().find_map(|(word, key)| {
             let value = super::cmdline::unquoted(text.strip_prefix(word)?);
@@ -40,28 +83,36 @@ impl<'a> Tag<'a> {
         })
     }
 
-    /// Whether it is the name of the file system (ext2 to ext4) with these
-    /// first [`HEAD`] bytes; or of partition `number` of the disk with them,
-    /// when that has a table of the old kind.
+    /// Whether it is the name of the volume with these first [`HEAD`] bytes;
+    /// or of partition `number` of the disk with them, when that has a table
+    /// of the old kind.
     pub fn names(self, head: &[u8], number: u8) -> bool {
         let mut digits = Digits(self.value);
         if self.key == Key::Partition {
             return has(head, 510, &[0x55, 0xaa])
-                && digits.spell(at(head, 440), &[3, 2, 1, 0])
+                && digits.spell(at(head, 440), &NUMBER)
                 && digits.spell(&[number], &[0])
                 && digits.0.is_empty();
         }
-        if !has(head, 0x438, &[0x53, 0xef]) {
-            return false;
-        }
+        let mut kinds = KINDS.iter();
+        let kind = kinds.find(|k| has(head, k.magic.0.into(), k.magic.1));
+        let Some(kind) = kind else { return false };
+        let (order, room, fill) = kind.form();
+        let uuid = at(head, kind.uuid.into());
         if self.key == Key::Uuid {
-            return digits.spell(at(head, 0x468), &STRAIGHT)
-                && digits.0.is_empty();
+            return digits.spell(uuid, order) && digits.0.is_empty();
         }
-        // Unused bytes are 0.
-        let label = at(head, 0x478).get(..16);
+        let label = at(uuid, order.len()).get(..room);
         let rest = label.and_then(|label| label.strip_prefix(self.value));
-        rest.is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+        self.key == Key::Label
+            && rest.is_some_and(|rest| rest.iter().all(|byte| *byte == fill))
+    }
+
+    /// Whether it is the name that a line of a partition's `uevent` in sysfs
+    /// tells. There a letter beyond ASCII is a `!`.
+    pub fn names_partition(self, line: &[u8]) -> bool {
+        self.key == Key::PartitionName
+            && line.strip_prefix(b"PARTNAME=") == Some(self.value)
     }
 
     /// Whether it is the name of the partition with this UUID in a GPT.
@@ -71,6 +122,8 @@ impl<'a> Tag<'a> {
     }
 }
 
+/// The order of the bytes of a number with the lowest byte first.
+const NUMBER: [u8; 4] = [3, 2, 1, 0];
 /// The order of a UUID's bytes.
 const STRAIGHT: [u8; 16] =
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
@@ -181,6 +234,62 @@ mod test {
         assert!(!tag(&format!("UUID={UUID}0")).names(&head, 1));
         assert!(!tag(&format!("PARTUUID={UUID}")).names(&head, 1));
         assert!(!tag("LABEL=data").names(&bytes(&[(0x478, b"data")]), 1));
+        assert!(!tag("PARTLABEL=data").names(&head, 1));
+    }
+
+    #[test]
+    fn what_mkswap_and_mkfs_fat_write_is_known() {
+        let swap =
+            [(4086, &b"SWAPSPACE2"[..]), (1036, &BYTES), (1052, b"pages")];
+        let large = [
+            (82, &b"FAT32   "[..]),
+            (67, &[0x74, 0x6e, 0x75, 0x72]),
+            (71, b"BOOT       "),
+            (510, &[0x55, 0xaa]),
+        ];
+        let small = [
+            (54, &b"FAT16   "[..]),
+            (39, &[0x74, 0x6e, 0x75, 0x72]),
+            (43, b"BOOT       "),
+            (510, &[0x55, 0xaa]),
+        ];
+        let uuid = format!("UUID={UUID}");
+        for (parts, label, uuid) in [
+            (&swap[..], "LABEL=pages", &uuid[..]),
+            (&large, "LABEL=BOOT", "UUID=7275-6E74"),
+            (&small, "LABEL=BOOT", "UUID=7275-6e74"),
+        ] {
+            let head = bytes(parts);
+            assert!(tag(label).names(&head, 0));
+            assert!(tag(uuid).names(&head, 0));
+            assert!(!tag(&format!("{label}S")).names(&head, 0));
+            assert!(!tag("LABEL=B").names(&head, 0));
+            assert!(!tag("UUID=7275-6E").names(&head, 0));
+            assert!(!tag(&format!("{uuid}0")).names(&head, 0));
+            // Each part of the magic counts.
+            let mut other = head.clone();
+            other[parts[0].0] ^= 1;
+            assert!(
+                !tag(label).names(&other, 0) && !tag(uuid).names(&other, 0)
+            );
+        }
+        // All eleven letters.
+        let full = bytes(&[(54, b"FAT12"), (43, b"ABCDEFGHIJK")]);
+        assert!(tag("LABEL=ABCDEFGHIJK").names(&full, 0));
+        assert!(!tag("LABEL=ABCDEFGHIJKF").names(&full, 0));
+        assert!(!tag("LABEL=ABCDEFGHIJ").names(&full, 0));
+    }
+
+    #[test]
+    fn what_the_kernel_says_of_a_partition_is_known() {
+        let boot = tag("PARTLABEL=boot");
+        assert!(boot.names_partition(b"PARTNAME=boot"));
+        for line in ["PARTNAME=boot2", "PARTNAME=boo", "PARTN=boot", "boot", ""]
+        {
+            assert!(!boot.names_partition(line.as_bytes()), "{line}");
+        }
+        assert!(tag("PARTLABEL=\"a b\"").names_partition(b"PARTNAME=a b"));
+        assert!(!tag("LABEL=boot").names_partition(b"PARTNAME=boot"));
     }
 
     #[test]
@@ -219,13 +328,46 @@ mod test {
             bytes in proptest::collection::vec(any::<u8>(), 0..HEAD),
             value in ".{1,40}", number in any::<u8>(),
         ) {
-            for key in ["LABEL", "UUID", "PARTUUID"] {
+            for key in ["LABEL", "UUID", "PARTUUID", "PARTLABEL"] {
                 let text = format!("{key}={value}");
                 // Quotes with nothing in them are no name.
                 if let Some(tag) = Tag::parse(text.as_bytes()) {
                     let _known = tag.names(&bytes, number);
+                    let _known = tag.names_partition(&bytes);
                 }
                 let _place = entry_place(&bytes, number);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_named_and_nothing_else(
+            kind in 0..KINDS.len(), uuid in any::<[u8; 16]>(),
+            label in "[!-~]{1,11}", other in "[!-~]{1,11}",
+        ) {
+            let kind = &KINDS[kind];
+            let (order, room, fill) = kind.form();
+            let mut padded = label.clone().into_bytes();
+            padded.resize(room, fill);
+            let place = usize::from(kind.uuid);
+            let head = bytes(&[
+                (kind.magic.0.into(), kind.magic.1),
+                (place, &uuid[..order.len()]),
+                (place + order.len(), &padded),
+            ]);
+            let digits: String =
+                order.iter().map(|i| format!("{:02X}", uuid[usize::from(*i)])).collect();
+            let uuid = format!("UUID={digits}");
+            prop_assert!(tag(&uuid).names(&head, 0));
+            // Quotes around it are no part of it.
+            if let Some(tag) = Tag::parse(format!("LABEL={label}").as_bytes())
+                && tag.value == label.as_bytes()
+            {
+                prop_assert!(tag.names(&head, 0));
+            }
+            if let Some(tag) = Tag::parse(format!("LABEL={other}").as_bytes()) {
+                prop_assert_eq!(
+                    tag.names(&head, 0), tag.value == label.as_bytes()
+                );
             }
         }
     }

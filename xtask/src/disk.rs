@@ -1,9 +1,10 @@
 //! How a disk with a root on it is made and checked, by whoever it is, root
-//! or not: squashfs, ext4, both behind a table of partitions.
+//! or not: squashfs, ext4, with what a card has besides, behind a table of
+//! partitions.
 
 use std::{
     fs,
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::Command,
@@ -19,8 +20,8 @@ use crate::{
 
 /// The UUID of every ext4 that is made here.
 const UUID: &str = "72756e74-0000-4000-8000-000000000001";
-/// The number of a disk with partitions.
-const DISK: u32 = 0x7275_6e74;
+/// The number of a disk with partitions, and of a FAT.
+const DISK: &str = "72756e74";
 /// The label of what an overlay keeps its files on.
 const UPPER: &str = "upper";
 /// Bytes of a block, and of the place before the first partition and between
@@ -53,8 +54,13 @@ pub fn make(
     let (words, ext4) = match root {
         Root::Initramfs => return Ok(None),
         Root::Squashfs => {
-            squashfs(entries, &file)?;
-            ("root=/dev/vda rootfstype=squashfs ro".to_string(), None)
+            let part = |kind| file.with_extension(kind);
+            let [root, boot, swap] = ["root", "boot", "swap"].map(part);
+            squashfs(entries, &root)?;
+            fat(&boot)?;
+            swap_space(&swap)?;
+            partitions(&file, "gpt", &[&root, &boot, &swap])?;
+            ("root=PARTLABEL=root ro".to_string(), None)
         }
         Root::Ext4 => {
             let length = ext4(entries, "root", &file)?;
@@ -65,12 +71,10 @@ pub fn make(
                 ["lower", "upper"].map(|part| file.with_extension(part));
             squashfs(entries, &lower)?;
             let length = ext4(&Entries::new(), UPPER, &upper)?;
-            let starts = partitions(&file, &[&lower, &upper])?;
+            let starts = partitions(&file, "dos", &[&lower, &upper])?;
             let start = starts.last().copied().unwrap_or(0);
             (
-                format!(
-                    "root=PARTUUID={DISK:08x}-01 runt.overlay=LABEL={UPPER}"
-                ),
+                format!("root=PARTUUID={DISK}-01 runt.overlay=LABEL={UPPER}"),
                 Some((start, length)),
             )
         }
@@ -155,28 +159,55 @@ fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
     Ok(length)
 }
 
-/// Writes a disk with a table and these partitions; answers where they begin.
-fn partitions(file: &Path, parts: &[&Path]) -> Result<Vec<u64>> {
+/// Writes a FAT with the label BOOT.
+fn fat(file: &Path) -> Result<()> {
+    fs::File::create(file)?.set_len(4 << 20)?;
+    let mut command = tool("mkfs.fat", "dosfstools")?;
+    command.args(["-n", "BOOT", "-i", DISK]);
+    run::quiet(command.arg(file)).map(drop)
+}
+
+/// Writes a place to swap to, with the label pages.
+fn swap_space(file: &Path) -> Result<()> {
+    let new = fs::File::create(file)?;
+    new.set_permissions(fs::Permissions::from_mode(0o600))?;
+    new.set_len(4 << 20)?;
+    let mut command = tool("mkswap", "util-linux")?;
+    command.args(["-p", "4096", "-L", "pages", "-U", UUID]);
+    run::quiet(command.arg(file)).map(drop)
+}
+
+/// Writes a disk with a table of this kind, `dos` or `gpt`, and these
+/// partitions, each with its file's extension as its name where that can be
+/// had; answers where they begin.
+fn partitions(file: &Path, table: &str, parts: &[&Path]) -> Result<Vec<u64>> {
     let mut disk = fs::File::create(file)?;
-    let mut table = [0_u8; BLOCK as usize];
-    table[440..444].copy_from_slice(&DISK.to_le_bytes());
-    table[510..].copy_from_slice(&[0x55, 0xaa]);
     let (mut start, mut starts) = (GAP, Vec::new());
-    for (part, entry) in parts.iter().zip(table[446..510].chunks_mut(16)) {
+    let mut script = format!("label: {table}\n");
+    if table == "dos" {
+        script += &format!("label-id: 0x{DISK}\n");
+    }
+    for part in parts {
         let length = part.metadata()?.len().next_multiple_of(BLOCK);
-        // The type: Linux.
-        entry[4] = 0x83;
-        let blocks = |bytes: u64| u32::try_from(bytes / BLOCK);
-        entry[8..12].copy_from_slice(&blocks(start)?.to_le_bytes());
-        entry[12..].copy_from_slice(&blocks(length)?.to_le_bytes());
+        script += &format!("start={}, size={}", start / BLOCK, length / BLOCK);
+        if table == "gpt" {
+            let name = part.extension().unwrap_or_default();
+            script += &format!(", name=\"{}\"", name.display());
+        }
+        script += "\n";
         disk.seek(SeekFrom::Start(start))?;
         std::io::copy(&mut fs::File::open(part)?, &mut disk)?;
         starts.push(start);
         start = (start + length).next_multiple_of(GAP);
     }
-    disk.set_len(start)?;
-    disk.rewind()?;
-    disk.write_all(&table)?;
+    // A GPT has a copy of itself at the end.
+    disk.set_len(start + GAP)?;
+    let commands = file.with_extension("sfdisk");
+    fs::write(&commands, script)?;
+    let sfdisk = setup::program("sfdisk", &["fdisk"])?;
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\" --quiet \"$1\" < \"$2\""]);
+    run::quiet(command.arg(sfdisk).arg(file).arg(commands))?;
     Ok(starts)
 }
 

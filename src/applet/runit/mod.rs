@@ -36,8 +36,9 @@
 //! process 1. A root that is not to be had is a stage 1 that fails: rescue,
 //! and a second try when that ends; then the services of the initramfs.
 //!
-//! `root=` is a device, or `LABEL=`, `UUID=` (ext2 to ext4) or `PARTUUID=`
-//! and a name, as in the first field of /etc/fstab. `rootfstype=`,
+//! `root=` is a device, or `LABEL=`, `UUID=` (ext2 to ext4, FAT, swap),
+//! `PARTUUID=` or `PARTLABEL=` (as the kernel has it: what is not ASCII is a
+//! `!`) and a name, as in the first field of /etc/fstab. `rootfstype=`,
 //! `rootflags=`, `ro` (when nothing is said) and `rw` are the kernel's; it
 //! has 10 seconds to appear, with `rootwait` half an hour. With
 //! `runt.overlay=tmpfs` the root is read-only and what is written goes to

@@ -1,5 +1,5 @@
-//! Which device has the volume of a name: `LABEL=`, `UUID=` and `PARTUUID=`,
-//! in /etc/fstab and on the kernel's command line.
+//! Which device has the volume of a name: `LABEL=`, `UUID=`, `PARTUUID=` and
+//! `PARTLABEL=`, in /etc/fstab and on the kernel's command line.
 
 use crate::{
     config,
@@ -32,6 +32,7 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
         // name.
         let own = file::open_read(CWD, path.as_c_str());
         let called = match (&own, &disk, number) {
+            _ if tag.key == Key::PartitionName => is_told(name, tag),
             (_, Some((_, disk)), Some(number)) if tag.key == Key::Partition => {
                 is_called(disk, number, tag)
             }
@@ -48,6 +49,18 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
         true
     })?;
     found.ok_or(Errno::ENOENT)
+}
+
+/// Whether the kernel tells this name of the partition `name`.
+fn is_told(name: &[u8], tag: Tag<'_>) -> Result<bool, Errno> {
+    let path = Path::join(&[b"/sys/class/block/", name, b"/uevent"]);
+    let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
+    let (mut buffer, mut told) = ([0; config::PATH_BYTES], false);
+    file::lines(CWD, path.as_c_str(), &mut buffer, |line| {
+        told |= line.is_some_and(|line| tag.names_partition(line));
+        true
+    })?;
+    Ok(told)
 }
 
 /// Whether a volume, or partition `number` of a disk, has this name.
