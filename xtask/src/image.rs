@@ -112,7 +112,13 @@ pub fn make(board: &Board, tree: &str, root: Root) -> Result<Image> {
         Some(_) => {
             let modules = setup::disk_modules(board)?;
             let names = &board.debian.disk_modules;
-            let first = first(&runt, modules.as_deref(), names)?;
+            let mut first = first(&runt, modules.as_deref(), names)?;
+            // Without it nobody could be let in when there is no root.
+            if board.rescue == "shell" {
+                let busybox = Entry::File(0o755, fs::read(&kit.busybox)?);
+                first.insert("bin".into(), Entry::Directory);
+                first.insert("bin/sh".into(), busybox);
+            }
             (dir.join(format!("{}-disk.cpio.gz", board.name)), first)
         }
         None => (initramfs, entries),
