@@ -269,6 +269,11 @@ impl Service {
         self.dir.as_fd()
     }
 
+    /// The directory that `supervise` is in.
+    fn base(&self) -> At<'_> {
+        self.service.place.as_ref().map_or(self.dir(), AsFd::as_fd)
+    }
+
     /// The control FIFO of a role.
     pub(super) fn control(&self, role: Role) -> Option<At<'_>> {
         let ends = match role {
