@@ -306,8 +306,8 @@ fn a_supervise_that_is_removed() {
         kill_process(pid, Signal::KILL).unwrap();
         place.until_pid(owner, Some(pid));
     }
-    let line = "runsv services/a: warning: unable to open supervise/pid: file \
-                does not exist\n";
+    let line = "runsv services/a: warning: unable to open supervise/pid.new: \
+                file does not exist\n";
     assert_eq!(place.read("errors"), line);
     for owner in owners {
         let said = place.run(&["sv", "-w", "20", "restart", owner]);

@@ -239,7 +239,7 @@ impl Face {
     /// the supervisor has ended.
     fn watch(&mut self, front: &Front) -> Result<Option<u8>, Failure> {
         // Little happens here from now on.
-        let _all = sys::memory::give_back();
+        sys::memory::give_back();
         loop {
             let now = clock::mono();
             let limit = self.word.as_mut().map(|word| {

@@ -16,7 +16,7 @@
 //! was read is written, whatever signal comes. All whole lines that one read
 //! brings are in each directory's file before anything else is read; they go
 //! there in one write, or a few when they are very many. While more than a
-//! thousand come in a second, they are read every 4 milliseconds.
+//! thousand come in a second, they are read every few milliseconds.
 //!
 //! # Files
 //! `DIR/lock` is held. Neither `DIR` nor its `config` is made. A `current`
@@ -179,7 +179,7 @@ impl Logger {
     /// Logs until the input has ended or TERM was obeyed.
     fn run(&mut self, stream: &mut Stream, input: &mut [u8; INPUT]) -> u8 {
         self.reopen();
-        let mut gather = Gather::new(clock::mono());
+        let mut gather = Gather::new(clock::mono(), config::LOG_READ_BYTES);
         loop {
             if !self.all.iter().any(|directory| directory.is_open) {
                 let text: &[u8] = b"no functional log directories.";
@@ -212,7 +212,8 @@ impl Logger {
                     stream.take(&request, input, count, &mut |lines, block| {
                         self.log(lines, block);
                     });
-                    if gather.took(count, clock::mono()) {
+                    let ends = self.voice.asked.end > 0;
+                    if !ends && gather.took(count, clock::mono()) {
                         wait::sleep(gather::PAUSE);
                     }
                 }

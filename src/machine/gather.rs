@@ -27,21 +27,25 @@ pub struct Gather {
     last: Instant,
     /// There was a pause before that.
     paused: bool,
+    /// Fewer bytes than this at once are little.
+    little: usize,
 }
 
 impl Gather {
-    /// Nothing was read before `now`.
-    pub fn new(now: Instant) -> Self {
+    /// Nothing was read before `now`, and no more than `most` bytes can be at
+    /// once: then half of that is much.
+    pub fn new(now: Instant, most: usize) -> Self {
         Self {
             last: now,
             paused: false,
+            little: LITTLE.min(most / 2),
         }
     }
 
     /// So many bytes were read: whether to pause now.
     pub fn took(&mut self, bytes: usize, now: Instant) -> bool {
         let soon = if self.paused { AFTER } else { BEFORE };
-        self.paused = bytes < LITTLE && now.since(self.last) < soon;
+        self.paused = bytes < self.little && now.since(self.last) < soon;
         self.last = now;
         self.paused
     }
@@ -55,7 +59,7 @@ mod test {
     /// often they are read.
     fn reads(every: u64) -> usize {
         let at = |micros: u64| Instant::at(micros * 1000);
-        let mut gather = Gather::new(at(0));
+        let mut gather = Gather::new(at(0), 8192);
         let (mut now, mut next, mut reads) = (0, every, 0);
         while now < 1_000_000 {
             now = now.max(next);
@@ -83,9 +87,9 @@ mod test {
 
     #[test]
     fn a_flood_is_never_held_up() {
-        let mut gather = Gather::new(Instant::at(0));
+        let mut gather = Gather::new(Instant::at(0), 1024);
         for micros in 1..100 {
-            assert!(!gather.took(LITTLE, Instant::at(micros * 1000)));
+            assert!(!gather.took(512, Instant::at(micros * 1000)));
         }
     }
 }

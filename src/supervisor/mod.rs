@@ -414,13 +414,12 @@ impl Supervisor {
     /// Gives back the memory of what happened once nothing has for a while.
     fn rest(&mut self, quiet: bool) {
         let now = clock::mono();
-        let rests = match self.quiet {
-            Some(due) if quiet && due > now => return,
-            Some(_) if quiet => sys::memory::give_back(),
-            None if quiet => return,
-            _ => false,
-        };
-        self.quiet = (!rests).then(|| now.after(QUIET));
+        if !quiet {
+            self.quiet = Some(now.after(QUIET));
+        } else if self.quiet.is_some_and(|due| due <= now) {
+            self.quiet = None;
+            sys::memory::give_back();
+        }
     }
 
     /// When the next turn has to come at the latest.

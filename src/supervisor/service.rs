@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use crate::{
     machine::slot::{Role, Slot},
     sys::{
-        self, AsFd, At, Errno, Fd, error,
+        AsFd, At, Errno, Fd, error,
         file::{self, Kind},
         place,
     },
@@ -418,11 +418,11 @@ fn write_status(
     let old = last.map(|last| last.pid);
     if old != Some(status.pid) {
         let text = status::pid(status.pid);
-        if status.pid == 0 || old == Some(0) {
-            // From or to an empty file one step leads, of which nobody can
-            // see half: it takes no new file, which is most of the cost.
-            fill(at, names.pid, &text)?;
-        } else {
+        // From or to an empty file one step leads, of which nobody can see
+        // half: it takes no new file, which is most of the cost.
+        let [path, _] = names.pid;
+        let near = status.pid == 0 || old == Some(0);
+        if !near || file::fill(at, path, &text).is_err() {
             replace(at, names.pid, &text)?;
         }
     }
@@ -431,17 +431,6 @@ fn write_status(
         replace(at, names.stat, &stat)?;
     }
     replace(at, names.status, &status::pack(status))
-}
-
-/// Empties a file, or makes an empty one, and writes to it.
-fn fill(
-    at: At<'_>,
-    [path, _]: [&'static CStr; 2],
-    content: &[u8],
-) -> Result<(), Trouble> {
-    let file =
-        file::open_truncate(at, path, 0o644).map_err(trouble("open", path))?;
-    sys::write_all(file.as_fd(), content).map_err(trouble("write", path))
 }
 
 /// Replaces a file by its `.new` one.

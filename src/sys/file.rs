@@ -90,6 +90,15 @@ pub fn open_truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
     open(at, path, flags, mode)
 }
 
+/// Empties a file, or makes an empty one, and writes to it. A link is not
+/// followed, and nobody is waited for.
+pub fn fill(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC;
+    let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW;
+    let file = open(at, path, flags, 0o644)?;
+    write_all(file.as_fd(), content)
+}
+
 /// Opens a directory, to start paths from or to list it.
 pub fn open_dir(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     open(at, path, OFlags::RDONLY | OFlags::DIRECTORY, 0)

@@ -6,22 +6,28 @@ use super::{apart, raw};
 /// needs, less than the gap that the kernel keeps free below a stack.
 const STACK: usize = 128 * 1024;
 
-/// What the caller's frame may use below itself without saying so.
-const RED_ZONE: usize = 256;
+/// What lies below the caller's frame and is in use: the frames of what it
+/// calls, which take less than a tenth of this.
+const IN_USE: usize = 2048;
+
+/// What pages are multiples of.
+const PAGE: usize = 4096;
 
 /// Gives back what a busy moment has used: the stack below the caller, the
-/// berths of children, and the pages of the program's file that the kernel
-/// mapped around those that ran. False when that is to be tried again, since
-/// a child has not become its program.
-pub fn give_back() -> bool {
+/// berths of children that have left, and the pages of the program's file
+/// that the kernel mapped around those that ran. What the kernel refuses, for
+/// its pages are larger or the program is locked into memory, stays.
+pub fn give_back() {
     let here = 0_u8;
-    let end = (&raw const here).addr().saturating_sub(RED_ZONE) & !4095;
+    let end = (&raw const here).addr().saturating_sub(IN_USE) & !(PAGE - 1);
     // SAFETY: all frames are above; who is called next finds zeros where it
     // expects nothing. Signals have no handlers.
     unsafe { raw::forget(end.saturating_sub(STACK), STACK) };
-    let (start, bytes) = raw::program();
-    // SAFETY: what is mapped there, to the end of the last page, is read from
-    // the file again; refused where the program is locked into memory.
-    unsafe { raw::forget(start, bytes.saturating_add(4095)) };
-    apart::leave_berths()
+    raw::program(|start, bytes| {
+        let before = start % PAGE;
+        let (start, bytes) = (start - before, bytes.saturating_add(before));
+        // SAFETY: what is mapped there is read from the file again.
+        unsafe { raw::forget(start, bytes) };
+    });
+    apart::leave_berths();
 }

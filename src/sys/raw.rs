@@ -543,40 +543,105 @@ pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
 
 /// `mlock` of this program: code and constants, all of its file.
 pub(super) fn lock_program() -> Result<(), Errno> {
-    let (start, length) = program();
-    // SAFETY: the call changes nothing but where the pages are kept.
-    unsafe { syscall!(Sysno::mlock, start, length) }?;
-    Ok(())
+    let mut done = Ok(());
+    program(|start, bytes| {
+        // SAFETY: the call changes nothing but where the pages are kept.
+        let locked = unsafe { syscall!(Sysno::mlock, start, bytes) };
+        if let Err(errno) = locked {
+            done = Err(errno);
+        }
+    });
+    done
 }
 
-/// Where the code of this program begins and how long it is, constants
-/// included: all of its file.
-pub(super) fn program() -> (usize, usize) {
+/// Head of the program's file, as far as it matters, for numbers of this
+/// machine's width.
+#[repr(C)]
+struct Head {
+    _ident: [u32; 6],
+    _places: [usize; 3],
+    _flags: u32,
+    _sizes: [u16; 2],
+    /// How many parts there are, of which the records follow the head.
+    parts: u16,
+    _sections: [u16; 3],
+}
+
+/// What the kernel has mapped of the program's file in one piece.
+#[repr(C)]
+#[cfg(target_pointer_width = "64")]
+struct Part {
+    kind: u32,
+    flags: u32,
+    _offset: usize,
+    start: usize,
+    _other: usize,
+    _in_file: usize,
+    bytes: usize,
+    _align: usize,
+}
+
+/// What the kernel has mapped of the program's file in one piece.
+#[repr(C)]
+#[cfg(target_pointer_width = "32")]
+struct Part {
+    kind: u32,
+    _offset: usize,
+    start: usize,
+    _other: usize,
+    _in_file: usize,
+    bytes: usize,
+    flags: u32,
+    _align: usize,
+}
+
+/// Calls `each` with start and length of what is mapped of the program's file
+/// and never written: code and constants. There may be holes between them.
+pub(super) fn program(mut each: impl FnMut(usize, usize)) {
     unsafe extern "C" {
-        /// The linker's names for where the file begins and its code ends.
-        static __executable_start: u8;
-        static etext: u8;
+        /// The linker's name for where the file begins.
+        static __executable_start: Head;
     }
-    let start = (&raw const __executable_start).addr();
-    (start, (&raw const etext).addr().saturating_sub(start))
+    /// PT_LOAD.
+    const LOAD: u32 = 1;
+    /// PF_W.
+    const WRITABLE: u32 = 2;
+    let head = &raw const __executable_start;
+    // SAFETY: the linker puts the head there, into what is mapped.
+    let count = unsafe { (*head).parts };
+    // SAFETY: it puts the records right behind the head.
+    let first = unsafe { head.add(1) }.cast::<Part>();
+    // SAFETY: there are so many, and nobody writes to them.
+    let parts = unsafe { core::slice::from_raw_parts(first, count.into()) };
+    for part in parts {
+        if part.kind == LOAD && part.flags & WRITABLE == 0 {
+            each(part.start, part.bytes);
+        }
+    }
 }
 
-/// `madvise(MADV_DONTNEED)` of the whole pages of 4096 bytes in a part of our
-/// memory: their content is then that of their file, or zeros. Where pages
-/// are larger nothing is done.
+/// `madvise(MADV_DONTNEED)`: what is there has then the content of its file,
+/// or zeros, from page `start` on to the end of the page that the last byte
+/// is in. The kernel refuses a start that is not a page's.
 ///
 /// # Safety
 /// Nobody uses that part now, and that content is valid.
 pub(super) unsafe fn forget(start: usize, bytes: usize) {
     /// MADV_DONTNEED.
     const DONTNEED: u32 = 4;
-    const PAGE: usize = 4096;
-    let before = start.wrapping_neg() % PAGE;
-    let bytes = bytes.saturating_sub(before) & !(PAGE - 1);
-    let start = start.wrapping_add(before);
-    // SAFETY: the caller vouches for it, and nothing beyond it is touched.
+    // SAFETY: the caller vouches for it.
     let _done =
         unsafe { syscall!(Sysno::madvise, start, bytes, DONTNEED) }.is_ok();
+}
+
+/// `uname`: the kernel's release, as text that ends in a NUL.
+pub(super) fn release() -> [u8; 65] {
+    // Six texts of 65 bytes, of which it is the third.
+    let mut texts = [[0_u8; 65]; 6];
+    // SAFETY: the kernel writes so many bytes.
+    let _known = unsafe { syscall!(Sysno::uname, texts.as_mut_ptr()) }.is_ok();
+    let [_, _, release, ..] = texts;
+    release
 }
 
 /// `swapon`.

@@ -295,7 +295,8 @@ fn look(path: &Path) -> Result<Stack> {
 /// Which functions of an assembly text name which others.
 fn calls(assembly: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let label = Regex::new(r"^(\w+):")?;
-    let symbol = Regex::new(r"\b(_R\w+|mem\w+|bcmp)\b")?;
+    let symbol =
+        Regex::new(r"\b(_R\w+|mem\w+|bcmp|OUTLINED_FUNCTION_\d+|__\w+)\b")?;
     let mut inside = String::new();
     let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in assembly.lines() {
@@ -325,7 +326,7 @@ fn deepest(
     above.push(name.to_owned());
     let mut most = 0;
     for called in calls.get(name).into_iter().flatten() {
-        if frames.contains_key(called) {
+        if calls.contains_key(called) {
             most = most.max(deepest(called, calls, frames, above)?);
         }
     }

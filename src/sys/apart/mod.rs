@@ -8,15 +8,21 @@
 //! has called `execve` or ended (CLONE_CHILD_CLEARTID). What the child needs
 //! to know it takes along in a letter, for the parent's variables have gone
 //! on by then. It writes to nothing but its berth.
+//!
+//! Who shares memory shares some fates: if a child is chosen when memory has
+//! run out the supervisor goes with it (not as PID 1), and so it did before
+//! Linux 5.16, as PID 1 too, when a signal that dumps a core ended a child
+//! that was not its program yet. There, and where the kernel or what plays
+//! one refuses such a child (qemu-user), every child is a copy.
 
 use core::{
     cell::UnsafeCell,
     ffi::CStr,
     mem::MaybeUninit,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
 };
 
-use crate::text::Line;
+use crate::text::{self, Line};
 
 use super::{
     Errno,
@@ -56,7 +62,7 @@ const PAGE: usize = 4096;
 const LEAST: usize = 2048;
 
 /// Bytes of stack that a child has: it ends at a multiple of 16, and a berth
-/// is as long as a page, or as many as it takes.
+/// is a page, or as many as it takes.
 const STACK: usize = (LEAST + ABOVE).next_multiple_of(PAGE) - ABOVE;
 
 /// Bytes of a berth that are no stack.
@@ -74,7 +80,7 @@ pub(super) struct Letter {
 
 /// A child's place until it has become its program. What is touched of it lies
 /// at its end.
-#[repr(C, align(16))]
+#[repr(C, align(4096))]
 struct Berth {
     /// It grows down.
     stack: UnsafeCell<[MaybeUninit<u8>; STACK]>,
@@ -87,7 +93,9 @@ struct Berth {
 // only while it is not.
 unsafe impl Sync for Berth {}
 
-/// All places.
+/// All places: in a section of their own, or the file would be filled up to a
+/// page before the variables.
+#[unsafe(link_section = ".bss.berths")]
 static BERTHS: [Berth; COUNT] = [const {
     Berth {
         stack: UnsafeCell::new([MaybeUninit::uninit(); STACK]),
@@ -130,13 +138,33 @@ const FLAGS: usize = 0x0030_0100;
 /// CLONE_FILES.
 const FILES: usize = 0x400;
 
+/// Whether children may share our memory: unknown, yes, no.
+static SHARES: AtomicU8 = AtomicU8::new(0);
+
+/// Whether a child may share our memory on this kernel.
+fn shares() -> bool {
+    if SHARES.load(Ordering::Relaxed) == 0 {
+        // The first that ends one process only when a core is dumped.
+        let may = version(&raw::release()) >= (5, 16);
+        SHARES.store(if may { 1 } else { 2 }, Ordering::Relaxed);
+    }
+    SHARES.load(Ordering::Relaxed) == 1
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &[u8]) -> (u64, u64) {
+    let (major, rest) = text::leading_number(release);
+    let minor = rest.strip_prefix(b".").unwrap_or(b"");
+    (major, text::leading_number(minor).0)
+}
+
 /// Starts a child in a berth: its number. `None` when there is no room for
-/// it; it has to be a copy then.
+/// it, or none may be there; it has to be a copy then.
 pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
 ) -> Option<Result<u32, Errno>> {
-    let berth = BERTHS.iter().find(|berth| berth.is_free())?;
+    let berth = BERTHS.iter().find(|berth| berth.is_free() && shares())?;
     let letter = Letter::write(program, setup)?;
     // SAFETY: the berth is free: nobody else has it, and what was there needs
     // no drop.
@@ -155,6 +183,10 @@ pub(super) fn spawn(
     let answer =
         unsafe { arch::clone(flags, end, berth.taken.as_ptr(), letter) };
     let answer = Errno::from_ret(answer.cast_unsigned());
+    if answer == Err(Errno::EINVAL) {
+        SHARES.store(2, Ordering::Relaxed);
+        return None;
+    }
     // A pid has 31 bits at most.
     Some(answer.map(|pid| u32::try_from(pid).unwrap_or(0)))
 }
@@ -190,12 +222,26 @@ unsafe extern "C" fn begin(letter: *const Letter) -> ! {
     child::begin(&program, &setup, None)
 }
 
-/// Gives the memory of all berths back; false when a child is in one.
-pub(super) fn leave_berths() -> bool {
-    let free = BERTHS.iter().all(Berth::is_free);
-    if free {
-        // SAFETY: they are free, and a berth of zeros is one.
+/// Gives the memory of all berths back, if no child is in one.
+pub(super) fn leave_berths() {
+    if BERTHS.iter().all(Berth::is_free) {
+        // SAFETY: they are free, and a berth of zeros is one. They end where
+        // a page of 4096 bytes does; where pages are larger the start is not
+        // one's, or the end is one's too.
         unsafe { raw::forget(BERTHS.as_ptr().addr(), size_of_val(&BERTHS)) };
     }
-    free
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        assert_eq!(version(b"6.18.44-fc-v669\0"), (6, 18));
+        assert_eq!(version(b"4.4.302\0"), (4, 4));
+        assert_eq!(version(b"5.16-rc1\0"), (5, 16));
+        assert_eq!(version(b"\0"), (0, 0));
+        assert_eq!(version(b"7\0"), (7, 0));
+    }
 }
