@@ -24,8 +24,8 @@ pub fn give_back() {
     // expects nothing. Signals have no handlers.
     unsafe { raw::forget(end.saturating_sub(STACK), STACK) };
     raw::program(|start, bytes| {
-        let before = start % PAGE;
-        let (start, bytes) = (start - before, bytes.saturating_add(before));
+        let bytes = bytes.saturating_add(start % PAGE);
+        let start = start & !(PAGE - 1);
         // SAFETY: what is mapped there is read from the file again.
         unsafe { raw::forget(start, bytes) };
     });
