@@ -14,6 +14,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::util::{Place, until};
 
+/// A place with a directory `log` of this config.
+pub fn place(config: &str) -> Place {
+    let place = Place::new();
+    place.write("log/config", config);
+    place
+}
+
+/// What stands in `log/current`.
+pub fn current(place: &Place) -> String {
+    place.read("log/current")
+}
+
 /// Runs svlogd on an input to its end; answers descriptor 2 and the code.
 pub fn feed(place: &Place, words: &[&str], input: &[u8]) -> (String, i32) {
     let mut logger = Logger::start(place, words);
@@ -129,4 +141,16 @@ pub fn all(place: &Place, dir: &str) -> Vec<u8> {
 /// The permission bits of a file.
 pub fn mode(place: &Place, name: &str) -> u32 {
     fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o7777
+}
+
+/// A small generator of numbers, the same in each run.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
 }
