@@ -554,7 +554,9 @@ impl Supervisor {
     /// Closes everything of a slot that has ended.
     fn release(&mut self, index: usize) {
         let Some(slot) = self.slot(index) else { return };
-        slot.service = None;
+        if let Some(service) = slot.service.take() {
+            service.unlock();
+        }
         // Told to exit by an operator and still listed: it stays known, so
         // that the next scan does not take it up again (§16.20). Else a scan
         // sees whether it has come back meanwhile.

@@ -264,6 +264,14 @@ impl Service {
         Ok(())
     }
 
+    /// Lets go of the locks, so that who comes next has them at once: a child
+    /// that was started just now may still have them open.
+    pub(super) fn unlock(&self) {
+        for ends in self.log.iter().chain([&self.service]) {
+            file::unlock(ends.lock.as_fd());
+        }
+    }
+
     /// The service directory.
     pub(super) fn dir(&self) -> At<'_> {
         self.dir.as_fd()

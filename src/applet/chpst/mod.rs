@@ -178,7 +178,10 @@ fn complain_of_long(fault: long::Fault, option: &[u8]) {
     };
     let mut line = Line::new();
     line.text("chpst: ").text(what).text(" -- ").bytes(option);
-    sys::complain(line.finish());
+    // Who asks for help has made no mistake.
+    if option != b"help" {
+        sys::complain(line.finish());
+    }
     let mut line = Line::new();
     line.text("long options:");
     for (name, value) in long::all() {
