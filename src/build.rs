@@ -102,6 +102,17 @@ fn main() {
         )
         .expect("a String takes every write");
     }
+    let names = TABLE.lines().filter(|line| !line.starts_with('#'));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    let rows: String = names
+        .map(|name| format!("({name:?}, {}), ", constant(name)))
+        .collect();
+    writeln!(
+        out,
+        "/// Every capacity by its name in the board file.\n\
+         pub const LIMITS: &[(&str, usize)] = &[{rows}];"
+    )
+    .expect("a String takes every write");
     for (key, _) in env::vars().filter(|(k, _)| k.starts_with("RUNT_")) {
         assert!(
             known.contains(&key),

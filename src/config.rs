@@ -12,6 +12,7 @@ mod small {
     //! Capacities of the unit tests.
     #![allow(missing_docs, reason = "src/capacities.txt explains each")]
     pub const SLOTS: usize = 3;
+    pub const LIMITS: &[(&str, usize)] = &[("slots", SLOTS)];
     pub const NAME_BYTES: usize = 8;
     pub const PATH_BYTES: usize = 64;
     pub const MESSAGE_BYTES: usize = 128;

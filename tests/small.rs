@@ -313,3 +313,20 @@ fn usage_of_utmpset() {
     assert!(said.err.starts_with("runt "), "{said:?}");
     assert!(said.err.ends_with(&usage) && said.code == 1);
 }
+
+#[test]
+fn every_bound_is_told() {
+    let place = Place::new();
+    let said = place.run(&["runt", "limits"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let table = include_str!("../src/capacities.txt");
+    let rows = table.lines().filter(|line| !line.starts_with('#'));
+    let names = rows.filter_map(|line| line.split_whitespace().next());
+    let more = ["descriptors", "processes", "code", "variables"];
+    let told = said.out.lines().map(|line| {
+        let (name, value) = line.split_once(' ').unwrap();
+        assert!(value.parse::<u64>().is_ok(), "{line}");
+        name
+    });
+    assert!(told.eq(names.chain(more)), "{}", said.out);
+}

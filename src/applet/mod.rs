@@ -1,6 +1,7 @@
 //! Which program to be: the name it was called by, or `runt NAME ...`.
 
 mod chpst;
+mod limits;
 mod logdir;
 mod retired;
 mod runit;
@@ -79,13 +80,16 @@ pub fn main(start: Start) -> u8 {
     }
 }
 
-/// `runt NAME ...`, `runt --list`.
+/// `runt NAME ...`, `runt --list`, `runt limits`.
 fn by_argument(start: Start) -> u8 {
     let argv = start.argv.skip(1);
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
     if name == b"--list" {
         let listed = sys::answer(NAMES.as_bytes());
         return if listed { 0 } else { FATAL };
+    }
+    if name == b"limits" {
+        return limits::main();
     }
     if let Some(program) = find(basename(name)) {
         return program(Start { argv, ..start });
@@ -95,7 +99,7 @@ fn by_argument(start: Start) -> u8 {
         .text(config::VERSION)
         .text(", board ")
         .text(config::BOARD)
-        .text("; runt --list names the programs)");
+        .text("; runt --list names the programs, runt limits the bounds)");
     sys::complain(line.finish());
     USAGE
 }

@@ -22,7 +22,7 @@ pub fn raise_files() -> Rlimit {
 
 /// Descriptors that a process with a table of [`config::SLOTS`] rows has at
 /// most, the first 64 besides: none has a greater number.
-pub(super) fn files() -> u32 {
+pub fn files() -> u32 {
     const FILES: usize = config::SLOTS * 8 + 64;
     u32::try_from(FILES).unwrap_or(u32::MAX)
 }

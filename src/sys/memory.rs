@@ -1,4 +1,5 @@
-//! What memory this process gives back when nothing happens.
+//! How much memory a process of this program may have, and what it gives back
+//! when nothing happens.
 
 use super::{apart, raw};
 
@@ -23,11 +24,23 @@ pub fn give_back() {
     // SAFETY: all frames are above; who is called next finds zeros where it
     // expects nothing. Signals have no handlers.
     unsafe { raw::forget(end.saturating_sub(STACK), STACK) };
-    raw::program(|start, bytes| {
+    raw::program(false, &mut |start, bytes| {
         let bytes = bytes.saturating_add(start % PAGE);
         let start = start & !(PAGE - 1);
         // SAFETY: what is mapped there is read from the file again.
         unsafe { raw::forget(start, bytes) };
     });
     apart::leave_berths();
+}
+
+/// Bytes of code with constants, and of variables, of which the pages are
+/// touched that are used: all that there is beside the stack.
+pub fn bytes() -> [usize; 2] {
+    [false, true].map(|variables| {
+        let mut all = 0_usize;
+        raw::program(variables, &mut |_, bytes| {
+            all = all.saturating_add(bytes);
+        });
+        all
+    })
 }

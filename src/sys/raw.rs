@@ -544,7 +544,7 @@ pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
 /// `mlock` of this program: code and constants, all of its file.
 pub(super) fn lock_program() -> Result<(), Errno> {
     let mut done = Ok(());
-    program(|start, bytes| {
+    program(false, &mut |start, bytes| {
         // SAFETY: the call changes nothing but where the pages are kept.
         let locked = unsafe { syscall!(Sysno::mlock, start, bytes) };
         if let Err(errno) = locked {
@@ -595,9 +595,9 @@ struct Part {
     _align: usize,
 }
 
-/// Calls `each` with start and length of what is mapped of the program's file
-/// and never written: code and constants. There may be holes between them.
-pub(super) fn program(mut each: impl FnMut(usize, usize)) {
+/// Calls `each` with start and length of each part of the program: of its
+/// code and constants, or of its variables. There may be holes between them.
+pub(super) fn program(variables: bool, each: &mut dyn FnMut(usize, usize)) {
     unsafe extern "C" {
         /// The linker's name for where the file begins.
         static __executable_start: Head;
@@ -614,7 +614,8 @@ pub(super) fn program(mut each: impl FnMut(usize, usize)) {
     // SAFETY: there are so many, and nobody writes to them.
     let parts = unsafe { core::slice::from_raw_parts(first, count.into()) };
     for part in parts {
-        if part.kind == LOAD && part.flags & WRITABLE == 0 {
+        let writable = part.flags & WRITABLE != 0;
+        if part.kind == LOAD && writable == variables {
             each(part.start, part.bytes);
         }
     }
