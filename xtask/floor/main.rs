@@ -3,9 +3,10 @@
 //!
 //! # Synopsis
 //! `floor vfork|fork|files DIR...`: keep every DIR/run alive and do nothing
-//! else. HUP ends them with TERM, then itself. `files` also makes, before
-//! and after each first start, the file calls that runit's protocol needs
-//! of a supervisor (lock, FIFOs, pid, stat and status by rename).
+//! else. HUP ends them with TERM, then itself. `files` also makes the file
+//! calls that runit's protocol needs of a supervisor: lock and FIFOs before
+//! the first start; pid, stat and status by rename before it, after each
+//! start and at the end.
 //!
 //! `floor status DIR...`: the calls of `sv status`, and nothing else.
 //!
@@ -174,17 +175,20 @@ fn clone(flags: usize, dir: *const c_char) -> isize {
 /// The environment, for the children.
 static mut ENVIRON: *const *const c_char = null();
 
-/// What a process is: its pid and its directory.
+/// What a process is: its pid, its directory, and that one open where files
+/// are written.
 #[derive(Clone, Copy)]
 struct Slot {
     pid: isize,
     dir: *const c_char,
+    open: usize,
 }
 
 /// Every service.
 static mut SLOTS: [Slot; SERVICES] = [Slot {
     pid: 0,
     dir: null(),
+    open: 0,
 }; SERVICES];
 
 /// The set of signals of these numbers.
@@ -319,9 +323,9 @@ fn supervise(flags: usize, files: bool, dirs: &[*const c_char]) -> usize {
     for (slot, dir) in slots.iter_mut().zip(dirs) {
         slot.dir = *dir;
         if files {
-            let dir = take(*dir);
+            slot.open = take(*dir);
             slot.pid = clone(flags, slot.dir);
-            publish(dir, true);
+            publish(slot.open, true);
         } else {
             slot.pid = clone(flags, slot.dir);
         }
@@ -341,10 +345,15 @@ fn supervise(flags: usize, files: bool, dirs: &[*const c_char]) -> usize {
             if pid <= 0 {
                 break;
             }
+            let slot = slots.iter_mut().find(|slot| slot.pid == pid);
+            let Some(slot) = slot else { continue };
             if ends {
                 left -= 1;
-            } else if let Some(slot) = slots.iter_mut().find(|s| s.pid == pid) {
+            } else {
                 slot.pid = clone(flags, slot.dir);
+            }
+            if files {
+                publish(slot.open, !ends);
             }
         }
     }
