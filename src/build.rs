@@ -104,9 +104,10 @@ fn main() {
     }
     let names = TABLE.lines().filter(|line| !line.starts_with('#'));
     let names = names.filter_map(|line| line.split_whitespace().next());
-    let rows: String = names
-        .map(|name| format!("({name:?}, {}), ", constant(name)))
+    let rows: Vec<String> = names
+        .map(|name| format!("({name:?}, {})", constant(name)))
         .collect();
+    let rows = rows.join(", ");
     writeln!(
         out,
         "/// Every capacity by its name in the board file.\n\

@@ -1,18 +1,20 @@
 //! How the log of a service becomes its logger's, where the board has a user
-//! for that: a ring is made for it, a directory is given to it.
+//! for that: a ring is made for it, `log/main` is made and given to it.
 //!
-//! Only what nobody but root can have put there is given, once: a directory
-//! that is root's, that nobody else may write to and that holds nothing but
-//! what a log directory holds, each log in it a file of one name that is root's
-//! or that user's. What is the user's already is left alone, whatever it holds:
-//! the user could have put there what is another's.
+//! `log` itself stays root's: who owns it could put a `run` there that the
+//! supervisor runs. Only what nobody but root can have put there is given,
+//! once: a directory that is root's, that nobody else may write to and that
+//! holds nothing but what a log directory holds, each log in it a file of one
+//! name that is root's or that user's, in a `log` that is root's alone. What is
+//! the user's already is left alone, whatever it holds: the user could have put
+//! there what is another's.
 
 use core::ffi::CStr;
 
 use crate::{
     sys::{
         AsFd, At, Errno, dir,
-        file::{self, Kind},
+        file::{self, Info, Kind},
         place,
     },
     wire::logname::LogName,
@@ -20,9 +22,8 @@ use crate::{
 
 /// What a logger writes beside old logs.
 const WRITTEN: [&CStr; 4] = [c"current", c"lock", c"state", c"newstate"];
-/// What others may have there.
-const OTHERS: [&CStr; 5] =
-    [c"config", c"supervise", c"down", c"timeout-kill", c"main"];
+/// What its owner has there.
+const CONFIG: &CStr = c"config";
 
 /// Gives the log directory, or the ring, of a service directory to a user.
 ///
@@ -37,21 +38,33 @@ pub(super) fn log(
         let ring = file::open_kept(place.as_fd(), place::RING)?;
         return file::give_open(ring.as_fd(), user);
     }
-    let main = file::open_dir(service, c"log/main");
-    let log = main.or_else(|_| file::open_dir(service, c"log"))?;
-    let log = log.as_fd();
-    let info = file::info_of(log)?;
+    let log = file::open_dir(service, c"log")?;
+    let is_roots = |dir: &Info| dir.owner == 0 && dir.mode & 0o022 == 0;
+    if !is_roots(&file::info_of(log.as_fd())?) {
+        return Err(Errno::EPERM);
+    }
+    match file::make_dir(log.as_fd(), c"main", 0o755) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let main = file::open_dir(log.as_fd(), c"main")?;
+    let main = main.as_fd();
+    let info = file::info_of(main)?;
     let [owner, _] = user;
     if info.owner == owner {
         return Ok(());
     }
-    let mut all = info.owner == 0 && info.mode & 0o022 == 0;
+    // What is another's is not even listed: it may be very long.
+    if !is_roots(&info) {
+        return Err(Errno::EPERM);
+    }
+    let mut all = true;
     // Another opening for each: the offset of a listing belongs to one.
-    let listed = file::open_dir(log, c".")?;
+    let listed = file::open_dir(main, c".")?;
     dir::list(listed.as_fd(), |name| {
-        all &= !is_written(name) && OTHERS.contains(&name)
+        all &= name == CONFIG
             || is_written(name)
-                && file::info_of_link(log, name).is_ok_and(|info| {
+                && file::info_of_link(main, name).is_ok_and(|info| {
                     let theirs = info.owner == 0 || info.owner == owner;
                     info.kind == Kind::Regular && info.links == 1 && theirs
                 });
@@ -60,14 +73,14 @@ pub(super) fn log(
         return Err(Errno::EPERM);
     }
     let mut given = Ok(());
-    let listed = file::open_dir(log, c".")?;
+    let listed = file::open_dir(main, c".")?;
     dir::list(listed.as_fd(), |name| {
         if given.is_ok() && is_written(name) {
-            given = file::give(log, name, user);
+            given = file::give(main, name, user);
         }
     })?;
     given?;
-    file::give_open(log, user)
+    file::give_open(main, user)
 }
 
 /// Whether a logger writes a file of this name.
@@ -88,14 +101,15 @@ mod test {
     const USER: [u32; 2] = [7, 8];
     const OLD: &str = "@400000003b4a39c23294b13c.s";
 
+    /// A service directory whose log directory holds logs.
     fn service() -> (tempfile::TempDir, Fd) {
         let service = tempfile::tempdir().unwrap();
-        let log = service.path().join("log");
-        fs::create_dir(&log).unwrap();
+        let main = service.path().join("log/main");
+        fs::create_dir_all(&main).unwrap();
         for name in ["current", "lock", OLD, "config"] {
-            fs::write(log.join(name), "").unwrap();
+            fs::write(main.join(name), "").unwrap();
         }
-        fs::create_dir(log.join("supervise")).unwrap();
+        fs::create_dir(service.path().join("log/supervise")).unwrap();
         let path = format!("{}\0", service.path().display());
         let path = CStr::from_bytes_with_nul(path.as_bytes()).unwrap();
         let dir = file::open_dir(CWD, path).unwrap();
@@ -113,18 +127,31 @@ mod test {
             return;
         }
         let (service, dir) = service();
-        let log_dir = service.path().join("log");
+        let main = service.path().join("log/main");
         assert_eq!(log(dir.as_fd(), true, USER), Ok(()));
         for name in ["current", "lock", OLD, "."] {
-            assert_eq!(owner(&log_dir.join(name)), (7, 8), "{name}");
+            assert_eq!(owner(&main.join(name)), (7, 8), "{name}");
         }
-        for name in ["config", "supervise"] {
-            assert_eq!(owner(&log_dir.join(name)), (0, 0), "{name}");
+        for name in ["config", "..", "../supervise"] {
+            assert_eq!(owner(&main.join(name)), (0, 0), "{name}");
         }
         // From then on it is not looked into.
-        fs::write(log_dir.join("state"), "").unwrap();
+        fs::write(main.join("state"), "").unwrap();
         assert_eq!(log(dir.as_fd(), true, USER), Ok(()));
-        assert_eq!(owner(&log_dir.join("state")), (0, 0));
+        assert_eq!(owner(&main.join("state")), (0, 0));
+    }
+
+    #[test]
+    fn one_that_is_missing_is_made() {
+        if !identity::is_root() {
+            return;
+        }
+        let (service, dir) = service();
+        let main = service.path().join("log/main");
+        fs::remove_dir_all(&main).unwrap();
+        assert_eq!(log(dir.as_fd(), true, USER), Ok(()));
+        assert_eq!(owner(&main), (7, 8));
+        assert_eq!(owner(&service.path().join("log")), (0, 0));
     }
 
     #[test]
@@ -134,26 +161,35 @@ mod test {
         }
         let refused = |spoil: &dyn Fn(&Path)| {
             let (service, dir) = service();
-            let log_dir = service.path().join("log");
-            spoil(&log_dir);
-            let before = owner(&log_dir);
+            let main = service.path().join("log/main");
+            spoil(&main);
+            let before = owner(&main);
             let given = log(dir.as_fd(), true, USER);
             assert_eq!(given, Err(Errno::EPERM));
-            assert_eq!(owner(&log_dir), before);
-            assert_ne!(owner(&log_dir.join("lock")), (7, 8));
+            assert_eq!(owner(&main), before);
+            assert_ne!(owner(&main.join("lock")), (7, 8));
         };
-        refused(&|log| fs::write(log.join("messages"), "").unwrap());
-        refused(&|log| chown(log, Some(9), None).unwrap());
+        refused(&|main| fs::write(main.join("messages"), "").unwrap());
+        refused(&|main| fs::write(main.join("run"), "").unwrap());
+        refused(&|main| chown(main, Some(9), None).unwrap());
         let open = fs::Permissions::from_mode(0o777);
-        refused(&|log| fs::set_permissions(log, open.clone()).unwrap());
-        refused(&|log| chown(log.join("current"), Some(9), None).unwrap());
-        refused(&|log| {
-            fs::remove_file(log.join("current")).unwrap();
-            symlink("/etc/passwd", log.join("current")).unwrap();
+        refused(&|main| fs::set_permissions(main, open.clone()).unwrap());
+        let above = fs::Permissions::from_mode(0o775);
+        refused(&|main| {
+            let log = main.parent().unwrap();
+            fs::set_permissions(log, above.clone()).unwrap();
         });
-        refused(&|log| {
-            let twice = log.with_file_name("twice");
-            fs::hard_link(log.join("current"), twice).unwrap();
+        refused(&|main| {
+            chown(main.parent().unwrap(), Some(9), None).unwrap();
+        });
+        refused(&|main| chown(main.join("current"), Some(9), None).unwrap());
+        refused(&|main| {
+            fs::remove_file(main.join("current")).unwrap();
+            symlink("/etc/passwd", main.join("current")).unwrap();
+        });
+        refused(&|main| {
+            let twice = main.with_file_name("twice");
+            fs::hard_link(main.join("current"), twice).unwrap();
         });
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     sys::{
         self, AsFd, Errno, Fd,
         child::{self, End, Program, Setup},
-        clock, file, handover, identity,
+        clock, file, handover, identity, signal,
         wait::Wake,
     },
     wire::{
@@ -231,14 +231,37 @@ impl Supervisor {
         true
     }
 
-    /// Takes what the loggers have answered: they are done with a stream.
+    /// Takes what the loggers have answered: they are done with a stream. No
+    /// more than one answer for each slot, or a logger gone mad would keep
+    /// the loop; one that speaks otherwise, or no more, is killed.
     pub(super) fn take_answers(&mut self) {
-        while let Some(index) = self
-            .loggers
-            .iter()
-            .flat_map(|l| &l.process)
-            .find_map(answer)
-        {
+        for at in 0..self.loggers.len() {
+            for _ in 0..self.table.len() {
+                let logger = self.loggers.get(at);
+                let process = logger.and_then(|l| l.process.as_ref());
+                let Some(process) = process else { break };
+                let pid = process.pid;
+                match answer(process) {
+                    Answer::Done(index) => self.done(pid, index),
+                    Answer::Nothing => break,
+                    Answer::Mad => {
+                        let socket = process.socket.as_fd();
+                        // It is in the set.
+                        let _out = self.waiter.remove(socket).is_err();
+                        // ESRCH: it has ended and is about to be reaped.
+                        let kill = signal::number(Signal::Kill);
+                        let _ended = signal::kill(pid, kill).is_err();
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The logger `pid` is done with a stream, if it has that.
+    fn done(&mut self, pid: u32, index: usize) {
+        let slot = self.slot(index);
+        if slot.is_some_and(|s| s.machine.pid(Role::Log) == Some(pid)) {
             self.ended(index, Role::Log, End::Exited(0));
         }
     }
@@ -259,8 +282,13 @@ impl Supervisor {
             self.voice
                 .say(line.text("the logger has ended, restarting"));
         }
-        while let Some(index) = answer(&process) {
-            self.ended(index, Role::Log, End::Exited(0));
+        // A child that is not its program yet may have it open.
+        let _out = self.waiter.remove(process.socket.as_fd()).is_err();
+        for _ in 0..self.table.len() {
+            let Answer::Done(index) = answer(&process) else {
+                break;
+            };
+            self.done(pid, index);
         }
         for index in 0..self.table.len() {
             let slot = self.slot(index);
@@ -272,11 +300,26 @@ impl Supervisor {
     }
 }
 
-/// The next stream that a logger is done with.
-fn answer(logger: &Process) -> Option<usize> {
-    let mut answer = [0; 2];
+/// What a logger says.
+enum Answer {
+    /// It is done with this stream.
+    Done(usize),
+    /// Nothing now.
+    Nothing,
+    /// What no logger says, or that it will say nothing more.
+    Mad,
+}
+
+/// The next answer of a logger.
+fn answer(logger: &Process) -> Answer {
+    // One byte more, to see one that is too long.
+    let mut answer = [0; 3];
     match sys::read(logger.socket.as_fd(), &mut answer) {
-        Ok(2) => Some(u16::from_le_bytes(answer).into()),
-        Ok(_) | Err(_) => None,
+        Ok(2) => {
+            let [low, high, _] = answer;
+            Answer::Done(u16::from_le_bytes([low, high]).into())
+        }
+        Err(Errno::EAGAIN) => Answer::Nothing,
+        Ok(_) | Err(_) => Answer::Mad,
     }
 }

@@ -93,10 +93,14 @@ pub fn open_truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
 /// Empties a file, or makes an empty one, and writes to it. A link is not
 /// followed, and nobody is waited for.
 pub fn fill(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC;
-    let flags = flags | OFlags::CREATE | OFlags::NOFOLLOW;
-    let file = open(at, path, flags, 0o644)?;
+    let file = open_new(at, path)?;
     write_all(file.as_fd(), content)
+}
+
+/// Opens a file that nobody else has a use for, emptied, made when missing.
+fn open_new(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC;
+    open(at, path, flags | OFlags::CREATE | OFlags::NOFOLLOW, 0o644)
 }
 
 /// Opens a directory, to start paths from or to list it.
@@ -492,7 +496,7 @@ pub fn replace(
     content: &[u8],
 ) -> Result<(), Replace> {
     let failed = |verb| move |errno| Replace { verb, errno };
-    let file = open_truncate(at, new, 0o644).map_err(failed("open"))?;
+    let file = open_new(at, new).map_err(failed("open"))?;
     let written = write_all(file.as_fd(), content).map_err(failed("write"));
     drop(file);
     let done =

@@ -250,14 +250,16 @@ impl Init {
     }
 
     /// Does something about a medium in a process of its own, that may hang
-    /// for as long as [`REST`] and not beyond `until`.
+    /// for as long as [`REST`], but for half of what is left until `until` at
+    /// most: who comes after it has the same.
     fn settle(
         &mut self,
         medium: &[u8],
         until: Instant,
         work: &dyn Fn(&Voice) -> Outcome,
     ) {
-        let left = until.since(clock::mono()).min(REST);
+        let left = until.nanos().saturating_sub(clock::mono().nanos());
+        let left = Duration::from_nanos(left >> 1).clamp(LEAST, REST);
         if self.apart(work, left) == Outcome::Late {
             self.caution("takes too long to come to rest: ", medium);
         }
@@ -269,6 +271,8 @@ impl Init {
 const MEDIA: Duration = Duration::from_secs(40);
 /// How long each of them may take.
 const REST: Duration = Duration::from_secs(10);
+/// How long each of them may take at least.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// Unmounts a medium or, when it is in use (the root always is), makes it
 /// read-only.

@@ -50,21 +50,23 @@
 //! The supervisor's, or where the board names one (`logger-user`) that one,
 //! with no other groups, no capabilities and no way to privileges; processors
 //! are it too. What else it may write is what everybody may. Before it is told
-//! of a stream the supervisor makes the ring and gives it that, or the log
-//! directory with the logs in it: if that is root's, nobody else may write to
-//! it, and it holds only what a log directory holds, every log a file of one
-//! name. What is the user's already is left as it is; all else must be given by
-//! who made it, and it is said that it was not. `config` stays root's and must
-//! be readable, the service directory must let everybody through, and a device
+//! of a stream the supervisor makes the ring and gives it that, or makes
+//! `log/main` and gives it that with the logs in it: if that and `log` are
+//! root's, nobody else may write to them, and `log/main` holds only what a log
+//! directory holds, every log a file of one name. `log` itself stays root's:
+//! its `run` is. What is the user's already is left as it is; all else must be
+//! given by who made it, and it is said that it was not. `config` stays root's
+//! and must be readable, the service directory must let everybody through, and a device
 //! that lines are shown on must be the user's to write. A log directory that
 //! was removed it can make only where it may write.
 //!
 //! # Trouble
 //! While a log directory cannot be opened that is tried again each 3 seconds;
-//! lines stay in the pipe, and when that is nearly full they are dropped, which
-//! is said: the service goes on. One that was removed while it was written to
-//! is made again then, if what it was in is still there, and goes on with what
-//! is in the pipe; so does one of which `current` was removed. What cannot be
+//! lines stay in the pipe, and when that is nearly full one read of them is
+//! dropped with each try, which is said: the service goes on as fast. One that
+//! was removed while it was written to is made again then, if what it was in is
+//! still there, and goes on with what is in the pipe; so does one of which
+//! `current` was removed. What cannot be
 //! rotated, on a medium that became read-only for instance, waits, and so does
 //! its service, until it can: that is said once, and no line is lost.
 //!

@@ -1,7 +1,7 @@
 //! What a control byte does to a slot: the table of `slot`, with the scripts
 //! that may take a signal's place (contract §2.6).
 
-use super::{Action, Actions, Role, Slot, push};
+use super::{Action, Actions, DRAINS, Role, Slot, push};
 use crate::wire::{
     clock::Instant,
     control::{self, Control, Signal},
@@ -29,6 +29,10 @@ impl Slot {
         if self.closed && matches!(control, Control::Up | Control::Once) {
             // The pipe is closed: what was started now could not be heard.
             return;
+        }
+        if self.closed && role == Role::Log && control == Control::Kill {
+            // An operator wants it gone, whatever is left to be read.
+            self.drains = DRAINS;
         }
         let Some(process) = self.process_mut(role) else {
             return;
