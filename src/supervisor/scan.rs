@@ -7,7 +7,7 @@ use crate::{
     config,
     sys::{
         AsFd, At, CWD, Errno, Fd, clock, dir, error,
-        file::{self, Identity, Info, Kind},
+        file::{self, Identity, Kind},
         place, watch,
     },
     text::{self, Line, Path},
@@ -203,7 +203,8 @@ impl Supervisor {
 
     /// Looks at all entries that are news: those of the overlay, and those of the services
     /// directory that have no namesake there. False when somebody is about to
-    /// fill that directory: it is another one than the last time, and young.
+    /// fill that directory: it is another one than the last time, no link, and
+    /// young.
     /// `Err` for what could not be done, with which directory, and why.
     fn list(
         &mut self,
@@ -227,7 +228,9 @@ impl Supervisor {
                 info => info.map_err(failed("unable to stat "))?,
             };
             if path == services.path && services.known != Some(info.identity) {
-                if let (false, Some(rest)) = (services.first, youth(&info)) {
+                if let (false, Some(rest)) =
+                    (services.first, unsettled(CWD, path))
+                {
                     services.ask(rest);
                     return Ok(false);
                 }
@@ -413,18 +416,14 @@ impl Supervisor {
 
 /// How long an entry has to be left alone yet: it is a directory, no link to
 /// one, and so young that it may not be complete.
-fn unsettled(dir: At<'_>, name: &CStr) -> Option<Duration> {
-    let info = file::info_of_link(dir, name).ok()?;
-    youth(&info).filter(|_| info.kind == Kind::Directory)
-}
-
-/// How long it takes until a directory is no longer young.
 ///
 /// One from the future is not young: the clock was wrong, then or now.
-fn youth(info: &Info) -> Option<Duration> {
+fn unsettled(dir: At<'_>, name: &CStr) -> Option<Duration> {
+    let info = file::info_of_link(dir, name).ok()?;
     let now = clock::wall().in_nanos();
     let age = now.checked_sub(info.modified.in_nanos())?;
-    SETTLE.checked_sub(Duration::from_nanos(age))
+    let rest = SETTLE.checked_sub(Duration::from_nanos(age))?;
+    (info.kind == Kind::Directory).then_some(rest)
 }
 
 /// `unable to start runsv NAME: ...`, as runsvdir says it.
