@@ -1,9 +1,18 @@
 //! LINUX: the only unsafe code, the only place that knows a system call.
 //!
 //! What is called from here is rustix where rustix has it and links without
-//! a panic path; `raw` holds the rest. Nothing unsafe leaves this module.
+//! a panic path; `raw` holds the rest. What a machine wants in assembly is in
+//! `arch`, a file for each. Nothing unsafe leaves this module.
 //! Functions answer the kernel's [`Errno`]; the caller, who knows what the
 //! call was for, names verb, path and cause once.
+
+#[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
+#[cfg_attr(target_arch = "arm", path = "arch/arm.rs")]
+#[cfg_attr(target_arch = "mips", path = "arch/mips.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "arch/riscv64.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "arch/x86_64.rs")]
+#[macro_use]
+mod arch;
 
 mod apart;
 pub mod cgroup;

@@ -47,7 +47,7 @@ fn machine_flags(target: &str) -> &'static [&'static str] {
         // Addresses are low, so two instructions less reach them; the linker
         // makes the two instructions of a near call one (8 per cent); and
         // routines that all functions share save the registers that a
-        // function may not change (another 4: src/sys/start/riscv64.rs).
+        // function may not change (another 4: src/sys/arch/riscv64.rs).
         Some("riscv64gc") => &[
             "-Ctarget-feature=+crt-static,+relax,+save-restore",
             "-Ccode-model=small",

@@ -8,27 +8,6 @@ use core::{
 
 use super::child::Environ;
 
-#[cfg(target_arch = "aarch64")]
-#[path = "aarch64.rs"]
-#[macro_use]
-mod arch;
-#[cfg(target_arch = "arm")]
-#[path = "arm.rs"]
-#[macro_use]
-mod arch;
-#[cfg(target_arch = "mips")]
-#[path = "mips.rs"]
-#[macro_use]
-mod arch;
-#[cfg(target_arch = "riscv64")]
-#[path = "riscv64.rs"]
-#[macro_use]
-mod arch;
-#[cfg(target_arch = "x86_64")]
-#[path = "x86_64.rs"]
-#[macro_use]
-mod arch;
-
 /// A list of C strings that ends in a null pointer.
 #[derive(Clone, Copy, Debug)]
 pub struct List(pub(super) *const *const c_char);

@@ -30,22 +30,6 @@ use super::{
     fd, raw,
 };
 
-#[cfg(target_arch = "aarch64")]
-#[path = "aarch64.rs"]
-mod arch;
-#[cfg(target_arch = "arm")]
-#[path = "arm.rs"]
-mod arch;
-#[cfg(target_arch = "mips")]
-#[path = "mips.rs"]
-mod arch;
-#[cfg(target_arch = "riscv64")]
-#[path = "riscv64.rs"]
-mod arch;
-#[cfg(target_arch = "x86_64")]
-#[path = "x86_64.rs"]
-mod arch;
-
 /// Children that share our memory at the same time; one more is a copy. An
 /// idle machine of two processors has one or two of them, a busy one all.
 const COUNT: usize = 32;
@@ -158,13 +142,32 @@ fn version(release: &[u8]) -> (u64, u64) {
     (major, text::leading_number(minor).0)
 }
 
+/// `clone(flags, stack, tid, tid)`: what the kernel answers; the new process
+/// goes on in [`begin`] with the letter and nothing on its stack.
+///
+/// # Safety
+/// `stack` is the aligned end of memory that nobody else uses until the
+/// kernel has cleared `tid`, and `letter` outlives that.
+#[unsafe(naked)]
+unsafe extern "C" fn clone(
+    flags: usize,
+    stack: *mut u8,
+    tid: *mut u32,
+    letter: *const Letter,
+) -> isize {
+    clone_code!()
+}
+
 /// Starts a child in a berth: its number. `None` when there is no room for
 /// it, or none may be there; it has to be a copy then.
 pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
 ) -> Option<Result<u32, Errno>> {
-    let berth = BERTHS.iter().find(|berth| berth.is_free() && shares())?;
+    if !shares() {
+        return None;
+    }
+    let berth = BERTHS.iter().find(|berth| berth.is_free())?;
     let letter = Letter::write(program, setup)?;
     // SAFETY: the berth is free: nobody else has it, and what was there needs
     // no drop.
@@ -180,8 +183,7 @@ pub(super) fn spawn(
     // `taken` before the child runs and clears it when that is gone, before
     // which nobody writes to the letter. The child shares our memory but
     // writes to its stack only; with our files it opens and closes none.
-    let answer =
-        unsafe { arch::clone(flags, end, berth.taken.as_ptr(), letter) };
+    let answer = unsafe { clone(flags, end, berth.taken.as_ptr(), letter) };
     let answer = Errno::from_ret(answer.cast_unsigned());
     if answer == Err(Errno::EINVAL) {
         SHARES.store(2, Ordering::Relaxed);

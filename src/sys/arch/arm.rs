@@ -1,4 +1,5 @@
-//! Where the kernel enters on 32-bit ARM: sp holds the arguments.
+//! What 32-bit ARM wants in assembly: where the kernel enters, with the
+//! arguments at sp, and how a process begins on a stack of its own.
 
 /// Defines `_start`, and what GNU ld wants for unwinding that never happens.
 #[macro_export]
@@ -29,5 +30,31 @@ macro_rules! start_code {
             "__aeabi_unwind_cpp_pr1:",
             "bx lr",
         );
+    };
+}
+
+/// All of `apart::clone`: what the kernel is given, in its order, and how the
+/// new process goes on.
+macro_rules! clone_code {
+    () => {
+        core::arch::naked_asm!(
+            "push {{r4, r5, r7, lr}}",
+            "mov r5, r3",
+            "mov r4, r2",
+            "mov r3, #0",
+            "mov r7, #{number}",
+            "svc #0",
+            "cmp r0, #0",
+            "beq 2f",
+            "pop {{r4, r5, r7, pc}}",
+            "2:",
+            "mov fp, #0",
+            "mov lr, #0",
+            "mov r0, r5",
+            "bl {begin}",
+            "udf #0",
+            number = const 120,
+            begin = sym begin,
+        )
     };
 }

@@ -1,4 +1,5 @@
-//! Where the kernel enters on 32-bit MIPS: sp holds the arguments.
+//! What 32-bit MIPS wants in assembly: where the kernel enters, with the
+//! arguments at sp, and how a process begins on a stack of its own.
 //!
 //! And how its system calls are kept honest. The kernel changes `$1`, `$3`,
 //! `hi` and `lo`, but `asm!` cannot name `$1` and the libraries do not name
@@ -6,7 +7,7 @@
 //! stored through such a pointer). Every `syscall` instruction of the
 //! program is therefore a call of a routine that saves and restores them.
 //! It does that below the stack pointer: nothing else writes there, since
-//! the program has no signal handlers and a child has its own memory.
+//! the program has no signal handlers and a child has its own stack.
 
 /// Defines `_start` and the system call routine.
 #[macro_export]
@@ -64,5 +65,49 @@ macro_rules! start_code {
             ".set pop",
             start = sym runt_start,
         );
+    };
+}
+
+/// All of `apart::clone`: what the kernel is given, in its order, and how the
+/// new process goes on.
+///
+/// The fifth argument lies on the stack. The letter is kept in `$16`: of the
+/// registers that a call may change the new process gets none.
+macro_rules! clone_code {
+    () => {
+        core::arch::naked_asm!(
+            ".set push",
+            ".set noreorder",
+            "addiu $sp, $sp, -32",
+            "sw $16, 24($sp)",
+            "move $16, $a3",
+            "sw $a2, 16($sp)",
+            "move $a3, $zero",
+            "li $v0, {number}",
+            // The instruction itself: the macro of this name saves registers
+            // below the stack pointer, which is another one for the new process.
+            ".word 0x0000000c",
+            "bnez $a3, 3f",
+            "nop",
+            "beqz $v0, 4f",
+            "nop",
+            "2:",
+            "lw $16, 24($sp)",
+            "jr $ra",
+            "addiu $sp, $sp, 32",
+            "3:",
+            "b 2b",
+            "subu $v0, $zero, $v0",
+            "4:",
+            "move $fp, $zero",
+            "move $ra, $zero",
+            "move $a0, $16",
+            "la $t9, {begin}",
+            "jr $t9",
+            "addiu $sp, $sp, -16",
+            ".set pop",
+            number = const 4120,
+            begin = sym begin,
+        )
     };
 }

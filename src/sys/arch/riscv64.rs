@@ -1,4 +1,5 @@
-//! Where the kernel enters on 64-bit RISC-V: sp holds the arguments.
+//! What 64-bit RISC-V wants in assembly: where the kernel enters, with the
+//! arguments at sp, and how a process begins on a stack of its own.
 //!
 //! And the routines that save and restore the registers which a function may
 //! not change. The compiler calls them (`+save-restore`, 4 per cent less
@@ -138,5 +139,28 @@ macro_rules! start_code {
             "tail {start}",
             start = sym runt_start,
         );
+    };
+}
+
+/// All of `apart::clone`: what the kernel is given, in its order, and how the
+/// new process goes on.
+macro_rules! clone_code {
+    () => {
+        core::arch::naked_asm!(
+            "mv a5, a3",
+            "mv a4, a2",
+            "li a3, 0",
+            "li a7, {number}",
+            "ecall",
+            "beqz a0, 2f",
+            "ret",
+            "2:",
+            "li s0, 0",
+            "li ra, 0",
+            "mv a0, a5",
+            "tail {begin}",
+            number = const 220,
+            begin = sym begin,
+        )
     };
 }
