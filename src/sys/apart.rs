@@ -27,7 +27,9 @@ use crate::text::{self, Line};
 use super::{
     Errno,
     child::{self, ARGUMENTS, Environ, Program, Setup},
-    fd, raw,
+    fd,
+    memory::{self, PAGE},
+    raw,
 };
 
 /// Children that share our memory at the same time; one more is a copy. An
@@ -37,9 +39,6 @@ const COUNT: usize = 32;
 /// Bytes of a child's path and arguments, each with its NUL: more than
 /// `./finish -32768 128`. One with more is a copy.
 const WORDS: usize = 32;
-
-/// What the kernel gives and takes memory in, on most machines.
-const PAGE: usize = 4096;
 
 /// Bytes of stack that a child has at least: `cargo xtask audit` prints what
 /// can be called on it.
@@ -230,7 +229,7 @@ pub(super) fn leave_berths() {
         // SAFETY: they are free, and a berth of zeros is one. They end where
         // a page of 4096 bytes does; where pages are larger the start is not
         // one's, or the end is one's too.
-        unsafe { raw::forget(BERTHS.as_ptr().addr(), size_of_val(&BERTHS)) };
+        unsafe { memory::forget(BERTHS.as_ptr().addr(), size_of_val(&BERTHS)) };
     }
 }
 

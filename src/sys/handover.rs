@@ -2,12 +2,31 @@
 //! sockets (unix(7)). So it needs no way there of its own, neither by name nor
 //! by /proc.
 
-use super::{At, Errno, Fd, raw};
+#![allow(
+    clippy::as_conversions,
+    clippy::ref_as_ptr,
+    reason = "registers are numbers: the macro turns every argument into one"
+)]
+
+use rustix::fd::AsRawFd as _;
+use syscalls::{Sysno, syscall};
+
+use super::{At, Errno, Fd};
 
 /// Two sockets that are each other's other end. A message comes as it was
 /// sent, whole; neither end waits.
 pub fn pair() -> Result<[Fd; 2], Errno> {
-    raw::socket_pair()
+    /// AF_UNIX.
+    const UNIX: u32 = 1;
+    /// SOCK_SEQPACKET.
+    const PACKETS: u32 = 5;
+    let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let kind = PACKETS | flags.bits();
+    let mut ends = [0_u32; 2];
+    let place = ends.as_mut_ptr();
+    // SAFETY: the kernel writes two 32-bit numbers, which is what is there.
+    unsafe { syscall!(Sysno::socketpair, UNIX, kind, 0, place) }?;
+    Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
 }
 
 /// Sends a message, and files that the receiver gets descriptors of.
@@ -18,7 +37,24 @@ pub fn send(
     bytes: &[u8],
     files: Option<[At<'_>; 2]>,
 ) -> Result<(), Errno> {
-    raw::send_files(to, bytes, files)
+    /// MSG_NOSIGNAL.
+    const NO_SIGNAL: u32 = 0x4000;
+    let piece = Piece {
+        start: bytes.as_ptr(),
+        bytes: bytes.len(),
+    };
+    let rights = Rights::of(
+        files.map_or([0; 2], |files| files.map(|file| file.as_raw_fd())),
+    );
+    let mut message = rights.message(&piece);
+    if files.is_none() {
+        message.control_bytes = 0;
+    }
+    let (fd, message) = (to.as_raw_fd(), &raw const message);
+    // SAFETY: all that the message leads to outlives the call, which only
+    // reads it; the lengths are those of what is there.
+    unsafe { syscall!(Sysno::sendmsg, fd, message, NO_SIGNAL) }?;
+    Ok(())
 }
 
 /// Takes a message: its bytes that fit, 0 when the other end is gone, and its
@@ -28,9 +64,92 @@ pub fn receive(
     buffer: &mut [u8],
 ) -> Result<(usize, [Fd; 2]), Errno> {
     loop {
-        match raw::receive_files(from, buffer) {
+        match receive_once(from, buffer) {
             Err(Errno::EINTR) => {}
             other => return other,
+        }
+    }
+}
+
+/// `recvmsg`: how many bytes came, and the files, which are closed on exec.
+fn receive_once(
+    from: At<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, [Fd; 2]), Errno> {
+    /// MSG_CMSG_CLOEXEC.
+    const CLOEXEC: u32 = 0x4000_0000;
+    let piece = Piece {
+        start: buffer.as_mut_ptr(),
+        bytes: buffer.len(),
+    };
+    // Where the kernel writes none there stays none.
+    let mut rights = Rights::of([i32::MAX; 2]);
+    let mut message = rights.message(&piece);
+    message.control = &raw mut rights;
+    let (fd, place) = (from.as_raw_fd(), &raw mut message);
+    // SAFETY: the kernel writes into the buffer, the rights and the message
+    // no more than their lengths say.
+    let count = unsafe { syscall!(Sysno::recvmsg, fd, place, CLOEXEC) }?;
+    let files = rights.files.map(|file| usize::try_from(file).unwrap_or(0));
+    Ok((count, files.map(Fd::own)))
+}
+
+/// `struct msghdr`, `struct iovec` and what they lead to: one piece of bytes,
+/// two files at most.
+#[repr(C)]
+struct Message {
+    name: usize,
+    name_bytes: u32,
+    pieces: *const Piece,
+    piece_count: usize,
+    control: *const Rights,
+    control_bytes: usize,
+    flags: u32,
+}
+
+/// `struct iovec`.
+#[repr(C)]
+struct Piece {
+    start: *const u8,
+    bytes: usize,
+}
+
+/// `struct cmsghdr` of SCM_RIGHTS, and two descriptors.
+#[repr(C)]
+struct Rights {
+    bytes: usize,
+    level: u32,
+    kind: u32,
+    files: [i32; 2],
+}
+
+impl Rights {
+    /// Of these files.
+    fn of(files: [i32; 2]) -> Self {
+        Self {
+            bytes: size_of::<Self>(),
+            // SOL_SOCKET.
+            level: if cfg!(target_arch = "mips") {
+                0xffff
+            } else {
+                1
+            },
+            // SCM_RIGHTS.
+            kind: 1,
+            files,
+        }
+    }
+
+    /// A message that it goes with.
+    fn message(&self, piece: &Piece) -> Message {
+        Message {
+            name: 0,
+            name_bytes: 0,
+            pieces: piece,
+            piece_count: 1,
+            control: self,
+            control_bytes: size_of::<Self>(),
+            flags: 0,
         }
     }
 }

@@ -1,7 +1,14 @@
-//! How much memory a process of this program may have, and what it gives back
-//! when nothing happens.
+//! Which memory a process of this program has: what stays, and what is given
+//! back when nothing happens.
+#![allow(
+    clippy::as_conversions,
+    clippy::ref_as_ptr,
+    reason = "registers are numbers: the macro turns every argument into one"
+)]
 
-use super::{apart, raw};
+use syscalls::{Sysno, syscall};
+
+use super::{Errno, apart};
 
 /// Bytes of stack below the caller that are given back: more than any start
 /// needs, less than the gap that the kernel keeps free below a stack.
@@ -12,7 +19,7 @@ const STACK: usize = 128 * 1024;
 const IN_USE: usize = 2048;
 
 /// What pages are multiples of.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// Gives back what a busy moment has used: the stack below the caller, the
 /// berths of children that have left, and the pages of the program's file
@@ -23,14 +30,27 @@ pub fn give_back() {
     let end = (&raw const here).addr().saturating_sub(IN_USE) & !(PAGE - 1);
     // SAFETY: all frames are above; who is called next finds zeros where it
     // expects nothing. Signals have no handlers.
-    unsafe { raw::forget(end.saturating_sub(STACK), STACK) };
-    raw::program(false, &mut |start, bytes| {
+    unsafe { forget(end.saturating_sub(STACK), STACK) };
+    program(false, &mut |start, bytes| {
         let bytes = bytes.saturating_add(start % PAGE);
         let start = start & !(PAGE - 1);
         // SAFETY: what is mapped there is read from the file again.
-        unsafe { raw::forget(start, bytes) };
+        unsafe { forget(start, bytes) };
     });
     apart::leave_berths();
+}
+
+/// Keeps this program in memory, whatever becomes of the medium it is on.
+pub fn stay() -> Result<(), Errno> {
+    let mut done = Ok(());
+    program(false, &mut |start, bytes| {
+        // SAFETY: the call changes nothing but where the pages are kept.
+        let locked = unsafe { syscall!(Sysno::mlock, start, bytes) };
+        if let Err(errno) = locked {
+            done = Err(errno);
+        }
+    });
+    done
 }
 
 /// Bytes of code with constants, and of variables, of which the pages are
@@ -38,9 +58,90 @@ pub fn give_back() {
 pub fn bytes() -> [usize; 2] {
     [false, true].map(|variables| {
         let mut all = 0_usize;
-        raw::program(variables, &mut |_, bytes| {
+        program(variables, &mut |_, bytes| {
             all = all.saturating_add(bytes);
         });
         all
     })
+}
+
+/// Head of the program's file, as far as it matters, for numbers of this
+/// machine's width.
+#[repr(C)]
+struct Head {
+    _ident: [u32; 6],
+    _places: [usize; 3],
+    _flags: u32,
+    _sizes: [u16; 2],
+    /// How many parts there are, of which the records follow the head.
+    parts: u16,
+    _sections: [u16; 3],
+}
+
+/// What the kernel has mapped of the program's file in one piece.
+#[repr(C)]
+#[cfg(target_pointer_width = "64")]
+struct Part {
+    kind: u32,
+    flags: u32,
+    _offset: usize,
+    start: usize,
+    _other: usize,
+    _in_file: usize,
+    bytes: usize,
+    _align: usize,
+}
+
+/// What the kernel has mapped of the program's file in one piece.
+#[repr(C)]
+#[cfg(target_pointer_width = "32")]
+struct Part {
+    kind: u32,
+    _offset: usize,
+    start: usize,
+    _other: usize,
+    _in_file: usize,
+    bytes: usize,
+    flags: u32,
+    _align: usize,
+}
+
+/// Calls `each` with start and length of each part of the program: of its
+/// code and constants, or of its variables. There may be holes between them.
+fn program(variables: bool, each: &mut dyn FnMut(usize, usize)) {
+    unsafe extern "C" {
+        /// The linker's name for where the file begins.
+        static __executable_start: Head;
+    }
+    /// PT_LOAD.
+    const LOAD: u32 = 1;
+    /// PF_W.
+    const WRITABLE: u32 = 2;
+    let head = &raw const __executable_start;
+    // SAFETY: the linker puts the head there, into what is mapped.
+    let count = unsafe { (*head).parts };
+    // SAFETY: it puts the records right behind the head.
+    let first = unsafe { head.add(1) }.cast::<Part>();
+    // SAFETY: there are so many, and nobody writes to them.
+    let parts = unsafe { core::slice::from_raw_parts(first, count.into()) };
+    for part in parts {
+        let writable = part.flags & WRITABLE != 0;
+        if part.kind == LOAD && writable == variables {
+            each(part.start, part.bytes);
+        }
+    }
+}
+
+/// `madvise(MADV_DONTNEED)`: what is there has then the content of its file,
+/// or zeros, from page `start` on to the end of the page that the last byte
+/// is in. The kernel refuses a start that is not a page's.
+///
+/// # Safety
+/// Nobody uses that part now, and that content is valid.
+pub(super) unsafe fn forget(start: usize, bytes: usize) {
+    /// MADV_DONTNEED.
+    const DONTNEED: u32 = 4;
+    // SAFETY: the caller vouches for it.
+    let _done =
+        unsafe { syscall!(Sysno::madvise, start, bytes, DONTNEED) }.is_ok();
 }

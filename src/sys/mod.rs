@@ -1,7 +1,8 @@
 //! LINUX: the only unsafe code, the only place that knows a system call.
 //!
 //! What is called from here is rustix where rustix has it and links without
-//! a panic path; `raw` holds the rest. What a machine wants in assembly is in
+//! a panic path; `raw` holds the rest, but for what `handover` and `memory`
+//! alone are about. What a machine wants in assembly is in
 //! `arch`, a file for each. Nothing unsafe leaves this module.
 //! Functions answer the kernel's [`Errno`]; the caller, who knows what the
 //! call was for, names verb, path and cause once.

@@ -123,11 +123,6 @@ pub fn loopback_up() -> Result<(), Errno> {
     raw::ifreq(&socket, SET, &mut ifreq)
 }
 
-/// Keeps this program in memory, whatever becomes of the medium it is on.
-pub fn stay_in_memory() -> Result<(), Errno> {
-    raw::lock_program()
-}
-
 /// Writes everything that is not yet on its medium.
 pub fn sync() {
     rustix::fs::sync();

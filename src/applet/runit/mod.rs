@@ -302,7 +302,7 @@ impl Init {
             }
         }
         if !self.wishes.contained
-            && let Err(errno) = power::stay_in_memory()
+            && let Err(errno) = sys::memory::stay()
         {
             self.warn("unable to lock myself in memory", b"", errno);
         }
