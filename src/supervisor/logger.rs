@@ -69,8 +69,8 @@ impl Supervisor {
 
     /// Starts the log service of a slot that shares a logger.
     pub(super) fn attach(&mut self, index: usize) -> Actions {
-        if config::LOGGER_USER != [0, 0] && identity::is_root() {
-            self.give(index);
+        if let Some(user) = identity::of_loggers() {
+            self.give(index, user);
         }
         let attached = self.logger_for(index).and_then(|pid| {
             self.order(index, pid, b'u')?;
@@ -94,12 +94,11 @@ impl Supervisor {
     }
 
     /// Gives a slot's log to the loggers' user.
-    fn give(&self, index: usize) {
+    fn give(&self, index: usize, user: [u32; 2]) {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let service = slot.and_then(|slot| slot.service.as_ref());
         let given = service.map_or(Ok(()), |service| {
-            let has_dir = service.has_log_dir();
-            give::log(service.dir(), has_dir, config::LOGGER_USER)
+            give::log(service.dir(), service.has_log_dir(), user)
         });
         if let Err(errno) = given {
             let (verb, path) = ("give to the logger", c"log");

@@ -14,6 +14,13 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// As whom the shared loggers run, where the board has a user for them and
+/// this process may become another.
+pub fn of_loggers() -> Option<[u32; 2]> {
+    let user = config::LOGGER_USER;
+    (user != [0, 0] && is_root()).then_some(user)
+}
+
 /// Becomes a user of one group, who has no capabilities, and whose programs
 /// get no privileges from their files.
 pub fn become_only([user, group]: [u32; 2]) -> Result<(), Errno> {

@@ -184,9 +184,7 @@ impl Directory {
     /// Whether `current` has no name any more: it was removed, by itself or
     /// with the directory, and what is written to it is for nobody.
     pub(in crate::applet) fn is_lost(&self) -> bool {
-        self.is_open
-            && file::info_of(self.current.as_fd())
-                .is_ok_and(|info| info.links == 0)
+        self.is_open && file::is_removed(self.current.as_fd())
     }
 
     /// Reads the config. What was read before stays when it cannot be read

@@ -42,9 +42,9 @@
 //! is busy so finds its pipe full, and waits.
 //!
 //! All streams of a logger are one process with one user: what keeps them apart
-//! is that each has a pipe, an open line, a directory and
-//! a lock of its own, and that a copy has only those of its own stream open.
-//! Who must not share a process with others has a `log/run`.
+//! is that each has a pipe, an open line, a directory and a lock of its own,
+//! and that a copy has only those of its own stream open. Who must not share a
+//! process with others has a `log/run`.
 //!
 //! # User
 //! The supervisor's, or where the board names one (`logger-user`) that one,
@@ -56,9 +56,9 @@
 //! directory holds, every log a file of one name. `log` itself stays root's:
 //! its `run` is. What is the user's already is left as it is; all else must be
 //! given by who made it, and it is said that it was not. `config` stays root's
-//! and must be readable, the service directory must let everybody through, and a device
-//! that lines are shown on must be the user's to write. A log directory that
-//! was removed it can make only where it may write.
+//! and must be readable, the service directory must let everybody through, and
+//! a device that lines are shown on must be the user's to write. A log directory
+//! that was removed it can make only where it may write.
 //!
 //! # Trouble
 //! While a log directory cannot be opened that is tried again each 3 seconds;
@@ -66,9 +66,9 @@
 //! dropped with each try, which is said: the service goes on as fast. One that
 //! was removed while it was written to is made again then, if what it was in is
 //! still there, and goes on with what is in the pipe; so does one of which
-//! `current` was removed. What cannot be
-//! rotated, on a medium that became read-only for instance, waits, and so does
-//! its service, until it can: that is said once, and no line is lost.
+//! `current` was removed. What cannot be rotated, on a medium that became
+//! read-only for instance, waits, and so does its service, until it can: that
+//! is said once, and no line is lost.
 //!
 //! # Control
 //! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates,
@@ -159,8 +159,8 @@ pub(super) fn main(start: Start) -> u8 {
 
 /// Logs until it is told to end.
 fn work(start: Start) -> Result<(), Errno> {
-    if config::LOGGER_USER != [0, 0] && identity::is_root() {
-        identity::become_only(config::LOGGER_USER)?;
+    if let Some(user) = identity::of_loggers() {
+        identity::become_only(user)?;
     }
     let wanted = [
         Number::TERM,

@@ -100,6 +100,9 @@ const WRITTEN: &str = "bytes written for each byte read";
 const MEDIUM: &str =
     "100 lines a second: bytes to the medium for each byte logged";
 
+/// Ours with its log made durable, and after how many seconds.
+const DURABLE: [(&str, u8); 2] = [("runt f1", 1), ("runt f10", 10)];
+
 /// A row of [`MEASURES`].
 const fn measure(
     name: &'static str,
@@ -455,8 +458,7 @@ fn medium(
     let ours = loggers.iter().find(|logger| logger.name == "runt");
     let ours = ours.context("there is none of ours")?;
     let plain = loggers.iter().map(|it| (it.name, it, Work::Plain));
-    let durable = [("runt f1", 1), ("runt f10", 10)]
-        .map(|(name, secs)| (name, ours, Work::Durable(secs)));
+    let durable = DURABLE.map(|(name, secs)| (name, ours, Work::Durable(secs)));
     let mut running = Vec::new();
     for (name, logger, work) in plain.chain(durable) {
         let dir = place.path().join(name);
@@ -497,7 +499,7 @@ fn show(figures: &Figures, loggers: &[Logger]) -> Result<()> {
     let names = MEASURES.iter().map(|measure| measure.name);
     for name in names.chain(others) {
         text.push_str(&format!("{name}\n"));
-        let durable = ["runt f1", "runt f10"];
+        let durable = DURABLE.map(|(name, _)| name);
         for name_of in loggers.iter().map(|it| it.name).chain(durable) {
             if let Some(it) = figures.summary(name, name_of) {
                 text.push_str(&format!(
