@@ -1,0 +1,117 @@
+//! How the supervisor says things, and to whom.
+
+use core::ffi::CStr;
+
+use crate::{
+    sys::{self, Errno, console::Console, error},
+    text::Line,
+};
+
+use super::service::{self, Trouble};
+
+/// Who speaks: what stands before a message, and where it goes.
+#[derive(Clone)]
+pub struct Voice {
+    /// `runsvdir DIR: warning: `, `- runit: warning: `, or empty in `runsv`,
+    /// where every message is about the one service.
+    pub head: Line,
+    /// Messages go to the console, not to descriptor 2.
+    pub console: Option<&'static Console>,
+}
+
+impl Voice {
+    /// Says a line.
+    pub fn say(&self, line: &mut Line) {
+        let bytes = line.finish();
+        if !self.console.is_some_and(|console| console.say(bytes)) {
+            sys::complain_now(bytes);
+        }
+    }
+
+    /// Says that a capacity was reached: HEAD, WHAT, its name and value.
+    pub fn bound(&self, what: &str, name: &str, value: usize) {
+        let mut line = self.head.clone();
+        line.text(what).text(" (").text(name).text(" = ");
+        line.number(u64::try_from(value).unwrap_or(u64::MAX));
+        self.say(line.text(")"));
+    }
+
+    /// Says HEAD, WHAT, SUBJECT and the cause.
+    pub fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
+        let mut line = self.head.clone();
+        line.text(what)
+            .bytes(subject)
+            .text(": ")
+            .text(error::text(errno));
+        self.say(&mut line);
+    }
+}
+
+/// Why a service directory is not supervised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A capacity was reached: its name and its value.
+    Full(&'static str, usize),
+    /// Something could not be done there.
+    Trouble(Trouble),
+}
+
+impl Refusal {
+    /// A failed call.
+    pub(super) fn of(
+        verb: &'static str,
+        path: &'static CStr,
+        errno: Errno,
+    ) -> Self {
+        Self::Trouble(Trouble { verb, path, errno })
+    }
+
+    /// Whether it is only that another supervisor has the log service, which
+    /// will pass.
+    pub fn passes(self) -> bool {
+        self == Self::of("lock", service::LOG_LOCK, Errno::EAGAIN)
+    }
+
+    /// The line that says it, as `runsv` would.
+    pub fn line(self, name: &[u8], level: &str) -> Line {
+        let mut line = heading(name, level);
+        match self {
+            Self::Trouble(trouble) => {
+                tell(&mut line, trouble);
+            }
+            Self::Full(bound, value) => {
+                line.text("too many ").text(bound).text(" (the bound is ");
+                line.number(u64::try_from(value).unwrap_or(u64::MAX));
+                line.text(")");
+            }
+        }
+        line
+    }
+}
+
+/// `runsv NAME: LEVEL: `.
+pub(super) fn heading(name: &[u8], level: &str) -> Line {
+    let mut line = Line::new();
+    line.text("runsv ")
+        .bytes(name)
+        .text(": ")
+        .text(level)
+        .text(": ");
+    line
+}
+
+/// Appends `unable to VERB PATH: CAUSE`, or what runit says of a name that
+/// something else has.
+pub fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
+    let whole = match trouble.verb {
+        service::USE_AS_FIFO => " exists but is not a fifo",
+        service::KEEP => " was removed or replaced",
+        _ => "",
+    };
+    if !whole.is_empty() {
+        return line.bytes(trouble.path.to_bytes()).text(whole);
+    }
+    line.text("unable to ").text(trouble.verb).text(" ");
+    line.bytes(trouble.path.to_bytes()).text(": ");
+    line.text(error::text(trouble.errno))
+}
