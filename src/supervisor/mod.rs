@@ -208,13 +208,17 @@ impl Supervisor {
         let waiter = Waiter::new()?;
         waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
         let time = time::Time::watch(&waiter, &voice);
+        let files = limits::raise_files();
+        if slots > 1 {
+            limits::reserve_files(signals.as_fd());
+        }
         Ok(Self {
             table,
             waiter,
             signals,
             voice,
             environ,
-            files: limits::raise_files(),
+            files,
             sessions,
             patience: None,
             services: None,

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{Errno, error};
+use super::{At, Errno, error, raw};
 use crate::config;
 
 pub use rustix::process::{Resource as Limit, Rlimit as Limits};
@@ -25,6 +25,15 @@ pub fn raise_files() -> Rlimit {
 pub fn files() -> u32 {
     const FILES: usize = config::SLOTS * 8 + 64;
     u32::try_from(FILES).unwrap_or(u32::MAX)
+}
+
+/// Makes room for a table of [`files`] descriptors, by opening `any` once more
+/// there. A table that is full grows, and one that children have too waits
+/// then until every processor has let go of the old one: tens of milliseconds
+/// each time (`expand_fdtable`, Linux fs/file.c). Where the limit is lower it
+/// grows when it must.
+pub fn reserve_files(any: At<'_>) {
+    let _lower = raw::dup_above(any, files().saturating_sub(1)).is_err();
 }
 
 /// Puts the number of files back to what `raise_files` found.
