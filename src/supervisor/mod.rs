@@ -209,9 +209,7 @@ impl Supervisor {
         waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
         let time = time::Time::watch(&waiter, &voice);
         let files = limits::raise_files();
-        if slots > 1 {
-            limits::reserve_files(signals.as_fd());
-        }
+        limits::reserve_files(signals.as_fd());
         Ok(Self {
             table,
             waiter,

@@ -75,6 +75,9 @@ pub(super) struct Way {
     /// The directory that the last link led into, whose way is watched: most
     /// links of a services directory lead into the same one.
     trodden: Option<Path>,
+    /// A way may end before its last name. Where none does, nothing that is
+    /// made new is on one.
+    dangles: bool,
     /// Mounts over a part of the way show here only.
     _mounts: Option<Fd>,
 }
@@ -124,6 +127,7 @@ impl Way {
             watch,
             parts: Vec::new(),
             trodden: None,
+            dangles: false,
             _mounts: mounts,
         })
     }
@@ -136,8 +140,10 @@ impl Way {
             news.whole |= change.id == WatchId::MAX;
             let parts = self.parts.iter().filter(|part| part.id == change.id);
             for part in parts {
+                let on_way = self.dangles || !change.made;
+                let on_way = on_way && part.names & bit(name) != 0;
                 // The end of a watched directory has no name.
-                news.whole |= name.is_empty() || part.names & bit(name) != 0;
+                news.whole |= name.is_empty() || on_way;
                 if part.all && !name.starts_with(b".") {
                     // Its new name may be here too and still to be told.
                     news.whole |= change.left;
@@ -154,6 +160,12 @@ impl Way {
             (part.names, part.all, part.stale) = (0, false, true);
         }
         self.trodden = None;
+        self.dangles = false;
+    }
+
+    /// A way could not be followed to its end.
+    pub(super) fn is_cut(&mut self) {
+        self.dangles = true;
     }
 
     /// Watches no more where no way has led since `begin`.
@@ -191,10 +203,12 @@ impl Way {
             let mut end = holder.clone();
             end.push(last).map_err(too_long)?;
             let mut buffer = [0; config::PATH_BYTES];
-            if file::link_target(CWD, end.as_c_str(), &mut buffer)
-                .is_err_and(|errno| errno != Errno::ENAMETOOLONG)
-            {
-                return Ok(());
+            match file::link_target(CWD, end.as_c_str(), &mut buffer) {
+                Ok(_) | Err(Errno::ENAMETOOLONG) => {}
+                Err(errno) => {
+                    self.dangles |= errno != Errno::EINVAL;
+                    return Ok(());
+                }
             }
         }
         self.follow(from, target, false)?;
@@ -241,7 +255,12 @@ impl Way {
                     at = 0;
                 }
                 Err(Errno::ENAMETOOLONG) => return Err(Blind::Path),
-                Ok(_) | Err(_) => at = end,
+                // No link.
+                Err(Errno::EINVAL) => at = end,
+                Ok(_) | Err(_) => {
+                    self.dangles = true;
+                    at = end;
+                }
             }
         }
         if all {
@@ -261,6 +280,7 @@ impl Way {
         let id = match self.watch.add(dir.as_c_str(), Changes::Entries) {
             Ok(id) => id,
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
+                self.dangles = true;
                 return Ok(false);
             }
             Err(errno) => return Err(Blind::Refused(errno)),

@@ -268,13 +268,16 @@ impl Supervisor {
 
     /// Changes are not all seen: looks for them now and then.
     fn is_blind(
-        &self,
+        &mut self,
         services: &mut Services,
         old: &Told,
         name: &[u8],
         blind: Blind,
     ) {
         services.ask(AGAIN);
+        if let Some(way) = &mut self.way {
+            way.is_cut();
+        }
         self.once(services, old, name, &blind_line(blind));
     }
 

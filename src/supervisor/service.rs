@@ -367,8 +367,8 @@ impl Service {
             // Before the files, whose renames wake who waits for it.
             ends.ok = Some(open_ok(at, names)?);
         }
-        write_status(at, names, last, status)?;
-        ends.last = Some(*status);
+        write_status(at, names, (last, ends.fresh), status)?;
+        (ends.last, ends.fresh) = (Some(*status), false);
         Ok(())
     }
 
@@ -416,29 +416,40 @@ impl Service {
     }
 }
 
-/// Writes what differs between two states.
+/// Writes what differs between two states: by rename, but for what nobody can
+/// see half of, which takes no new file then, most of the cost. That is every
+/// file where there was none, and a `pid` that is or becomes empty.
 fn write_status(
     at: At<'_>,
     names: &Names,
-    last: Option<&Status>,
+    (last, fresh): (Option<&Status>, bool),
     status: &Status,
 ) -> Result<(), Trouble> {
     let old = last.map(|last| last.pid);
     if old != Some(status.pid) {
-        let text = status::pid(status.pid);
-        // From or to an empty file one step leads, of which nobody can see
-        // half: it takes no new file, which is most of the cost.
-        let [path, _] = names.pid;
-        let near = status.pid == 0 || old == Some(0);
-        if !near || file::fill(at, path, &text).is_err() {
-            replace(at, names.pid, &text)?;
-        }
+        let near = fresh || status.pid == 0 || old == Some(0);
+        put(at, names.pid, near, &status::pid(status.pid))?;
     }
     let stat = status::stat(status);
     if last.map(status::stat).as_ref() != Some(&stat) {
-        replace(at, names.stat, &stat)?;
+        put(at, names.stat, fresh, &stat)?;
     }
-    replace(at, names.status, &status::pack(status))
+    put(at, names.status, fresh, &status::pack(status))
+}
+
+/// Writes a file: where it is, if it may be seen half written.
+#[inline(never)]
+fn put(
+    at: At<'_>,
+    names: [&'static CStr; 2],
+    in_place: bool,
+    content: &[u8],
+) -> Result<(), Trouble> {
+    let [path, _] = names;
+    if in_place && file::fill(at, path, content).is_ok() {
+        return Ok(());
+    }
+    replace(at, names, content)
 }
 
 /// Replaces a file by its `.new` one.

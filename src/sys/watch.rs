@@ -38,6 +38,8 @@ const CONTENT: u32 = 0x0100_0002;
 const MOVED_FROM: u32 = 0x40;
 /// IN_MOVED_TO.
 const MOVED_TO: u32 = 0x80;
+/// IN_CREATE.
+const CREATE: u32 = 0x100;
 
 /// Types of file systems that tell no change made by another machine or by
 /// their own server: NFS, 9p, FUSE, SMB of three ages.
@@ -74,6 +76,8 @@ pub struct Change<'a> {
     pub arrived: bool,
     /// The entry was moved away. Where to is told next, if it can be.
     pub left: bool,
+    /// The entry was made: there was none of that name.
+    pub made: bool,
 }
 
 impl Watch {
@@ -140,6 +144,7 @@ fn first(records: &[u8]) -> Option<(Change<'_>, &[u8])> {
         name: name.split(|byte| *byte == 0).next().unwrap_or(name),
         arrived: mask & MOVED_TO != 0,
         left: mask & MOVED_FROM != 0,
+        made: mask & CREATE != 0,
     };
     Some((change, rest))
 }

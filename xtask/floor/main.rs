@@ -2,11 +2,11 @@
 //! measured against.
 //!
 //! # Synopsis
-//! `floor vfork|fork|files DIR...`: keep every DIR/run alive and do nothing
-//! else. HUP ends them with TERM, then itself. `files` also makes the file
-//! calls that runit's protocol needs of a supervisor: lock and FIFOs before
-//! the first start; pid, stat and status by rename before it, after each
-//! start and at the end.
+//! `floor vfork|fork|files|files-fork DIR...`: keep every DIR/run alive and do
+//! nothing else. HUP ends them with TERM, then itself. `files` and
+//! `files-fork` also make the file calls that runit's protocol needs of a
+//! supervisor: lock and FIFOs before the first start; pid, stat and status by
+//! rename before it, after each start and at the end.
 //!
 //! `floor status DIR...`: the calls of `sv status`, and nothing else.
 //!
@@ -448,6 +448,7 @@ extern "C" fn start(stack: *const usize) -> ! {
         (name, _) if name.ends_with(b"run") => service(),
         (_, b"vfork") => supervise(CLONE_VM | CLONE_VFORK, false, rest),
         (_, b"files") => supervise(CLONE_VM | CLONE_VFORK, true, rest),
+        (_, b"files-fork") => supervise(0, true, rest),
         (_, b"fork") => supervise(0, false, rest),
         (_, b"status") => status(rest),
         (_, b"hog") => loop {

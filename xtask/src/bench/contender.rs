@@ -19,6 +19,8 @@ pub enum Floor {
     Fork,
     /// The file calls that runit's protocol needs, by vfork.
     Files,
+    /// The same, by fork.
+    FilesFork,
 }
 
 /// Whose command line it has.
@@ -126,6 +128,9 @@ impl Contender {
             Kind::Floor(Floor::Bare) => return self.floor("vfork", dirs),
             Kind::Floor(Floor::Fork) => return self.floor("fork", dirs),
             Kind::Floor(Floor::Files) => return self.floor("files", dirs),
+            Kind::Floor(Floor::FilesFork) => {
+                return self.floor("files-fork", dirs);
+            }
         };
         command.arg(scan);
         command
@@ -195,6 +200,11 @@ impl Contender {
     /// Whether it looks for new directories.
     pub fn looks(&self) -> bool {
         !matches!(self.kind, Kind::Floor(_))
+    }
+
+    /// Whether it sees a new directory at once: ours is told, s6 is asked.
+    pub fn watches(&self) -> bool {
+        self.libraries.is_none() || self.kind == Kind::S6
     }
 
     /// Tells the whole tree to stop.

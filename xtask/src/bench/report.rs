@@ -148,7 +148,7 @@ fn peers(figures: &Figures, names: &[&'static str]) -> String {
         text.push_str(&format!("{measure}\n"));
         for name in names {
             if let Some(summary) = figures.summary(measure, name) {
-                text.push_str(&format!("    {name:<14}{}\n", span(summary)));
+                text.push_str(&format!("    {name:<17}{}\n", span(summary)));
             }
         }
     }

@@ -126,6 +126,7 @@ impl Bench {
             bare("floor", Floor::Bare),
             bare("floor-files", Floor::Files),
             bare("floor-fork", Floor::Fork),
+            bare("floor-files-fork", Floor::FilesFork),
         ];
         let peers: [(_, _, &[&str]); 3] = [
             ("runit", Kind::Runit, &["runit"]),
@@ -241,7 +242,14 @@ impl Bench {
         let hogs: Result<Vec<Hog>> =
             (0..processors).map(|_| Hog::new(&self.floor)).collect();
         let hogs = hogs?;
-        let names = ["runt", "floor", "floor-files", "floor-fork", "runit"];
+        let names = [
+            "runt",
+            "floor",
+            "floor-files",
+            "floor-fork",
+            "floor-files-fork",
+            "runit",
+        ];
         let mut order: Vec<&Contender> = self
             .contenders
             .iter()
@@ -385,21 +393,30 @@ fn appear(
     trees: &mut [Tree<'_>],
     put: &mut impl FnMut(&'static str, &'static str, &[f64]),
 ) -> Result<()> {
-    let mut linked = Vec::new();
-    for tree in trees.iter_mut().filter(|tree| tree.contender.looks()) {
-        let id = tree.dirs.len() as u32;
-        let took = millis(tree.unlink(id - 1)?);
+    let looks = trees.iter_mut().filter(|tree| tree.contender.looks());
+    let (mut quick, mut slow): (Vec<_>, Vec<_>) =
+        looks.partition(|tree| tree.contender.watches());
+    let mut samples = vec![(Vec::new(), Vec::new()); quick.len()];
+    for _ in 0..REPEATS {
+        for (tree, (removed, added)) in quick.iter_mut().zip(&mut samples) {
+            removed.push(millis(tree.unlink()?));
+            let began = tree.link()?;
+            added.push(millis(tree.wait_linked(began)?));
+        }
+    }
+    for (tree, (removed, added)) in quick.iter().zip(&samples) {
+        put(measure::REMOVED, tree.contender.name, removed);
+        put(measure::ADDED, tree.contender.name, added);
+    }
+    for tree in &mut slow {
+        let took = millis(tree.unlink()?);
         put(measure::REMOVED, tree.contender.name, &[took]);
-        linked.push((tree, id));
     }
-    // Some look every five seconds only: all wait at the same time.
-    let mut began = Vec::new();
-    for (tree, id) in &mut linked {
-        began.push(tree.link(*id as usize)?);
-    }
-    for ((tree, id), began) in linked.into_iter().zip(began) {
-        let runs = tree.wait_new(id, super::tree::Stamp::default())?;
-        let took = millis(runs.saturating_sub(began));
+    // These look every five seconds only: all wait at the same time.
+    let began: Result<Vec<u64>> =
+        slow.iter_mut().map(|tree| tree.link()).collect();
+    for (tree, began) in slow.iter_mut().zip(began?) {
+        let took = millis(tree.wait_linked(began)?);
         put(measure::ADDED, tree.contender.name, &[took]);
     }
     Ok(())

@@ -42,6 +42,8 @@ pub struct Tree<'a> {
     base: PathBuf,
     /// The service directories.
     pub dirs: Vec<PathBuf>,
+    /// Number of the last of them.
+    newest: u32,
     /// The file that the services run.
     service: PathBuf,
     fifo: File,
@@ -98,6 +100,7 @@ impl<'a> Tree<'a> {
         Ok(Self {
             contender,
             base,
+            newest: (dirs.len() as u32).saturating_sub(1),
             dirs,
             service,
             fifo,
@@ -201,9 +204,11 @@ impl<'a> Tree<'a> {
         (supervisors, services)
     }
 
-    /// Makes one more service directory, with this number, and links it.
+    /// Makes one more service directory, with the next number, and links it.
     /// Answers just before when.
-    pub fn link(&mut self, id: usize) -> Result<u64> {
+    pub fn link(&mut self) -> Result<u64> {
+        self.newest += 1;
+        let id = self.newest as usize;
         let dir = lay_out(&self.base, id, self.contender)?;
         let link = self.scan().join(dir.file_name().context("no name")?);
         self.dirs.push(dir.clone());
@@ -215,9 +220,17 @@ impl<'a> Tree<'a> {
         Ok(began)
     }
 
+    /// Waits until the service that was linked last at `began` runs: how many
+    /// nanoseconds that took.
+    pub fn wait_linked(&mut self, began: u64) -> Result<u64> {
+        let runs = self.wait_new(self.newest, Stamp::default())?;
+        Ok(runs.saturating_sub(began))
+    }
+
     /// Removes the link that was made last; answers nanoseconds until its
     /// process was gone.
-    pub fn unlink(&mut self, id: u32) -> Result<u64> {
+    pub fn unlink(&mut self) -> Result<u64> {
+        let id = self.newest;
         let dir = self.dirs.pop().context("no directory")?;
         let pidfd = open_pidfd(self.stamp(id).pid)?;
         self.last.remove(&id);
