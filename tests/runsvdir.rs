@@ -52,8 +52,11 @@ fn a_face_that_is_killed_is_replaced() {
     let said = place.run(&["sv", "-v", "restart", "b"]);
     assert_eq!(said.code, 0, "it works without a face: {said:?}");
     let b = place.until_pid("b", Some(pids[1]));
-    let mut second = place.runsvdir();
+    assert_eq!(place.run(&["sv", "-v", "exit", "b"]).code, 0);
+    until_gone(b);
     // The supervisor hears the new face: it scans.
+    let mut second = place.runsvdir();
+    let b = place.until_pid("b", Some(b));
     assert_eq!(place.run(&["sv", "-v", "exit", "b"]).code, 0);
     until_gone(b);
     until("the second face's rescan", || {

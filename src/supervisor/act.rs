@@ -1,6 +1,6 @@
 //! How what a slot's machine asked for is done, and made known.
 
-use core::ffi::CStr;
+use core::{ffi::CStr, time::Duration};
 
 use crate::{
     machine::{
@@ -222,7 +222,7 @@ impl Supervisor {
         let default = self.patience.unwrap_or(default);
         let millis = u64::from(millis.unwrap_or(default));
         if let (1.., Some(slot)) = (millis, self.slot(index)) {
-            let time = core::time::Duration::from_millis(millis);
+            let time = Duration::from_millis(millis);
             slot.machine.limit(role, clock::mono().after(time));
         }
     }
@@ -249,16 +249,18 @@ impl Supervisor {
         }
     }
 
-    /// Has a slot's files written at the end of a turn.
+    /// Has a slot's files written when nothing else is to be done.
     pub(super) fn publish_soon(&mut self, index: usize) {
         if let Some(slot) = self.slot(index) {
-            slot.unpublished = Some(clock::mono());
+            let now = clock::mono();
+            let due = slot.unpublished.map_or(now, |due| due.min(now));
+            slot.unpublished = Some(due);
         }
     }
 
     /// Writes the files of those slots whose files have not been true for
-    /// longest.
-    pub(super) fn publish_some(&mut self) {
+    /// longest, and for `patience` at least.
+    pub(super) fn publish_some(&mut self, patience: Duration) {
         let now = clock::mono();
         for _ in 0..PUBLISHED {
             let slots = self.table.iter().enumerate();
@@ -266,7 +268,9 @@ impl Supervisor {
                 Some((place.as_ref()?.unpublished?, index))
             });
             match due.min() {
-                Some((due, index)) if due <= now => self.publish(index),
+                Some((due, index)) if now >= due.after(patience) => {
+                    self.publish(index);
+                }
                 _ => return,
             }
         }

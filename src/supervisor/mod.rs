@@ -73,6 +73,11 @@ const CONTROL_BYTES: usize = 16;
 /// to be started.
 const PUBLISHED: usize = 8;
 
+/// How long files may be untrue while something else is to be done all the
+/// time. A service that is told to end mostly does so at once: that it was
+/// told need not be written then, and its successor does not wait for it.
+const UNTRUE: Duration = Duration::from_millis(5);
+
 /// How long it is quiet before the memory of what happened is given back: one
 /// more wake-up, and none after it.
 const QUIET: Duration = Duration::from_secs(1);
@@ -351,7 +356,8 @@ impl Supervisor {
                 Vec::new()
             }
         };
-        self.rest(tokens.is_empty());
+        let quiet = tokens.is_empty();
+        self.rest(quiet);
         if self.behind {
             self.reap(&mut heard);
         }
@@ -372,7 +378,7 @@ impl Supervisor {
         }
         self.tick();
         self.scan_if_due();
-        self.publish_some();
+        self.publish_some(if quiet { Duration::ZERO } else { UNTRUE });
         heard
     }
 

@@ -30,11 +30,11 @@ use crate::{
     wire::status::Status,
 };
 
-/// How long before the first look at what a command has done.
-const FIRST_LOOK: Duration = Duration::from_micros(250);
+/// Microseconds before the first look at what a command has done.
+const FIRST_LOOK: u64 = 250;
 
-/// How long before the last of the looks that nobody has to ask for: with
-/// those before it twice as much, 8 ms.
+/// How long before the last of the looks that nobody has to ask for at most:
+/// with those before it three times as much, 12 ms.
 const LAST_LOOK: Duration = Duration::from_millis(4);
 
 /// How far a service's `check` is.
@@ -207,15 +207,21 @@ impl Sv {
         tasks: &mut VecView<Task>,
         signals: &Signals,
     ) -> bool {
-        let mut pause = FIRST_LOOK;
-        while pause <= LAST_LOOK {
+        let (mut micros, mut past) = (FIRST_LOOK, 0_u64);
+        loop {
+            let pause = Duration::from_micros(micros);
+            if pause > LAST_LOOK {
+                break;
+            }
             let _woken = wait::readable([signals.as_fd()], Some(pause)).is_ok();
             keep(tasks, |task| !self.is_done(task, false));
             let checks = |task: &Task| matches!(task.check, Check::Runs(_));
             if tasks.is_empty() || tasks.iter().any(checks) {
                 break;
             }
-            pause = pause.saturating_mul(2);
+            // Who is done is seen half as late again as it was at most.
+            past = past.saturating_add(micros);
+            micros = past >> 1;
         }
         tasks.is_empty()
     }
