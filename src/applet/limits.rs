@@ -1,7 +1,8 @@
-//! runt limits: prints every bound of this build.
+//! runt limits: prints every bound of this build, and what a supervisor has
+//! needed of one that is none of its own.
 //!
 //! # Synopsis
-//! `runt limits`
+//! `runt limits [DIR]`
 //!
 //! # Description
 //! A line for each capacity of the board file, by its name there; then what
@@ -13,18 +14,21 @@
 //! - `code`, `variables`: bytes of the program, shared by all who run it, and
 //!   of its tables, of which each process has the pages that it uses. There
 //!   is no other memory but the stack: no heap.
+//! - `turn`: microseconds of the longest time so far that the supervisor of
+//!   DIR, or of the directory that `sv` looks into, did not listen. A record
+//!   is at least a second old; without a supervisor there may be none.
 //!
 //! # Exit codes
 //! 0; 111 when descriptor 1 takes nothing.
 
 use crate::{
     config,
-    sys::{self, limits, memory},
+    sys::{self, AsFd, CWD, file, limits, memory, place, start::Start},
     text::Line,
 };
 
 /// Runs the program.
-pub(super) fn main() -> u8 {
+pub(super) fn main(start: Start) -> u8 {
     let processes = config::SLOTS
         .saturating_mul(3)
         .saturating_add(config::LOGGERS);
@@ -42,5 +46,20 @@ pub(super) fn main() -> u8 {
         line.number(u64::try_from(*value).unwrap_or(u64::MAX));
         sys::answer(line.finish())
     });
+    let dir = start.argv.skip(1).first();
+    let dir = dir.unwrap_or_else(|| super::sv::services(start.environ));
+    let mut buffer = [0; 24];
+    let turn = place::path_of(dir).and_then(|place| {
+        let place = file::open_dir(CWD, place.as_c_str())?;
+        file::read_whole(place.as_fd(), place::TURN[0], &mut buffer)
+    });
+    let told = match turn {
+        Ok(turn) if told => {
+            let mut line = Line::new();
+            line.text("turn ").bytes(turn.trim_ascii_end());
+            sys::answer(line.finish())
+        }
+        _ => told,
+    };
     if told { 0 } else { super::FATAL }
 }

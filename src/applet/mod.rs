@@ -89,7 +89,7 @@ fn by_argument(start: Start) -> u8 {
         return if listed { 0 } else { FATAL };
     }
     if name == b"limits" {
-        return limits::main();
+        return limits::main(Start { argv, ..start });
     }
     if let Some(program) = find(basename(name)) {
         return program(Start { argv, ..start });

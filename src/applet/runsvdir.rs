@@ -49,12 +49,12 @@ use crate::{
         face::{Front, Link, Rear},
     },
     sys::{
-        self, AsFd, CWD, Errno, Fd, child, clock, file, place,
+        self, AsFd, Errno, Fd, child, clock, file, place,
         signal::{Number, Signals},
         start::{Start, Word},
         wait,
     },
-    text::{Line, Path, basename},
+    text::Line,
 };
 
 /// Exit code of a usage error.
@@ -129,21 +129,6 @@ fn head(dir: &CStr, level: &str) -> Line {
 /// What cannot be done, and why.
 type Failure = (&'static str, Errno);
 
-/// Opens the place where the supervisor of `dir` is found: that of the last
-/// component of `dir` in the directory that it stands in.
-fn open_place(dir: &CStr) -> Result<Fd, Errno> {
-    let mut path = dir.to_bytes();
-    while let [rest @ .., b'/'] = path {
-        path = rest;
-    }
-    let name = basename(path);
-    let parent = path.strip_suffix(name).unwrap_or(path);
-    let parent =
-        Path::join(&[parent, b"."]).map_err(|_| Errno::ENAMETOOLONG)?;
-    let parent = file::open_dir(CWD, parent.as_c_str())?;
-    place::make(parent.as_fd(), name)
-}
-
 /// The parent: keeps a supervisor, passes signals on.
 fn face(
     request: &Request,
@@ -163,7 +148,7 @@ fn face(
         head: head(request.dir, "warning"),
         console: None,
     };
-    let place = open_place(request.dir)
+    let place = place::of(request.dir)
         .inspect_err(|errno| {
             let run = place::run_dir().to_bytes();
             voice.warn("unable to use the run directory ", run, *errno);

@@ -21,6 +21,7 @@ mod scan;
 mod service;
 mod spawn;
 mod time;
+mod turns;
 mod voice;
 
 use core::{ffi::CStr, time::Duration};
@@ -179,6 +180,7 @@ pub struct Supervisor {
     /// What services share whose `log/` has no `run`.
     loggers: [logger::Logger; config::LOGGERS],
     time: time::Time,
+    turns: turns::Turns,
     /// When the owner has something to do.
     until: Option<Instant>,
     /// Children that have ended are left for the next turn.
@@ -229,6 +231,7 @@ impl Supervisor {
             face: None,
             loggers: logger::none(),
             time,
+            turns: turns::Turns::new(),
             until: None,
             behind: false,
             quiet: Some(clock::mono().after(QUIET)),
@@ -347,6 +350,7 @@ impl Supervisor {
         } else {
             self.deadline(until)
         };
+        self.turns.end();
         let tokens = match self.waiter.wait(wake) {
             Ok(tokens) => tokens,
             Err(errno) => {
@@ -379,12 +383,14 @@ impl Supervisor {
         self.tick();
         self.scan_if_due();
         self.publish_some(if quiet { Duration::ZERO } else { UNTRUE });
+        self.tell_turn();
         heard
     }
 
     /// Gives back the memory of what happened once nothing has for a while.
     fn rest(&mut self, quiet: bool) {
         let now = clock::mono();
+        self.turns.begin(now);
         if !quiet {
             self.quiet = Some(now.after(QUIET));
         } else if self.quiet.is_some_and(|due| due <= now) {

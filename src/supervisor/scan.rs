@@ -52,6 +52,11 @@ pub(super) struct Services {
 }
 
 impl Services {
+    /// Where they are.
+    pub(super) fn path(&self) -> &'static CStr {
+        self.path
+    }
+
     /// When the next scan is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due

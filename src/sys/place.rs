@@ -12,7 +12,7 @@ use core::ffi::CStr;
 use super::{At, CWD, Errno, Fd, file, start};
 use crate::{
     config,
-    text::Path,
+    text::{Path, basename},
     wire::{options, rundir},
 };
 use rustix::fd::AsFd as _;
@@ -49,6 +49,36 @@ pub fn make(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     }
     file::open_dir(CWD, path.as_c_str())
 }
+
+/// Opens the place that belongs to `dir`, which need not be there: that of its
+/// last component in the directory that it stands in.
+pub fn of(dir: &CStr) -> Result<Fd, Errno> {
+    let (parent, name) = apart(dir)?;
+    make(parent.as_fd(), name)
+}
+
+/// The path of that place, which need not be there either.
+pub fn path_of(dir: &CStr) -> Result<Path, Errno> {
+    let (parent, name) = apart(dir)?;
+    path(parent.as_fd(), name)
+}
+
+/// The directory that `dir` stands in, and its name there.
+fn apart(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
+    let mut path = dir.to_bytes();
+    while let [rest @ .., b'/'] = path {
+        path = rest;
+    }
+    let name = basename(path);
+    let parent = path.strip_suffix(name).unwrap_or(path);
+    let parent =
+        Path::join(&[parent, b"."]).map_err(|_| Errno::ENAMETOOLONG)?;
+    Ok((file::open_dir(CWD, parent.as_c_str())?, name))
+}
+
+/// The record of a supervisor's longest turn in the place of its services
+/// directory, and its name until it is whole.
+pub const TURN: [&CStr; 2] = [c"turn", c"turn.new"];
 
 /// The name of a log ring in the place of its service directory.
 pub const RING: &CStr = c"ring";

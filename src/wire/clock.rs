@@ -21,12 +21,14 @@ impl Instant {
     }
 
     /// The moment `wait` from this one; the end of time when that is past it.
+    #[inline(never)]
     pub fn after(self, wait: Duration) -> Self {
         let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
     }
 
     /// How long it is from `earlier` to this moment; zero if it lies later.
+    #[inline(never)]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.nanos().saturating_sub(earlier.nanos()))
     }

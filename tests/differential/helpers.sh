@@ -22,7 +22,8 @@ await() {
 }
 
 # is DIR STAT: whether supervise/stat of a service is this, and status too,
-# which is written after it.
+# which is written after it; whether what is paused has stopped: who gets no
+# processor before the next signal takes those of lower numbers first.
 is() {
     local line= bytes=
     { read -r line < "$1/supervise/stat"; } 2> /dev/null
@@ -40,8 +41,11 @@ is() {
     finish*) bytes="$bytes 02" ;;
     esac
     case $(od -An -tx1 -j16 "$1/supervise/status" 2> /dev/null) in
-    " "$bytes) return 0 ;;
+    " "$bytes) ;;
     *) return 1 ;;
+    esac
+    case $2 in
+    run*paused*) grep -qs '^State:.T' "/proc/$(cat "$1/supervise/pid")/status" ;;
     esac
 }
 

@@ -12,6 +12,9 @@
 //!
 //! `floor hog`: keep one processor busy.
 //!
+//! `floor churn FILE`: read FILE again and again, so that what memory there is
+//! fills with it.
+//!
 //! Under the name `run` it is the service: the first thing it does is to
 //! look at the clock; it writes a record of 16 bytes (its number from the
 //! link ./id, its pid, nanoseconds) to the FIFO behind ./stamp, and sleeps.
@@ -387,6 +390,23 @@ fn status(dirs: &[*const c_char]) -> usize {
     0
 }
 
+/// Reads a file for ever.
+fn churn(path: &[u8]) -> usize {
+    let Ok(path) = CStr::from_bytes_with_nul(path) else {
+        return 100;
+    };
+    let mut buffer = [0_u8; 16384];
+    let place = buffer.as_mut_ptr() as usize;
+    loop {
+        let file = open(CWD, path, O_RDONLY, 0);
+        if file < 0 {
+            return 111;
+        }
+        while call(number::READ, [file as usize, place, 16384, 0, 0]) > 0 {}
+        close(file);
+    }
+}
+
 /// Writes the service's record.
 fn stamp(record: &mut [u64; 2]) {
     let fd = open(CWD, c"stamp", O_WRONLY | O_NONBLOCK, 0);
@@ -451,6 +471,7 @@ extern "C" fn start(stack: *const usize) -> ! {
         (_, b"files-fork") => supervise(0, true, rest),
         (_, b"fork") => supervise(0, false, rest),
         (_, b"status") => status(rest),
+        (_, b"churn") => churn(rest),
         (_, b"hog") => loop {
             core::hint::spin_loop();
         },

@@ -80,6 +80,7 @@ mod json;
 mod list;
 mod log;
 mod names;
+pub(super) use names::services;
 mod page;
 pub(super) mod service;
 pub(super) mod status;

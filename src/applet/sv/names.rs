@@ -11,7 +11,7 @@ use crate::{
 
 /// The services directory: $SVDIR or the built-in one. When that is missing,
 /// those of other distributions are looked for.
-pub(super) fn services(environ: Environ) -> &'static CStr {
+pub(in crate::applet) fn services(environ: Environ) -> &'static CStr {
     if let Some(dir) = environ.get(b"SVDIR") {
         return dir;
     }

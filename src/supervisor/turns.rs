@@ -1,0 +1,79 @@
+//! How long the longest turn of the loop has lasted, kept where `runt limits`
+//! finds it.
+//!
+//! A turn is from the wake-up to the next sleep: nobody is answered meanwhile.
+//! The first scan is none, for nobody can have asked before it.
+
+use core::time::Duration;
+
+use crate::{
+    sys::{AsFd, clock, file, place},
+    text::Line,
+    wire::clock::Instant,
+};
+
+use super::Supervisor;
+
+/// How long between two records: while all goes wrong at once each turn may be
+/// the longest yet.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest turn so far.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// When this turn began.
+    woke: Instant,
+    worst: Duration,
+    /// What the record says.
+    told: Duration,
+    /// When the next record may be written.
+    due: Instant,
+}
+
+impl Turns {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        let now = clock::mono();
+        Self {
+            woke: now,
+            worst: Duration::ZERO,
+            told: Duration::ZERO,
+            due: now.after(PAUSE),
+        }
+    }
+
+    /// The loop woke up.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.woke = now;
+    }
+
+    /// The loop goes to sleep.
+    pub(super) fn end(&mut self) {
+        self.worst = self.worst.max(clock::mono().since(self.woke));
+    }
+}
+
+impl Supervisor {
+    /// Writes the record if there is a longer turn than it says: microseconds
+    /// in decimal, as `turn` in the place of the services directory. Where
+    /// that cannot be written nothing is kept.
+    pub(super) fn tell_turn(&mut self) {
+        let turns = &mut self.turns;
+        let Some(services) = &self.services else {
+            return;
+        };
+        if turns.worst == turns.told || turns.woke < turns.due {
+            return;
+        }
+        turns.told = turns.worst;
+        turns.due = turns.woke.after(PAUSE);
+        let mut line = Line::new();
+        let micros = turns.worst.as_secs().wrapping_mul(1_000_000);
+        line.number(micros.wrapping_add(turns.worst.subsec_micros().into()));
+        let written = place::of(services.path()).map(|place| {
+            let [path, new] = place::TURN;
+            file::replace(place.as_fd(), path, new, line.text("\n").as_bytes())
+        });
+        let _kept = written.is_ok();
+    }
+}
