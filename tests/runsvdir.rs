@@ -267,3 +267,20 @@ fn arguments_are_read_as_runit_reads_them() {
         });
     }
 }
+
+#[test]
+fn the_longest_turn_is_told() {
+    let place = Place::new();
+    place.service("a", STAY);
+    let none = place.run(&["runt", "limits", "services"]);
+    assert_eq!((none.code, none.err.as_str()), (0, ""));
+    assert!(!none.out.contains("\nturn "), "{none:?}");
+    let _running = place.runsvdir();
+    place.until_pid("a", None);
+    let turn = until("a record", || {
+        let said = place.run(&["runt", "limits", "services"]);
+        let last = said.out.lines().last()?.strip_prefix("turn ")?;
+        last.parse::<u64>().ok()
+    });
+    assert!((1..60_000_000).contains(&turn), "{turn}");
+}

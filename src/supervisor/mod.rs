@@ -6,9 +6,9 @@
 //!
 //! Nothing here waits but [`Supervisor::turn`], and that for everything at
 //! once. A turn does a bounded amount of work for each slot: one read of each
-//! control FIFO, one step for each child that ended. When the owner's moment
-//! comes meanwhile (a watchdog is hungry), the turn ends after the slot at
-//! hand, and the next goes on.
+//! control FIFO, one step for each child that ended. When [`SERVED`] slots had
+//! one, or the owner's moment comes (a watchdog is hungry), the turn ends after
+//! the slot at hand, and the next goes on.
 
 mod act;
 mod critical;
@@ -68,6 +68,10 @@ static TABLE: Once<Vec<Place, { config::SLOTS }>> = Once::new(Vec::new());
 /// script runs must leave those behind it where they are. What is left shows
 /// in the next turn.
 const CONTROL_BYTES: usize = 16;
+
+/// Slots in which a turn reacts to a child's end, starts what is due or takes
+/// up a new service directory, all counted: each may start a process.
+const SERVED: usize = 16;
 
 /// Slots whose files are written in one turn, the longest unwritten first.
 /// More wait for the next one, which sees before that who else has ended or is
@@ -183,8 +187,11 @@ pub struct Supervisor {
     turns: turns::Turns,
     /// When the owner has something to do.
     until: Option<Instant>,
-    /// Children that have ended are left for the next turn.
+    /// Children that have ended, or slots that are due, are left for the next
+    /// turn.
     behind: bool,
+    /// Slots served in this turn.
+    served: usize,
     /// When memory is to be given back, unless something happens before.
     quiet: Option<Instant>,
     /// The children whose end the owner wants to hear of.
@@ -234,6 +241,7 @@ impl Supervisor {
             turns: turns::Turns::new(),
             until: None,
             behind: false,
+            served: 0,
             quiet: Some(clock::mono().after(QUIET)),
             awaited: Vec::new(),
         })
@@ -362,6 +370,7 @@ impl Supervisor {
         };
         let quiet = tokens.is_empty();
         self.rest(quiet);
+        self.served = 0;
         if self.behind {
             self.reap(&mut heard);
         }
@@ -382,7 +391,8 @@ impl Supervisor {
         }
         self.tick();
         self.scan_if_due();
-        self.publish_some(if quiet { Duration::ZERO } else { UNTRUE });
+        let free = quiet && !self.behind;
+        self.publish_some(if free { Duration::ZERO } else { UNTRUE });
         self.tell_turn();
         heard
     }
@@ -430,13 +440,14 @@ impl Supervisor {
         text::keep(&mut self.awaited, |awaited| *awaited != pid);
     }
 
-    /// Whether the owner's moment has come.
-    fn is_late(&self) -> bool {
-        self.until.is_some_and(|until| until <= clock::mono())
+    /// Counts a slot that is served; whether the turn has to end with it.
+    fn is_spent(&mut self) -> bool {
+        self.served = self.served.saturating_add(1);
+        let late = |until| until <= clock::mono();
+        self.served >= SERVED || self.until.is_some_and(late)
     }
 
-    /// Takes every child that has ended, orphans too; at least one when it is
-    /// late.
+    /// Takes every child that has ended, orphans too, until the turn is spent.
     fn reap(&mut self, heard: &mut Heard) {
         self.behind = false;
         while let Some(pid) = child::zombie() {
@@ -456,7 +467,7 @@ impl Supervisor {
                 // All whose log service it was have heard of it.
             } else if let Some((index, role, _)) = found {
                 self.ended(index, role, end);
-                if self.is_late() {
+                if self.is_spent() {
                     self.behind = true;
                     return;
                 }
@@ -508,8 +519,7 @@ impl Supervisor {
         self.perform(index, actions);
     }
 
-    /// Does what has become due in every slot; in one at least when it is
-    /// late.
+    /// Does what has become due in every slot, until the turn is spent.
     fn tick(&mut self) {
         let now = clock::now();
         for index in 0..self.table.len() {
@@ -521,7 +531,8 @@ impl Supervisor {
             {
                 let actions = slot.machine.tick(now);
                 self.perform(index, actions);
-                if self.is_late() {
+                if self.is_spent() {
+                    self.behind = true;
                     return;
                 }
             }

@@ -346,7 +346,7 @@ impl Supervisor {
             services.ask(rest);
             return;
         }
-        if !services.first && self.is_late() {
+        if !services.first && self.is_spent() {
             services.news.note(bytes, arrived);
             services.ask_news(Duration::ZERO);
             return;

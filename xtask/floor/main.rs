@@ -391,10 +391,10 @@ fn status(dirs: &[*const c_char]) -> usize {
 }
 
 /// Reads a file for ever.
-fn churn(path: &[u8]) -> usize {
-    let Ok(path) = CStr::from_bytes_with_nul(path) else {
-        return 100;
-    };
+fn churn(path: &[*const c_char]) -> usize {
+    let Some(path) = path.first() else { return 100 };
+    // SAFETY: an argument.
+    let path = unsafe { CStr::from_ptr(*path) };
     let mut buffer = [0_u8; 16384];
     let place = buffer.as_mut_ptr() as usize;
     loop {

@@ -14,6 +14,7 @@ mod many;
 mod process;
 mod report;
 mod supervise;
+mod tight;
 mod tree;
 
 use std::{

@@ -59,8 +59,8 @@ const BARS: &[Bar] = {
     use Against::{Figure, Nothing, One};
     use measure::{
         ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, PROCESSES, PSS_LARGEST,
-        REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS, STOP, TURNS,
-        WAKES,
+        REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS, STOP, TURN,
+        TURNS, WAKES,
     };
     &[
         bar(PROCESSES, Nothing, 2.0),
@@ -81,6 +81,7 @@ const BARS: &[Bar] = {
         bar(TURNS, Nothing, 0.0),
         bar(STOP, Figure("floor", STOP), 1.5),
         bar(ANSWER, Nothing, 20.0),
+        bar(TURN, Nothing, 20.0),
         many(START, 4.2),
         many(STOP, 4.2),
         many(STATUS, 4.2),
@@ -96,7 +97,7 @@ const MEASURES: &[&str] = {
     use measure::{
         ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, PROCESSES, PSS,
         PSS_LARGEST, REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS,
-        STOP, TURNS, WAKES,
+        STOP, TURN, TURNS, WAKES,
     };
     &[
         PROCESSES,
@@ -116,6 +117,7 @@ const MEASURES: &[&str] = {
         WAKES,
         TURNS,
         ANSWER,
+        TURN,
     ]
 };
 

@@ -1,7 +1,12 @@
 //! How supervisors are measured: each round starts every contender's tree,
 //! provokes it and stops it.
 
-use std::{path::Path, process::Child, thread::sleep, time::Duration};
+use std::{
+    path::Path,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Signal, kill_process};
@@ -13,6 +18,7 @@ use super::{
     figures::Figures,
     process::{self, now},
     report,
+    tight::Tight,
     tree::{self, Tree},
 };
 
@@ -68,8 +74,11 @@ pub mod measure {
     pub const TURNS: &str = "idle, times run a minute";
     /// All gone after the request, ms.
     pub const STOP: &str = "stop of all, ms";
-    /// The longest answer to a control byte while all others crash, ms.
+    /// The longest answer to a control byte while all others crash and memory
+    /// is tight, ms.
     pub const ANSWER: &str = "slowest answer, others crashing, ms";
+    /// The longest turn of the loop then, ms.
+    pub const TURN: &str = "longest turn, others crashing, ms";
 }
 
 /// `cargo xtask bench supervise`.
@@ -296,13 +305,19 @@ impl Bench {
         Ok(())
     }
 
-    /// Asks the one service that lives for a sign while all others crash.
+    /// Asks the one service that lives for a sign while all others crash and
+    /// memory is tight.
     fn crashing(&self, seconds: u64, figures: &mut Figures) -> Result<()> {
         println!("crash loops for {seconds} s");
         let contender = self.contenders.iter().find(|c| c.name == "runt");
-        let mut tree =
-            self.start(contender.context("there is none of ours")?)?;
+        let contender = contender.context("there is none of ours")?;
+        let mut tree = self.start(contender)?;
         tree.wait_up()?;
+        let (supervisors, services) = tree.processes();
+        let all: Vec<_> =
+            supervisors.iter().chain(&services).copied().collect();
+        let tight = Tight::new(&self.floor, &all)
+            .inspect_err(|error| println!("memory is not tight: {error:#}"));
         let victims = tree.dirs.split_first().context("no service")?.1;
         for dir in victims {
             std::fs::write(dir.join("crash"), "")?;
@@ -324,6 +339,13 @@ impl Bench {
         }
         let slowest = answers.into_iter().fold(0.0, f64::max);
         figures.put(measure::ANSWER, "runt", 0, &[slowest]);
+        let mut limits = contender.command("runt");
+        limits.arg("limits").arg(tree.scan()).stdout(Stdio::piped());
+        let told = String::from_utf8(limits.output()?.stdout)?;
+        let turn = told.lines().find_map(|line| line.strip_prefix("turn "));
+        let micros: f64 = turn.context("no turn is on record")?.parse()?;
+        figures.put(measure::TURN, "runt", 0, &[micros / 1e3]);
+        drop(tight);
         Ok(())
     }
 }

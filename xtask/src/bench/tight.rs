@@ -1,0 +1,92 @@
+//! How memory is made tight: a control group whose limit is always reached,
+//! because one of its processes reads a large file for ever.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::process::Pid;
+
+/// What the group may have, in bytes. 64 services and their supervisor need
+/// half of it, most of that in the kernel.
+const LIMIT: u64 = 16 << 20;
+
+/// Bytes of the file: four times the limit.
+const FILE: u64 = 4 * LIMIT;
+
+/// Where the memory controller may be, and what its limit is called there.
+const TREES: [(&str, &str); 3] = [
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+    ("/sys/fs/cgroup/unified", "memory.max"),
+    ("/sys/fs/cgroup", "memory.max"),
+];
+
+/// The group and who fills it.
+pub struct Tight {
+    group: PathBuf,
+    churn: Child,
+}
+
+impl Tight {
+    /// Makes the group, puts the processes into it and waits until it is full.
+    pub fn new(floor: &Path, pids: &[Pid]) -> Result<Self> {
+        let name = format!("runt-bench-{}", std::process::id());
+        let (group, limit) = TREES
+            .iter()
+            .find_map(|(tree, limit)| {
+                let group = Path::new(tree).join(&name);
+                fs::create_dir(&group).ok()?;
+                let limit = group.join(limit);
+                if limit.exists() {
+                    return Some((group, limit));
+                }
+                let _none = fs::remove_dir(&group);
+                None
+            })
+            .context("no control group of memory can be made")?;
+        fs::write(&limit, LIMIT.to_string())?;
+        let file = super::shop()?.join("churn");
+        File::create(&file)?.set_len(FILE)?;
+        let churn = Command::new(floor).arg("churn").arg(&file).spawn()?;
+        let tight = Self { group, churn };
+        for pid in pids.iter().chain([&tight.churn.id()]) {
+            // One by one: the file takes a single number at a time.
+            fs::write(tight.group.join("cgroup.procs"), pid.to_string())?;
+        }
+        while tight.used()? < LIMIT - LIMIT / 8 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Ok(tight)
+    }
+
+    /// Bytes that the group has.
+    fn used(&self) -> Result<u64> {
+        let names = ["memory.usage_in_bytes", "memory.current"];
+        let text = names
+            .iter()
+            .find_map(|name| fs::read_to_string(self.group.join(name)).ok());
+        Ok(text
+            .context("the group does not tell its use")?
+            .trim()
+            .parse()?)
+    }
+}
+
+impl Drop for Tight {
+    /// Ends the reader and gives the group's processes back to the root.
+    fn drop(&mut self) {
+        let _ended = self.churn.kill();
+        let _reaped = self.churn.wait();
+        let procs = "cgroup.procs";
+        let left = fs::read_to_string(self.group.join(procs));
+        for pid in left.unwrap_or_default().lines() {
+            let root = self.group.parent().map(|root| root.join(procs));
+            let _moved = root.map(|root| fs::write(root, pid));
+        }
+        let _removed = fs::remove_dir(&self.group);
+    }
+}
