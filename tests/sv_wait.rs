@@ -25,6 +25,8 @@ use util::{Place, Said, said, until};
 fn waiting_ends_when_the_command_has_taken_effect() {
     let place = Place::new();
     let a = Played::new(&place, "a");
+    // Without one it would be a logger that others share, whose process stays.
+    place.write("services/a/run", "");
     // The same second, another nanosecond.
     let since = Wall {
         nanos: 2,
