@@ -230,8 +230,9 @@ fn a_backoff_slows_and_a_tally_parks() {
         (4, count()),
         "{why}"
     );
-    // It can be started at once, and counts from the beginning.
-    place.control("a", "u");
+    // It can be started at once, as the line says, and counts from the
+    // beginning.
+    assert_eq!(place.run(&["sv", "up", "a"]).code, 0);
     until("parked again", || {
         let errors = place.read("errors");
         (errors.matches("parked").count() == 2).then_some(())

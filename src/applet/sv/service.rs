@@ -77,11 +77,11 @@ pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Silent> {
 }
 
 /// Whether a service was told already what these control bytes tell: then
-/// nothing is sent.
+/// nothing is sent. `u` always is: the record may be older than a `d` that was
+/// sent just now, and one that waits to be started again is to be at once.
 pub(super) fn is_told(act: &[u8], now: &Status) -> bool {
     match act {
         [] => true,
-        [b'u', ..] => now.want == Want::Up,
         [b'd', ..] => now.want != Want::Up && now.term,
         _ => false,
     }
