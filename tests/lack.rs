@@ -113,6 +113,31 @@ fn no_descriptor_left() {
 }
 
 #[test]
+fn no_descriptor_for_the_services_directory() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    place.script("other/b/run", "exec sleep 1000");
+    let all = place.runsvdir();
+    place.until_stat("a", "run");
+    // The face's child.
+    let children =
+        format!("/proc/{0}/task/{0}/children", all.pid().as_raw_pid());
+    let child = fs::read_to_string(children).unwrap();
+    let child = Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+    let old = limit(child, Resource::Nofile, Some(3));
+    place.link("b");
+    until("the line", || {
+        let said = place.read("errors");
+        said.contains("process cannot open more files\n")
+            .then_some(())
+    });
+    // Nothing happens from now on that would lead to a scan.
+    limit(child, Resource::Nofile, old);
+    place.until_stat("b", "run");
+    assert!(spent(child) < 50, "it spins");
+}
+
+#[test]
 fn a_directory_that_is_replaced_under_runsv() {
     let place = Place::new();
     place.service("a", "exec sleep 1000");
