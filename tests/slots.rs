@@ -6,7 +6,10 @@ mod util;
 
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process},
+};
 use util::{Place, until};
 
 /// A service that says what reaches it, to the file `said`.
@@ -237,6 +240,60 @@ fn a_backoff_slows_and_a_tally_parks() {
         let errors = place.read("errors");
         (errors.matches("parked").count() == 2).then_some(())
     });
+}
+
+#[test]
+fn a_finish_finds_that_it_runs() {
+    let place = Place::new();
+    let seen = place.path("seen");
+    let finish = format!("cat supervise/stat >> {}", seen.display());
+    // Many that end at once: the first begin long before all files are
+    // written.
+    let names: Vec<String> = (0..24).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        place.service(name, "exec sleep 1000");
+        place.script(&format!("services/{name}/finish"), &finish);
+    }
+    let _all = place.runsvdir();
+    for name in &names {
+        place.until_pid(name, None);
+    }
+    for name in &names {
+        place.control(name, "t");
+    }
+    let seen = until("all of them", || {
+        let seen = place.read("seen");
+        (seen.lines().count() >= names.len()).then_some(seen)
+    });
+    assert!(seen.lines().all(|stat| stat == "finish"), "{seen}");
+}
+
+#[test]
+fn files_are_whole_before_a_supervisor_shows() {
+    let place = Place::new();
+    for attempt in 0..20 {
+        let name = format!("a{attempt}");
+        place.service(&name, "exec sleep 1000");
+        place.write(&format!("services/{name}/down"), "");
+        let supervise = place.path(&format!("services/{name}/supervise"));
+        let mut one = place.start(&["runsv", &format!("services/{name}")]);
+        let began = std::time::Instant::now();
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        loop {
+            // None of them is there, or it is whole.
+            if let Ok(stat) = fs::read_to_string(supervise.join("stat")) {
+                assert_eq!(stat, "down\n");
+            }
+            let ok = supervise.join("ok");
+            if rustix::fs::open(&ok, flags, Mode::empty()).is_ok() {
+                break;
+            }
+            assert!(began.elapsed().as_secs() < 30, "no supervisor");
+        }
+        assert_eq!(fs::read(supervise.join("status")).unwrap().len(), 20);
+        place.control(&name, "x");
+        assert_eq!(one.wait(), 0);
+    }
 }
 
 #[test]

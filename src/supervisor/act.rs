@@ -43,6 +43,7 @@ impl Supervisor {
                         outcome = Some(self.run(index, role));
                     }
                     Action::Finish(exit) => {
+                        self.show(index);
                         outcome = Some(self.finish(index, exit));
                     }
                     Action::Script(byte) => {
@@ -246,6 +247,17 @@ impl Supervisor {
         self.send(index, role, Signal::Kill);
         if let Some(slot) = self.slot(index) {
             slot.killed = Some(clock::mono());
+        }
+    }
+
+    /// Writes a slot's status files for a child about to be started, which may
+    /// look there (contract §2.3, §2.5). What fails is told when all is
+    /// published.
+    pub(super) fn show(&mut self, index: usize) {
+        if let Some(slot) = self.slot(index)
+            && let Some(service) = &mut slot.service
+        {
+            let _told = service.publish(&slot.machine).is_err();
         }
     }
 

@@ -80,7 +80,8 @@ const PUBLISHED: usize = 8;
 
 /// How long files may be untrue while something else is to be done all the
 /// time. A service that is told to end mostly does so at once: that it was
-/// told need not be written then, and its successor does not wait for it.
+/// told need not be written then, and its successor does not wait for it. That
+/// something else is wanted of it is written in the same turn.
 const UNTRUE: Duration = Duration::from_millis(5);
 
 /// How long it is quiet before the memory of what happened is given back: one
@@ -515,8 +516,17 @@ impl Supervisor {
         if matches!(byte, b'u' | b'o') {
             slot.told = false;
         }
+        let want = |slot: &Slot| slot.machine.status(role).map(|s| s.want);
+        let before = want(slot);
         let actions = slot.machine.control(role, byte, now);
         self.perform(index, actions);
+        // `sv` asks the files whether a service was told already (contract
+        // §4.4): those that say what is not wanted any more come first.
+        if let Some(slot) = self.slot(index)
+            && want(slot) != before
+        {
+            slot.unpublished = Some(Instant::at(0));
+        }
     }
 
     /// Does what has become due in every slot, until the turn is spent.

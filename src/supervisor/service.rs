@@ -363,12 +363,14 @@ impl Service {
             return Ok(());
         }
         let (at, names) = way(ends.place.as_ref(), self.dir.as_fd(), names);
+        let written = write_status(at, names, last, status);
         if ends.ok.is_none() {
-            // Before the files, whose renames wake who waits for it.
+            // Behind the files: who sees a supervisor believes them. Without
+            // them, on a full medium, it still takes commands.
             ends.ok = Some(open_ok(at, names)?);
         }
-        write_status(at, names, (last, ends.fresh), status)?;
-        (ends.last, ends.fresh) = (Some(*status), false);
+        written?;
+        ends.last = Some(*status);
         Ok(())
     }
 
@@ -417,39 +419,28 @@ impl Service {
 }
 
 /// Writes what differs between two states: by rename, but for what nobody can
-/// see half of, which takes no new file then, most of the cost. That is every
-/// file where there was none, and a `pid` that is or becomes empty.
+/// see half of, which takes no new file then, most of the cost. That is a `pid`
+/// that is or becomes empty.
 fn write_status(
     at: At<'_>,
     names: &Names,
-    (last, fresh): (Option<&Status>, bool),
+    last: Option<&Status>,
     status: &Status,
 ) -> Result<(), Trouble> {
     let old = last.map(|last| last.pid);
     if old != Some(status.pid) {
-        let near = fresh || status.pid == 0 || old == Some(0);
-        put(at, names.pid, near, &status::pid(status.pid))?;
+        let text = status::pid(status.pid);
+        let [path, _] = names.pid;
+        let near = status.pid == 0 || old == Some(0);
+        if !near || file::fill(at, path, &text).is_err() {
+            replace(at, names.pid, &text)?;
+        }
     }
     let stat = status::stat(status);
     if last.map(status::stat).as_ref() != Some(&stat) {
-        put(at, names.stat, fresh, &stat)?;
+        replace(at, names.stat, &stat)?;
     }
-    put(at, names.status, fresh, &status::pack(status))
-}
-
-/// Writes a file: where it is, if it may be seen half written.
-#[inline(never)]
-fn put(
-    at: At<'_>,
-    names: [&'static CStr; 2],
-    in_place: bool,
-    content: &[u8],
-) -> Result<(), Trouble> {
-    let [path, _] = names;
-    if in_place && file::fill(at, path, content).is_ok() {
-        return Ok(());
-    }
-    replace(at, names, content)
+    replace(at, names.status, &status::pack(status))
 }
 
 /// Replaces a file by its `.new` one.

@@ -67,11 +67,8 @@ impl Supervisor {
             }
             return actions;
         }
-        // It may look there for what the service is to be (contract §2.3).
-        // What fails is told when all is published.
-        let machine = slot.machine;
-        let service = slot.service.as_mut();
-        let _told = service.map(|service| service.publish(&machine));
+        // It may look there for what the service is to be.
+        self.show(index);
         let actions = self.start(index, Role::Script, path, &[]);
         self.limit(index, Role::Script, SCRIPT_AFTER, SCRIPT_MILLIS);
         actions
