@@ -197,9 +197,11 @@ impl Supervisor {
                 let mut line = Line::new();
                 line.text(what).bytes(path.to_bytes()).text(": ");
                 self.once(services, &old, b"", line.text(error::text(errno)));
-                // Of a lack of descriptors or memory that is over no watch
-                // tells.
-                services.ask(AGAIN);
+                if errno != Errno::ENOENT {
+                    // Of a lack of descriptors or memory that is over no watch
+                    // tells.
+                    services.ask(AGAIN);
+                }
             }
         }
         if let (true, Some(way)) = (news.whole, &mut self.way) {
