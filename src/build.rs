@@ -12,7 +12,7 @@
     reason = "this runs on the host, and a panic is how it stops the build"
 )]
 
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 
 /// The table; xtask reads the same file.
 const TABLE: &str = include_str!("capacities.txt");
@@ -71,6 +71,7 @@ fn main() {
     let board = env::var("RUNT_BOARD").unwrap_or_else(|_| "defaults".into());
     let mut known: Vec<String> = TEXTS.map(String::from).to_vec();
     let mut out = String::new();
+    let mut values = HashMap::new();
 
     for line in TABLE.lines().filter(|l| !l.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -93,6 +94,7 @@ fn main() {
             "boards/{board}.toml: capacity {name} = {value} is not in {least}..={most}"
         );
         known.push(variable);
+        values.insert(*name, value);
         writeln!(
             out,
             "/// {}.\n#[allow(clippy::unreadable_literal, reason = \"made\")]\n\
@@ -102,6 +104,13 @@ fn main() {
         )
         .expect("a String takes every write");
     }
+    let [shown, longest] = ["log-console", "message-bytes"]
+        .map(|name| values.get(name).expect("it is in the table"));
+    assert!(
+        shown >= longest,
+        "boards/{board}.toml: capacity log-console = {shown} is less than \
+         message-bytes = {longest}: a longer line would never be shown"
+    );
     let names = TABLE.lines().filter(|line| !line.starts_with('#'));
     let names = names.filter_map(|line| line.split_whitespace().next());
     let rows: Vec<String> = names

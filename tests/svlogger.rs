@@ -265,6 +265,101 @@ fn a_logger_killed_behind_its_service_loses_nothing() {
 }
 
 #[test]
+fn a_logger_that_takes_no_more_orders_is_told_later() {
+    let place = Place::new();
+    service(&place, "a", "echo one; exec sleep 1000", "");
+    let all = place.runsvdir();
+    until_lines(&place, "a", 1);
+    let pid = logger_of(&place, "a");
+    kill_process(pid, Signal::STOP).unwrap();
+    // More than a socket holds.
+    place.control("a/log", &"ha".repeat(300));
+    place.control("a/log", "pcd");
+    until("the order", || {
+        place.stat("a/log").contains("want down").then_some(())
+    });
+    assert!(util::spent(all.pid()) < 100, "it is busy");
+    kill_process(pid, Signal::CONT).unwrap();
+    place.until_stat("a/log", "down");
+    assert_eq!(place.read("errors"), "");
+}
+
+#[test]
+fn a_logger_outlives_its_supervisor_until_the_next_one() {
+    let place = Place::new();
+    // Whoever comes first counts; the others have nothing to say.
+    let run = "mkdir ../$0.first 2> /dev/null || exec sleep 1000; i=0; \
+               while [ ! -e ../end ]; do \
+               echo $i; i=$((i + 1)); sleep 0.01; done; printf end";
+    service(&place, "a", &run.replace("$0", "a"), "");
+    place.write("services/b/runt/log-ring", "100000\n");
+    place.service("b", &run.replace("$0", "b"));
+    let logged = |name: &str| match name {
+        "a" => lines(&place, "a"),
+        _ => {
+            let out = place.run(&["sv", "log", name]).out;
+            out.lines().map(String::from).collect()
+        }
+    };
+    let until_logged = |count: usize| {
+        for name in ["a", "b"] {
+            let count = logged(name).len() + count;
+            until("more lines", || (logged(name).len() > count).then_some(()));
+        }
+    };
+    let pids = ["a", "b"].map(|name| {
+        let mut one = place.start(&["runsv", &format!("services/{name}")]);
+        let pid = place.until_pid(name, None);
+        until("a line", || (!logged(name).is_empty()).then_some(()));
+        one.kill(Signal::KILL);
+        assert_eq!(one.wait(), -9);
+        pid
+    });
+    let logger = place.until_pid("a/log", None);
+    until_logged(50);
+    let mut next = ["a", "b"]
+        .map(|name| place.start(&["runsv", &format!("services/{name}")]));
+    let heir = place.until_pid("a/log", Some(logger));
+    until("the logger's end", || {
+        (!Path::new(&format!("/proc/{}", logger.as_raw_pid())).exists())
+            .then_some(())
+    });
+    until_logged(50);
+    assert_eq!(logger_of(&place, "a"), heir);
+    let idle = ["a", "b"].map(|name| place.until_pid(name, None));
+    // Without any, to the end of what is written.
+    for one in &mut next {
+        one.kill(Signal::KILL);
+        assert_eq!(one.wait(), -9);
+    }
+    for pid in idle {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    until_logged(50);
+    place.write("services/end", "");
+    for name in ["a", "b"] {
+        until("the last line", || {
+            (logged(name).last()? == "end").then_some(())
+        });
+        let found = logged(name);
+        let (_, ticks) = found.split_last().unwrap();
+        let all = ticks.iter().enumerate().all(|(i, l)| *l == i.to_string());
+        assert!(all, "{name}: {found:?}");
+    }
+    until("the last logger's end", || {
+        (!Path::new(&format!("/proc/{}", heir.as_raw_pid())).exists())
+            .then_some(())
+    });
+    assert_eq!(logger::mode(&place, "services/a/log/current"), 0o744);
+    for pid in pids {
+        until("the end of a writer", || {
+            (!Path::new(&format!("/proc/{}", pid.as_raw_pid())).exists())
+                .then_some(())
+        });
+    }
+}
+
+#[test]
 fn kills_lose_a_chunk_each_at_most() {
     /// Bytes that a life may have read and not written.
     const CHUNK: usize = 65_536 + 2048;
@@ -453,7 +548,8 @@ fn a_ring_keeps_the_newest_lines() {
     );
     assert_eq!((said.err.as_str(), said.code), ("", 0));
     let said = place.run(&["sv", "log", "none"]);
-    let line = "warning: none: unable to read log ring: file does not exist\n";
+    let line = "warning: none: unable to read log ring (see also log/): \
+                file does not exist\n";
     assert_eq!((said.out.as_str(), said.code), (line, 1));
     let errors = place.read("errors");
     let line = "runsv odd: warning: ./runt/log-ring: not a number of bytes.\n";
@@ -557,7 +653,7 @@ fn a_ring_is_followed() {
     let run = "echo begin; while [ ! -e ../go ]; do sleep 0.02; done; \
                seq 3000; exec sleep 1000";
     place.service("a", run);
-    let _all = place.runsvdir();
+    let all = place.runsvdir();
     until("the ring", || {
         (place.run(&["sv", "log", "a"]).out == "begin\n").then_some(())
     });
@@ -568,6 +664,14 @@ fn a_ring_is_followed() {
     assert_eq!(lines.next().unwrap().unwrap(), "begin");
     place.write("services/go", "");
     for i in 1..=3000 {
+        assert_eq!(lines.next().unwrap().unwrap(), i.to_string());
+    }
+    // The next supervisor makes it anew, at another size.
+    drop(all);
+    place.write("services/a/runt/log-ring", "50000\n");
+    place.service("a", "seq 10; exec sleep 1000");
+    let _all = place.runsvdir();
+    for i in 1..=10 {
         assert_eq!(lines.next().unwrap().unwrap(), i.to_string());
     }
     sv.kill().unwrap();

@@ -120,9 +120,11 @@ impl Supervisor {
             let info = info.or_else(|_| file::info(at, c"log"));
             info.ok().map(|info| info.identity.device)
         });
-        let with =
-            |medium| self.loggers.iter().position(|l| l.medium == medium);
-        let own = with(medium).or_else(|| with(None));
+        // Those without a medium are behind those that have one.
+        let own = self
+            .loggers
+            .iter()
+            .position(|l| l.medium.is_none() || l.medium == medium);
         let at = own.unwrap_or(config::LOGGERS.saturating_sub(1));
         let logger = self.loggers.get_mut(at).ok_or(Errno::ESRCH)?;
         if own.is_some() {
@@ -220,12 +222,41 @@ impl Supervisor {
 
     /// As [`Supervisor::passes`], for the byte of an order.
     pub(super) fn passes_on(&mut self, index: usize, byte: u8) -> bool {
-        let pid = self.slot(index).and_then(|s| s.machine.pid(Role::Log));
-        let Some(pid) = pid.filter(|pid| self.logger(*pid).is_some()) else {
+        if let Some(slot) = self.slot(index) {
+            if byte == b'p' {
+                // Of the two the last one holds; `c` is told behind `p`.
+                slot.untold &= !bit(b'c');
+            }
+            slot.untold |= bit(byte);
+        }
+        self.tell_logger(index)
+    }
+
+    /// Tells a slot's logger what it was not told yet, as far as there is room
+    /// for it; false when it has none. The rest waits with the slot for the
+    /// next turn, which comes within [`super::QUIET`].
+    pub(super) fn tell_logger(&mut self, index: usize) -> bool {
+        let Some(slot) = self.slot(index) else {
             return false;
         };
-        if let Err(errno) = self.order(index, pid, byte) {
-            self.voice.warn("unable to tell the logger", b"", errno);
+        let mut left = core::mem::take(&mut slot.untold);
+        let pid = slot.machine.pid(Role::Log).unwrap_or(0);
+        while left != 0 {
+            // The last letter first.
+            let last = 31 ^ left.leading_zeros();
+            let byte = u8::try_from(last | 0x60).unwrap_or(0);
+            match self.order(index, pid, byte) {
+                Err(Errno::ESRCH) => return false,
+                Err(Errno::EAGAIN) => {
+                    self.quiet = Some(clock::mono().after(super::QUIET));
+                    break;
+                }
+                // What fails otherwise is about to be seen to have ended.
+                Ok(()) | Err(_) => left &= !bit(byte),
+            }
+        }
+        if let Some(slot) = self.slot(index) {
+            slot.untold = left;
         }
         true
     }
@@ -241,7 +272,9 @@ impl Supervisor {
                 let Some(process) = process else { break };
                 let pid = process.pid;
                 match answer(process) {
-                    Answer::Done(index) => self.done(pid, index),
+                    Answer::Done(index) => {
+                        self.done(pid, index, End::Exited(0));
+                    }
                     Answer::Nothing => break,
                     Answer::Mad => {
                         let socket = process.socket.as_fd();
@@ -258,10 +291,10 @@ impl Supervisor {
     }
 
     /// The logger `pid` is done with a stream, if it has that.
-    fn done(&mut self, pid: u32, index: usize) {
+    fn done(&mut self, pid: u32, index: usize, end: End) {
         let slot = self.slot(index);
         if slot.is_some_and(|s| s.machine.pid(Role::Log) == Some(pid)) {
-            self.ended(index, Role::Log, End::Exited(0));
+            self.ended(index, Role::Log, end);
         }
     }
 
@@ -283,20 +316,16 @@ impl Supervisor {
         }
         // A child that is not its program yet may have it open.
         let _out = self.waiter.remove(process.socket.as_fd()).is_err();
-        for _ in 0..self.table.len() {
-            let Answer::Done(index) = answer(&process) else {
-                break;
-            };
-            self.done(pid, index);
-        }
         for index in 0..self.table.len() {
-            let slot = self.slot(index);
-            if slot.is_some_and(|s| s.machine.pid(Role::Log) == Some(pid)) {
-                self.ended(index, Role::Log, end);
-            }
+            self.done(pid, index, end);
         }
         true
     }
+}
+
+/// The bit of an order in [`super::Slot::untold`]: its lower case letter.
+const fn bit(byte: u8) -> u32 {
+    1 << (byte & 0x1f)
 }
 
 /// What a logger says.

@@ -84,8 +84,9 @@ const PUBLISHED: usize = 8;
 /// something else is wanted of it is written in the same turn.
 const UNTRUE: Duration = Duration::from_millis(5);
 
-/// How long it is quiet before the memory of what happened is given back: one
-/// more wake-up, and none after it.
+/// How long it is quiet before the memory of what happened is given back, and
+/// a logger that took nothing is asked again: one more wake-up, and if that was
+/// all none after it.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Signals that one turn hands to its owner; more wait in the kernel.
@@ -135,6 +136,8 @@ pub struct Slot {
     told: bool,
     /// The kernel refused a child last time, and that was told.
     unforked: bool,
+    /// Orders that its logger has no room for now, as bits.
+    untold: u32,
     /// When its files are to be written: when they ceased to be true, or
     /// later if that could not be done last time.
     unpublished: Option<Instant>,
@@ -533,6 +536,7 @@ impl Supervisor {
     fn tick(&mut self) {
         let now = clock::now();
         for index in 0..self.table.len() {
+            self.tell_logger(index);
             let Some(slot) = self.slot(index) else {
                 continue;
             };
@@ -602,6 +606,7 @@ impl Supervisor {
             leaving: false,
             told: false,
             unforked: false,
+            untold: 0,
             unpublished: None,
             unwritten: false,
             odd: None,

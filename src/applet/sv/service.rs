@@ -32,7 +32,7 @@ impl Silent {
 
     /// Whether a supervisor may be about to come: none has been here, or the
     /// last one is gone, or it has published nothing yet.
-    pub(super) fn may_pass(self) -> bool {
+    pub(in crate::applet) fn may_pass(self) -> bool {
         match self {
             Self::Unsupervised => true,
             Self::Trouble(what, Some(Errno::ENOENT)) => {

@@ -90,12 +90,9 @@ impl Shown {
         };
         let mut line = Line::new();
         line.bytes(name).text(": ").number(count);
-        line.text(" lines left out, see ");
-        if file::info(at, c"log").is_ok() {
-            line.text("its log");
-        } else {
-            line.text("`sv log ").bytes(name).text("`");
-        }
+        line.text(" lines left out, see `sv log ")
+            .bytes(name)
+            .text("`");
         self.write(at, line.finish(), count)
     }
 

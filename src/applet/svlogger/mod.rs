@@ -76,12 +76,21 @@
 //! this one stream. `sv kill NAME/log` kills the logger: it is started again
 //! and goes on with all, on the same pipes.
 //!
+//! # Without a supervisor
+//! A logger that loses its supervisor goes on with each service until nobody
+//! has that one's pipe open to write any more, or until another supervisor has
+//! taken it up (`supervise/ok`, looked at each second): then it finishes with
+//! the line at hand, and the next logger goes on with what is in the pipe. That
+//! one finds the log locked before, and tries again. Who may not look, as a
+//! user of its own, or finds that the log cannot be written, does not stay.
+//!
 //! # Signals
 //! HUP, ALRM: the same for every stream. TERM: finish the open lines, end; a
 //! second one does not wait for their rest, nor for processors.
 //!
 //! # Exit codes
-//! 0 told to end, or the supervisor is gone; 111 it cannot work.
+//! 0 told to end, or no stream is left without a supervisor; 111 it cannot
+//! work.
 
 mod console;
 mod ring;
@@ -92,6 +101,7 @@ use heapless::{Vec, VecView};
 use crate::{
     args::svlogd::Request,
     config,
+    machine::pace::PACE,
     sys::{
         self, Errno, Fd, fd, handover, identity, limits,
         once::Once,
@@ -199,7 +209,14 @@ fn work(start: Start) -> Result<(), Errno> {
         waiter,
     };
     let rooms = rooms.iter_mut();
-    Logger { desk, rows, rooms }.run()
+    let orphan = false;
+    Logger {
+        desk,
+        rows,
+        rooms,
+        orphan,
+    }
+    .run()
 }
 
 /// Everything that a running logger is.
@@ -208,13 +225,15 @@ struct Logger {
     rows: &'static mut VecView<Row>,
     /// Of the rows that are still to come.
     rooms: core::slice::IterMut<'static, Room>,
+    /// The supervisor is gone.
+    orphan: bool,
 }
 
 impl Logger {
     /// Logs until it is told to end.
     fn run(&mut self) -> Result<(), Errno> {
         loop {
-            let ends = self.desk.voice.asked.end > 0;
+            let ends = self.desk.voice.asked.end > 0 || self.orphan;
             if ends && !self.rows.iter().any(|row| row.used) {
                 return Ok(());
             }
@@ -255,8 +274,9 @@ impl Logger {
             row.is.reopen |= reopen;
             row.is.rotate |= rotate;
             // Nobody comes back to what is left of a service that has ended.
-            row.is.ends |= asked.end > 0 && !row.is.drains;
-            row.is.drains |= asked.end > 1;
+            let last = asked.end > 1;
+            row.is.ends |= last || asked.end > 0 && !row.is.drains;
+            row.is.drains |= last;
         }
     }
 
@@ -276,12 +296,13 @@ impl Logger {
                 carry_out(row, order, files, desk);
             }
         }
-        // There is nobody left who could order, or who holds the pipes.
+        // There is nobody left who could order.
         let _gone = self.desk.waiter.remove(fd::STDIN).is_err();
-        self.desk.voice.asked.end = 2;
+        self.orphan = true;
+        // What it had open may be closed only now.
+        let look = sys::clock::mono().after(PACE);
         for row in self.rows.iter_mut() {
-            row.is.drains = true;
-            row.turn(&mut self.desk);
+            row.look = Some(look);
         }
     }
 

@@ -14,19 +14,20 @@ pub(super) struct LogRing {
 
 impl LogRing {
     /// Opens the ring of a service directory, in its place in the run
-    /// directory. One of another size, or none, is made anew.
+    /// directory, and locks it. One of another size, or none, is made anew.
     pub(super) fn open(dir: At<'_>) -> Result<Self, Errno> {
         let size = place::ring_bytes(dir).unwrap_or(0);
         let most = u64::try_from(INPUT).unwrap_or(u64::MAX);
         let new = Ring::new(size, most);
         let place = place::make(dir, b"")?;
         let file = file::open_kept(place.as_fd(), place::RING)?;
+        file::lock_now(file.as_fd())?;
         let mut header = [0; HEADER];
         sys::read(file.as_fd(), &mut header)?;
         let length = file::info_of(file.as_fd())?.size;
         let found = Ring::unpack(&header, length);
-        if let Some(ring) = found.filter(|ring| ring.is_like(new)) {
-            return Ok(Self { file, ring });
+        if found.is_like(new) {
+            return Ok(Self { file, ring: found });
         }
         file::truncate(file.as_fd(), 0)?;
         file::write_at(file.as_fd(), &new.header(), 0)?;

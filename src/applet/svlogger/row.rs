@@ -4,7 +4,7 @@
 //!   free --u--> used: the directory is
 //!    ^            shut <--- 3 s, HUP, or it fails --- open <---> the hand's
 //!    |                                                 |    (logdir::hand)
-//!    +-- told to end, or the pipe ends: settled, nothing waits for a processor
+//!    +-- told to end, the pipe ends, or an heir: settled, nothing waits for a processor
 //! ```
 //!
 //! [`Row::turn`] takes every edge but the first; the pipe is read while the
@@ -12,17 +12,25 @@
 
 use crate::{
     config,
+    machine::pace::PACE,
     sys::{self, AsFd, Errno, Fd, clock, fd, file, wait::Wake},
     text::{self, Name, copy},
     wire::{clock::Instant, order::Order},
 };
 
 use super::{Desk, Room, TOKEN_ROWS, console::Shown, ring::LogRing};
-use crate::applet::logdir::{Directory, Stream, processor::Job, voice::PAUSE};
+use crate::applet::{
+    logdir::{Directory, Stream, processor::Job, voice::PAUSE},
+    sv::service::{Silent, probe},
+};
 
 /// Bytes in a pipe that nobody can log from which on they are dropped: half
 /// of what it holds on Linux.
 const SURPLUS: u64 = 32_768;
+
+/// Answers that the socket has room for at least: 277 on Linux, where a short
+/// message costs 768 bytes of 212992.
+const ANSWERS: usize = 256;
 
 /// Reads of one turn of a stream that is about to end: what a pipe holds.
 const LAST_READS: usize = 65_536 / config::LOG_READ_BYTES + 1;
@@ -53,6 +61,9 @@ pub(super) struct Row {
     pub(super) is: Is,
     /// When the directory is tried again.
     retry: Option<Instant>,
+    /// When it is seen whether another supervisor has the service: its own is
+    /// gone.
+    pub(super) look: Option<Instant>,
     /// Why it could not be opened the last time.
     told: Option<Errno>,
     /// How often it could not be since it was open.
@@ -83,6 +94,7 @@ impl Row {
             used: false,
             is: Is::default(),
             retry: None,
+            look: None,
             told: None,
             failures: 0,
             number: 0,
@@ -132,7 +144,8 @@ impl Row {
         if !self.used {
             return None;
         }
-        let due = [self.retry, self.directory.next_due(), self.shown.due()];
+        let (due, shown) = (self.directory.next_due(), self.shown.due());
+        let due = [self.retry, self.look, due, shown];
         due.into_iter().flatten().min()
     }
 
@@ -181,6 +194,15 @@ impl Row {
         let told = self.shown.tell(self.at.as_fd(), &self.name, now);
         report(desk, told);
         self.directory.look_after_job(&mut desk.voice, now);
+        if self.look.is_some_and(|look| look <= now) {
+            self.look = Some(now.after(PACE));
+            // Nobody is left who could have it go on.
+            self.is.paused = false;
+            // Who may not look does not stand in the way.
+            if !probe(self.at.as_fd()).is_err_and(Silent::may_pass) {
+                (self.is.ends, self.is.drains) = (true, true);
+            }
+        }
         if self.directory.hand.is_some() {
             if self.directory.has_hand() {
                 return;
@@ -204,7 +226,8 @@ impl Row {
         // hand of a logger that was killed may still have the lock.
         let shut = !self.is_open();
         let ends = self.is.ends && !self.stream.is_open();
-        let gives_up = self.is.ends || self.is.drains && self.failures > 1;
+        let last = self.is.drains || self.look.is_some();
+        let gives_up = self.is.ends || last && self.failures > 1;
         if ends || shut && gives_up {
             if !shut && !self.settle(desk) {
                 return;
@@ -291,7 +314,7 @@ impl Row {
     }
 
     /// The directory cannot be had: says so once for each reason, and tries
-    /// again later. What is too much for the pipe meanwhile is dropped.
+    /// again later. What is too much for the pipe then is dropped.
     fn fail(&mut self, desk: &mut Desk, what: &str, errno: Errno) {
         self.shut();
         self.retry = Some(clock::mono().after(PAUSE));
@@ -300,7 +323,8 @@ impl Row {
         if self.told.replace(errno) != Some(errno) {
             desk.voice.warn("warning", what, subject, errno);
         }
-        if sys::waiting(self.pipe.as_fd()) > SURPLUS {
+        // The first time another logger may be about to leave it.
+        if self.failures > 1 && sys::waiting(self.pipe.as_fd()) > SURPLUS {
             let what = "cannot be written, lines are dropped: ";
             desk.voice.say("warning", &[what.as_bytes(), subject]);
             let _some = sys::read(self.pipe.as_fd(), desk.input);
@@ -380,9 +404,6 @@ impl Row {
             self.read(desk);
             reads = reads.saturating_sub(1);
         }
-        // Who is left behind does not end. It holds the pipe as we did.
-        self.is.ends |=
-            self.is.drains && reads == 0 && desk.voice.asked.end > 1;
     }
 
     /// The stream has come to its end: the supervisor hears of it, unless
@@ -391,8 +412,13 @@ impl Row {
         self.used = false;
         if desk.voice.asked.end == 0 {
             let answer = self.number.to_le_bytes();
-            // It cannot be full: one answer each is as many as fit by far.
-            let _told = sys::write_once(fd::STDIN, &answer).is_ok();
+            let told = sys::write_once(fd::STDIN, &answer);
+            // One answer of each stream may be too much for the socket, which
+            // then holds ANSWERS: as if it ended later.
+            if config::SLOTS > ANSWERS && told == Err(Errno::EAGAIN) {
+                self.used = true;
+                self.retry = Some(clock::mono().after(PAUSE));
+            }
         }
     }
 }
