@@ -6,7 +6,6 @@ use core::ffi::CStr;
 use rustix::fd::AsFd as _;
 
 use super::{At, CWD, Errno, Fd, file, proc, write_all};
-use crate::text::Path;
 
 /// Where the tree is: alone, or beside the first version's.
 const TREES: [&CStr; 2] = [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"];
@@ -49,8 +48,7 @@ pub fn holds(group: &[u8], pid: u32) -> bool {
 /// Kills whatever is in a group. ENOENT: the kernel cannot (before Linux
 /// 5.14), or there is no such group.
 pub fn kill(group: &[u8]) -> Result<(), Errno> {
-    let path = Path::join(&[b".", group, b"/cgroup.kill"]);
-    let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
+    let path = file::path_of(&[b".", group, b"/cgroup.kill"])?;
     let tree = tree().ok_or(Errno::ENOENT)?;
     put(tree.as_fd(), path.as_c_str(), b"1")
 }

@@ -53,6 +53,12 @@ pub enum Kind {
     Other,
 }
 
+/// Joins parts of a path, for who has an errno to answer: ENAMETOOLONG when
+/// they are more than `config::PATH_BYTES`.
+pub fn path_of(parts: &[&[u8]]) -> Result<text::Path, Errno> {
+    text::Path::join(parts).map_err(|_| Errno::ENAMETOOLONG)
+}
+
 /// Opens for reading, without waiting for anything.
 pub fn open_read(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     open(at, path, OFlags::RDONLY | OFlags::NONBLOCK, 0)
@@ -239,8 +245,7 @@ pub fn make_target(
     }
     let mut buffer = [0; 256];
     let target = link_target(at, path, &mut buffer)?;
-    let target =
-        text::Path::join(&[target]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let target = path_of(&[target])?;
     make_dir(base, target.as_c_str(), mode)
 }
 

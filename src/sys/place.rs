@@ -71,8 +71,7 @@ fn apart(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
     }
     let name = basename(path);
     let parent = path.strip_suffix(name).unwrap_or(path);
-    let parent =
-        Path::join(&[parent, b"."]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let parent = file::path_of(&[parent, b"."])?;
     Ok((file::open_dir(CWD, parent.as_c_str())?, name))
 }
 

@@ -48,7 +48,8 @@ pub struct Short;
 
 /// A field with its escapes resolved: `\040` is a blank.
 ///
-/// `Err(TooLong)` when that is more than `config::PATH_BYTES`.
+/// `Err(TooLong)` when that is more than `config::PATH_BYTES`, or when it has
+/// a NUL.
 pub fn field(text: &[u8]) -> Result<Path, TooLong> {
     let mut bytes = text.iter();
     let mut path = Path::join(&[])?;
@@ -62,7 +63,7 @@ pub fn field(text: &[u8]) -> Result<Path, TooLong> {
             }
             byte => byte,
         };
-        path = Path::join(&[path.as_bytes(), &[byte]])?;
+        path.push(&[byte])?;
     }
     Ok(path)
 }
@@ -186,6 +187,7 @@ mod test {
         assert!(Options::parse(&[b'z'; 300]).is_err());
         assert_eq!(field(b"/a\\040b\\134").unwrap().as_bytes(), b"/a b\\");
         assert!(field(&[b'z'; 300]).is_err());
+        assert!(field(b"/a\\000b").is_err());
     }
 
     proptest! {
@@ -196,6 +198,22 @@ mod test {
                 let _options = Options::parse(entry.options);
                 let _path = field(entry.target);
             }
+        }
+
+        #[test]
+        fn a_path_is_what_was_escaped(
+            path in proptest::collection::vec(1..=255_u8, 0..crate::config::PATH_BYTES),
+        ) {
+            let mut text = Vec::new();
+            for byte in &path {
+                if byte.is_ascii_graphic() && *byte != b'\\' {
+                    text.push(*byte);
+                } else {
+                    text.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+                }
+            }
+            let read = field(&text).unwrap();
+            prop_assert_eq!(read.as_bytes(), path);
         }
     }
 }

@@ -2,6 +2,8 @@
 //! file system or swap, a partition's UUID in the table of its disk, its name
 //! as the kernel tells it (fstab(5), blkid(8)).
 
+use crate::text::whole_number;
+
 /// What kind of name it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -83,13 +85,25 @@ impl<'a> Tag<'a> {
         })
     }
 
+    /// Whether anything can have this name. That of a partition is its UUID or,
+    /// where the table has none, `0123abcd-01`, where partitions count from
+    /// one; nothing stands behind it, as the kernel's `/PARTNROFF=`.
+    pub fn is_possible(self) -> bool {
+        self.key != Key::Partition
+            || match self.value.len() {
+                11 => !self.value.ends_with(b"-00"),
+                length => length == 36,
+            }
+    }
+
     /// Whether it is the name of the volume with these first [`HEAD`] bytes;
     /// or of partition `number` of the disk with them, when that has a table
     /// of the old kind.
     pub fn names(self, head: &[u8], number: u8) -> bool {
         let mut digits = Digits(self.value);
         if self.key == Key::Partition {
-            return has(head, 510, &[0x55, 0xaa])
+            return number > 0
+                && has(head, 510, &[0x55, 0xaa])
                 && digits.spell(at(head, 440), &NUMBER)
                 && digits.spell(&[number], &[0])
                 && digits.0.is_empty();
@@ -158,6 +172,20 @@ impl Digits<'_> {
     }
 }
 
+/// Which partition of `disk` the device `name` is, counted from one; `None`
+/// when it is none. Behind a digit stands a `p`: `loop12` is no partition of
+/// `loop1`.
+pub fn partition_number(disk: &[u8], name: &[u8]) -> Option<u8> {
+    let rest = name.strip_prefix(disk)?;
+    let rest = if disk.last()?.is_ascii_digit() {
+        rest.strip_prefix(b"p")?
+    } else {
+        rest
+    };
+    let number = u8::try_from(whole_number(rest)?).ok()?;
+    (number > 0).then_some(number)
+}
+
 /// Where the disk with these first [`HEAD`] bytes has the UUID of partition
 /// `number`, which counts from one; `None` when it has no GPT.
 pub fn entry_place(head: &[u8], number: u8) -> Option<u64> {
@@ -172,7 +200,7 @@ pub fn entry_place(head: &[u8], number: u8) -> Option<u64> {
     // The upper half of either number is 0: the table is at the disk's start.
     let block = u32::from_le_bytes(*at(header, 72).first_chunk()?);
     let size = u16::from_le_bytes(*at(header, 84).first_chunk()?);
-    let before = u64::from(number).wrapping_sub(1);
+    let before = u64::from(number).checked_sub(1)?;
     let place = u64::from(block).wrapping_mul(BLOCK).wrapping_add(UUID);
     Some(place.wrapping_add(before.wrapping_mul(size.into())))
 }
@@ -322,7 +350,71 @@ mod test {
         }
     }
 
+    #[test]
+    fn a_disk_is_no_partition() {
+        assert_eq!(partition_number(b"sda", b"sda1"), Some(1));
+        assert_eq!(partition_number(b"mmcblk0", b"mmcblk0p12"), Some(12));
+        for (disk, name) in [
+            ("sda", "sda"),
+            ("sda", "sda0"),
+            ("sda", "sdb1"),
+            ("sda", "sdaa"),
+            ("sda", "sda256"),
+            ("loop1", "loop12"),
+            ("loop1", "loop10"),
+            ("loop1", "loop1p"),
+            ("loop1", "loop1p0"),
+            ("mmcblk0", "mmcblk0boot0"),
+            ("", "1"),
+        ] {
+            let number = partition_number(disk.as_bytes(), name.as_bytes());
+            assert_eq!(number, None, "{name} of {disk}");
+        }
+        // The bytes before the table spell no name either.
+        let new =
+            bytes(&[(512, b"EFI PART"), (512 + 72, &[2]), (512 + 84, &[128])]);
+        assert_eq!(entry_place(&new, 0), None);
+        assert!(!tag("PARTUUID=00000000-00").names(&new, 0));
+    }
+
+    #[test]
+    fn names_that_no_partition_can_have() {
+        for good in ["0123abcd-01", "0123ABCD-ff", "00000000-10", UUID] {
+            assert!(tag(&format!("PARTUUID={good}")).is_possible(), "{good}");
+        }
+        let offset = format!("{UUID}/PARTNROFF=1");
+        let longer = format!("{UUID}0");
+        let shorter = UUID.replacen('-', "", 1);
+        for odd in [
+            "0123abcd-00",
+            "0123abcd-1",
+            "0123abcd-001",
+            "0123abcd",
+            "0123abcd01",
+            "0123abcd-01/PARTNROFF=1",
+            &offset,
+            &longer,
+            &shorter,
+            "-",
+        ] {
+            assert!(!tag(&format!("PARTUUID={odd}")).is_possible(), "{odd}");
+            assert!(tag(&format!("LABEL={odd}")).is_possible(), "{odd}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_partition_has_one_name(
+            disk in any::<[u8; 4]>(), number in any::<u8>(), other in any::<u8>(),
+        ) {
+            let head = bytes(&[(440, &disk), (510, &[0x55, 0xaa])]);
+            let name = format!("{:08x}-{number:02x}", u32::from_le_bytes(disk));
+            let text = format!("PARTUUID={name}");
+            prop_assert_eq!(tag(&text).is_possible(), number > 0);
+            let named = number > 0 && number == other;
+            prop_assert_eq!(tag(&text).names(&head, other), named);
+        }
+
         #[test]
         fn any_bytes_are_looked_at(
             bytes in proptest::collection::vec(any::<u8>(), 0..HEAD),

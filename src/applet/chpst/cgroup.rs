@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use crate::{
     args::chpst::long::{Hardening, LIMITS},
     sys::{self, AsFd, Errno, cgroup, error, file},
-    text::{Line, Path},
+    text::Line,
 };
 
 use super::{Stop, unable};
@@ -36,8 +36,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
                 let _refused = cgroup::put(group.as_fd(), file, text).is_err();
             }
         }
-        let name = Path::join(&[name]).map_err(|_| Errno::ENAMETOOLONG);
-        let name = name.map_err(failed("make cgroup"))?;
+        let name = file::path_of(&[name]).map_err(failed("make cgroup"))?;
         match file::make_dir(group.as_fd(), name.as_c_str(), 0o755) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(failed("make cgroup")(errno)),

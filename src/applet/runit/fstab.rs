@@ -65,9 +65,18 @@ fn entries(
     Outcome::of(some, failed)
 }
 
+/// A field as a path. EINVAL: it holds a NUL.
+fn path(text: &[u8]) -> Result<Path, Errno> {
+    field(text).map_err(|long| match text.len() {
+        // An escape is longer than what it stands for.
+        length if length < long.limit => Errno::EINVAL,
+        _ => Errno::ENAMETOOLONG,
+    })
+}
+
 /// The device of an entry, looked for when it is named by its volume.
 fn device(entry: &Entry<'_>) -> Result<Path, Errno> {
-    volume::device(field(entry.device).map_err(|_| Errno::ENAMETOOLONG)?)
+    volume::device(path(entry.device)?)
 }
 
 /// Has file systems checked by the program of their type, where there is
@@ -95,9 +104,8 @@ pub(super) fn mount_all(voice: &Voice) -> Outcome {
         if entry.kind == b"swap" {
             return Ok(false);
         }
-        let long = |_| Errno::ENAMETOOLONG;
-        let target = field(entry.target).map_err(long)?;
-        let kind = Path::join(&[entry.kind]).map_err(long)?;
+        let target = path(entry.target)?;
+        let kind = file::path_of(&[entry.kind])?;
         let mut flags = options.flags;
         if target.as_bytes() == b"/" {
             flags |= REMOUNT;

@@ -7,8 +7,11 @@
 use crate::{
     config,
     supervisor::Voice,
-    sys::{CWD, Errno, file, power},
-    text::Path,
+    sys::{
+        CWD, Errno,
+        file::{self, path_of},
+        power,
+    },
     wire::modules::{Module, files},
 };
 
@@ -35,19 +38,17 @@ pub(super) fn load(voice: &Voice) -> Outcome {
 
 /// Loads a module and what it needs.
 fn load_one(module: Module<'_>) -> Result<(), Errno> {
-    let long = |_| Errno::ENAMETOOLONG;
     let mut text = [0; 65];
     let release =
         file::read_whole(CWD, c"/proc/sys/kernel/osrelease", &mut text)?;
-    let dir =
-        Path::join(&[MODULES, release.trim_ascii(), b"/"]).map_err(long)?;
-    let parameters = Path::join(&[module.parameters]).map_err(long)?;
+    let dir = path_of(&[MODULES, release.trim_ascii(), b"/"])?;
+    let parameters = path_of(&[module.parameters])?;
     let load = |file: &[u8], parameters| {
         let path = match file {
-            [b'/', ..] => Path::join(&[file]),
-            file => Path::join(&[dir.as_bytes(), file]),
+            [b'/', ..] => path_of(&[file]),
+            file => path_of(&[dir.as_bytes(), file]),
         };
-        match power::load_module(path.map_err(long)?.as_c_str(), parameters) {
+        match power::load_module(path?.as_c_str(), parameters) {
             // It is there already.
             Err(Errno::EEXIST) => Ok(()),
             other => other,
@@ -57,7 +58,7 @@ fn load_one(module: Module<'_>) -> Result<(), Errno> {
         return load(module.name, parameters.as_c_str());
     }
     let mut found = None;
-    let index = Path::join(&[dir.as_bytes(), b"modules.dep"]).map_err(long)?;
+    let index = path_of(&[dir.as_bytes(), b"modules.dep"])?;
     let mut buffer = [0; config::FILE_BYTES];
     let read = file::lines(CWD, index.as_c_str(), &mut buffer, |line| {
         let all = line.and_then(|line| files(line, module.name));
@@ -76,7 +77,7 @@ fn load_one(module: Module<'_>) -> Result<(), Errno> {
     match (read, found) {
         (_, Some(loaded)) => loaded,
         (Ok(()) | Err(Errno::ENOENT), None) => {
-            let file = Path::join(&[module.name, b".ko"]).map_err(long)?;
+            let file = path_of(&[module.name, b".ko"])?;
             load(file.as_bytes(), parameters.as_c_str())
         }
         (Err(errno), None) => Err(errno),

@@ -20,7 +20,7 @@ use crate::{
         self, AsFd, At, CWD, Errno, child,
         child::Program,
         clock, dir,
-        file::{self, Identity},
+        file::{self, Identity, path_of},
         power,
     },
     text::Path,
@@ -152,7 +152,8 @@ fn mount(
             Ok(device) => break device,
             Err(errno) => errno,
         };
-        if clock::mono() >= until && !volume.patient {
+        let late = clock::mono() >= until && !volume.patient;
+        if late || errno != Errno::ENOENT {
             return Err(errno);
         }
         if !core::mem::replace(&mut told, true) {
@@ -160,7 +161,7 @@ fn mount(
         }
         sys::wait::sleep(PAUSE);
     };
-    let data = path(data)?;
+    let data = path_of(&[data])?;
     // EINVAL: it is of another type.
     let mut done = Err(Errno::EINVAL);
     let mut attempt = |line: &[u8]| {
@@ -170,7 +171,7 @@ fn mount(
         {
             let (device, data) = (device.as_c_str(), data.as_c_str());
             let flags = flags | SILENT;
-            done = path(kind).and_then(|kind| {
+            done = path_of(&[kind]).and_then(|kind| {
                 power::mount_as(device, target, kind.as_c_str(), flags, data)
             });
         }
@@ -178,25 +179,19 @@ fn mount(
     if volume.kind.is_empty() {
         each_line(c"/proc/filesystems", Some(voice), &mut attempt);
     } else {
-        let line = Path::join(&[b"\t", volume.kind]);
-        attempt(line.map_err(|_| Errno::ENAMETOOLONG)?.as_bytes());
+        attempt(path_of(&[b"\t", volume.kind])?.as_bytes());
     }
     done
 }
 
 /// The device of a name, when it is there.
 fn found(name: &[u8]) -> Result<Path, Errno> {
-    let device = volume::device(path(name)?)?;
+    let device = volume::device(path_of(&[name])?)?;
     // `ubi0:root` and the like are no files.
     if device.as_bytes().starts_with(b"/") {
         file::info(CWD, device.as_c_str())?;
     }
     Ok(device)
-}
-
-/// A text as the kernel takes it.
-fn path(text: &[u8]) -> Result<Path, Errno> {
-    Path::join(&[text]).map_err(|_| Errno::ENAMETOOLONG)
 }
 
 /// Step 2. Does not come back, when there is a root.

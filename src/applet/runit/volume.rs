@@ -3,17 +3,23 @@
 
 use crate::{
     config,
-    sys::{AsFd, CWD, Errno, Fd, file},
-    text::{Path, whole_number},
-    wire::volume::{HEAD, Key, Tag, entry_place},
+    sys::{
+        AsFd, CWD, Errno, Fd,
+        file::{self, path_of},
+    },
+    text::Path,
+    wire::volume::{HEAD, Key, Tag, entry_place, partition_number},
 };
 
 /// The device of a volume; what names a device already stays as it is.
-/// ENOENT: none of those that are there has it.
+/// ENOENT: none of those that are there has it. EINVAL: none ever will.
 pub(super) fn device(name: Path) -> Result<Path, Errno> {
     let Some(tag) = Tag::parse(name.as_bytes()) else {
         return Ok(name);
     };
+    if !tag.is_possible() {
+        return Err(Errno::EINVAL);
+    }
     // In this list a disk stands before its partitions.
     let (mut disk, mut found) = (None::<(Path, Fd)>, None);
     let mut buffer = [0; config::PATH_BYTES];
@@ -24,9 +30,7 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
             return true;
         };
         let number = disk.as_ref().and_then(|(disk, _)| {
-            let rest = path.as_bytes().strip_prefix(disk.as_bytes())?;
-            let rest = rest.strip_prefix(b"p").unwrap_or(rest);
-            u8::try_from(whole_number(rest)?).ok()
+            partition_number(disk.as_bytes(), path.as_bytes())
         });
         // What cannot be opened or read, as a reader without a card, has no
         // name.
@@ -53,8 +57,7 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
 
 /// Whether the kernel tells this name of the partition `name`.
 fn is_told(name: &[u8], tag: Tag<'_>) -> Result<bool, Errno> {
-    let path = Path::join(&[b"/sys/class/block/", name, b"/uevent"]);
-    let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
+    let path = path_of(&[b"/sys/class/block/", name, b"/uevent"])?;
     let (mut buffer, mut told) = ([0; config::PATH_BYTES], false);
     file::lines(CWD, path.as_c_str(), &mut buffer, |line| {
         told |= line.is_some_and(|line| tag.names_partition(line));

@@ -141,8 +141,7 @@ fn source(given: &[u8]) -> Result<Path, Errno> {
     } else {
         (AVAILABLE.to_bytes(), b"/")
     };
-    let path = Path::join(&[from, slash, given]);
-    let path = path.map_err(|_| Errno::ENAMETOOLONG)?;
+    let path = file::path_of(&[from, slash, given])?;
     // Only what can be entered now can be supervised.
     file::open_dir(CWD, path.as_c_str()).map(|_| path)
 }

@@ -7,7 +7,7 @@ use crate::{
     config,
     machine::{allowance::Allowance, line::Lines},
     sys::{self, AsFd, At, Errno, Fd, clock, file},
-    text::{Line, Path},
+    text::Line,
     wire::clock::Instant,
 };
 
@@ -137,6 +137,6 @@ fn open(at: At<'_>) -> Result<Fd, Errno> {
         b"" => CONSOLE,
         device => device,
     };
-    let path = Path::join(&[device]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let path = file::path_of(&[device])?;
     file::open_write(at, path.as_c_str())
 }
