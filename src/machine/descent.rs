@@ -34,6 +34,27 @@ pub const TERMINATE: Duration = Duration::from_secs(5);
 /// hangs in a driver and holds nothing up.
 pub const KILL: Duration = Duration::from_secs(2);
 
+/// What comes behind services and scripts takes at most so long: the steps
+/// from [`DRAIN`] to [`KILL`], the media, [`LAST_WORDS`].
+pub const END: Duration = Duration::from_secs(50);
+/// When, of that, the media must have come to rest, but for the last that is touched.
+pub const MEDIA: Duration = Duration::from_secs(48);
+/// How long the console has at the end for what it was told.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How many nanoseconds a medium may take to come to rest.
+const REST: u64 = 10_000_000_000;
+/// How many it may take at least.
+const LEAST: u64 = 1_000_000_000;
+
+/// How long the next medium may take, when all must have come to rest by
+/// `until`: half of what is left, so that who comes after it has the same.
+/// `None`: no time is left.
+pub fn share(until: Instant, now: Instant) -> Option<Duration> {
+    let left = until.nanos().saturating_sub(now.nanos());
+    let share = (left >> 1).clamp(LEAST, REST);
+    (left > 0).then(|| Duration::from_nanos(share))
+}
+
 /// What the owner does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -224,6 +245,30 @@ mod test {
         for order in [KillServices, TerminateAll, KillAll, Done] {
             let due = descent.due();
             assert_eq!(descent.step(left, due), Some(order));
+        }
+    }
+
+    #[test]
+    fn whatever_hangs_it_ends_in_time() {
+        let left = Left {
+            services: true,
+            children: true,
+        };
+        for order in ORDERS {
+            let mut descent = Descent::from(order, LIMIT, LIMIT);
+            while descent.order != Done {
+                descent.step(left, descent.due());
+            }
+            // Each medium takes all of its time, and none is left out for
+            // those before it but where there are very many.
+            let (until, mut now) = (LIMIT.after(MEDIA), descent.due());
+            let mut media = 0;
+            while let Some(time) = share(until, now) {
+                assert!((1..=10).contains(&time.as_secs()));
+                (media, now) = (media + 1, now.after(time));
+            }
+            assert!(media >= 7, "{order:?}: {media}");
+            assert!(now.after(LAST_WORDS) <= LIMIT.after(END), "{order:?}");
         }
     }
 }

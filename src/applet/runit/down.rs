@@ -5,7 +5,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
-    machine::descent::{self, Descent, Order},
+    machine::descent::{self, Descent, END, LAST_WORDS, MEDIA, Order},
     supervisor::Voice,
     sys::{
         CWD, Errno, child, clock, dir, file,
@@ -26,13 +26,8 @@ use super::{
 
 /// With this file nothing is written back at the end (runit 2.2.0).
 const NO_SYNC: &CStr = c"/etc/runit/nosync";
-/// How long the console has at the end for what it was told.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Most bytes of an argument for reboot(2).
 const ARGUMENT: usize = 64;
-/// What comes behind services and scripts takes at most so long: the steps of
-/// the descent 9 seconds, [`MEDIA`] 40, [`LAST_WORDS`] one.
-const END: Duration = Duration::from_secs(50);
 
 impl Init {
     /// The way down begins, if it has not: answers when scripts and services
@@ -210,7 +205,8 @@ impl Init {
         if self.wishes.contained {
             return;
         }
-        let until = clock::mono().after(MEDIA);
+        // What services and scripts have left of their time is theirs too.
+        let until = self.hasten().after(MEDIA);
         let sync = |_: &Voice| {
             power::sync();
             Outcome::Done
@@ -232,47 +228,47 @@ impl Init {
                 &[]
             }
         };
+        let stays = |voice: &Voice, bound, value| {
+            voice.bound("some stay mounted", bound, value);
+        };
         if text.len() == config::FILE_BYTES {
-            let voice = self.supervisor.voice();
-            voice.bound("some stay mounted", "file-bytes", text.len());
+            stays(self.supervisor.voice(), "file-bytes", text.len());
         }
         // Last mounted, first unmounted: what is mounted inside another comes
         // after it in the list.
         for line in text.rsplit(|byte| *byte == b'\n') {
             let mount = Mount::parse(line).filter(|m| m.has_medium());
-            if let Some(Ok(target)) = mount.map(Mount::target) {
-                self.settle(target.as_bytes(), until, &|voice| {
-                    rest_one(&target, voice)
-                });
+            match mount.map(Mount::target) {
+                Some(Ok(target)) => {
+                    self.settle(target.as_bytes(), until, &|voice| {
+                        rest_one(&target, voice)
+                    });
+                }
+                Some(Err(long)) => {
+                    let voice = self.supervisor.voice();
+                    stays(voice, "path-bytes", long.limit);
+                }
+                None => {}
             }
         }
         self.settle(b"all media", until, &sync);
     }
 
     /// Does something about a medium in a process of its own, that may hang
-    /// for as long as [`REST`], but for half of what is left until `until` at
-    /// most: who comes after it has the same.
+    /// for its share of the time `until` then.
     fn settle(
         &mut self,
         medium: &[u8],
         until: Instant,
         work: &dyn Fn(&Voice) -> Outcome,
     ) {
-        let left = until.nanos().saturating_sub(clock::mono().nanos());
-        let left = Duration::from_nanos(left >> 1).clamp(LEAST, REST);
-        if self.apart(work, left) == Outcome::Late {
-            self.caution("takes too long to come to rest: ", medium);
+        let share = descent::share(until, clock::mono());
+        let outcome = share.map(|share| self.apart(work, share));
+        if outcome.is_none_or(|outcome| outcome == Outcome::Late) {
+            self.caution("has not come to rest in time: ", medium);
         }
     }
 }
-
-/// How long it may take until all media have come to rest: then the machine's
-/// end comes without.
-const MEDIA: Duration = Duration::from_secs(40);
-/// How long each of them may take.
-const REST: Duration = Duration::from_secs(10);
-/// How long each of them may take at least.
-const LEAST: Duration = Duration::from_secs(1);
 
 /// Unmounts a medium or, when it is in use (the root always is), makes it
 /// read-only.

@@ -76,9 +76,9 @@
 //! Then all processes are killed, those that do not end named, media written
 //! and unmounted, and the machine is switched off or started again. From the
 //! request on this takes at most the board's `down-seconds`, the script of
-//! stage 3 included, of which 50 are for what follows services and scripts:
-//! then a process that does nothing else ends the machine, whatever PID 1
-//! hangs in.
+//! stage 3 included, of which 50 are kept for what follows services and
+//! scripts (media have what those leave, 10 seconds each at most): then a
+//! process that does nothing else ends the machine, whatever PID 1 hangs in.
 //!
 //! # Signals
 //! CONT: go down, when a flag file of `runit-init` says so. INT
@@ -120,7 +120,7 @@ use core::{ffi::CStr, time::Duration};
 use crate::{
     config,
     machine::{
-        descent::{self, Descent, Left, Order},
+        descent::{self, Descent, LAST_WORDS, Left, Order},
         stages::{Next, Outcome, Policy, Stage, Stages},
     },
     supervisor::{Heard, Supervisor, Voice},
@@ -140,7 +140,6 @@ use crate::{
 };
 
 use super::runit_init::is_set;
-use down::LAST_WORDS;
 use wishes::Wishes;
 
 /// How long the script of stage 2 has after TERM (contract §7.4).
@@ -186,7 +185,7 @@ pub(super) fn main(start: Start) -> u8 {
         true,
     );
     match supervisor {
-        Ok(supervisor) => Init::new(supervisor, environ, born).run(blind),
+        Ok(supervisor) => Init::new(supervisor, environ, born, blind).run(),
         Err(errno) => stranded("wait for events", errno),
     }
 }
@@ -234,6 +233,8 @@ struct Init {
     environ: Environ,
     /// When PID 1 began.
     born: Instant,
+    /// The standard streams are not the console yet.
+    blind: bool,
     stages: Stages,
     /// What is known before stage 1.
     wishes: Wishes,
@@ -267,12 +268,18 @@ struct Init {
 
 impl Init {
     /// Before stage 1.
-    fn new(supervisor: Supervisor, environ: Environ, born: Instant) -> Self {
+    fn new(
+        supervisor: Supervisor,
+        environ: Environ,
+        born: Instant,
+        blind: bool,
+    ) -> Self {
         let wishes = Wishes::default();
         Self {
             supervisor,
             environ,
             born,
+            blind,
             stages: Stages::new(Policy::default()),
             wishes,
             script: None,
@@ -292,7 +299,7 @@ impl Init {
     }
 
     /// Lives.
-    fn run(mut self, blind: bool) -> ! {
+    fn run(mut self) -> ! {
         self.say("runt ", config::VERSION.as_bytes(), ": booting.");
         self.wishes = wishes::read(self.supervisor.voice());
         if let Err(errno) = power::take_ctrl_alt_del() {
@@ -314,7 +321,7 @@ impl Init {
             emergency: self.wishes.emergency,
         });
         self.enter(self.stages.stage());
-        if blind && let Err(errno) = console::take() {
+        if let Err(errno) = self.see() {
             self.warn("unable to open ", b"/dev/console", errno);
         }
         loop {
@@ -350,6 +357,19 @@ impl Init {
     /// Says a warning about a call that failed.
     fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
         self.supervisor.voice().warn(what, subject, errno);
+    }
+
+    /// Makes the console the standard streams, if that was not to be done so
+    /// far: it may be there now that /dev is mounted.
+    ///
+    /// From then on nobody who closes a serial console is the last to, and
+    /// kept by the kernel for 30 seconds where the line takes nothing.
+    fn see(&mut self) -> Result<(), Errno> {
+        if self.blind {
+            console::take()?;
+            self.blind = false;
+        }
+        Ok(())
     }
 
     /// Enters a stage: starts its script or does it here.
@@ -397,7 +417,6 @@ impl Init {
         if self.wishes.emergency {
             // Nothing is there yet, maybe not even a console.
             steps::mount_systems(self.supervisor.voice());
-            let _none = console::take().is_err();
         }
         let started = match rescue::program(self.supervisor.voice()) {
             Some(path) => self.start(Stage::Rescue, path).map_err(|errno| {
@@ -440,6 +459,7 @@ impl Init {
 
     /// Starts a program of PID 1's own and awaits its end.
     fn spawn(&mut self, path: &CStr, terminal: bool) -> Result<u32, Errno> {
+        let _later = self.see().is_err();
         let program = Program {
             path,
             arguments: &[],

@@ -16,7 +16,7 @@ use crate::{
         clock, dir, file, power,
         signal::{self, Number},
     },
-    text::{Line, Path},
+    text::Line,
     wire::sysctl::Setting,
 };
 
@@ -141,6 +141,7 @@ impl Init {
                     self.apart(&step.work, limit)
                 }
             };
+            let _later = self.see().is_err();
             self.tell(step.name.as_bytes(), outcome, began);
             // Its module may be there now.
             self.guard(false);
@@ -384,8 +385,7 @@ pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
     let path = target.to_bytes();
     let slash = path.iter().rposition(|byte| *byte == b'/');
     let parent = path.get(..slash.unwrap_or(0)).unwrap_or(b"");
-    let parent =
-        Path::join(&[parent, b"/"]).map_err(|_| Errno::ENAMETOOLONG)?;
+    let parent = file::path_of(&[parent, b"/"])?;
     let parent = file::info(CWD, parent.as_c_str())?;
     let info = file::info(CWD, target)?;
     Ok(info.identity.device != parent.identity.device)
