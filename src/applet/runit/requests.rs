@@ -125,9 +125,10 @@ impl Init {
         }
     }
 
-    /// Leaves stage 2.
+    /// Leaves stage 2, if it has not been left: then the programs of
+    /// ctrl-alt-del and of a test rig come too late.
     pub(super) fn go_down(&mut self, ending: Option<Ending>) {
-        if self.leaving {
+        if self.leaving || !self.stages.can_leave() {
             return;
         }
         self.ending = ending;
