@@ -34,8 +34,10 @@ pub struct Watchdog {
 impl Watchdog {
     /// A watchdog that bites `period` after its last meal; hungry now.
     ///
-    /// It is fed twice as often, so that a meal may be half a period late.
+    /// It is fed twice as often, so that a meal may be half a period late. A
+    /// driver that claims none has one second, the least that it can claim.
     pub fn new(period: Duration, now: Instant) -> Self {
+        let period = period.max(Duration::from_secs(1));
         Self {
             every: period.checked_div(2).unwrap_or(period),
             next: Some(now),
@@ -79,5 +81,12 @@ mod test {
         // All is well again: too late.
         assert_eq!(watchdog.step(true, now.after(period)), None);
         assert_eq!(watchdog.due(), None);
+    }
+
+    #[test]
+    fn one_that_claims_no_period_keeps_nobody_busy() {
+        let mut watchdog = Watchdog::new(Duration::ZERO, Instant::at(0));
+        assert_eq!(watchdog.step(true, Instant::at(0)), Some(Order::Feed));
+        assert!(watchdog.due().unwrap() > Instant::at(0));
     }
 }
