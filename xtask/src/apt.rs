@@ -2,13 +2,15 @@
 //! touching the host: a private apt root with the host's mirror and keys.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Mutex,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{board, run};
@@ -80,8 +82,16 @@ impl Root {
         Ok(())
     }
 
-    /// Fetches the lists; apt checks their signatures with the host's keys.
+    /// Fetches the lists, once in a run: what the mirror lacks now it still
+    /// lacks a moment later.
     fn update(&self) -> Result<()> {
+        static TRIED: Mutex<BTreeMap<String, bool>> =
+            Mutex::new(BTreeMap::new());
+        once(&TRIED, &self.title, || self.update_now())
+    }
+
+    /// Fetches the lists; apt checks their signatures with the host's keys.
+    fn update_now(&self) -> Result<()> {
         println!("fetching the package lists of {}", self.title);
         run::quiet(self.command("apt-get").args(["-q", "update"]))
             .map(|_| ())
@@ -175,6 +185,25 @@ impl Root {
     }
 }
 
+/// Does the work of that title unless it was `tried` before; then it is said
+/// whether it had failed.
+fn once(
+    tried: &Mutex<BTreeMap<String, bool>>,
+    title: &str,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let before = tried.lock().ok().and_then(|t| t.get(title).copied());
+    if let Some(good) = before {
+        ensure!(good, "the package lists of {title} were not to be had");
+        return Ok(());
+    }
+    let done = work();
+    if let Ok(mut tried) = tried.lock() {
+        tried.insert(title.into(), done.is_ok());
+    }
+    done
+}
+
 /// Unpacks what matches `patterns` (tar wildcards) of a package into `dir`.
 pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
     fs::create_dir_all(dir)?;
@@ -223,4 +252,28 @@ pub fn mirror() -> Result<String> {
         "apt knows no mirror: add a `deb` line for your release to \
          /etc/apt/sources.list",
     )
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn lists_are_fetched_once() {
+        let tried = Mutex::new(BTreeMap::new());
+        let mut count = 0;
+        for _ in 0..3 {
+            let good = once(&tried, "good", || {
+                count += 1;
+                Ok(())
+            });
+            assert!(good.is_ok());
+            let failed = once(&tried, "bad", || {
+                count += 10;
+                bail!("no network")
+            });
+            assert!(failed.is_err());
+        }
+        assert_eq!(count, 11);
+    }
 }
