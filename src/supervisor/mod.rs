@@ -373,7 +373,7 @@ impl Supervisor {
             }
         };
         let quiet = tokens.is_empty();
-        self.rest(quiet);
+        let rests = self.rests(quiet);
         self.served = 0;
         if self.behind {
             self.reap(&mut heard);
@@ -398,19 +398,22 @@ impl Supervisor {
         let free = quiet && !self.behind;
         self.publish_some(if free { Duration::ZERO } else { UNTRUE });
         self.tell_turn();
+        if rests {
+            sys::memory::give_back();
+        }
         heard
     }
 
-    /// Gives back the memory of what happened once nothing has for a while.
-    fn rest(&mut self, quiet: bool) {
+    /// Whether nothing has happened for a while: once, then the memory of what
+    /// happened is given back.
+    fn rests(&mut self, quiet: bool) -> bool {
         let now = clock::mono();
         self.turns.begin(now);
         if !quiet {
             self.quiet = Some(now.after(QUIET));
-        } else if self.quiet.is_some_and(|due| due <= now) {
-            self.quiet = None;
-            sys::memory::give_back();
+            return false;
         }
+        self.quiet.take_if(|due| *due <= now).is_some()
     }
 
     /// When the next turn has to come at the latest.
