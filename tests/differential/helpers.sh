@@ -22,8 +22,7 @@ await() {
 }
 
 # is DIR STAT: whether supervise/stat of a service is this, and status too,
-# which is written after it; whether what is paused has stopped: who gets no
-# processor before the next signal takes those of lower numbers first.
+# which is written after it.
 is() {
     local line= bytes=
     { read -r line < "$1/supervise/stat"; } 2> /dev/null
@@ -41,12 +40,15 @@ is() {
     finish*) bytes="$bytes 02" ;;
     esac
     case $(od -An -tx1 -j16 "$1/supervise/status" 2> /dev/null) in
-    " "$bytes) ;;
+    " "$bytes) return 0 ;;
     *) return 1 ;;
     esac
-    case $2 in
-    run*paused*) grep -qs '^State:.T' "/proc/$(cat "$1/supervise/pid")/status" ;;
-    esac
+}
+
+# stops DIR: whether a service that was told to pause has stopped. Who gets no
+# processor before the next signal takes those of lower numbers first.
+stops() {
+    grep -qs '^State:.T' "/proc/$(cat "$1/supervise/pid")/status"
 }
 
 # has TEXT [COUNT]: whether this event came, so many times.
