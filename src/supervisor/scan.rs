@@ -91,6 +91,7 @@ impl Supervisor {
         });
         self.scan_soon();
         self.scan_if_due();
+        self.turns.begin(clock::mono());
     }
 
     /// Takes what has changed, and asks for a scan in this turn if it calls

@@ -2,7 +2,8 @@
 //! finds it.
 //!
 //! A turn is from the wake-up to the next sleep: nobody is answered meanwhile.
-//! The first scan is none, for nobody can have asked before it.
+//! The first scan, and what its owner did before it, is none: nobody can have
+//! asked.
 
 use core::time::Duration;
 
