@@ -119,11 +119,7 @@ fn no_descriptor_for_the_services_directory() {
     place.script("other/b/run", "exec sleep 1000");
     let all = place.runsvdir();
     place.until_stat("a", "run");
-    // The face's child.
-    let children =
-        format!("/proc/{0}/task/{0}/children", all.pid().as_raw_pid());
-    let child = fs::read_to_string(children).unwrap();
-    let child = Pid::from_raw(child.trim().parse().unwrap()).unwrap();
+    let child = all.supervisor();
     let old = limit(child, Resource::Nofile, Some(3));
     place.link("b");
     until("the line", || {

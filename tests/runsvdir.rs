@@ -25,16 +25,6 @@ fn until_shown(running: &Running<'_>, text: &str) {
     });
 }
 
-/// The only child of a face: the supervisor.
-fn supervisor(face: &Running<'_>) -> Pid {
-    let pid = face.pid().as_raw_pid();
-    until("the supervisor", || {
-        let list =
-            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        Pid::from_raw(list.ok()?.trim().parse().ok()?)
-    })
-}
-
 /// Waits until a process has ended.
 fn until_gone(pid: Pid) {
     until("the end of a process", || test_kill_process(pid).err());
@@ -142,7 +132,7 @@ fn a_supervisor_that_is_killed_is_replaced() {
     place.service("a", STAY);
     let face = place.runsvdir();
     let old = place.until_pid("a", None);
-    kill_process(supervisor(&face), Signal::KILL).unwrap();
+    kill_process(face.supervisor(), Signal::KILL).unwrap();
     place.until_pid("a", Some(old));
     kill_process(old, Signal::KILL).unwrap();
     assert_eq!(

@@ -211,6 +211,16 @@ impl Running<'_> {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// The only child of a face: the supervisor.
+    pub fn supervisor(&self) -> Pid {
+        let children =
+            format!("/proc/{0}/task/{0}/children", self.pid().as_raw_pid());
+        until("the supervisor", || {
+            let list = fs::read_to_string(&children).ok()?;
+            Pid::from_raw(list.trim().parse().ok()?)
+        })
+    }
+
     /// Waits for the end; answers the exit code, or minus the signal.
     pub fn wait(&mut self) -> i32 {
         until("the end of a supervisor", || {

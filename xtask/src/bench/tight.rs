@@ -34,6 +34,8 @@ pub struct Tight {
 impl Tight {
     /// Makes the group, puts the processes into it and waits until it is full.
     pub fn new(floor: &Path, pids: &[Pid]) -> Result<Self> {
+        let file = super::shop()?.join("churn");
+        File::create(&file)?.set_len(FILE)?;
         let name = format!("runt-bench-{}", std::process::id());
         let (group, limit) = TREES
             .iter()
@@ -48,11 +50,10 @@ impl Tight {
                 None
             })
             .context("no control group of memory can be made")?;
-        fs::write(&limit, LIMIT.to_string())?;
-        let file = super::shop()?.join("churn");
-        File::create(&file)?.set_len(FILE)?;
         let churn = Command::new(floor).arg("churn").arg(&file).spawn()?;
+        // From here on whatever fails leaves no group behind.
         let tight = Self { group, churn };
+        fs::write(&limit, LIMIT.to_string())?;
         for pid in pids.iter().chain([&tight.churn.id()]) {
             // One by one: the file takes a single number at a time.
             fs::write(tight.group.join("cgroup.procs"), pid.to_string())?;
