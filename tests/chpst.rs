@@ -8,7 +8,7 @@ mod util;
 
 use std::fs;
 
-use shell::{USAGE, rows, shell};
+use shell::{USAGE, bound, rows, shell};
 use util::Place;
 
 #[test]
@@ -191,41 +191,55 @@ fn files_of_the_environment() {
 #[test]
 fn bounds_of_the_environment() {
     let place = Place::new();
-    place.write("fits/A", &"x".repeat(4095));
-    place.write("cut/A", &"x".repeat(4096));
-    place.write("line/A", &format!("x\n{}", "y".repeat(100_000)));
+    let [bytes, variables] =
+        ["environ-bytes", "environ"].map(|name| bound(&place, name));
+    // A variable takes its name, a `=` and a NUL. The kernel takes none of
+    // more than 128 kB.
+    let fits = (bytes - 3).min(131_000);
+    place.write("fits/A", &"x".repeat(fits));
+    place.write("cut/A", &"x".repeat(bytes - 2));
+    place.write("line/A", &format!("x\n{}", "y".repeat(bytes)));
+    place.write("blanks/A", &format!("x{}\n", " ".repeat(5000)));
     for name in ["A", "B", "C"] {
-        place.write(&format!("many/{name}"), &"x".repeat(3000));
+        place.write(&format!("many/{name}"), &"x".repeat(bytes / 3));
     }
     let length = "sh -c 'echo ${#A}'";
+    let full =
+        format!("too many environ-bytes (the bound is {bytes})\n= 111\n");
+    let exports =
+        format!("for i in $(seq {}); do export V$i=1; done;", variables + 2);
+    let many = format!(
+        "chpst: fatal: too many environ (the bound is {variables})\n= 111\n"
+    );
     rows(
         &place,
         &[
-            (&format!("chpst -e fits {length}"), "4095\n= 0\n"),
+            (
+                &format!("chpst -e fits {length}"),
+                &format!("{fits}\n= 0\n"),
+            ),
             (&format!("chpst -e line {length}"), "1\n= 0\n"),
+            (&format!("chpst -e blanks {length}"), "1\n= 0\n"),
             (
                 "chpst -e cut true",
-                "chpst: fatal: unable to read cut/A: longer than file-bytes \
-                 (the bound is 4096)\n= 111\n",
+                &format!("chpst: fatal: unable to read cut/A: {full}"),
             ),
-            (
-                "chpst -e many true",
-                "chpst: fatal: too many environ-bytes (the bound is 8192)\n\
-                 = 111\n",
-            ),
-            (
-                "for i in $(seq 130); do export V$i=1; done; \
-                 chpst -U :1:1 true",
-                "chpst: fatal: too many environ (the bound is 128)\n= 111\n",
-            ),
+            (&format!("{exports} chpst -U :1:1 true"), &many),
+            (&format!("{exports} chpst --env-file /dev/null true"), &many),
             // What is only passed on is not counted.
             (
-                "for i in $(seq 130); do export V$i=1; done; \
-                 chpst -P sh -c 'echo $V130'",
+                &format!("{exports} chpst -P sh -c 'echo $V{variables}'"),
                 "1\n= 0\n",
             ),
         ],
     );
+    // Which of the three comes last is the directory's order.
+    let said = shell(&place, "chpst -e many true");
+    assert!(
+        said.starts_with("chpst: fatal: unable to read many/"),
+        "{said}"
+    );
+    assert!(said.ends_with(&full), "{said}");
 }
 
 #[test]

@@ -8,11 +8,12 @@ mod util;
 
 use std::fs;
 
-use shell::{USAGE, is_root, rows, shell, status};
+use shell::{USAGE, bound, is_root, rows, shell, status};
 use util::Place;
 
 /// What is shown behind a long option that is wrong.
-const LONG: &str = "long options: --no-new-privs --cap-bound LIST \
+const LONG: &str = "long options: --env-file FILE --init-groups \
+    --no-new-privs --cap-bound LIST \
     --cap-ambient LIST --oom N --nice N --ionice CLASS[:N] \
     --sched CLASS[:PRIO] --umask OCTAL --cgroup PATH --memory-max MAX \
     --cpu-max MAX --pids-max MAX\n";
@@ -238,4 +239,90 @@ fn control_groups() {
         });
     }
     assert!(shown.ends_with(&format!("/{name}/x\n= 0\n")), "{shown}");
+}
+
+#[test]
+fn variables_of_a_file() {
+    let place = Place::new();
+    let bytes = bound(&place, "file-bytes");
+    place.write(
+        "file",
+        "# comment\n\n; A=0\nA=1\n  B = two words \r\nC=\"a\\\"b\\nc \"\n\
+         D='$A \\'\nE=\nA=2\nlast=end",
+    );
+    let show = "sh -c 'printf \"[%s]\" \"$A\" \"$B\" \"$C\" \"$D\" \
+                \"${E-unset}\" \"$last\"; echo'";
+    let all = "[2][two words][a\"b\\nc ][$A \\][][end]\n= 0\n";
+    place.write("dir/A", "dir");
+    place.write("dir/UID", "dir");
+    place.write("more", "UID=file\n");
+    place.write("long", &format!("# {}\n", "x".repeat(bytes)));
+    place.write("fits", &format!("A={}\n", "x".repeat(bytes - 3)));
+    let refused = |line: &str, what: &str| {
+        format!("chpst: fatal: unable to read: {line}: {what}\n= 111\n")
+            .replace("read: ", "read ")
+    };
+    rows(
+        &place,
+        &[
+            (&format!("E=1 chpst --env-file file {show}"), all),
+            (&format!("E=1 chpst --env-file=file {show}"), all),
+            // It comes behind -e and before -U.
+            (&format!("chpst --env-file file -e dir {show}"), all),
+            (
+                "chpst -e dir --env-file more sh -c 'echo $UID'",
+                "file\n= 0\n",
+            ),
+            (
+                "chpst -U :7:8 --env-file more sh -c 'echo $UID'",
+                "7\n= 0\n",
+            ),
+            (
+                "chpst --env-file nosuch true",
+                "chpst: fatal: unable to read: nosuch: file does not exist\n\
+                 = 111\n",
+            ),
+            (
+                "chpst --env-file dir true",
+                "chpst: fatal: unable to read: dir: is a directory\n= 111\n",
+            ),
+            (
+                "printf 'A=1\\n#\\nexport B=1\\n' > f; \
+                 chpst --env-file f true",
+                &refused(
+                    "f: line 3",
+                    "not the name of a variable before the =",
+                ),
+            ),
+            (
+                "printf 'A=\"1' > f; chpst --env-file f true",
+                &refused("f: line 1", "a quote is not closed"),
+            ),
+            (
+                "printf 'A=1\\\\\\n2' > f; chpst --env-file f true",
+                &refused("f: line 1", "a backslash outside of quotes"),
+            ),
+            (
+                "printf 'A=1\\nB=\\0\\n' > f; chpst --env-file f true",
+                &refused("f: line 2", "a NUL byte"),
+            ),
+            (
+                "chpst --env-file long true",
+                &refused(
+                    "long: line 1",
+                    &format!("too many file-bytes (the bound is {bytes})"),
+                ),
+            ),
+            (
+                "chpst --env-file fits sh -c 'echo ${#A}'",
+                &format!("{}\n= 0\n", bytes - 3),
+            ),
+        ],
+    );
+    let said = shell(&place, "chpst --env-file file --env-file more true");
+    let what = "chpst: illegal value -- env-file\n";
+    assert!(
+        said.starts_with(what) && said.ends_with("= 100\n"),
+        "{said}"
+    );
 }

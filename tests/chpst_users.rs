@@ -8,7 +8,7 @@ mod util;
 
 use std::fs;
 
-use shell::{is_root, rows, status};
+use shell::{bound, is_root, rows, shell, status};
 use util::Place;
 
 #[test]
@@ -48,16 +48,21 @@ fn users_and_groups() {
                 "envuidgid :0:0 true",
                 "chpst: fatal: unknown account: :0:0\n= 111\n",
             ),
-            (
-                "g=$(seq -s: 61); chpst -u :1:$g true",
-                "chpst: fatal: too many groups (the bound is 60)\n= 111\n",
-            ),
-            (
-                "g=$(yes root | head -61 | paste -sd:); chpst -u root:$g true",
-                "chpst: fatal: too many groups (the bound is 60)\n= 111\n",
-            ),
         ],
     );
+    let groups = bound(&place, "groups");
+    let more = groups + 1;
+    let many = format!(
+        "chpst: fatal: too many groups (the bound is {groups})\n= 111\n"
+    );
+    for names in [
+        format!("g=$(seq -s: {more}); chpst -u :1:$g true"),
+        format!(
+            "g=$(yes root | head -{more} | paste -sd:); chpst -u root:$g true"
+        ),
+    ] {
+        assert_eq!(shell(&place, &names), many, "{names}");
+    }
     if !is_root("set_user and set_groups") {
         return;
     }
@@ -71,7 +76,7 @@ fn users_and_groups() {
     assert_eq!(who("-u :7:8"), shown(7, 8, "8"));
     assert_eq!(who("-u :7:8:"), shown(7, 8, "0 8"));
     assert_eq!(who("-u nobody:adm:tty"), shown(65534, 4, "4 5"));
-    let sixty: Vec<String> = (1..=60).map(|g| g.to_string()).collect();
+    let sixty: Vec<String> = (1..=groups).map(|g| g.to_string()).collect();
     let most = shown(9, 1, &sixty.join(" "));
     assert_eq!(who(&format!("-u :9:{}", sixty.join(":"))), most);
     rows(
@@ -117,7 +122,8 @@ fn users_of_another_root() {
         place.write(name, "");
         fs::write(place.path(name), text).unwrap();
     };
-    let long = format!("long:x:1:{}\n", "y".repeat(9000));
+    // Lines of any length are read.
+    let long = format!("long:x:18:19:{}:\n", "y".repeat(900_000));
     file(
         "root/etc/passwd",
         [
@@ -132,7 +138,11 @@ fn users_of_another_root() {
     );
     file(
         "root/etc/group",
-        b"a:x\na:x:\na:x:z:\na:x:21\na:x:22:\nb:x:23:web",
+        format!(
+            "a:x\na:x:\na:x:z:\na:x:21\na:x:22:\nb:x:23:{}web\nc:x:24:",
+            "member,".repeat(100_000)
+        )
+        .as_bytes(),
     );
     fs::create_dir(place.path("root/bin")).unwrap();
     fs::copy(place.path("bin/runt"), place.path("root/bin/chpst")).unwrap();
@@ -142,23 +152,17 @@ fn users_of_another_root() {
     )
     .unwrap();
     // No other program is there: what it wants to run tells who it was.
-    let too_long = "chpst: warning: /etc/passwd: a line is too long \
-                    (file-bytes: the bound is 4096)\n";
     let ran = "chpst: fatal: unable to run: nosuch: file does not exist\n";
     rows(
         &place,
         &[
             ("chpst -/ root -u web nosuch", &format!("{ran}= 111\n")),
-            (
-                "chpst -/ root -u last nosuch",
-                &format!("{too_long}{ran}= 111\n"),
-            ),
+            ("chpst -/ root -u last nosuch", &format!("{ran}= 111\n")),
+            ("chpst -/ root -u long nosuch", &format!("{ran}= 111\n")),
+            ("chpst -/ root -u last:b:c nosuch", &format!("{ran}= 111\n")),
             (
                 "chpst -/ root -u root nosuch",
-                &format!(
-                    "{too_long}chpst: fatal: unknown user/group: root\n\
-                     = 111\n"
-                ),
+                "chpst: fatal: unknown user/group: root\n= 111\n",
             ),
             (
                 "rm root/etc/group; chpst -/ root -u web:a nosuch",
@@ -178,4 +182,72 @@ fn users_of_another_root() {
             ("chpst -/ / -C proc pwd", "/proc\n= 0\n"),
         ],
     );
+}
+
+/// Runs `script` where /etc/passwd and /etc/group are the place's.
+fn with_users(place: &Place, script: &str) -> String {
+    let files = "mount --bind passwd /etc/passwd && \
+                 mount --bind group /etc/group || exit 99";
+    place.script("with_users", &format!("{files}\n{script}"));
+    shell(place, "unshare -m ./with_users")
+}
+
+#[test]
+fn groups_that_list_the_user() {
+    if !is_root("initialize groups") {
+        return;
+    }
+    let place = Place::new();
+    let groups = bound(&place, "groups");
+    let others = "other,".repeat(20_000);
+    place.write("passwd", "web:x:12:13::/:/bin/sh\nfull:x:14:15::/:\n");
+    let mut text = format!(
+        "web:x:13:\none:x:31:{others}web\ntwo:x:32:web,other\n\
+         three:x:33:webs,we\nbad:x:z:web\nagain:x:31:web\n"
+    );
+    for gid in 0..groups {
+        text.push_str(&format!("g{gid}:x:{}:full\n", 1000 + gid));
+    }
+    place.write("group", &text);
+    let shown = |options: &str| {
+        let status = "grep -E '^(Uid|Gid|Groups):' /proc/self/status";
+        let text = with_users(&place, &format!("chpst {options} {status}"));
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    if shown("true").contains("= 99") {
+        eprintln!("skipped, needs a mount name space: groups");
+        return;
+    }
+    let ids = "Uid: 12 12 12 12 Gid: 13 13 13 13";
+    assert_eq!(shown("-u web"), format!("{ids} Groups: 13 = 0"));
+    assert_eq!(
+        shown("--init-groups -u web"),
+        format!("{ids} Groups: 13 31 32 = 0")
+    );
+    // Those that are named count too, and the first is the group.
+    assert_eq!(
+        shown("-u web:three:two --init-groups"),
+        "Uid: 12 12 12 12 Gid: 33 33 33 33 Groups: 31 32 33 = 0"
+    );
+    // $GID is that of the group, as without.
+    let id = "sh -c 'echo $UID $GID'";
+    assert_eq!(
+        with_users(&place, &format!("chpst --init-groups -u web -U web {id}")),
+        "12 13\n= 0\n"
+    );
+    assert_eq!(
+        with_users(&place, "chpst --init-groups -u full true"),
+        format!(
+            "chpst: fatal: too many groups (the bound is {groups})\n= 111\n"
+        )
+    );
+    for wrong in ["", "-u :12:13", "-U web"] {
+        let said = shell(&place, &format!("chpst --init-groups {wrong} true"));
+        let what = "chpst: option requires the name of a user, -u -- \
+                    init-groups\n";
+        assert!(
+            said.starts_with(what) && said.ends_with("= 100\n"),
+            "{said}"
+        );
+    }
 }

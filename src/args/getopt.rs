@@ -71,7 +71,7 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Getopt<'a, I> {
             }
             [b'-', _, ..] => {
                 self.word();
-                self.bundle = behind_first(word);
+                self.bundle = skip(word, 1);
                 Some(())
             }
             _ => None,
@@ -87,7 +87,7 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Iterator for Getopt<'a, I> {
             self.open()?;
         }
         let letter = *self.bundle.to_bytes().first()?;
-        self.bundle = behind_first(self.bundle);
+        self.bundle = skip(self.bundle, 1);
         let place = self.known.iter().position(|known| *known == letter);
         let Some(place) = place.filter(|_| letter != b':') else {
             return Some(Opt::Illegal(letter));
@@ -106,10 +106,10 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Iterator for Getopt<'a, I> {
     }
 }
 
-/// The text without its first byte.
-fn behind_first(text: &CStr) -> &CStr {
+/// Returns the text without its first `count` bytes.
+pub(super) fn skip(text: &CStr, count: usize) -> &CStr {
     let bytes = text.to_bytes_with_nul();
-    let rest = bytes.get(1..).unwrap_or(&[]);
+    let rest = bytes.get(count..).unwrap_or(&[]);
     CStr::from_bytes_with_nul(rest).unwrap_or(c"")
 }
 

@@ -5,7 +5,7 @@ use core::{ffi::c_char, ptr};
 use heapless::Vec;
 
 use super::{child::Environ, once::Once};
-use crate::config;
+use crate::{config, text};
 
 /// A capacity was reached: its name and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +18,11 @@ type List = Vec<*const c_char, { config::ENVIRON + 1 }>;
 /// kernel put it; what is new is kept here.
 pub struct Builder {
     list: List,
-    /// New variables, each with its NUL. Never moved: the builder is static
-    /// and this only grows.
-    text: Vec<u8, { config::ENVIRON_BYTES }>,
+    /// New variables, each with its NUL. Never moved: the builder is static,
+    /// and the bytes in use stay as they are.
+    text: [u8; config::ENVIRON_BYTES],
+    /// Bytes of `text` in use.
+    used: usize,
 }
 
 // SAFETY: the pointers lead to memory that lives as long as the process and
@@ -30,7 +32,8 @@ unsafe impl Send for Builder {}
 /// The environment of this process's successor.
 static BUILDER: Once<Builder> = Once::new(Builder {
     list: List::new(),
-    text: Vec::new(),
+    text: [0; config::ENVIRON_BYTES],
+    used: 0,
 });
 
 impl Builder {
@@ -54,17 +57,39 @@ impl Builder {
         self.list.push(variable).map_err(|_| full)
     }
 
-    /// Sets a variable, or removes it when it has no value. A NUL in the
-    /// value becomes a newline (contract §6.1).
+    /// Returns the room for the value of variable `name`, to be filled before
+    /// [`Self::set_filled`]. Its last byte is for the NUL: a value that fills
+    /// the room is too long.
+    pub fn room(&mut self, name: &[u8]) -> &mut [u8] {
+        let start = self.value_start(name);
+        self.text.get_mut(start..).unwrap_or(&mut [])
+    }
+
+    /// Returns where the value of the next variable stands: behind its name
+    /// and a `=`.
+    fn value_start(&self, name: &[u8]) -> usize {
+        self.used.saturating_add(name.len()).saturating_add(1)
+    }
+
+    /// Sets a variable to `value`; see [`Self::set_filled`].
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Full> {
+        // A value without room is refused below.
+        let _fits = text::copy(self.room(name), value);
+        self.set_filled(name, Some(value.len()))
+    }
+
+    /// Sets a variable to the first `length` bytes of its room, or removes it
+    /// when there is no length. A NUL in the value becomes a newline
+    /// (contract §6.1).
     ///
     /// A name with a `=` is odd but taken: the variable is what stands before
     /// that, so that even without a value there is one to set.
     ///
     /// `Err(Full)` leaves the variable unset.
-    pub fn set(
+    pub fn set_filled(
         &mut self,
         name: &[u8],
-        value: Option<&[u8]>,
+        length: Option<usize>,
     ) -> Result<(), Full> {
         let variable = name.split(|byte| *byte == b'=').next();
         let variable = variable.unwrap_or(name);
@@ -75,24 +100,28 @@ impl Builder {
             let value = text.to_bytes().strip_prefix(variable);
             !value.is_some_and(|value| value.starts_with(b"="))
         });
-        if value.is_none() && variable.len() == name.len() {
+        if length.is_none() && variable.len() == name.len() {
             return Ok(());
         }
-        let full = Full("environ-bytes", config::ENVIRON_BYTES);
-        let start = self.text.len();
-        let sign = if value.is_some() { &b"="[..] } else { b"" };
-        let parts = name.iter().chain(sign).chain(value.unwrap_or(b""));
-        let bytes = parts.map(|byte| match byte {
-            0 => b'\n',
-            byte => *byte,
-        });
-        for byte in bytes.chain([0]) {
-            if self.text.push(byte).is_err() {
-                self.text.truncate(start);
-                return Err(full);
-            }
+        let (start, value) = (self.used, self.value_start(name));
+        let end = match length {
+            Some(length) => value.saturating_add(length),
+            None => value.saturating_sub(1),
+        };
+        let added = self.text.get_mut(start..=end);
+        let added = added.ok_or(Full("environ-bytes", config::ENVIRON_BYTES));
+        let added = added?;
+        for (place, byte) in added.iter_mut().zip(name.iter().chain(b"=")) {
+            *place = *byte;
         }
-        let added = self.text.get(start..).unwrap_or(&[]).as_ptr();
+        for byte in added.iter_mut().filter(|byte| **byte == 0) {
+            *byte = b'\n';
+        }
+        if let Some(last) = added.last_mut() {
+            *last = 0;
+        }
+        let added = added.as_ptr();
+        self.used = end.saturating_add(1);
         self.push(added.cast())
     }
 

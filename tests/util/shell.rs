@@ -32,6 +32,17 @@ pub fn rows(place: &Place, rows: &[(&str, &str)]) {
     }
 }
 
+/// Returns the value of a bound of the release file.
+pub fn bound(place: &Place, name: &str) -> usize {
+    let said = place.run(&["runt", "limits"]);
+    let mut rows = said.out.lines().filter_map(|line| line.split_once(' '));
+    let row = rows.find(|(known, _)| *known == name);
+    row.unwrap_or_else(|| panic!("no {name}"))
+        .1
+        .parse()
+        .unwrap()
+}
+
 /// Whether this is root; says what is not tested when it is not.
 pub fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();

@@ -10,7 +10,8 @@ use crate::{
 
 use super::{Stop, failed_at, number, too_many};
 
-/// Sets the variables of the files in `dir`.
+/// Sets the variables of the files in `dir`, each read to where its value is
+/// kept: `environ-bytes` is the only bound.
 ///
 /// A file that is gone when it is read, or a link to nowhere, is like an
 /// empty one. A directory is passed over, unless `strict`. `verbose` names
@@ -36,19 +37,20 @@ pub(super) fn read(
             line.bytes(dir.to_bytes()).text("/").bytes(bytes);
             sys::complain(line.text(": ").bytes(cause).finish());
         };
-        let mut text = [0; config::FILE_BYTES];
-        let value = match file::read_whole(at, name, &mut text) {
+        let room = builder.room(bytes);
+        let most = room.len();
+        let length = match file::read_whole(at, name, room) {
             Ok(text) => {
                 let end = text.iter().position(|byte| *byte == b'\n');
-                if end.is_none() && text.len() == config::FILE_BYTES {
+                if end.is_none() && text.len() == most {
                     let mut line = Line::new();
-                    line.text("longer than file-bytes (the bound is ");
-                    line.number(number(config::FILE_BYTES)).text(")");
+                    line.text("too many environ-bytes (the bound is ");
+                    line.number(number(config::ENVIRON_BYTES)).text(")");
                     complain("fatal", line.as_bytes());
                     wrong = Some(Stop);
                     return;
                 }
-                (!text.is_empty()).then(|| value(text, end))
+                (!text.is_empty()).then(|| value(text, end).len())
             }
             Err(errno) => {
                 let skips = match errno {
@@ -69,7 +71,7 @@ pub(super) fn read(
                 None
             }
         };
-        wrong = builder.set(bytes, value).err().map(too_many);
+        wrong = builder.set_filled(bytes, length).err().map(too_many);
     });
     listed.map_err(failed_at("read directory", dir))?;
     wrong.map_or(Ok(()), Err)

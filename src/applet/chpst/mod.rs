@@ -15,15 +15,25 @@
 //! PROGRAM, looked up in $PATH as it was at the start.
 //!
 //! Users and groups come from /etc/passwd and /etc/group (of the new root)
-//! and nowhere else: there is no NSS. A malformed line is passed over.
+//! and nowhere else: there is no NSS. A malformed line is passed over. As in
+//! runit, the program has no other groups than those named: `--init-groups`
+//! below adds the user's own.
 //!
 //! A file NAME of `-e`: empty unsets $NAME, else its first line without the
 //! blanks at its end is the value, a NUL in it a newline. Directories are
 //! passed over (`envdir`: an error); `-v` names them.
 //!
 //! # Long options
-//! Ours, not runit's: what a service that is attacked should not have. A value
-//! is the next argument or stands behind a `=`. Before the root changes:
+//! runit has none. A value is the next argument or stands behind a `=`. Behind
+//! `-e`, before the root changes:
+//! * `--env-file FILE`: sets the variables that the lines of FILE assign.
+//!   Blank lines and lines that begin with `#` or `;` are comments; all
+//!   others are `NAME=VALUE`, without the blanks around NAME and VALUE. VALUE
+//!   may stand in quotes: `'...'` is taken as it is; in `"..."` a backslash
+//!   quotes `"`, `\`, `$` and `` ` ``. Nothing is expanded. systemd's
+//!   `EnvironmentFile=` reads such a line the same way; what it would go on
+//!   with in the next line, a backslash outside of quotes, text behind the
+//!   closing quote and any other line are errors that name the line.
 //! * `--cgroup PATH`: into this control group, made if it is not there; needs
 //!   cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified. With
 //!   `--memory-max MAX`, `--cpu-max MAX`, `--pids-max MAX`: its limits, as the
@@ -38,6 +48,9 @@
 //! * `--cap-bound LIST`: the capabilities that programs can still get.
 //!   LIST is names (with `cap_` or without) and numbers with commas between
 //!   them, `all` or `none`; `~LIST` all but these.
+//!
+//! With `-u`: `--init-groups`: the supplementary groups are also those that
+//! list the user in /etc/group, as after a login; `-u` must name the user.
 //!
 //! After `-u`: `--cap-ambient LIST`: capabilities that the program has though
 //! it is not root's. At the end: `--umask OCTAL`, `--no-new-privs`.
@@ -60,20 +73,28 @@
 //! over.
 //!
 //! # Capacity
-//! `groups`, `environ`, `environ-bytes`, and `file-bytes` for a file of `-e`
-//! and a line of /etc/passwd: what is more is refused with the bound's name.
+//! `groups` of a user; `environ` variables, with those that are passed on;
+//! `environ-bytes` of names and values that `-e`, `-U` and `--env-file` set;
+//! `file-bytes` in a line of an environment file. Beyond a bound the program
+//! is not run, and a line names the bound and its value. The lines of
+//! /etc/passwd and /etc/group may have any length.
 //!
 //! # Exit codes
 //! 100 usage; 111 something could not be changed or run; else PROGRAM's.
 
 mod cgroup;
 mod env_dir;
+mod env_file;
 mod users;
 
 use core::ffi::CStr;
 
 use crate::{
-    args::chpst::{Face, Lock, Request, Wrong, long, request},
+    args::chpst::{
+        Face, Lock, Request, Wrong,
+        long::{self, Hardening},
+        request,
+    },
     sys::{
         self, AsFd, CWD, Errno, child,
         environ::{Builder, Full},
@@ -175,6 +196,7 @@ fn complain_of_long(fault: long::Fault, option: &[u8]) {
         long::Fault::Missing => "option requires an argument",
         long::Fault::Value => "illegal value",
         long::Fault::NoGroup => "limits are those of",
+        long::Fault::NoUser => "option requires the name of a user, -u",
     };
     let mut line = Line::new();
     line.text("chpst: ").text(what).text(" -- ").bytes(option);
@@ -225,34 +247,21 @@ fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
         let _leads = child::new_session().is_err();
     }
     let mut builder = None;
-    if request.env_dir.is_some() || request.env_user.is_some() {
+    let env_file = request.hardening.env_file;
+    let sources = [request.env_dir, env_file].iter().any(Option::is_some);
+    if sources || request.env_user.is_some() {
         let taken = Builder::take(start.environ);
         builder = taken.transpose().map_err(too_many)?;
     }
     if let (Some(dir), Some(builder)) = (request.env_dir, &mut builder) {
         env_dir::read(dir, request.strict, request.verbose, builder)?;
     }
+    if let (Some(path), Some(builder)) = (env_file, &mut builder) {
+        env_file::read(path, builder)?;
+    }
     let wanted = &request.hardening;
     cgroup::join(wanted)?;
-    if let Some(oom) = wanted.oom {
-        let path = c"/proc/self/oom_score_adj";
-        file::open_write(CWD, path)
-            .and_then(|file| sys::write_all(file.as_fd(), oom))
-            .map_err(failed_at("write", path))?;
-    }
-    if let Some((class, level)) = wanted.io {
-        priority::set_io(class, level).map_err(failed("set ionice"))?;
-    }
-    if let Some((policy, level)) = wanted.scheduler {
-        priority::set_scheduler(policy, level)
-            .map_err(failed("set scheduler"))?;
-    }
-    if let Some(nice) = wanted.nice {
-        priority::set_nice(nice).map_err(failed("set nice level"))?;
-    }
-    if let Some(keep) = wanted.bound {
-        privilege::bound(keep).map_err(failed("bound capabilities"))?;
-    }
+    schedule(wanted)?;
     if let Some(root) = request.root {
         file::change_dir(root).map_err(failed_at("change directory", root))?;
         file::change_root(c".").map_err(failed("change root directory"))?;
@@ -263,22 +272,30 @@ fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
     if let Some(nice) = request.nice {
         priority::add_nice(nice).map_err(failed("set nice level"))?;
     }
+    let mode = if request.account {
+        users::Mode::Account
+    } else {
+        users::Mode::Named
+    };
     if let (Some(user), Some(builder)) = (request.env_user, &mut builder) {
-        let (uid, groups) = users::look_up(user, request.account)?;
+        let (uid, groups) = users::look_up(user, mode)?;
         let gid = groups.first().copied().unwrap_or(0);
         for (name, number) in [(&b"UID"[..], uid), (b"GID", gid)] {
             let mut value = Line::new();
             value.number(number.into());
-            builder
-                .set(name, Some(value.as_bytes()))
-                .map_err(too_many)?;
+            builder.set(name, value.as_bytes()).map_err(too_many)?;
         }
     }
     if wanted.ambient != 0 {
         privilege::keep().map_err(failed("keep capabilities"))?;
     }
     if let Some(user) = request.user {
-        let (uid, groups) = users::look_up(user, request.account)?;
+        let mode = if wanted.init_groups {
+            users::Mode::Init
+        } else {
+            mode
+        };
+        let (uid, groups) = users::look_up(user, mode)?;
         let gid = groups.first().copied().unwrap_or(0);
         identity::set_groups(&groups).map_err(failed("setgroups"))?;
         identity::set_group(gid).map_err(failed("setgid"))?;
@@ -310,6 +327,30 @@ fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
         privilege::no_new().map_err(failed("set no_new_privs"))?;
     }
     Ok(builder.map_or(start.environ, Builder::finish))
+}
+
+/// Sets how the kernel treats the process: memory, priorities, capabilities.
+fn schedule(wanted: &Hardening<'_>) -> Result<(), Stop> {
+    if let Some(oom) = wanted.oom {
+        let path = c"/proc/self/oom_score_adj";
+        file::open_write(CWD, path)
+            .and_then(|file| sys::write_all(file.as_fd(), oom))
+            .map_err(failed_at("write", path))?;
+    }
+    if let Some((class, level)) = wanted.io {
+        priority::set_io(class, level).map_err(failed("set ionice"))?;
+    }
+    if let Some((policy, level)) = wanted.scheduler {
+        priority::set_scheduler(policy, level)
+            .map_err(failed("set scheduler"))?;
+    }
+    if let Some(nice) = wanted.nice {
+        priority::set_nice(nice).map_err(failed("set nice level"))?;
+    }
+    if let Some(keep) = wanted.bound {
+        privilege::bound(keep).map_err(failed("bound capabilities"))?;
+    }
+    Ok(())
 }
 
 /// The kernel's names, in the order of [`crate::args::chpst::Limits`].

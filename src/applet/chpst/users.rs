@@ -1,23 +1,31 @@
-//! Who a user of `-u` and `-U` is: numbers, or names looked up in
-//! /etc/passwd and /etc/group.
+//! Looks up the user of `-u` and `-U`: numbers, or names in /etc/passwd and
+//! /etc/group, whose lines may have any length.
 //!
 //! These two files are all that is asked: no NSS, no directory service.
 
 use crate::{
     config,
-    sys::{self, CWD, Errno, environ::Full, file},
-    text::Line,
-    wire::passwd::{self, Groups, Named, User},
+    sys::{self, AsFd, CWD, Errno, environ::Full, file},
+    wire::passwd::{self, Groups, Named, Search, User, Wanted},
 };
 
-use super::{Stop, number, too_many, unable, wrong};
+use super::{Stop, too_many, unable, wrong};
 
-/// Finds out the numbers of a user.
-pub(super) fn look_up(
-    text: &[u8],
-    account: bool,
-) -> Result<(u32, Groups), Stop> {
+/// How a user's groups are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The text is the name of an account: no groups can be named.
+    Account,
+    /// The groups are those named, or else the primary one.
+    Named,
+    /// As `Named`, and those that list the user as a member.
+    Init,
+}
+
+/// Returns the number and the groups of a user.
+pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
     let full = Full("groups", config::GROUPS);
+    let account = mode == Mode::Account;
     let named = if account {
         Ok(Named::Name(text, None))
     } else {
@@ -32,61 +40,80 @@ pub(super) fn look_up(
         }
         Err(passwd::Wrong::TooMany) => return Err(too_many(full)),
     };
-    let entry = |name, is_user| match search(name, is_user) {
-        Ok(Some(entry)) => Ok(entry),
-        Ok(None) => Err(wrong(
-            if account {
-                "unknown account"
-            } else {
-                "unknown user/group"
-            },
-            text,
-        )),
-        Err(errno) => Err(unable(
-            if is_user {
-                "get password file entry"
-            } else {
-                "get group file entry"
-            },
-            None,
-            errno,
-        )),
+    let entry = |name, wanted| {
+        let mut found = None;
+        search(name, wanted, &mut |user| {
+            found = Some(user);
+            false
+        })?;
+        let unknown = if account {
+            "unknown account"
+        } else {
+            "unknown user/group"
+        };
+        found.ok_or_else(|| wrong(unknown, text))
     };
-    let user = entry(name, true)?;
+    let user = entry(name, Wanted::User)?;
     let mut groups = Groups::new();
-    let mut add = |gid| groups.push(gid).map_err(|_| too_many(full));
     match names {
-        None => add(user.gid)?,
+        None => add(&mut groups, user.gid)?,
         Some(names) => {
             for name in names.split(|byte| *byte == b':') {
-                add(entry(name, false)?.gid)?;
+                add(&mut groups, entry(name, Wanted::Group)?.gid)?;
             }
         }
+    }
+    if mode == Mode::Init {
+        let mut added = Ok(());
+        search(name, Wanted::Membership, &mut |group: User| {
+            if !groups.contains(&group.gid) {
+                added = add(&mut groups, group.gid);
+            }
+            added.is_ok()
+        })?;
+        added?;
     }
     Ok((user.uid, groups))
 }
 
-/// Looks for a user or a group by name. A line that is too long is said and
-/// passed over.
-fn search(name: &[u8], is_user: bool) -> Result<Option<User>, Errno> {
-    let path = if is_user {
-        c"/etc/passwd"
-    } else {
-        c"/etc/group"
-    };
-    let mut buffer = [0; config::FILE_BYTES];
-    let mut found = None;
-    file::lines(CWD, path, &mut buffer, |line| {
-        if let Some(line) = line {
-            found = passwd::entry(line, name, is_user);
-        } else {
-            let mut line = Line::new();
-            line.text("chpst: warning: ").bytes(path.to_bytes());
-            line.text(": a line is too long (file-bytes: the bound is ");
-            line.number(number(config::FILE_BYTES));
-            sys::complain(line.text(")").finish());
+/// Appends a group.
+fn add(groups: &mut Groups, gid: u32) -> Result<(), Stop> {
+    let full = Full("groups", config::GROUPS);
+    groups.push(gid).map_err(|_| too_many(full))
+}
+
+/// Calls `each` with every entry that is wanted, until it returns false.
+fn search(
+    name: &[u8],
+    wanted: Wanted,
+    each: &mut dyn FnMut(User) -> bool,
+) -> Result<(), Stop> {
+    let (path, what) = match wanted {
+        Wanted::User => (c"/etc/passwd", "get password file entry"),
+        Wanted::Group | Wanted::Membership => {
+            (c"/etc/group", "get group file entry")
         }
-        found.is_none()
-    })?;
-    Ok(found)
+    };
+    let failed = |errno: Errno| unable(what, None, errno);
+    let file = file::open_read(CWD, path).map_err(failed)?;
+    let mut search = Search::new(wanted, name);
+    let mut buffer = [0; 512];
+    loop {
+        let count = sys::read(file.as_fd(), &mut buffer).map_err(failed)?;
+        let bytes = match count {
+            // The end of the file ends its last line.
+            0 => b"\n",
+            count => buffer.get(..count).unwrap_or(&[]),
+        };
+        for byte in bytes {
+            if let Some(user) = search.step(*byte)
+                && !each(user)
+            {
+                return Ok(());
+            }
+        }
+        if count == 0 {
+            return Ok(());
+        }
+    }
 }

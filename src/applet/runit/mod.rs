@@ -199,7 +199,7 @@ fn environ(given: Environ) -> Environ {
     let Some(Ok(builder)) = Builder::take(given) else {
         return given;
     };
-    let _full = builder.set(b"PATH", Some(PATH)).is_err();
+    let _full = builder.set(b"PATH", PATH).is_err();
     builder.finish()
 }
 

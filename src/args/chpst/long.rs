@@ -7,7 +7,7 @@ use crate::{
     wire::capability::{self, Set},
 };
 
-use super::nice;
+use super::{super::getopt::skip, nice};
 
 /// What the long options ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct Hardening<'a> {
     pub io: Option<(u32, u32)>,
     /// `--sched`: the kernel's policy and priority.
     pub scheduler: Option<(u32, u32)>,
+    /// `--env-file`.
+    pub env_file: Option<&'a CStr>,
+    /// `--init-groups`.
+    pub init_groups: bool,
     /// `--umask`.
     pub umask: Option<u32>,
     /// `--cgroup`.
@@ -51,13 +55,17 @@ enum Sets {
     Nice,
     Io,
     Scheduler,
+    EnvFile,
+    InitGroups,
     Umask,
     Group,
     Limit(u8),
 }
 
 /// Name, what its value is (nothing: it has none), what it sets.
-const OPTIONS: [(&str, &str, Sets); 12] = [
+const OPTIONS: [(&str, &str, Sets); 14] = [
+    ("env-file", "FILE", Sets::EnvFile),
+    ("init-groups", "", Sets::InitGroups),
     ("no-new-privs", "", Sets::NoNewPrivs),
     ("cap-bound", "LIST", Sets::Bound),
     ("cap-ambient", "LIST", Sets::Ambient),
@@ -109,6 +117,8 @@ pub enum Fault {
     Value,
     /// A control group's limit, and no group.
     NoGroup,
+    /// `--init-groups`, and no name of a user.
+    NoUser,
 }
 
 impl<'a> Hardening<'a> {
@@ -116,24 +126,28 @@ impl<'a> Hardening<'a> {
     /// behind it.
     pub(super) fn take(
         &mut self,
-        option: &'a [u8],
+        option: &'a CStr,
         next: impl FnOnce() -> Option<&'a CStr>,
     ) -> Result<(), Fault> {
-        let end = option.iter().position(|byte| *byte == b'=');
-        let name = option.get(..end.unwrap_or(option.len()));
-        let attached = option.get(end.unwrap_or(option.len())..);
-        let attached = attached.and_then(|text| text.strip_prefix(b"="));
+        let bytes = option.to_bytes();
+        let end = bytes.iter().position(|byte| *byte == b'=');
+        let name = bytes.get(..end.unwrap_or(bytes.len()));
         let known = OPTIONS
             .iter()
             .find(|(known, ..)| Some(known.as_bytes()) == name);
         let (_, value, sets) = known.ok_or(Fault::Unknown)?;
-        let text = match attached {
+        let text = match end {
             Some(_) if value.is_empty() => return Err(Fault::Value),
-            Some(text) => text,
-            None if value.is_empty() => b"",
-            None => next().ok_or(Fault::Missing)?.to_bytes(),
+            Some(end) => skip(option, end.saturating_add(1)),
+            None if value.is_empty() => c"",
+            None => next().ok_or(Fault::Missing)?,
         };
-        self.set(*sets, text).ok_or(Fault::Value)
+        if let Sets::EnvFile = sets {
+            // The second one would hide the first.
+            let first = self.env_file.replace(text).is_none();
+            return first.then_some(()).ok_or(Fault::Value);
+        }
+        self.set(*sets, text.to_bytes()).ok_or(Fault::Value)
     }
 
     /// Whether limits of a control group are asked for, but no group.
@@ -156,6 +170,9 @@ impl<'a> Hardening<'a> {
             Sets::Scheduler => {
                 self.scheduler = Some(class(text, &SCHEDULER)?);
             }
+            // Its value is a path: taken by the caller.
+            Sets::EnvFile => {}
+            Sets::InitGroups => self.init_groups = true,
             Sets::Umask => self.umask = Some(octal(text)?),
             Sets::Group => self.group = Some(text),
             Sets::Limit(at) => {
@@ -206,7 +223,7 @@ mod test {
         let mut hardening = Hardening::default();
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
-            hardening.take(word.to_bytes(), || words.next())?;
+            hardening.take(word, || words.next())?;
         }
         Ok(hardening)
     }
@@ -227,9 +244,13 @@ mod test {
             c"a/b",
             c"memory-max=64M",
             c"pids-max=max",
+            c"env-file=/etc/default/a",
+            c"init-groups",
         ];
         let expected = Hardening {
             no_new_privs: true,
+            env_file: Some(c"/etc/default/a"),
+            init_groups: true,
             bound: Some(1 << 5),
             ambient: 3,
             oom: Some(b"-1000"),
@@ -251,6 +272,8 @@ mod test {
             (c"=1", Fault::Unknown),
             (c"oom", Fault::Missing),
             (c"no-new-privs=1", Fault::Value),
+            (c"init-groups=1", Fault::Value),
+            (c"env-file", Fault::Missing),
             (c"oom=1001", Fault::Value),
             (c"oom=-", Fault::Value),
             (c"oom=", Fault::Value),
@@ -268,5 +291,7 @@ mod test {
         ] {
             assert_eq!(take(&[word]).err(), Some(fault), "{word:?}");
         }
+        let twice = take(&[c"env-file", c"a", c"env-file=b"]);
+        assert_eq!(twice.err(), Some(Fault::Value));
     }
 }

@@ -173,9 +173,9 @@ where
     {
         match (option, face) {
             (Opt::Illegal(b'-'), Face::Chpst) => {
-                let long = options.rest().to_bytes();
+                let long = options.rest();
                 let taken = request.hardening.take(long, || options.word());
-                taken.map_err(|fault| Wrong::Long(fault, long))?;
+                taken.map_err(|fault| Wrong::Long(fault, long.to_bytes()))?;
             }
             (Opt::Illegal(_) | Opt::Missing(_), _) => {
                 return Err(Wrong::Option(option));
@@ -211,6 +211,10 @@ where
     }
     if request.hardening.lacks_group() {
         return Err(Wrong::Long(Fault::NoGroup, b"cgroup"));
+    }
+    let named = request.user.is_some_and(|user| !user.starts_with(b":"));
+    if request.hardening.init_groups && !named {
+        return Err(Wrong::Long(Fault::NoUser, b"init-groups"));
     }
     let mut used = options.used();
     let mut operand = || {
@@ -361,6 +365,9 @@ mod test {
         usage(&[c"-n", c"--5", c"p"]);
         usage(&[c"-m", c"5k", c"p"]);
         usage(&[c"-l", c"a", c"-L", c"b", c"p"]);
+        let words = [c"--init-groups", c"-u", c":1:1", c"p"];
+        let wrong = Wrong::Long(Fault::NoUser, b"init-groups");
+        assert_eq!(read(Face::Chpst, &words).err(), Some(wrong));
         let version = read(Face::Chpst, &[c"-V"]).err();
         assert_eq!(version, Some(Wrong::Version));
     }

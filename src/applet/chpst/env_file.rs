@@ -1,0 +1,70 @@
+//! Sets the variables of an environment file (`--env-file`).
+
+use core::ffi::CStr;
+
+use crate::{
+    config,
+    sys::{
+        self, CWD,
+        environ::{Builder, Full},
+        file,
+    },
+    text::Line,
+    wire::envfile,
+};
+
+use super::{Stop, failed_at, number, too_many};
+
+/// Sets the variables that the lines of a file assign, in their order. The
+/// first line that cannot be read ends it.
+pub(super) fn read(path: &CStr, builder: &mut Builder) -> Result<(), Stop> {
+    let mut buffer = [0; config::FILE_BYTES];
+    let mut count = 0_u64;
+    let mut result = Ok(());
+    let mut each = |line: Option<&[u8]>| {
+        count = count.saturating_add(1);
+        result = match line {
+            Some(line) => set(path, count, line, builder),
+            None => Err(refuse(path, count, |line| {
+                line.text("too many file-bytes (the bound is ");
+                line.number(number(config::FILE_BYTES)).text(")");
+            })),
+        };
+        result.is_ok()
+    };
+    file::lines(CWD, path, &mut buffer, &mut each)
+        .map_err(failed_at("read", path))?;
+    result
+}
+
+/// Sets the variable of a line.
+fn set(
+    path: &CStr,
+    count: u64,
+    line: &[u8],
+    builder: &mut Builder,
+) -> Result<(), Stop> {
+    let wrong = |what: &str| {
+        refuse(path, count, |line| {
+            line.text(what);
+        })
+    };
+    let Some((name, value)) = envfile::assignment(line).map_err(wrong)? else {
+        return Ok(());
+    };
+    let full = Full("environ-bytes", config::ENVIRON_BYTES);
+    let length = value.write(builder.room(name));
+    let length = length.ok_or(full).map_err(too_many)?;
+    builder.set_filled(name, Some(length)).map_err(too_many)
+}
+
+/// Says what is wrong with a line.
+fn refuse(path: &CStr, count: u64, what: impl FnOnce(&mut Line)) -> Stop {
+    let mut line = Line::new();
+    line.text("chpst: fatal: unable to read ")
+        .bytes(path.to_bytes());
+    line.text(": line ").number(count).text(": ");
+    what(&mut line);
+    sys::complain(line.finish());
+    Stop
+}
