@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::side::Release;
+
 /// A file of the table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -11,7 +13,7 @@ struct Topic {
     row: Vec<Row>,
 }
 
-/// A script, and where both sides differ on purpose.
+/// A script, and where the sides differ on purpose.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
@@ -28,14 +30,44 @@ pub struct Row {
     pub differs: Option<Differs>,
 }
 
-/// Both sides' own outcome.
+/// The outcomes that differ. A release that is not named shows what ours does.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Differs {
     /// The paragraph that names the difference.
     pub because: String,
-    pub debian: String,
+    /// Of both releases.
+    debian: Option<String>,
+    /// Of runit 2.1.2.
+    #[serde(rename = "2.1.2")]
+    old: Option<String>,
+    /// Of runit 2.3.1.
+    #[serde(rename = "2.3.1")]
+    new: Option<String>,
     pub ours: String,
+}
+
+impl Differs {
+    /// What this release shows.
+    pub fn of(&self, release: Release) -> &str {
+        let own = match release {
+            Release::Old => &self.old,
+            Release::New => &self.new,
+        };
+        own.as_ref().or(self.debian.as_ref()).unwrap_or(&self.ours)
+    }
+
+    /// Panics unless a release differs from ours, and each is named for it.
+    fn check(&self) {
+        let named = [&self.debian, &self.old, &self.new];
+        let because = &self.because;
+        assert!(named.iter().any(|it| it.is_some()), "nothing: {because}");
+        for text in named.into_iter().flatten() {
+            assert_ne!(*text, self.ours, "{because}");
+        }
+        let each = self.old.is_some() && self.new.is_some();
+        assert!(!each || self.debian.is_none(), "too much: {because}");
+    }
 }
 
 /// All rows, in the order of their files' names.
@@ -55,6 +87,9 @@ pub fn all() -> Vec<Row> {
         let name = file.file_stem().unwrap().to_string_lossy();
         for mut row in topic.row {
             row.name = format!("{name}: {}", row.name);
+            if let Some(differs) = &row.differs {
+                differs.check();
+            }
             assert!(
                 rows.iter().all(|known| known.name != row.name),
                 "two rows are `{}`",

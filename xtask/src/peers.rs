@@ -18,15 +18,42 @@ pub struct Peer {
     pub libraries: PathBuf,
 }
 
-/// The suite that tests compare with: contract.md was tried with its runit.
-/// Its libc is older than those of its successors, so that its programs run
-/// there too.
-pub const TRIED: &str = "bookworm";
+/// A peer of the tests.
+pub struct Tested {
+    /// Its name in the variables that tell the tests where it is.
+    pub name: &'static str,
+    /// The suite that its packages are of.
+    pub suite: &'static str,
+    /// Its packages as apt is told, the one with the programs first.
+    pub packages: &'static [&'static str],
+}
 
-/// The peers that the tests compare ours with or let it work with; each its
-/// packages, the one that names it first.
-pub const TESTED: [&[&str]; 3] =
-    [&["runit"], &["daemontools"], &["s6", "libskarnet2.13"]];
+/// The peers that the tests compare ours with or have it work with.
+///
+/// bookworm's libc is older than those of its successors, so that its programs
+/// run there too; those of runit 2.3.1 want glibc 2.34, which bookworm has.
+pub const TESTED: [Tested; 4] = [
+    Tested {
+        name: "RUNIT",
+        suite: "bookworm",
+        packages: &["runit"],
+    },
+    Tested {
+        name: "RUNIT_231",
+        suite: "forky",
+        packages: &["runit=2.3.1-*"],
+    },
+    Tested {
+        name: "DAEMONTOOLS",
+        suite: "bookworm",
+        packages: &["daemontools"],
+    },
+    Tested {
+        name: "S6",
+        suite: "bookworm",
+        packages: &["s6", "libskarnet2.13"],
+    },
+];
 
 /// A peer of these packages, of the host's own suite: its programs then find
 /// the host's libc.
@@ -42,6 +69,7 @@ pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
         other => other,
     };
     let first = packages.first().context("no package")?;
+    let (first, _version) = first.split_once('=').unwrap_or((first, ""));
     let dir = board::workshop().join("peers").join(suite).join(first);
     if !dir.join("ready").exists() {
         let root = apt::Root::open(suite, arch)?;

@@ -34,8 +34,8 @@ pub fn run(name: Option<&str>) -> Result<()> {
         None => board::all()?.into_iter().filter(|b| b.test).collect(),
     };
     println!("core source: {}", core_source()?.display());
-    for packages in peers::TESTED {
-        let peer = peers::fetch(peers::TRIED, packages)?;
+    for tested in &peers::TESTED {
+        let peer = peers::fetch(tested.suite, tested.packages)?;
         println!("to compare with: {}", peer.programs.display());
     }
     for board in boards {

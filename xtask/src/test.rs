@@ -232,7 +232,7 @@ fn host(file: &Path, without: &[&str], more: &[&str]) -> Result<Outcome> {
     }
     arguments.extend(more.iter().map(ToString::to_string));
     // Their tests say so when they cannot be had.
-    let peers = peers::TESTED.iter().filter_map(|peer| named(peer).ok());
+    let peers = peers::TESTED.iter().filter_map(|peer| located(peer).ok());
     tests(&arguments, Some(file), &peers.flatten().collect::<Vec<_>>())
 }
 
@@ -271,8 +271,8 @@ fn old_host(file: &Path) -> Result<Outcome> {
 /// The scripts that are played with Debian's programs and with ours.
 fn differential(file: &Path) -> Result<Outcome> {
     let mut all = Vec::new();
-    for peer in peers::TESTED {
-        all.extend(named(peer)?);
+    for peer in &peers::TESTED {
+        all.extend(located(peer)?);
     }
     tests(
         &["--package", "runt-init", "--test", "differential"],
@@ -281,10 +281,15 @@ fn differential(file: &Path) -> Result<Outcome> {
     )
 }
 
-/// How the tests learn where a peer is: `NAME_BIN` and `NAME_LIB`.
-fn named(packages: &[&str]) -> Result<[(String, PathBuf); 2]> {
-    let peer = peers::fetch(peers::TRIED, packages)?;
-    let name = packages.first().context("no package")?.to_uppercase();
+/// Returns the variables that tell the tests where a peer is: `NAME_BIN` and
+/// `NAME_LIB`.
+fn located(tested: &peers::Tested) -> Result<[(String, PathBuf); 2]> {
+    let peers::Tested {
+        name,
+        suite,
+        packages,
+    } = tested;
+    let peer = peers::fetch(suite, packages)?;
     Ok([
         (format!("{name}_BIN"), peer.programs),
         (format!("{name}_LIB"), peer.libraries),
