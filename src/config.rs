@@ -21,6 +21,7 @@ mod small {
     pub const ENVIRON: usize = 4;
     pub const ENVIRON_BYTES: usize = 64;
     pub const FILE_BYTES: usize = 256;
+    pub const LINE_BYTES: usize = 256;
     pub const GROUPS: usize = 3;
     pub const SERVICES: usize = 3;
     pub const LOG_DIRS: usize = 2;
@@ -29,6 +30,7 @@ mod small {
     pub const DOWN_SECONDS: usize = 60;
     pub const LOG_LINE_BYTES: usize = 16;
     pub const LOGGERS: usize = 2;
+    pub const LOG_CONFIG_BYTES: usize = 256;
     pub const LOG_SIZE: usize = 1000;
     pub const LOG_KEEP: usize = 2;
     pub const LOG_STAMP: usize = 0;

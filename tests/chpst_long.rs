@@ -244,7 +244,7 @@ fn control_groups() {
 #[test]
 fn variables_of_a_file() {
     let place = Place::new();
-    let bytes = bound(&place, "file-bytes");
+    let bytes = bound(&place, "line-bytes");
     place.write(
         "file",
         "# comment\n\n; A=0\nA=1\n  B = two words \r\nC=\"a\\\"b\\nc \"\n\
@@ -310,7 +310,7 @@ fn variables_of_a_file() {
                 "chpst --env-file long true",
                 &refused(
                     "long: line 1",
-                    &format!("too many file-bytes (the bound is {bytes})"),
+                    &format!("too many line-bytes (the bound is {bytes})"),
                 ),
             ),
             (

@@ -2,6 +2,8 @@
 //! change of it.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
+#[path = "util/shell.rs"]
+mod shell;
 mod util;
 
 use std::{
@@ -17,6 +19,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use shell::bound;
 use util::{Place, skipped, start_by, until, works};
 
 /// A program that stays.
@@ -307,27 +310,28 @@ fn names_with_every_byte() {
 #[test]
 fn a_place_that_gets_free_is_taken() {
     let place = Place::new();
-    for number in 0..=64 {
+    let slots = bound(&place, "slots");
+    for number in 0..=slots {
         place.script(&format!("other/s{number:02}/run"), STAY);
         place.link(&format!("s{number:02}"));
     }
     let _all = place.runsvdir();
-    until_said(&place, "too many services (slots = 64)");
+    until_said(&place, &format!("too many services (slots = {slots})"));
     let up = || {
-        let all = (0..=64).map(|number| format!("s{number:02}"));
+        let all = (0..=slots).map(|number| format!("s{number:02}"));
         all.filter(|name| {
             place.read(&format!("other/{name}/supervise/stat")) == "run\n"
         })
         .collect::<Vec<_>>()
     };
-    let first = until("64 services", || {
-        Some(up()).filter(|names| names.len() == 64)
+    let first = until("all services", || {
+        Some(up()).filter(|names| names.len() == slots)
     });
     let gone = &first[0];
     fs::remove_file(place.path(&format!("services/{gone}"))).unwrap();
     until("the last one", || {
         let now = up();
-        (now.len() == 64 && !now.contains(gone)).then_some(())
+        (now.len() == slots && !now.contains(gone)).then_some(())
     });
 }
 

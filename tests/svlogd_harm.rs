@@ -4,12 +4,15 @@
 
 #[path = "util/logger.rs"]
 mod logger;
+#[path = "util/shell.rs"]
+mod shell;
 mod util;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use logger::{Logger, Random, all, bytes, feed, olds, place};
 use rustix::process::Signal;
+use shell::bound;
 use util::until;
 
 #[test]
@@ -112,10 +115,52 @@ fn a_config_of_a_million_patterns() {
     }
     let place = place(&config);
     let (errors, code) = feed(&place, &["log"], b"keep 1\nno1\nno999999\n");
+    // It would lose lines: that is known before the first one is read.
     assert!(errors.contains("log/config: too long (file-bytes: the bound is "));
-    assert_eq!(code, 0);
-    // Those before the bound hold.
-    assert_eq!(place.read("log/current"), "keep 1\nno1\n");
+    assert_eq!((code, place.path("log/current").exists()), (111, false));
+    // On HUP the one before stays in force.
+    place.write("log/config", "p1 \n");
+    let mut logger = Logger::start(&place, &["log"]);
+    logger.write(b"a\n");
+    until("a line", || {
+        (place.read("log/current") == "1 a\n").then_some(())
+    });
+    place.write("log/config", &config);
+    logger.kill(Signal::HUP);
+    logger.until_says("log/config: too long (file-bytes: the bound is ");
+    logger.write(b"b\n");
+    assert_eq!(logger.end(), 0);
+    assert_eq!(place.read("log/current"), "1 a\n1 b\n");
+}
+
+#[test]
+fn more_than_a_bound_is_refused_at_the_start() {
+    let place = place("");
+    let names = |count| -> Vec<String> {
+        let names = (0..count).map(|number| format!("d{number}"));
+        names
+            .inspect(|name| place.write(&format!("{name}/config"), ""))
+            .collect()
+    };
+    let dirs = bound(&place, "log-dirs");
+    let all = names(dirs + 1);
+    let words: Vec<&str> = all.iter().map(String::as_str).collect();
+    let (errors, code) = feed(&place, &words, b"a\n");
+    let said = format!(
+        "fatal: too many log directories: d{dirs} (log-dirs: the bound is {dirs})\n"
+    );
+    assert!(errors.ends_with(&said) && code == 111, "{errors}");
+    assert!(!place.path("d0/current").exists());
+    // As many as the bound: each has every line.
+    assert_eq!(feed(&place, &words[..dirs], b"a\n"), (String::new(), 0));
+    assert_eq!(place.read("d0/current"), "a\n");
+    assert_eq!(place.read(&format!("d{}/current", dirs - 1)), "a\n");
+    let line = bound(&place, "log-line-bytes");
+    let (length, more) = ((line + 1).to_string(), (line + 2).to_string());
+    let (errors, code) = feed(&place, &["-l", &length, "-b", &more, "d0"], b"");
+    let said =
+        format!("-l is too long (log-line-bytes: the bound is {line})\n");
+    assert!(errors.ends_with(&said) && code == 111, "{errors}");
 }
 
 #[test]

@@ -54,8 +54,15 @@
 //! does not wait for that rest, or for a processor. HUP: open all directories
 //! anew. ALRM: rotate.
 //!
+//! # Capacity
+//! More directories than `log-dirs`, a LENGTH above `log-line-bytes` or a
+//! config above `file-bytes` would lose lines: svlogd does not start, and says
+//! which bound it was. On HUP a config that became too long is not read: the
+//! one before stays in force.
+//!
 //! # Exit codes
-//! 0 at the end of the input or on TERM; 111 usage, or no directory works.
+//! 0 at the end of the input or on TERM; 111 usage, a bound, or no directory
+//! works.
 //!
 //! # Against runit
 //! New: `f` lines, a warning for config lines that say nothing, old logs
@@ -84,15 +91,15 @@ use crate::{
 };
 
 use super::logdir::{
-    Asked, BYTES, Directory, INPUT, Mode, Output, Stream, Text, Voice,
+    Asked, BYTES, Directory, INPUT, MORE, Mode, Output, Stream, Voice, Words,
 };
 
 /// All log directories.
 static DIRECTORIES: Once<Vec<Directory, { config::LOG_DIRS }>> =
     Once::new(Vec::new());
-/// What their configs say.
-static TEXTS: Once<[Text; config::LOG_DIRS]> =
-    Once::new([Text::NONE; config::LOG_DIRS]);
+/// The texts of their configs.
+static TEXTS: Once<[[u8; config::FILE_BYTES + MORE]; config::LOG_DIRS]> =
+    Once::new([[0; config::FILE_BYTES + MORE]; config::LOG_DIRS]);
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -135,7 +142,7 @@ pub(super) fn main(start: Start) -> u8 {
         return super::FATAL;
     };
     let output = &mut bytes.output;
-    let mut voice = Voice {
+    let voice = Voice {
         name,
         service: Name::new(),
         bounds: BOUNDS,
@@ -148,19 +155,23 @@ pub(super) fn main(start: Start) -> u8 {
     };
     if voice.request.length > config::LOG_LINE_BYTES {
         let what: [&[u8]; 1] = [b"-l is too long"];
-        voice.bound(&what, "log-line-bytes", config::LOG_LINE_BYTES);
-        voice.request.length = config::LOG_LINE_BYTES;
+        let bound = config::LOG_LINE_BYTES;
+        voice.bound("fatal", &what, "log-line-bytes", bound);
+        return super::FATAL;
     }
     let mut texts = texts.iter_mut();
     for name in start.argv.skip(used.saturating_add(1)).iter() {
         let added = match texts.next() {
-            Some(text) => all.push(Directory::new(name, text)).is_ok(),
+            Some(text) => {
+                all.push(Directory::new(name, Words::new(text))).is_ok()
+            }
             None => false,
         };
         if !added {
             let what: [&[u8]; 2] =
                 [b"too many log directories: ", name.to_bytes()];
-            voice.bound(&what, "log-dirs", config::LOG_DIRS);
+            voice.bound("fatal", &what, "log-dirs", config::LOG_DIRS);
+            return super::FATAL;
         }
     }
     let mut stream = Stream::new(voice.request.length);
@@ -178,12 +189,16 @@ struct Logger {
 impl Logger {
     /// Logs until the input has ended or TERM was obeyed.
     fn run(&mut self, stream: &mut Stream, input: &mut [u8; INPUT]) -> u8 {
-        self.reopen();
+        let mut failed = !self.reopen();
         let mut gather = Gather::new(clock::mono(), config::LOG_READ_BYTES);
         loop {
             if !self.all.iter().any(|directory| directory.is_open) {
                 let text: &[u8] = b"no functional log directories.";
                 self.voice.say("fatal", &[text]);
+                failed = true;
+            }
+            if failed {
+                self.end();
                 return super::FATAL;
             }
             let ends = self.voice.asked.end;
@@ -263,7 +278,8 @@ impl Logger {
         let rotate = core::mem::take(&mut asked.rotate);
         let child = core::mem::take(&mut asked.child);
         if core::mem::take(&mut asked.reopen) {
-            self.reopen();
+            // A config that became too long leaves the old one in force.
+            let _fits = self.reopen();
         }
         if !rotate && !child && self.next_due().is_none() {
             return;
@@ -274,14 +290,18 @@ impl Logger {
         }
     }
 
-    /// Closes what is open and opens every directory that works.
-    fn reopen(&mut self) {
+    /// Closes what is open and opens every directory that works. Returns
+    /// whether no bound of this build is in the way of one.
+    fn reopen(&mut self) -> bool {
         for directory in self.all.iter_mut() {
             directory.close(&mut self.voice);
         }
+        let mut fits = true;
         for directory in self.all.iter_mut() {
-            directory.open(&mut self.voice, self.output, CWD);
+            let opened = directory.open(&mut self.voice, self.output, CWD);
+            fits &= opened != Err(Errno::EFBIG);
         }
+        fits
     }
 
     /// Brings everything to its end. The logs are safe before anything is

@@ -60,7 +60,7 @@ pub enum Wrong<'a> {
 }
 
 /// Bytes of a line that are looked at unless `-l` says otherwise.
-const LENGTH: usize = 1000;
+pub const LENGTH: usize = 1000;
 /// What `-b` is unless it is given.
 const BUFFER: usize = 1024;
 

@@ -18,7 +18,7 @@ use super::{Stop, failed_at, number, too_many};
 /// Sets the variables that the lines of a file assign, in their order. The
 /// first line that cannot be read ends it.
 pub(super) fn read(path: &CStr, builder: &mut Builder) -> Result<(), Stop> {
-    let mut buffer = [0; config::FILE_BYTES];
+    let mut buffer = [0; config::LINE_BYTES];
     let mut count = 0_u64;
     let mut result = Ok(());
     let mut each = |line: Option<&[u8]>| {
@@ -26,8 +26,8 @@ pub(super) fn read(path: &CStr, builder: &mut Builder) -> Result<(), Stop> {
         result = match line {
             Some(line) => set(path, count, line, builder),
             None => Err(refuse(path, count, |line| {
-                line.text("too many file-bytes (the bound is ");
-                line.number(number(config::FILE_BYTES)).text(")");
+                line.text("too many line-bytes (the bound is ");
+                line.number(number(config::LINE_BYTES)).text(")");
             })),
         };
         result.is_ok()

@@ -75,7 +75,7 @@
 //! # Capacity
 //! `groups` of a user; `environ` variables, with those that are passed on;
 //! `environ-bytes` of names and values that `-e`, `-U` and `--env-file` set;
-//! `file-bytes` in a line of an environment file. Beyond a bound the program
+//! `line-bytes` in a line of an environment file. Beyond a bound the program
 //! is not run, and a line names the bound and its value. The lines of
 //! /etc/passwd and /etc/group may have any length.
 //!

@@ -20,7 +20,7 @@ impl Directory {
         copied: bool,
     ) {
         let [stamp, text, end] = *line;
-        let parts = [stamp, &self.text.prefix, text, end];
+        let parts = [stamp, self.text.prefix(), text, end];
         // Put together behind what waits to be written, which makes room if
         // there is none: a line is shorter than the output.
         if output.room().len() < parts.iter().map(|part| part.len()).sum() {
@@ -29,7 +29,7 @@ impl Directory {
         if self.hand.is_some() {
             return;
         }
-        let parts = [stamp, &self.text.prefix, text, end];
+        let parts = [stamp, self.text.prefix(), text, end];
         let whole = join(output.room(), &parts).unwrap_or(&[]);
         if copied {
             let _told = sys::write_all(fd::STDERR, whole).is_ok();

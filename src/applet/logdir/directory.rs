@@ -2,10 +2,9 @@
 
 use core::{ffi::CStr, time::Duration};
 
-use heapless::{Vec, VecView};
+use heapless::Vec;
 
 use crate::{
-    config,
     machine::{
         line::{Lines, Piece},
         pattern,
@@ -20,26 +19,13 @@ use crate::{
     },
 };
 
-use super::{is_due, output::Output, processor::Job, voice::Voice};
-
-/// What the config of a directory says in words.
-pub(in crate::applet) struct Text {
-    /// Lines that are patterns, each with its newline.
-    pub(in crate::applet) patterns: Vec<u8, { config::FILE_BYTES + 1 }>,
-    /// What stands before every line.
-    pub(in crate::applet) prefix: Vec<u8, { config::FILE_BYTES }>,
-    /// The processor and a NUL; empty for none.
-    pub(in crate::applet) command: Vec<u8, { config::FILE_BYTES + 1 }>,
-}
-
-impl Text {
-    /// No words.
-    pub(in crate::applet) const NONE: Self = Self {
-        patterns: Vec::new(),
-        prefix: Vec::new(),
-        command: Vec::new(),
-    };
-}
+use super::{
+    is_due,
+    output::Output,
+    processor::Job,
+    voice::{Mode, Voice},
+    words::Words,
+};
 
 /// A log directory of the command line, open or not.
 pub(in crate::applet) struct Directory {
@@ -55,7 +41,7 @@ pub(in crate::applet) struct Directory {
     /// `current`.
     pub(in crate::applet) current: Fd,
     /// The words of the config.
-    pub(in crate::applet) text: &'static mut Text,
+    pub(in crate::applet) text: Words,
     /// Whether a config was read.
     configured: bool,
     /// Whether lines are logged as they come: no stamp, prefix, pattern or
@@ -91,10 +77,7 @@ pub(in crate::applet) struct Directory {
 
 impl Directory {
     /// A directory that is not open.
-    pub(in crate::applet) fn new(
-        name: &'static CStr,
-        text: &'static mut Text,
-    ) -> Self {
+    pub(in crate::applet) fn new(name: &'static CStr, text: Words) -> Self {
         Self {
             name,
             is_open: false,
@@ -130,20 +113,22 @@ impl Directory {
         self.name.to_bytes()
     }
 
-    /// Opens it, if it works; if not, that is said. `scratch` is empty.
-    /// `at` is where its name starts from.
+    /// Opens it, or says why it does not work and returns that. `scratch` is
+    /// empty. `at` is where its name starts from.
     pub(in crate::applet) fn open(
         &mut self,
         voice: &mut Voice,
         scratch: &mut Output,
         at: At<'_>,
-    ) {
+    ) -> Result<(), Errno> {
         let name = self.subject();
         let mut what = "";
-        if let Err(errno) = self.enter(voice, scratch, at, &mut what) {
+        let opened = self.enter(voice, scratch, at, &mut what);
+        if let Err(errno) = opened {
             voice.warn("warning", what, name, errno);
             self.leave();
         }
+        opened
     }
 
     /// Closes it as it is.
@@ -175,8 +160,9 @@ impl Directory {
         *what = "unable to lock directory";
         self.lock = file::open_append(dir.as_fd(), c"lock")?;
         file::lock_now(self.lock.as_fd())?;
+        *what = "unable to read config";
+        self.configure(voice, dir.as_fd(), scratch)?;
         *what = "unable to open current";
-        self.configure(voice, dir.as_fd(), scratch);
         self.dir = dir;
         self.begin(voice)
     }
@@ -187,13 +173,22 @@ impl Directory {
         self.is_open && file::is_removed(self.current.as_fd())
     }
 
-    /// Reads the config. What was read before stays when it cannot be read
-    /// now (contract §5.5).
-    fn configure(&mut self, voice: &Voice, dir: At<'_>, scratch: &mut Output) {
+    /// Reads the config. One that cannot be read leaves what was read before
+    /// in force (contract §5.5).
+    ///
+    /// A config that is longer than the bound does so too. Where there was none
+    /// before it is an error in svlogd; the shared logger, which cannot refuse
+    /// to start, obeys what fits, without any pattern: no line is left out.
+    fn configure(
+        &mut self,
+        voice: &Voice,
+        dir: At<'_>,
+        scratch: &mut Output,
+    ) -> Result<(), Errno> {
         let name = self.subject();
+        let bound = self.text.bound();
         // One byte more than the bound, to see a config that is longer.
-        let room = scratch.room();
-        let room = room.get_mut(..=config::FILE_BYTES).unwrap_or(&mut []);
+        let room = scratch.room().get_mut(..=bound).unwrap_or(&mut []);
         let mut text = match file::read_whole(dir, c"config", room) {
             Ok(text) => {
                 voice.info(&[b"read: ", name, b"/config"]);
@@ -203,30 +198,39 @@ impl Directory {
             Err(errno) => {
                 voice.warn("warning", "unable to read config", name, errno);
                 if self.configured {
-                    return;
+                    return Ok(());
                 }
                 &[]
             }
         };
-        if text.len() > config::FILE_BYTES {
+        let is_cut = text.len() > bound;
+        if is_cut {
             let what: [&[u8]; 2] = [name, b"/config: too long"];
-            voice.bound(&what, "file-bytes", config::FILE_BYTES);
+            let alone = voice.mode == Mode::Alone;
+            let capacity = if alone {
+                "file-bytes"
+            } else {
+                "log-config-bytes"
+            };
+            voice.bound("warning", &what, capacity, bound);
+            if self.configured {
+                return Ok(());
+            } else if alone {
+                return Err(Errno::EFBIG);
+            }
             // The last line is cut; a part of it may say another thing.
             let end = text.iter().rposition(|byte| *byte == b'\n');
             text = text.get(..end.unwrap_or(0)).unwrap_or(&[]);
         }
-        let words = &mut *self.text;
-        // What is empty is not touched: each has pages of its own.
-        if !words.patterns.is_empty() {
-            words.patterns.clear();
-        }
+        let words = &mut self.text;
+        words.clear();
         let settings = logconfig::settings(
             text,
             voice.bounds,
             |line| {
-                // They all fit, as the text did, and one more newline.
-                let _fits = words.patterns.extend_from_slice(line).is_ok()
-                    && words.patterns.push(b'\n').is_ok();
+                if !is_cut {
+                    words.add_pattern(line);
+                }
             },
             |odd, part| match odd {
                 Odd::Ip => {
@@ -255,13 +259,7 @@ impl Directory {
                 }
             },
         );
-        // They fit, as the text did.
-        let command: [&[u8]; 2] = match settings.command {
-            b"" => [b"", b""],
-            command => [command, b"\0"],
-        };
-        let _fits = replace(&mut words.prefix, &[settings.prefix])
-            && replace(&mut words.command, &command);
+        words.finish(settings.prefix, settings.command);
         self.fill.bound = settings.size;
         self.keep = settings.keep;
         self.keep_full = settings.keep_full;
@@ -271,10 +269,11 @@ impl Directory {
         self.configured = true;
         self.plain = voice.request.style == Style::Plain
             && self.udp.is_none()
-            && words.prefix.is_empty()
-            && words.patterns.is_empty();
+            && words.prefix().is_empty()
+            && words.patterns().is_empty();
         self.fill.line =
             u64::try_from(voice.request.length).unwrap_or(u64::MAX);
+        Ok(())
     }
 
     /// Closes it in order.
@@ -377,7 +376,7 @@ impl Directory {
     fn decide(&mut self, text: &[u8]) -> bool {
         let mut copied = false;
         self.selected = true;
-        for (decision, wanted) in logconfig::patterns(&self.text.patterns) {
+        for (decision, wanted) in logconfig::patterns(self.text.patterns()) {
             let (flag, yes) = match decision {
                 Decision::Log(yes) => (&mut self.selected, yes),
                 Decision::Error(yes) => (&mut copied, yes),
@@ -397,7 +396,7 @@ impl Directory {
         output: &mut Output,
     ) {
         let mut done = 0_usize;
-        while let Some(rest) = self.text.prefix.get(done..)
+        while let Some(rest) = self.text.prefix().get(done..)
             && !rest.is_empty()
         {
             let part: Vec<u8, 64> = rest.iter().copied().take(64).collect();
@@ -462,15 +461,4 @@ impl Directory {
             self.sync_due = Some(clock::mono().after(self.durable));
         }
     }
-}
-
-/// Makes `old` what the parts are together. What is empty and stays so is
-/// not touched.
-fn replace(old: &mut VecView<u8>, parts: &[&[u8]]) -> bool {
-    if !old.is_empty() {
-        old.clear();
-    }
-    parts
-        .iter()
-        .all(|part| part.is_empty() || old.extend_from_slice(part).is_ok())
 }

@@ -7,6 +7,7 @@
 //! | `stream` | which lines a read brings |
 //! | `directory` | how a directory is opened, configured, given lines |
 //! | `rotation` | how `current` becomes an old log, and how old logs go |
+//! | `words` | which texts a config holds |
 //! | `processor` | what happens to an old log before it is finished |
 //! | `copy` | how a line reaches descriptor 2 and the network |
 //! | `hand` | who does what takes its time |
@@ -20,12 +21,14 @@ pub(super) mod processor;
 mod rotation;
 mod stream;
 pub(super) mod voice;
+mod words;
 
 pub(super) use {
-    directory::{Directory, Text},
+    directory::Directory,
     output::Output,
     stream::Stream,
     voice::{Asked, Mode, Voice},
+    words::{MORE, Words},
 };
 
 use crate::{config, sys::once::Once, wire::clock::Instant};

@@ -4,10 +4,11 @@
 use crate::{config, text::copy};
 
 /// Bytes that are gathered: half of what one read can bring, since more of it
-/// would be more dirty memory and no faster (measured), and at least one line
-/// with prefix and stamp.
-const OUTPUT: usize =
-    config::LOG_READ_BYTES / 2 + config::LOG_LINE_BYTES + config::FILE_BYTES;
+/// would be more dirty memory and no faster (measured), and some lines.
+const GATHER: usize = config::LOG_READ_BYTES / 2 + 6144;
+
+/// Room for what is gathered, or for a config, or for a line as it is sent.
+const OUTPUT: usize = GATHER + config::LOG_LINE_BYTES + config::FILE_BYTES;
 
 /// Bytes on their way to one directory.
 ///
@@ -41,11 +42,12 @@ impl Output {
         self.bytes.get_mut(self.length..).unwrap_or(&mut [])
     }
 
-    /// Appends bytes; false when there is no room for them.
+    /// Appends bytes; false when that would be more than is gathered.
     pub(in crate::applet) fn add(&mut self, bytes: &[u8]) -> bool {
-        let added = copy(self.room(), bytes);
+        let length = self.length.saturating_add(bytes.len());
+        let added = length <= GATHER && copy(self.room(), bytes);
         if added {
-            self.length = self.length.saturating_add(bytes.len());
+            self.length = length;
         }
         added
     }

@@ -142,7 +142,7 @@ impl Directory {
         *what = "unable to fork for processor";
         let mut complaint = voice.line("warning");
         complaint.text("unable to run processor: ").bytes(subject);
-        let command = CStr::from_bytes_until_nul(&self.text.command);
+        let command = CStr::from_bytes_until_nul(self.text.command());
         let program = Program {
             path: c"/bin/sh",
             arguments: &[c"-c", command.unwrap_or(c"")],

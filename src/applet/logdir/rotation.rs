@@ -23,7 +23,7 @@ pub(in crate::applet) const CLOSED: u32 = 0o744;
 impl Directory {
     /// Whether there is a processor for what was rotated.
     fn is_processed(&self) -> bool {
-        !self.text.command.is_empty()
+        !self.text.command().is_empty()
     }
 
     /// Opens `current`: goes on with one that was closed in order; one that

@@ -105,14 +105,15 @@ impl Voice {
         sys::complain(line.finish());
     }
 
-    /// Says `svlogd: warning: WHAT (CAPACITY: the bound is BOUND)`.
+    /// Says `svlogd: LEVEL: WHAT (CAPACITY: the bound is BOUND)`.
     pub(in crate::applet) fn bound(
         &self,
+        level: &str,
         what: &[&[u8]],
         capacity: &str,
         bound: usize,
     ) {
-        let mut line = self.line("warning");
+        let mut line = self.line(level);
         for part in what {
             line.bytes(part);
         }

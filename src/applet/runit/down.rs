@@ -146,7 +146,7 @@ impl Init {
     fn tell_processes(&self) {
         let mut last = None;
         while let Some(path) = dir::next(c"/proc", last.as_ref(), b"") {
-            let mut text = [0; config::FILE_BYTES];
+            let mut text = [0; config::LINE_BYTES];
             let stat = Path::join(&[path.as_bytes(), b"/stat"]).ok();
             let text = stat.and_then(|stat| {
                 file::read_whole(CWD, stat.as_c_str(), &mut text).ok()
@@ -219,7 +219,7 @@ impl Init {
             fstab::swap_off(voice);
             Outcome::Done
         });
-        let mut text = [0; config::FILE_BYTES];
+        let mut text = [0; config::LINE_BYTES];
         let mounts = c"/proc/self/mounts";
         let text = match file::read_whole(CWD, mounts, &mut text) {
             Ok(text) => text,
@@ -231,8 +231,8 @@ impl Init {
         let stays = |voice: &Voice, bound, value| {
             voice.bound("some stay mounted", bound, value);
         };
-        if text.len() == config::FILE_BYTES {
-            stays(self.supervisor.voice(), "file-bytes", text.len());
+        if text.len() == config::LINE_BYTES {
+            stays(self.supervisor.voice(), "line-bytes", text.len());
         }
         // Last mounted, first unmounted: what is mounted inside another comes
         // after it in the list.

@@ -59,7 +59,7 @@ fn load_one(module: Module<'_>) -> Result<(), Errno> {
     }
     let mut found = None;
     let index = path_of(&[dir.as_bytes(), b"modules.dep"])?;
-    let mut buffer = [0; config::FILE_BYTES];
+    let mut buffer = [0; config::LINE_BYTES];
     let read = file::lines(CWD, index.as_c_str(), &mut buffer, |line| {
         let all = line.and_then(|line| files(line, module.name));
         let Some(all) = all else { return true };

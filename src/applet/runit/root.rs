@@ -76,7 +76,7 @@ fn is_initramfs() -> bool {
 
 /// Does something about the root, if there is another to go on in.
 fn with_root(voice: &Voice, work: fn(&Root<'_>, &Voice) -> bool) -> Outcome {
-    let mut text = [0; config::FILE_BYTES];
+    let mut text = [0; config::LINE_BYTES];
     let mut root = Root::default();
     if !config::ROOT.is_empty() {
         root.read(config::ROOT.as_bytes());

@@ -486,13 +486,13 @@ pub(super) fn each_line(
     voice: Option<&Voice>,
     each: &mut dyn FnMut(&[u8]),
 ) {
-    let mut buffer = [0; config::FILE_BYTES];
+    let mut buffer = [0; config::LINE_BYTES];
     let read = file::lines(CWD, path, &mut buffer, |line| {
         match line {
             Some(line) => each(line),
             None => voice.iter().for_each(|voice| {
                 let what = "a line is too long";
-                voice.bound(what, "file-bytes", config::FILE_BYTES);
+                voice.bound(what, "line-bytes", config::LINE_BYTES);
             }),
         }
         true

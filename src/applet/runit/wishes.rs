@@ -80,7 +80,7 @@ pub(super) fn read(voice: &Voice) -> Wishes {
 
 /// Takes the wishes of the command line.
 fn obey(asked: &mut Wishes, voice: &Voice) {
-    let mut text = [0; config::FILE_BYTES];
+    let mut text = [0; config::LINE_BYTES];
     let line = match file::read_whole(CWD, COMMAND_LINE, &mut text) {
         Ok(line) => line,
         Err(errno) => {
@@ -88,11 +88,11 @@ fn obey(asked: &mut Wishes, voice: &Voice) {
             return;
         }
     };
-    let full = line.len() == config::FILE_BYTES;
+    let full = line.len() == config::LINE_BYTES;
     if full {
         voice.bound(
             "the kernel's command line is cut",
-            "file-bytes",
+            "line-bytes",
             line.len(),
         );
     }

@@ -70,6 +70,10 @@
 //! read-only for instance, waits, and so does its service, until it can: that
 //! is said once, and no line is lost.
 //!
+//! A config longer than `log-config-bytes` is not read on HUP: the one before
+//! stays in force. Where there was none before, what fits of it is obeyed, but
+//! no pattern: every line is logged.
+//!
 //! # Control
 //! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates,
 //! `sv pause`, `cont`, `down`, `up`, `restart` are as for any log service, for
@@ -99,7 +103,7 @@ mod row;
 use heapless::{Vec, VecView};
 
 use crate::{
-    args::svlogd::Request,
+    args::svlogd::{LENGTH, Request},
     config,
     machine::pace::PACE,
     sys::{
@@ -117,7 +121,7 @@ use crate::{
 };
 
 use self::row::Row;
-use super::logdir::{Asked, BYTES, INPUT, Mode, Output, Text, Voice};
+use super::logdir::{Asked, BYTES, INPUT, MORE, Mode, Output, Voice};
 
 /// Every stream, by its number, as far as there was one.
 static ROWS: Once<Vec<Row, { config::SLOTS }>> = Once::new(Vec::new());
@@ -128,17 +132,17 @@ static ROOMS: Once<[Room; config::SLOTS]> =
 /// The memory of a stream of which most is not touched.
 struct Room {
     /// What its config says.
-    text: Text,
+    text: [u8; config::LOG_CONFIG_BYTES + MORE],
     /// What is not decided of its open line: less than is looked at of it.
-    kept: [u8; config::LOG_LINE_BYTES],
+    kept: [u8; LENGTH],
 }
 
 impl Room {
     /// Nothing in it.
     #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
     const NEW: Self = Self {
-        text: Text::NONE,
-        kept: [0; config::LOG_LINE_BYTES],
+        text: [0; config::LOG_CONFIG_BYTES + MORE],
+        kept: [0; LENGTH],
     };
 }
 

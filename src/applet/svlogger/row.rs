@@ -20,7 +20,7 @@ use crate::{
 
 use super::{Desk, Room, TOKEN_ROWS, console::Shown, ring::LogRing};
 use crate::applet::{
-    logdir::{Directory, Stream, processor::Job, voice::PAUSE},
+    logdir::{Directory, Stream, Words, processor::Job, voice::PAUSE},
     sv::service::{Silent, probe},
 };
 
@@ -104,7 +104,7 @@ impl Row {
             pipe: Fd::none(),
             stream: Stream::new(1),
             kept: &mut room.kept,
-            directory: Directory::new(c"log", &mut room.text),
+            directory: Directory::new(c"log", Words::new(&mut room.text)),
             ring: None,
             shown: Shown::nothing(),
         }

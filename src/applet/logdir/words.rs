@@ -1,0 +1,119 @@
+//! The texts of a log directory's config: patterns, prefix, processor.
+
+use crate::text::copy;
+
+/// Bytes that the texts may need beside those of the config: a newline behind
+/// the last pattern, a NUL behind the processor.
+pub(in crate::applet) const MORE: usize = 2;
+
+/// The texts of one config, one behind the other in memory of the owner's
+/// choice. An empty text touches none of it.
+pub(in crate::applet) struct Words {
+    bytes: &'static mut [u8],
+    /// Where patterns, prefix and processor end.
+    ends: [usize; 3],
+}
+
+impl Words {
+    /// Has no text yet; `bytes` are those of the longest config, and [`MORE`].
+    pub(in crate::applet) fn new(bytes: &'static mut [u8]) -> Self {
+        Self {
+            bytes,
+            ends: [0; 3],
+        }
+    }
+
+    /// Returns the longest config that is certain to fit.
+    pub(super) fn bound(&self) -> usize {
+        self.bytes.len().saturating_sub(MORE)
+    }
+
+    /// Removes every text.
+    pub(super) fn clear(&mut self) {
+        self.ends = [0; 3];
+    }
+
+    /// Adds a pattern: all of them come before [`Words::finish`].
+    pub(super) fn add_pattern(&mut self, line: &[u8]) {
+        self.add(0, line);
+        self.add(0, b"\n");
+    }
+
+    /// Adds prefix and processor.
+    pub(super) fn finish(&mut self, prefix: &[u8], command: &[u8]) {
+        self.add(1, prefix);
+        self.add(2, command);
+        if !command.is_empty() {
+            self.add(2, b"\0");
+        }
+    }
+
+    /// Appends to a text that is the last one so far. What does not fit is
+    /// left out, which a config within the bound never causes.
+    fn add(&mut self, text: usize, part: &[u8]) {
+        let [.., end] = self.ends;
+        let room = self.bytes.get_mut(end..).unwrap_or(&mut []);
+        if copy(room, part) {
+            for place in self.ends.iter_mut().skip(text) {
+                *place = end.saturating_add(part.len());
+            }
+        }
+    }
+
+    /// Returns the patterns, each a line.
+    pub(super) fn patterns(&self) -> &[u8] {
+        let [end, ..] = self.ends;
+        self.bytes.get(..end).unwrap_or(&[])
+    }
+
+    /// Returns the text that stands before every line.
+    pub(super) fn prefix(&self) -> &[u8] {
+        let [start, end, _] = self.ends;
+        self.bytes.get(start..end).unwrap_or(&[])
+    }
+
+    /// Returns the processor and a NUL; nothing for none.
+    pub(super) fn command(&self) -> &[u8] {
+        let [_, start, end] = self.ends;
+        self.bytes.get(start..end).unwrap_or(&[])
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_longest_config_fits() {
+        let texts: [(&[&[u8]], &[u8], &[u8]); 4] = [
+            (&[b"+123", b"-56"], b"pre", b"cmd"),
+            (&[], b"", b""),
+            (&[b"+1234567"], b"", b""),
+            (&[], b"", b"cmd"),
+        ];
+        for (patterns, prefix, command) in texts {
+            // A config of these lines, without its last newline.
+            let lines = patterns.iter().map(|line| line.len() + 1);
+            let others = [prefix, command].map(|text| match text.len() {
+                0 => 0,
+                length => length + 2,
+            });
+            let size = lines.chain(others).sum::<usize>().saturating_sub(1);
+            let bytes = Box::leak(vec![0; size + MORE].into_boxed_slice());
+            let mut words = Words::new(bytes);
+            for _again in 0..2 {
+                words.clear();
+                patterns.iter().for_each(|line| words.add_pattern(line));
+                words.finish(prefix, command);
+                let all: Vec<u8> = patterns
+                    .iter()
+                    .flat_map(|l| [l, &b"\n"[..]].concat())
+                    .collect();
+                assert_eq!(words.patterns(), all);
+                assert_eq!(words.prefix(), prefix);
+                let nul: &[u8] = if command.is_empty() { b"" } else { b"\0" };
+                assert_eq!(words.command(), [command, nul].concat());
+            }
+        }
+    }
+}
