@@ -1,5 +1,5 @@
 //! Whether runsvchdir and utmpset do what runit's do (contract §9, §10), and
-//! `current` never goes missing.
+//! `current` never goes missing; pause; which program a name is.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -7,11 +7,15 @@ mod util;
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::{MetadataExt as _, symlink},
+    os::unix::{
+        fs::{MetadataExt as _, symlink},
+        process::CommandExt as _,
+    },
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use util::{Place, Said, said, until};
 
 /// Runs `runsvchdir` in the place's `links`.
@@ -329,4 +333,67 @@ fn every_bound_is_told() {
         name
     });
     assert!(told.eq(names.chain(more)), "{}", said.out);
+}
+
+#[test]
+fn pause_waits_for_a_signal() {
+    let place = Place::new();
+    // As a service has it: under another name, which no program has or one.
+    for (name, signal) in [
+        ("web", Signal::TERM),
+        ("sv", Signal::INT),
+        ("chpst", Signal::HUP),
+    ] {
+        let words = ["chpst", "-b", name, "pause", "argument"];
+        let mut child = place.command(&words).spawn().unwrap();
+        let path = format!("/proc/{}", child.id());
+        until("a pause that takes signals", || {
+            let status = fs::read_to_string(format!("{path}/status")).ok()?;
+            let blocked = status.contains("SigBlk:\t0000000000004003");
+            blocked.then_some(())
+        });
+        let line = fs::read(format!("{path}/cmdline")).unwrap();
+        assert_eq!(line, format!("{name}\0argument\0").as_bytes());
+        let pid = Pid::from_child(&child);
+        // A stop and a go are nothing to it.
+        kill_process(pid, Signal::STOP).unwrap();
+        kill_process(pid, Signal::CONT).unwrap();
+        assert!(child.try_wait().unwrap().is_none());
+        kill_process(pid, signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn the_program_that_a_name_is() {
+    let place = Place::new();
+    let bin = place.path("bin");
+    fs::create_dir(place.path("links")).unwrap();
+    let link = |target: &str, name: &str| {
+        symlink(target, place.path("links").join(name)).unwrap();
+    };
+    link("../bin/chpst", "run");
+    link("run", "second");
+    link(bin.join("runt").to_str().unwrap(), "third");
+    link("third", "service");
+    let usage = |file: &str, name: &str| {
+        let mut command = std::process::Command::new(place.path(file));
+        let said = said(command.arg0(name).env("SVDIR", place.path("none")));
+        said.err.lines().next().unwrap_or_default().to_string()
+    };
+    // The file's name, then the first argument, then where the link leads.
+    assert!(usage("bin/chpst", "sv").starts_with("usage: chpst "));
+    assert!(usage("bin/runt", "chpst").starts_with("usage: chpst "));
+    assert!(usage("bin/runt", "setlock").starts_with("usage: setlock "));
+    assert!(usage("bin/runt", "-chpst").starts_with("usage: "));
+    assert!(usage("links/run", "./run").starts_with("usage: chpst "));
+    assert!(usage("links/second", "second").starts_with("usage: chpst "));
+    // runit's chpst is what its first argument says.
+    assert!(usage("bin/chpst", "softlimit").starts_with("usage: softlimit "));
+    assert!(usage("bin/chpst", "denvdir").starts_with("usage: envdir "));
+    // Whatever else is a service's name for sv.
+    for file in ["links/third", "links/service"] {
+        let usage = usage(file, "web");
+        assert!(usage.starts_with("usage: web "), "{usage}");
+    }
 }

@@ -3,6 +3,7 @@
 mod chpst;
 mod limits;
 mod logdir;
+mod pause;
 mod retired;
 mod runit;
 mod runit_init;
@@ -13,12 +14,13 @@ mod sv;
 mod svlogd;
 mod svlogger;
 mod utmpset;
+mod vlogger;
 
 use crate::{
     args::getopt::Opt,
     config,
-    sys::{self, Errno, child, error, start::Start},
-    text::{Line, basename},
+    sys::{self, CWD, Errno, child, error, file, start::Start},
+    text::{Line, Path, basename},
 };
 
 /// Exit code of a usage error of the supervisors.
@@ -33,7 +35,7 @@ type Program = fn(Start) -> u8;
 const NAMES: &str = include_str!("../applets.txt");
 
 /// The programs in the order of their names; many are one under several.
-const PROGRAMS: [Program; 27] = [
+const PROGRAMS: [Program; 29] = [
     runit::main,
     runit_init::main,
     runit_init::main,
@@ -61,23 +63,52 @@ const PROGRAMS: [Program; 27] = [
     runit_init::halt,
     runit_init::halt,
     runit_init::reboot,
+    pause::main,
+    vlogger::main,
 ];
 
-/// Runs the program that the arguments name; answers its exit code.
+/// Runs the program that the file or the arguments name; answers its exit
+/// code.
 ///
-/// An unknown name is `sv` for the service of that name when it was reached
-/// through a link (`/etc/init.d/NAME` -> `sv`, contract §4).
+/// The name of the file that was executed counts more than the first
+/// argument, which anybody may choose (`chpst -b NAME pause`). If both are
+/// unknown, it is the program that the file is a link to (`log/run` ->
+/// `vlogger`), or else `sv` for the service of that name (`/etc/init.d/NAME`
+/// -> `sv`, contract §4).
 pub fn main(start: Start) -> u8 {
     child::fill_standard_streams();
+    let file = start.file.to_bytes();
     let name = start.argv.first().map_or(&b""[..], |name| name.to_bytes());
-    match basename(name) {
-        b"" | b"runt" => by_argument(start),
-        name => match find(name) {
-            Some(program) => program(start),
-            None if chpst::is_name(name) => chpst::main(start),
-            None => sv::main(start),
-        },
+    let name = basename(name);
+    if let Some(program) = find(basename(file)).or_else(|| find(name)) {
+        return program(start);
     }
+    match name {
+        b"" | b"runt" => by_argument(start),
+        name if chpst::is_name(name) => chpst::main(start),
+        _ => linked(file).unwrap_or(sv::main)(start),
+    }
+}
+
+/// Returns the program that `file` is a link to: the first name on the way
+/// that is one.
+fn linked(file: &[u8]) -> Option<Program> {
+    /// As many links as the kernel follows.
+    const LINKS: usize = 40;
+    let mut path = Path::join(&[file]).ok()?;
+    for _ in 0..LINKS {
+        let mut buffer = [0; config::PATH_BYTES];
+        let target = file::link_target(CWD, path.as_c_str(), &mut buffer);
+        let target = target.ok()?;
+        if let Some(program) = find(basename(target)) {
+            return Some(program);
+        }
+        let length = path.as_bytes().len();
+        let dir = length.saturating_sub(basename(path.as_bytes()).len());
+        path.cut(if target.starts_with(b"/") { 0 } else { dir });
+        path.push(target).ok()?;
+    }
+    None
 }
 
 /// `runt NAME ...`, `runt --list`, `runt limits`.

@@ -4,3 +4,4 @@ pub mod chpst;
 pub mod getopt;
 pub mod sv;
 pub mod svlogd;
+pub mod vlogger;

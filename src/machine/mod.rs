@@ -7,6 +7,7 @@ pub mod allowance;
 pub mod descent;
 pub mod gather;
 pub mod line;
+pub mod outage;
 pub mod pace;
 pub mod pattern;
 pub mod rotate;

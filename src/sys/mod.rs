@@ -38,6 +38,7 @@ pub mod proc;
 mod raw;
 pub mod signal;
 pub mod start;
+pub mod syslog;
 pub mod udp;
 pub mod wait;
 pub mod watch;

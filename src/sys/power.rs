@@ -109,7 +109,7 @@ pub fn loopback_up() -> Result<(), Errno> {
     const SET: u32 = 0x8914;
     /// IFF_UP.
     const UP: u8 = 1;
-    let socket = raw::udp_socket()?;
+    let socket = super::udp::socket()?;
     let mut ifreq = [0; 40];
     if let Some(name) = ifreq.first_chunk_mut() {
         *name = *b"lo";

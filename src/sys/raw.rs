@@ -359,16 +359,24 @@ pub(super) fn close_number(number: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `socket(AF_INET, SOCK_DGRAM)`, closed on exec.
-pub(super) fn udp_socket() -> Result<Fd, Errno> {
-    /// AF_INET.
-    const INET: u32 = 2;
-    // SOCK_DGRAM, which MIPS numbers otherwise, and SOCK_CLOEXEC.
+/// `socket` for datagrams of an address family; it never waits.
+pub(super) fn datagram_socket(family: u32) -> Result<Fd, Errno> {
+    // SOCK_DGRAM, which MIPS numbers otherwise, SOCK_CLOEXEC, SOCK_NONBLOCK.
     let kind = if cfg!(target_arch = "mips") { 1 } else { 2 };
-    let flags = kind | rustix::fs::OFlags::CLOEXEC.bits();
+    let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let kind = kind | flags.bits();
     // SAFETY: the call takes no pointer.
-    let fd = unsafe { syscall!(Sysno::socket, INET, flags, 0) }?;
+    let fd = unsafe { syscall!(Sysno::socket, family, kind, 0) }?;
     Ok(Fd::own(fd))
+}
+
+/// `connect` to an address as the kernel lays it out.
+pub(super) fn connect(socket: &Fd, address: &[u8]) -> Result<(), Errno> {
+    let (fd, place, length) =
+        (socket.number(), address.as_ptr(), address.len());
+    // SAFETY: the kernel reads `length` bytes.
+    unsafe { syscall!(Sysno::connect, fd, place, length) }?;
+    Ok(())
 }
 
 /// `sendto` an IPv4 address, without waiting.

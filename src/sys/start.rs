@@ -104,6 +104,9 @@ impl Word {
 /// What a program is given.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
+    /// The path by which its file was executed, whatever name it was given;
+    /// empty if the kernel does not tell.
+    pub file: &'static CStr,
     /// Its arguments.
     pub argv: Argv,
     /// Its environment.
@@ -129,7 +132,7 @@ pub fn environ() -> Environ {
 }
 
 /// Reads what the kernel left on the stack: the number of arguments, the
-/// arguments, a null, the environment, a null.
+/// arguments, a null, the environment, a null, the auxiliary vector.
 ///
 /// # Safety
 /// `stack` must be the stack pointer that the kernel gave the process.
@@ -142,9 +145,40 @@ pub unsafe fn from_stack(stack: *const usize) -> Start {
     // SAFETY: the environment follows the arguments and their null.
     let environ = unsafe { stack.add(behind) }.cast::<*const c_char>();
     GIVEN.store(environ.cast_mut(), Ordering::Relaxed);
+    let mut variables = List(environ);
+    while variables.next().is_some() {}
+    // SAFETY: the auxiliary vector follows the null that the list is at.
+    let auxiliary = unsafe { variables.0.add(1) }.cast();
+    // SAFETY: the kernel made it.
+    let file = unsafe { executed_file(auxiliary) };
     Start {
+        file,
         argv: Argv(List(argv)),
         environ: Environ(environ),
+    }
+}
+
+/// Returns the path that was executed: AT_EXECFN of getauxval(3).
+///
+/// # Safety
+/// `entry` must lead to the auxiliary vector that the kernel made.
+unsafe fn executed_file(mut entry: *const [usize; 2]) -> &'static CStr {
+    /// AT_EXECFN.
+    const FILE: usize = 31;
+    loop {
+        // SAFETY: the entry is one of the vector, at most the last, AT_NULL.
+        let [key, value] = unsafe { *entry };
+        match key {
+            0 => return c"",
+            FILE => {
+                let path = ptr::with_exposed_provenance(value);
+                // SAFETY: a C string that the kernel left on our stack.
+                return unsafe { CStr::from_ptr(path) };
+            }
+            _ => {}
+        }
+        // SAFETY: this one was not the last.
+        entry = unsafe { entry.add(1) };
     }
 }
 

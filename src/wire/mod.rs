@@ -21,6 +21,7 @@ pub mod signals;
 pub mod stamp;
 pub mod status;
 pub mod sysctl;
+pub mod syslog;
 pub mod tai;
 pub mod utmp;
 pub mod volume;

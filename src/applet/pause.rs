@@ -1,0 +1,44 @@
+//! pause: does nothing until a signal ends it, for a service that has no
+//! process of its own.
+//!
+//! # Synopsis
+//! `pause`
+//!
+//! # Description
+//! A run script sets something up and ends in `exec pause`, or in
+//! `exec chpst -b NAME pause` so that `ps` shows NAME; `finish` undoes it.
+//! The service is up for as long as `pause` runs. It wakes for signals only
+//! and takes no arguments: those given are ignored.
+//!
+//! # Signals
+//! TERM, INT, HUP: exit. All others do what they do by default.
+//!
+//! # Exit codes
+//! 0 on one of these signals; 111 it cannot wait for them.
+
+use crate::sys::{
+    Errno,
+    signal::{Number, Signals},
+    start::Start,
+    wait,
+};
+
+/// Runs the program.
+pub(super) fn main(_: Start) -> u8 {
+    match until_signal() {
+        Ok(()) => 0,
+        Err(errno) => {
+            super::fatal(b"pause: fatal: ", "unable to wait", b"", errno)
+        }
+    }
+}
+
+/// Sleeps until one of the signals comes.
+fn until_signal() -> Result<(), Errno> {
+    let wanted = [Number::TERM, Number::INT, Number::HUP];
+    let signals = Signals::collect(&wanted)?;
+    while signals.next().is_none() {
+        wait::readable([signals.as_fd()], None)?;
+    }
+    Ok(())
+}

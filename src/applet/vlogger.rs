@@ -1,0 +1,396 @@
+//! vlogger: sends lines or a message to the system's log, or to a program of
+//! the administrator's.
+//!
+//! # Synopsis
+//! `vlogger [-isS] [-f FILE] [-p PRIORITY] [-t TAG] [MESSAGE...]`
+//!
+//! # Description
+//! Sends MESSAGE, its words with blanks between them, to the daemon that
+//! listens at /dev/log; without one every line of descriptor 0, or of FILE
+//! (`-f`). `-p` is the priority, `FACILITY` or `FACILITY.LEVEL` (`user.notice`);
+//! `-t` the tag that stands before each line; `-i` adds the process's number
+//! to it. `-s` copies each line to descriptor 2, cut at `message-bytes`.
+//!
+//! As a log service (a link `log/run` to `vlogger`) the tag is the name of the
+//! directory that `log` is in, and the priority `daemon.notice`. Otherwise the
+//! tag is $LOGNAME, or else `vlogger`.
+//!
+//! If /etc/vlogger can be executed, it takes vlogger's place, with the
+//! arguments TAG LEVEL FACILITY, for example to have every service log into a
+//! directory of its own: `exec svlogd /var/log/$1`. Not so with a MESSAGE,
+//! with `-S`, or when vlogger is called `logger`.
+//!
+//! # Facilities and levels
+//! `auth` (`security`), `authpriv`, `cron`, `daemon` (`kern`, which is the
+//! kernel's alone), `ftp`, `lpr`, `mail`, `news`, `syslog`, `user`, `uucp`,
+//! `local0` to `local7`; `emerg` (`panic`), `alert`, `crit`, `err` (`error`),
+//! `warning` (`warn`), `notice`, `info`, `debug`.
+//!
+//! # Messages
+//! A datagram for each line: `<PRIORITY>TAG: LINE`. The daemon adds the time:
+//! vlogger does not know the time zone. A message has 1024 bytes at most,
+//! which every daemon takes (RFC 3164); a longer line becomes several
+//! messages. A NUL is sent as `?`. A tag has 255 bytes at most; with more
+//! nothing is sent.
+//!
+//! # Without a daemon
+//! A line that is not taken, because no daemon listens or it is too busy, is
+//! tried again for 10 seconds, during which the writers wait as soon as the
+//! pipe is full: restarting the daemon loses nothing. After that lines are
+//! dropped and counted, so that a missing daemon, or one that itself waits for
+//! this log, never stops a service for longer. A line on descriptor 2 says
+//! when that begins; the first message that the daemon takes again is their
+//! number. MESSAGE is tried for a second.
+//!
+//! # Signals
+//! TERM, HUP, ALRM: send what was read, end. What the daemon does not take at
+//! once is then dropped.
+//!
+//! # Exit codes
+//! 0 the input has ended, or a signal came; 1 usage; 111 the last messages
+//! were dropped, or FILE could not be read.
+
+use core::{ffi::CStr, time::Duration};
+
+use heapless::Vec;
+use ufmt::uwrite;
+
+use crate::{
+    args::vlogger::{Request, Wrong, request},
+    machine::outage::{Action, Outage},
+    sys::{
+        self, AsFd, CWD, Errno, Fd, child, clock, error, fd, file,
+        signal::{Number, Signals},
+        start::Start,
+        syslog, wait,
+    },
+    text::{Line, basename},
+    wire::syslog::Priority,
+};
+
+/// Bytes of a message: what every daemon takes.
+const MESSAGE: usize = 1024;
+/// Bytes of a tag: those of a file's name.
+const TAG: usize = 255;
+/// Bytes read at once.
+const READ: usize = 4096;
+/// How long lines wait for a daemon.
+const LINES_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a message on the command line waits.
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(1);
+/// Time between two attempts to find a daemon.
+const RETRY: Duration = Duration::from_millis(200);
+/// The program that takes vlogger's place.
+const OTHER: &CStr = c"/etc/vlogger";
+
+/// Runs the program.
+pub(super) fn main(start: Start) -> u8 {
+    let own = start.argv.first().unwrap_or(c"vlogger").to_bytes();
+    let name = basename(own);
+    let words = start.argv.skip(1);
+    let (request, used) = match request(words.iter()) {
+        Ok(request) => request,
+        Err(wrong) => return usage(own, wrong),
+    };
+    let is_service = name == b"run";
+    let mut buffer = [0; 4096];
+    let service = if is_service {
+        service(&mut buffer)
+    } else {
+        start.environ.get(b"LOGNAME")
+    };
+    let tag = request.tag.or(service).unwrap_or(c"vlogger");
+    if tag.count_bytes() > TAG {
+        let mut line = Line::new();
+        line.text("vlogger: fatal: the tag is too long (the bound is 255)");
+        sys::complain(line.finish());
+        return super::FATAL;
+    }
+    let priority = request.priority.unwrap_or(if is_service {
+        Priority::DAEMON
+    } else {
+        Priority::USER
+    });
+    let message = words.skip(used);
+    let lines = message.first().is_none();
+    let result = open(&request).and_then(|()| {
+        if lines && !request.syslog && name != b"logger" {
+            become_other(tag, priority, start)?;
+        }
+        let mut sender = Sender::new(&request, tag, priority)?;
+        if lines {
+            sender.send_lines()?;
+        } else {
+            sender.patience = MESSAGE_PATIENCE;
+            for (count, word) in (0_usize..).zip(message.iter()) {
+                let gap = if count == 0 { &b""[..] } else { b" " };
+                sender.take(gap);
+                sender.take(word.to_bytes());
+            }
+        }
+        Ok(sender.finish())
+    });
+    match result {
+        Ok(code) => code,
+        Err((what, subject, errno)) => {
+            super::fatal(b"vlogger: fatal: ", what, subject.to_bytes(), errno)
+        }
+    }
+}
+
+/// A call that failed: what it was for, its subject, the cause.
+type Failed<'a> = (&'static str, &'a CStr, Errno);
+
+/// Says what is wrong with the command line, and the usage.
+fn usage(own: &[u8], wrong: Wrong<'_>) -> u8 {
+    match wrong {
+        Wrong::Option(option) => super::complain_of(basename(own), option),
+        Wrong::Priority(text) => {
+            let mut line = Line::new();
+            line.text("vlogger: unknown priority: ");
+            sys::complain(line.bytes(text.to_bytes()).finish());
+        }
+        Wrong::Usage => {}
+    }
+    let arguments = " [-isS] [-f file] [-p pri] [-t tag] [message ...]";
+    super::usage(own, arguments, super::USAGE)
+}
+
+/// Returns the name of the service whose log service this is: that of the
+/// directory that the working directory, `log`, is in.
+fn service(buffer: &mut [u8]) -> Option<&CStr> {
+    let length = {
+        let path = file::link_target(CWD, c"/proc/self/cwd", buffer).ok()?;
+        path.strip_suffix(b"/log").unwrap_or(path).len()
+    };
+    // The buffer is longer than the path.
+    *buffer.get_mut(length)? = 0;
+    let path = buffer.get(..=length)?;
+    let start = path.iter().rposition(|byte| *byte == b'/')?;
+    let name = path.get(start.saturating_add(1)..)?;
+    let name = CStr::from_bytes_with_nul(name).ok()?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// Opens the file of `-f` as descriptor 0.
+fn open<'a>(request: &Request<'a>) -> Result<(), Failed<'a>> {
+    let Some(path) = request.file else {
+        return Ok(());
+    };
+    let failed = |errno| ("unable to open ", path, errno);
+    let file = file::open_read(CWD, path).map_err(failed)?;
+    child::set_standard(&file, 0).map_err(failed)
+}
+
+/// Becomes /etc/vlogger; comes back when it cannot be executed.
+fn become_other(
+    tag: &CStr,
+    priority: Priority,
+    start: Start,
+) -> Result<(), Failed<'static>> {
+    let [level, facility] = priority.names();
+    let errno = child::become_other(&child::Program {
+        path: OTHER,
+        arguments: &[tag, level, facility],
+        environ: start.environ,
+    });
+    match errno {
+        Errno::ENOENT | Errno::EACCES => Ok(()),
+        errno => Err(("unable to run ", OTHER, errno)),
+    }
+}
+
+/// Cuts its input into lines and sends them.
+struct Sender {
+    /// The message being put together, its head first.
+    message: Vec<u8, MESSAGE>,
+    /// Bytes of the head.
+    head: usize,
+    socket: Option<Fd>,
+    outage: Outage,
+    patience: Duration,
+    /// A copy of each line goes to descriptor 2.
+    copy: bool,
+    signals: Signals,
+    /// A signal to end has come.
+    ends: bool,
+}
+
+impl Sender {
+    /// Prepares to send messages with this head.
+    fn new(
+        request: &Request<'_>,
+        tag: &CStr,
+        priority: Priority,
+    ) -> Result<Self, Failed<'static>> {
+        let wanted = [Number::TERM, Number::HUP, Number::ALARM];
+        let signals = Signals::collect(&wanted)
+            .map_err(|errno| ("unable to collect signals", c"", errno))?;
+        let mut message = Vec::new();
+        let pid = request.pid.then(child::own_pid);
+        // It fits: the tag is bounded.
+        let _fits = uwrite!(message, "<{}>", priority.number()).is_ok()
+            && message.extend_from_slice(tag.to_bytes()).is_ok()
+            && pid.is_none_or(|pid| uwrite!(message, "[{}]", pid).is_ok())
+            && message.extend_from_slice(b": ").is_ok();
+        let head = message.len();
+        Ok(Self {
+            message,
+            head,
+            socket: None,
+            outage: Outage::default(),
+            patience: LINES_PATIENCE,
+            copy: request.copy,
+            signals,
+            ends: false,
+        })
+    }
+
+    /// Sends the lines of descriptor 0 until it ends or a signal comes.
+    fn send_lines(&mut self) -> Result<(), Failed<'static>> {
+        let mut buffer = [0; READ];
+        while !self.ends {
+            let files = [fd::STDIN, self.signals.as_fd()];
+            let ready = wait::readable(files, None);
+            let failed = |errno| ("unable to read", c"", errno);
+            let [readable, signalled] = ready.map_err(failed)?;
+            if signalled {
+                self.look_for_signal();
+            } else if readable {
+                let count = match sys::read(fd::STDIN, &mut buffer) {
+                    Ok(0) => return Ok(()),
+                    // Another reader took it.
+                    Err(Errno::EAGAIN) => 0,
+                    other => other.map_err(failed)?,
+                };
+                self.take(buffer.get(..count).unwrap_or(&[]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes of the input, and sends the lines that end in them.
+    fn take(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.send(),
+                byte => {
+                    if self.message.is_full() {
+                        self.send();
+                    }
+                    let byte = if *byte == 0 { b'?' } else { *byte };
+                    // The head leaves room for it.
+                    let _fits = self.message.push(byte).is_ok();
+                }
+            }
+        }
+    }
+
+    /// Sends the line that the input ended in. Returns the exit code.
+    fn finish(mut self) -> u8 {
+        if self.message.len() > self.head {
+            self.send();
+        }
+        match self.outage.dropped() {
+            0 => 0,
+            dropped => {
+                let mut line = Line::new();
+                line.text("vlogger: warning: ").number(dropped);
+                sys::complain(line.text(DROPPED).finish());
+                super::FATAL
+            }
+        }
+    }
+
+    /// Sends the line at hand, or drops it, and starts with an empty one.
+    fn send(&mut self) {
+        if self.copy {
+            // Behind the priority.
+            let mut parts = self.message.splitn(2, |byte| *byte == b'>');
+            let text = parts.nth(1).unwrap_or(&[]);
+            sys::complain(Line::new().bytes(text).finish());
+        }
+        loop {
+            let dropped = self.outage.dropped();
+            let result = match dropped {
+                0 => put(&mut self.socket, &self.message),
+                dropped => self.report(dropped),
+            };
+            let Err(errno) = result else {
+                self.outage.sent();
+                if dropped == 0 {
+                    break;
+                }
+                continue;
+            };
+            let patience = if self.ends {
+                Duration::ZERO
+            } else {
+                self.patience
+            };
+            match self.outage.failed(clock::mono(), patience) {
+                Action::Retry => self.pause(),
+                Action::DropFirst => {
+                    let mut line = Line::new();
+                    line.text("vlogger: warning: unable to send to ");
+                    line.text(syslog::PATH).text(": ");
+                    line.text(error::text(errno)).text(": dropping messages");
+                    sys::complain(line.finish());
+                    break;
+                }
+                Action::Drop => break,
+            }
+        }
+        self.message.truncate(self.head);
+    }
+
+    /// Sends how many messages were dropped.
+    fn report(&mut self, dropped: u64) -> Result<(), Errno> {
+        let mut message = Vec::<u8, { 2 * TAG }>::new();
+        let head = self.message.get(..self.head).unwrap_or(&[]);
+        // It fits: the tag is bounded.
+        let _fits = message.extend_from_slice(head).is_ok()
+            && uwrite!(message, "{}{}", dropped, DROPPED).is_ok();
+        put(&mut self.socket, &message)
+    }
+
+    /// Waits a little for the daemon, or until a signal to end comes.
+    fn pause(&mut self) {
+        if let Some(busy) = &self.socket {
+            let _ready = wait::writable(busy.as_fd(), RETRY);
+        } else {
+            let signals = [self.signals.as_fd()];
+            let _early = wait::readable(signals, Some(RETRY)).is_err();
+        }
+        self.look_for_signal();
+    }
+
+    /// Takes note of a signal to end.
+    fn look_for_signal(&mut self) {
+        self.ends |= self.signals.next().is_some();
+    }
+}
+
+/// What is said behind the number of dropped messages.
+const DROPPED: &str = " messages dropped";
+
+/// Sends a message to the daemon; finds it first, if it has gone or was not
+/// there before.
+fn put(socket: &mut Option<Fd>, message: &[u8]) -> Result<(), Errno> {
+    loop {
+        let had = socket.take();
+        let is_new = had.is_none();
+        let connected = match had {
+            Some(connected) => connected,
+            None => syslog::connect()?,
+        };
+        let sent = sys::write_once(connected.as_fd(), message);
+        if matches!(sent, Ok(_) | Err(Errno::EAGAIN)) {
+            *socket = Some(connected);
+        } else if !is_new {
+            // Another daemon may be there already.
+            continue;
+        }
+        return sent.map(drop);
+    }
+}

@@ -1,0 +1,104 @@
+//! What a command line of `vlogger` asks for.
+
+use core::ffi::CStr;
+
+use crate::wire::syslog::Priority;
+
+use super::getopt::{Getopt, Opt};
+
+/// How messages are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// `-f`: where lines are read instead of descriptor 0.
+    pub file: Option<&'a CStr>,
+    /// `-i`: the process's number goes with each message.
+    pub pid: bool,
+    /// `-p`.
+    pub priority: Option<Priority>,
+    /// `-S`: /etc/vlogger is not run.
+    pub syslog: bool,
+    /// `-s`: messages also go to descriptor 2.
+    pub copy: bool,
+    /// `-t`.
+    pub tag: Option<&'a CStr>,
+}
+
+/// The reason why there is no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong<'a> {
+    /// An option that is wrong, to be named; then usage.
+    Option(Opt<'a>),
+    /// The value of `-p` is no priority.
+    Priority(&'a CStr),
+    /// Both `-f` and a message.
+    Usage,
+}
+
+/// Reads the arguments behind the program's name. Returns also how many of
+/// them are options: a message stands behind them.
+pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Wrong<'a>>
+where
+    I: Iterator<Item = &'a CStr> + Clone,
+{
+    let mut options = Getopt::new(words.clone(), b"f:ip:Sst:");
+    let mut request = Request::default();
+    for option in &mut options {
+        match option {
+            Opt::Flag(b'i') => request.pid = true,
+            Opt::Flag(b'S') => request.syslog = true,
+            Opt::Flag(_) => request.copy = true,
+            Opt::Value(b'f', path) => request.file = Some(path),
+            Opt::Value(b'p', text) => {
+                let priority = Priority::parse(text.to_bytes());
+                let priority = priority.ok_or(Wrong::Priority(text))?;
+                request.priority = Some(priority);
+            }
+            Opt::Value(_, tag) => request.tag = Some(tag),
+            Opt::Illegal(_) | Opt::Missing(_) => {
+                return Err(Wrong::Option(option));
+            }
+        }
+    }
+    let used = options.used();
+    if request.file.is_some() && words.nth(used).is_some() {
+        return Err(Wrong::Usage);
+    }
+    Ok((request, used))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn read<'a>(words: &[&'a CStr]) -> Result<(Request<'a>, usize), Wrong<'a>> {
+        request(words.iter().copied())
+    }
+
+    #[test]
+    fn every_option() {
+        let words = [c"-isS", c"-t", c"web", c"-pdaemon.info", c"-f", c"x"];
+        let expected = Request {
+            file: Some(c"x"),
+            pid: true,
+            priority: Priority::parse(b"daemon.info"),
+            syslog: true,
+            copy: true,
+            tag: Some(c"web"),
+        };
+        assert_eq!(read(&words), Ok((expected, 6)));
+        let plain = Request::default();
+        assert_eq!(read(&[]), Ok((plain, 0)));
+        assert_eq!(read(&[c"a", c"-i"]), Ok((plain, 0)));
+        assert_eq!(read(&[c"--", c"-i"]), Ok((plain, 1)));
+    }
+
+    #[test]
+    fn what_is_wrong() {
+        assert_eq!(read(&[c"-f", c"x", c"a"]), Err(Wrong::Usage));
+        assert_eq!(read(&[c"-px"]), Err(Wrong::Priority(c"x")));
+        let illegal = Wrong::Option(Opt::Illegal(b'n'));
+        assert_eq!(read(&[c"-n"]), Err(illegal));
+        let missing = Wrong::Option(Opt::Missing(b't'));
+        assert_eq!(read(&[c"-t"]), Err(missing));
+    }
+}
