@@ -7,6 +7,7 @@ pub mod control;
 pub mod envfile;
 pub mod fstab;
 pub mod logconfig;
+pub mod login;
 pub mod logname;
 pub mod modules;
 pub mod mounts;

@@ -149,30 +149,6 @@ impl Entry {
     }
 }
 
-/// What the second field of a line of /etc/passwd or /etc/shadow says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secret {
-    /// Nothing: there is no password to ask for.
-    None,
-    /// It stands in /etc/shadow.
-    Shadowed,
-    /// A password, or a mark that no password matches.
-    Set,
-}
-
-/// The secret in a line of either file, if the line is about `name`.
-pub fn secret(line: &[u8], name: &[u8]) -> Option<Secret> {
-    let mut fields = line.split(|byte| *byte == b':');
-    if fields.next()? != name {
-        return None;
-    }
-    Some(match fields.next()? {
-        b"" => Secret::None,
-        b"x" => Secret::Shadowed,
-        _ => Secret::Set,
-    })
-}
-
 /// A user or group number.
 fn number(text: &[u8]) -> Option<u32> {
     u32::try_from(whole_number(text)?).ok()
@@ -231,16 +207,6 @@ pub fn named(text: &[u8]) -> Result<Named<'_>, Wrong> {
 mod test {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn secrets() {
-        let of = |line: &[u8]| secret(line, b"root");
-        assert_eq!(of(b"root::0:0"), Some(Secret::None));
-        assert_eq!(of(b"root:x:0:0"), Some(Secret::Shadowed));
-        assert_eq!(of(b"root:*:1:"), Some(Secret::Set));
-        assert_eq!(of(b"rooted::0:0"), None);
-        assert_eq!(of(b"root"), None);
-    }
 
     /// Every hit of a search in a file's text.
     fn hits(wanted: Wanted, name: &[u8], text: &[u8]) -> std::vec::Vec<User> {

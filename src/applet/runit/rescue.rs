@@ -1,15 +1,16 @@
 //! Which program lets an operator in when something fails, and when none may.
 //!
 //! The board's `rescue` decides: `none`; `login`, which asks for root's
-//! password and is refused when root has none; `shell`, for the bench.
+//! password and is refused when any account of uid 0 may be opened without
+//! one; `shell`, for the bench.
 
 use core::ffi::CStr;
 
 use crate::{
     config,
     supervisor::Voice,
-    sys::{CWD, file},
-    wire::passwd::{Secret, secret},
+    sys::{CWD, Errno, file},
+    wire::login::{Guard, Shadow},
 };
 
 use super::super::runit_init::is_set;
@@ -35,29 +36,39 @@ pub(super) fn program(voice: &Voice) -> Option<&'static CStr> {
         return None;
     };
     if config::RESCUE == "login" && !is_guarded() {
-        caution("root has no password");
+        caution("an account of uid 0 may have no password");
         return None;
     }
     Some(path)
 }
 
-/// Whether root's account has a password or is locked: what asks for the
-/// password lets everybody in when it is empty or the account is missing.
+/// Returns true when every account that opens a root shell has a password
+/// or is locked, for every login program. A file that cannot be read holds
+/// nothing.
 fn is_guarded() -> bool {
-    let mut secrets = [Secret::None, Secret::None];
-    let files = [c"/etc/passwd", c"/etc/shadow"];
-    for (path, found) in files.into_iter().zip(&mut secrets) {
-        let mut buffer = [0; config::PATH_BYTES];
-        // What cannot be read guards nothing.
-        let _unread = file::lines(CWD, path, &mut buffer, |line| {
-            let of_root = line.and_then(|line| secret(line, b"root"));
-            *found = of_root.unwrap_or(Secret::None);
-            of_root.is_none()
-        })
-        .is_err();
+    // musl looks for shadow entries there first.
+    if file::info(CWD, c"/etc/tcb").is_ok() {
+        return false;
     }
-    match secrets {
-        [Secret::Shadowed, shadow] => shadow == Secret::Set,
-        [own, _] => own == Secret::Set,
+    let mut guard = Guard::default();
+    let mut buffer = [0; config::FILE_BYTES];
+    let read = file::lines(CWD, c"/etc/passwd", &mut buffer, |line| {
+        guard.passwd(line, &mut shadow);
+        true
+    });
+    read.is_ok() && guard.holds()
+}
+
+/// Returns what /etc/shadow says of an account.
+fn shadow(name: &[u8]) -> Shadow {
+    let mut found = Shadow::default();
+    let mut buffer = [0; config::FILE_BYTES];
+    let read = file::lines(CWD, c"/etc/shadow", &mut buffer, |line| {
+        found.line(line, name);
+        true
+    });
+    match read {
+        Ok(()) | Err(Errno::ENOENT) => found,
+        Err(_) => Shadow::Open,
     }
 }
