@@ -14,7 +14,9 @@
 //! or where that cannot be written, `/run/runit.stopit` and
 //! `/run/runit.reboot`, which Debian uses. A flag is set when the file has
 //! its owner-execute bit. Where none can be written PID 1 gets RTMIN+4 or
-//! RTMIN+5 instead, which ask the same.
+//! RTMIN+5 instead, which ask the same. A flag that was set before PID 1
+//! began counts for nothing, nor does `reboot` where only the other `stopit`
+//! is set: it is left from an earlier request.
 //!
 //! # Exit codes
 //! 0 asked, and for a usage error as in runit; 111 a flag or PID 1 cannot be
@@ -96,6 +98,13 @@ pub(super) fn reboot(start: Start) -> u8 {
     )
 }
 
+/// Sets the flags for the power to go off, in the first pair that can be
+/// written.
+pub(super) fn set_off() -> Result<(), Failed> {
+    let [first, second] = FLAGS;
+    set(first, None).or_else(|_| set(second, None))
+}
+
 /// Sets the flags and wakes PID 1; to start again with an argument for
 /// reboot(2), or to switch off. Where no flag can be set, a signal alone says
 /// it.
@@ -120,25 +129,27 @@ fn ask(name: &[u8], reboot: Option<&CStr>) -> u8 {
     }
 }
 
+/// A flag that could not be set: verb, path and cause.
+type Failed = (&'static str, &'static CStr, Errno);
+
 /// Sets one pair of flags.
-fn set(
-    flags: Flags,
-    reboot: Option<&CStr>,
-) -> Result<(), (&'static str, &'static CStr, Errno)> {
+fn set(flags: Flags, reboot: Option<&CStr>) -> Result<(), Failed> {
     if let Some(argument) = reboot {
         set_one(flags.reboot, argument)?;
     } else {
-        // A flag that is not there is not set.
-        let _missing = file::set_mode(CWD, flags.reboot, 0).is_err();
+        match file::set_mode(CWD, flags.reboot, 0) {
+            // A flag that is not there is not set.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => {
+                return Err(("unable to chmod ", flags.reboot, errno));
+            }
+        }
     }
     set_one(flags.stop, c"")
 }
 
 /// Makes a flag file with a content and sets its bit.
-fn set_one(
-    flag: &'static CStr,
-    content: &CStr,
-) -> Result<(), (&'static str, &'static CStr, Errno)> {
+fn set_one(flag: &'static CStr, content: &CStr) -> Result<(), Failed> {
     let file = file::open_truncate(CWD, flag, 0o644)
         .map_err(|errno| ("unable to create ", flag, errno))?;
     write_all(file.as_fd(), content.to_bytes())

@@ -28,6 +28,11 @@
 //! exit; the face ends with 111. ALRM: scan now, and take up again what was
 //! told to exit.
 //!
+//! As process 1 of a container, whose end is the end of all others, it ends on
+//! TERM and HUP when the services have: each is told to exit, and has as long
+//! as its `timeout-kill` says, else as the container's engine waits. Loggers
+//! write what is left; what else runs then gets TERM and at most 5 seconds.
+//!
 //! # Files
 //! /run/runt, or $RUNT_RUN: where a supervisor is found again.
 //!
@@ -38,19 +43,22 @@
 //!
 //! # Exit codes
 //! 0 on TERM; 1 usage; 111 on HUP, or when nothing can be started, or when
-//! DIR has a face already.
+//! DIR has a face already; as process 1 the same.
 
-use core::ffi::CStr;
+use core::{ffi::CStr, time::Duration};
 
 use crate::{
-    machine::title::{self, Title},
+    machine::{
+        descent::TERMINATE,
+        title::{self, Title},
+    },
     supervisor::{
         self, Supervisor, Voice,
         face::{Front, Link, Rear},
     },
     sys::{
         self, AsFd, Errno, Fd, child, clock, file, place,
-        signal::{Number, Signals},
+        signal::{self, Number, Signals},
         start::{Start, Word},
         wait,
     },
@@ -71,6 +79,8 @@ const BACK: u8 = b'2';
 
 /// Bytes of what services say that are taken at once.
 const LOG_BYTES: usize = 512;
+/// Children reaped at once: process 1 gets every orphan.
+const REAPED: usize = 64;
 
 /// What the command line asks for.
 struct Request {
@@ -159,6 +169,9 @@ fn face(
         signals,
         word,
         title: Title::new(clock::mono()),
+        alone: child::own_pid() == 1,
+        code: None,
+        zombies: false,
     };
     loop {
         let born = clock::mono();
@@ -172,7 +185,7 @@ fn face(
                 }
                 drop(rear);
                 if let Some(code) = face.watch(&front)? {
-                    return Ok(code);
+                    return face.end(code);
                 }
                 let text = "the supervisor has ended, restarting";
                 voice.say(voice.head.clone().text(text));
@@ -180,7 +193,7 @@ fn face(
             Ok(Link::Found(front)) => {
                 tell(&front, BACK);
                 if let Some(code) = face.watch(&front)? {
-                    return Ok(code);
+                    return face.end(code);
                 }
             }
             Err(trouble) => {
@@ -190,8 +203,8 @@ fn face(
         }
         let pace = crate::machine::pace::PACE;
         wait::sleep(pace.saturating_sub(clock::mono().since(born)));
-        if let Some(code) = face.heed(None) {
-            return Ok(code);
+        if let Some(code) = face.heed(None).or(face.code) {
+            return face.end(code);
         }
     }
 }
@@ -217,6 +230,12 @@ struct Face {
     /// LOG, to be written on.
     word: Option<Word>,
     title: Title,
+    /// It is process 1: its end is the end of all others.
+    alone: bool,
+    /// Its exit code once the services have ended.
+    code: Option<u8>,
+    /// There may be children that have ended.
+    zombies: bool,
 }
 
 impl Face {
@@ -231,6 +250,11 @@ impl Face {
                 self.title.tick(word.bytes(), now);
                 self.title.due().since(now)
             });
+            let limit = if self.zombies {
+                Some(Duration::ZERO)
+            } else {
+                limit
+            };
             let fds = [
                 self.signals.as_fd(),
                 front.ok.as_fd(),
@@ -253,30 +277,59 @@ impl Face {
                 return Ok(code);
             }
             if ended {
-                return Ok(None);
+                return Ok(self.code);
             }
         }
     }
 
+    /// Ends. As process 1 it ends what services have left behind first.
+    fn end(&mut self, code: u8) -> Result<u8, Failure> {
+        if !self.alone {
+            return Ok(code);
+        }
+        // ESRCH: there is no other process. A stopped one takes no TERM.
+        let _none = signal::kill_all(Number::TERM)
+            .and_then(|()| signal::kill_all(Number::CONT))
+            .is_err();
+        let until = clock::mono().after(TERMINATE);
+        loop {
+            self.heed(None);
+            let left = until.since(clock::mono());
+            if left.is_zero() || !child::has_children() {
+                return Ok(code);
+            }
+            let limit = if self.zombies { Duration::ZERO } else { left };
+            let fds = [self.signals.as_fd(); 3];
+            wait::readable(fds, Some(limit))
+                .map_err(|errno| ("unable to wait for signals", errno))?;
+        }
+    }
+
     /// Takes the signals that came; an exit code when that is to be the end.
-    fn heed(&self, front: Option<&Front>) -> Option<u8> {
+    fn heed(&mut self, front: Option<&Front>) -> Option<u8> {
         while let Some(signal) = self.signals.next() {
             let (command, code) = match signal {
+                Number::TERM if self.alone => (EXIT, Some(0)),
                 Number::TERM => (LEAVE, Some(0)),
                 Number::HUP => (EXIT, Some(super::FATAL)),
                 Number::ALARM => (SCAN, None),
                 _ => {
                     // The supervisor's end shows otherwise.
-                    while child::reap().is_some() {}
+                    self.zombies = true;
                     continue;
                 }
             };
             if let Some(front) = front {
                 tell(front, command);
             }
-            if code.is_some() {
+            if self.alone {
+                self.code = self.code.or(code);
+            } else if code.is_some() {
                 return code;
             }
+        }
+        for _ in 0..REAPED {
+            self.zombies = self.zombies && child::reap().is_some();
         }
         None
     }

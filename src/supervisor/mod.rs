@@ -93,9 +93,9 @@ const QUIET: Duration = Duration::from_secs(1);
 const SIGNALS: usize = 4;
 
 /// Children of its own that an owner may wait for: a stage, what it does in
-/// a process of its own, and the programs of ctrl-alt-del, of a good boot and
-/// of a test rig.
-const AWAITED: usize = 5;
+/// a process of its own, and the programs of ctrl-alt-del, of a power failure,
+/// of a good boot and of a test rig.
+pub const AWAITED: usize = 6;
 
 /// Token of the signal descriptor.
 const TOKEN_SIGNALS: u64 = 0;

@@ -40,6 +40,7 @@ static CONSOLE_STATE: Once<Console> = Once::new(Console(RefCell::new(State {
     path: None,
     file: None,
     awaited: false,
+    contained: false,
     backlog: Backlog {
         bytes: Vec::new(),
         lost: 0,
@@ -55,6 +56,8 @@ struct State {
     file: Option<Fd>,
     /// A loop sleeps on `file`.
     awaited: bool,
+    /// PID 1 of a container: the kernel and its terminals are the host's.
+    contained: bool,
     backlog: Backlog,
 }
 
@@ -75,6 +78,12 @@ impl Backlog {
         if self.lost > 0 || self.bytes.extend_from_slice(line).is_err() {
             self.lost = self.lost.saturating_add(1);
         }
+    }
+
+    /// Drops everything.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.lost = 0;
     }
 
     /// Takes away what has been written.
@@ -109,7 +118,7 @@ impl State {
             let file = match self.file.take() {
                 Some(file) => file,
                 None if fresh => return self.log(),
-                None => match open(self.path.unwrap_or(CONSOLE)) {
+                None => match self.open() {
                     Ok(file) => {
                         fresh = true;
                         self.awaited = false;
@@ -135,9 +144,19 @@ impl State {
         true
     }
 
+    /// Opens the console.
+    fn open(&self) -> Result<Fd, Errno> {
+        open(self.path.unwrap_or(CONSOLE), self.contained)
+    }
+
     /// Without a console: writes all lines to the kernel's log. False when
-    /// there is none either; then they wait for a console to come.
+    /// there is none either; then they wait for a console to come. In a
+    /// container it is false, and nothing waits.
     fn log(&mut self) -> bool {
+        if self.contained {
+            self.backlog.clear();
+            return false;
+        }
         let Ok(log) = file::open_write(CWD, LOG) else {
             return false;
         };
@@ -156,9 +175,14 @@ impl State {
 }
 
 impl Console {
-    /// The console. `None` the second time.
-    pub fn get() -> Option<&'static Self> {
-        CONSOLE_STATE.take().map(|console| &*console)
+    /// The console, that of a container if `contained`. `None` the second
+    /// time.
+    pub fn get(contained: bool) -> Option<&'static Self> {
+        let console = CONSOLE_STATE.take().map(|console| &*console)?;
+        if let Ok(mut state) = console.0.try_borrow_mut() {
+            state.contained = contained;
+        }
+        Some(console)
     }
 
     /// Says a line, at once or as soon as the console takes it. False when
@@ -210,8 +234,7 @@ impl Console {
                 return;
             }
             // What is no terminal has sent what it took.
-            let unsent = open(state.path.unwrap_or(CONSOLE))
-                .and_then(|file| raw::unsent(&file));
+            let unsent = state.open().and_then(|file| raw::unsent(&file));
             if state.backlog.bytes.is_empty() && unsent.unwrap_or(0) == 0 {
                 return;
             }
@@ -224,16 +247,18 @@ impl Console {
         if let Ok(mut state) = self.0.try_borrow_mut() {
             state.file = None;
             state.awaited = false;
-            state.backlog.bytes.clear();
-            state.backlog.lost = 0;
+            state.backlog.clear();
         }
     }
 }
 
 /// Opens the console: `path`, or the terminal that the kernel calls its
-/// console where that name is missing or leads nowhere.
-fn open(path: &CStr) -> Result<Fd, Errno> {
+/// console where that name is missing or leads nowhere, unless `contained`.
+fn open(path: &CStr, contained: bool) -> Result<Fd, Errno> {
     file::open_both(CWD, path).or_else(|errno| {
+        if contained {
+            return Err(errno);
+        }
         let mut names = [0; 64];
         let names =
             file::read_whole(CWD, ACTIVE, &mut names).map_err(|_| errno)?;
@@ -249,8 +274,8 @@ fn open(path: &CStr) -> Result<Fd, Errno> {
 ///
 /// The descriptors wait for the console, since children share them; a
 /// `Console` opens its own and does not.
-pub fn take() -> Result<(), Errno> {
-    let console = open(CONSOLE)?;
+pub fn take(contained: bool) -> Result<(), Errno> {
+    let console = open(CONSOLE, contained)?;
     file::set_blocking(console.as_fd(), true)?;
     for number in 0..3 {
         child::set_standard(&console, number)?;
@@ -275,6 +300,7 @@ mod test {
             path: Some(path),
             file: None,
             awaited: false,
+            contained: false,
             backlog: Backlog::default(),
         };
         (Console(RefCell::new(state)), path)

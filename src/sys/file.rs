@@ -27,6 +27,8 @@ pub struct Info {
     pub links: u64,
     /// The last change of its content.
     pub modified: Wall,
+    /// The last change of its content, mode, owner or names.
+    pub changed: Wall,
 }
 
 /// Which file it is, whatever its name: device and inode.
@@ -223,6 +225,10 @@ fn digest(stat: &rustix::fs::Stat) -> Info {
         modified: Wall {
             secs: u64::try_from(stat.st_mtime).unwrap_or(0),
             nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        },
+        changed: Wall {
+            secs: u64::try_from(stat.st_ctime).unwrap_or(0),
+            nanos: u32::try_from(stat.st_ctime_nsec).unwrap_or(0),
         },
     }
 }
@@ -438,15 +444,18 @@ pub fn lines(
     buffer: &mut [u8],
     mut each: impl FnMut(Option<&[u8]>) -> bool,
 ) -> Result<(), Errno> {
-    lines_to(at, path, buffer, &mut each)
+    heads(at, path, buffer, &mut |line, whole| {
+        each(whole.then_some(line))
+    })
 }
 
-/// As [`lines`]: one copy of the code for all its callers.
-fn lines_to(
+/// Calls `each` with every line of a file until it returns false. Of a line
+/// that is longer than the buffer it gets as much as fits, and false.
+pub fn heads(
     at: At<'_>,
     path: &CStr,
     buffer: &mut [u8],
-    each: &mut dyn FnMut(Option<&[u8]>) -> bool,
+    each: &mut dyn FnMut(&[u8], bool) -> bool,
 ) -> Result<(), Errno> {
     let file = open_read(at, path)?;
     let mut kept = 0_usize;
@@ -460,20 +469,20 @@ fn lines_to(
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line = rest.get(..end).unwrap_or(&[]);
             rest = rest.get(end.saturating_add(1)..).unwrap_or(&[]);
-            if !core::mem::take(&mut skips) && !each(Some(line)) {
+            if !core::mem::take(&mut skips) && !each(line, true) {
                 return Ok(());
             }
         }
         if count == 0 {
             if !rest.is_empty() && !skips {
-                each(Some(rest));
+                each(rest, true);
             }
             return Ok(());
         }
         kept = rest.len();
         if kept == buffer.len() {
             kept = 0;
-            if !core::mem::replace(&mut skips, true) && !each(None) {
+            if !core::mem::replace(&mut skips, true) && !each(buffer, false) {
                 return Ok(());
             }
         }

@@ -1,12 +1,11 @@
-//! How PID 1 takes the system down: processes, media, the machine's end
+//! How PID 1 takes the system down: processes, and the machine's end
 //! (contract §7.5).
 
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
-    machine::descent::{self, Descent, END, LAST_WORDS, MEDIA, Order},
-    supervisor::Voice,
+    machine::descent::{self, Descent, END, LAST_WORDS, Order},
     sys::{
         CWD, Errno, child, clock, dir, file,
         power::{self, Ending},
@@ -14,18 +13,17 @@ use crate::{
         wait,
     },
     text::{Line, Path},
-    wire::{clock::Instant, mounts::Mount, process::Process},
+    wire::{clock::Instant, process::Process},
 };
 
-use super::{
-    super::runit_init::{FLAGS, Flags, is_set},
-    HEAD, Init, fstab, seed,
-    steps::Outcome,
-    stranded,
-};
+use super::{HEAD, Init, stranded};
 
 /// With this file nothing is written back at the end (runit 2.2.0).
 const NO_SYNC: &CStr = c"/etc/runit/nosync";
+/// Exit code of a container's PID 1 that is to be started again and may not
+/// call reboot(2): that by which a shell reports HUP, the signal by which the
+/// kernel ends a PID namespace that may.
+const RESTART: u8 = 129;
 /// Most bytes of an argument for reboot(2).
 const ARGUMENT: usize = 64;
 
@@ -68,11 +66,11 @@ impl Init {
     }
 
     /// How the machine is to end, and the flag that says so.
-    fn asked(&self) -> (Ending, Option<&'static Flags>) {
+    fn asked(&self) -> (Ending, Option<&'static CStr>) {
         if let Some(ending) = self.ending {
             return (ending, None);
         }
-        let flag = FLAGS.iter().find(|flags| is_set(flags.reboot));
+        let flag = self.requested.reboot();
         (flag.map_or(Ending::Off, |_| Ending::Reboot), flag)
     }
 
@@ -169,7 +167,7 @@ impl Init {
         let mut text = [0; ARGUMENT];
         let argument = match flag {
             Some(flag) => {
-                let text = file::read_whole(CWD, flag.reboot, &mut text);
+                let text = file::read_whole(CWD, flag, &mut text);
                 text.map_or(&b""[..], <[u8]>::trim_ascii)
             }
             None => b"",
@@ -195,90 +193,13 @@ impl Init {
             }
             _ => power::end(ending),
         };
+        if self.wishes.contained {
+            child::exit(match ending {
+                Ending::Reboot => RESTART,
+                Ending::Off | Ending::Halt => 0,
+            });
+        }
         self.warn("unable to end the machine", b"", refused);
         stranded("stop", power::end(Ending::Halt))
     }
-
-    /// Puts the media to rest, each by itself: one that hangs keeps no other
-    /// from it. In a container they are those of its owner.
-    fn rest(&mut self) {
-        if self.wishes.contained {
-            return;
-        }
-        // What services and scripts have left of their time is theirs too.
-        let until = self.hasten().after(MEDIA);
-        let sync = |_: &Voice| {
-            power::sync();
-            Outcome::Done
-        };
-        self.settle(b"all media", until, &|voice| {
-            seed::save(voice);
-            sync(voice)
-        });
-        self.settle(b"swap", until, &|voice| {
-            fstab::swap_off(voice);
-            Outcome::Done
-        });
-        let mut text = [0; config::LINE_BYTES];
-        let mounts = c"/proc/self/mounts";
-        let text = match file::read_whole(CWD, mounts, &mut text) {
-            Ok(text) => text,
-            Err(errno) => {
-                self.warn("unable to read ", mounts.to_bytes(), errno);
-                &[]
-            }
-        };
-        let stays = |voice: &Voice, bound, value| {
-            voice.bound("some stay mounted", bound, value);
-        };
-        if text.len() == config::LINE_BYTES {
-            stays(self.supervisor.voice(), "line-bytes", text.len());
-        }
-        // Last mounted, first unmounted: what is mounted inside another comes
-        // after it in the list.
-        for line in text.rsplit(|byte| *byte == b'\n') {
-            let mount = Mount::parse(line).filter(|m| m.has_medium());
-            match mount.map(Mount::target) {
-                Some(Ok(target)) => {
-                    self.settle(target.as_bytes(), until, &|voice| {
-                        rest_one(&target, voice)
-                    });
-                }
-                Some(Err(long)) => {
-                    let voice = self.supervisor.voice();
-                    stays(voice, "path-bytes", long.limit);
-                }
-                None => {}
-            }
-        }
-        self.settle(b"all media", until, &sync);
-    }
-
-    /// Does something about a medium in a process of its own, that may hang
-    /// for its share of the time `until` then.
-    fn settle(
-        &mut self,
-        medium: &[u8],
-        until: Instant,
-        work: &dyn Fn(&Voice) -> Outcome,
-    ) {
-        let share = descent::share(until, clock::mono());
-        let outcome = share.map(|share| self.apart(work, share));
-        if outcome.is_none_or(|outcome| outcome == Outcome::Late) {
-            self.caution("has not come to rest in time: ", medium);
-        }
-    }
-}
-
-/// Unmounts a medium or, when it is in use (the root always is), makes it
-/// read-only.
-fn rest_one(target: &Path, voice: &Voice) -> Outcome {
-    // First read-only: what an overlay keeps its files on can be unmounted
-    // while that still writes to it.
-    let read_only = power::make_read_only(target.as_c_str());
-    let rested = power::unmount(target.as_c_str()).or(read_only);
-    if let Err(errno) = rested {
-        voice.warn("unable to unmount ", target.as_bytes(), errno);
-    }
-    Outcome::Done
 }

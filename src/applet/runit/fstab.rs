@@ -142,15 +142,30 @@ pub(super) fn swap_on(voice: &Voice) -> Outcome {
     })
 }
 
-/// Uses no swap any more.
+/// Uses no swap any more. The table shrinks while it is read: what one pass
+/// has missed the next one sees. What cannot be done is reported by the first.
 pub(super) fn swap_off(voice: &Voice) {
-    each_line(c"/proc/swaps", Some(voice), &mut |line| {
-        let device = line.split(u8::is_ascii_whitespace).next();
-        let device = device.filter(|device| device.starts_with(b"/"));
-        if let Some(Ok(path)) = device.map(field)
-            && let Err(errno) = power::swap_off(path.as_c_str())
-        {
-            voice.warn("unable to stop swapping to ", path.as_bytes(), errno);
+    let mut tells = Some(voice);
+    loop {
+        let mut progress = false;
+        each_line(c"/proc/swaps", tells, &mut |line| {
+            let device = line.split(u8::is_ascii_whitespace).next();
+            let device = device.filter(|device| device.starts_with(b"/"));
+            let Some(Ok(path)) = device.map(field) else {
+                return;
+            };
+            match (power::swap_off(path.as_c_str()), tells) {
+                (Ok(()), _) => progress = true,
+                (Err(errno), Some(voice)) => {
+                    let what = "unable to stop swapping to ";
+                    voice.warn(what, path.as_bytes(), errno);
+                }
+                (Err(_), None) => {}
+            }
+        });
+        if !progress {
+            return;
         }
-    });
+        tells = None;
+    }
 }

@@ -26,7 +26,8 @@
 //!
 //! Where the board's `rescue` allows it, a stage 1 that fails leads to rescue
 //! on the console: a program that asks for root's password (`login`; refused
-//! when root has none) or a shell (`shell`). When it ends, stage 2 follows;
+//! when root or another account of uid 0 has none, or when /etc/passwd or
+//! /etc/shadow leave a doubt) or a shell (`shell`). When it ends, stage 2 follows;
 //! in it `poweroff` and `reboot` work. With `none` PID 1 does what runit does.
 //!
 //! In an initramfs, with `root=` on the kernel's command line, it goes on in
@@ -83,8 +84,10 @@
 //! # Signals
 //! CONT: go down, when a flag file of `runit-init` says so. INT
 //! (ctrl-alt-del): run `/etc/runit/ctrlaltdel` when it is executable, then as
-//! CONT; without it and without a script of stage 2, start again. PWR: power
-//! off. RTMIN+3, RTMIN+4: power off; RTMIN+5: start again (37 to 39, as a
+//! CONT; without it and without a script of stage 2, start again. PWR: set
+//! `stopit` and run `/etc/runit/pwrfail` when it is executable, then as CONT,
+//! so that a program that clears the flag keeps the system up; without it,
+//! power off. RTMIN+3, RTMIN+4: power off; RTMIN+5: start again (37 to 39, as a
 //! container's host sends them). Where runit does stage 2 itself, USR1 and
 //! USR2 (busybox's `halt` and `poweroff`): power off; TERM (busybox's
 //! `reboot`): start again, or power off in a container. ALRM: scan the
@@ -97,15 +100,26 @@
 //! A CONT that does not mean the flags leaves `runit-init` without effect.
 //!
 //! # Files
-//! `/etc/runit/{1,2,3,ctrlaltdel,nosync,boot-good}`; flags: see `runit-init`.
+//! `/etc/runit/{1,2,3,ctrlaltdel,pwrfail,nosync,boot-good}`; flags: see
+//! `runit-init`.
+//!
+//! # In a container
+//! A PID namespace ends by reboot(2): by the signal HUP when it is to start
+//! again, else by INT. Where the engine refuses that call, which it does by
+//! default, PID 1 exits. Messages go to /dev/console or, without it, to
+//! descriptor 2; never to the kernel's log, which is the host's.
 //!
 //! # Exit codes
-//! 111 when it is not process 1; else it never ends.
+//! 111 when it is not process 1. In a container that may not call reboot(2):
+//! 0 to switch off or halt, 129 to start again (128 and the number of HUP), 111
+//! when it cannot begin. Else it never ends.
 
 mod down;
 mod errand;
+mod flags;
 mod fstab;
 mod guard;
+mod media;
 mod modules;
 mod requests;
 mod rescue;
@@ -117,13 +131,15 @@ mod wishes;
 
 use core::{ffi::CStr, time::Duration};
 
+use heapless::Vec;
+
 use crate::{
     config,
     machine::{
         descent::{self, Descent, LAST_WORDS, Left, Order},
         stages::{Next, Outcome, Policy, Stage, Stages},
     },
-    supervisor::{Heard, Supervisor, Voice},
+    supervisor::{AWAITED, Heard, Supervisor, Voice},
     sys::{
         self, CWD, Errno,
         child::{self, End, Environ, Program, Setup},
@@ -149,9 +165,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Exit code of a script that the kernel would not run: in stage 2 that of
 /// one to be tried again, so that a broken script cannot switch a board off.
 const CANNOT_RUN: u8 = 111;
-/// The program that ctrl-alt-del runs.
-const KEYS: &CStr = c"/etc/runit/ctrlaltdel";
-
 /// Where programs are, when the kernel's command line does not say.
 const PATH: &[u8] = b"/sbin:/bin:/usr/sbin:/usr/bin";
 
@@ -166,15 +179,16 @@ pub(super) fn main(start: Start) -> u8 {
         return super::FATAL;
     }
     let born = clock::mono();
+    let contained = wishes::is_contained();
     // Refused to who leads a session: then it is its own already.
     let _leads = child::new_session().is_err();
     // Without a console in the image there is one when /dev is mounted.
-    let blind = console::take().is_err();
+    let blind = console::take(contained).is_err();
     let mut head = Line::new();
     head.text(HEAD).text("warning: ");
     let voice = Voice {
         head,
-        console: Console::get(),
+        console: Console::get(contained),
     };
     let environ = environ(start.environ);
     let supervisor = Supervisor::new(
@@ -185,7 +199,10 @@ pub(super) fn main(start: Start) -> u8 {
         true,
     );
     match supervisor {
-        Ok(supervisor) => Init::new(supervisor, environ, born, blind).run(),
+        Ok(supervisor) => {
+            let wishes = Wishes::new(contained);
+            Init::new(supervisor, environ, born, blind, wishes).run()
+        }
         Err(errno) => stranded("wait for events", errno),
     }
 }
@@ -204,7 +221,8 @@ fn environ(given: Environ) -> Environ {
 }
 
 /// The kernel lacks what PID 1 cannot do without: there is no way to go on,
-/// and to end would be a kernel panic. Says so and collects orphans.
+/// and to end would be a kernel panic. Says so and collects orphans; in a
+/// container it ends.
 fn stranded(what: &str, errno: Errno) -> ! {
     let mut line = Line::new();
     line.text(HEAD)
@@ -212,6 +230,9 @@ fn stranded(what: &str, errno: Errno) -> ! {
         .text(what)
         .text(": ");
     sys::complain(line.text(sys::error::text(errno)).finish());
+    if power::is_contained() {
+        child::exit(super::FATAL);
+    }
     loop {
         while child::reap().is_some() {}
         sys::wait::sleep(AGAIN);
@@ -242,8 +263,12 @@ struct Init {
     script: Option<u32>,
     /// The script or program that `script` is or was.
     path: &'static CStr,
-    /// The process of the ctrl-alt-del program.
-    keys: Option<u32>,
+    /// The programs of ctrl-alt-del and of a power failure.
+    asking: requests::Asking,
+    /// What the flag files ask for.
+    requested: flags::Requested,
+    /// Children that ended while another was waited for.
+    later: Vec<(u32, End), AWAITED>,
     /// Somebody asked to go down while a script runs.
     leaving: bool,
     /// That script was killed, and should have ended.
@@ -273,8 +298,8 @@ impl Init {
         environ: Environ,
         born: Instant,
         blind: bool,
+        wishes: Wishes,
     ) -> Self {
-        let wishes = Wishes::default();
         Self {
             supervisor,
             environ,
@@ -284,7 +309,9 @@ impl Init {
             wishes,
             script: None,
             path: c"",
-            keys: None,
+            asking: requests::Asking::default(),
+            requested: flags::Requested::new(),
+            later: Vec::new(),
             leaving: false,
             killed: false,
             down: None,
@@ -301,7 +328,7 @@ impl Init {
     /// Lives.
     fn run(mut self) -> ! {
         self.say("runt ", config::VERSION.as_bytes(), ": booting.");
-        self.wishes = wishes::read(self.supervisor.voice());
+        wishes::read(&mut self.wishes, self.supervisor.voice());
         if let Err(errno) = power::take_ctrl_alt_del() {
             // In a container there are no keys.
             if !self.wishes.contained {
@@ -327,6 +354,10 @@ impl Init {
         loop {
             let heard = self.supervisor.turn(self.due());
             self.hear(&heard);
+            let later = core::mem::take(&mut self.later);
+            for (pid, end) in &later {
+                self.child_ended(*pid, *end);
+            }
             self.look_at_clock();
         }
     }
@@ -335,10 +366,18 @@ impl Init {
     fn due(&self) -> Option<Instant> {
         let descent = self.descent.map(Descent::due);
         let errands = self.errands.due();
-        [self.limit, self.pause, descent, self.hunger(), errands]
-            .into_iter()
-            .flatten()
-            .min()
+        let later = (!self.later.is_empty()).then_some(Instant::at(0));
+        [
+            self.limit,
+            self.pause,
+            descent,
+            self.hunger(),
+            errands,
+            later,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Says something that is no warning.
@@ -366,7 +405,7 @@ impl Init {
     /// kept by the kernel for 30 seconds where the line takes nothing.
     fn see(&mut self) -> Result<(), Errno> {
         if self.blind {
-            console::take()?;
+            console::take(self.wishes.contained)?;
             self.blind = false;
         }
         Ok(())
@@ -492,22 +531,23 @@ impl Init {
             self.signal(*signal);
         }
         for (pid, end) in &heard.ended {
-            let outcome = match end {
-                End::Exited(code) => Outcome::Exited(*code),
-                End::Killed(..) => Outcome::Crashed,
-            };
-            if self.keys == Some(*pid) {
-                self.keys = None;
-                if outcome == Outcome::Crashed {
-                    self.caution("child crashed: ", KEYS.to_bytes());
-                }
-                self.say("leave stage: ", KEYS.to_bytes(), "");
-                self.obey_flags();
-            } else if self.script == Some(*pid) {
-                self.script_ended(outcome);
-            } else {
-                self.errand_ended(*pid, *end);
-            }
+            self.child_ended(*pid, *end);
+        }
+    }
+
+    /// Takes the end of a child of PID 1's own.
+    fn child_ended(&mut self, pid: u32, end: End) {
+        let outcome = match end {
+            End::Exited(code) => Outcome::Exited(code),
+            End::Killed(..) => Outcome::Crashed,
+        };
+        if self.asked_ended(pid, outcome) {
+            return;
+        }
+        if self.script == Some(pid) {
+            self.script_ended(outcome);
+        } else {
+            self.errand_ended(pid, end);
         }
     }
 

@@ -1,10 +1,12 @@
 //! Who asks PID 1 to go down, and how: signals, keys, flag files (contract
 //! §7.4, §16.22).
 
+use core::ffi::CStr;
+
 use crate::{
-    machine::stages::Stage,
+    machine::stages::{Outcome, Stage},
     sys::{
-        CWD, clock, file,
+        clock,
         power::Ending,
         signal::{self, Number},
     },
@@ -12,9 +14,41 @@ use crate::{
 };
 
 use super::{
-    super::runit_init::{FLAGS, is_set},
-    Init, KEYS, LEAVE,
+    super::runit_init::{is_set, set_off},
+    Init, LEAVE,
 };
+
+/// A program that PID 1 runs when it is asked to go down, and that decides
+/// about it by the flags.
+struct Asked {
+    path: &'static CStr,
+    /// The line that tells of the request.
+    what: &'static str,
+}
+
+/// The program of ctrl-alt-del.
+const KEYS: usize = 0;
+/// The program of a power failure.
+const POWER: usize = 1;
+/// All of them.
+const ASKED: [Asked; 2] = [
+    Asked {
+        path: c"/etc/runit/ctrlaltdel",
+        what: "ctrl-alt-del request...",
+    },
+    Asked {
+        path: c"/etc/runit/pwrfail",
+        what: "power failure...",
+    },
+];
+
+/// The processes of these programs.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    running: [Option<u32>; ASKED.len()],
+    /// The power is to go off whatever the flags say: none could be set.
+    off: bool,
+}
 
 /// The signals that PID 1 listens to: first those that can be told what to
 /// mean, in the order of `wire::signals`.
@@ -56,7 +90,7 @@ impl Init {
         }
         match signal {
             Number::CONT => self.obey_flags(),
-            Number::POWER => self.go_down(Some(Ending::Off)),
+            Number::POWER => self.obey_power(),
             Number::INT => self.obey_keys(),
             signal::HALT | signal::OFF => self.go_down(Some(Ending::Off)),
             signal::RESTART => self.go_down(Some(Ending::Reboot)),
@@ -88,38 +122,82 @@ impl Init {
         self.script.is_none() || self.stages.stage() == Stage::Rescue
     }
 
-    /// Ctrl-alt-del.
+    /// Obeys ctrl-alt-del.
     fn obey_keys(&mut self) {
-        if self.keys.is_some() {
-            return;
-        }
-        if is_set(KEYS) {
-            self.say("ctrl-alt-del request...", b"", "");
-            self.say("enter stage: ", KEYS.to_bytes(), "");
-            match self.spawn(KEYS, false) {
-                Ok(pid) => self.keys = Some(pid),
-                Err(errno) => {
-                    self.warn("unable to fork for ", KEYS.to_bytes(), errno);
-                }
-            }
-        } else if self.is_ours() && self.pause.is_none() {
+        if !self.run_asked(KEYS) && self.is_ours() && self.pause.is_none() {
             self.say("ctrl-alt-del request...", b"", "");
             self.go_down(Some(Ending::Reboot));
         }
     }
 
-    /// Goes down if a flag of `runit-init` says so.
-    pub(super) fn obey_flags(&mut self) {
-        let mut asked = false;
-        for flags in FLAGS {
-            if is_set(flags.stop) {
-                asked = true;
-                if let Err(errno) = file::set_mode(CWD, flags.stop, 0) {
-                    let path = flags.stop.to_bytes();
-                    self.warn("unable to chmod ", path, errno);
+    /// Obeys the signal of a power failure: with a program for it as runit
+    /// 2.3.1, which may clear the flag again; else as Debian's.
+    fn obey_power(&mut self) {
+        if !self.run_asked(POWER) {
+            self.go_down(Some(Ending::Off));
+        }
+    }
+
+    /// Runs one of [`ASKED`], unless it runs already; false when there is
+    /// none.
+    fn run_asked(&mut self, index: usize) -> bool {
+        let (Some(asked), Some(None)) =
+            (ASKED.get(index), self.asking.running.get(index))
+        else {
+            return true;
+        };
+        if !is_set(asked.path) {
+            return false;
+        }
+        self.say(asked.what, b"", "");
+        if index == POWER
+            && let Err((what, path, errno)) = set_off()
+        {
+            self.warn(what, path.to_bytes(), errno);
+            self.asking.off = true;
+        }
+        self.say("enter stage: ", asked.path.to_bytes(), "");
+        match self.spawn(asked.path, false) {
+            Ok(pid) => {
+                if let Some(place) = self.asking.running.get_mut(index) {
+                    *place = Some(pid);
                 }
+                true
+            }
+            Err(errno) => {
+                self.warn("unable to fork for ", asked.path.to_bytes(), errno);
+                // A power failure does not wait for a process.
+                index != POWER
             }
         }
+    }
+
+    /// Takes the end of one of [`ASKED`]; false when `pid` is none of them.
+    pub(super) fn asked_ended(&mut self, pid: u32, outcome: Outcome) -> bool {
+        let found = ASKED.iter().zip(&mut self.asking.running);
+        let mut found = found.filter(|(_, running)| **running == Some(pid));
+        let found = found.next().map(|(asked, running)| {
+            *running = None;
+            asked
+        });
+        let Some(asked) = found else { return false };
+        if outcome == Outcome::Crashed {
+            self.caution("child crashed: ", asked.path.to_bytes());
+        }
+        self.say("leave stage: ", asked.path.to_bytes(), "");
+        if core::mem::take(&mut self.asking.off) {
+            self.go_down(Some(Ending::Off));
+        }
+        self.obey_flags();
+        true
+    }
+
+    /// Goes down if a flag of `runit-init` says so.
+    pub(super) fn obey_flags(&mut self) {
+        let voice = self.supervisor.voice();
+        let asked = self.requested.take(&mut |path, errno| {
+            voice.warn("unable to chmod ", path.to_bytes(), errno);
+        });
         if asked {
             self.go_down(None);
         }

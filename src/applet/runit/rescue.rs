@@ -51,7 +51,7 @@ fn is_guarded() -> bool {
         return false;
     }
     let mut guard = Guard::default();
-    let mut buffer = [0; config::FILE_BYTES];
+    let mut buffer = [0; config::LINE_BYTES];
     let read = file::lines(CWD, c"/etc/passwd", &mut buffer, |line| {
         guard.passwd(line, &mut shadow);
         true
@@ -62,7 +62,7 @@ fn is_guarded() -> bool {
 /// Returns what /etc/shadow says of an account.
 fn shadow(name: &[u8]) -> Shadow {
     let mut found = Shadow::default();
-    let mut buffer = [0; config::FILE_BYTES];
+    let mut buffer = [0; config::LINE_BYTES];
     let read = file::lines(CWD, c"/etc/shadow", &mut buffer, |line| {
         found.line(line, name);
         true

@@ -233,14 +233,21 @@ impl Init {
             if !heard.signals.is_empty() {
                 self.caution("signals only work in stage 2.", b"");
             }
+            let mut outcome = None;
             for (ended, end) in &heard.ended {
                 if *ended == pid {
-                    return match end {
+                    outcome = Some(match end {
                         End::Exited(0) => Outcome::Done,
                         End::Exited(NOTHING) => Outcome::Nothing,
                         End::Exited(_) | End::Killed(..) => Outcome::Failed,
-                    };
+                    });
+                } else {
+                    // There is room for as many as are awaited.
+                    let _room = self.later.push((*ended, *end)).is_ok();
                 }
+            }
+            if let Some(outcome) = outcome {
+                return outcome;
             }
             if clock::mono() >= until {
                 // ESRCH: it has ended this moment.

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     supervisor::Voice,
-    sys::{CWD, file, once::Once, power},
+    sys::{CWD, Errno, file, once::Once, power},
     text::Path,
     wire::{
         cmdline::{Wish, wishes},
@@ -41,10 +41,11 @@ pub(super) struct Wishes {
     pub(super) emergency: bool,
 }
 
-impl Default for Wishes {
-    fn default() -> Self {
+impl Wishes {
+    /// Returns what holds when nothing else is said.
+    pub(super) fn new(contained: bool) -> Self {
         Self {
-            contained: false,
+            contained,
             services: config::SERVICES_DIR,
             signals: Meanings::default(),
             rig: None,
@@ -60,22 +61,38 @@ fn unknown(word: &[u8], voice: &Voice) {
     voice.say(voice.head.clone().text(what).bytes(word));
 }
 
-/// Reads the command line, for which /proc is mounted when it is not, and
-/// unmounted again: a script of stage 1 expects to do that.
-pub(super) fn read(voice: &Voice) -> Wishes {
-    let mut asked = Wishes::default();
+/// Calls `work` with /proc, which is mounted when it is not, and unmounted
+/// again: a script of stage 1 expects to do that. Returns the error of the
+/// latter.
+fn with_proc(work: &mut dyn FnMut()) -> Result<(), Errno> {
     let mounted = file::info(CWD, COMMAND_LINE).is_err()
         && power::mount(c"proc", c"/proc", c"", false).is_ok();
-    asked.contained = power::is_contained();
+    work();
+    if mounted {
+        power::unmount(c"/proc")
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns true for the PID 1 of a container.
+pub(super) fn is_contained() -> bool {
+    let mut contained = false;
+    // The second time reports it.
+    let _stays = with_proc(&mut || contained = power::is_contained()).is_err();
+    contained
+}
+
+/// Reads what the board and, outside of containers, the command line say.
+pub(super) fn read(asked: &mut Wishes, voice: &Voice) {
     let board = config::SIGNALS.as_bytes();
     asked.signals.read(board, &mut |word| unknown(word, voice));
-    if !asked.contained {
-        obey(&mut asked, voice);
+    if asked.contained {
+        return;
     }
-    if mounted && let Err(errno) = power::unmount(c"/proc") {
+    if let Err(errno) = with_proc(&mut || obey(asked, voice)) {
         voice.warn("unable to unmount ", b"/proc", errno);
     }
-    asked
 }
 
 /// Takes the wishes of the command line.

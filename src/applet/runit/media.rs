@@ -1,0 +1,160 @@
+//! How media come to rest at the end: written, swapped off, unmounted.
+
+use core::ffi::CStr;
+
+use crate::{
+    config,
+    machine::descent::{self, MEDIA},
+    supervisor::Voice,
+    sys::{CWD, Errno, clock, file, power},
+    text::{Path, TooLong},
+    wire::{clock::Instant, mounts::Mount},
+};
+
+use super::{Init, fstab, seed, steps::Outcome};
+
+/// What is mounted, the oldest first.
+const MOUNTS: &CStr = c"/proc/self/mounts";
+
+/// The newest mount with a medium in a part of the table.
+#[derive(Default)]
+struct Newest {
+    /// Its line.
+    number: usize,
+    /// Where it is mounted; `None` when there is no such mount.
+    target: Option<Path>,
+    /// A bound that hides others, and its value.
+    hidden: Option<(&'static str, usize)>,
+}
+
+/// Finds the newest mount among the first `below` lines of the table, of
+/// which no more than one is in memory.
+fn newest(below: usize) -> Result<Newest, Errno> {
+    let mut found = Newest::default();
+    let mut number = 0_usize;
+    let mut buffer = [0; config::LINE_BYTES];
+    file::heads(CWD, MOUNTS, &mut buffer, &mut |line, whole| {
+        if number >= below {
+            return false;
+        }
+        let mount = Mount::parse(line);
+        if mount.is_none() && !whole {
+            found.hidden = Some(("line-bytes", config::LINE_BYTES));
+        }
+        match mount.filter(|m| m.has_medium()).map(Mount::target) {
+            Some(Ok(target)) => {
+                (found.number, found.target) = (number, Some(target));
+            }
+            Some(Err(TooLong { limit })) => {
+                found.hidden = Some(("path-bytes", limit));
+            }
+            None => {}
+        }
+        number = number.saturating_add(1);
+        true
+    })?;
+    Ok(found)
+}
+
+impl Init {
+    /// Puts the media to rest, each by itself: one that hangs keeps no other
+    /// from it. In a container they are those of its owner.
+    pub(super) fn rest(&mut self) {
+        if self.wishes.contained {
+            return;
+        }
+        // What services and scripts have left of their time is theirs too.
+        let until = self.hasten().after(MEDIA);
+        let sync = |_: &Voice| {
+            power::sync();
+            Outcome::Done
+        };
+        self.settle(b"all media", until, &|voice| {
+            seed::save(voice);
+            sync(voice)
+        });
+        self.settle(b"swap", until, &|voice| {
+            fstab::swap_off(voice);
+            Outcome::Done
+        });
+        // One that was moved may be inside a newer one.
+        let mut first = true;
+        while self.unmount_all(until, first) {
+            first = false;
+        }
+        self.settle(b"all media", until, &sync);
+    }
+
+    /// Unmounts what has a medium, the newest first: what is mounted inside
+    /// another comes after it in the table. Returns true when another pass
+    /// may free more. Only the `first` reports what it cannot do.
+    fn unmount_all(&mut self, until: Instant, first: bool) -> bool {
+        let (mut freed, mut kept, mut late) = (false, false, false);
+        let mut below = usize::MAX;
+        loop {
+            let Newest {
+                number,
+                target,
+                hidden,
+            } = match newest(below) {
+                Ok(found) => found,
+                Err(errno) => {
+                    self.warn("unable to read ", MOUNTS.to_bytes(), errno);
+                    return false;
+                }
+            };
+            if let (true, usize::MAX, Some((bound, value))) =
+                (first, below, hidden)
+            {
+                let voice = self.supervisor.voice();
+                voice.bound("some stay mounted", bound, value);
+            }
+            let Some(target) = target else {
+                return freed && kept && !late;
+            };
+            let outcome = self.settle(target.as_bytes(), until, &|voice| {
+                unmount(&target, first.then_some(voice))
+            });
+            freed |= outcome == Outcome::Done;
+            // It would hang again.
+            late |= outcome == Outcome::Late;
+            // The root is in use to the end.
+            kept |= outcome != Outcome::Done && target.as_bytes() != b"/";
+            below = number;
+        }
+    }
+
+    /// Does something about a medium in a process of its own, that may hang
+    /// for its share of the time `until` then.
+    fn settle(
+        &mut self,
+        medium: &[u8],
+        until: Instant,
+        work: &dyn Fn(&Voice) -> Outcome,
+    ) -> Outcome {
+        let share = descent::share(until, clock::mono());
+        let outcome = share.map_or(Outcome::Late, |s| self.apart(work, s));
+        if outcome == Outcome::Late {
+            self.caution("has not come to rest in time: ", medium);
+        }
+        outcome
+    }
+}
+
+/// Unmounts a medium or, when it is in use, makes it read-only, for which
+/// it answers that there was nothing to do.
+fn unmount(target: &Path, voice: Option<&Voice>) -> Outcome {
+    // First read-only: what an overlay keeps its files on can be unmounted
+    // while that still writes to it.
+    let read_only = power::make_read_only(target.as_c_str());
+    match (power::unmount(target.as_c_str()), read_only) {
+        (Ok(()), _) => Outcome::Done,
+        (Err(_), Ok(())) => Outcome::Nothing,
+        (Err(_), Err(errno)) => {
+            if let Some(voice) = voice {
+                voice.warn("unable to unmount ", target.as_bytes(), errno);
+            }
+            Outcome::Failed
+        }
+    }
+}

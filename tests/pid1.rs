@@ -1,0 +1,473 @@
+//! PID 1 in namespaces of its own: requests, containers, rescue, media.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use util::{Place, Running, skipped, start_by, until, works};
+
+/// A program that stays.
+const STAY: &str = "exec sleep 1000";
+/// How the kernel ends a PID namespace: that is to start again, or not.
+const RESTART: i32 = -1;
+const OFF: i32 = -2;
+
+/// Whether namespaces can be had.
+fn can_be_init() -> bool {
+    let can = works(&["unshare", "-fpm", "--mount-proc", "true"]);
+    if !can {
+        skipped("no PID namespace to be had");
+    }
+    can
+}
+
+/// A place with what the root of a container has.
+fn root() -> Place {
+    let place = Place::new();
+    for dir in ["etc/runit", "etc/service", "services", "varrun", "sbin"] {
+        fs::create_dir_all(place.path(dir)).unwrap();
+    }
+    place.write("etc/passwd", "root:!:0:0:root:/:/bin/sh\n");
+    place.write("etc/group", "root:x:0:\n");
+    place
+}
+
+/// Starts a program as process 1, on a root whose /etc, /run and services
+/// are the place's and whose /dev has no console. What it would say there
+/// goes to `errors`. `prepare` is done before, as the last of the mounts.
+fn boot<'a>(place: &'a Place, prepare: &str, program: &[&str]) -> Running<'a> {
+    let script = format!(
+        "set -e
+        mount --bind etc /etc
+        mount --bind services /etc/service
+        mount -t tmpfs run /run
+        cp -a varrun/. /run/
+        mount -t tmpfs -o mode=755 dev /dev
+        mknod -m 666 /dev/null c 1 3
+        : >/dev/kmsg
+        mount --bind /dev/kmsg /dev/kmsg
+        PATH={}:$PATH; export PATH
+        {prepare}
+        exec \"$@\"",
+        place.path("bin").display(),
+    );
+    let by = [
+        "unshare",
+        "-fpm",
+        "--mount-proc",
+        "--kill-child",
+        "sh",
+        "-c",
+        &script,
+        "sh",
+    ];
+    start_by(place, &[&by[..], program])
+}
+
+/// Waits until a text stands in what PID 1 said.
+fn until_said(place: &Place, text: &str) {
+    until(text, || place.read("errors").contains(text).then_some(()));
+}
+
+/// Sends a signal to the process 1 of a namespace.
+fn signal(running: &Running<'_>, signal: Signal) {
+    kill_process(running.supervisor(), signal).unwrap();
+}
+
+#[test]
+fn a_container_ends_with_or_without_the_right_to_reboot() {
+    if !can_be_init() {
+        return;
+    }
+    let without = ["chpst", "--cap-bound", "kill,setuid,setgid,chown", "runit"];
+    for (program, off, restart) in
+        [(&["runit"][..], OFF, RESTART), (&without[..], 0, 129)]
+    {
+        for (number, code) in [(Signal::TERM, off), (Signal::INT, restart)] {
+            let place = root();
+            place.service(
+                "a",
+                "trap 'echo bye >>../said; exit' TERM
+                : >../ready; while :; do sleep 0.1; done",
+            );
+            let mut one = boot(&place, "", program);
+            until("a trap", || fs::metadata(place.path("services/ready")).ok());
+            signal(&one, number);
+            assert_eq!(one.wait(), code, "{}", place.read("errors"));
+            assert_eq!(place.read("services/said"), "bye\n");
+        }
+    }
+}
+
+#[test]
+fn a_container_without_a_console_says_all_on_descriptor_2() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    place.service("a", STAY);
+    let kmsg = "mount --bind etc/kmsg /dev/kmsg";
+    place.write("etc/kmsg", "");
+    let mut one = boot(&place, kmsg, &["runit"]);
+    until_said(&place, " services up, ");
+    signal(&one, Signal::TERM);
+    assert_eq!(one.wait(), OFF);
+    assert_eq!(place.read("etc/kmsg"), "");
+    let said = place.read("errors");
+    for line in ["booting.", "stopping services...", "power off..."] {
+        let count = said.matches(line).count();
+        assert_eq!(count, 1, "{line}: {said}");
+    }
+}
+
+/// A service that does something once and stays.
+fn once(place: &Place, what: &str) {
+    place.service("once", &format!("{what}\n{STAY}"));
+}
+
+/// Leaves a flag set.
+fn stale(place: &Place, flag: &str) {
+    place.write(flag, "");
+    let path = place.path(flag);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o100)).unwrap();
+}
+
+#[test]
+fn only_the_flags_of_the_request_count() {
+    if !can_be_init() {
+        return;
+    }
+    let read_only = "mount -o remount,bind,ro /etc";
+    let both = "chmod 100 /run/runit.stopit; chmod 100 /run/runit.reboot
+        kill -CONT 1";
+    let again = "chmod 0 /etc/runit/reboot; chmod 100 /etc/runit/reboot
+        : >/etc/runit/stopit; chmod 100 /etc/runit/stopit; kill -CONT 1";
+    let rows = [
+        (&[][..], "", "poweroff", OFF),
+        (&[], "", "reboot", RESTART),
+        (&["etc/runit/reboot"], "", "poweroff", OFF),
+        (&["etc/runit/reboot"], read_only, "poweroff", OFF),
+        (&["etc/runit/reboot"], read_only, "reboot", RESTART),
+        (&["etc/runit/reboot"], read_only, "runit-init 0", OFF),
+        (&["varrun/runit.reboot"], "", "poweroff", OFF),
+        (&["varrun/runit.reboot"], read_only, "poweroff", OFF),
+        (&["varrun/runit.reboot"], read_only, "reboot", RESTART),
+        // As the scripts of distributions do it.
+        (&["etc/runit/reboot"], read_only, both, RESTART),
+        (&["etc/runit/reboot"], "", again, RESTART),
+        // No program sets it: it cannot have been set for this.
+        (&["etc/runit/reboot"], "", "kill -PWR 1", OFF),
+    ];
+    for (flags, prepare, request, end) in rows {
+        let place = root();
+        for flag in flags {
+            stale(&place, flag);
+        }
+        place.write("varrun/runit.stopit", "");
+        if !flags.contains(&"varrun/runit.reboot") {
+            place.write("varrun/runit.reboot", "");
+        }
+        once(&place, request);
+        let mut one = boot(&place, prepare, &["runit"]);
+        let ended = one.wait();
+        let said = place.read("errors");
+        assert_eq!(ended, end, "{flags:?} {prepare} {request}: {said}");
+    }
+}
+
+#[test]
+fn a_stop_flag_that_nobody_has_set_does_not_stop() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    stale(&place, "etc/runit/stopit");
+    place.service("a", STAY);
+    let mut one = boot(&place, "mount -o remount,bind,ro /etc", &["runit"]);
+    until_said(&place, " services up, ");
+    signal(&one, Signal::CONT);
+    place.script("services/b/run", &format!("poweroff; {STAY}"));
+    assert_eq!(one.wait(), OFF);
+    let said = place.read("errors");
+    assert!(place.path("services/b/supervise").exists(), "{said}");
+}
+
+#[test]
+fn a_stage_2_that_ends_by_itself_obeys_the_reboot_flag() {
+    if !can_be_init() {
+        return;
+    }
+    for (left, script, end) in [
+        (false, "", OFF),
+        (true, "", OFF),
+        (
+            true,
+            "chmod 0 /etc/runit/reboot; chmod 100 /etc/runit/reboot",
+            RESTART,
+        ),
+        (
+            false,
+            ": >/etc/runit/reboot; chmod 100 /etc/runit/reboot",
+            RESTART,
+        ),
+    ] {
+        let place = root();
+        if left {
+            stale(&place, "etc/runit/reboot");
+        }
+        place.script("etc/runit/2", &format!("{script}\nexit 0"));
+        let mut one = boot(&place, "", &["runit"]);
+        assert_eq!(one.wait(), end, "{left} {script}");
+    }
+}
+
+#[test]
+fn a_power_failure_is_decided_by_its_program() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    place.service("a", STAY);
+    place.script(
+        "etc/runit/pwrfail",
+        "test -x /etc/runit/stopit || exit
+        echo failed >>/etc/service/said
+        test -e /etc/service/battery || exit 0
+        chmod 0 /etc/runit/stopit",
+    );
+    place.write("services/battery", "");
+    let mut one = boot(&place, "", &["runit"]);
+    until_said(&place, " services up, ");
+    signal(&one, Signal::POWER);
+    until_said(&place, "- runit: leave stage: /etc/runit/pwrfail\n");
+    assert_eq!(place.read("services/said"), "failed\n");
+    place.until_pid("a", None);
+    fs::remove_file(place.path("services/battery")).unwrap();
+    signal(&one, Signal::POWER);
+    assert_eq!(one.wait(), OFF);
+    assert_eq!(place.read("services/said"), "failed\nfailed\n");
+    let said = place.read("errors");
+    assert_eq!(said.matches("power failure...").count(), 2, "{said}");
+    assert_eq!(said.matches("stopping services...").count(), 1, "{said}");
+}
+
+#[test]
+fn a_power_failure_where_no_flag_can_be_set_ends_it_after_its_program() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    place.service("a", STAY);
+    place.script("etc/runit/pwrfail", "exit 1");
+    let read_only = "mount -o remount,bind,ro /etc
+        mount -o remount,bind,ro /run";
+    let mut one = boot(&place, read_only, &["runit"]);
+    until_said(&place, " services up, ");
+    signal(&one, Signal::POWER);
+    assert_eq!(one.wait(), OFF);
+    until_said(&place, "- runit: leave stage: /etc/runit/pwrfail\n");
+}
+
+#[test]
+fn rescue_asks_for_a_password_or_is_refused() {
+    if !can_be_init() {
+        return;
+    }
+    let root_x = "root:x:0:0:root:/:/bin/sh\n";
+    for (passwd, shadow, asks) in [
+        (
+            "root:*:0:0:root:/:/bin/sh\n",
+            "root::19000:0:99999:7:::\n",
+            false,
+        ),
+        (
+            "root:*:0:0:root:/:/bin/sh\n",
+            "root:$1$a$b:19000::::::\n",
+            true,
+        ),
+        ("a::0:0:a:/:/bin/sh\nroot:!:0:0:root:/:/bin/sh\n", "", false),
+        (root_x, "root::1::::::\n", false),
+        (root_x, "root:$1$a$b:1::::::\n", true),
+        (root_x, "", false),
+    ] {
+        let place = root();
+        place.write("etc/passwd", passwd);
+        place.write("etc/shadow", shadow);
+        place.script("etc/runit/1", "exit 1");
+        place.script("sbin/sulogin", "echo asks for it >>/etc/service/said");
+        place.service("a", STAY);
+        let mut one = boot(&place, "mount --bind sbin /sbin", &["runit"]);
+        until_said(&place, " services up, ");
+        let said = place.read("errors");
+        let asked = !place.read("services/said").is_empty();
+        assert_eq!(asked, asks, "{passwd:?} {shadow:?}: {said}");
+        assert_eq!(said.contains("no rescue: "), !asks, "{said}");
+        signal(&one, Signal::TERM);
+        assert_eq!(one.wait(), OFF);
+    }
+}
+
+/// A line of /proc/self/mounts about a mount in the place.
+fn mounted(place: &Place, name: &str) -> String {
+    format!("/dev/x {} ext4 rw 0 0\n", place.path(name).display())
+}
+
+/// Lets a PID 1 that takes itself for no container's go down with the mount
+/// table `table`; answers which of `dirs`, each a mount, are still mounted.
+fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
+    place.write("table", table);
+    fs::create_dir(place.path("lib")).unwrap();
+    place.service("a", "kill -PWR 1; exec sleep 1000");
+    let mut mounts = String::new();
+    for dir in dirs {
+        mounts += &format!("mkdir -p {dir}; mount -t tmpfs t {dir}\n");
+    }
+    let script = format!(
+        "set -e
+        {mounts}
+        mount --bind etc /etc
+        mount --bind services /etc/service
+        mount --bind varrun /run
+        mount --bind lib /var/lib
+        mount -t tmpfs dev /dev
+        mknod -m 666 /dev/null c 1 3
+        mkdir true
+        mount --rbind /proc true
+        mount -t tmpfs proc /proc
+        mkdir -p /proc/self/ns
+        ln -s 'pid:[4026531836]' /proc/self/ns/pid
+        cp table /proc/self/mounts
+        echo quiet >/proc/cmdline
+        : >/proc/swaps
+        unshare -fp --kill-child runit || :
+        cp true/self/mounts after"
+    );
+    let mut command = place.command(&["runit"]);
+    let path = command
+        .get_envs()
+        .find(|(name, _)| *name == "PATH")
+        .and_then(|(_, path)| path)
+        .unwrap()
+        .to_owned();
+    command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]).env("PATH", path);
+    command.current_dir(place.dir.path()).stdin(Stdio::null());
+    let out = command.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    let after = place.read("after");
+    assert!(!after.is_empty(), "{said}");
+    let left = dirs.iter().map(ToString::to_string);
+    left.filter(|dir| {
+        let path = format!(" {} ", place.path(dir).display());
+        after.contains(&path)
+    })
+    .collect()
+}
+
+#[test]
+fn every_medium_is_unmounted_wherever_it_is_in_the_table() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    let mut table = mounted(&place, "early");
+    for length in [600, 600, 5000, 9000, 600, 4096, 600, 70_000] {
+        let options = "l".repeat(length);
+        let nothing = place.path("nothing");
+        let nothing = nothing.display();
+        table += &format!("overlay {nothing} overlay rw,{options} 0 0\n");
+    }
+    table += &mounted(&place, "late");
+    let left = left_mounted(&place, &["early", "late"], &table);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_medium_that_another_was_moved_into_is_unmounted_after_that() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    let inner = ["outer", "outer/a", "outer/a/b"];
+    let table: String =
+        inner.iter().rev().map(|dir| mounted(&place, dir)).collect();
+    let left = left_mounted(&place, &inner, &table);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn runsvdir_as_process_1_ends_with_its_services() {
+    if !can_be_init() {
+        return;
+    }
+    for (number, code) in [(Signal::TERM, 0), (Signal::HUP, 111)] {
+        let place = root();
+        let services = place.path("services");
+        let services = services.display();
+        place.service(
+            "db",
+            "trap 'sleep 0.3; echo saved >>../said; exit' TERM
+            : >../ready; while :; do sleep 0.1; done",
+        );
+        place.service(
+            "web",
+            "trap 'echo last words; exit' TERM
+            : >../ready2; while :; do sleep 0.1; done",
+        );
+        let log = format!("exec svlogd {services}/../main");
+        fs::create_dir(place.path("main")).unwrap();
+        place.script("services/web/log/run", &log);
+        // Leaves two orphans: one has something to do at its end.
+        place.service(
+            "forks",
+            "(trap 'echo orphan >>../said; exit' TERM; : >../ready3
+            while :; do sleep 0.1; done) &
+            (exit 3) &
+            exit 0",
+        );
+        let mut one = boot(&place, "", &["runsvdir", "-P", "/etc/service"]);
+        for ready in ["ready", "ready2", "ready3"] {
+            let path = services.to_string() + "/" + ready;
+            until(ready, || fs::metadata(&path).ok());
+        }
+        signal(&one, number);
+        assert_eq!(one.wait(), code, "{}", place.read("errors"));
+        assert!(place.read("main/current").ends_with("last words\n"));
+        let said = place.read("services/said");
+        assert!(said.contains("saved\n"), "{said}");
+        assert!(said.contains("orphan\n"), "{said}");
+    }
+}
+
+#[test]
+fn runsvdir_as_process_1_reaps_orphans() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    place.service(
+        "a",
+        "n=0; while [ $n -lt 200 ]; do (sleep 0 & exit 0); n=$((n + 1)); done
+        : >../done; exec sleep 1000",
+    );
+    let mut one = boot(&place, "", &["runsvdir", "/etc/service"]);
+    until("many orphans", || {
+        fs::metadata(place.path("services/done")).ok()
+    });
+    let first = one.supervisor().as_raw_pid();
+    let children = format!("/proc/{first}/task/{first}/children");
+    until("no zombie", || {
+        let all = fs::read_to_string(&children).unwrap();
+        (all.split_ascii_whitespace().count() == 1).then_some(())
+    });
+    let pid = Pid::from_raw(first).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(one.wait(), 0);
+    assert!(test_kill_process(pid).is_err());
+}
