@@ -5,10 +5,20 @@
 //!
 //! # Description
 //! Takes up every directory and every link to one in DIR whose name does not
-//! begin with a dot, at once when it appears, and lets go of it when it
-//! disappears. A directory that is made in DIR, and not moved there, is taken
-//! up when nothing was added to it for a second. `-P` puts each service into a
-//! session of its own.
+//! begin with a dot, at once when it appears. A directory that is made in DIR,
+//! and not moved there, is taken up when nothing was added to it for a second.
+//! `-P` puts each service into a session of its own.
+//!
+//! A service whose directory DIR does not lead to any more is told to exit when
+//! that still holds after 2 seconds: a link that is removed and made again, or a
+//! DIR that is written anew, restarts nothing. It is told at once when its name
+//! leads to something else, when its directory itself was removed, and on ALRM.
+//! While DIR is missing, all that runs goes on.
+//!
+//! What cannot be taken up costs a line, once for as long as the cause lasts. It
+//! is tried again after a second, then after 2, 4 and up to 30 seconds, and at
+//! once when its entry in DIR changes, when a service has ended and gone, and on
+//! ALRM. Where changes cannot be watched, DIR is read every 5 seconds.
 //!
 //! Two processes do this: a face, which has the signals below, and its child,
 //! the supervisor, which has the services. What happens to the face does not
@@ -40,6 +50,10 @@
 //! $RUNT_SERVICES_OVERLAY, each entry of it hides the one of that name in DIR:
 //! a link to a service directory adds or replaces a service, one to /dev/null
 //! takes it away.
+//!
+//! # Capacity
+//! `slots` services; one more costs a line and waits for a free slot. Of entries
+//! that cannot be used as many are reported, then the number of the rest.
 //!
 //! # Exit codes
 //! 0 on TERM; 1 usage; 111 on HUP, or when nothing can be started, or when

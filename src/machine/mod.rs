@@ -10,6 +10,8 @@ pub mod line;
 pub mod outage;
 pub mod pace;
 pub mod pattern;
+pub mod presence;
+pub mod refused;
 pub mod rotate;
 pub mod slot;
 pub mod stages;

@@ -12,6 +12,7 @@
 
 mod act;
 mod critical;
+mod entry;
 pub mod face;
 mod give;
 mod group;
@@ -30,6 +31,7 @@ use crate::{
     config,
     machine::{
         pace,
+        presence::Presence,
         slot::{self, Role},
     },
     sys::{
@@ -52,7 +54,7 @@ use crate::{
 use heapless::{Vec, VecView};
 
 use path::Way;
-use scan::Services;
+use scan::{Scanned, Services};
 pub use service::Trouble;
 use service::{Service, Wishes};
 use voice::heading;
@@ -128,10 +130,8 @@ pub struct Slot {
     /// It may not be down for long.
     critical: Option<critical::Critical>,
 
-    /// The last scan saw it.
-    listed: bool,
-    /// A scan did not see it, so it was told to exit.
-    leaving: bool,
+    /// Presence of its directory in the services directory.
+    presence: Presence,
     /// `./run` could not be run last time, and that was told.
     told: bool,
     /// The kernel refused a child last time, and that was told.
@@ -182,6 +182,7 @@ pub struct Supervisor {
     /// its service directory does not say.
     patience: Option<u32>,
     services: Option<Services>,
+    scanned: &'static mut Scanned,
     /// What watches it. It outlives it: to close this would hold up a stop.
     way: Option<Way>,
     face: Option<face::Rear>,
@@ -196,6 +197,8 @@ pub struct Supervisor {
     behind: bool,
     /// Slots served in this turn.
     served: usize,
+    /// Slot from which on what is due is done next.
+    ticked: usize,
     /// When memory is to be given back, unless something happens before.
     quiet: Option<Instant>,
     /// The children whose end the owner wants to hear of.
@@ -221,6 +224,7 @@ impl Supervisor {
                 break;
             }
         }
+        let scanned = scan::SCANNED.take().ok_or(Errno::EBUSY)?;
         child::hide_inherited_files();
         let signals = Signals::take(wanted)?;
         let waiter = Waiter::new()?;
@@ -238,6 +242,7 @@ impl Supervisor {
             sessions,
             patience: None,
             services: None,
+            scanned,
             way: None,
             face: None,
             loggers: logger::none(),
@@ -246,6 +251,7 @@ impl Supervisor {
             until: None,
             behind: false,
             served: 0,
+            ticked: 0,
             quiet: Some(clock::mono().after(QUIET)),
             awaited: Vec::new(),
         })
@@ -538,7 +544,11 @@ impl Supervisor {
     /// Does what has become due in every slot, until the turn is spent.
     fn tick(&mut self) {
         let now = clock::now();
-        for index in 0..self.table.len() {
+        let all = self.table.len();
+        // Where the last turn stopped: slots that are due again and again do
+        // not keep the turns from those behind them.
+        let from = core::mem::take(&mut self.ticked).min(all);
+        for index in (from..all).chain(0..from) {
             self.tell_logger(index);
             let Some(slot) = self.slot(index) else {
                 continue;
@@ -549,6 +559,7 @@ impl Supervisor {
                 let actions = slot.machine.tick(now);
                 self.perform(index, actions);
                 if self.is_spent() {
+                    self.ticked = index.saturating_add(1);
                     self.behind = true;
                     return;
                 }
@@ -564,15 +575,12 @@ impl Supervisor {
         }
         // Told to exit by an operator and still listed: it stays known, so
         // that the next scan does not take it up again (§16.20). Else a scan
-        // sees whether it has come back meanwhile.
-        if slot.leaving || !slot.listed {
-            let place = self.table.get_mut(index).and_then(Option::take);
-            match place {
-                // Under this name or another.
-                Some(slot) if slot.listed => self.scan_soon(),
-                Some(slot) => self.look_soon(&slot.name),
-                None => {}
+        // sees whether it has come back meanwhile, under this name or another.
+        if !slot.presence.stays_known() {
+            if let Some(place) = self.table.get_mut(index) {
+                *place = None;
             }
+            self.slot_freed();
         }
     }
 
@@ -605,8 +613,7 @@ impl Supervisor {
             machine,
             service: Some(service),
             critical,
-            listed: self.services.is_some(),
-            leaving: false,
+            presence: Presence::UNLISTED,
             told: false,
             unforked: false,
             untold: 0,

@@ -52,7 +52,12 @@ impl News {
 
     /// Whether a scan has to look at a name.
     pub(super) fn concern(&self, name: &[u8]) -> bool {
-        self.whole || self.names.iter().any(|(known, _)| known == name)
+        self.whole || self.names(name)
+    }
+
+    /// Returns true when a name is among those that have changed.
+    pub(super) fn names(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|(known, _)| known == name)
     }
 
     /// Whether a name was moved to where it is. When too many were, those that

@@ -3,34 +3,35 @@
 
 use core::{ffi::CStr, time::Duration};
 
+use super::{
+    Supervisor,
+    entry::unsettled,
+    path::{Blind, News, Way},
+};
 use crate::{
     config,
+    machine::{
+        presence::Outcome,
+        refused::{Noted, Refused},
+    },
     sys::{
-        AsFd, At, CWD, Errno, Fd, clock, dir, error,
-        file::{self, Identity, Kind},
+        AsFd, CWD, Errno, Fd, clock,
+        dir::Reader,
+        error,
+        file::{self, Identity},
+        once::Once,
         place, watch,
     },
-    text::{self, Line, Path},
+    text::{Line, Path},
     wire::clock::Instant,
-};
-use heapless::Vec;
-
-use super::{
-    Refusal, Supervisor,
-    path::{Blind, News, Way},
 };
 
 /// How often the directory is scanned where changes cannot be watched, or
-/// where something in it could not be taken up: runit's own interval.
+/// where it cannot be read: runit's own interval.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// How old a directory that was made in place must be, so that who made it
-/// has filled it.
-const SETTLE: Duration = Duration::from_secs(1);
-
-/// Complaints remembered from the last scan, so that each is made once for
-/// as long as its cause lasts. When there are more, the rest is repeated.
-type Told = Vec<u32, { config::SLOTS }>;
+/// Entries that one turn looks at; the scan goes on with the next turn.
+const LOOKS: usize = 64;
 
 /// The services directory.
 #[derive(Debug)]
@@ -40,15 +41,16 @@ pub(super) struct Services {
     due: Option<Instant>,
     /// The first scan takes everything: nobody is filling a directory that
     /// was there before this supervisor.
-    first: bool,
+    pub(super) first: bool,
     /// Which directory it was when it was last compared.
     known: Option<Identity>,
     /// An operator asked: what was told to exit is taken up again.
     revive: bool,
-    /// What becomes of one entry depends on others: two lead to one directory,
-    /// or there was no place for all. Each scan looks at all then.
-    entangled: bool,
-    told: Told,
+    /// What becomes of one entry depends on others: two lead to one directory.
+    /// Each scan looks at all then.
+    pub(super) entangled: bool,
+    /// The scan that goes on with the next turn.
+    scan: Option<Scan>,
 }
 
 impl Services {
@@ -57,14 +59,16 @@ impl Services {
         self.path
     }
 
-    /// When the next scan is due.
+    /// Returns when the next scan is due, or goes on.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+        self.scan
+            .as_ref()
+            .map_or(self.due, |_| Some(Instant::at(0)))
     }
 
     /// Asks for a scan of all `wait` from now, or earlier if one is due
     /// earlier.
-    fn ask(&mut self, wait: Duration) {
+    pub(super) fn ask(&mut self, wait: Duration) {
         self.news.whole = true;
         self.ask_news(wait);
     }
@@ -76,9 +80,50 @@ impl Services {
     }
 }
 
+/// A scan: a comparison of the services directory, or of those names in it
+/// that are news, to the table. It stops when the turn is spent and goes on
+/// where it stopped.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) news: News,
+    /// An operator asked for it.
+    pub(super) revive: bool,
+    /// Somebody is about to fill the services directory: it is another one
+    /// than the last time, no link, and young. What is not there yet is not
+    /// missing.
+    filling: bool,
+    /// The overlay, if there is one. Its entries hide their namesakes.
+    over: Option<(&'static CStr, Fd)>,
+    dir: (&'static CStr, Fd),
+    /// The overlay is being read, and not yet the directory.
+    in_over: bool,
+    /// Names of the news that were looked at.
+    looked: usize,
+}
+
+/// Memory of scans, too large to be moved about.
+#[derive(Debug)]
+pub(super) struct Scanned {
+    /// What cannot be used.
+    pub(super) refused: Refused,
+    /// Where the scan at hand stopped.
+    reader: Reader,
+}
+
+/// The memory of the scans of this process.
+pub(super) static SCANNED: Once<Scanned> = Once::new(Scanned {
+    refused: Refused::new(),
+    reader: Reader::NEW,
+});
+
+/// What could not be done, with which directory, and why.
+type Failed = (&'static str, &'static CStr, Errno);
+
 impl Supervisor {
     /// Supervises every service directory in `path` from now on.
     pub fn serve(&mut self, path: &'static CStr) {
+        // Of what was served before.
+        self.scanned.refused.clear();
         self.services = Some(Services {
             path,
             news: News::default(),
@@ -87,7 +132,7 @@ impl Supervisor {
             known: None,
             revive: false,
             entangled: false,
-            told: Told::new(),
+            scan: None,
         });
         self.scan_soon();
         self.scan_if_due();
@@ -108,14 +153,6 @@ impl Supervisor {
         }
     }
 
-    /// Asks for a look at one name in this turn or, outside of one, the next.
-    pub(super) fn look_soon(&mut self, name: &[u8]) {
-        if let Some(services) = &mut self.services {
-            services.news.note(name, false);
-            services.ask_news(Duration::ZERO);
-        }
-    }
-
     /// Looks for service directories no more; those there are stay.
     pub fn serve_no_more(&mut self) {
         self.services = None;
@@ -124,7 +161,7 @@ impl Supervisor {
             way.end();
         }
         for slot in self.table.iter_mut().flatten() {
-            slot.listed = false;
+            slot.presence.unlist();
         }
         self.forget();
     }
@@ -149,316 +186,326 @@ impl Supervisor {
         }
     }
 
+    /// Asks for a scan that tries again what was refused: a slot is free, and
+    /// what it had open is closed.
+    pub(super) fn slot_freed(&mut self) {
+        if let Some(services) = &mut self.services {
+            self.scanned.refused.hurry();
+            services.ask(Duration::ZERO);
+        }
+    }
+
     /// Scans if that is due.
     pub(super) fn scan_if_due(&mut self) {
         let Some(mut services) = self.services.take() else {
             return;
         };
+        // `insert` looks whether there is a services directory.
         let now = clock::mono();
-        if services.due.is_some_and(|due| due <= now) {
+        let mut ended = None;
+        if services.scan.is_none() && services.due.is_some_and(|due| due <= now)
+        {
             services.due = None;
-            // `insert` looks whether there is a services directory.
-            self.scan(&mut services);
+            self.begin_scan(&mut services);
+        }
+        if let Some(scan) = services.scan.take() {
+            ended = self.go_on(&mut services, scan);
         }
         self.services = Some(services);
+        if let Some(at_once) = ended {
+            self.dismiss(at_once);
+        }
     }
 
-    /// Compares the directory to the table: all of it, or those names of it
-    /// that are news.
-    fn scan(&mut self, services: &mut Services) {
+    /// Begins a scan of what is news.
+    fn begin_scan(&mut self, services: &mut Services) {
         // What led to this scan, if it was not that.
         if let Some(way) = &self.way {
             way.hear(&mut services.news);
         }
         let mut news = core::mem::take(&mut services.news);
         news.whole |= services.entangled || self.way.is_none();
-        let old = services.told.clone();
         if news.whole {
-            services.told.clear();
+            self.scanned.refused.begin_all();
             services.entangled = false;
             // Watch first, list then: what changes in between is seen twice
             // rather than never.
             match self.way.take().map_or_else(|| Way::new(&self.waiter), Ok) {
                 Ok(way) => self.way.insert(way).begin(),
-                Err(blind) => self.is_blind(services, &old, b"", blind),
+                Err(blind) => self.is_blind(services, blind),
             }
+        } else {
+            let names = news.names.iter();
+            names.for_each(|(name, _)| self.scanned.refused.begin(name));
         }
         for slot in self.table.iter_mut().flatten() {
-            slot.listed &= !news.concern(&slot.name);
+            slot.presence.begin(news.concern(&slot.name));
         }
-        let listed = self.list(services, &old, &news);
-        if listed == Ok(true) {
-            self.dismiss();
-        } else {
-            // What runs goes on; the watches tell when it is back.
-            for slot in self.table.iter_mut().flatten() {
-                slot.listed = true;
-            }
-            if let Err((what, path, errno)) = listed {
-                let mut line = Line::new();
-                line.text(what).bytes(path.to_bytes()).text(": ");
-                self.once(services, &old, b"", line.text(error::text(errno)));
-                if errno != Errno::ENOENT {
-                    // Of a lack of descriptors or memory that is over no watch
-                    // tells.
-                    services.ask(AGAIN);
-                }
-            }
+        let all = news.whole;
+        match self.open_services(services, news) {
+            Ok(scan) => services.scan = Some(scan),
+            Err(failed) => self.fail_scan(services, all, failed),
         }
-        if let (true, Some(way)) = (news.whole, &mut self.way) {
-            way.end();
-        }
-        services.first = false;
         services.revive = false;
     }
 
-    /// Looks at all entries that are news: those of the overlay, and those of the services
-    /// directory that have no namesake there. False when somebody is about to
-    /// fill that directory: it is another one than the last time, no link, and
-    /// young.
-    /// `Err` for what could not be done, with which directory, and why.
-    fn list(
+    /// Opens the services directory and its overlay, and watches the way there.
+    fn open_services(
         &mut self,
         services: &mut Services,
-        old: &Told,
-        news: &News,
-    ) -> Result<bool, (&'static str, &'static CStr, Errno)> {
-        let paths = [place::overlay(services.path), Some(services.path)];
-        let mut over: Option<Fd> = None;
-        for path in paths.into_iter().flatten() {
-            let bytes = path.to_bytes();
-            if let (true, Some(way)) = (news.whole, &mut self.way)
-                && let Err(blind) = way.follow(start_of(bytes), bytes, true)
-            {
-                self.is_blind(services, old, b"", blind);
-            }
-            let failed = |what| move |errno| (what, path, errno);
-            let info = match file::info(CWD, path) {
+        news: News,
+    ) -> Result<Scan, Failed> {
+        let path = services.path;
+        let mut over = None;
+        if let Some(overlay) = place::overlay(path) {
+            over = match self.open_scanned(services, &news, overlay) {
                 // Nobody has needed the overlay yet.
-                Err(Errno::ENOENT) if path != services.path => continue,
-                info => info.map_err(failed("unable to stat "))?,
+                Err((_, _, Errno::ENOENT)) => None,
+                opened => Some((overlay, opened?)),
             };
-            if path == services.path && services.known != Some(info.identity) {
-                if let (false, Some(rest)) =
-                    (services.first, unsettled(CWD, path))
-                {
-                    services.ask(rest);
-                    return Ok(false);
-                }
-                services.known = Some(info.identity);
-            }
-            let dir = file::open_dir(CWD, path)
-                .map_err(failed("unable to change directory to "))?;
-            let at = dir.as_fd();
-            if !watch::is_told(at) {
-                self.is_blind(services, old, b"", Blind::Silent);
-            }
-            let mut look = |name: &CStr| {
-                let hidden = over.as_ref().is_some_and(|over| {
-                    file::info_of_link(over.as_fd(), name).is_ok()
-                });
-                if !hidden {
-                    self.look(services, (old, news), (path, at), name);
-                }
-            };
-            if news.whole {
-                dir::list(at, look)
-                    .map_err(failed("unable to read directory "))?;
-            } else {
-                for (name, _) in &news.names {
-                    // It has no NUL and fits: it came from the kernel.
-                    if let Ok(name) = Path::join(&[name]) {
-                        look(name.as_c_str());
-                    }
-                }
-            }
-            over = Some(dir);
         }
-        Ok(true)
+        let dir = self.open_scanned(services, &news, path)?;
+        let identity = file::info_of(dir.as_fd())
+            .map_err(|errno| ("unable to stat ", path, errno))?
+            .identity;
+        let mut filling = false;
+        if services.known != Some(identity) {
+            let young = unsettled(CWD, path).filter(|_| !services.first);
+            filling = young.map(|rest| services.ask(rest)).is_some();
+            services.known = (!filling).then_some(identity);
+        }
+        Ok(Scan {
+            revive: services.revive,
+            filling,
+            in_over: over.is_some(),
+            over,
+            dir: (path, dir),
+            looked: 0,
+            news,
+        })
+    }
+
+    /// Opens one of the two, and watches the way there.
+    fn open_scanned(
+        &mut self,
+        services: &mut Services,
+        news: &News,
+        path: &'static CStr,
+    ) -> Result<Fd, Failed> {
+        let bytes = path.to_bytes();
+        if let (true, Some(way)) = (news.whole, &mut self.way)
+            && let Err(blind) = way.follow(start_of(bytes), bytes, true)
+        {
+            self.is_blind(services, blind);
+        }
+        let failed = |what| move |errno| (what, path, errno);
+        // First, for runit's words when it is not there.
+        file::info(CWD, path).map_err(failed("unable to stat "))?;
+        let dir = file::open_dir(CWD, path)
+            .map_err(failed("unable to change directory to "))?;
+        if !watch::is_told(dir.as_fd()) {
+            self.is_blind(services, Blind::Silent);
+        }
+        Ok(dir)
+    }
+
+    /// Goes on with a scan until it or the turn is over; answers as
+    /// [`Supervisor::end_scan`].
+    fn go_on(
+        &mut self,
+        services: &mut Services,
+        mut scan: Scan,
+    ) -> Option<bool> {
+        let all = scan.news.whole;
+        let done = if all {
+            self.look_at_all(services, &mut scan)
+        } else {
+            Ok(self.look_at_news(services, &mut scan))
+        };
+        match done {
+            Ok(true) => return self.end_scan(services, &scan),
+            Ok(false) => services.scan = Some(scan),
+            Err(failed) => self.fail_scan(services, all, failed),
+        }
+        None
+    }
+
+    /// Looks at the names that are news, in the overlay and in the directory;
+    /// true when that is done.
+    fn look_at_news(
+        &mut self,
+        services: &mut Services,
+        scan: &mut Scan,
+    ) -> bool {
+        let mut spent = false;
+        while !spent && let Some((name, _)) = scan.news.names.get(scan.looked) {
+            scan.looked = scan.looked.saturating_add(1);
+            // It has no NUL and fits: it came from the kernel.
+            if let Ok(name) = Path::join(&[name]) {
+                let name = name.as_c_str();
+                if let Some(over) = &scan.over {
+                    spent |= self.look(services, scan, over, name);
+                }
+                if !scan.hides(name) {
+                    spent |= self.look(services, scan, &scan.dir, name);
+                }
+            }
+        }
+        scan.looked >= scan.news.names.len()
+    }
+
+    /// Looks at every entry from where the scan stopped; true when that is
+    /// done.
+    fn look_at_all(
+        &mut self,
+        services: &mut Services,
+        scan: &mut Scan,
+    ) -> Result<bool, Failed> {
+        let fresh = Reader::NEW;
+        let mut reader = core::mem::replace(&mut self.scanned.reader, fresh);
+        let mut looks = 0_usize;
+        loop {
+            let dir = match &scan.over {
+                Some(over) if scan.in_over => over,
+                _ => &scan.dir,
+            };
+            let failed = |errno| ("unable to read directory ", dir.0, errno);
+            let Some(name) = reader.next(dir.1.as_fd()).map_err(failed)? else {
+                if !core::mem::take(&mut scan.in_over) {
+                    return Ok(true);
+                }
+                reader = Reader::NEW;
+                continue;
+            };
+            let hidden = !scan.in_over && scan.hides(name);
+            let spent = !hidden && self.look(services, scan, dir, name);
+            looks = looks.saturating_add(1);
+            if !services.first && (spent || looks >= LOOKS) {
+                self.scanned.reader = reader;
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Ends a scan that has looked at everything; answers whether what it
+    /// missed leaves at once, `None` when nothing was missed.
+    fn end_scan(
+        &mut self,
+        services: &mut Services,
+        scan: &Scan,
+    ) -> Option<bool> {
+        if let Some(more) = self.scanned.refused.end(scan.news.whole) {
+            let mut line = self.voice.head.clone();
+            line.text("unable to use ");
+            line.number(u64::try_from(more).unwrap_or(u64::MAX));
+            line.text(" more entries (slots = ");
+            line.number(u64::try_from(config::SLOTS).unwrap_or(u64::MAX));
+            self.voice.say(line.text(")"));
+        }
+        if let Some(due) = self.scanned.refused.due() {
+            services.ask(due.since(clock::mono()));
+        }
+        self.close_scan(services, scan.news.whole);
+        if scan.filling {
+            self.keep_all();
+            return None;
+        }
+        Some(scan.revive)
+    }
+
+    /// Ends a scan that could not look at everything: what runs goes on, and
+    /// the watches tell when it is back.
+    fn fail_scan(
+        &mut self,
+        services: &mut Services,
+        all: bool,
+        (what, path, errno): Failed,
+    ) {
+        let mut line = Line::new();
+        line.text(what).bytes(path.to_bytes()).text(": ");
+        let line = line.text(error::text(errno));
+        self.scanned.refused.keep();
+        self.report(b"", line, None);
+        if errno != Errno::ENOENT {
+            // Of a lack of descriptors or memory that is over no watch tells.
+            services.ask(AGAIN);
+        }
+        self.keep_all();
+        self.close_scan(services, all);
+    }
+
+    /// What every end of a scan has in common.
+    fn close_scan(&mut self, services: &mut Services, all: bool) {
+        if let (true, Some(way)) = (all, &mut self.way) {
+            way.end();
+        }
+        services.first = false;
+    }
+
+    /// Nothing that runs is missing.
+    fn keep_all(&mut self) {
+        let slots = self.table.iter_mut().flatten();
+        slots.for_each(|slot| slot.presence.keep());
     }
 
     /// Changes are not all seen: looks for them now and then.
-    fn is_blind(
-        &mut self,
-        services: &mut Services,
-        old: &Told,
-        name: &[u8],
-        blind: Blind,
-    ) {
+    pub(super) fn is_blind(&mut self, services: &mut Services, blind: Blind) {
         services.ask(AGAIN);
         if let Some(way) = &mut self.way {
             way.is_cut();
         }
-        self.once(services, old, name, &blind_line(blind));
+        self.report(b"", &blind_line(blind), None);
     }
 
-    /// Looks at one entry of the directory.
-    fn look(
+    /// Says why the entry `name` cannot be used unless that was said; false
+    /// when there is no place to remember it.
+    pub(super) fn report(
         &mut self,
-        services: &mut Services,
-        (old, news): (&Told, &News),
-        (path, dir): (&CStr, At<'_>),
-        name: &CStr,
-    ) {
-        let bytes = name.to_bytes();
-        if bytes.starts_with(b".") {
-            return;
+        name: &[u8],
+        cause: &Line,
+        refused: Option<(u32, Instant)>,
+    ) -> bool {
+        let cause = cause.as_bytes();
+        let noted = self.scanned.refused.note(name, cause, refused);
+        if noted == Noted::New {
+            let mut line = self.voice.head.clone();
+            self.voice.say(line.bytes(cause));
         }
-        // First, so that a link to nothing is taken when there is something.
-        if let Some(way) = &mut self.way
-            && let Err(blind) = way.enter((path.to_bytes(), dir), name)
-        {
-            if news.whole || blind != Blind::Watches {
-                self.is_blind(services, old, bytes, blind);
-            } else {
-                // Watches that are of no use any more are in the way.
-                services.ask(Duration::ZERO);
-            }
-        }
-        let info = match file::info(dir, name) {
-            Ok(info) if info.kind == Kind::Directory => info,
-            Ok(_) => return,
-            // Gone since it was listed, and not a link to nothing.
-            Err(_) if file::info_of_link(dir, name).is_err() => return,
-            Err(errno) => {
-                let mut line = Line::new();
-                line.text("unable to stat ").bytes(bytes).text(": ");
-                line.text(error::text(errno));
-                self.once(services, old, bytes, &line);
-                return;
-            }
-        };
-        let known = self.table.iter_mut().flatten();
-        let mut known = known.filter(|slot| slot.identity == info.identity);
-        if let Some(slot) = known.next() {
-            if slot.listed {
-                services.entangled = true;
-            } else if let Ok(name) = text::name(bytes) {
-                // The directory may have been renamed.
-                slot.name = name;
-            }
-            slot.listed = true;
-            let revived = services.revive && slot.service.is_none();
-            if !revived {
-                return;
-            }
-            self.forget_ended(info.identity);
-        }
-        let arrived = news.moved(bytes);
-        if !services.first
-            && !arrived
-            && let Some(rest) = unsettled(dir, name)
-        {
-            services.ask(rest);
-            return;
-        }
-        if !services.first && self.is_spent() {
-            services.news.note(bytes, arrived);
-            services.ask_news(Duration::ZERO);
-            return;
-        }
-        let inserted = file::open_dir(dir, name)
-            .map_err(|errno| Refusal::of("open directory", c".", errno))
-            .and_then(|dir| self.insert(bytes, info.identity, dir));
-        match inserted {
-            Ok(()) => {
-                // `insert` could not know: the services are not in place
-                // during a scan.
-                let slots = self.table.iter_mut().flatten();
-                for slot in slots.filter(|s| s.identity == info.identity) {
-                    slot.listed = true;
-                }
-            }
-            Err(refusal) => {
-                match refusal {
-                    Refusal::Trouble(_) => services.ask(AGAIN),
-                    Refusal::Full(..) => services.entangled = true,
-                }
-                self.once(services, old, bytes, &refused_line(refusal, bytes));
-            }
-        }
+        noted != Noted::Full
     }
 
-    /// Tells every slot that is no longer listed to exit.
-    fn dismiss(&mut self) {
+    /// Tells every slot that the last scan missed to exit, once that has held
+    /// long enough: `at_once` when an operator asked for the scan.
+    fn dismiss(&mut self, at_once: bool) {
+        let now = clock::mono();
         for index in 0..self.table.len() {
             let Some(slot) = self.slot(index) else {
                 continue;
             };
-            if slot.listed || slot.leaving {
-                continue;
+            let service = slot.service.as_ref();
+            // No directory that was removed comes back.
+            let removed = || service.is_some_and(|s| file::is_removed(s.dir()));
+            match slot.presence.end(|| at_once || removed(), now) {
+                Outcome::Stays => {}
+                Outcome::Settles(until) => {
+                    if let Some(services) = &mut self.services {
+                        services.ask(until.since(now));
+                    }
+                }
+                Outcome::Leaves if service.is_none() => self.release(index),
+                Outcome::Leaves => self.exit(index),
             }
-            slot.leaving = true;
-            if slot.service.is_none() {
-                self.release(index);
-            } else {
-                self.exit(index);
-            }
-        }
-    }
-
-    /// Frees the place of a slot that has ended.
-    fn forget_ended(&mut self, identity: file::Identity) {
-        for place in self.table.iter_mut() {
-            let ended = place.as_ref().is_some_and(|slot| {
-                slot.identity == identity && slot.service.is_none()
-            });
-            if ended {
-                *place = None;
-            }
-        }
-    }
-
-    /// Says a line unless the last scan had the same to say of this entry.
-    fn once(
-        &self,
-        services: &mut Services,
-        old: &Told,
-        name: &[u8],
-        what: &Line,
-    ) {
-        let key = text::hash(name) ^ text::hash(what.as_bytes());
-        if !services.told.contains(&key) {
-            let _remembered = services.told.push(key).is_ok();
-        }
-        if !old.contains(&key) {
-            let mut line = self.voice.head.clone();
-            self.voice.say(line.bytes(what.as_bytes()));
         }
     }
 }
 
-/// How long an entry has to be left alone yet: it is a directory, no link to
-/// one, and so young that it may not be complete.
-///
-/// One from the future is not young: the clock was wrong, then or now.
-fn unsettled(dir: At<'_>, name: &CStr) -> Option<Duration> {
-    let info = file::info_of_link(dir, name).ok()?;
-    let now = clock::wall().in_nanos();
-    let age = now.checked_sub(info.modified.in_nanos())?;
-    let rest = SETTLE.checked_sub(Duration::from_nanos(age))?;
-    (info.kind == Kind::Directory).then_some(rest)
-}
-
-/// `unable to start runsv NAME: ...`, as runsvdir says it.
-fn refused_line(refusal: Refusal, name: &[u8]) -> Line {
-    let mut line = Line::new();
-    line.text("unable to start runsv ").bytes(name).text(": ");
-    match refusal {
-        Refusal::Full(bound, value) => {
-            let what = match bound {
-                "slots" => "too many services (slots = ",
-                _ => "name too long (name-bytes = ",
-            };
-            line.text(what);
-            line.number(u64::try_from(value).unwrap_or(u64::MAX))
-                .text(")");
-        }
-        Refusal::Trouble(trouble) => {
-            super::tell(&mut line, trouble);
-        }
+impl Scan {
+    /// Returns true when the overlay has an entry `name`.
+    fn hides(&self, name: &CStr) -> bool {
+        self.over.as_ref().is_some_and(|(_, over)| {
+            file::info_of_link(over.as_fd(), name).is_ok()
+        })
     }
-    line
 }
 
 /// Why changes are looked for every five seconds only.

@@ -10,6 +10,55 @@ use crate::text::Path;
 /// Bytes of records read at once: some twenty names.
 const BUFFER: usize = 1024;
 
+/// A reader of a directory that may pause between any two entries.
+///
+/// The kernel keeps the position: an entry that is there during the whole
+/// reading comes exactly once, whatever is made or removed meanwhile.
+#[derive(Debug)]
+pub struct Reader {
+    buffer: [u8; BUFFER],
+    /// Where the records not yet handed out begin and end.
+    rest: core::ops::Range<usize>,
+}
+
+impl Reader {
+    /// A reader that starts where the offset of the open directory is.
+    pub const NEW: Self = Self {
+        buffer: [0; BUFFER],
+        rest: 0..0,
+    };
+
+    /// Returns the name of the next entry of `dir` but `.` and `..`; `None`
+    /// behind the last. `dir` must be the same open directory each time.
+    pub fn next(&mut self, dir: At<'_>) -> Result<Option<&CStr>, Errno> {
+        loop {
+            if self.rest.is_empty() {
+                let count = raw::getdents(dir, &mut self.buffer)?;
+                if count == 0 {
+                    return Ok(None);
+                }
+                self.rest = 0..count;
+            }
+            let records = self.buffer.get(self.rest.clone()).unwrap_or(&[]);
+            let length = first(records).ok_or(Errno::EIO)?;
+            let start = self.rest.start;
+            let end = start.saturating_add(length);
+            self.rest.start = end;
+            let name = start.saturating_add(NAME)..end;
+            if matches!(
+                self.buffer.get(name.clone()),
+                Some([b'.', 0, ..] | [b'.', b'.', 0, ..])
+            ) {
+                continue;
+            }
+            let name = self.buffer.get(name).unwrap_or(&[]);
+            return CStr::from_bytes_until_nul(name)
+                .map(Some)
+                .map_err(|_| Errno::EIO);
+        }
+    }
+}
+
 /// Calls `each` with the name of every entry but `.` and `..`.
 ///
 /// The directory's offset is where the last reader left it: open it anew for
@@ -20,20 +69,11 @@ pub fn list(dir: At<'_>, mut each: impl FnMut(&CStr)) -> Result<(), Errno> {
 
 /// As [`list`]: one copy of the code for all its callers.
 fn list_to(dir: At<'_>, each: &mut dyn FnMut(&CStr)) -> Result<(), Errno> {
-    let mut buffer = [0; BUFFER];
-    loop {
-        let count = raw::getdents(dir, &mut buffer)?;
-        let mut records = buffer.get(..count).unwrap_or(&[]);
-        if records.is_empty() {
-            return Ok(());
-        }
-        while let Some((name, rest)) = first(records) {
-            records = rest;
-            if name != c"." && name != c".." {
-                each(name);
-            }
-        }
+    let mut reader = Reader::NEW;
+    while let Some(name) = reader.next(dir)? {
+        each(name);
     }
+    Ok(())
 }
 
 /// The path of the entry behind `last` in the order of names, of those that
@@ -62,16 +102,16 @@ pub fn next(dir: &CStr, last: Option<&Path>, suffix: &[u8]) -> Option<Path> {
     best
 }
 
-/// The first record's name and what follows the record.
-///
-/// A record is inode (8 bytes), offset (8), its own length (2), type (1) and
-/// the name with its NUL.
-fn first(records: &[u8]) -> Option<(&CStr, &[u8])> {
+/// Where the name of a record begins: behind inode (8 bytes), offset (8), the
+/// record's own length (2) and type (1).
+const NAME: usize = 19;
+
+/// Returns the length of the first record; `None` when it is not whole, which
+/// the kernel never writes.
+fn first(records: &[u8]) -> Option<usize> {
     let length = records.get(16..)?.first_chunk::<2>()?;
     let length = usize::from(u16::from_ne_bytes(*length));
-    let (record, rest) = records.split_at_checked(length)?;
-    let name = CStr::from_bytes_until_nul(record.get(19..)?).ok()?;
-    Some((name, rest))
+    (NAME < length && length <= records.len()).then_some(length)
 }
 
 #[cfg(test)]

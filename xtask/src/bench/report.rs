@@ -76,7 +76,8 @@ const BARS: &[Bar] = {
         bar(RESTART, Figure("floor", RESTART), 3.0),
         bar(STATUS, Figure("floor", STATUS), 1.3),
         bar(ADDED, Nothing, 10.0),
-        bar(REMOVED, Nothing, 10.0),
+        // It settles for 2 s.
+        bar(REMOVED, Nothing, 2010.0),
         bar(WAKES, Nothing, 0.0),
         bar(TURNS, Nothing, 0.0),
         bar(STOP, Figure("floor", STOP), 1.5),

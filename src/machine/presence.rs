@@ -1,0 +1,236 @@
+//! Presence of a slot's directory in the services directory, and the moment
+//! from which its absence counts.
+//!
+//! ```text
+//!              see               end, unseen              end, unseen, settled
+//! Unlisted ----------> Listed ----------------> Missing ----------> Leaving
+//!                        ^                         |
+//!                        +-------------------------+
+//!                         see, or `keep`: nothing could be compared
+//! ```
+//!
+//! # Invariants
+//! A slot that is seen within [`SETTLE`] of the scan that missed it first never
+//! leaves, unless its name leads elsewhere. One that stays unseen leaves with
+//! the first scan after that.
+
+use core::time::Duration;
+
+use crate::wire::clock::Instant;
+
+/// Time for which the directory of a running service must be missing before
+/// the service is told to exit.
+///
+/// What deploys a service by `rm` and `ln -s`, or writes the services
+/// directory anew, needs two processes or some more for that: tens of
+/// milliseconds, on a slow board that is starting up a second. An operator who
+/// removes a link waits no longer than runit needs at best (1.3 s) plus what a
+/// slow board needs.
+pub const SETTLE: Duration = Duration::from_secs(2);
+
+/// Presence of one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The scan at hand has seen it, or does not look.
+    seen: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No scan has seen it: `runsv`'s slot, or that of a directory that is
+    /// served no more.
+    Unlisted,
+    /// The last scan that looked saw it.
+    Listed,
+    /// A scan missed it; it leaves from this moment on.
+    Missing(Instant),
+    /// It was told to exit.
+    Leaving,
+}
+
+/// Consequence of a scan for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// None.
+    Stays,
+    /// It leaves unless a scan sees it before this moment.
+    Settles(Instant),
+    /// It is to be told to exit, now.
+    Leaves,
+}
+
+impl Presence {
+    /// A slot that no scan has seen.
+    pub const UNLISTED: Self = Self {
+        seen: false,
+        state: State::Unlisted,
+    };
+
+    /// Forgets that a scan has seen it.
+    pub fn unlist(&mut self) {
+        *self = Self::UNLISTED;
+    }
+
+    /// Begins a scan, which looks for this slot if `looks`.
+    pub fn begin(&mut self, looks: bool) {
+        self.seen = !looks && self.state == State::Listed;
+    }
+
+    /// Notes that the scan sees it; true when it has done so before, under
+    /// another name.
+    pub fn see(&mut self) -> bool {
+        if self.state != State::Leaving {
+            self.state = State::Listed;
+        }
+        core::mem::replace(&mut self.seen, true)
+    }
+
+    /// Notes that its name leads to something else: it leaves with this scan
+    /// unless that sees it under another name.
+    pub fn replace(&mut self) {
+        if !self.seen && self.state != State::Leaving {
+            self.state = State::Missing(Instant::at(0));
+        }
+    }
+
+    /// Ends a scan that could not compare everything: what runs goes on.
+    pub fn keep(&mut self) {
+        if matches!(self.state, State::Missing(_)) {
+            self.state = State::Listed;
+        }
+    }
+
+    /// Ends a scan; `at_once` answers whether an absence needs no time to
+    /// settle.
+    pub fn end(
+        &mut self,
+        at_once: impl FnOnce() -> bool,
+        now: Instant,
+    ) -> Outcome {
+        let until = match self.state {
+            State::Leaving => return Outcome::Stays,
+            _ if self.seen => return Outcome::Stays,
+            State::Missing(until) => until,
+            State::Listed | State::Unlisted => now.after(SETTLE),
+        };
+        if until <= now || at_once() {
+            self.state = State::Leaving;
+            return Outcome::Leaves;
+        }
+        self.state = State::Missing(until);
+        Outcome::Settles(until)
+    }
+
+    /// Returns true when the slot stays known after its end: its directory is
+    /// there, or may come back.
+    pub fn stays_known(&self) -> bool {
+        matches!(self.state, State::Listed | State::Missing(_))
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Entry {
+        There,
+        Twice,
+        Gone,
+        Elsewhere,
+        NotLooked,
+        NotCompared,
+    }
+
+    fn entries() -> impl Strategy<Value = Entry> {
+        use Entry::*;
+        prop_oneof![
+            3 => Just(There),
+            1 => Just(Twice),
+            6 => Just(Gone),
+            1 => Just(Elsewhere),
+            1 => Just(NotLooked),
+            1 => Just(NotCompared),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_leaves_when_it_is_missing_for_long_enough_only(
+            scans in proptest::collection::vec((entries(), 0..900_u64), 1..40),
+        ) {
+            let mut presence = Presence::UNLISTED;
+            presence.see();
+            let mut at = 1;
+            // When it was missed first, of those that matter.
+            let mut missed = None;
+            for (entry, pause) in scans {
+                at += pause * 1_000_000;
+                let now = Instant::at(at);
+                presence.begin(!matches!(entry, Entry::NotLooked));
+                match entry {
+                    Entry::There => prop_assert!(!presence.see()),
+                    Entry::Twice => {
+                        presence.see();
+                        prop_assert!(presence.see());
+                        presence.replace();
+                    }
+                    Entry::Elsewhere => presence.replace(),
+                    Entry::Gone | Entry::NotLooked | Entry::NotCompared => {}
+                }
+                match entry {
+                    Entry::There | Entry::Twice | Entry::NotCompared => {
+                        missed = None;
+                    }
+                    Entry::Gone => missed = missed.or(Some(now)),
+                    Entry::Elsewhere => missed = Some(Instant::at(0)),
+                    Entry::NotLooked => {}
+                }
+                if matches!(entry, Entry::NotCompared) {
+                    presence.keep();
+                    continue;
+                }
+                let outcome = presence.end(|| false, now);
+                let leaves = match missed {
+                    Some(first) if first == Instant::at(0) => Some(now),
+                    Some(first) => Some(first.after(SETTLE)),
+                    None => None,
+                };
+                let expected = match leaves {
+                    None => Outcome::Stays,
+                    Some(leaves) if leaves <= now => Outcome::Leaves,
+                    Some(leaves) => Outcome::Settles(leaves),
+                };
+                prop_assert_eq!(outcome, expected);
+                prop_assert_eq!(
+                    presence.stays_known(),
+                    expected != Outcome::Leaves
+                );
+                if expected == Outcome::Leaves {
+                    // Once, whatever comes.
+                    presence.begin(true);
+                    presence.see();
+                    prop_assert_eq!(presence.end(|| true, now), Outcome::Stays);
+                    prop_assert!(!presence.stays_known());
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_operator_or_a_removed_directory_needs_no_time() {
+        let mut presence = Presence::UNLISTED;
+        presence.see();
+        presence.begin(true);
+        assert_eq!(presence.end(|| true, Instant::at(1)), Outcome::Leaves);
+        let mut unlisted = Presence::UNLISTED;
+        assert!(!unlisted.stays_known());
+        let now = Instant::at(5);
+        let outcome = unlisted.end(|| false, now);
+        assert_eq!(outcome, Outcome::Settles(now.after(SETTLE)));
+    }
+}

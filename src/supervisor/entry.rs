@@ -1,0 +1,196 @@
+//! What becomes of one entry of the services directory: it is a slot already,
+//! is taken up, left alone for now, or refused.
+
+use core::{ffi::CStr, time::Duration};
+
+use crate::{
+    sys::{
+        AsFd, At, Fd, clock, error,
+        file::{self, Identity, Kind},
+    },
+    text::{self, Line},
+    wire::clock::Instant,
+};
+
+use super::{
+    Refusal, Supervisor,
+    path::Blind,
+    scan::{Scan, Services},
+};
+
+/// How old a directory that was made in place must be, so that who made it
+/// has filled it.
+const SETTLE: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Looks at one entry of a directory; true when the turn is spent.
+    pub(super) fn look(
+        &mut self,
+        services: &mut Services,
+        scan: &Scan,
+        (path, dir): &(&CStr, Fd),
+        name: &CStr,
+    ) -> bool {
+        let (bytes, dir) = (name.to_bytes(), dir.as_fd());
+        if bytes.starts_with(b".") {
+            return false;
+        }
+        // First, so that a link to nothing is taken when there is something.
+        if let Some(way) = &mut self.way
+            && let Err(blind) = way.enter((path.to_bytes(), dir), name)
+        {
+            if scan.news.whole || blind != Blind::Watches {
+                self.is_blind(services, blind);
+            } else {
+                // Watches that are of no use any more are in the way.
+                services.ask(Duration::ZERO);
+            }
+        }
+        let identity = match file::info(dir, name) {
+            Ok(info) => {
+                let is_dir = info.kind == Kind::Directory;
+                Some(info.identity).filter(|_| is_dir)
+            }
+            // Gone since it was listed, and not a link to nothing.
+            Err(_) if file::info_of_link(dir, name).is_err() => return false,
+            Err(errno) => {
+                let mut line = Line::new();
+                line.text("unable to stat ").bytes(bytes).text(": ");
+                line.text(error::text(errno));
+                self.report_entry(services, scan, bytes, &line, None);
+                return false;
+            }
+        };
+        for slot in self.table.iter_mut().flatten() {
+            if *slot.name == *bytes && Some(slot.identity) != identity {
+                slot.presence.replace();
+            }
+        }
+        let Some(identity) = identity else {
+            return false;
+        };
+        let known = self.table.iter_mut().flatten();
+        let mut known = known.filter(|slot| slot.identity == identity);
+        if let Some(slot) = known.next() {
+            if slot.presence.see() {
+                services.entangled = true;
+            } else if let Ok(name) = text::name(bytes) {
+                // The directory may have been renamed.
+                slot.name = name;
+            }
+            let revived = scan.revive && slot.service.is_none();
+            if !revived {
+                return false;
+            }
+            self.forget_ended(identity);
+        }
+        if !services.first
+            && !scan.news.moved(bytes)
+            && let Some(rest) = unsettled(dir, name)
+        {
+            services.ask(rest);
+            return false;
+        }
+        let (target, now) = (hash(identity), clock::mono());
+        let asked = scan.revive || scan.news.names(bytes);
+        if !asked && self.scanned.refused.waits(bytes, target, now) {
+            return false;
+        }
+        let Err(refusal) = self.take_up(dir, name, identity) else {
+            return self.is_spent();
+        };
+        let line = refused_line(refusal, bytes);
+        let again = matches!(refusal, Refusal::Trouble(_));
+        let refused = again.then_some((target, now));
+        self.report_entry(services, scan, bytes, &line, refused);
+        // What a capacity refuses costs nothing, and waits for a slot.
+        again && self.is_spent()
+    }
+
+    /// Takes up the service directory `name` of the directory `dir`.
+    fn take_up(
+        &mut self,
+        dir: At<'_>,
+        name: &CStr,
+        identity: Identity,
+    ) -> Result<(), Refusal> {
+        if self.table.iter().all(Option::is_some) {
+            return Err(Refusal::Full("slots", self.table.len()));
+        }
+        let opened = file::open_dir(dir, name)
+            .map_err(|errno| Refusal::of("open directory", c".", errno))?;
+        self.insert(name.to_bytes(), identity, opened)?;
+        let slots = self.table.iter_mut().flatten();
+        for slot in slots.filter(|slot| slot.identity == identity) {
+            slot.presence.see();
+        }
+        Ok(())
+    }
+
+    /// As [`Supervisor::report`] during a scan: without a place, those that
+    /// have none are counted anew.
+    fn report_entry(
+        &mut self,
+        services: &mut Services,
+        scan: &Scan,
+        name: &[u8],
+        cause: &Line,
+        refused: Option<(u32, Instant)>,
+    ) {
+        let placed = self.report(name, cause, refused);
+        if !placed && !scan.news.whole {
+            services.ask(Duration::ZERO);
+        }
+    }
+
+    /// Frees the place of a slot that has ended.
+    fn forget_ended(&mut self, identity: Identity) {
+        for place in self.table.iter_mut() {
+            let ended = place.as_ref().is_some_and(|slot| {
+                slot.identity == identity && slot.service.is_none()
+            });
+            if ended {
+                *place = None;
+            }
+        }
+    }
+}
+
+/// How long an entry has to be left alone yet: it is a directory, no link to
+/// one, and so young that it may not be complete.
+///
+/// One from the future is not young: the clock was wrong, then or now.
+pub(super) fn unsettled(dir: At<'_>, name: &CStr) -> Option<Duration> {
+    let info = file::info_of_link(dir, name).ok()?;
+    let now = clock::wall().in_nanos();
+    let age = now.checked_sub(info.modified.in_nanos())?;
+    let rest = SETTLE.checked_sub(Duration::from_nanos(age))?;
+    (info.kind == Kind::Directory).then_some(rest)
+}
+
+/// Returns a number that two directories seldom share.
+fn hash(identity: Identity) -> u32 {
+    let [device, inode] = [identity.device, identity.inode];
+    text::hash(&device.to_ne_bytes()) ^ text::hash(&inode.to_ne_bytes())
+}
+
+/// `unable to start runsv NAME: ...`, as runsvdir says it.
+fn refused_line(refusal: Refusal, name: &[u8]) -> Line {
+    let mut line = Line::new();
+    line.text("unable to start runsv ").bytes(name).text(": ");
+    match refusal {
+        Refusal::Full(bound, value) => {
+            let what = match bound {
+                "slots" => "too many services (slots = ",
+                _ => "name too long (name-bytes = ",
+            };
+            line.text(what);
+            line.number(u64::try_from(value).unwrap_or(u64::MAX))
+                .text(")");
+        }
+        Refusal::Trouble(trouble) => {
+            super::tell(&mut line, trouble);
+        }
+    }
+    line
+}
