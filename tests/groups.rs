@@ -98,3 +98,88 @@ fn a_control_group_goes_with_its_service() {
         until("an empty group", || fs::remove_dir(&dir).ok());
     }
 }
+
+/// Waits until the record of a service's deaths is another than `old`.
+fn until_died(place: &Place, old: &str) -> String {
+    until("a death", || {
+        let why = place.read("services/a/supervise/why");
+        (why != old && why.contains("died")).then_some(why)
+    })
+}
+
+#[test]
+fn a_stop_right_after_a_start_is_not_lost() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    place.write("services/a/down", "");
+    let words: [&[&str]; 2] =
+        [&["runsvdir", "services"], &["runsvdir", "-P", "services"]];
+    for words in words {
+        for kind in ["", "mixed\n"] {
+            place.write("services/a/runt/group-kill", kind);
+            let _all = place.start(words);
+            place.until_supervised("a");
+            let mut why = place.read("services/a/supervise/why");
+            for bytes in ["ud", "ok", "ud", "ok", "ud", "ok", "ud", "ok"] {
+                place.control("a", bytes);
+                why = until_died(&place, &why);
+                let how = why.trim_end().lines().last().unwrap();
+                assert!(how.contains(" signal "), "{bytes}: {how}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mixed_group_gets_kill_only() {
+    for (kind, heard) in [("", "main worker"), ("mixed\n", "main")] {
+        let place = Place::new();
+        let said = place.path("said").display().to_string();
+        let says = |who| format!("trap \"echo {who} >> {said}\" TERM");
+        place.service(
+            "a",
+            &format!(
+                "sh -c '{}; echo $$ > worker; while :; do sleep 0.1; done' &\n\
+                 {}\nuntil test -s worker; do sleep 0.1; done\n\
+                 echo > ready\nuntil test -e go; do sleep 0.1; done",
+                says("worker"),
+                says("main"),
+            ),
+        );
+        place.write("services/a/runt/group-kill", kind);
+        let _all = place.runsvdir();
+        let ready = place.path("services/a/ready");
+        until("the service", || ready.exists().then_some(()));
+        let worker = until_written(&place, "services/a/worker");
+        place.until_stat("a", "run");
+        place.control("a", "d");
+        let words = || {
+            let said = place.read("said");
+            let mut words: Vec<_> = said.lines().map(String::from).collect();
+            words.sort_unstable();
+            words.join(" ")
+        };
+        until(heard, || (words() == heard).then_some(()));
+        // The main process ends, and with it the group.
+        place.write("services/a/go", "");
+        place.until_stat("a", "down");
+        until("the end of the worker", || (!lives(worker)).then_some(()));
+        assert_eq!(words(), heard, "{kind}");
+    }
+}
+
+#[test]
+fn a_group_kill_of_another_word_is_reported() {
+    let place = Place::new();
+    with_worker(&place, "a", "", "");
+    place.write("services/a/runt/group-kill", "some\n");
+    let _all = place.runsvdir();
+    let pid = until_written(&place, "worker-a");
+    place.until_stat("a", "run");
+    place.control("a", "d");
+    place.until_stat("a", "down");
+    until("the end of the worker", || (!lives(pid)).then_some(()));
+    let line = "runsv a: warning: unable to use runt/group-kill: \
+                invalid argument\n";
+    assert_eq!(place.read("errors"), line);
+}

@@ -18,6 +18,23 @@
 //! and 5 seconds later, or at the change after that, they are made anew. A
 //! file that has the name of a FIFO then is removed.
 //!
+//! A file `DIR/control/C` that its owner may run is run before the signal of
+//! control byte C is sent, with the service's process id as its argument,
+//! which is empty when there is no process; when it exits with 0 the signal is
+//! not sent.
+//!
+//! With a file `DIR/runt/group-kill` the service leads a process group. If the
+//! file is empty, the signals that stop the service (TERM or `down-signal`,
+//! CONT, KILL) are sent to the group; if it says `mixed`, only KILL is, and
+//! the others to the service alone. In both cases what is left of the group
+//! is killed when the service has ended.
+//!
+//! Every child starts with the limits of open files that runsv was given, with
+//! default signal dispositions, and with descriptors 0, 1 and 2 that wait
+//! (O_NONBLOCK cleared, but for scripts of `control`), whatever the last run
+//! has made of them. The pipe to the log service can be opened for writing as
+//! /dev/stdout by a service of any user.
+//!
 //! Messages begin with `runsv DIR: `, where DIR stands for the end of it when
 //! it is longer than a name (the board's `name-bytes`).
 //!

@@ -10,7 +10,7 @@ use crate::{
     sys::{Errno, child::End, clock, file, signal, wait::Wake},
     wire::{
         control::Signal,
-        options,
+        options::{self, GroupKill},
         status::{State, Want},
         why::{Death, How, Waits},
     },
@@ -156,7 +156,7 @@ impl Supervisor {
 
     /// What an option file says; one that says nothing known is told and
     /// counts as missing.
-    fn option<T>(
+    pub(super) fn option<T>(
         &mut self,
         index: usize,
         path: &'static CStr,
@@ -202,9 +202,15 @@ impl Supervisor {
             return;
         };
         let number = signal::number(sent);
+        let group = slot.group.filter(|_| role == Role::Service);
+        let reaches_group = match group {
+            Some(GroupKill::All) => stops,
+            Some(GroupKill::Mixed) => signal == Signal::Kill,
+            None => false,
+        };
         // ESRCH: it ended and its end is about to be reaped.
-        let _ended = if stops && slot.group && role == Role::Service {
-            signal::kill_group(pid, number).is_err()
+        let _ended = if reaches_group {
+            signal::kill_led(pid, number).is_err()
         } else {
             signal::kill(pid, number).is_err()
         };

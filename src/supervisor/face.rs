@@ -128,6 +128,7 @@ impl Rear {
     /// killed for want of one.
     pub fn take_errors(&mut self) -> Result<(), Errno> {
         let [read, write] = sys::pipe(false)?;
+        super::spawn::let_services_open(write.as_fd());
         child::set_standard(&write, 2)?;
         self.errors = Some(read);
         Ok(())

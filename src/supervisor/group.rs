@@ -1,16 +1,32 @@
 //! What ends with a service that is stopped as a group (`runt/group-kill`):
 //! its process group, and its control group if it has one of its own.
 
+use core::ffi::CStr;
+
 use super::Supervisor;
 use crate::{
     machine::slot::Role,
     sys::{
-        cgroup, child,
+        cgroup, child, file,
         signal::{self, Number},
     },
+    wire::options::{self, GroupKill},
 };
 
+/// Its file.
+const FILE: &CStr = c"runt/group-kill";
+
 impl Supervisor {
+    /// Returns which signals reach the process group of a service that is
+    /// about to start; `None` when it gets no group. A file that says nothing
+    /// known is reported and counts as an empty one.
+    pub(super) fn group_kill(&mut self, index: usize) -> Option<GroupKill> {
+        let service = self.slot(index)?.service.as_ref()?;
+        file::info(service.dir(), FILE).ok()?;
+        let said = self.option(index, FILE, options::group_kill);
+        Some(said.unwrap_or(GroupKill::All))
+    }
+
     /// Kills what a service leaves behind: `pid` has ended and is
     /// a zombie, so that its groups can still be asked for.
     ///

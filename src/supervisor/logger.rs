@@ -159,14 +159,16 @@ impl Supervisor {
             session: self.sessions,
             group: false,
             terminal: false,
-            files: None,
+            // It waits on a socket, and sets that up itself.
+            blocking: true,
             complaint: Some(&complaint),
             code: 111,
         };
         // It leaves the set when it is closed.
         self.waiter
             .add(socket.as_fd(), Wake::Readable, TOKEN_LOGGER)?;
-        let pid = child::spawn(&program, &setup)?;
+        // Its end of the socket is closed here at once.
+        let pid = child::spawn_with(&program, &setup, None)?;
         Ok(Process { pid, socket })
     }
 

@@ -47,6 +47,7 @@ use crate::{
     text::{self, Name},
     wire::{
         clock::Instant,
+        options::GroupKill,
         status::State,
         why::{Death, Waits},
     },
@@ -145,8 +146,9 @@ pub struct Slot {
     unwritten: bool,
     /// The option file that was last told to say nothing known.
     odd: Option<&'static CStr>,
-    /// The service's process leads a group that is stopped with it.
-    group: bool,
+    /// The signals that reach the group which the service's process leads;
+    /// `None` when it leads none.
+    group: Option<GroupKill>,
     /// The control FIFO is left alone until a script has ended.
     deaf: bool,
     /// When a child that had its time was killed, until one ends.
@@ -174,8 +176,6 @@ pub struct Supervisor {
     signals: Signals,
     voice: Voice,
     environ: Environ,
-    /// The limit of open files that children go back to.
-    files: limits::Limits,
     /// Each child leads a session of its own.
     sessions: bool,
     /// On the way down: milliseconds that each child may take to end, where
@@ -230,15 +230,14 @@ impl Supervisor {
         let waiter = Waiter::new()?;
         waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
         let time = time::Time::watch(&waiter, &voice);
-        let files = limits::raise_files();
-        limits::reserve_files(signals.as_fd());
+        limits::raise_files(slots);
+        limits::reserve_files(signals.as_fd(), slots);
         Ok(Self {
             table,
             waiter,
             signals,
             voice,
             environ,
-            files,
             sessions,
             patience: None,
             services: None,
@@ -468,7 +467,7 @@ impl Supervisor {
                 let slot = place.as_ref()?;
                 Some((i, slot.machine.role_of(pid)?, slot.group))
             });
-            if let Some((_, Role::Service, true)) = found {
+            if let Some((_, Role::Service, Some(_))) = found {
                 self.end_group(pid);
             }
             let Some(end) = child::ended(pid) else { return };
@@ -620,7 +619,7 @@ impl Supervisor {
             unpublished: None,
             unwritten: false,
             odd: None,
-            group: false,
+            group: None,
             deaf: false,
             killed: None,
             death: None,

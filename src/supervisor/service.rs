@@ -324,11 +324,6 @@ impl Service {
         }
     }
 
-    /// Whether the service is to be stopped with its whole process group.
-    pub(super) fn stops_group(&self) -> bool {
-        file::info(self.dir(), c"runt/group-kill").is_ok()
-    }
-
     /// Writes what has changed of `pid`, `stat` and `status` of the service and
     /// of its log service: by rename, but for a `pid` that is or becomes empty.
     /// `Err` too when something beside them is not there any more.
@@ -565,6 +560,11 @@ fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
     fifo(at, PIPE)?;
     let read = file::open_read(at, PIPE).map_err(&open)?;
     let write = file::open_write(at, PIPE).map_err(&open)?;
+    // By its name nobody else reaches it there.
+    let dir = file::info(at, SERVICE.dir);
+    if dir.is_ok_and(|dir| dir.mode & 0o011 == 0) {
+        super::spawn::let_services_open(write.as_fd());
+    }
     for end in [&read, &write] {
         file::set_blocking(end.as_fd(), true)
             .map_err(trouble("set up", PIPE))?;

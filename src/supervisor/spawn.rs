@@ -8,6 +8,7 @@ use ufmt::uwrite;
 use crate::{
     machine::slot::{Actions, Exit, Role},
     sys::{
+        At,
         child::{self, Program, Setup},
         clock, error, file,
     },
@@ -27,7 +28,8 @@ pub(super) const FINISH_AFTER: &CStr = c"timeout-finish";
 /// How long a script of `control` may take.
 pub(super) const SCRIPT_AFTER: &CStr = c"runt/timeout-control";
 
-/// Longest argument of `./finish`: `-32768`, and a NUL.
+/// Longest argument of a child, with its NUL: `-32768` for `./finish`,
+/// 4194304 (the kernel's PID_MAX_LIMIT) for a script.
 type Number = Vec<u8, 8>;
 
 impl Supervisor {
@@ -48,7 +50,9 @@ impl Supervisor {
         actions
     }
 
-    /// Starts the script of a control byte, if there is one.
+    /// Starts the script of a control byte, if there is one: `control/C PID`,
+    /// where PID is the service's process and empty when there is none
+    /// (contract §18).
     pub(super) fn script(&mut self, index: usize, byte: u8) -> Actions {
         let Some(slot) = self.slot(index) else {
             return Actions::new();
@@ -69,7 +73,14 @@ impl Supervisor {
         }
         // It may look there for what the service is to be.
         self.show(index);
-        let actions = self.start(index, Role::Script, path, &[]);
+        let mut number = Number::new();
+        let pid = self.slot(index).and_then(|s| s.machine.pid(Role::Service));
+        let _fits = match pid {
+            Some(pid) => uwrite!(number, "{}\0", pid).is_ok(),
+            None => number.push(0).is_ok(),
+        };
+        let arguments = [as_c_str(&number)];
+        let actions = self.start(index, Role::Script, path, &arguments);
         self.limit(index, Role::Script, SCRIPT_AFTER, SCRIPT_MILLIS);
         actions
     }
@@ -87,15 +98,16 @@ impl Supervisor {
             arguments,
             environ: self.environ,
         };
-        let (files, session) = (self.files, self.sessions);
+        let session = self.sessions;
+        let is_service = role == Role::Service;
+        let group = is_service.then(|| self.group_kill(index)).flatten();
         let Some(slot) = self.slot(index) else {
             return Actions::new();
         };
         let Some(service) = &slot.service else {
             return Actions::new();
         };
-        let (is_service, is_log) = (role == Role::Service, role == Role::Log);
-        let group = is_service && service.stops_group();
+        let (is_log, is_script) = (role == Role::Log, role == Role::Script);
         let pipe = service.pipe(role);
         let mut complaint = heading(&slot.name, "fatal");
         // runit does not say which script.
@@ -112,16 +124,13 @@ impl Supervisor {
             stdin: pipe.filter(|_| is_log),
             stdout: pipe.filter(|_| !is_log),
             session,
-            group,
+            group: group.is_some(),
             terminal: false,
-            files: Some(files),
+            // The service that a script runs beside may want it otherwise.
+            blocking: !is_script,
             complaint: (!silent).then_some(&complaint),
             code: CANNOT_RUN,
         };
-        if let Some(pipe) = pipe.filter(|_| is_log) {
-            // The logger that others share may have read it before.
-            let _reads = file::set_blocking(pipe, true).is_err();
-        }
         let spawned = child::spawn(&program, &setup);
         let told = core::mem::replace(&mut slot.unforked, spawned.is_err());
         if is_service {
@@ -141,6 +150,13 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Sets the mode of a pipe that services write to: with it a service of any
+/// user can open /dev/stdout and /dev/stderr, which lead to the pipe that it
+/// has. If the mode cannot be set, all but that works.
+pub(super) fn let_services_open(pipe: At<'_>) {
+    let _refused = file::set_mode_of(pipe, 0o622).is_err();
 }
 
 /// `control/` and a byte, from the service directory.

@@ -116,10 +116,11 @@ impl Letter {
     }
 }
 
-/// CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID.
-const FLAGS: usize = 0x0030_0100;
-/// CLONE_FILES.
-const FILES: usize = 0x400;
+/// CLONE_VM | CLONE_FILES | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID. The
+/// table of open files is shared because a copy of it, with the descriptors of
+/// all services, takes longer than the rest of a start; the child leaves it at
+/// once and takes along what it needs.
+const FLAGS: usize = 0x0030_0500;
 
 /// Whether children may share our memory: unknown, yes, no.
 static SHARES: AtomicU8 = AtomicU8::new(0);
@@ -127,8 +128,11 @@ static SHARES: AtomicU8 = AtomicU8::new(0);
 /// Whether a child may share our memory on this kernel.
 fn shares() -> bool {
     if SHARES.load(Ordering::Relaxed) == 0 {
-        // The first that ends one process only when a core is dumped.
-        let may = version(&raw::release()) >= (5, 16);
+        // The first that ends one process only when a core is dumped. What
+        // filters system calls may still know no `close_range`, with which a
+        // child leaves our table of open files: this one closes nothing.
+        let may = version(&raw::release()) >= (5, 16)
+            && raw::close_range(u32::MAX, u32::MAX, false).is_ok();
         SHARES.store(if may { 1 } else { 2 }, Ordering::Relaxed);
     }
     SHARES.load(Ordering::Relaxed) == 1
@@ -171,9 +175,8 @@ pub(super) fn spawn(
     // SAFETY: the berth is free: nobody else has it, and what was there needs
     // no drop.
     unsafe { (*berth.letter.get()).write(letter) };
-    let shared = if setup.shares_files() { FILES } else { 0 };
     let signal = rustix::process::Signal::CHILD.as_raw();
-    let flags = FLAGS | shared | usize::try_from(signal).unwrap_or(0);
+    let flags = FLAGS | usize::try_from(signal).unwrap_or(0);
     // SAFETY: what is one past the end of the stack is aligned, since a berth
     // is and all of it is filled.
     let end = unsafe { berth.stack.get().add(1) }.cast();
@@ -181,7 +184,8 @@ pub(super) fn spawn(
     // SAFETY: the berth was free, so nobody uses its stack; the kernel sets
     // `taken` before the child runs and clears it when that is gone, before
     // which nobody writes to the letter. The child shares our memory but
-    // writes to its stack only; with our files it opens and closes none.
+    // writes to its stack only, and it opens and closes no file before it has
+    // left our table.
     let answer = unsafe { clone(flags, end, berth.taken.as_ptr(), letter) };
     let answer = Errno::from_ret(answer.cast_unsigned());
     if answer == Err(Errno::EINVAL) {

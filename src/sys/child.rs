@@ -8,7 +8,7 @@ use core::{
 
 use rustix::{
     fd::{AsFd, AsRawFd as _},
-    process::{Pid, Rlimit, WaitOptions, waitpid},
+    process::{Pid, WaitOptions, getppid, waitpid},
 };
 
 use crate::text::Line;
@@ -75,8 +75,10 @@ pub struct Setup<'a> {
     pub group: bool,
     /// Whether descriptor 0 becomes its controlling terminal.
     pub terminal: bool,
-    /// Limit of open files to go back to.
-    pub files: Option<Rlimit>,
+    /// Whether O_NONBLOCK is cleared on descriptors 0, 1 and 2. The flag
+    /// belongs to the open file description, which outlives the child that
+    /// set it and is shared with others.
+    pub blocking: bool,
     /// What stands before the reason when it cannot be run; without it the
     /// child is silent about that.
     pub complaint: Option<&'a Line>,
@@ -84,38 +86,27 @@ pub struct Setup<'a> {
     pub code: u8,
 }
 
-impl Setup<'_> {
-    /// Whether the child can have this process's table of open files until it
-    /// is its program: to copy the descriptors of all services, and then
-    /// close each, takes longer than the rest of a start. Who gets one needs
-    /// a table of its own.
-    pub(super) fn shares_files(&self) -> bool {
-        self.stdin.is_none() && self.stdout.is_none()
-    }
-}
-
-/// Starts a child; answers its pid.
+/// Starts a child; answers its pid. The files of `setup` have to stay open
+/// until it has ended: it takes them from this process's table.
 ///
 /// When its program cannot be run the child says so on descriptor 2 and ends
 /// with `setup.code`: to the caller that is a child that ended.
 pub fn spawn(program: &Program<'_>, setup: &Setup<'_>) -> Result<u32, Errno> {
-    spawn_with(program, setup, None)
+    match apart::spawn(program, setup) {
+        Some(answer) => answer,
+        None => spawn_with(program, setup, None),
+    }
 }
 
-/// As [`spawn`]; two more files become the child's descriptors 4 and 5.
+/// As [`spawn`], by a copy of this process: the files may be closed at once.
+/// Two more become the child's descriptors 4 and 5.
 pub fn spawn_with(
     program: &Program<'_>,
     setup: &Setup<'_>,
     more: Option<[At<'_>; 2]>,
 ) -> Result<u32, Errno> {
-    if more.is_none()
-        && let Some(answer) = apart::spawn(program, setup)
-    {
-        return answer;
-    }
     let mut pid = 0;
-    let share = more.is_none() && setup.shares_files();
-    if raw::fork(&mut pid, share, true)? != 0 {
+    if raw::fork(&mut pid, false, true)? != 0 {
         return Ok(pid);
     }
     begin(program, setup, more)
@@ -127,15 +118,7 @@ pub(super) fn begin(
     setup: &Setup<'_>,
     more: Option<[At<'_>; 2]>,
 ) -> ! {
-    let prepared = prepare(setup).and_then(|()| match more {
-        Some(files) => number_more(files),
-        None => Ok(()),
-    });
-    if more.is_none() && setup.shares_files() {
-        // Before Linux 5.9 `execve` makes the copy, and closes it.
-        let _later = raw::leave_files(3).is_err();
-    }
-    let errno = match prepared {
+    let errno = match prepare(setup, more) {
         Ok(()) => exec(program),
         Err(errno) => errno,
     };
@@ -163,27 +146,77 @@ pub fn fork_unseen() -> Result<bool, Errno> {
 /// As [`fork`]; the copy has no files open but `files` and the standard
 /// streams, and gets the signal `death` when this process ends.
 pub fn fork_with(
-    files: [At<'_>; 4],
-    death: signal::Number,
+    files: &[At<'_>],
+    death: Option<signal::Number>,
 ) -> Result<(bool, u32), Errno> {
-    /// PR_SET_PDEATHSIG.
-    const DEATH: u32 = 1;
+    let parent = rustix::process::getpid();
     let (copy, pid) = fork()?;
     if copy {
-        // Nothing refuses a signal that there is.
-        let _set = raw::prctl(DEATH, death.as_raw().cast_unsigned(), 0);
-        let kept = files.map(|file| file.as_raw_fd().cast_unsigned());
-        for number in 3..limits::files() {
-            if !kept.contains(&number) {
-                let _closed = raw::close_number(number).is_err();
-            }
+        // A table that nobody shares can be had without memory.
+        let _kept = keep_only(files).is_err();
+        if let Some(death) = death {
+            end_with(parent, death);
         }
     }
     Ok((copy, pid))
 }
 
+/// In a copy: has `death` sent to it when `parent` ends, or sends it at once
+/// when that has ended already.
+fn end_with(parent: Pid, death: signal::Number) {
+    /// PR_SET_PDEATHSIG.
+    const DEATH: u32 = 1;
+    // Nothing refuses a signal that there is.
+    let _set = raw::prctl(DEATH, death.as_raw().cast_unsigned(), 0);
+    // The parent's number is not given anew while its children are its own.
+    if getppid() != Some(parent) {
+        let _sent = signal::kill(own_pid(), death).is_err();
+    }
+}
+
+/// In the child: gives it a table of open files of its own, with nothing in
+/// it but the standard streams and `files`.
+///
+/// Every child does this before it looks at a path: on a medium that does not
+/// answer that may take for ever, and meanwhile each further descriptor would
+/// keep something open that its owner has closed.
+fn keep_only(files: &[At<'_>]) -> Result<(), Errno> {
+    let numbers = || files.iter().map(|file| file.as_raw_fd().cast_unsigned());
+    let last = numbers().fold(2, u32::max);
+    // First those behind, which are not even copied when the table is shared.
+    let mut first = last.saturating_add(1);
+    match raw::close_range(first, u32::MAX, true) {
+        Ok(()) => {}
+        // Before Linux 5.9 no child shares the table.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            for number in first..limits::files() {
+                let _closed = raw::close_number(number).is_err();
+            }
+        }
+        Err(errno) => return Err(errno),
+    }
+    while first > 3 {
+        let behind = first.saturating_sub(1);
+        first = numbers().filter(|n| *n < behind).fold(2, u32::max);
+        first = first.saturating_add(1);
+        close_between(first, behind);
+    }
+    Ok(())
+}
+
+/// Closes descriptors from `first` on, up to `end` which stays open.
+fn close_between(first: u32, end: u32) {
+    let last = end.saturating_sub(1);
+    if first > last || raw::close_range(first, last, false).is_ok() {
+        return;
+    }
+    for number in first..end {
+        let _closed = raw::close_number(number).is_err();
+    }
+}
+
 /// In the child: everything but the program itself.
-fn prepare(setup: &Setup<'_>) -> Result<(), Errno> {
+fn prepare(setup: &Setup<'_>, more: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     if setup.session {
         // Refused only to who leads a group already: then it is its own.
         let _leads = rustix::process::setsid().is_err();
@@ -191,25 +224,38 @@ fn prepare(setup: &Setup<'_>) -> Result<(), Errno> {
         // Nothing refuses this to a child that has not become its program.
         let _leads = rustix::process::setpgid(None, None).is_err();
     }
-    if let Some(dir) = setup.dir {
+    // What is not given counts as descriptor 0, which stays anyway.
+    let [four, five] = more.unwrap_or([fd::STDIN; 2]);
+    let [dir, stdin, stdout] = [setup.dir, setup.stdin, setup.stdout];
+    let [dir, stdin, stdout] =
+        [dir, stdin, stdout].map(|file| file.unwrap_or(fd::STDIN));
+    keep_only(&[dir, stdin, stdout, four, five])?;
+    if setup.stdin.is_some() {
+        raw::dup_onto(stdin, 0)?;
+    }
+    if setup.stdout.is_some() {
+        raw::dup_onto(stdout, 1)?;
+    }
+    if let Some(files) = more {
+        number_more(files)?;
+    }
+    if setup.blocking {
+        for stream in [fd::STDIN, fd::STDOUT, fd::STDERR] {
+            // One that is closed has no flags.
+            let _set = file::set_blocking(stream, true).is_err();
+        }
+    }
+    if setup.dir.is_some() {
         file::change_dir_to(dir)?;
     }
     if let Some(sub) = setup.sub {
         file::change_dir(sub)?;
     }
-    if let Some(stdin) = setup.stdin {
-        raw::dup_onto(stdin, 0)?;
-    }
-    if let Some(stdout) = setup.stdout {
-        raw::dup_onto(stdout, 1)?;
-    }
     if setup.terminal {
         // Without a terminal a stage does without job control.
         let _none = rustix::process::ioctl_tiocsctty(fd::STDIN).is_err();
     }
-    if let Some(files) = setup.files {
-        limits::restore_files(files);
-    }
+    limits::restore_files();
     signal::unblock_all();
     Ok(())
 }
@@ -253,9 +299,11 @@ pub fn become_other(program: &Program<'_>) -> Errno {
     exec(program)
 }
 
-/// As [`become_other`], with no signal blocked: for a copy of a program that
-/// collects signals.
+/// As [`become_other`], with no signal blocked and the limit of open files
+/// that this process was given: for a program that collects signals, or a
+/// copy of it.
 pub fn become_clean(program: &Program<'_>) -> Errno {
+    limits::restore_files();
     signal::unblock_all();
     exec(program)
 }

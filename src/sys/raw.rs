@@ -23,6 +23,11 @@ pub(super) type Mask = [u32; 2];
 /// Bytes in a signal set, which every call about signals is told.
 const MASK: usize = size_of::<Mask>();
 
+/// The greatest number of a signal.
+pub(super) const LAST_SIGNAL: u8 =
+    if cfg!(target_arch = "mips") { 128 } else { 64 };
+const _: () = assert!(LAST_SIGNAL as usize == MASK * 8, "a bit for each");
+
 /// `openat`: the new descriptor.
 pub(super) fn openat(
     at: At<'_>,
@@ -320,14 +325,21 @@ pub(super) fn cloexec_from(first: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `close_range` from `first` on, in a table of open files of one's own that
-/// the rest is not even copied to.
-pub(super) fn leave_files(first: u32) -> Result<(), Errno> {
+/// `close_range` from `first` to `last` in a child; `unshare` gives it a
+/// table of open files of its own before that, to which none of them is copied
+/// when `last` is the greatest number.
+pub(super) fn close_range(
+    first: u32,
+    last: u32,
+    unshare: bool,
+) -> Result<(), Errno> {
     /// CLOSE_RANGE_UNSHARE.
     const UNSHARE: u32 = 2;
-    // SAFETY: what is closed, the caller, about to become another program,
-    // has no use for; whom it shared the table with has it still.
-    unsafe { syscall!(Sysno::close_range, first, u32::MAX, UNSHARE) }?;
+    let flags = if unshare { UNSHARE } else { 0 };
+    // SAFETY: a child that is about to become another program, or a copy that
+    // names what it keeps, has no use for what is closed; what it shared the
+    // table with has it still.
+    unsafe { syscall!(Sysno::close_range, first, last, flags) }?;
     Ok(())
 }
 

@@ -41,9 +41,9 @@ impl Signals {
     /// All dispositions go back to their defaults, so that every child
     /// starts with them whatever this process inherited.
     pub fn take(wanted: &[Signal]) -> Result<Self, Errno> {
-        for signal in 1..=64 {
+        for signal in 1..=raw::LAST_SIGNAL {
             // KILL, STOP and the C library's own are refused: no matter.
-            let _refused = raw::default_action(signal).is_err();
+            let _refused = raw::default_action(signal.into()).is_err();
         }
         Self::collect(wanted)
     }
@@ -105,6 +105,19 @@ pub fn kill_group(leader: u32, signal: Signal) -> Result<(), Errno> {
     let pid = i32::try_from(leader).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(Errno::ESRCH)?;
     rustix::process::kill_process_group(pid, signal).map_err(error::from)
+}
+
+/// Sends a signal to the process group that `leader`, a child that was not
+/// waited for yet, leads or is about to lead.
+///
+/// ESRCH for the group means that the child has not created it yet: then it
+/// has no descendants in it either, and the signal is sent to it alone. So it
+/// is delivered once in both cases.
+pub fn kill_led(leader: u32, signal: Signal) -> Result<(), Errno> {
+    match kill_group(leader, signal) {
+        Err(Errno::ESRCH) => kill(leader, signal),
+        sent => sent,
+    }
 }
 
 /// The number of a signal that a control byte names.

@@ -12,7 +12,7 @@
 //! | `runt/timeout-control` | milliseconds that a script of `control` may take |
 //! | `runt/log-ring` | bytes of its output that are kept where there is no `log/` |
 //! | `runt/log-console` | that it is there, or a device: its lines are shown there |
-//! | `runt/group-kill` | that it is there: stop its process group, kill its own cgroup |
+//! | `runt/group-kill` | that its process group is stopped, see [`GroupKill`], and its own cgroup killed |
 
 use super::control::Signal;
 use crate::text::whole_number;
@@ -45,6 +45,25 @@ impl Backoff {
 
     /// Milliseconds that any wait lasts at least: less is a busy loop.
     pub const LEAST: u32 = 100;
+}
+
+/// Which signals reach the whole process group of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKill {
+    /// An empty file: all that stop it, `down-signal`, CONT and KILL.
+    All,
+    /// `mixed`: KILL only; the others are sent to the main process (as
+    /// `KillMode=mixed` of systemd).
+    Mixed,
+}
+
+/// Returns what `runt/group-kill` says; `None` for any other word.
+pub fn group_kill(text: &[u8]) -> Option<GroupKill> {
+    match text.trim_ascii() {
+        b"" => Some(GroupKill::All),
+        b"mixed" => Some(GroupKill::Mixed),
+        _ => None,
+    }
 }
 
 /// The one number of a file; `None` when it is none.
@@ -102,6 +121,15 @@ mod test {
         assert_eq!(down_signal(b"15"), Some(Signal::Terminate));
         assert_eq!(down_signal(b"CONT"), None);
         assert_eq!(down_signal(b""), None);
+    }
+
+    #[test]
+    fn group_kill_is_empty_or_mixed() {
+        for text in ["", "\n", " \n"] {
+            assert_eq!(group_kill(text.as_bytes()), Some(GroupKill::All));
+        }
+        assert_eq!(group_kill(b"mixed\n"), Some(GroupKill::Mixed));
+        assert_eq!(group_kill(b"mix"), None);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Directory {
             self.current.as_fd(),
             voice.signals.as_fd(),
         ];
-        let (is_copy, pid) = child::fork_with(files, death)?;
+        let (is_copy, pid) = child::fork_with(&files, Some(death))?;
         if is_copy {
             voice.mode = Mode::Hand;
             self.socket = None;

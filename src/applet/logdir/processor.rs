@@ -156,7 +156,7 @@ impl Directory {
             session: false,
             group: false,
             terminal: false,
-            files: None,
+            blocking: true,
             complaint: Some(&complaint),
             code: crate::applet::FATAL,
         };

@@ -107,7 +107,7 @@ impl Init {
         }
         if let Some((pid, began)) = self.errands.good.take() {
             // ESRCH: it has ended this moment.
-            let _gone = signal::kill_group(pid, Number::KILL).is_err();
+            let _gone = signal::kill_led(pid, Number::KILL).is_err();
             self.supervisor.await_no_more(pid);
             self.tell(GOOD.to_bytes(), Outcome::Late, began);
             return;

@@ -515,7 +515,7 @@ impl Init {
             session: true,
             group: false,
             terminal,
-            files: None,
+            blocking: true,
             complaint: Some(&complaint),
             code: CANNOT_RUN,
         };

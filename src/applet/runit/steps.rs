@@ -194,7 +194,7 @@ impl Init {
         limit: Duration,
     ) -> Outcome {
         let voice = self.supervisor.voice();
-        match child::fork() {
+        match child::fork_with(&[], None) {
             Err(errno) => {
                 voice.warn("unable to fork", b"", errno);
                 work(voice)
@@ -251,7 +251,7 @@ impl Init {
             }
             if clock::mono() >= until {
                 // ESRCH: it has ended this moment.
-                let _gone = signal::kill_group(pid, Number::KILL).is_err();
+                let _gone = signal::kill_led(pid, Number::KILL).is_err();
                 // One that hangs in a driver is nobody's affair any more.
                 self.supervisor.await_no_more(pid);
                 return Outcome::Late;
@@ -280,7 +280,7 @@ pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
         session: false,
         group: false,
         terminal: false,
-        files: None,
+        blocking: true,
         complaint: None,
         code: 127,
     };

@@ -190,7 +190,9 @@ fn work(start: Start) -> Result<(), Errno> {
     else {
         return Err(Errno::EBUSY);
     };
-    let _before = limits::raise_files();
+    limits::raise_files(config::SLOTS);
+    // As it came it may wait, which the loop must not.
+    sys::file::set_blocking(fd::STDIN, false)?;
     let waiter = Waiter::new()?;
     waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
     waiter.add(fd::STDIN, Wake::Readable, TOKEN_ORDERS)?;
