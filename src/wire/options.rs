@@ -12,7 +12,7 @@
 //! | `runt/timeout-control` | milliseconds that a script of `control` may take |
 //! | `runt/log-ring` | bytes of its output that are kept where there is no `log/` |
 //! | `runt/log-console` | that it is there, or a device: its lines are shown there |
-//! | `runt/group-kill` | that its process group is stopped, see [`GroupKill`], and its own cgroup killed |
+//! | `runt/group-kill` | that its process group is stopped ([`GroupKill`]), its own cgroup killed |
 
 use super::control::Signal;
 use crate::text::whole_number;
