@@ -84,6 +84,34 @@ fn another_services_directory() {
 }
 
 #[test]
+fn a_current_that_leads_nowhere_is_replaced() {
+    for current in [None, Some("deleted"), Some("current"), Some("file/x")] {
+        for previous in [None, Some("deleted"), Some("two")] {
+            let place = place(&["one", "two"]);
+            place.write("links/file", "");
+            let link = |to: Option<&str>, name: &str| {
+                let path = place.path("links").join(name);
+                let _none = fs::remove_file(&path).is_ok();
+                to.map(|to| symlink(to, path).unwrap());
+            };
+            link(current, "current");
+            link(previous, "previous");
+            link(Some("crashed"), "current.new");
+            let said = runsvchdir(&place, "one");
+            let out = "runsvchdir: one: now current.\n".into();
+            assert_eq!((said.out, said.err, said.code), (out, "".into(), 0));
+            let previous = previous.map(|to| format!("previous -> {to}"));
+            let one = Some("current -> one".to_string());
+            let expected: Vec<_> = one.into_iter().chain(previous).collect();
+            assert_eq!(links(&place), expected);
+            // The next one replaces a dangling `previous` too.
+            assert_eq!(runsvchdir(&place, "two").code, 0);
+            assert_eq!(links(&place), ["current -> two", "previous -> one"]);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_become_current() {
     let place = place(&["one", "two"]);
     place.write("links/file", "");
@@ -113,8 +141,6 @@ fn what_cannot_become_current() {
         fs::read_link(place.path("links/current")).unwrap(),
         Path::new("one")
     );
-    fs::remove_file(place.path("links/current")).unwrap();
-    refuses("two", "unable to stat: current: file does not exist");
     let said = place.run(&["runsvchdir"]);
     assert_eq!((said.err, said.code), (format!("usage: {own} dir\n\n"), 1));
     let mut nowhere = place.command(&["runsvchdir", "one"]);

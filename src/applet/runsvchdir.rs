@@ -10,7 +10,9 @@
 //!
 //! `current` is there at every instant: both links are made beside and then
 //! renamed. (A `current` that is a directory is moved to `previous`: then
-//! there is an instant without.)
+//! there is an instant without.) A `current` that is missing or leads nowhere,
+//! and a `current.new` or `previous.new` that a crash has left, are replaced;
+//! `previous` stays what it is then.
 //!
 //! # Files
 //! `current`, `previous`; `current.new`, `previous.new` while it works.
@@ -94,15 +96,32 @@ fn change<'a>(
     if wanted.kind != Kind::Directory {
         return Ok(None);
     }
-    let now = file::info(CWD, c"current")
-        .map_err(failed("unable to stat: ", c"current"))?;
-    if now.identity == wanted.identity {
+    let now = match file::info(CWD, c"current") {
+        Ok(now) => Some(now.identity),
+        // There is none, or it leads nowhere: nothing to keep as `previous`.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => None,
+        Err(errno) => return Err(("unable to stat: ", c"current", errno)),
+    };
+    if now == Some(wanted.identity) {
         return Ok(Some(": current."));
     }
     clear(c"current.new")
         .map_err(failed("unable to unlink: ", c"current.new"))?;
     file::make_link(dir, CWD, c"current.new")
         .map_err(failed("unable to create: current.new -> ", dir))?;
+    let moved_away = now.is_some() && keep_current()?;
+    let moved = file::rename(CWD, c"current.new", c"current");
+    if moved.is_err() && moved_away {
+        // The first failure is the one to tell.
+        let _back = file::rename(CWD, c"previous", c"current").is_err();
+    }
+    moved.map_err(failed("unable to move: current.new to ", c"current"))?;
+    Ok(Some(": now current."))
+}
+
+/// Makes `previous` lead to where `current` leads; true when `current` is a
+/// directory, which is moved there.
+fn keep_current() -> Result<bool, Failed<'static>> {
     let in_the_way = file::info_of_link(CWD, c"previous");
     if in_the_way.is_ok_and(|info| info.kind == Kind::Directory) {
         return Err(("unable to unlink: ", c"previous", Errno::EISDIR));
@@ -123,14 +142,8 @@ fn change<'a>(
         }
         Err(errno) => Err(errno),
     }
-    .map_err(failed("unable to copy: current to ", c"previous"))?;
-    let moved = file::rename(CWD, c"current.new", c"current");
-    if moved.is_err() && led.is_err() {
-        // The first failure is the one to tell.
-        let _back = file::rename(CWD, c"previous", c"current").is_err();
-    }
-    moved.map_err(failed("unable to move: current.new to ", c"current"))?;
-    Ok(Some(": now current."))
+    .map_err(|errno| ("unable to copy: current to ", c"previous", errno))?;
+    Ok(led.is_err())
 }
 
 /// Removes what an earlier run may have left.
