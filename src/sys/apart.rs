@@ -22,6 +22,8 @@ use core::{
     sync::atomic::{AtomicU8, AtomicU32, Ordering},
 };
 
+use linux_raw_sys::general;
+
 use crate::text::{self, Line};
 
 use super::{
@@ -116,11 +118,14 @@ impl Letter {
     }
 }
 
-/// CLONE_VM | CLONE_FILES | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID. The
-/// table of open files is shared because a copy of it, with the descriptors of
-/// all services, takes longer than the rest of a start; the child leaves it at
+/// What such a child shares, and where the kernel keeps its number. The table
+/// of open files is shared because a copy of it, with the descriptors of all
+/// services, takes longer than the rest of a start; the child leaves it at
 /// once and takes along what it needs.
-const FLAGS: usize = 0x0030_0500;
+const FLAGS: u32 = general::CLONE_VM
+    | general::CLONE_FILES
+    | general::CLONE_PARENT_SETTID
+    | general::CLONE_CHILD_CLEARTID;
 
 /// Whether children may share our memory: unknown, yes, no.
 static SHARES: AtomicU8 = AtomicU8::new(0);
@@ -175,8 +180,8 @@ pub(super) fn spawn(
     // SAFETY: the berth is free: nobody else has it, and what was there needs
     // no drop.
     unsafe { (*berth.letter.get()).write(letter) };
-    let signal = rustix::process::Signal::CHILD.as_raw();
-    let flags = FLAGS | usize::try_from(signal).unwrap_or(0);
+    let signal = rustix::process::Signal::CHILD.as_raw().cast_unsigned();
+    let flags = usize::try_from(FLAGS | signal).unwrap_or(0);
     // SAFETY: what is one past the end of the stack is aligned, since a berth
     // is and all of it is filled.
     let end = unsafe { berth.stack.get().add(1) }.cast();

@@ -1,11 +1,45 @@
-//! Which error a system call gave, and what runit calls it.
+//! The reason why a system call was refused, and runit's text for it.
+//!
+//! Numbers differ between machines: on MIPS most above 34 do. Those of
+//! `syscalls` are x86's everywhere, those of rustix the machine's own.
 
-pub use syscalls::Errno;
+/// The kernel's number for a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(i32);
 
-/// The same error in the type of this layer.
-pub(super) fn from(errno: rustix::io::Errno) -> Errno {
-    Errno::new(errno.raw_os_error())
+impl Errno {
+    /// Returns what a system call answered: a result, or the error of which
+    /// it is the negative number.
+    pub(super) fn from_ret(answer: usize) -> Result<usize, Self> {
+        syscalls::Errno::from_ret(answer).map_err(Self::from)
+    }
 }
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(errno: rustix::io::Errno) -> Self {
+        from(errno)
+    }
+}
+
+impl From<syscalls::Errno> for Errno {
+    fn from(errno: syscalls::Errno) -> Self {
+        Self(errno.into_raw())
+    }
+}
+
+/// Returns the same error in the type of this layer.
+pub(super) fn from(errno: rustix::io::Errno) -> Errno {
+    Errno(errno.raw_os_error())
+}
+
+/// `syscalls::syscall!` with the errors of this layer.
+macro_rules! syscall {
+    ($($argument:tt)*) => {
+        syscalls::syscall!($($argument)*)
+            .map_err($crate::sys::error::Errno::from)
+    };
+}
+pub(super) use syscall;
 
 /// runit's text for an error, which is not the C library's (contract §0.2).
 pub fn text(errno: Errno) -> &'static str {
@@ -20,64 +54,78 @@ pub fn text(errno: Errno) -> &'static str {
     "unknown error"
 }
 
-/// Only what can reach a message of ours; the rest of runit's table are
-/// errors of streams and of protocols that no program here speaks.
-const TABLE: &[(Errno, &str)] = &[
-    (Errno::EINTR, "interrupted system call"),
-    (Errno::ENOMEM, "out of memory"),
-    (Errno::ENOENT, "file does not exist"),
-    (Errno::ETXTBSY, "text busy"),
-    (Errno::EIO, "input/output error"),
-    (Errno::EEXIST, "file already exists"),
-    (Errno::ETIMEDOUT, "timed out"),
-    (Errno::EINPROGRESS, "operation in progress"),
-    (Errno::EAGAIN, "temporary failure"),
-    (Errno::EPIPE, "broken pipe"),
-    (Errno::EPERM, "permission denied"),
-    (Errno::EACCES, "access denied"),
-    (Errno::ENXIO, "device not configured"),
-    (Errno::EPROTO, "protocol error"),
-    (Errno::EISDIR, "is a directory"),
-    (Errno::ECONNREFUSED, "connection refused"),
-    (Errno::ENOTDIR, "not a directory"),
-    (Errno::ESRCH, "no such process"),
-    (Errno::E2BIG, "argument list too long"),
-    (Errno::ENOEXEC, "exec format error"),
-    (Errno::EBADF, "file descriptor not open"),
-    (Errno::ECHILD, "no child processes"),
-    (Errno::EDEADLK, "operation would cause deadlock"),
-    (Errno::EFAULT, "bad address"),
-    (Errno::ENOTBLK, "not a block device"),
-    (Errno::EBUSY, "device busy"),
-    (Errno::EXDEV, "cross-device link"),
-    (Errno::ENODEV, "device does not support operation"),
-    (Errno::EINVAL, "invalid argument"),
-    (Errno::ENFILE, "system cannot open more files"),
-    (Errno::EMFILE, "process cannot open more files"),
-    (Errno::ENOTTY, "not a tty"),
-    (Errno::EFBIG, "file too big"),
-    (Errno::ENOSPC, "out of disk space"),
-    (Errno::ESPIPE, "unseekable descriptor"),
-    (Errno::EROFS, "read-only file system"),
-    (Errno::EMLINK, "too many links"),
-    (Errno::EDOM, "input out of range"),
-    (Errno::ERANGE, "output out of range"),
-    (Errno::EALREADY, "operation already in progress"),
-    (Errno::EOPNOTSUPP, "operation not supported"),
-    (Errno::EAFNOSUPPORT, "address family not supported"),
-    (Errno::ENETDOWN, "network down"),
-    (Errno::ENETUNREACH, "network unreachable"),
-    (Errno::ENOBUFS, "out of buffer space"),
-    (Errno::ELOOP, "symbolic link loop"),
-    (Errno::ENAMETOOLONG, "file name too long"),
-    (Errno::ENOTEMPTY, "directory not empty"),
-    (Errno::EUSERS, "too many users"),
-    (Errno::EDQUOT, "disk quota exceeded"),
-    (Errno::ESTALE, "stale NFS file handle"),
-    (Errno::ENOLCK, "no locks available"),
-    (Errno::ENOSYS, "system call not available"),
-    (Errno::EREMOTEIO, "input/output error"),
-];
+/// Names each error as the kernel does, with its name in rustix and its text.
+macro_rules! errors {
+    ($($name:ident = $rustix:ident: $text:literal,)*) => {
+        #[allow(missing_docs, reason = "errno(3) explains the names")]
+        impl Errno {
+            $(pub const $name: Self =
+                Self(rustix::io::Errno::$rustix.raw_os_error());)*
+        }
+
+        /// Each error and its text.
+        const TABLE: &[(Errno, &str)] = &[$((Errno::$name, $text),)*];
+    };
+}
+
+// Only what can reach a message of ours; the rest of runit's table are errors
+// of streams and of protocols that no program here speaks.
+errors! {
+    EINTR = INTR: "interrupted system call",
+    ENOMEM = NOMEM: "out of memory",
+    ENOENT = NOENT: "file does not exist",
+    ETXTBSY = TXTBSY: "text busy",
+    EIO = IO: "input/output error",
+    EEXIST = EXIST: "file already exists",
+    ETIMEDOUT = TIMEDOUT: "timed out",
+    EINPROGRESS = INPROGRESS: "operation in progress",
+    EAGAIN = AGAIN: "temporary failure",
+    EPIPE = PIPE: "broken pipe",
+    EPERM = PERM: "permission denied",
+    EACCES = ACCESS: "access denied",
+    ENXIO = NXIO: "device not configured",
+    EPROTO = PROTO: "protocol error",
+    EISDIR = ISDIR: "is a directory",
+    ECONNREFUSED = CONNREFUSED: "connection refused",
+    ENOTDIR = NOTDIR: "not a directory",
+    ESRCH = SRCH: "no such process",
+    E2BIG = TOOBIG: "argument list too long",
+    ENOEXEC = NOEXEC: "exec format error",
+    EBADF = BADF: "file descriptor not open",
+    ECHILD = CHILD: "no child processes",
+    EDEADLK = DEADLK: "operation would cause deadlock",
+    EFAULT = FAULT: "bad address",
+    ENOTBLK = NOTBLK: "not a block device",
+    EBUSY = BUSY: "device busy",
+    EXDEV = XDEV: "cross-device link",
+    ENODEV = NODEV: "device does not support operation",
+    EINVAL = INVAL: "invalid argument",
+    ENFILE = NFILE: "system cannot open more files",
+    EMFILE = MFILE: "process cannot open more files",
+    ENOTTY = NOTTY: "not a tty",
+    EFBIG = FBIG: "file too big",
+    ENOSPC = NOSPC: "out of disk space",
+    ESPIPE = SPIPE: "unseekable descriptor",
+    EROFS = ROFS: "read-only file system",
+    EMLINK = MLINK: "too many links",
+    EDOM = DOM: "input out of range",
+    ERANGE = RANGE: "output out of range",
+    EALREADY = ALREADY: "operation already in progress",
+    EOPNOTSUPP = OPNOTSUPP: "operation not supported",
+    EAFNOSUPPORT = AFNOSUPPORT: "address family not supported",
+    ENETDOWN = NETDOWN: "network down",
+    ENETUNREACH = NETUNREACH: "network unreachable",
+    ENOBUFS = NOBUFS: "out of buffer space",
+    ELOOP = LOOP: "symbolic link loop",
+    ENAMETOOLONG = NAMETOOLONG: "file name too long",
+    ENOTEMPTY = NOTEMPTY: "directory not empty",
+    EUSERS = USERS: "too many users",
+    EDQUOT = DQUOT: "disk quota exceeded",
+    ESTALE = STALE: "stale NFS file handle",
+    ENOLCK = NOLCK: "no locks available",
+    ENOSYS = NOSYS: "system call not available",
+    EREMOTEIO = REMOTEIO: "input/output error",
+}
 
 /// The table as it is kept: without a pointer and a length for each text,
 /// which would be most of it on a 64-bit machine.
@@ -148,6 +196,38 @@ const fn join() -> [u8; length()] {
     joined
 }
 
+/// The numbers of MIPS, written down once more: no test runs there.
+#[cfg(target_arch = "mips")]
+const _: () = {
+    let known = [
+        (Errno::EDEADLK, 45),
+        (Errno::ENOLCK, 46),
+        (Errno::EPROTO, 71),
+        (Errno::ENAMETOOLONG, 78),
+        (Errno::ENOSYS, 89),
+        (Errno::ELOOP, 90),
+        (Errno::ENOTEMPTY, 93),
+        (Errno::EUSERS, 94),
+        (Errno::EOPNOTSUPP, 122),
+        (Errno::EAFNOSUPPORT, 124),
+        (Errno::ENETDOWN, 127),
+        (Errno::ENETUNREACH, 128),
+        (Errno::ENOBUFS, 132),
+        (Errno::EREMOTEIO, 140),
+        (Errno::ETIMEDOUT, 145),
+        (Errno::ECONNREFUSED, 146),
+        (Errno::EALREADY, 149),
+        (Errno::EINPROGRESS, 150),
+        (Errno::ESTALE, 151),
+        (Errno::EDQUOT, 1133),
+    ];
+    let mut rest: &[(Errno, i32)] = &known;
+    while let [(errno, number), more @ ..] = rest {
+        assert!(errno.0 == *number, "a number differs");
+        rest = more;
+    }
+};
+
 #[cfg(test)]
 mod test {
     use super::*;
@@ -157,6 +237,22 @@ mod test {
         for (errno, expected) in TABLE {
             assert_eq!(text(*errno), *expected);
         }
-        assert_eq!(text(Errno::new(4000)), "unknown error");
+        let unknown = Errno::from_ret(4000_usize.wrapping_neg()).unwrap_err();
+        assert_eq!(text(unknown), "unknown error");
+    }
+
+    #[test]
+    fn an_error_has_one_number_whoever_gives_it() {
+        for (errno, _) in TABLE {
+            let answer = usize::try_from(errno.0).unwrap().wrapping_neg();
+            assert_eq!(Errno::from_ret(answer), Err(*errno));
+            let other = rustix::io::Errno::from_raw_os_error(errno.0);
+            assert_eq!(from(other), *errno);
+            let same = TABLE.iter().filter(|(other, _)| other == errno);
+            assert_eq!(same.count(), 1, "{errno:?}");
+        }
+        assert_eq!(Errno::from_ret(7), Ok(7));
+        let most = 4096_usize.wrapping_neg();
+        assert_eq!(Errno::from_ret(most), Ok(most));
     }
 }

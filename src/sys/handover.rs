@@ -8,24 +8,22 @@
     reason = "registers are numbers: the macro turns every argument into one"
 )]
 
+use linux_raw_sys::net;
 use rustix::fd::AsRawFd as _;
-use syscalls::{Sysno, syscall};
+use syscalls::Sysno;
 
-use super::{At, Errno, Fd};
+use super::{At, Errno, Fd, error::syscall};
 
 /// Two sockets that are each other's other end. A message comes as it was
 /// sent, whole; neither end waits.
 pub fn pair() -> Result<[Fd; 2], Errno> {
-    /// AF_UNIX.
-    const UNIX: u32 = 1;
-    /// SOCK_SEQPACKET.
-    const PACKETS: u32 = 5;
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let kind = PACKETS | flags.bits();
+    // SOCK_CLOEXEC and SOCK_NONBLOCK are the O_ ones.
+    let kind = net::SOCK_SEQPACKET | flags.bits();
     let mut ends = [0_u32; 2];
     let place = ends.as_mut_ptr();
     // SAFETY: the kernel writes two 32-bit numbers, which is what is there.
-    unsafe { syscall!(Sysno::socketpair, UNIX, kind, 0, place) }?;
+    unsafe { syscall!(Sysno::socketpair, net::AF_UNIX, kind, 0, place) }?;
     Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
 }
 
@@ -37,8 +35,6 @@ pub fn send(
     bytes: &[u8],
     files: Option<[At<'_>; 2]>,
 ) -> Result<(), Errno> {
-    /// MSG_NOSIGNAL.
-    const NO_SIGNAL: u32 = 0x4000;
     let piece = Piece {
         start: bytes.as_ptr(),
         bytes: bytes.len(),
@@ -53,7 +49,7 @@ pub fn send(
     let (fd, message) = (to.as_raw_fd(), &raw const message);
     // SAFETY: all that the message leads to outlives the call, which only
     // reads it; the lengths are those of what is there.
-    unsafe { syscall!(Sysno::sendmsg, fd, message, NO_SIGNAL) }?;
+    unsafe { syscall!(Sysno::sendmsg, fd, message, net::MSG_NOSIGNAL) }?;
     Ok(())
 }
 
@@ -76,8 +72,7 @@ fn receive_once(
     from: At<'_>,
     buffer: &mut [u8],
 ) -> Result<(usize, [Fd; 2]), Errno> {
-    /// MSG_CMSG_CLOEXEC.
-    const CLOEXEC: u32 = 0x4000_0000;
+    const CLOEXEC: u32 = net::MSG_CMSG_CLOEXEC;
     let piece = Piece {
         start: buffer.as_mut_ptr(),
         bytes: buffer.len(),
@@ -128,14 +123,8 @@ impl Rights {
     fn of(files: [i32; 2]) -> Self {
         Self {
             bytes: size_of::<Self>(),
-            // SOL_SOCKET.
-            level: if cfg!(target_arch = "mips") {
-                0xffff
-            } else {
-                1
-            },
-            // SCM_RIGHTS.
-            kind: 1,
+            level: net::SOL_SOCKET,
+            kind: net::SCM_RIGHTS,
             files,
         }
     }

@@ -6,9 +6,9 @@
     reason = "registers are numbers: the macro turns every argument into one"
 )]
 
-use syscalls::{Sysno, syscall};
+use syscalls::Sysno;
 
-use super::{Errno, apart};
+use super::{Errno, apart, error::syscall};
 
 /// Bytes of stack below the caller that are given back: more than any start
 /// needs, less than the gap that the kernel keeps free below a stack.
@@ -139,8 +139,7 @@ fn program(variables: bool, each: &mut dyn FnMut(usize, usize)) {
 /// # Safety
 /// Nobody uses that part now, and that content is valid.
 pub(super) unsafe fn forget(start: usize, bytes: usize) {
-    /// MADV_DONTNEED.
-    const DONTNEED: u32 = 4;
+    const DONTNEED: u32 = linux_raw_sys::general::MADV_DONTNEED;
     // SAFETY: the caller vouches for it.
     let _done =
         unsafe { syscall!(Sysno::madvise, start, bytes, DONTNEED) }.is_ok();

@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use linux_raw_sys::ioctl::{SIOCGIFFLAGS, SIOCSIFFLAGS};
 use rustix::{
     mount::{MountFlags, UnmountFlags},
     system::RebootCommand,
@@ -104,9 +105,6 @@ pub fn set_host_name(name: &[u8]) -> Result<(), Errno> {
 
 /// Brings the loopback interface up.
 pub fn loopback_up() -> Result<(), Errno> {
-    /// SIOCGIFFLAGS and SIOCSIFFLAGS.
-    const GET: u32 = 0x8913;
-    const SET: u32 = 0x8914;
     /// IFF_UP.
     const UP: u8 = 1;
     let socket = super::udp::socket()?;
@@ -114,13 +112,13 @@ pub fn loopback_up() -> Result<(), Errno> {
     if let Some(name) = ifreq.first_chunk_mut() {
         *name = *b"lo";
     }
-    raw::ifreq(&socket, GET, &mut ifreq)?;
+    raw::ifreq(&socket, SIOCGIFFLAGS, &mut ifreq)?;
     // The flags are a 16-bit number behind 16 bytes of name; IFF_UP is the
     // lowest bit, and every machine of ours is little-endian.
     if let Some(flags) = ifreq.get_mut(16) {
         *flags |= UP;
     }
-    raw::ifreq(&socket, SET, &mut ifreq)
+    raw::ifreq(&socket, SIOCSIFFLAGS, &mut ifreq)
 }
 
 /// Writes everything that is not yet on its medium.

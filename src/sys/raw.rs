@@ -7,26 +7,25 @@
 
 use core::ffi::{CStr, c_char};
 
+use linux_raw_sys::{general, ioctl, net};
 use rustix::fd::AsRawFd;
-use syscalls::{Errno, Sysno, syscall};
+use syscalls::Sysno;
 
-use super::fd::{At, Fd};
+use super::{
+    error::{Errno, syscall},
+    fd::{At, Fd},
+};
 
 /// A set of signals as the kernel lays it out: bit N-1 is signal N.
 /// MIPS has 128 signals, all others 64.
-#[cfg(target_arch = "mips")]
-pub(super) type Mask = [u32; 4];
-/// A set of signals as the kernel lays it out: bit N-1 is signal N.
-#[cfg(not(target_arch = "mips"))]
-pub(super) type Mask = [u32; 2];
+pub(super) type Mask = [u32; MASK / 4];
 
 /// Bytes in a signal set, which every call about signals is told.
-const MASK: usize = size_of::<Mask>();
+const MASK: usize = general::_NSIG as usize / 8;
 
-/// The greatest number of a signal.
-pub(super) const LAST_SIGNAL: u8 =
-    if cfg!(target_arch = "mips") { 128 } else { 64 };
-const _: () = assert!(LAST_SIGNAL as usize == MASK * 8, "a bit for each");
+/// The greatest number of a signal: each has a bit of a set.
+#[allow(clippy::cast_possible_truncation, reason = "it is 64 or 128")]
+pub(super) const LAST_SIGNAL: u8 = general::_NSIG as u8;
 
 /// `openat`: the new descriptor.
 pub(super) fn openat(
@@ -116,9 +115,7 @@ pub(super) fn signalfd(mask: &Mask) -> Result<Fd, Errno> {
 
 /// `rt_sigprocmask(SIG_SETMASK)`.
 pub(super) fn set_mask(mask: &Mask) -> Result<(), Errno> {
-    // SIG_SETMASK is the third of its kind; MIPS counts from one.
-    let how = if cfg!(target_arch = "mips") { 3 } else { 2 };
-    let mask = mask.as_ptr();
+    let (how, mask) = (general::SIG_SETMASK, mask.as_ptr());
     // SAFETY: the mask outlives the call; the old one is not asked for.
     unsafe { syscall!(Sysno::rt_sigprocmask, how, mask, 0, MASK) }?;
     Ok(())
@@ -172,14 +169,10 @@ pub(super) fn fork(
     share: bool,
     told: bool,
 ) -> Result<usize, Errno> {
-    /// CLONE_PARENT_SETTID.
-    const PARENT_SETTID: u32 = 0x0010_0000;
-    /// CLONE_FILES.
-    const FILES: u32 = 0x400;
     let child_ends = rustix::process::Signal::CHILD.as_raw();
     let signal = if told { child_ends.cast_unsigned() } else { 0 };
-    let shared = if share { FILES } else { 0 };
-    let flags = PARENT_SETTID | shared | signal;
+    let shared = if share { general::CLONE_FILES } else { 0 };
+    let flags = general::CLONE_PARENT_SETTID | shared | signal;
     // SAFETY: no memory is shared, so the child has a copy of everything and
     // may go on as the parent does; the program has no threads and no locks
     // that the copy could find taken. `pid` outlives the call. A child that
@@ -207,8 +200,7 @@ pub(super) unsafe fn execve(
 /// `waitid` for any child that has ended, which stays a zombie: its number, 0
 /// when none has ended.
 pub(super) fn waitid() -> Result<u32, Errno> {
-    /// WNOHANG | WEXITED | WNOWAIT.
-    const FLAGS: u32 = 0x0100_0005;
+    const FLAGS: u32 = general::WNOHANG | general::WEXITED | general::WNOWAIT;
     /// Where a `siginfo_t` has the number of a child, in words.
     const PID: usize = if cfg!(target_pointer_width = "64") {
         4
@@ -219,7 +211,7 @@ pub(super) fn waitid() -> Result<u32, Errno> {
     let place = info.as_mut_ptr();
     // SAFETY: the kernel writes a `siginfo_t`, which is 128 bytes everywhere;
     // no `rusage` is asked for.
-    unsafe { syscall!(Sysno::waitid, 0, 0, place, FLAGS, 0) }?;
+    unsafe { syscall!(Sysno::waitid, general::P_ALL, 0, place, FLAGS, 0) }?;
     let [.., pid] = info.first_chunk::<{ PID + 1 }>().ok_or(Errno::ECHILD)?;
     Ok(*pid)
 }
@@ -271,8 +263,8 @@ pub(super) fn timerfd() -> Result<Fd, Errno> {
 /// `timerfd_settime` with TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET to a
 /// second that is further away than any clock will ever be.
 pub(super) fn cancel_on_set(timer: &Fd) -> Result<(), Errno> {
-    /// TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET.
-    const FLAGS: u32 = 3;
+    const FLAGS: u32 =
+        general::TFD_TIMER_ABSTIME | general::TFD_TIMER_CANCEL_ON_SET;
     let fd = timer.number();
     let long = [0, 0, 1_i64 << 40, 0];
     let place = long.as_ptr();
@@ -355,11 +347,9 @@ pub(super) fn dup_onto(from: At<'_>, onto: u32) -> Result<(), Errno> {
 
 /// `fcntl(F_DUPFD_CLOEXEC)`: another number for a file, `least` or above.
 pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
-    /// F_DUPFD_CLOEXEC.
-    const DUPFD_CLOEXEC: u32 = 1030;
-    let from = from.as_raw_fd();
+    let (from, copy) = (from.as_raw_fd(), general::F_DUPFD_CLOEXEC);
     // SAFETY: the call takes no pointer; nobody has the new number yet.
-    let fd = unsafe { syscall!(Sysno::fcntl, from, DUPFD_CLOEXEC, least) }?;
+    let fd = unsafe { syscall!(Sysno::fcntl, from, copy, least) }?;
     Ok(Fd::own(fd))
 }
 
@@ -373,10 +363,9 @@ pub(super) fn close_number(number: u32) -> Result<(), Errno> {
 
 /// `socket` for datagrams of an address family; it never waits.
 pub(super) fn datagram_socket(family: u32) -> Result<Fd, Errno> {
-    // SOCK_DGRAM, which MIPS numbers otherwise, SOCK_CLOEXEC, SOCK_NONBLOCK.
-    let kind = if cfg!(target_arch = "mips") { 1 } else { 2 };
+    // SOCK_CLOEXEC and SOCK_NONBLOCK are the O_ ones.
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let kind = kind | flags.bits();
+    let kind = net::SOCK_DGRAM | flags.bits();
     // SAFETY: the call takes no pointer.
     let fd = unsafe { syscall!(Sysno::socket, family, kind, 0) }?;
     Ok(Fd::own(fd))
@@ -397,8 +386,7 @@ pub(super) fn send_udp(
     bytes: &[u8],
     address: &[u8; 16],
 ) -> Result<(), Errno> {
-    /// MSG_DONTWAIT.
-    const DONTWAIT: u32 = 0x40;
+    const DONTWAIT: u32 = net::MSG_DONTWAIT;
     let (fd, start, count) = (socket.number(), bytes.as_ptr(), bytes.len());
     let (place, room) = (address.as_ptr(), address.len());
     // SAFETY: the kernel reads `count` bytes and a `struct sockaddr_in`,
@@ -424,16 +412,10 @@ pub(super) fn ifreq(
 
 /// `ioctl(TIOCOUTQ)`: bytes that a terminal has not sent yet.
 pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
-    /// TIOCOUTQ.
-    const UNSENT: u32 = if cfg!(target_arch = "mips") {
-        0x7472
-    } else {
-        0x5411
-    };
     let mut bytes = 0_i32;
     let (fd, place) = (terminal.number(), &raw mut bytes);
     // SAFETY: the kernel writes an `int` to where `place` leads.
-    unsafe { syscall!(Sysno::ioctl, fd, UNSENT, place) }?;
+    unsafe { syscall!(Sysno::ioctl, fd, ioctl::TIOCOUTQ, place) }?;
     Ok(bytes)
 }
 
@@ -514,11 +496,9 @@ pub(super) fn kill_all(signal: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// O_LARGEFILE where the kernel wants it: 32-bit machines number it apart.
-pub(super) const LARGEFILE: u32 = if cfg!(target_arch = "arm") {
-    0o400_000
-} else if cfg!(target_arch = "mips") {
-    0x2000
+/// O_LARGEFILE, which only kernels of 32-bit machines ask for.
+pub(super) const LARGEFILE: u32 = if cfg!(target_pointer_width = "32") {
+    general::O_LARGEFILE
 } else {
     0
 };
@@ -526,7 +506,9 @@ pub(super) const LARGEFILE: u32 = if cfg!(target_arch = "arm") {
 /// `fcntl(F_SETFD, FD_CLOEXEC)`.
 pub(super) fn set_cloexec(number: u32) -> Result<(), Errno> {
     // SAFETY: marking a descriptor takes it from nobody in this process.
-    unsafe { syscall!(Sysno::fcntl, number, 2, 1) }?;
+    unsafe {
+        syscall!(Sysno::fcntl, number, general::F_SETFD, general::FD_CLOEXEC)
+    }?;
     Ok(())
 }
 

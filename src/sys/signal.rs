@@ -159,6 +159,71 @@ pub fn kill_all(signal: Signal) -> Result<(), Errno> {
     raw::kill_all(signal.as_raw().cast_unsigned())
 }
 
+/// Each name stands in `NAMES` where the kernel's headers have its number.
+const _: () = {
+    use linux_raw_sys::general as kernel;
+    let known: [(&[u8], u32); 30] = [
+        (b"HUP", kernel::SIGHUP),
+        (b"INT", kernel::SIGINT),
+        (b"QUIT", kernel::SIGQUIT),
+        (b"ILL", kernel::SIGILL),
+        (b"TRAP", kernel::SIGTRAP),
+        (b"ABRT", kernel::SIGABRT),
+        (b"BUS", kernel::SIGBUS),
+        (b"FPE", kernel::SIGFPE),
+        (b"KILL", kernel::SIGKILL),
+        (b"USR1", kernel::SIGUSR1),
+        (b"SEGV", kernel::SIGSEGV),
+        (b"USR2", kernel::SIGUSR2),
+        (b"PIPE", kernel::SIGPIPE),
+        (b"ALRM", kernel::SIGALRM),
+        (b"TERM", kernel::SIGTERM),
+        (b"CHLD", kernel::SIGCHLD),
+        (b"CONT", kernel::SIGCONT),
+        (b"STOP", kernel::SIGSTOP),
+        (b"TSTP", kernel::SIGTSTP),
+        (b"TTIN", kernel::SIGTTIN),
+        (b"TTOU", kernel::SIGTTOU),
+        (b"URG", kernel::SIGURG),
+        (b"XCPU", kernel::SIGXCPU),
+        (b"XFSZ", kernel::SIGXFSZ),
+        (b"VTALRM", kernel::SIGVTALRM),
+        (b"PROF", kernel::SIGPROF),
+        (b"WINCH", kernel::SIGWINCH),
+        (b"IO", kernel::SIGIO),
+        (b"PWR", kernel::SIGPWR),
+        (b"SYS", kernel::SIGSYS),
+    ];
+    let mut rest: &[(&[u8], u32)] = &known;
+    while let [(name, number), more @ ..] = rest {
+        assert!(is_named(*number, name), "a signal has another number");
+        rest = more;
+    }
+};
+
+/// Returns whether word `number` of `NAMES`, counted from 1, is `name`.
+const fn is_named(mut number: u32, name: &[u8]) -> bool {
+    let (mut names, mut left) = (NAMES, name);
+    while let [byte, rest @ ..] = names {
+        names = rest;
+        if *byte == b' ' {
+            if number == 1 {
+                return left.is_empty();
+            }
+            number = number.saturating_sub(1);
+        } else if number == 1 {
+            let [first, others @ ..] = left else {
+                return false;
+            };
+            if *first != *byte {
+                return false;
+            }
+            left = others;
+        }
+    }
+    number == 1 && left.is_empty()
+}
+
 #[cfg(test)]
 mod test {
     use super::*;

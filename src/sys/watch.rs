@@ -3,6 +3,11 @@
 use core::ffi::CStr;
 
 use super::{At, Errno, Fd, raw, read};
+use linux_raw_sys::general::{
+    CIFS_SUPER_MAGIC, FUSE_SUPER_MAGIC, IN_CLOSE_NOWRITE, IN_CREATE, IN_DELETE,
+    IN_DELETE_SELF, IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO,
+    IN_ONLYDIR, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, SMB2_SUPER_MAGIC, V9FS_MAGIC,
+};
 use rustix::fd::AsFd;
 
 /// Directories being watched.
@@ -26,30 +31,32 @@ pub enum Changes {
     Content,
 }
 
-/// IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF |
-/// IN_MOVE_SELF | IN_ONLYDIR.
-const ENTRIES: u32 = 0x0100_0fc0;
-/// IN_MOVED_FROM | IN_CLOSE_NOWRITE | IN_DELETE_SELF | IN_MOVE_SELF |
-/// IN_ONLYDIR.
-const STATUS: u32 = 0x0100_0c50;
-/// IN_MODIFY | IN_ONLYDIR.
-const CONTENT: u32 = 0x0100_0002;
-/// IN_MOVED_FROM.
-const MOVED_FROM: u32 = 0x40;
-/// IN_MOVED_TO.
-const MOVED_TO: u32 = 0x80;
-/// IN_CREATE.
-const CREATE: u32 = 0x100;
+/// What [`Changes::Entries`] asks for.
+const ENTRIES: u32 = IN_MOVED_FROM
+    | IN_MOVED_TO
+    | IN_CREATE
+    | IN_DELETE
+    | IN_DELETE_SELF
+    | IN_MOVE_SELF
+    | IN_ONLYDIR;
+/// What [`Changes::Status`] asks for.
+const STATUS: u32 = IN_MOVED_FROM
+    | IN_CLOSE_NOWRITE
+    | IN_DELETE_SELF
+    | IN_MOVE_SELF
+    | IN_ONLYDIR;
+/// What [`Changes::Content`] asks for.
+const CONTENT: u32 = IN_MODIFY | IN_ONLYDIR;
 
 /// Types of file systems that tell no change made by another machine or by
 /// their own server: NFS, 9p, FUSE, SMB of three ages.
 const SILENT: [u32; 6] = [
-    0x6969,
-    0x0102_1997,
-    0x6573_5546,
-    0x517b,
-    0xff53_4d42,
-    0xfe53_4d42,
+    NFS_SUPER_MAGIC,
+    V9FS_MAGIC,
+    FUSE_SUPER_MAGIC,
+    SMB_SUPER_MAGIC,
+    CIFS_SUPER_MAGIC,
+    SMB2_SUPER_MAGIC,
 ];
 
 /// Whether the file system of an open directory tells every change.
@@ -142,9 +149,9 @@ fn first(records: &[u8]) -> Option<(Change<'_>, &[u8])> {
     let change = Change {
         id: WatchId::from_ne_bytes(*id),
         name: name.split(|byte| *byte == 0).next().unwrap_or(name),
-        arrived: mask & MOVED_TO != 0,
-        left: mask & MOVED_FROM != 0,
-        made: mask & CREATE != 0,
+        arrived: mask & IN_MOVED_TO != 0,
+        left: mask & IN_MOVED_FROM != 0,
+        made: mask & IN_CREATE != 0,
     };
     Some((change, rest))
 }

@@ -2,6 +2,7 @@
 
 use core::{ffi::CStr, time::Duration};
 
+use linux_raw_sys::ioctl::{WDIOC_GETBOOTSTATUS, WDIOC_SETTIMEOUT};
 use rustix::fd::AsFd;
 
 use super::{CWD, Errno, Fd, file, raw, write_once};
@@ -11,14 +12,6 @@ use super::{CWD, Errno, Fd, file, raw, write_once};
 #[derive(Debug)]
 pub struct Watchdog(Fd);
 
-/// `_IOR('W', 2, int)`: MIPS numbers the direction otherwise.
-const BOOT_STATUS: u32 = if cfg!(target_arch = "mips") {
-    0x4004_5702
-} else {
-    0x8004_5702
-};
-/// `_IOWR('W', 6, int)`.
-const SET_TIMEOUT: u32 = 0xc004_5706;
 /// WDIOF_CARDRESET: the last start was the watchdog's doing.
 const CARD_RESET: i32 = 0x20;
 
@@ -32,14 +25,14 @@ impl Watchdog {
     /// hardware may round. Where it cannot be asked it stays as it is.
     pub fn set_period(&self, seconds: u32) -> Result<Duration, Errno> {
         let mut value = i32::try_from(seconds).unwrap_or(i32::MAX);
-        raw::watchdog(&self.0, SET_TIMEOUT, &mut value)?;
+        raw::watchdog(&self.0, WDIOC_SETTIMEOUT, &mut value)?;
         Ok(Duration::from_secs(u64::try_from(value).unwrap_or(0)))
     }
 
     /// Whether it has started the machine this time.
     pub fn has_bitten(&self) -> bool {
         let mut value = 0;
-        raw::watchdog(&self.0, BOOT_STATUS, &mut value).is_ok()
+        raw::watchdog(&self.0, WDIOC_GETBOOTSTATUS, &mut value).is_ok()
             && value & CARD_RESET != 0
     }
 

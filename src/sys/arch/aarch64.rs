@@ -34,7 +34,7 @@ macro_rules! clone_code {
             "mov x30, xzr",
             "mov x0, x5",
             "b {begin}",
-            number = const 220,
+            number = const syscalls::Sysno::clone.id(),
             begin = sym begin,
         )
     };

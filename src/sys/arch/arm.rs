@@ -53,7 +53,7 @@ macro_rules! clone_code {
             "mov r0, r5",
             "bl {begin}",
             "udf #0",
-            number = const 120,
+            number = const syscalls::Sysno::clone.id(),
             begin = sym begin,
         )
     };

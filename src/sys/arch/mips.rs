@@ -106,7 +106,7 @@ macro_rules! clone_code {
             "jr $t9",
             "addiu $sp, $sp, -16",
             ".set pop",
-            number = const 4120,
+            number = const syscalls::Sysno::clone.id(),
             begin = sym begin,
         )
     };

@@ -159,7 +159,7 @@ macro_rules! clone_code {
             "li ra, 0",
             "mv a0, a5",
             "tail {begin}",
-            number = const 220,
+            number = const syscalls::Sysno::clone.id(),
             begin = sym begin,
         )
     };

@@ -36,7 +36,7 @@ macro_rules! clone_code {
             "mov rdi, r9",
             "call {begin}",
             "ud2",
-            number = const 56,
+            number = const syscalls::Sysno::clone.id(),
             begin = sym begin,
         )
     };
