@@ -166,12 +166,12 @@ fn users_of_another_root() {
             ),
             (
                 "rm root/etc/group; chpst -/ root -u web:a nosuch",
-                "chpst: fatal: unable to get group file entry: \
+                "chpst: fatal: unable to get password/group file entry: \
                  file does not exist\n= 111\n",
             ),
             (
                 "rm root/etc/passwd; chpst -/ root -u web nosuch",
-                "chpst: fatal: unable to get password file entry: \
+                "chpst: fatal: unable to get password/group file entry: \
                  file does not exist\n= 111\n",
             ),
             (

@@ -42,7 +42,7 @@ pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
     };
     let entry = |name, wanted| {
         let mut found = None;
-        search(name, wanted, &mut |user| {
+        search(mode, name, wanted, &mut |user| {
             found = Some(user);
             false
         })?;
@@ -65,7 +65,7 @@ pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
     }
     if mode == Mode::Init {
         let mut added = Ok(());
-        search(name, Wanted::Membership, &mut |group: User| {
+        search(mode, name, Wanted::Membership, &mut |group: User| {
             if !groups.contains(&group.gid) {
                 added = add(&mut groups, group.gid);
             }
@@ -84,15 +84,19 @@ fn add(groups: &mut Groups, gid: u32) -> Result<(), Stop> {
 
 /// Calls `each` with every entry that is wanted, until it returns false.
 fn search(
+    mode: Mode,
     name: &[u8],
     wanted: Wanted,
     each: &mut dyn FnMut(User) -> bool,
 ) -> Result<(), Stop> {
-    let (path, what) = match wanted {
-        Wanted::User => (c"/etc/passwd", "get password file entry"),
-        Wanted::Group | Wanted::Membership => {
-            (c"/etc/group", "get group file entry")
-        }
+    let path = match wanted {
+        Wanted::User => c"/etc/passwd",
+        Wanted::Group | Wanted::Membership => c"/etc/group",
+    };
+    let what = if mode == Mode::Account {
+        "get password file entry"
+    } else {
+        "get password/group file entry"
     };
     let failed = |errno: Errno| unable(what, None, errno);
     let file = file::open_read(CWD, path).map_err(failed)?;
