@@ -471,3 +471,68 @@ fn runsvdir_as_process_1_reaps_orphans() {
     assert_eq!(one.wait(), 0);
     assert!(test_kill_process(pid).is_err());
 }
+
+/// Nanoseconds that a process has had a processor; `None` where the kernel
+/// does not count them.
+fn run_time(pid: Pid) -> Option<u64> {
+    let path = format!("/proc/{}/schedstat", pid.as_raw_pid());
+    let text = fs::read_to_string(path).ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
+/// The longest turn of a process 1, in nanoseconds.
+fn longest_turn(place: &Place) -> u64 {
+    let places = fs::read_dir(place.path("run")).unwrap();
+    let turns = places.filter_map(|place| {
+        let turn = place.unwrap().path().join("turn");
+        fs::read_to_string(turn).ok()?.trim().parse::<u64>().ok()
+    });
+    turns.max().unwrap_or(0) * 1000
+}
+
+#[test]
+fn thousands_of_orphans_are_reaped_in_many_turns() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    place.service(
+        "storm",
+        "echo > ready
+        until test -e go; do sleep 0.1; done
+        i=0; while test $i -lt 10000; do i=$((i+1)); (: &); done
+        echo > made; exec sleep 1000",
+    );
+    place.service("other", STAY);
+    let mut one = boot(&place, "", &["runit"]);
+    let storm = place.path("services/storm");
+    until("the service", || fs::metadata(storm.join("ready")).ok());
+    place.until_stat("other", "run");
+    let init = one.supervisor();
+    let Some(before) = run_time(init) else {
+        return skipped("needs /proc/PID/schedstat");
+    };
+    kill_process(init, Signal::STOP).unwrap();
+    place.write("services/storm/go", "");
+    until("the orphans", || fs::metadata(storm.join("made")).ok());
+    kill_process(init, Signal::CONT).unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", init.as_raw_pid());
+    until("no more than the services", || {
+        let list = fs::read_to_string(&children).unwrap();
+        (list.split_whitespace().count() < 4).then_some(())
+    });
+    let spent = run_time(init).unwrap() - before;
+    // The record of the turns is a second old at most.
+    let old = place.pid("other");
+    place.control("other", "t");
+    place.until_pid("other", old);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let old = place.pid("other");
+    place.control("other", "t");
+    place.until_pid("other", old);
+    // Had it been one turn it would have lasted for all of that time.
+    let turn = longest_turn(&place);
+    assert!(turn > 0 && turn < spent / 2, "{turn} of {spent} ns");
+    signal(&one, Signal::TERM);
+    assert_eq!(one.wait(), OFF);
+}

@@ -195,7 +195,7 @@ pub struct Supervisor {
     /// Children that have ended, or slots that are due, are left for the next
     /// turn.
     behind: bool,
-    /// Slots served in this turn.
+    /// Slots served and children reaped in this turn.
     served: usize,
     /// Slot from which on what is due is done next.
     ticked: usize,
@@ -435,15 +435,24 @@ impl Supervisor {
 
     /// Takes the signals that came; children that ended are dealt with here.
     fn take_signals(&mut self, heard: &mut Heard) {
-        while !heard.signals.is_full() {
+        let mut reaps = false;
+        // A bound of its own: while children end all the time there is always
+        // one more CHLD.
+        for _ in 0..SIGNALS {
+            if heard.signals.is_full() {
+                break;
+            }
             match self.signals.next() {
-                Some(Number::CHILD) => self.reap(heard),
+                Some(Number::CHILD) => reaps = true,
                 Some(signal) => {
-                    // There is room: the loop's condition says so.
+                    // There is room, as was asked.
                     let _room = heard.signals.push(signal).is_ok();
                 }
-                None => return,
+                None => break,
             }
+        }
+        if reaps {
+            self.reap(heard);
         }
     }
 
@@ -452,14 +461,15 @@ impl Supervisor {
         text::keep(&mut self.awaited, |awaited| *awaited != pid);
     }
 
-    /// Counts a slot that is served; whether the turn has to end with it.
+    /// Counts a slot that is served or a child that is reaped; whether the turn has to end with it.
     fn is_spent(&mut self) -> bool {
         self.served = self.served.saturating_add(1);
         let late = |until| until <= clock::mono();
         self.served >= SERVED || self.until.is_some_and(late)
     }
 
-    /// Takes every child that has ended, orphans too, until the turn is spent.
+    /// Takes the children that have ended, orphans too, until the turn is
+    /// spent: each counts, whoever made it.
     fn reap(&mut self, heard: &mut Heard) {
         self.behind = false;
         while let Some(pid) = child::zombie() {
@@ -479,10 +489,10 @@ impl Supervisor {
                 // All whose log service it was have heard of it.
             } else if let Some((index, role, _)) = found {
                 self.ended(index, role, end);
-                if self.is_spent() {
-                    self.behind = true;
-                    return;
-                }
+            }
+            if self.is_spent() {
+                self.behind = true;
+                return;
             }
         }
     }
