@@ -243,6 +243,36 @@ fn a_backoff_slows_and_a_tally_parks() {
 }
 
 #[test]
+fn a_permanent_failure_is_not_started_again() {
+    let place = Place::new();
+    let starts = place.path("starts");
+    place.service("a", &format!("echo >> {}; exit 7", starts.display()));
+    place.script("services/a/finish", "exit 125");
+    let _all = place.runsvdir();
+    let line = "runsv a: warning: ./finish exited with 125: not started \
+                again until `sv up`\n";
+    util::until_only(&place, line);
+    let why = until("the record", || {
+        let why = place.read("services/a/supervise/why");
+        why.contains("waits permanent-failure\n").then_some(why)
+    });
+    assert!(why.contains(" exit 7 after "), "{why}");
+    place.until_stat("a", "down");
+    let said = place.run(&["sv", "why", "a"]);
+    assert!(said.out.contains("  waits permanent-failure\n"), "{said:?}");
+    let said = place.run(&["sv", "status", "a"]);
+    assert!(said.out.ends_with(", normally up\n"), "{said:?}");
+    let count = || place.read("starts").lines().count();
+    assert_eq!(count(), 1);
+    // A command starts it, and then it is as before.
+    place.control("a", "u");
+    until("the second line", || {
+        (place.read("errors") == line.repeat(2)).then_some(())
+    });
+    assert_eq!(count(), 2);
+}
+
+#[test]
 fn a_finish_finds_that_it_runs() {
     let place = Place::new();
     let seen = place.path("seen");

@@ -23,6 +23,10 @@
 //! which is empty when there is no process; when it exits with 0 the signal is
 //! not sent.
 //!
+//! A `DIR/finish` that exits with 125 says that the failure is permanent: the
+//! service is wanted down from then on, as by `sv down`, and `sv why` says
+//! `waits permanent-failure`, until a command starts it.
+//!
 //! With a file `DIR/runt/group-kill` the service leads a process group. If the
 //! file is empty, the signals that stop the service (TERM or `down-signal`,
 //! CONT, KILL) are sent to the group; if it says `mixed`, only KILL is, and

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! 1 [`Slot::settle`] asks for the start, [`Slot::started`] takes the edge;
-//! 2, 3, 4 [`Slot::ended`]. A log service has no `Finish` (contract §2.1).
+//! 2, 3, 4 [`Slot::ended`]. A log service has no `Finish` (contract §2.1). A
+//! `./finish` that exits with 125 makes *want up* a *want down* at 4.
 //!
 //! | byte | Down | Run | Finish |
 //! |---|---|---|---|
@@ -119,6 +120,8 @@ pub enum Action {
     Late(Role),
     /// The service has died too often and is parked: say so.
     Park,
+    /// `./finish` exited with 125, so the service is wanted down now: say so.
+    GiveUp,
     /// Close the end of the log pipe that is written to, and bound what the
     /// log service still may take as for [`Action::Limit`]. Again when it was
     /// started once more.
@@ -236,6 +239,7 @@ impl Slot {
             (None, _) if service.state == State::Finish => {
                 (Waits::Finish, service.limit)
             }
+            (None, _) if service.failed => (Waits::Failed, None),
             (None, _) => (Waits::Nothing, None),
         }
     }

@@ -61,6 +61,11 @@ impl Supervisor {
                                     5 minutes or with `sv up`";
                         self.caution(index, b"", what);
                     }
+                    Action::GiveUp => {
+                        let what = "./finish exited with 125: not started \
+                                    again until `sv up`";
+                        self.caution(index, b"", what);
+                    }
                     Action::ClosePipe => {
                         let shared = self.passes_on(index, b'x');
                         let slot = self.slot(index);

@@ -70,10 +70,13 @@ pub enum Waits {
     Lock,
     /// A process: the kernel refused one.
     Fork,
+    /// An operator's command: `./finish` exited with 125, which says not to
+    /// start the service again.
+    Failed,
 }
 
 /// The words of the record for what is waited for, but for the scripts.
-const WORDS: [(Waits, &str); 7] = [
+const WORDS: [(Waits, &str); 8] = [
     (Waits::Nothing, "nothing"),
     (Waits::Pace, "pace"),
     (Waits::Backoff, "backoff"),
@@ -81,6 +84,7 @@ const WORDS: [(Waits, &str); 7] = [
     (Waits::Finish, "finish"),
     (Waits::Lock, "lock"),
     (Waits::Fork, "fork"),
+    (Waits::Failed, "permanent-failure"),
 ];
 
 /// The word before the letter of a script.

@@ -32,7 +32,8 @@
 //! it was started again, what is waited for and until when (`pace`: the
 //! second after a short life; `backoff`, `parked`: `runt/backoff` and
 //! `max-death-tally`; `finish`, `control/C`: that script; `lock`: another
-//! supervisor; `fork`: the kernel refused a process), and its last eight
+//! supervisor; `fork`: the kernel refused a process; `permanent-failure`:
+//! `finish` exited with 125), and its last eight
 //! ends, in UTC; of a service without supervisor, why that is so.
 //!
 //! `enable` has a service supervised from now on and after each boot;

@@ -42,6 +42,7 @@ impl Slot {
             Control::Up | Control::Once => {
                 let up = control == Control::Up;
                 process.want = if up { Want::Up } else { Want::Down };
+                process.failed = false;
                 if process.is_down() {
                     process.due = None;
                     process.once = !up;
@@ -54,6 +55,7 @@ impl Slot {
                 process.want = if exit { Want::Exit } else { Want::Down };
                 process.once = false;
                 process.ready = false;
+                process.failed = false;
                 if runs {
                     self.ask(role, Control::Term, actions);
                 }

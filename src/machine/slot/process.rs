@@ -7,6 +7,12 @@ use crate::wire::{
     why::Waits,
 };
 
+/// Exit code of `./finish` that means: do not start it again (s6-supervise).
+const PERMANENT_FAILURE: Exit = Exit {
+    code: 125,
+    signal: 0,
+};
+
 /// One of the two processes of a slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Process {
@@ -29,6 +35,9 @@ pub(super) struct Process {
     pub(super) once: bool,
     /// What goes before the start is done: the script `u`.
     pub(super) ready: bool,
+    /// Its `./finish` said not to start it again, and no byte has said
+    /// otherwise since.
+    pub(super) failed: bool,
     /// Short lives in a row.
     pub(super) short: u32,
     /// What `./finish` is told.
@@ -51,6 +60,7 @@ impl Process {
             limit: None,
             once: false,
             ready: false,
+            failed: false,
             short: 0,
             exit: Exit { code: 0, signal: 0 },
         }
@@ -101,6 +111,12 @@ impl Process {
                 self.exit = exit;
                 return;
             }
+        }
+        let finishes = self.state == State::Finish;
+        if finishes && exit == PERMANENT_FAILURE && self.want == Want::Up {
+            self.want = Want::Down;
+            self.failed = true;
+            push(actions, Action::GiveUp);
         }
         self.state = State::Down;
         self.changed(now);

@@ -61,7 +61,7 @@ fn key(world: &World, at: u64) -> u64 {
             (p.state, p.want, p.pid.is_some(), p.paused, p.term),
             p.due.map(|(due, waits)| (left(due), format!("{waits:?}"))),
             p.limit.map(left),
-            (p.once, p.ready, p.short.min(3)),
+            (p.once, p.ready, p.failed, p.short.min(3)),
             at.saturating_sub(p.began.nanos()).min(2 * STEP),
         )
     };
@@ -135,6 +135,8 @@ fn step(world: &mut World, event: Event, at: u64) {
             let (code, signal) = match (good, role) {
                 (true, _) => (0, 0),
                 (false, Role::Log) => (-1, 9),
+                // Of `./finish`: not to start the service again.
+                (false, _) if before.service.state == State::Finish => (125, 0),
                 (false, _) => (1, 0),
             };
             let facts = Facts {
@@ -191,6 +193,10 @@ fn step(world: &mut World, event: Event, at: u64) {
                 let waits = service.due.map(|(_, waits)| waits);
                 assert_eq!(waits, Some(Waits::Parked));
             }
+            Action::GiveUp => {
+                assert_eq!(before.service.state, State::Finish);
+                assert!(service.is_down() && service.want == Want::Down);
+            }
             Action::ClosePipe => {
                 let again = world.slot.drains > 0;
                 assert!(world.pipe || again, "the pipe was closed twice");
@@ -206,6 +212,12 @@ fn step(world: &mut World, event: Event, at: u64) {
             }
         }
     }
+    let failed = world.slot.service.failed;
+    let starts = matches!(
+        world.asked,
+        Some(Action::Run(Role::Service) | Action::Script(b'u'))
+    );
+    assert!(!(failed && starts), "a start after a permanent failure");
     let started = match world.asked {
         Some(Action::Run(role)) => Some(role),
         Some(Action::Script(b'u')) => Some(Role::Service),
@@ -508,6 +520,57 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
     slot.started(Role::Service, 10, now(at));
     slot.ended(Role::Service, exit, facts, now(at));
     assert_eq!(slot.waits().0, Waits::Pace);
+}
+
+#[test]
+fn a_finish_that_exits_with_125_keeps_the_service_down() {
+    let service = Role::Service;
+    let ended = |slot: &mut Slot, code, signal| {
+        let (exit, finish) = (Exit { code, signal }, true);
+        let facts = Facts {
+            finish,
+            ..Facts::default()
+        };
+        slot.ended(service, exit, facts, now(4 * STEP))
+    };
+    // A code of `./run`, another code and a signal are none.
+    let rows = [(125, 0, true), (124, 0, false), (-1, 125, false)];
+    for (code, signal, fails) in rows {
+        let mut slot = running();
+        let exit = Exit {
+            code: 125,
+            signal: 0,
+        };
+        let actions = ended(&mut slot, 125, 0);
+        assert_eq!(&actions[..], &[Action::Finish(exit)]);
+        slot.started(service, 10, now(4 * STEP));
+        let actions = ended(&mut slot, code, signal);
+        let next = if fails {
+            Action::GiveUp
+        } else {
+            Action::Script(b'u')
+        };
+        assert_eq!(&actions[..], &[next]);
+        if !fails {
+            continue;
+        }
+        assert_eq!(slot.waits(), (Waits::Failed, None));
+        assert_eq!(slot.status(service).unwrap().want, Want::Down);
+        assert!(slot.tick(now(40 * STEP)).is_empty());
+        let actions = slot.control(service, b'u', now(40 * STEP));
+        assert_eq!(&actions[..], &[Action::Script(b'u')]);
+        slot.refused(Role::Script, now(40 * STEP));
+        slot.started(service, 11, now(40 * STEP));
+        assert_eq!(slot.waits().0, Waits::Nothing);
+    }
+    // What is to end does end.
+    let mut slot = running();
+    slot.leave(now(STEP));
+    slot.refused(Role::Script, now(STEP));
+    slot.refused(Role::Script, now(STEP));
+    ended(&mut slot, 0, 0);
+    slot.started(service, 10, now(4 * STEP));
+    assert_eq!(&ended(&mut slot, 125, 0)[..], &[Action::Gone]);
 }
 
 #[test]
