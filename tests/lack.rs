@@ -154,3 +154,90 @@ fn a_directory_that_is_replaced_under_runsv() {
         ("down", "")
     );
 }
+
+/// Returns a capacity of the program, as `runt limits` prints it.
+fn capacity(place: &Place, name: &str) -> usize {
+    let said = place.run(&["runt", "limits"]).out;
+    let line = said.lines().find_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        (key == name).then(|| value.parse().unwrap())
+    });
+    line.unwrap()
+}
+
+/// Fills the table with services that have logs, on a root that is read-only
+/// or not, with a hard limit of open files that is what `runt limits` says.
+fn fill(read_only: bool) {
+    let place = Place::new();
+    let slots = capacity(&place, "slots");
+    let descriptors = capacity(&place, "descriptors");
+    // None is started: what counts is what the supervisor has open.
+    for slot in 0..slots {
+        for dir in ["", "log/"] {
+            let name = format!("services/s{slot}/{dir}");
+            place.write(&format!("{name}down"), "");
+            place.write(&format!("{name}run"), "");
+        }
+    }
+    let script = format!(
+        "{} ulimit -n {descriptors} && exec \"$@\"",
+        if read_only {
+            "mount --bind services services &&
+             mount -o remount,bind,ro services &&"
+        } else {
+            ""
+        }
+    );
+    let namespace: &[&str] = &["unshare", "-m"];
+    if read_only && !util::works(&["unshare", "-m", "true"]) {
+        return util::skipped("needs a mount namespace");
+    }
+    let namespace = if read_only { namespace } else { &[] };
+    let bin = place.path("bin/runsvdir");
+    let words = [bin.to_str().unwrap(), "services", "log: ................"];
+    let all = util::start_by(
+        &place,
+        &[namespace, &["sh", "-c", &script, "sh"], &words],
+    );
+    // What goes before it has children too.
+    let comm = format!("/proc/{}/comm", all.pid().as_raw_pid());
+    until("runsvdir", || {
+        (fs::read_to_string(&comm).ok()? == "runsvdir\n").then_some(())
+    });
+    let supervisor = all.supervisor();
+    let proc = format!("/proc/{}/fd", supervisor.as_raw_pid());
+    let open = || -> Vec<usize> {
+        let files = fs::read_dir(&proc).unwrap();
+        let name = |file: fs::DirEntry| file.file_name().into_string();
+        let numbers = files.map(|f| name(f.unwrap()).unwrap().parse().unwrap());
+        numbers.collect()
+    };
+    let of_slot = if read_only { 11 } else { 9 };
+    until("all that are there", || {
+        (open().len() >= slots * of_slot).then_some(())
+    });
+    // The last one answers: it was refused nothing.
+    for slot in 0..slots {
+        let name = format!("s{slot}");
+        until(&name, || {
+            (place.run(&["sv", "status", &name]).code == 0).then_some(())
+        });
+    }
+    assert_eq!(place.read("errors"), "");
+    let open = open();
+    assert!(open.iter().all(|number| *number < descriptors), "{open:?}");
+    // What is left of it is for others of its processes, and for a moment.
+    let others = open.len() - slots * of_slot;
+    println!("{} open, {others} of no slot", open.len());
+    assert!(others + slots * 11 <= descriptors, "{others}");
+}
+
+#[test]
+fn a_full_table_has_the_descriptors_that_it_needs() {
+    fill(false);
+}
+
+#[test]
+fn a_full_table_on_a_read_only_root_has_them_too() {
+    fill(true);
+}

@@ -536,3 +536,28 @@ fn thousands_of_orphans_are_reaped_in_many_turns() {
     signal(&one, Signal::TERM);
     assert_eq!(one.wait(), OFF);
 }
+
+#[test]
+fn programs_of_process_1_have_the_limit_that_was_given() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    for path in ["runit/once/once", "runit/ctrlaltdel"] {
+        let name = path.rsplit('/').next().unwrap();
+        let text = format!("echo {name} $(ulimit -Sn) >> /etc/seen");
+        place.script(&format!("etc/{path}"), &text);
+    }
+    place.service("a", &format!("ulimit -Sn > limit\n{STAY}"));
+    let mut one = boot(&place, "ulimit -Sn 99", &["runit"]);
+    place.until_stat("a", "run");
+    until("the service", || {
+        (place.read("services/a/limit") == "99\n").then_some(())
+    });
+    signal(&one, Signal::INT);
+    until("both", || {
+        (place.read("etc/seen") == "once 99\nctrlaltdel 99\n").then_some(())
+    });
+    signal(&one, Signal::TERM);
+    assert_eq!(one.wait(), OFF);
+}

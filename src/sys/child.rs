@@ -422,3 +422,63 @@ pub fn set_standard(file: &super::Fd, number: u32) -> Result<(), Errno> {
 pub fn exit(code: u8) -> ! {
     raw::exit(code)
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::sys::CWD;
+
+    /// Runs `check` in a copy; returns how that ended, and with 1 when the
+    /// check failed.
+    fn in_copy(
+        files: &[At<'_>],
+        death: Option<signal::Number>,
+        check: impl Fn() -> bool,
+    ) -> Option<End> {
+        match fork_with(files, death).unwrap() {
+            (true, _) => exit(u8::from(!check())),
+            (false, pid) => wait(pid),
+        }
+    }
+
+    #[test]
+    fn a_copy_keeps_what_it_names() {
+        let open = || file::open_read(CWD, c"/dev/null").unwrap();
+        let files: [_; 6] = core::array::from_fn(|_| open());
+        // Numbers that lie far apart, in any order.
+        let far = raw::dup_above(files[0].as_fd(), 200).unwrap();
+        let further = raw::dup_above(files[0].as_fd(), 300).unwrap();
+        let others = [&files[0], &files[2], &files[4], &further];
+        let is_open = |file: At<'_>| file::info_of(file).is_ok();
+        for kept in [&[][..], &[&far, &files[3]], &[&files[1], &far]] {
+            let kept: heapless::Vec<_, 4> =
+                kept.iter().map(|file| file.as_fd()).collect();
+            let end = in_copy(&kept, None, || {
+                kept.iter().all(|file| is_open(*file))
+                    && !others.iter().any(|file| is_open(file.as_fd()))
+                    && is_open(fd::STDIN)
+            });
+            assert_eq!(end, Some(End::Exited(0)));
+        }
+    }
+
+    #[test]
+    fn a_copy_whose_parent_is_gone_gets_the_signal_at_once() {
+        let death = signal::Number::KILL;
+        let lives = in_copy(&[], Some(death), || true);
+        assert_eq!(lives, Some(End::Exited(0)));
+        // As if another had been its parent.
+        let other = rustix::process::getpid();
+        let (copy, pid) = fork().unwrap();
+        if copy {
+            let (grandchild, pid) = fork().unwrap_or((false, 0));
+            if grandchild {
+                end_with(other, death);
+                exit(0);
+            }
+            let killed = matches!(wait(pid), Some(End::Killed(9, _)));
+            exit(u8::from(!killed));
+        }
+        assert_eq!(wait(pid), Some(End::Exited(0)));
+    }
+}
