@@ -10,7 +10,7 @@ mod util;
 
 use std::{fs, os::unix::process::CommandExt as _};
 
-use played::{Played, down, masked, up};
+use played::{Played, begin, down, end, masked, up};
 use runt::wire::{
     clock::Wall,
     status::{State, Status, Want},
@@ -102,25 +102,73 @@ fn every_command_sends_its_bytes() {
         place.run(&[&["sv"], &words[..], &["a"]].concat());
         assert_eq!(played.sent(), *sent, "{command}");
     }
-    // What it was told already is not sent again, but for `u`: the record may
-    // be older than what was sent last.
-    played.publish(&Status {
-        want: Want::Up,
-        ..up()
-    });
-    place.run(&["sv", "up", "a"]);
-    assert_eq!(played.sent(), "u");
-    played.publish(&Status {
-        want: Want::Down,
-        ..up()
-    });
-    place.run(&["sv", "down", "a"]);
-    assert_eq!(played.sent(), "d");
-    let term = true;
-    let want = Want::Down;
-    played.publish(&Status { want, term, ..up() });
-    place.run(&["sv", "down", "a"]);
-    assert_eq!(played.sent(), "");
+    // They are sent whatever the record says.
+    for want in [Want::Up, Want::Down] {
+        for term in [false, true] {
+            played.publish(&Status { want, term, ..up() });
+            for (command, sent) in [("up", "u"), ("down", "d")] {
+                place.run(&["sv", command, "a"]);
+                assert_eq!(played.sent(), sent, "{want:?} {term}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_locks_nobody_out() {
+    let place = Place::new();
+    let played = Played::new(&place, "a");
+    let damages: [(&str, &dyn Fn()); 4] = [
+        ("read supervise/status: bad format", &|| {
+            played.write_status(b"");
+        }),
+        ("read supervise/status: bad format", &|| {
+            played.write_status(&[0xff; 21]);
+        }),
+        ("open supervise/status: file does not exist", &|| {
+            let path = place.path("services/a/supervise/status");
+            fs::remove_file(path).unwrap();
+        }),
+        ("read supervise/status: is a directory", &|| {
+            let path = place.path("services/a/supervise/status");
+            fs::create_dir(path).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        damage();
+        for (command, sent) in [("up", "u"), ("down", "d"), ("hup", "h")] {
+            let said = place.run(&["sv", command, "a"]);
+            assert_eq!((said.out.as_str(), said.code), ("", 0), "{what}");
+            assert_eq!(played.sent(), sent, "{what}");
+        }
+        // What waits says at the end that it does not know, and kills then
+        // if it is to.
+        let line = format!("warning: a: unable to {what}\n");
+        for (command, sent) in [
+            ("restart", "tcu"),
+            ("stop", "d"),
+            ("force-stop", "dk"),
+            ("check", ""),
+        ] {
+            let said = place.run(&["sv", "-w0", command, "a"]);
+            assert_eq!((said.out, said.code), (line.clone(), 1), "{command}");
+            assert_eq!(played.sent(), sent, "{what}");
+        }
+        let said = place.run(&["sv", "status", "a"]);
+        assert_eq!((said.out, said.code), (line, 1));
+    }
+}
+
+#[test]
+fn a_record_that_is_missing_is_waited_for() {
+    let place = Place::new();
+    let played = Played::new(&place, "a");
+    fs::remove_file(place.path("services/a/supervise/status")).unwrap();
+    let child = begin(&place, &["sv", "-w", "60", "start", "a"]);
+    played.until_sent("u");
+    played.publish(&up());
+    let Said { out, code, .. } = end(child);
+    assert_eq!((out.as_str(), code), ("ok: run: a: (pid 77) Ns\n", 0));
 }
 
 #[test]
@@ -252,7 +300,7 @@ fn what_cannot_be_asked_is_said_in_order() {
                 bad format\n";
     assert_eq!((said.out.as_str(), said.code), (line, 1));
     fs::remove_file(place.path("services/a/supervise/status")).unwrap();
-    let said = place.run(&["sv", "up", "services/a/"]);
+    let said = place.run(&["sv", "status", "services/a/"]);
     let line = "warning: services/a/: unable to open supervise/status: \
                 file does not exist\n";
     assert_eq!((said.out.as_str(), said.code), (line, 1));

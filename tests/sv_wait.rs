@@ -275,10 +275,17 @@ fn start_waits_for_a_supervisor_to_come() {
     assert_eq!((said.out.as_str(), said.code), (line, 1));
     fs::remove_dir_all(place.path("services/a/supervise")).unwrap();
     let said = place.run(&["sv", "-w0", "restart", "a"]);
-    let line = "warning: a: unable to open supervise/ok: file does not exist\n";
-    assert_eq!((said.out.as_str(), said.code), (line, 1));
+    let sends = "warning: a: unable to open supervise/control: \
+                 file does not exist\n";
+    assert_eq!((said.out.as_str(), said.code), (sends, 1));
     // Who does not wait is told at once, and so is who stops.
-    for command in [&["up"][..], &["-w60", "stop"], &["-w60", "check"]] {
+    let asks = sends.replace("/control", "/ok");
+    let rows: [(&[&str], &str); 3] = [
+        (&["up"], sends),
+        (&["-w60", "stop"], sends),
+        (&["-w60", "check"], &asks),
+    ];
+    for (command, line) in rows {
         let said = place.run(&[&["sv"], command, &["a"]].concat());
         assert_eq!((said.out.as_str(), said.code), (line, 1));
     }

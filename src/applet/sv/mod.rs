@@ -64,7 +64,10 @@
 //! limit; the other services are waited for meanwhile.
 //!
 //! # Against runit
-//! Names are resolved once (contract §16.13); "restarted" compares process
+//! As in runit 2.3.1 a command is always sent, whatever the record says. One
+//! that waits goes on while the record of a living supervisor is missing or
+//! damaged, and says so when the time is up: runit gives up at once. Names are
+//! resolved once (contract §16.13); "restarted" compares process
 //! and nanoseconds (§16.15); a log service without a record is no second
 //! main service (§16.14); a record longer than 20 bytes is `bad format`. A
 //! service that was down is up when it has lived a tenth of a second, and one
@@ -92,11 +95,7 @@ use core::{ffi::CStr, time::Duration};
 
 use heapless::{Vec, VecView};
 
-use self::{
-    page::Page,
-    service::{Silent, probe},
-    wait::Check,
-};
+use self::{page::Page, service::Silent, wait::Check};
 use crate::{
     args::sv::{Command, Refusal, Request, Verb, request},
     config,
@@ -290,11 +289,7 @@ impl Sv {
             watch: [None; 2],
             check: Check::Due,
         };
-        let told = probe(task.dir.as_fd()).and_then(|before| {
-            task.before = before;
-            self.tell(&mut task)
-        });
-        match told {
+        match self.tell(&mut task) {
             Ok(()) => {}
             // It may be linked just now: its supervisor is waited for.
             Err(silent)
@@ -314,7 +309,7 @@ impl Sv {
     }
 }
 
-/// The status of a service that nobody was asked about.
+/// The status of a service before its record was read, or when that cannot be.
 const NEVER: Status = Status {
     since: Wall { secs: 0, nanos: 0 },
     pid: 0,

@@ -3,7 +3,7 @@
 use crate::{
     sys::{self, AsFd, At, Errno, error, file, place},
     text::Line,
-    wire::status::{self, Status, Want},
+    wire::status::{self, Status},
 };
 
 /// Why a service cannot be asked or told.
@@ -30,24 +30,42 @@ impl Silent {
         }
     }
 
-    /// Whether a supervisor may be about to come: none has been here, or the
-    /// last one is gone, or it has published nothing yet.
+    /// Returns whether a supervisor may still appear: there was none yet, the
+    /// last one has ended, or it has published nothing yet.
     pub(in crate::applet) fn may_pass(self) -> bool {
         match self {
             Self::Unsupervised => true,
             Self::Trouble(what, Some(Errno::ENOENT)) => {
-                what == OPEN_OK || what == OPEN_STATUS
+                [OPEN_OK, OPEN_CONTROL, OPEN_STATUS].contains(&what)
             }
             Self::Trouble(..) => false,
         }
     }
+
+    /// Returns whether a supervisor is alive and only its record cannot be
+    /// read: it still takes commands, and its next record may be readable.
+    pub(super) fn is_record(self) -> bool {
+        matches!(self, Self::Trouble(what, _) if RECORD.contains(&what))
+    }
 }
 
-/// What [`probe`] does first.
+/// The first step of [`probe`].
 const OPEN_OK: &str = "open supervise/ok";
 
-/// What it does then.
+/// The first step of [`send`].
+const OPEN_CONTROL: &str = "open supervise/control";
+
+/// The second step of [`probe`].
 const OPEN_STATUS: &str = "open supervise/status";
+
+/// The third.
+const READ_STATUS: &str = "read supervise/status";
+
+/// The message for a record of another length.
+const BAD_FORMAT: &str = "read supervise/status: bad format";
+
+/// The steps of [`probe`] that follow when a supervisor has been found.
+const RECORD: [&str; 3] = [OPEN_STATUS, READ_STATUS, BAD_FORMAT];
 
 /// What is said of a directory that cannot be entered.
 pub(super) const ENTER: &str = "change to service directory";
@@ -68,23 +86,12 @@ pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Silent> {
         .map_err(trouble(OPEN_STATUS))?;
     // One more than it has: so that a longer file is seen to be one.
     let mut bytes = [0; status::BYTES + 1];
-    let count = sys::read(record.as_fd(), &mut bytes)
-        .map_err(trouble("read supervise/status"))?;
+    let count =
+        sys::read(record.as_fd(), &mut bytes).map_err(trouble(READ_STATUS))?;
     bytes
         .get(..count)
         .and_then(status::unpack)
-        .ok_or(Silent::Trouble("read supervise/status: bad format", None))
-}
-
-/// Whether a service was told already what these control bytes tell: then
-/// nothing is sent. `u` always is: the record may be older than a `d` that was
-/// sent just now, and one that waits to be started again is to be at once.
-pub(super) fn is_told(act: &[u8], now: &Status) -> bool {
-    match act {
-        [] => true,
-        [b'd', ..] => now.want != Want::Up && now.term,
-        _ => false,
-    }
+        .ok_or(Silent::Trouble(BAD_FORMAT, None))
 }
 
 /// Sends control bytes, all in one write.
@@ -92,7 +99,7 @@ pub(in crate::applet) fn send(dir: At<'_>, act: &[u8]) -> Result<(), Silent> {
     let opened = place::open_write(dir, c"supervise/control");
     let (fifo, _) = opened.map_err(|errno| match errno {
         Errno::ENXIO => Silent::Unsupervised,
-        errno => Silent::Trouble("open supervise/control", Some(errno)),
+        errno => Silent::Trouble(OPEN_CONTROL, Some(errno)),
     })?;
     match sys::write_once(fifo.as_fd(), act) {
         Ok(count) if count == act.len() => Ok(()),

@@ -12,8 +12,8 @@ use core::time::Duration;
 use heapless::VecView;
 
 use super::{
-    ROUND, Sv, Task,
-    service::{Silent, is_told, probe, send},
+    NEVER, ROUND, Sv, Task,
+    service::{Silent, probe, send},
     status::{describe, warn_of},
 };
 use crate::{
@@ -232,23 +232,26 @@ impl Sv {
         if matches!(task.check, Check::Runs(_)) {
             return false;
         }
-        let now = match probe(task.dir.as_fd()) {
+        let told = if task.sent { Ok(()) } else { self.tell(task) };
+        let now = match told.and_then(|()| probe(task.dir.as_fd())) {
             Ok(now) => now,
-            Err(silent) if !task.sent && silent.may_pass() && !late => {
-                return false;
-            }
             Err(silent) => {
+                let lives = silent.is_record();
+                let comes = task.before == NEVER
+                    && self.command.starts()
+                    && silent.may_pass();
+                if !late && (lives || comes) {
+                    return false;
+                }
+                if lives && self.command.kills {
+                    // The service is not known to have stopped in time. That
+                    // its supervisor has ended meanwhile is shown below.
+                    let _ended = send(task.dir.as_fd(), b"k").is_err();
+                }
                 self.silent(name, silent);
                 return true;
             }
         };
-        if !task.sent {
-            task.before = now;
-            if let Err(silent) = self.tell(task) {
-                self.silent(name, silent);
-                return true;
-            }
-        }
         let holds = match verdict(self.command.tests, &task.before, &now) {
             Verdict::NotYet => false,
             Verdict::Holds => true,
@@ -291,11 +294,17 @@ impl Sv {
         true
     }
 
-    /// Sends the command to a service whose status is `task.before`.
+    /// Sends the command to a service, whatever its record says or whether it
+    /// can be read at all: the FIFO alone tells whether a supervisor is there
+    /// (contract §18).
     pub(super) fn tell(&mut self, task: &mut Task) -> Result<(), Silent> {
-        let act = self.command.act;
-        if !is_told(act, &task.before) {
-            send(task.dir.as_fd(), act)?;
+        let before = probe(task.dir.as_fd());
+        task.before = before.unwrap_or(NEVER);
+        match (self.command.act, before) {
+            ([], before) => {
+                before?;
+            }
+            (act, _) => send(task.dir.as_fd(), act)?,
         }
         if file::info(task.dir.as_fd(), c"run") == Err(Errno::ENOENT) {
             // The logger that services share: the same process goes on when
