@@ -18,7 +18,7 @@ use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
-const TEXTS: [&str; 13] = [
+const TEXTS: [&str; 14] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
@@ -30,6 +30,7 @@ const TEXTS: [&str; 13] = [
     "RUNT_LOGGER_USER",
     "RUNT_BUILT",
     "RUNT_SIGNALS",
+    "RUNT_STATUS_FILES",
     "RUNT_WATCHDOG",
     "RUNT_WATCHDOG_SECONDS",
 ];
@@ -191,6 +192,20 @@ fn init(out: &mut String, board: &str) {
         out,
         "/// User and group of the shared loggers; zeros: the supervisor's.\n\
          pub const LOGGER_USER: [u32; 2] = [{uid}, {gid}];"
+    )
+    .expect("a String takes every write");
+
+    println!("cargo::rerun-if-env-changed=RUNT_STATUS_FILES");
+    let files = env::var("RUNT_STATUS_FILES").unwrap_or_else(|_| "all".into());
+    assert!(
+        ["all", "binary"].contains(&files.as_str()),
+        "boards/{board}.toml: status-files = {files:?} is not all or binary"
+    );
+    writeln!(
+        out,
+        "/// `supervise/stat` and `supervise/pid` are written beside `status`.\n\
+         pub const STATUS_TEXTS: bool = {};",
+        files == "all"
     )
     .expect("a String takes every write");
 

@@ -40,6 +40,10 @@ pub struct Board {
     /// `UID:GID` of the shared loggers; the supervisor's when it is empty.
     #[serde(default)]
     pub logger_user: String,
+    /// Which files of `supervise/` are written: `all`, or `binary` for
+    /// `status` alone.
+    #[serde(default = "all_files")]
+    pub status_files: String,
     /// Who is let in when something fails: `none`, `login` or `shell`.
     #[serde(default = "login")]
     pub rescue: String,
@@ -157,6 +161,11 @@ fn run_runt() -> String {
 /// The program of a good boot when a board names none.
 fn boot_good() -> String {
     "/etc/runit/boot-good".into()
+}
+
+/// The files of `supervise/` when a board names none.
+fn all_files() -> String {
+    "all".into()
 }
 
 /// The rescue when a board names none.

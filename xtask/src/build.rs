@@ -195,6 +195,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .env("RUNT_RUN", &board.run)
         .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
         .env("RUNT_LOGGER_USER", &board.logger_user)
+        .env("RUNT_STATUS_FILES", &board.status_files)
         .env("RUNT_BOOT_GOOD", &board.boot_good)
         .env("RUNT_ROOT", &board.root)
         .env("RUNT_RESCUE", &board.rescue)
