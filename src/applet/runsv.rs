@@ -13,6 +13,13 @@
 //! /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the numbers of DIR
 //! (of DIR/log). A file `DIR/down` (`DIR/log/down`) says not to start.
 //!
+//! On a full file system the files of `DIR/supervise` are overwritten in place:
+//! `status` is then still read whole, `stat`, `pid` and `why` may be cut or
+//! stale until there is room again. Where `status` cannot be written at all (it
+//! was full before there was one, or has become read-only), `ok` and the files
+//! move to the run directory as above; `control` stays. What still fails is
+//! reported once and tried again every 5 seconds.
+//!
 //! When files of `DIR/supervise` are removed or replaced meanwhile, that shows
 //! at the next change of state (on ALRM too under runsvdir): one line says so,
 //! and 5 seconds later, or at the change after that, they are made anew. A

@@ -17,9 +17,8 @@ use crate::{
 };
 
 use super::{
-    PUBLISHED, Supervisor, TOKEN_SLOTS, heading, listen,
-    service::{Service, Trouble},
-    spawn,
+    PUBLISHED, Supervisor, TOKEN_SLOTS, heading, listen, service::Service,
+    spawn, supervise::Trouble,
 };
 
 /// Bytes read of an option file: the longest that means something are the
@@ -305,9 +304,22 @@ impl Supervisor {
     /// at once, or who removes the whole service directory would be disturbed.
     pub(super) fn publish(&mut self, index: usize) {
         let mut written = self.write(index);
+        if written.is_err_and(Trouble::is_unwritable)
+            && let Some(slot) = self.slot(index)
+            && let Some(service) = slot.service.as_mut()
+            && service.relocate(&slot.machine)
+        {
+            written = self.write(index);
+        }
         let told = self.slot(index).is_some_and(|slot| slot.unwritten);
         match written {
-            Err(trouble) if !told => self.warn_of(index, trouble),
+            Err(trouble) if !told => {
+                let slot = self.slot(index);
+                let service = slot.and_then(|slot| slot.service.as_mut());
+                if service.is_some_and(|service| service.is_news(trouble)) {
+                    self.warn_of(index, trouble);
+                }
+            }
             Err(trouble)
                 if trouble.errno == Errno::ENOENT
                     && self.renew(index).is_ok() =>

@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     Heard, Supervisor, TOKEN_FACE, TOKEN_LOG, Trouble,
-    service::{self, PIPE, SERVICE},
+    supervise::{self, PIPE, SERVICE},
 };
 
 /// Bytes of descriptor 2 that one turn passes on.
@@ -68,16 +68,16 @@ impl Link {
     pub fn open(place: Option<At<'_>>) -> Result<Self, Trouble> {
         let Some(at) = place else {
             return Self::nameless()
-                .map_err(service::trouble("make", c"a pipe"));
+                .map_err(supervise::trouble("make", c"a pipe"));
         };
-        match service::lock(at, at, &SERVICE) {
+        match supervise::lock(at, at, &SERVICE) {
             Ok(lock) => {
-                let ends = service::ends(at, lock, &SERVICE, None)?;
+                let (control, _) = supervise::open_ends(at, &SERVICE, false)?;
                 let rear = Rear {
-                    _lock: Some(ends.lock),
-                    control: ends.control,
-                    _ok: service::open_ok(at, &SERVICE)?,
-                    log: service::both(at, PIPE)?,
+                    _lock: Some(lock),
+                    control,
+                    _ok: supervise::open_ok(at, &SERVICE)?,
+                    log: supervise::both(at, PIPE)?,
                     errors: None,
                 };
                 Ok(Self::New(front(at)?, rear))
@@ -114,11 +114,11 @@ impl Link {
 /// begun.
 fn front(at: At<'_>) -> Result<Front, Trouble> {
     let ok = file::open_write(at, SERVICE.ok)
-        .map_err(service::trouble("open", SERVICE.ok))?;
+        .map_err(supervise::trouble("open", SERVICE.ok))?;
     Ok(Front {
-        control: service::both(at, SERVICE.control)?,
+        control: supervise::both(at, SERVICE.control)?,
         ok,
-        log: service::both(at, PIPE)?,
+        log: supervise::both(at, PIPE)?,
     })
 }
 

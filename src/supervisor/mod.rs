@@ -21,6 +21,7 @@ mod path;
 mod scan;
 mod service;
 mod spawn;
+mod supervise;
 mod time;
 mod turns;
 mod voice;
@@ -56,8 +57,8 @@ use heapless::{Vec, VecView};
 
 use path::Way;
 use scan::{Scanned, Services};
-pub use service::Trouble;
 use service::{Service, Wishes};
+pub use supervise::Trouble;
 use voice::heading;
 pub use voice::{Refusal, Voice, tell};
 

@@ -1,173 +1,27 @@
 //! What the supervisor holds open for one service directory, and the files
 //! it publishes there (contract §1, §2.2).
 
-use core::ffi::CStr;
+use core::{ffi::CStr, time::Duration};
 
 use crate::{
     machine::slot::{Role, Slot},
     sys::{
-        AsFd, At, Errno, Fd, error,
+        AsFd, At, Errno, Fd, clock, error,
         file::{self, Kind},
         place,
     },
     wire::{
-        clock::Wall,
-        status::{self, Status},
+        clock::{Instant, Wall},
         why::{self, Death, Waits, Why},
     },
 };
 
-/// Something that a service directory did not let us do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// The verb: `open`, `lock`, `rename` ...
-    pub verb: &'static str,
-    /// What it was done to, from the service directory.
-    pub path: &'static CStr,
-    /// Why it failed.
-    pub errno: Errno,
-}
-
-/// Makes a `Trouble` of an errno.
-pub(super) fn trouble(
-    verb: &'static str,
-    path: &'static CStr,
-) -> impl Fn(Errno) -> Trouble {
-    move |errno| Trouble { verb, path, errno }
-}
-
-/// The names in a supervise directory, from the service directory.
-pub(super) struct Names {
-    dir: &'static CStr,
-    lock: &'static CStr,
-    pub(super) control: &'static CStr,
-    pub(super) ok: &'static CStr,
-    status: [&'static CStr; 2],
-    stat: [&'static CStr; 2],
-    pid: [&'static CStr; 2],
-}
-
-/// The names for the service.
-pub(super) const SERVICE: Names = Names {
-    dir: c"supervise",
-    lock: c"supervise/lock",
-    control: c"supervise/control",
-    ok: c"supervise/ok",
-    status: [c"supervise/status", c"supervise/status.new"],
-    stat: [c"supervise/stat", c"supervise/stat.new"],
-    pid: [c"supervise/pid", c"supervise/pid.new"],
+use super::supervise::{
+    Ends, LOG, Lock, Names, PIPE, SERVICE, Trouble, replace, trouble,
 };
-
-/// The lock of the log service.
-pub(super) const LOG_LOCK: &CStr = c"log/supervise/lock";
-
-/// The names for the log service.
-const LOG: Names = Names {
-    dir: c"log/supervise",
-    lock: LOG_LOCK,
-    control: c"log/supervise/control",
-    ok: c"log/supervise/ok",
-    status: [c"log/supervise/status", c"log/supervise/status.new"],
-    stat: [c"log/supervise/stat", c"log/supervise/stat.new"],
-    pid: [c"log/supervise/pid", c"log/supervise/pid.new"],
-};
-
-/// The FIFO between service and log service. It has a name, so that a
-/// supervisor that takes over can open the same one.
-pub(super) const PIPE: &CStr = c"supervise/log";
 
 /// How the service ended lately.
 const WHY: [&CStr; 2] = [c"supervise/why", c"supervise/why.new"];
-
-/// What one supervise directory holds: four descriptors with the lock, three
-/// of them FIFO ends.
-#[derive(Debug)]
-pub(super) struct Ends {
-    /// The lock is held as long as this is open.
-    pub(super) lock: Fd,
-    /// Both a reader and a writer, so that it never shows its end.
-    pub(super) control: Fd,
-    /// Never read: that it is open says that a supervisor lives. Opened when
-    /// its files are written for the first time.
-    ok: Option<Fd>,
-    /// Its `ok` had to be made: no files are there yet.
-    fresh: bool,
-    /// Where the supervise directory is, when it is not where it belongs.
-    place: Option<Fd>,
-    /// What the files say now.
-    last: Option<Status>,
-}
-
-impl Ends {
-    /// `Err` for what was opened there and has no name any more: it was
-    /// removed, or something else put in its place. It costs no look at a
-    /// path, so that every publication asks.
-    fn kept(&self, names: &'static Names) -> Result<(), Trouble> {
-        let fifo = (&self.control, names.control);
-        let ok = self.ok.as_ref().map(|ok| (ok, names.ok));
-        for (file, path) in [Some((&self.lock, names.lock)), Some(fifo), ok]
-            .into_iter()
-            .flatten()
-        {
-            if file::is_removed(file.as_fd()) {
-                return Err(trouble(KEEP, path)(Errno::ENOENT));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes anew what is not kept; `at` is the service directory, `base` the
-    /// directory that `supervise` belongs to. A file in the place of a FIFO
-    /// is removed: the lock makes that place ours.
-    fn renew(
-        &mut self,
-        at: At<'_>,
-        base: At<'_>,
-        names: &'static Names,
-    ) -> Result<(), Trouble> {
-        if file::is_removed(self.lock.as_fd()) {
-            let Lock { lock, place, .. } = Lock::take(at, base, names)?;
-            self.lock = lock;
-            self.place = place;
-        }
-        let (at, names) = way(self.place.as_ref(), at, names);
-        if file::is_removed(self.control.as_fd()) {
-            clear(at, names.control)?;
-            self.control = both(at, names.control)?;
-        }
-        if self
-            .ok
-            .as_ref()
-            .is_some_and(|ok| file::is_removed(ok.as_fd()))
-        {
-            clear(at, names.ok)?;
-            fifo(at, names.ok)?;
-            self.ok = Some(open_ok(at, names)?);
-        }
-        // Whatever else went with it.
-        self.last = None;
-        Ok(())
-    }
-}
-
-/// Makes room for a FIFO: a file that is none goes.
-fn clear(at: At<'_>, path: &'static CStr) -> Result<(), Trouble> {
-    let file = file::info(at, path).is_ok_and(|i| i.kind == Kind::Regular);
-    if file {
-        file::remove(at, path).map_err(trouble("remove", path))?;
-    }
-    Ok(())
-}
-
-/// Where a supervise directory is, and its names from there: in the service
-/// directory, or in a place of its own.
-fn way<'p>(
-    place: Option<&'p Fd>,
-    dir: At<'p>,
-    names: &'static Names,
-) -> (At<'p>, &'static Names) {
-    place.map_or((dir, names), |place| (place.as_fd(), &SERVICE))
-}
 
 /// Both ends of the log pipe.
 #[derive(Debug)]
@@ -183,7 +37,13 @@ pub(super) struct Service {
     service: Ends,
     log: Option<Ends>,
     pipe: Option<Pipe>,
+    /// When its file system was last found to be full or read-only.
+    unwritable: Option<Instant>,
 }
+
+/// How long after the last failure a full or read-only file system is reported
+/// again: which of its files find room may change with each publication.
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a service directory says at the start.
 #[derive(Clone, Copy, Debug)]
@@ -221,11 +81,11 @@ impl Service {
                 warn("./runt/log-ring: not a number of bytes.", "");
                 0
             }) > 0;
+        let logs = has_log || ring;
         let lock = Lock::take(at, at, &SERVICE)?;
         let log = has_log.then(|| log_ends(at)).transpose()?;
-        let service = lock.ends(at)?;
-        let base = service.place.as_ref().map_or(at, AsFd::as_fd);
-        let logs = has_log || ring;
+        let service = lock.ends(at, at, logs)?;
+        let base = service.place().unwrap_or(at);
         let pipe = logs.then(|| pipe(base)).transpose()?;
         let wishes = Wishes {
             down: file::info(at, c"down").is_ok(),
@@ -237,6 +97,7 @@ impl Service {
                 service,
                 log,
                 pipe,
+                unwritable: None,
             },
             wishes,
         ))
@@ -244,7 +105,7 @@ impl Service {
 
     /// Whether files of it have never been written.
     pub(super) fn is_fresh(&self) -> bool {
-        self.service.fresh || self.log.as_ref().is_some_and(|log| log.fresh)
+        self.service.is_fresh() || self.log.as_ref().is_some_and(Ends::is_fresh)
     }
 
     /// Whether its log is a directory, and not a ring.
@@ -268,7 +129,7 @@ impl Service {
     /// that was started just now may still have them open.
     pub(super) fn unlock(&self) {
         for ends in self.log.iter().chain([&self.service]) {
-            file::unlock(ends.lock.as_fd());
+            ends.unlock();
         }
     }
 
@@ -279,7 +140,7 @@ impl Service {
 
     /// The directory that `supervise` is in.
     fn base(&self) -> At<'_> {
-        self.service.place.as_ref().map_or(self.dir(), AsFd::as_fd)
+        self.service.place().unwrap_or(self.dir())
     }
 
     /// The control FIFO of a role.
@@ -325,16 +186,15 @@ impl Service {
     }
 
     /// Writes what has changed of `pid`, `stat` and `status` of the service and
-    /// of its log service: by rename, but for a `pid` that is or becomes empty.
-    /// `Err` too when something beside them is not there any more.
-    ///
-    /// When `pid` cannot be written the others are left alone this time
-    /// (contract §1).
+    /// of its log service. `Err` too when something beside them is not there
+    /// any more. The first failure is returned.
     pub(super) fn publish(&mut self, slot: &Slot) -> Result<(), Trouble> {
         let mut written = Ok(());
         for role in [Role::Service, Role::Log] {
-            if let Some(status) = slot.status(role) {
-                written = written.and(self.publish_one(role, &status));
+            if let (Some(status), Some((dir, ends, names))) =
+                (slot.status(role), self.ends(role))
+            {
+                written = written.and(ends.publish(dir, names, &status));
             }
         }
         let log = self.log.as_ref();
@@ -342,31 +202,50 @@ impl Service {
         written.and_then(|()| log.map_or(Ok(()), |log| log.kept(&LOG)))
     }
 
-    /// Writes what has changed of one of the two.
-    fn publish_one(
+    /// Moves to the run directory what could not publish its record where it
+    /// belongs; returns whether anything has moved.
+    pub(super) fn relocate(&mut self, slot: &Slot) -> bool {
+        let mut moved = false;
+        for role in [Role::Service, Role::Log] {
+            if let (Some(status), Some((dir, ends, _))) =
+                (slot.status(role), self.ends(role))
+                && ends.place().is_none()
+                && !ends.is_published(&status)
+            {
+                let relocated = match role {
+                    Role::Log => log_dir(dir)
+                        .and_then(|log| ends.relocate(log.as_fd(), &status)),
+                    Role::Service | Role::Script => ends.relocate(dir, &status),
+                };
+                moved |= relocated.is_ok();
+            }
+        }
+        moved
+    }
+
+    /// Returns the supervise directory of a role, with the service directory
+    /// and its names from there.
+    fn ends(
         &mut self,
         role: Role,
-        status: &Status,
-    ) -> Result<(), Trouble> {
-        let (ends, names) = match (role, &mut self.log) {
-            (Role::Service, _) => (&mut self.service, &SERVICE),
-            (Role::Log, Some(log)) => (log, &LOG),
-            (Role::Log | Role::Script, _) => return Ok(()),
-        };
-        let last = ends.last.as_ref();
-        if last == Some(status) {
-            return Ok(());
+    ) -> Option<(At<'_>, &mut Ends, &'static Names)> {
+        let dir = self.dir.as_fd();
+        match role {
+            Role::Service => Some((dir, &mut self.service, &SERVICE)),
+            Role::Log => Some((dir, self.log.as_mut()?, &LOG)),
+            Role::Script => None,
         }
-        let (at, names) = way(ends.place.as_ref(), self.dir.as_fd(), names);
-        let written = write_status(at, names, last, status);
-        if ends.ok.is_none() {
-            // Behind the files: who sees a supervisor believes them. Without
-            // them, on a full medium, it still takes commands.
-            ends.ok = Some(open_ok(at, names)?);
+    }
+
+    /// Returns whether a failure to publish is to be reported: one of a full
+    /// or read-only file system once for as long as it lasts.
+    pub(super) fn is_news(&mut self, failed: Trouble) -> bool {
+        if !failed.is_unwritable() {
+            return true;
         }
-        written?;
-        ends.last = Some(*status);
-        Ok(())
+        let now = clock::mono();
+        let last = self.unwritable.replace(now);
+        last.is_none_or(|last| now.since(last) >= REPORT_AGAIN)
     }
 
     /// Adds to the record of how the service ended lately, which the file
@@ -413,81 +292,11 @@ impl Service {
     }
 }
 
-/// Writes what differs between two states: by rename, but for what nobody can
-/// see half of, which takes no new file then, most of the cost. That is a `pid`
-/// that is or becomes empty.
-fn write_status(
-    at: At<'_>,
-    names: &Names,
-    last: Option<&Status>,
-    status: &Status,
-) -> Result<(), Trouble> {
-    let old = last.map(|last| last.pid);
-    if old != Some(status.pid) {
-        let text = status::pid(status.pid);
-        let [path, _] = names.pid;
-        let near = status.pid == 0 || old == Some(0);
-        if !near || file::fill(at, path, &text).is_err() {
-            replace(at, names.pid, &text)?;
-        }
-    }
-    let stat = status::stat(status);
-    if last.map(status::stat).as_ref() != Some(&stat) {
-        replace(at, names.stat, &stat)?;
-    }
-    replace(at, names.status, &status::pack(status))
-}
-
-/// Replaces a file by its `.new` one.
-fn replace(
-    at: At<'_>,
-    [path, new]: [&'static CStr; 2],
-    content: &[u8],
-) -> Result<(), Trouble> {
-    file::replace(at, path, new, content)
-        .map_err(|failed| trouble(failed.verb, new)(failed.errno))
-}
-
-/// A lock that was taken, and where the rest of its supervise directory is.
-struct Lock {
-    lock: Fd,
-    names: &'static Names,
-    place: Option<Fd>,
-}
-
-impl Lock {
-    /// As `lock`; where nothing can be written, or made, the supervise
-    /// directory is kept in the place of `base`, the directory that it
-    /// belongs to.
-    fn take(
-        at: At<'_>,
-        base: At<'_>,
-        names: &'static Names,
-    ) -> Result<Self, Trouble> {
-        let (lock, names, place) = match lock(at, base, names) {
-            Err(Trouble { verb, errno, .. })
-                if errno == Errno::EROFS
-                    || errno == Errno::EACCES && verb == CREATE =>
-            {
-                let place = place::make(base, b"")
-                    .map_err(trouble(CREATE, place::run_dir()))?;
-                let lock = lock(place.as_fd(), place.as_fd(), &SERVICE)?;
-                (lock, &SERVICE, Some(place))
-            }
-            lock => (lock?, names, None),
-        };
-        Ok(Self { lock, names, place })
-    }
-
-    /// Opens the rest; `at` is the service directory.
-    fn ends(self, at: At<'_>) -> Result<Ends, Trouble> {
-        ends(at, self.lock, self.names, self.place)
-    }
-}
-
-/// Takes and opens what the log service has.
+/// Takes and opens the supervise directory of the log service.
 fn log_ends(at: At<'_>) -> Result<Ends, Trouble> {
-    Lock::take(at, log_dir(at)?.as_fd(), &LOG)?.ends(at)
+    let log = log_dir(at)?;
+    let log = log.as_fd();
+    Lock::take(at, log, &LOG)?.ends(at, log, false)
 }
 
 /// Opens the directory of the log service.
@@ -495,69 +304,10 @@ fn log_dir(at: At<'_>) -> Result<Fd, Trouble> {
     file::open_dir(at, c"log").map_err(trouble("open", c"log"))
 }
 
-/// What cannot be done where a supervise directory is missing and nothing can
-/// be made.
-const CREATE: &str = "create";
-
-/// Makes the supervise directory, which may be a link to one that is still
-/// missing, and takes its lock; `base` is where such a link starts from.
-pub(super) fn lock(
-    at: At<'_>,
-    base: At<'_>,
-    names: &Names,
-) -> Result<Fd, Trouble> {
-    let open = || file::open_append(at, names.lock);
-    let opened = match open() {
-        Err(Errno::ENOENT) => {
-            match file::make_dir(at, names.dir, 0o700) {
-                Ok(()) => {}
-                Err(Errno::EEXIST) => {
-                    // What fails here shows when the lock is opened.
-                    let _shows =
-                        file::make_target(at, base, names.dir, 0o700).is_err();
-                }
-                Err(errno) => return Err(trouble(CREATE, names.dir)(errno)),
-            }
-            open()
-        }
-        opened => opened,
-    };
-    let lock = opened.map_err(trouble("open", names.lock))?;
-    file::lock_now(lock.as_fd()).map_err(trouble("lock", names.lock))?;
-    Ok(lock)
-}
-
-/// Opens the control FIFO of a supervise directory and makes `ok`. The
-/// directory is in `place` if there is one, else where `names` has it from
-/// `at` on.
-pub(super) fn ends(
-    at: At<'_>,
-    lock: Fd,
-    names: &Names,
-    place: Option<Fd>,
-) -> Result<Ends, Trouble> {
-    let at = place.as_ref().map_or(at, AsFd::as_fd);
-    let control = both(at, names.control)?;
-    let fresh = fifo(at, names.ok)?;
-    Ok(Ends {
-        lock,
-        control,
-        ok: None,
-        fresh,
-        place,
-        last: None,
-    })
-}
-
-/// Shows that a supervisor lives.
-pub(super) fn open_ok(at: At<'_>, names: &Names) -> Result<Fd, Trouble> {
-    file::open_read(at, names.ok).map_err(trouble("open", names.ok))
-}
-
-/// Opens both ends of the log pipe, each as its process wants it.
+/// Opens both ends of the log pipe, which [`Lock::ends`] has made, as the
+/// processes need them.
 fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
     let open = trouble("open", PIPE);
-    fifo(at, PIPE)?;
     let read = file::open_read(at, PIPE).map_err(&open)?;
     let write = file::open_write(at, PIPE).map_err(&open)?;
     // By its name nobody else reaches it there.
@@ -570,29 +320,4 @@ fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
             .map_err(trouble("set up", PIPE))?;
     }
     Ok(Pipe { read, write })
-}
-
-/// Opens a FIFO, made when missing, so that it never shows its end and takes
-/// what it is written without a reader.
-pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
-    fifo(at, path)?;
-    file::open_both(at, path).map_err(trouble("open", path))
-}
-
-/// The verb for a name that must be a FIFO's and is not.
-pub(super) const USE_AS_FIFO: &str = "use as a fifo";
-
-/// The verb for a name that what it stood for does not have any more.
-pub(super) const KEEP: &str = "keep";
-
-/// Makes sure that `path` is a FIFO; true when it had to be made.
-fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Trouble> {
-    match file::make_fifo(at, path, 0o600) {
-        Ok(()) => Ok(true),
-        Err(errno) => match file::info(at, path) {
-            Ok(info) if info.kind == Kind::Fifo => Ok(false),
-            Ok(_) => Err(trouble(USE_AS_FIFO, path)(Errno::EEXIST)),
-            Err(_) => Err(trouble("create", path)(errno)),
-        },
-    }
 }

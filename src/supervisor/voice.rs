@@ -7,7 +7,7 @@ use crate::{
     text::Line,
 };
 
-use super::service::{self, Trouble};
+use super::supervise::{self, Trouble};
 
 /// Who speaks: what stands before a message, and where it goes.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ impl Refusal {
     /// Whether it is only that another supervisor has the log service, which
     /// will pass.
     pub fn passes(self) -> bool {
-        self == Self::of("lock", service::LOG_LOCK, Errno::EAGAIN)
+        self == Self::of("lock", supervise::LOG_LOCK, Errno::EAGAIN)
     }
 
     /// The line that says it, as `runsv` would.
@@ -104,8 +104,8 @@ pub(super) fn heading(name: &[u8], level: &str) -> Line {
 /// something else has.
 pub fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
     let whole = match trouble.verb {
-        service::USE_AS_FIFO => " exists but is not a fifo",
-        service::KEEP => " was removed or replaced",
+        supervise::USE_AS_FIFO => " exists but is not a fifo",
+        supervise::KEEP => " was removed or replaced",
         _ => "",
     };
     if !whole.is_empty() {

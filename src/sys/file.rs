@@ -490,6 +490,25 @@ pub fn heads(
     }
 }
 
+/// Overwrites a file that is there, and cuts it to the new length. No new
+/// block is needed for content that is not longer, so that this succeeds on a
+/// full file system that does not copy on write.
+///
+/// The content is written by one `pwrite`: of one that lies within a page and
+/// has the length of the old one a reader sees the old bytes or the new ones.
+/// A link is not followed.
+pub fn overwrite(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = open(at, path, flags, 0)?;
+    let file = file.as_fd();
+    write_at(file, content, 0)?;
+    let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    if info_of(file)?.size == length {
+        return Ok(());
+    }
+    truncate(file, length)
+}
+
 /// A step of `replace` that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replace {

@@ -50,6 +50,11 @@ pub fn make(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     file::open_dir(CWD, path.as_c_str())
 }
 
+/// Opens the place that belongs to a directory. ENOENT when there is none.
+pub fn open(of: At<'_>) -> Result<Fd, Errno> {
+    file::open_dir(CWD, path(of, b"")?.as_c_str())
+}
+
 /// Opens the place that belongs to `dir`, which need not be there: that of its
 /// last component in the directory that it stands in.
 pub fn of(dir: &CStr) -> Result<Fd, Errno> {
@@ -107,9 +112,7 @@ pub fn open_write(dir: At<'_>, fifo: &CStr) -> Result<(Fd, Option<Fd>), Errno> {
         Ok(fifo) => return Ok((fifo, None)),
         Err(errno) => errno,
     };
-    let place = path(dir, b"")
-        .and_then(|path| file::open_dir(CWD, path.as_c_str()))
-        .map_err(|_| errno)?;
+    let place = open(dir).map_err(|_| errno)?;
     match file::open_write(place.as_fd(), fifo) {
         Ok(fifo) => Ok((fifo, Some(place))),
         Err(Errno::ENXIO) if errno == Errno::ENOENT => Err(Errno::ENXIO),

@@ -1,0 +1,277 @@
+//! Whether a service on a file system that takes nothing new, because it is full
+//! or read-only, from the start or later, can be controlled and shows its true
+//! state.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, test_kill_process};
+use util::{Place, Running, Said, said, skipped, spent, start_by, until};
+
+/// A small file system at `disk`, with the service directory `disk/a`, in a
+/// mount name space that `holder` keeps.
+struct Disk<'a> {
+    place: &'a Place,
+    holder: Child,
+}
+
+impl<'a> Disk<'a> {
+    /// Mounts it. `None`, and a line that says so, where that is refused.
+    fn mount(place: &'a Place, options: &str) -> Option<Self> {
+        fs::create_dir_all(place.path("disk")).unwrap();
+        let script = format!(
+            "mount -t tmpfs -o {options} small disk || exit; mkdir disk/a; \
+             printf '#!/bin/sh\\nexec sleep 1000\\n' > disk/a/run; \
+             chmod 755 disk/a/run; : > ready; exec sleep 1000"
+        );
+        let mut holder = Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .current_dir(place.dir.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let ready = until("the disk, or the end", || {
+            let ended = holder.try_wait().unwrap().map(|_| false);
+            ended.or(place.path("ready").exists().then_some(true))
+        });
+        if ready {
+            return Some(Self { place, holder });
+        }
+        skipped("no mount name space");
+        None
+    }
+
+    /// The words that run a command in its name space.
+    fn inside(&self) -> Vec<String> {
+        let pid = self.holder.id().to_string();
+        let go =
+            format!("cd {} && exec \"$@\"", self.place.dir.path().display());
+        ["nsenter", "-m", "-t", &pid, "sh", "-c", &go, "sh"]
+            .map(String::from)
+            .into()
+    }
+
+    /// Starts `runsv disk/a`.
+    fn runsv(&self) -> Running<'a> {
+        let inside = self.inside();
+        let inside: Vec<&str> = inside.iter().map(String::as_str).collect();
+        start_by(self.place, &[&inside, &["runsv", "disk/a"]])
+    }
+
+    /// Runs a command of the shell.
+    fn run(&self, script: &str) -> Said {
+        let inside = self.inside();
+        let ours = self.place.command(&["sv"]);
+        let mut command = Command::new(&inside[0]);
+        command.args(&inside[1..]).args(["sh", "-c", script]);
+        for (name, value) in ours.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        said(&mut command)
+    }
+
+    /// Fills what is free, so that not one more block is to be had.
+    fn fill(&self) {
+        let full = self.run("cat /dev/zero >> disk/fill");
+        assert!(full.err.contains("No space left"), "{full:?}");
+    }
+
+    /// A file of the disk as it is reached from outside.
+    fn path(&self, name: &str) -> PathBuf {
+        let disk = self.place.path("disk").join(name);
+        let root = format!("/proc/{}/root", self.holder.id());
+        Path::new(&root).join(disk.strip_prefix("/").unwrap())
+    }
+
+    /// Sends a command that waits; it must succeed.
+    fn sv(&self, command: &str) -> String {
+        let done = self.run(&format!("sv -w 20 {command} ./disk/a"));
+        assert_eq!(done.code, 0, "{command}: {done:?}");
+        done.out
+    }
+
+    /// The process that `sv status` shows; it must be alive.
+    fn pid(&self) -> Pid {
+        let line = self.sv("status");
+        let (_, rest) = line.split_once("run: ./disk/a: (pid ").unwrap();
+        let (pid, _) = rest.split_once(')').unwrap();
+        let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+        test_kill_process(pid).unwrap();
+        pid
+    }
+
+    /// Goes through all states; what `sv` shows must be true in each.
+    fn is_controlled(&self) {
+        let old = self.pid();
+        self.sv("restart");
+        assert_ne!(self.pid(), old);
+        assert!(self.sv("pause").contains("s, paused\n"));
+        self.sv("cont");
+        assert!(self.sv("stop").starts_with("ok: down: "));
+        assert!(self.sv("status").starts_with("down: "));
+        self.sv("start");
+        self.pid();
+    }
+
+    fn until_runs(&self) {
+        until("the service", || {
+            let status = self.run("sv status ./disk/a").out;
+            status.starts_with("run: ").then_some(())
+        });
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _gone = self.holder.kill().is_err();
+        let _reaped = self.holder.wait();
+    }
+}
+
+/// Ends a supervisor, which must not have been busy.
+fn end(mut one: Running<'_>) {
+    assert!(spent(one.pid()) < 50, "it spins");
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+}
+
+#[test]
+fn full_at_the_start() {
+    // Without a block; without an inode, at each step of the way.
+    let rows = [
+        ("size=16k", "true"),
+        ("size=16k", "mkdir disk/a/supervise"),
+        (
+            "size=16k",
+            "mkdir disk/a/supervise; : > disk/a/supervise/status",
+        ),
+        ("nr_inodes=16", "true"),
+        ("nr_inodes=16", "mkdir disk/a/supervise"),
+        (
+            "nr_inodes=16",
+            "cd disk/a; mkdir supervise; : > supervise/lock",
+        ),
+        (
+            "nr_inodes=16",
+            "cd disk/a; mkdir supervise; : > supervise/lock; \
+             mkfifo supervise/control supervise/ok",
+        ),
+    ];
+    for (options, prepare) in rows {
+        let place = Place::new();
+        let Some(disk) = Disk::mount(&place, options) else {
+            return;
+        };
+        assert_eq!(disk.run(prepare).code, 0);
+        if options.starts_with("size") {
+            disk.fill();
+        } else {
+            let full = "i=0; while : > disk/$i; do i=$((i+1)); done";
+            assert_ne!(disk.run(full).code, 0);
+        }
+        let one = disk.runsv();
+        disk.until_runs();
+        disk.is_controlled();
+        assert_eq!(place.read("errors"), "", "{options} {prepare}");
+        // Its lock holds when there is room again.
+        disk.run("rm -f disk/[0-9]* disk/fill");
+        let mut two = disk.runsv();
+        assert_eq!(two.wait(), 111, "{options} {prepare}");
+        assert!(
+            place.read("errors").ends_with(
+                "unable to lock supervise/lock: temporary failure\n"
+            )
+        );
+        end(one);
+        let gone = disk.run("sv status ./disk/a");
+        assert_eq!(gone.out, "fail: ./disk/a: runsv not running\n");
+    }
+}
+
+#[test]
+fn full_later() {
+    let place = Place::new();
+    let Some(disk) = Disk::mount(&place, "size=64k") else {
+        return;
+    };
+    let one = disk.runsv();
+    disk.until_runs();
+    for _ in 0..3 {
+        disk.fill();
+        disk.is_controlled();
+    }
+    // Where it belongs: a foreign `sv` finds it there.
+    let record = fs::read(disk.path("a/supervise/status")).unwrap();
+    assert_eq!(&record[12..16], disk.pid().as_raw_pid().to_le_bytes());
+    let stat = fs::read_to_string(disk.path("a/supervise/stat")).unwrap();
+    assert_eq!(stat, "run\n");
+    // `pid` may have lost its block while there was no process.
+    let pid = fs::read_to_string(disk.path("a/supervise/pid")).unwrap();
+    let now = disk.pid().as_raw_pid().to_string();
+    assert!(pid.is_empty() || pid.trim() == now, "{pid} for {now}");
+    let errors = place.read("errors");
+    assert!(errors.lines().count() <= 1, "{errors}");
+    // What was left undone is done when there is room.
+    fs::remove_file(disk.path("fill")).unwrap();
+    until("its number", || {
+        let pid = fs::read_to_string(disk.path("a/supervise/pid")).unwrap();
+        (pid.trim() == now).then_some(())
+    });
+    end(one);
+}
+
+#[test]
+fn read_only_later() {
+    for (kind, run) in [("its own", "run"), ("missing", "none/run")] {
+        let place = Place::new();
+        let Some(disk) = Disk::mount(&place, "size=64k") else {
+            return;
+        };
+        // A mount in which files are open for writing cannot be made read-only;
+        // one can be laid over it on the way of a link.
+        assert_eq!(
+            disk.run("mkdir ro; ln -s ../../ro disk/a/supervise").code,
+            0
+        );
+        let by = disk.inside();
+        let run = format!("RUNT_RUN={}", place.path(run).display());
+        let by: Vec<&str> = by.iter().map(String::as_str).collect();
+        let by = [&by[..], &["env", &run, "runsv", "disk/a"]];
+        let one = start_by(&place, &by);
+        disk.until_runs();
+        let old = disk.pid();
+        let mount = "mount --bind ro ro; mount -o remount,bind,ro ro";
+        assert_eq!(disk.run(mount).code, 0);
+        if kind == "missing" {
+            // One line, and the service is controlled all the same.
+            disk.run("sv down ./disk/a");
+            until("the end of its process", || {
+                test_kill_process(old).is_err().then_some(())
+            });
+            until("the line", || {
+                (!place.read("errors").is_empty()).then_some(())
+            });
+            disk.run("sv up ./disk/a; sv down ./disk/a");
+            let errors = place.read("errors");
+            assert_eq!(errors.lines().count(), 1, "{errors}");
+            assert!(errors.ends_with(".new: read-only file system\n"));
+        } else {
+            // Whoever is about to stop it the old way is heard too.
+            disk.run("printf t > disk/a/supervise/control");
+            until("another process", || {
+                test_kill_process(old).is_err().then_some(())
+            });
+            disk.until_runs();
+            disk.is_controlled();
+            assert_eq!(place.read("errors"), "");
+        }
+        end(one);
+    }
+}
