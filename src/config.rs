@@ -36,6 +36,7 @@ mod small {
     pub const LOG_STAMP: usize = 0;
     pub const LOG_RING: usize = 0;
     pub const LOG_CONSOLE: usize = 100;
+    pub const STATUS_TEXTS: bool = true;
     pub const SERVICES_DIR: &core::ffi::CStr = c"/etc/service";
     pub const RUN_DIR: &core::ffi::CStr = c"/run/runt";
     pub const SERVICES_OVERLAY: &core::ffi::CStr = c"";
