@@ -180,32 +180,6 @@ fn directories_that_are_none() {
 }
 
 #[test]
-fn a_directory_that_vanishes() {
-    let place = place("s100\nn5\n");
-    let mut logger = Logger::start(&place, &["-l20", "-b30", "log"]);
-    logger.write(b"a line of twenty byt\n");
-    until("a line", || {
-        (!place.read("log/current").is_empty()).then_some(())
-    });
-    fs::rename(place.path("log"), place.path("moved")).unwrap();
-    for _ in 0..6 {
-        logger.write(b"a line of twenty byt\n");
-    }
-    // It is still the same directory.
-    until("rotation", || {
-        (olds(&place, "moved").len() == 1).then_some(())
-    });
-    fs::remove_dir_all(place.path("moved")).unwrap();
-    for _ in 0..6 {
-        logger.write(b"a line of twenty byt\n");
-    }
-    logger.until_says(
-        "pausing: unable to rename current: log: file does not exist",
-    );
-    logger.kill(Signal::KILL);
-}
-
-#[test]
 fn modes_that_cannot_be_set() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root has files that others own");

@@ -31,6 +31,8 @@
 //!   is rotated (0: never).
 //! - `fN`, `fNm`, `fNh`: what was written is on the medium N seconds later,
 //!   whatever happens to the power (0: at the next rotation).
+//! - `dN`, `dNm`, `dNh`: lines that cannot be written for N seconds are
+//!   dropped instead of waited with (0: never).
 //! - `!COMMAND`: the processor, below.
 //! - `uA.B.C.D[:PORT]`: lines are also sent by UDP (port 514), cut at LENGTH;
 //!   `UA.B.C.D[:PORT]`: not into the file. What cannot be sent is logged.
@@ -46,13 +48,38 @@
 //! descriptor 0; what that writes to descriptor 1 becomes `@LABEL.s`. It reads
 //! on descriptor 4 what it wrote on 5 the last time (`state`, `newstate`). It
 //! is tried again after 3 seconds until it exits 0. The next rotation waits
-//! for it, and so does the end, when all else is safe: what is still called
-//! `.u` then, or after a second TERM, is processed after the next start.
+//! for it, and so does the end, when all else is safe, within TERM's limit:
+//! what is still called `.u` then is processed after the next start.
+//!
+//! # Trouble
+//! A step that fails (a full disk, an error of the medium, a processor that is
+//! still at work when the next log is full) is reported once for each cause and
+//! tried again every 3 s until it succeeds. All other directories get the lines
+//! that were read; then nothing more is read before the one that stalls has
+//! them too, and so the writer waits: no line is lost. With a `d` line that
+//! directory drops its lines instead, N seconds after the first failure, and
+//! the writer and the other directories go on as fast as ever. When it works
+//! again svlogd says how many lines were dropped.
+//!
+//! HUP reads the configs for what may help meanwhile: sizes, counts, times and
+//! `d`; old logs above `n` are deleted. All else of them holds when the lines
+//! at hand are written.
+//!
+//! When `current` or DIR was removed or moved, that is said once, and a new one
+//! begins: before the next lines when the file has no name any more, else
+//! within a second while lines come. DIR is made if it is not there, and has
+//! then the config it had. Where it cannot be made the lines go where they
+//! went, if that was only moved; else they are dropped and counted, and it is
+//! tried again every 3 s. What is called `current` then and is no file is
+//! renamed to `current.@LABEL.u`.
 //!
 //! # Signals
-//! TERM: write what was read and the rest of an open line, end; a second one
-//! does not wait for that rest, or for a processor. HUP: open all directories
-//! anew. ALRM: rotate.
+//! TERM: write what was read and the rest of an open line, wait for processors,
+//! end. Whatever cannot be done is given up 4 s after TERM, or at once on a
+//! second TERM: an open line ends there, lines that cannot be written are
+//! dropped and counted, a processor is killed and its log processed after the
+//! next start. (A system call that the kernel does not return from is ended by
+//! KILL only.) HUP: open all directories anew. ALRM: rotate.
 //!
 //! # Capacity
 //! More directories than `log-dirs`, a LENGTH above `log-line-bytes` or a
@@ -65,9 +92,11 @@
 //! works.
 //!
 //! # Against runit
-//! New: `f` lines, a warning for config lines that say nothing, old logs
-//! deleted down to `n` at once, `.u` files processed at start, a pause before
-//! a processor is tried again. A name is never older than the newest one
+//! New: `f` and `d` lines, TERM's limit, a new `current` when it was removed,
+//! directories that do not hold each other up, causes reported once, a
+//! warning for config lines that say nothing, old logs deleted down to `n` at
+//! once, `.u` files processed at start, a pause before a processor is tried
+//! again. A name is never older than the newest one
 //! kept, whatever the clock says: the stamps of its lines are the clock's.
 
 use heapless::{Vec, VecView};
@@ -92,6 +121,7 @@ use crate::{
 
 use super::logdir::{
     Asked, BYTES, Directory, INPUT, MORE, Mode, Output, Stream, Voice, Words,
+    processor::Job,
 };
 
 /// All log directories.
@@ -150,6 +180,7 @@ pub(super) fn main(start: Start) -> u8 {
         environ: start.environ,
         signals,
         asked: Asked::default(),
+        deadline: None,
         mode: Mode::Alone,
         pauses: None,
     };
@@ -192,7 +223,7 @@ impl Logger {
         let mut failed = !self.reopen();
         let mut gather = Gather::new(clock::mono(), config::LOG_READ_BYTES);
         loop {
-            if !self.all.iter().any(|directory| directory.is_open) {
+            if !self.all.iter().any(Directory::is_used) {
                 let text: &[u8] = b"no functional log directories.";
                 self.voice.say("fatal", &[text]);
                 failed = true;
@@ -201,8 +232,9 @@ impl Logger {
                 self.end();
                 return super::FATAL;
             }
-            let ends = self.voice.asked.end;
-            if ends > 1 || ends == 1 && !stream.is_open() {
+            let ends = self.voice.asked.end > 0;
+            if ends && (!stream.is_open() || self.voice.is_late(clock::mono()))
+            {
                 break;
             }
             let ready = self.sleep();
@@ -223,6 +255,7 @@ impl Logger {
             match sys::read(fd::STDIN, room) {
                 Ok(0) => break,
                 Ok(count) => {
+                    self.voice.pauses = None;
                     let request = self.voice.request;
                     stream.take(&request, input, count, &mut |lines, block| {
                         self.log(lines, block);
@@ -242,8 +275,6 @@ impl Logger {
             }
         }
         stream.end(input, &mut |lines, block| self.log(lines, block));
-        // The end of the input counts as TERM.
-        self.voice.asked.end = self.voice.asked.end.max(1);
         self.end();
         0
     }
@@ -256,7 +287,9 @@ impl Logger {
     /// Sleeps until there is input, a signal, or something is due; whether
     /// there is input.
     fn sleep(&mut self) -> bool {
-        let rest = self.next_due().map(|due| due.since(clock::mono()));
+        let due = [self.next_due(), self.voice.deadline];
+        let due = due.into_iter().flatten().min();
+        let rest = due.map(|due| due.since(clock::mono()));
         let fds = [fd::STDIN, self.voice.signals.as_fd()];
         match wait::readable(fds, rest) {
             Ok([input, signal]) => {
@@ -278,6 +311,7 @@ impl Logger {
         let rotate = core::mem::take(&mut asked.rotate);
         let child = core::mem::take(&mut asked.child);
         if core::mem::take(&mut asked.reopen) {
+            asked.reread = false;
             // A config that became too long leaves the old one in force.
             let _fits = self.reopen();
         }
@@ -286,7 +320,7 @@ impl Logger {
         }
         let now = clock::mono();
         for directory in self.all.iter_mut() {
-            directory.attend(&mut self.voice, now, rotate);
+            directory.attend(&mut self.voice, self.output, now, rotate);
         }
     }
 
@@ -307,23 +341,76 @@ impl Logger {
     /// Brings everything to its end. The logs are safe before anything is
     /// waited for.
     fn end(&mut self) {
-        for directory in self.all.iter_mut().filter(|it| it.is_open) {
-            directory.settle(&mut self.voice);
+        let voice = &mut self.voice;
+        loop {
+            let mut settled = true;
+            for directory in self.all.iter_mut().filter(|it| it.is_open) {
+                settled &= directory.settle(voice).is_ok();
+            }
+            if settled || voice.is_late(clock::mono()) {
+                break;
+            }
+            let dues = self.all.iter().filter_map(Directory::stalled_until);
+            voice.wait_stalled(dues.min());
+        }
+        loop {
+            let now = clock::mono();
+            for directory in self.all.iter_mut() {
+                directory.look_after_job(voice, now);
+            }
+            let waits = self.all.iter().any(|it| it.job != Job::Idle);
+            if !waits || voice.is_late(now) {
+                break;
+            }
+            let dues = self.all.iter().filter_map(|it| it.job.due());
+            voice.wait_stalled(dues.min());
         }
         for directory in self.all.iter_mut() {
-            directory.wait_for_job(&mut self.voice, 2);
-        }
-        for directory in self.all.iter_mut() {
-            directory.close(&mut self.voice);
+            directory.end_job(voice);
+            directory.close(voice);
         }
     }
 
-    /// Logs a block of lines that is ripe.
+    /// Logs a block of lines that is ripe, in every directory. One that stalls
+    /// is waited for when all others have it, so that nothing else is read
+    /// meanwhile.
     fn log(&mut self, lines: Lines, block: &[u8]) {
         let stamps = self.voice.stamps();
-        for directory in self.all.iter_mut().filter(|it| it.is_open) {
+        for directory in self.all.iter_mut() {
+            directory.begin_block();
+        }
+        loop {
+            let now = clock::mono();
+            let mut is_done = true;
+            for directory in self.all.iter_mut().filter(|it| it.is_used()) {
+                let (voice, output) = (&mut self.voice, &mut *self.output);
+                directory.seek(voice, output, CWD, now);
+                let stamps = stamps.clone();
+                is_done &=
+                    directory.log(voice, output, lines, block, stamps, now);
+            }
+            if is_done {
+                return;
+            }
+            self.wait_for_stalled();
+        }
+    }
+
+    /// Waits until a directory that stalls may go on; the others are served.
+    fn wait_for_stalled(&mut self) {
+        let behind = |it: &&mut Directory| it.is_used() && it.is_behind();
+        let stalled = self.all.iter_mut().filter(behind);
+        let due = stalled.filter_map(|it| it.stalled_until()).min();
+        let due = [due, self.next_due()].into_iter().flatten().min();
+        let news = self.voice.wait_stalled(due);
+        let now = clock::mono();
+        for directory in self.all.iter_mut() {
             let (voice, output) = (&mut self.voice, &mut *self.output);
-            directory.log(voice, output, lines, block, stamps.clone());
+            if behind(&directory) {
+                directory.look_again(voice, output, news);
+            } else {
+                directory.attend(voice, output, now, false);
+            }
         }
     }
 }

@@ -62,6 +62,12 @@ impl Fill {
         }
     }
 
+    /// Takes back bytes that were added and did not get into the file.
+    pub fn take_back(&mut self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.size = self.size.saturating_sub(count);
+    }
+
     /// Bytes were added.
     pub fn add(&mut self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);

@@ -18,6 +18,9 @@ pub struct Settings<'a> {
     /// `f`: how long what was written may wait for the medium, zero for the
     /// next rotation. Not in runit.
     pub durable: Duration,
+    /// `d`: how long what cannot be written is waited with before lines are
+    /// dropped, zero for ever. Not in runit.
+    pub lossy: Duration,
     /// `p`: what stands before every line.
     pub prefix: &'a [u8],
     /// `!`: the processor, empty for none.
@@ -94,6 +97,7 @@ pub fn settings<'a>(
         keep_full: keep,
         age: Duration::ZERO,
         durable: Duration::ZERO,
+        lossy: Duration::ZERO,
         prefix: b"",
         command: b"",
         udp: None,
@@ -111,13 +115,13 @@ pub fn settings<'a>(
                 Ok(udp) => settings.udp = Some(udp),
                 Err((what, part)) => odd(what, part),
             },
-            b's' | b'n' | b'N' | b't' | b'f' => {
+            b's' | b'n' | b'N' | b't' | b'f' | b'd' => {
                 let (number, unit) = leading_number(value);
                 let factor = match (key, unit) {
                     (b's', [b'k', ..]) => 1024,
                     (b's', [b'm', ..]) => 1_048_576,
-                    (b't' | b'f', [b'm', ..]) => 60,
-                    (b't' | b'f', [b'h', ..]) => 3600,
+                    (b't' | b'f' | b'd', [b'm', ..]) => 60,
+                    (b't' | b'f' | b'd', [b'h', ..]) => 3600,
                     _ => 1,
                 };
                 let known = usize::from(factor > 1);
@@ -130,6 +134,7 @@ pub fn settings<'a>(
                     b'n' => settings.keep = number,
                     b'N' => settings.keep_full = number,
                     b't' => settings.age = Duration::from_secs(number),
+                    b'd' => settings.lossy = Duration::from_secs(number),
                     _ => settings.durable = Duration::from_secs(number),
                 }
             }
@@ -205,7 +210,8 @@ mod test {
 
     #[test]
     fn a_config_of_everything() {
-        let text = b"# comment\ns4k\nn5\nN2\nt3h\nf2m\np pre: \n-*\n+*: *\n\
+        let text =
+            b"# comment\ns4k\nn5\nN2\nt3h\nf2m\nd7\np pre: \n-*\n+*: *\n\
             e*x\nE*\n!cmd a\nu1.2.3.4:99\nZ";
         let (settings, found, odd) = read(text);
         assert_eq!(
@@ -216,6 +222,7 @@ mod test {
                 keep_full: 2,
                 age: Duration::from_secs(10_800),
                 durable: Duration::from_secs(120),
+                lossy: Duration::from_secs(7),
                 prefix: b" pre: ",
                 command: b"cmd a",
                 udp: Some(Udp {

@@ -5,29 +5,31 @@ use crate::sys::{self, fd, udp};
 use super::{
     directory::Directory,
     output::{Output, join},
+    stall::Step,
     voice::Voice,
 };
 
 impl Directory {
     /// Sends a line, given as stamp, text and end, to where it goes beside
     /// the file: to descriptor 2 if `copied`, by UDP if selected for the log.
-    /// What the network refuses is logged.
-    pub(in crate::applet) fn send(
+    /// What the network refuses is logged. `index` is the line's piece.
+    pub(super) fn send(
         &mut self,
         voice: &mut Voice,
         output: &mut Output,
+        index: usize,
         line: &[&[u8]; 3],
         copied: bool,
-    ) {
+    ) -> Step {
         let [stamp, text, end] = *line;
         let parts = [stamp, self.text.prefix(), text, end];
         // Put together behind what waits to be written, which makes room if
         // there is none: a line is shorter than the output.
         if output.room().len() < parts.iter().map(|part| part.len()).sum() {
-            self.flush(voice, output);
+            self.flush(voice, output)?;
         }
         if self.hand.is_some() {
-            return;
+            return Ok(());
         }
         let parts = [stamp, self.text.prefix(), text, end];
         let whole = join(output.room(), &parts).unwrap_or(&[]);
@@ -44,12 +46,29 @@ impl Directory {
             self.socket = Some(socket);
             sent.err().map(|_| "warning: failure sending through udp: ")
         });
-        if let Some(why) = refused {
-            self.put(voice, output, why.as_bytes());
-            self.put(voice, output, stamp);
-            self.put_prefix(voice, output);
-            self.put(voice, output, text);
-            self.put(voice, output, end);
-        }
+        let Some(why) = refused else {
+            self.block.sent = index.saturating_add(1);
+            return Ok(());
+        };
+        self.flush(voice, output)?;
+        self.begin_notice(index);
+        let put = self.put_notice(voice, output, why, line);
+        self.end_notice(put)
+    }
+
+    /// Logs why a line was not sent, and the line.
+    fn put_notice(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        why: &str,
+        [stamp, text, end]: &[&[u8]; 3],
+    ) -> Step {
+        self.put(voice, output, why.as_bytes())?;
+        self.put(voice, output, stamp)?;
+        self.put_prefix(voice, output)?;
+        self.put(voice, output, text)?;
+        self.put(voice, output, end)?;
+        self.flush(voice, output)
     }
 }

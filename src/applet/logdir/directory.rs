@@ -2,27 +2,24 @@
 
 use core::{ffi::CStr, time::Duration};
 
-use heapless::Vec;
-
 use crate::{
-    machine::{
-        line::{Lines, Piece},
-        pattern,
-        rotate::{Fill, Step},
-    },
-    sys::{self, AsFd, At, Errno, Fd, clock, file},
+    machine::rotate::Fill,
+    sys::{AsFd, At, Errno, Fd, clock, file},
     wire::{
         clock::Instant,
-        logconfig::{self, Decision, Odd, Udp},
+        logconfig::{self, Odd, Udp},
         logname::LogName,
-        stamp::{Stamps, Style},
+        stamp::Style,
     },
 };
 
 use super::{
+    block::Block,
     is_due,
     output::Output,
     processor::Job,
+    rotation::Phase,
+    stall::Stall,
     voice::{Mode, Voice},
     words::Words,
 };
@@ -46,7 +43,7 @@ pub(in crate::applet) struct Directory {
     configured: bool,
     /// Whether lines are logged as they come: no stamp, prefix, pattern or
     /// address.
-    plain: bool,
+    pub(super) plain: bool,
     pub(in crate::applet) fill: Fill,
     pub(in crate::applet) keep: u64,
     pub(in crate::applet) keep_full: u64,
@@ -67,6 +64,25 @@ pub(in crate::applet) struct Directory {
     pub(in crate::applet) newest: Option<LogName>,
     /// The processor.
     pub(in crate::applet) job: Job,
+    /// How far the rotation at hand is.
+    pub(super) phase: Phase,
+    /// How far the block of lines at hand is.
+    pub(super) block: Block,
+    /// Why it does not go on.
+    pub(super) stall: Stall,
+    /// How long what cannot be written is waited with before lines are
+    /// dropped; zero for ever.
+    pub(super) lossy: Duration,
+    /// `current` was found removed or moved.
+    pub(super) lost: bool,
+    /// That was said, and its name still does not lead to the open file.
+    pub(super) moved: bool,
+    /// The next look whether it does.
+    pub(super) look: Instant,
+    /// Whether `current` ends with a whole line.
+    pub(super) is_at_start: bool,
+    /// Whether a line that was cut must be ended before the next one.
+    pub(super) mends: bool,
     /// The copy of this process that goes on with this directory.
     pub(in crate::applet) hand: Option<u32>,
     /// It was said that modes cannot be set here.
@@ -102,6 +118,15 @@ impl Directory {
             sync_due: None,
             newest: None,
             job: Job::Idle,
+            phase: Phase::Idle,
+            block: Block::NONE,
+            stall: Stall::default(),
+            lossy: Duration::ZERO,
+            lost: false,
+            moved: false,
+            look: Instant::at(0),
+            is_at_start: true,
+            mends: false,
             hand: None,
             unmarked: false,
             selected: true,
@@ -123,7 +148,8 @@ impl Directory {
     ) -> Result<(), Errno> {
         let name = self.subject();
         let mut what = "";
-        let opened = self.enter(voice, scratch, at, &mut what);
+        let opened =
+            self.enter(voice, scratch, at, self.name, false, &mut what);
         if let Err(errno) = opened {
             voice.warn("warning", what, name, errno);
             self.leave();
@@ -142,17 +168,20 @@ impl Directory {
         self.lock = Fd::none();
     }
 
-    /// Opens and locks the directory, reads its config and opens `current`.
-    /// `what` is then what could not be done.
+    /// Opens and locks the directory `name`, reads its config, unless the one
+    /// in force is kept, and opens `current`. `what` is then what could not be
+    /// done.
     pub(in crate::applet) fn enter(
         &mut self,
         voice: &mut Voice,
         scratch: &mut Output,
         at: At<'_>,
+        name: &CStr,
+        keeps: bool,
         what: &mut &'static str,
     ) -> Result<(), Errno> {
         *what = "unable to open log directory";
-        let dir = file::open_dir(at, self.name);
+        let dir = file::open_dir(at, name);
         if dir.as_ref().err() == Some(&Errno::ENOTDIR) {
             *what = "unable to change directory";
         }
@@ -161,20 +190,26 @@ impl Directory {
         self.lock = file::open_append(dir.as_fd(), c"lock")?;
         file::lock_now(self.lock.as_fd())?;
         *what = "unable to read config";
-        self.configure(voice, dir.as_fd(), scratch)?;
+        if !keeps || !self.configured {
+            self.configure(voice, dir.as_fd(), scratch, true)?;
+        }
         *what = "unable to open current";
         self.dir = dir;
         self.begin(voice)
     }
 
-    /// Whether `current` has no name any more: it was removed, by itself or
-    /// with the directory, and what is written to it is for nobody.
-    pub(in crate::applet) fn is_lost(&self) -> bool {
-        self.is_open && file::is_removed(self.current.as_fd())
+    /// Reads the config again for what may help a step that stalls: bounds and
+    /// times. The texts stay as the block at hand knows them.
+    pub(super) fn reread(&mut self, voice: &mut Voice, scratch: &mut Output) {
+        let dir = core::mem::replace(&mut self.dir, Fd::none());
+        // It was read before: a config that is too long changes nothing.
+        let _read = self.configure(voice, dir.as_fd(), scratch, false);
+        self.dir = dir;
+        self.tidy(voice);
     }
 
-    /// Reads the config. One that cannot be read leaves what was read before
-    /// in force (contract §5.5).
+    /// Reads the config, with its texts or without. One that cannot be read
+    /// leaves what was read before in force (contract §5.5).
     ///
     /// A config that is longer than the bound does so too. Where there was none
     /// before it is an error in svlogd; the shared logger, which cannot refuse
@@ -184,6 +219,7 @@ impl Directory {
         voice: &Voice,
         dir: At<'_>,
         scratch: &mut Output,
+        texts: bool,
     ) -> Result<(), Errno> {
         let name = self.subject();
         let bound = self.text.bound();
@@ -223,16 +259,19 @@ impl Directory {
             text = text.get(..end.unwrap_or(0)).unwrap_or(&[]);
         }
         let words = &mut self.text;
-        words.clear();
+        if texts {
+            words.clear();
+        }
         let settings = logconfig::settings(
             text,
             voice.bounds,
             |line| {
-                if !is_cut {
+                if texts && !is_cut {
                     words.add_pattern(line);
                 }
             },
             |odd, part| match odd {
+                _ if !texts => {}
                 Odd::Ip => {
                     voice.say(
                         "warning",
@@ -259,12 +298,16 @@ impl Directory {
                 }
             },
         );
-        words.finish(settings.prefix, settings.command);
         self.fill.bound = settings.size;
         self.keep = settings.keep;
         self.keep_full = settings.keep_full;
         self.age = settings.age;
         self.durable = settings.durable;
+        self.lossy = settings.lossy;
+        if !texts {
+            return Ok(());
+        }
+        words.finish(settings.prefix, settings.command);
         self.udp = settings.udp;
         self.configured = true;
         self.plain = voice.request.style == Style::Plain
@@ -276,20 +319,35 @@ impl Directory {
         Ok(())
     }
 
-    /// Closes it in order.
+    /// Closes it in order. What cannot be brought onto the medium is not
+    /// marked as closed: the next opening keeps it as a file of its own.
     pub(in crate::applet) fn close(&mut self, voice: &mut Voice) {
+        let _some = self.report_dropped(voice);
         if self.is_open {
             voice.info(&[b"close: ", self.subject()]);
-            self.settle(voice);
+            let _marked = self.settle(voice).is_ok();
         }
         self.leave();
+        (self.lost, self.moved, self.mends) = (false, false, false);
+        self.phase = Phase::Idle;
+        self.stall = Stall::default();
+    }
+
+    /// Returns whether lines are logged here, or will be when it opens again.
+    pub(in crate::applet) fn is_used(&self) -> bool {
+        self.is_open || self.lost
     }
 
     /// The next moment at which there is something to do.
     pub(in crate::applet) fn next_due(&self) -> Option<Instant> {
-        let ours = self.is_open && self.hand.is_none();
-        let due = [self.due, self.sync_due].into_iter().flatten();
-        due.filter(|_| ours).chain(self.job.due()).min()
+        let due = match self.phase {
+            _ if !self.is_open || self.hand.is_some() => [None, None],
+            Phase::Idle => [self.due, self.sync_due],
+            Phase::Settle | Phase::Rename | Phase::Create => {
+                [self.stall.retry(), None]
+            }
+        };
+        due.into_iter().flatten().chain(self.job.due()).min()
     }
 
     /// Does what is due: looks after the processor, brings data onto the
@@ -297,11 +355,18 @@ impl Directory {
     pub(in crate::applet) fn attend(
         &mut self,
         voice: &mut Voice,
+        output: &mut Output,
         now: Instant,
         rotate: bool,
     ) {
         self.look_after_job(voice, now);
         if !self.is_open || self.hand.is_some() {
+            return;
+        }
+        if self.phase != Phase::Idle {
+            if !self.stall.waits(now) {
+                self.rotate_now(voice, output);
+            }
             return;
         }
         if is_due(self.sync_due, now) && self.is_here(voice) {
@@ -313,150 +378,24 @@ impl Directory {
         }
         let due = is_due(self.due, now);
         if self.fill.size > 0 && (due || rotate) {
-            self.rotate(voice);
+            self.rotate_now(voice, output);
         } else if due {
             // Nothing in it yet: it is old from now on.
             self.due = Some(now.after(self.age));
         }
     }
 
-    /// Takes a block of lines that is ripe.
-    pub(in crate::applet) fn log(
-        &mut self,
-        voice: &mut Voice,
-        output: &mut Output,
-        lines: Lines,
-        block: &[u8],
-        mut stamps: Stamps,
-    ) {
-        if self.plain && (self.selected || !lines.is_inside()) {
-            self.selected = true;
-            return self.put(voice, output, block);
-        }
-        for piece in lines.pieces(block) {
-            if self.hand.is_some() {
-                return output.clear();
-            }
-            if piece.first {
-                self.begin_line(voice, output, &piece, stamps.stamp());
-                stamps.advance();
-            }
-            if self.selected {
-                self.put(voice, output, piece.bytes);
-            }
-        }
-        self.flush(voice, output);
-    }
-
-    /// Decides where a line goes, and puts what stands before it.
-    fn begin_line(
-        &mut self,
-        voice: &mut Voice,
-        output: &mut Output,
-        piece: &Piece<'_>,
-        stamp: &[u8],
-    ) {
-        let text = piece.text();
-        let most = voice.request.length;
-        let text = text.get(..most).unwrap_or(text);
-        let copied = self.decide(text);
-        if copied || self.udp.is_some() && self.selected {
-            let end: &[u8] = if text.len() == most { b"...\n" } else { b"\n" };
-            self.send(voice, output, &[stamp, text, end], copied);
-        }
-        self.selected &= self.udp.is_none_or(|udp| !udp.only);
-        if self.selected {
-            self.put(voice, output, stamp);
-            self.put_prefix(voice, output);
+    /// Rotates for another reason than a full file; a hand stays with it.
+    fn rotate_now(&mut self, voice: &mut Voice, output: &mut Output) {
+        if self.rotate(voice).is_ok() {
+            self.recover(voice);
+        } else if voice.is_hand() {
+            self.insist(voice, output, |it, voice, _| it.rotate(voice));
         }
     }
 
-    /// Asks the patterns what becomes of a line; answers whether it goes to
-    /// descriptor 2. The last pattern that matches decides.
-    fn decide(&mut self, text: &[u8]) -> bool {
-        let mut copied = false;
-        self.selected = true;
-        for (decision, wanted) in logconfig::patterns(self.text.patterns()) {
-            let (flag, yes) = match decision {
-                Decision::Log(yes) => (&mut self.selected, yes),
-                Decision::Error(yes) => (&mut copied, yes),
-            };
-            if *flag != yes && pattern::matches(wanted, text) {
-                *flag = yes;
-            }
-        }
-        copied
-    }
-
-    /// Puts the prefix, a part at a time: rotation between them needs all of
-    /// the directory.
-    pub(in crate::applet) fn put_prefix(
-        &mut self,
-        voice: &mut Voice,
-        output: &mut Output,
-    ) {
-        let mut done = 0_usize;
-        while let Some(rest) = self.text.prefix().get(done..)
-            && !rest.is_empty()
-        {
-            let part: Vec<u8, 64> = rest.iter().copied().take(64).collect();
-            self.put(voice, output, &part);
-            done = done.saturating_add(part.len());
-        }
-    }
-
-    /// Appends to the output, or right to the file what needs no gathering;
-    /// rotates before a file would be too big.
-    pub(in crate::applet) fn put(
-        &mut self,
-        voice: &mut Voice,
-        output: &mut Output,
-        bytes: &[u8],
-    ) {
-        let mut rest = bytes;
-        while !rest.is_empty() && self.hand.is_none() {
-            let Step { take, rotate } = self.fill.step(rest);
-            let Some((part, tail)) = rest.split_at_checked(take) else {
-                return;
-            };
-            self.fill.add(take);
-            if self.plain || !output.add(part) {
-                self.flush(voice, output);
-                self.write(voice, part);
-            }
-            if rotate {
-                self.flush(voice, output);
-                self.rotate(voice);
-            }
-            rest = tail;
-        }
-    }
-
-    /// Writes the output.
-    pub(in crate::applet) fn flush(
-        &mut self,
-        voice: &mut Voice,
-        output: &mut Output,
-    ) {
-        self.write(voice, output.waiting());
-        output.clear();
-    }
-
-    /// Writes to `current`, for as long as it takes: nothing is dropped
-    /// (contract §5.8).
-    fn write(&mut self, voice: &mut Voice, bytes: &[u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() && self.hand.is_none() {
-            match sys::write_once(self.current.as_fd(), rest) {
-                Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
-                Err(Errno::ENOSPC) if self.make_room(voice) => {}
-                Err(_) if !self.is_here(voice) => {}
-                Err(errno) => {
-                    let what = "unable to write to current";
-                    voice.pause(what, self.subject(), errno);
-                }
-            }
-        }
+    /// Notes that something was written: it is to be on the medium in time.
+    pub(super) fn note_written(&mut self) {
         if self.durable > Duration::ZERO && self.sync_due.is_none() {
             self.sync_due = Some(clock::mono().after(self.durable));
         }

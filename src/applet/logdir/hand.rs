@@ -14,11 +14,13 @@
 //! This process drops the same, and does not read that stream meanwhile: its
 //! pipe holds the lines. So the others do not notice, nothing is lost, and
 //! the order stays. When nothing waits for a processor any more the hand is
-//! told so by USR1: that is a child of this process. When this process dies
-//! the hand gets TERM and waits for no processor.
+//! told so by USR1: that is a child of this process. HUP and TERM are passed on
+//! to it. When this process dies the hand gets TERM: it waits for no processor
+//! then, and for nothing else longer than TERM's limit.
 
 use crate::sys::{
-    AsFd, Errno, child,
+    AsFd, Errno,
+    child::{self, End},
     signal::{self, Number},
 };
 
@@ -26,6 +28,7 @@ use super::{
     directory::Directory,
     processor::Job,
     rotation::CLOSED,
+    stall::DROPPED,
     voice::{Mode, Voice},
 };
 
@@ -73,23 +76,35 @@ impl Directory {
 
     /// The end of what a hand was made for, in the hand: it hands over.
     pub(in crate::applet) fn hand_back(&mut self, voice: &Voice) {
-        if voice.mode == Mode::Hand {
+        if voice.is_hand() {
             self.mark(voice, CLOSED);
-            child::exit(0);
+            let dropped = self.report_dropped(voice);
+            child::exit(if dropped { DROPPED } else { 0 });
         }
     }
 
-    /// Whether a hand is at work; one that waits for the processor is told
-    /// when there is no need to.
+    /// Returns whether a hand is at work; one that waits for the processor is
+    /// told when there is no need to.
     pub(in crate::applet) fn has_hand(&mut self) -> bool {
         if let Some(hand) = self.hand {
-            if child::ended(hand).is_some() {
+            if let Some(end) = child::ended(hand) {
                 self.hand = None;
+                if end == End::Exited(DROPPED) {
+                    self.stall.go_on_dropping();
+                }
             } else if self.job == Job::Idle {
                 // ESRCH: its end is about to be seen.
                 let _gone = signal::kill(hand, Number::USR1).is_err();
             }
         }
         self.hand.is_some()
+    }
+
+    /// Passes a signal on to the hand, if there is one.
+    pub(in crate::applet) fn tell_hand(&self, signal: Number) {
+        if let Some(hand) = self.hand {
+            // ESRCH: its end is about to be seen.
+            let _gone = signal::kill(hand, signal).is_err();
+        }
     }
 }

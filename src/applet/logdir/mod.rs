@@ -5,7 +5,10 @@
 //! | file | answers |
 //! |---|---|
 //! | `stream` | which lines a read brings |
-//! | `directory` | how a directory is opened, configured, given lines |
+//! | `directory` | how a directory is opened and configured |
+//! | `block` | how lines reach the file |
+//! | `stall` | what happens when they do not |
+//! | `renew` | what happens when the file, or the directory, is removed |
 //! | `rotation` | how `current` becomes an old log, and how old logs go |
 //! | `words` | which texts a config holds |
 //! | `processor` | what happens to an old log before it is finished |
@@ -13,12 +16,15 @@
 //! | `hand` | who does what takes its time |
 //! | `output`, `voice` | what is written and what is said |
 
+mod block;
 mod copy;
 mod directory;
 mod hand;
 mod output;
 pub(super) mod processor;
+mod renew;
 mod rotation;
+mod stall;
 mod stream;
 pub(super) mod voice;
 mod words;

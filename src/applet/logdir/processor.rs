@@ -21,7 +21,7 @@ use crate::{
         AsFd, Errno,
         child::{self, End, Program, Setup},
         clock, file,
-        signal::Number,
+        signal::{self, Number},
     },
     wire::{
         clock::Instant,
@@ -154,7 +154,8 @@ impl Directory {
             stdin: Some(input.as_fd()),
             stdout: Some(output.as_fd()),
             session: false,
-            group: false,
+            // Its own, so that what it has started ends with it.
+            group: true,
             terminal: false,
             blocking: true,
             complaint: Some(&complaint),
@@ -247,18 +248,19 @@ impl Directory {
         concluded.is_ok()
     }
 
-    /// Waits until nothing waits for the processor, or until TERM has come
-    /// `terms` times: the queue is then kept for the next start.
-    pub(in crate::applet) fn wait_for_job(
-        &mut self,
-        voice: &mut Voice,
-        terms: u8,
-    ) {
-        self.look_after_job(voice, clock::mono());
-        while self.job != Job::Idle && voice.asked.end < terms {
-            let due = self.job.due().filter(|_| voice.mode != Mode::Hand);
-            voice.wait(due);
-            self.look_after_job(voice, clock::mono());
+    /// Ends a processor that TERM's limit leaves no time: its log is processed
+    /// after the next start.
+    pub(in crate::applet) fn end_job(&mut self, voice: &Voice) {
+        if let Job::Running(pid, name) = self.job {
+            let what = b"processor does not end, it is killed: ";
+            let subject = self.subject();
+            voice.say("warning", &[what, subject, b"/", name.as_bytes()]);
+            // ESRCH: it has ended just now.
+            let _gone = match voice.mode {
+                Mode::Alone => signal::kill_group(pid, Number::KILL),
+                Mode::Shared | Mode::Hand => signal::kill(pid, Number::KILL),
+            };
         }
+        self.job = Job::Idle;
     }
 }

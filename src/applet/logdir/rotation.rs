@@ -10,10 +10,20 @@ use crate::{
     wire::logname::{Kind, LogName},
 };
 
-use super::{
-    directory::Directory,
-    voice::{Mode, Voice},
-};
+use super::{directory::Directory, processor::Job, stall::Step, voice::Voice};
+
+/// How far a rotation is: the step that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There is none.
+    Idle,
+    /// The processor ends, `current` is brought onto the medium.
+    Settle,
+    /// It gets its new name.
+    Rename,
+    /// A new one is opened.
+    Create,
+}
 
 /// Permission bits of `current` while it is written.
 const OPEN: u32 = 0o644;
@@ -32,8 +42,11 @@ impl Directory {
         &mut self,
         voice: &mut Voice,
     ) -> Result<(), Errno> {
-        let olds = self.look()?;
+        let olds = self.look_at_olds()?;
         self.newest = olds.newest;
+        if self.lost {
+            self.move_other(voice)?;
+        }
         let name = self.subject();
         let found = match file::info(self.dir.as_fd(), c"current") {
             Ok(info) => Some(info),
@@ -62,6 +75,9 @@ impl Directory {
         voice.info(&[what, name, b"/current"]);
         self.fill.size = size;
         self.is_open = true;
+        self.lost = false;
+        self.phase = Phase::Idle;
+        self.stall.hasten();
         if unclean {
             self.tidy(voice);
         } else {
@@ -75,6 +91,7 @@ impl Directory {
         self.current = file::open_append(self.dir.as_fd(), c"current")?;
         self.mark(voice, OPEN);
         self.fill.size = 0;
+        self.is_at_start = true;
         self.due =
             (self.age > Duration::ZERO).then(|| clock::mono().after(self.age));
         self.sync_due = None;
@@ -133,42 +150,84 @@ impl Directory {
         }
     }
 
-    /// Ends `current` and begins a new one. What fails is tried for ever.
-    pub(in crate::applet) fn rotate(&mut self, voice: &mut Voice) {
-        let name = self.subject();
-        let size = self.fill.size;
-        if size == 0 || !self.is_here(voice) {
-            return;
+    /// Ends `current` and begins a new one. After a step that stalls it goes on
+    /// with that one the next time.
+    pub(super) fn rotate(&mut self, voice: &mut Voice) -> Step {
+        if self.phase == Phase::Idle {
+            if self.fill.size == 0 || !self.is_here(voice) {
+                return Ok(());
+            }
+            self.phase = Phase::Settle;
         }
-        // A queue that grows would fill the disk. At the end it may.
-        self.wait_for_job(voice, 1);
-        self.settle(voice);
-        let kind = if self.is_processed() {
-            Kind::Unsafe
-        } else {
-            Kind::Safe
-        };
-        while let Err(errno) = self.put_aside(voice, kind, size) {
-            self.give_up(voice, errno);
-            voice.pause("unable to rename current", name, errno);
+        if self.phase == Phase::Settle {
+            self.look_after_job(voice, clock::mono());
+            // A queue that grows would fill the disk. At the end it may.
+            if self.job != Job::Idle && voice.asked.end == 0 {
+                return Err(self.waits_for_job());
+            }
+            self.settle(voice)?;
+            self.phase = Phase::Rename;
         }
-        while let Err(errno) = self.create(voice) {
+        if self.phase == Phase::Rename {
+            let kind = if self.is_processed() {
+                Kind::Unsafe
+            } else {
+                Kind::Safe
+            };
+            if !self.is_in_place() {
+                self.moved = true;
+                let what = b"current was removed or moved: ";
+                voice.say("warning", &[what, self.subject()]);
+            } else if let Err(errno) =
+                self.put_aside(voice, kind, self.fill.size)
+            {
+                let what = "unable to rename current";
+                return Err(self.stalled(voice, what, errno));
+            }
+            self.phase = Phase::Create;
+        }
+        while let Err(errno) = self.create_new(voice) {
             self.give_up(voice, errno);
             if errno != Errno::ENOSPC || !self.make_room(voice) {
-                voice.pause("unable to create new current", name, errno);
+                self.lost |= errno == Errno::ENOENT;
+                let what = "unable to create new current";
+                return Err(self.stalled(voice, what, errno));
             }
         }
+        self.phase = Phase::Idle;
         if self.durable > Duration::ZERO {
             // Or the new file could be on the medium without a name.
             let _synced = file::sync(self.dir.as_fd()).is_ok();
         }
         self.tidy(voice);
+        Ok(())
+    }
+
+    /// Returns whether what is called `current` is the open file.
+    fn is_in_place(&self) -> bool {
+        let named = file::info_of_link(self.dir.as_fd(), c"current");
+        let open = file::info_of(self.current.as_fd());
+        match (named, open) {
+            (Ok(named), Ok(open)) => {
+                named.identity == open.identity
+                    || named.kind == file::Kind::Link
+            }
+            (named, _) => named != Err(Errno::ENOENT),
+        }
+    }
+
+    /// Opens a new `current` where another thing may have taken its name.
+    fn create_new(&mut self, voice: &Voice) -> Result<(), Errno> {
+        if self.moved {
+            self.move_other(voice)?;
+        }
+        self.create(voice)
     }
 
     /// Ends a hand whose directory was removed under it: who made it opens
     /// that anew, by its name.
     fn give_up(&self, voice: &Voice, errno: Errno) {
-        if voice.mode == Mode::Hand && errno == Errno::ENOENT {
+        if voice.is_hand() && errno == Errno::ENOENT {
             let what = b" was removed: the lines at hand are lost";
             voice.say("warning", &[self.subject(), what]);
             child::exit(1);
@@ -176,17 +235,17 @@ impl Directory {
     }
 
     /// Brings `current` onto the medium and marks it as closed in order.
-    pub(in crate::applet) fn settle(&mut self, voice: &mut Voice) {
-        let name = self.subject();
-        let current = self.current.as_fd();
-        voice.insist("unable to fsync current logfile", name, || {
-            match file::sync(current) {
-                // Nothing there ever reaches a medium.
-                Err(Errno::EINVAL | Errno::EROFS) => Ok(()),
-                other => other,
+    pub(in crate::applet) fn settle(&mut self, voice: &Voice) -> Step {
+        match file::sync(self.current.as_fd()) {
+            // Nothing there ever reaches a medium.
+            Ok(()) | Err(Errno::EINVAL | Errno::EROFS) => {}
+            Err(errno) => {
+                let what = "unable to fsync current logfile";
+                return Err(self.stalled(voice, what, errno));
             }
-        });
+        }
         self.mark(voice, CLOSED);
+        Ok(())
     }
 
     /// On a full disk, deletes the oldest log if more than `N` are there.
@@ -194,7 +253,8 @@ impl Directory {
         if self.keep_full >= self.keep {
             return false;
         }
-        let oldest = self.look().map(|olds| olds.excess(self.keep_full));
+        let oldest =
+            self.look_at_olds().map(|olds| olds.excess(self.keep_full));
         let Ok(Some(oldest)) = oldest else {
             return false;
         };
@@ -214,7 +274,7 @@ impl Directory {
     /// the processor what waits for it.
     pub(in crate::applet) fn tidy(&mut self, voice: &mut Voice) {
         let name = self.subject();
-        let mut found = self.look();
+        let mut found = self.look_at_olds();
         while let Ok(olds) = &mut found
             && self.keep > 0
             && let Some(oldest) = olds.excess(self.keep)
@@ -227,7 +287,7 @@ impl Directory {
                 break;
             }
             if olds.forget(self.keep) {
-                found = self.look();
+                found = self.look_at_olds();
             }
         }
         match found {
@@ -240,7 +300,7 @@ impl Directory {
     }
 
     /// Looks at the old logs. What a processor left unfinished is deleted.
-    fn look(&self) -> Result<Olds, Errno> {
+    fn look_at_olds(&self) -> Result<Olds, Errno> {
         let mut olds = Olds::new(self.newest, self.is_processed());
         let busy = self.job.name().map(|name| name.with(Kind::Temporary));
         // Another opening: the offset of a listing belongs to one of them.

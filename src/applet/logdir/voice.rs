@@ -21,6 +21,10 @@ use crate::{
 /// How long svlogd waits before it tries again what was refused.
 pub(in crate::applet) const PAUSE: Duration = Duration::from_secs(3);
 
+/// Time from TERM to the program's end, whatever cannot be written or does not
+/// end by itself.
+pub(in crate::applet) const LIMIT: Duration = Duration::from_secs(4);
+
 /// Signals that were sent and not yet obeyed.
 #[derive(Debug, Default)]
 pub(in crate::applet) struct Asked {
@@ -28,6 +32,8 @@ pub(in crate::applet) struct Asked {
     pub(in crate::applet) end: u8,
     /// HUP.
     pub(in crate::applet) reopen: bool,
+    /// HUP, for a step that stalls meanwhile.
+    pub(in crate::applet) reread: bool,
     /// ALRM.
     pub(in crate::applet) rotate: bool,
     /// CHLD.
@@ -59,7 +65,9 @@ pub(in crate::applet) struct Voice {
     pub(in crate::applet) signals: Signals,
     pub(in crate::applet) asked: Asked,
     pub(in crate::applet) mode: Mode,
-    /// Why a hand waits, which it says once.
+    /// TERM came: when nothing is waited for any more.
+    pub(in crate::applet) deadline: Option<Instant>,
+    /// Why it waits for its input, which it says once.
     pub(in crate::applet) pauses: Option<Errno>,
 }
 
@@ -138,10 +146,16 @@ impl Voice {
             let said: &[u8] = match signal {
                 Number::TERM => {
                     self.asked.end = self.asked.end.saturating_add(1);
+                    let now = clock::mono();
+                    self.deadline = Some(match self.deadline {
+                        None => now.after(LIMIT),
+                        Some(deadline) => deadline.min(now),
+                    });
                     b"sigterm"
                 }
                 Number::HUP => {
                     self.asked.reopen = true;
+                    self.asked.reread = true;
                     b"sighangup"
                 }
                 Number::ALARM => {
@@ -171,36 +185,20 @@ impl Voice {
         }
     }
 
-    /// Says why it waits, and waits before the next try. Signals are noted
-    /// meanwhile: what was read must be written before any is obeyed.
+    /// Says why it waits, and waits before the next try, or for TERM. Signals
+    /// are noted meanwhile.
     pub(in crate::applet) fn pause(
         &mut self,
         what: &str,
         subject: &[u8],
         errno: Errno,
     ) {
-        let before = self.pauses.replace(errno);
-        if self.mode != Mode::Hand || before != Some(errno) {
+        if self.pauses.replace(errno) != Some(errno) {
             self.warn("pausing", what, subject, errno);
         }
-        let until = clock::mono().after(PAUSE);
-        while clock::mono() < until {
+        let (until, ends) = (clock::mono().after(PAUSE), self.asked.end);
+        while clock::mono() < until && self.asked.end == ends {
             self.wait(Some(until));
-        }
-    }
-
-    /// Does `work` until it succeeds (contract §5.6).
-    pub(in crate::applet) fn insist<T>(
-        &mut self,
-        what: &str,
-        subject: &[u8],
-        mut work: impl FnMut() -> Result<T, Errno>,
-    ) -> T {
-        loop {
-            match work() {
-                Ok(done) => return done,
-                Err(errno) => self.pause(what, subject, errno),
-            }
         }
     }
 }

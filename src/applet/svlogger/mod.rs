@@ -65,10 +65,12 @@
 //! lines stay in the pipe, and when that is nearly full one read of them is
 //! dropped with each try, which is said: the service goes on as fast. One that
 //! was removed while it was written to is made again then, if what it was in is
-//! still there, and goes on with what is in the pipe; so does one of which
-//! `current` was removed. What cannot be rotated, on a medium that became
-//! read-only for instance, waits, and so does its service, until it can: that
-//! is said once, and no line is lost.
+//! still there, and goes on with what is in the pipe. Of one that was moved, or
+//! of which `current` was removed or moved, a new one begins at once. What
+//! cannot be written or rotated, on a full disk or a medium that became
+//! read-only, waits, and so does its service, until it can: that is said once,
+//! and no line is lost. With a `d` line in the config the lines are dropped and
+//! counted instead, as with svlogd; HUP helps as there.
 //!
 //! A config longer than `log-config-bytes` is not read on HUP: the one before
 //! stays in force. Where there was none before, what fits of it is obeyed, but
@@ -90,7 +92,9 @@
 //!
 //! # Signals
 //! HUP, ALRM: the same for every stream. TERM: finish the open lines, end; a
-//! second one does not wait for their rest, nor for processors.
+//! second one does not wait for their rest, nor for processors, and neither is
+//! waited for longer than 4 s, nor is a directory that stalls: 1 s later its
+//! copy is killed.
 //!
 //! # Exit codes
 //! 0 told to end, or no stream is left without a supervisor; 111 it cannot
@@ -205,6 +209,7 @@ fn work(start: Start) -> Result<(), Errno> {
         environ: start.environ,
         signals,
         asked: Asked::default(),
+        deadline: None,
         mode: Mode::Shared,
         pauses: None,
     };
@@ -276,8 +281,11 @@ impl Logger {
         let asked = &mut self.desk.voice.asked;
         let reopen = core::mem::take(&mut asked.reopen);
         let rotate = core::mem::take(&mut asked.rotate);
+        asked.reread = false;
         for row in self.rows.iter_mut() {
-            row.is.reopen |= reopen;
+            if reopen {
+                row.reopen();
+            }
             row.is.rotate |= rotate;
             // Nobody comes back to what is left of a service that has ended.
             let last = asked.end > 1;
@@ -330,7 +338,7 @@ fn carry_out(row: &mut Row, order: Order<'_>, files: [Fd; 2], desk: &mut Desk) {
         }
         b't' => row.is.ends |= !row.is.drains,
         b'x' => row.is.drains = true,
-        b'h' => row.is.reopen = true,
+        b'h' => row.reopen(),
         b'a' => row.is.rotate = true,
         b'p' => row.is.paused = true,
         b'c' => row.is.paused = false,

@@ -10,17 +10,23 @@
 //! [`Row::turn`] takes every edge but the first; the pipe is read while the
 //! directory is open and no hand has it.
 
+use core::time::Duration;
+
 use crate::{
     config,
     machine::pace::PACE,
-    sys::{self, AsFd, Errno, Fd, clock, fd, file, wait::Wake},
+    sys::{self, AsFd, Errno, Fd, clock, fd, file, signal::Number, wait::Wake},
     text::{self, Name, copy},
     wire::{clock::Instant, order::Order},
 };
 
 use super::{Desk, Room, TOKEN_ROWS, console::Shown, ring::LogRing};
 use crate::applet::{
-    logdir::{Directory, Stream, Words, processor::Job, voice::PAUSE},
+    logdir::{
+        Directory, Stream, Words,
+        processor::Job,
+        voice::{LIMIT, PAUSE},
+    },
     sv::service::{Silent, probe},
 };
 
@@ -34,6 +40,9 @@ const ANSWERS: usize = 256;
 
 /// Reads of one turn of a stream that is about to end: what a pipe holds.
 const LAST_READS: usize = 65_536 / config::LOG_READ_BYTES + 1;
+
+/// Time that a hand has beyond TERM's limit, before it is killed.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// How a stream is, and what is to be done with it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +61,8 @@ pub(super) struct Is {
     listens: bool,
     /// The hand at work is the last one of this opening.
     settles: bool,
+    /// The hand at work was told that there is no time left.
+    killed: bool,
 }
 
 /// A stream.
@@ -64,6 +75,8 @@ pub(super) struct Row {
     /// When it is seen whether another supervisor has the service: its own is
     /// gone.
     pub(super) look: Option<Instant>,
+    /// It is to be ended: when nothing of it is waited for any more.
+    limit: Option<Instant>,
     /// Why it could not be opened the last time.
     told: Option<Errno>,
     /// How often it could not be since it was open.
@@ -95,6 +108,7 @@ impl Row {
             is: Is::default(),
             retry: None,
             look: None,
+            limit: None,
             told: None,
             failures: 0,
             number: 0,
@@ -124,6 +138,7 @@ impl Row {
         self.name = text::name(order.name).unwrap_or_default();
         self.used = true;
         self.told = None;
+        self.limit = None;
         self.failures = 0;
         self.stream = Stream::new(desk.voice.request.length);
         self.is = Is {
@@ -145,7 +160,7 @@ impl Row {
             return None;
         }
         let (due, shown) = (self.directory.next_due(), self.shown.due());
-        let due = [self.retry, self.look, due, shown];
+        let due = [self.retry, self.look, self.limit, due, shown];
         due.into_iter().flatten().min()
     }
 
@@ -203,8 +218,23 @@ impl Row {
                 (self.is.ends, self.is.drains) = (true, true);
             }
         }
+        if self.is.ends && self.limit.is_none() {
+            self.limit = Some(now.after(LIMIT));
+            self.directory.tell_hand(Number::TERM);
+        }
         if self.directory.hand.is_some() {
             if self.directory.has_hand() {
+                if self.is_late(now) {
+                    self.limit = Some(now.after(GRACE));
+                    if core::mem::replace(&mut self.is.killed, true) {
+                        let what = b"lines at hand are lost: ";
+                        let name = self.directory.subject();
+                        desk.voice.say("warning", &[what, name]);
+                        self.directory.tell_hand(Number::KILL);
+                    } else {
+                        self.directory.tell_hand(Number::TERM);
+                    }
+                }
                 return;
             }
             self.take_back(desk);
@@ -224,6 +254,12 @@ impl Row {
         }
         // Where nothing can be written nothing is waited for, but once: a
         // hand of a logger that was killed may still have the lock.
+        if self.is.ends && self.stream.is_open() && self.is_late(now) {
+            self.read(desk);
+            if self.directory.hand.is_some() {
+                return;
+            }
+        }
         let shut = !self.is_open();
         let ends = self.is.ends && !self.stream.is_open();
         let last = self.is.drains || self.look.is_some();
@@ -232,14 +268,31 @@ impl Row {
             if !shut && !self.settle(desk) {
                 return;
             }
-            if self.directory.job == Job::Idle || desk.voice.asked.end > 1 {
+            let late = self.is_late(now) || desk.voice.asked.end > 1;
+            if late {
+                self.directory.end_job(&desk.voice);
+            }
+            if self.directory.job == Job::Idle {
                 self.leave(desk);
             }
             return;
         }
         let rotate = core::mem::take(&mut self.is.rotate);
-        self.directory.attend(&mut desk.voice, now, rotate);
+        let (voice, output) = (&mut desk.voice, &mut *desk.output);
+        self.directory.attend(voice, output, now, rotate);
         self.directory.hand_back(&desk.voice);
+    }
+
+    /// Asks for the directory to be opened anew; a hand reads its config at
+    /// once, where that may help.
+    pub(super) fn reopen(&mut self) {
+        self.is.reopen = true;
+        self.directory.tell_hand(Number::HUP);
+    }
+
+    /// Returns whether the stream had all the time that its end may take.
+    fn is_late(&self, now: Instant) -> bool {
+        self.limit.is_some_and(|limit| limit <= now)
     }
 
     /// Whether lines can be written.
@@ -266,7 +319,9 @@ impl Row {
         if !self.directory.is_here(&mut desk.voice) {
             return false;
         }
-        self.directory.settle(&mut desk.voice);
+        let (voice, output) = (&mut desk.voice, &mut *desk.output);
+        self.directory
+            .insist(voice, output, |it, voice, _| it.settle(voice));
         self.directory.hand_back(&desk.voice);
         self.is.settles = false;
         self.shut();
@@ -278,17 +333,6 @@ impl Row {
         self.directory.leave();
     }
 
-    /// Makes the log directory that was here and was removed, or what it is a
-    /// link to. When it cannot be made that shows when it is opened.
-    fn make(&self) {
-        let at = self.at.as_fd();
-        if file::info(at, c"log") == Err(Errno::ENOENT)
-            && file::make_dir(at, c"log", 0o755).is_err()
-        {
-            let _shows = file::make_target(at, at, c"log", 0o755).is_err();
-        }
-    }
-
     /// Opens the directory.
     fn open(&mut self, desk: &mut Desk) {
         self.retry = None;
@@ -296,11 +340,13 @@ impl Row {
         self.shown.look(at);
         let mut what = "unable to open log ring";
         let opened = if self.has_dir {
-            self.make();
             let main = file::info(at, c"log/main").is_ok();
             self.directory.name = if main { c"log/main" } else { c"log" };
+            let _made = self.directory.make(at);
             let (voice, output) = (&mut desk.voice, &mut *desk.output);
-            self.directory.enter(voice, output, at, &mut what)
+            let name = self.directory.name;
+            self.directory
+                .enter(voice, output, at, name, false, &mut what)
         } else {
             LogRing::open(at).map(|ring| self.ring = Some(ring))
         };
@@ -334,9 +380,14 @@ impl Row {
 
     /// Reads once.
     fn read(&mut self, desk: &mut Desk) {
-        if self.directory.is_lost() {
-            // What is in the pipe waits for the next one.
-            return self.fail(desk, "current was removed", Errno::ENOENT);
+        let (now, at) = (clock::mono(), self.at.as_fd());
+        if self.directory.is_lost(at, now) {
+            let (voice, output) = (&mut desk.voice, &mut *desk.output);
+            let renewed = self.directory.renew(voice, output, at);
+            if let Err((what, errno)) = renewed {
+                // What is in the pipe waits for the next one.
+                return self.fail(desk, what, errno);
+            }
         }
         let kept = self.stream.kept;
         let old = self.kept.get(..kept).unwrap_or(&[]);
@@ -348,7 +399,11 @@ impl Row {
         let most = if byte { 1 } else { config::LOG_READ_BYTES };
         let until = kept.saturating_add(most);
         let room = desk.input.get_mut(kept..until).unwrap_or(&mut []);
-        let count = sys::read(self.pipe.as_fd(), room);
+        let count = if self.is.ends && self.is_late(now) {
+            Ok(0)
+        } else {
+            sys::read(self.pipe.as_fd(), room)
+        };
         let Desk {
             voice,
             output,
@@ -369,7 +424,7 @@ impl Row {
                 return;
             }
             let stamps = voice.stamps();
-            directory.log(voice, output, lines, block, stamps);
+            directory.log_whole(voice, output, lines, block, &stamps);
         };
         match count {
             Ok(count @ 1..) => {

@@ -1,0 +1,346 @@
+//! How a block of lines reaches the file, in as many tries as that takes.
+//!
+//! What a block becomes (stamps, prefixes, the lines that are selected) follows
+//! from the block alone. So a try that stalls keeps no output: the next one
+//! makes the same again and passes over what is in the file already. The
+//! block is the input buffer, which all directories share.
+
+use heapless::Vec;
+
+use crate::{
+    machine::{
+        line::{Lines, Piece},
+        pattern, rotate,
+    },
+    sys::{self, AsFd, Errno, clock},
+    wire::{
+        clock::Instant,
+        logconfig::{self, Decision},
+        stamp::Stamps,
+    },
+};
+
+use super::{
+    directory::Directory, output::Output, rotation::Phase, stall::Step,
+    voice::Voice,
+};
+
+/// How far the block at hand is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::applet) struct Block {
+    /// Nothing is left of it.
+    done: bool,
+    /// Pieces before this one are in the file.
+    base: usize,
+    /// Output from there on that is in the file.
+    written: usize,
+    /// As much of that as this try has not passed over yet.
+    skip: usize,
+    /// Pieces before this one were copied and sent.
+    pub(super) sent: usize,
+    /// The line that was open before it goes into the file.
+    selected: bool,
+    /// What is left is dropped.
+    drops: bool,
+    /// Some of the piece at hand was.
+    lost: bool,
+}
+
+impl Block {
+    /// No block is at hand.
+    pub(super) const NONE: Self = Self {
+        done: true,
+        base: 0,
+        written: 0,
+        skip: 0,
+        sent: 0,
+        selected: true,
+        drops: false,
+        lost: false,
+    };
+}
+
+impl Directory {
+    /// Begins with a block: [`Directory::log`] takes it.
+    pub(in crate::applet) fn begin_block(&mut self) {
+        self.block = Block {
+            done: false,
+            selected: self.selected,
+            ..Block::NONE
+        };
+    }
+
+    /// Returns whether something is left of the block at hand.
+    pub(in crate::applet) fn is_behind(&self) -> bool {
+        !self.block.done
+    }
+
+    /// Takes what is left of a block of lines that is ripe; returns whether it
+    /// took all of it. If not, it wants to be tried again.
+    pub(in crate::applet) fn log(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        lines: Lines,
+        block: &[u8],
+        stamps: Stamps,
+        now: Instant,
+    ) -> bool {
+        if self.block.done {
+            return true;
+        }
+        if self.is_open && !self.stall.waits(now) {
+            let tried =
+                self.try_log(voice, output, lines, block, stamps.clone());
+            output.clear();
+            self.block.done = tried.is_ok();
+            if tried.is_ok() {
+                self.recover(voice);
+            }
+        }
+        if self.block.done || !self.drops(voice, clock::mono()) {
+            return self.block.done;
+        }
+        self.report_dropping(voice);
+        self.block.drops = true;
+        // Nothing is written, so nothing stalls.
+        let _all = self.try_log(voice, output, lines, block, stamps).is_ok();
+        // The next line that is logged begins a line of the file.
+        self.mends = true;
+        self.selected &= block.ends_with(b"\n");
+        self.block.done = true;
+        true
+    }
+
+    /// Takes a block of lines that is ripe, however long that takes, where no
+    /// other directory is to be served.
+    pub(in crate::applet) fn log_whole(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        lines: Lines,
+        block: &[u8],
+        stamps: &Stamps,
+    ) {
+        self.begin_block();
+        loop {
+            let (now, stamps) = (clock::mono(), stamps.clone());
+            if self.log(voice, output, lines, block, stamps, now) {
+                return;
+            }
+            self.wait(voice, output);
+        }
+    }
+
+    /// Tries to log what is left of a block.
+    fn try_log(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        lines: Lines,
+        block: &[u8],
+        mut stamps: Stamps,
+    ) -> Step {
+        let drops = self.block.drops;
+        if !drops {
+            if self.phase != Phase::Idle {
+                self.rotate(voice)?;
+            }
+            self.mend(voice)?;
+        }
+        self.selected = self.block.selected;
+        self.block.skip = self.block.written;
+        if self.plain && !drops && (self.selected || !lines.is_inside()) {
+            self.selected = true;
+            return self.put(voice, output, block);
+        }
+        for (index, piece) in lines.pieces(block).enumerate() {
+            if self.hand.is_some() {
+                return Ok(());
+            }
+            if index < self.block.base {
+                if piece.first {
+                    stamps.advance();
+                }
+                continue;
+            }
+            if piece.first {
+                let stamp = stamps.stamp();
+                self.begin_line(voice, output, index, &piece, stamp)?;
+                stamps.advance();
+            }
+            if self.selected {
+                self.put(voice, output, piece.bytes)?;
+            }
+            if core::mem::take(&mut self.block.lost) {
+                self.stall.count();
+            }
+        }
+        self.flush(voice, output)
+    }
+
+    /// Ends a line that was cut by dropping the rest of it.
+    fn mend(&mut self, voice: &mut Voice) -> Step {
+        if self.mends && !self.is_at_start {
+            let before = self.block.written;
+            self.fill.add(1);
+            let mended = self.write(voice, b"\n");
+            self.block.written = before;
+            mended?;
+        }
+        self.mends = false;
+        Ok(())
+    }
+
+    /// Decides where a line goes, and puts what stands before it.
+    fn begin_line(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        index: usize,
+        piece: &Piece<'_>,
+        stamp: &[u8],
+    ) -> Step {
+        let text = piece.text();
+        let most = voice.request.length;
+        let text = text.get(..most).unwrap_or(text);
+        let copied = self.decide(text);
+        let goes = copied || self.udp.is_some() && self.selected;
+        if goes && index >= self.block.sent {
+            let end: &[u8] = if text.len() == most { b"...\n" } else { b"\n" };
+            self.send(voice, output, index, &[stamp, text, end], copied)?;
+        }
+        self.selected &= self.udp.is_none_or(|udp| !udp.only);
+        if self.selected {
+            self.put(voice, output, stamp)?;
+            self.put_prefix(voice, output)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the patterns what becomes of a line; answers whether it goes to
+    /// descriptor 2. The last pattern that matches decides.
+    fn decide(&mut self, text: &[u8]) -> bool {
+        let mut copied = false;
+        self.selected = true;
+        for (decision, wanted) in logconfig::patterns(self.text.patterns()) {
+            let (flag, yes) = match decision {
+                Decision::Log(yes) => (&mut self.selected, yes),
+                Decision::Error(yes) => (&mut copied, yes),
+            };
+            if *flag != yes && pattern::matches(wanted, text) {
+                *flag = yes;
+            }
+        }
+        copied
+    }
+
+    /// Puts the prefix, a part at a time: rotation between them needs all of
+    /// the directory.
+    pub(super) fn put_prefix(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+    ) -> Step {
+        let mut done = 0_usize;
+        while let Some(rest) = self.text.prefix().get(done..)
+            && !rest.is_empty()
+        {
+            let part: Vec<u8, 64> = rest.iter().copied().take(64).collect();
+            self.put(voice, output, &part)?;
+            done = done.saturating_add(part.len());
+        }
+        Ok(())
+    }
+
+    /// Makes everything before piece `index` count as done, and nothing of it:
+    /// what is put until [`Directory::end_notice`] is not made again.
+    pub(super) fn begin_notice(&mut self, index: usize) {
+        self.block.base = index;
+        self.block.sent = index.saturating_add(1);
+    }
+
+    /// Ends what began with [`Directory::begin_notice`]; what of it could not
+    /// be written is left out.
+    pub(super) fn end_notice(&mut self, put: Step) -> Step {
+        self.block.written = 0;
+        self.mends |= put.is_err();
+        put
+    }
+
+    /// Appends to the output, or right to the file what needs no gathering;
+    /// rotates before a file would be too big.
+    pub(super) fn put(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        bytes: &[u8],
+    ) -> Step {
+        let skip = self.block.skip.min(bytes.len());
+        self.block.skip = self.block.skip.saturating_sub(skip);
+        let mut rest = bytes.get(skip..).unwrap_or(&[]);
+        if self.block.drops {
+            self.block.lost |= !rest.is_empty();
+            return Ok(());
+        }
+        while !rest.is_empty() && self.hand.is_none() {
+            let rotate::Step { take, rotate } = self.fill.step(rest);
+            let Some((part, tail)) = rest.split_at_checked(take) else {
+                return Ok(());
+            };
+            if !self.plain && output.add(part) {
+                self.fill.add(take);
+            } else {
+                self.flush(voice, output)?;
+                self.fill.add(take);
+                self.write(voice, part)?;
+            }
+            if rotate {
+                self.flush(voice, output)?;
+                self.rotate(voice)?;
+            }
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Writes the output.
+    pub(super) fn flush(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+    ) -> Step {
+        let done = self.write(voice, output.waiting());
+        output.clear();
+        done
+    }
+
+    /// Writes to `current`. What could not be written is not in the file and
+    /// does not count as there (contract §5.8).
+    fn write(&mut self, voice: &mut Voice, bytes: &[u8]) -> Step {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.hand.is_none() {
+            match sys::write_once(self.current.as_fd(), rest) {
+                Ok(count) => {
+                    self.block.written =
+                        self.block.written.saturating_add(count);
+                    let (part, tail) =
+                        rest.split_at_checked(count).unwrap_or((rest, &[]));
+                    self.is_at_start = part.ends_with(b"\n");
+                    rest = tail;
+                }
+                Err(Errno::ENOSPC) if self.make_room(voice) => {}
+                Err(errno) => {
+                    self.fill.take_back(rest.len());
+                    let now = clock::mono();
+                    if self.drops(voice, now) || self.is_here(voice) {
+                        let what = "unable to write to current";
+                        return Err(self.stalled(voice, what, errno));
+                    }
+                }
+            }
+        }
+        self.note_written();
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens when `current`, or its directory, is removed or moved.
+
+use core::time::Duration;
+
+use crate::{
+    sys::{AsFd, At, Errno, Fd, clock, file},
+    wire::{
+        clock::Instant,
+        logname::{Kind, LogName},
+    },
+};
+
+use super::{
+    directory::Directory,
+    is_due,
+    output::Output,
+    voice::{PAUSE, Voice},
+};
+
+/// The time between two looks whether the names still lead to the open files.
+/// That a file has no name at all is seen before each block.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Directory {
+    /// Returns whether `current` is not the open file any more: it was removed
+    /// or moved, by itself or with its directory. `at` is where the
+    /// directory's name starts from.
+    pub(in crate::applet) fn is_lost(
+        &mut self,
+        at: At<'_>,
+        now: Instant,
+    ) -> bool {
+        if self.is_open && !self.lost {
+            self.lost = file::is_removed(self.current.as_fd());
+            if !self.lost && now >= self.look {
+                self.look = now.after(LOOK);
+                self.lost = !self.is_named(at);
+                self.moved &= self.lost;
+            }
+        }
+        self.lost
+    }
+
+    /// Returns whether the names lead to the open file, or cannot be followed.
+    fn is_named(&self, at: At<'_>) -> bool {
+        let path = file::path_of(&[self.subject(), b"/current"]);
+        let named = path.and_then(|path| file::info(at, path.as_c_str()));
+        match (named, file::info_of(self.current.as_fd())) {
+            (Ok(named), Ok(open)) => named.identity == open.identity,
+            (Err(Errno::ENOENT | Errno::ENOTDIR), Ok(_)) => false,
+            _ => true,
+        }
+    }
+
+    /// Goes on with a new `current` where the name leads, in a directory that
+    /// is made if there is none, with the config that is in force. If that
+    /// cannot be, goes on in the directory that is open, moved as it may be.
+    ///
+    /// `Err` when nothing can be written anywhere: what was not done, and why.
+    pub(in crate::applet) fn renew(
+        &mut self,
+        voice: &mut Voice,
+        scratch: &mut Output,
+        at: At<'_>,
+    ) -> Result<(), (&'static str, Errno)> {
+        if self.is_open && !core::mem::replace(&mut self.moved, true) {
+            let what = b"current was removed or moved: ";
+            voice.say("warning", &[what, self.subject()]);
+        }
+        self.lost = true;
+        let made = self.make(at);
+        let is_there = file::open_dir(at, self.name).is_ok();
+        let removed = file::is_removed(self.current.as_fd());
+        if !is_there && self.is_open && !removed {
+            self.look = clock::mono().after(PAUSE);
+            self.lost = false;
+            return Ok(());
+        }
+        self.leave();
+        let old = core::mem::replace(&mut self.dir, Fd::none());
+        let mut what = "";
+        let name = self.name;
+        let opened = self.enter(voice, scratch, at, name, made, &mut what);
+        self.look = clock::mono().after(LOOK);
+        self.moved &= opened.is_err();
+        let opened = opened.or_else(|errno| {
+            self.look = clock::mono().after(PAUSE);
+            let mut other = "";
+            let (old, name) = (old.as_fd(), c".");
+            self.enter(voice, scratch, old, name, true, &mut other)
+                .map_err(|_| errno)
+        });
+        if opened.is_err() {
+            self.leave();
+            self.dir = old;
+        }
+        opened.map_err(|errno| (what, errno))
+    }
+
+    /// Makes the log directory, or what it is a link to, if that was removed;
+    /// returns whether it did. When it cannot, that shows when it is opened.
+    pub(in crate::applet) fn make(&self, at: At<'_>) -> bool {
+        /// Permission bits of a log directory that is made again.
+        const MODE: u32 = 0o755;
+        file::info(at, self.name) == Err(Errno::ENOENT)
+            && (file::make_dir(at, self.name, MODE).is_ok()
+                || file::make_target(at, at, self.name, MODE).is_ok())
+    }
+
+    /// Gives what is called `current` and is no file another name, in the
+    /// place of a file that was removed.
+    pub(super) fn move_other(&self, voice: &Voice) -> Result<(), Errno> {
+        let at = self.dir.as_fd();
+        match file::info_of_link(at, c"current") {
+            Ok(info) if info.kind != file::Kind::Regular => {}
+            Ok(_) | Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+        let label = LogName::new(clock::wall(), Kind::Unsafe);
+        // Not the name of an old log: it could not be deleted as one.
+        let name = file::path_of(&[b"current.", label.as_bytes()])?;
+        file::rename(at, c"current", name.as_c_str())?;
+        let subject = self.subject();
+        let what = b"/current is no file, it is now called ";
+        voice.say("warning", &[subject, what, name.as_bytes()]);
+        Ok(())
+    }
+
+    /// Tries again to open a directory that cannot be opened, if it is time.
+    /// Its lines are dropped until it can be.
+    pub(in crate::applet) fn seek(
+        &mut self,
+        voice: &mut Voice,
+        scratch: &mut Output,
+        at: At<'_>,
+        now: Instant,
+    ) {
+        let due = self.is_open || is_due(self.stall.retry(), now);
+        if self.is_lost(at, now)
+            && due
+            && let Err((what, errno)) = self.renew(voice, scratch, at)
+        {
+            let _dropped = self.stalled(voice, what, errno);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A directory that cannot go on: how long it is waited for, and when lines
+//! are dropped instead.
+//!
+//! ```text
+//!           a step fails                 PAUSE later, HUP, TERM
+//!   fine ----------------> stalled ----------------------------+
+//!    ^                      ^   |                              v
+//!    |                      |   +--- `d` has passed, or   the step again
+//!    |                      |        TERM's limit, or          |
+//!    |                      |        nothing can be opened:    |
+//!    |                      |        the block is dropped      |
+//!    |                      +-------------- it fails ----------+
+//!    +------------------------------------- it works ----------+
+//! ```
+
+use core::time::Duration;
+
+use crate::{
+    sys::{Errno, clock},
+    text::Line,
+    wire::clock::Instant,
+};
+
+use super::{
+    directory::Directory,
+    is_due,
+    output::Output,
+    voice::{Mode, PAUSE, Voice},
+};
+
+/// Exit code of a hand that dropped lines: more of them need no hand.
+pub(super) const DROPPED: u8 = 2;
+
+/// The step at hand cannot be done now. The directory knows why and until
+/// when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::applet) struct Stalled;
+
+/// Result of a step that may stall.
+pub(in crate::applet) type Step<T = ()> = Result<T, Stalled>;
+
+/// Why and since when a directory does not go on.
+#[derive(Debug, Default)]
+pub(in crate::applet) struct Stall {
+    /// The cause that was reported last.
+    cause: Option<(&'static str, Errno)>,
+    /// The first failure; `None` while all is well.
+    since: Option<Instant>,
+    /// The next try; without one a processor is waited for.
+    retry: Option<Instant>,
+    /// Lines dropped since then.
+    dropped: u64,
+}
+
+impl Stall {
+    /// Returns whether the next try is still to come.
+    pub(super) fn waits(&self, now: Instant) -> bool {
+        self.retry.is_some_and(|retry| now < retry)
+    }
+
+    /// Makes the next try due.
+    pub(super) fn hasten(&mut self) {
+        self.retry = None;
+    }
+
+    /// Returns the moment of the next try.
+    pub(super) fn retry(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    /// Counts a line that was dropped.
+    pub(super) fn count(&mut self) {
+        self.dropped = self.dropped.saturating_add(1);
+    }
+
+    /// Begins where a hand has dropped lines.
+    pub(super) fn go_on_dropping(&mut self) {
+        self.since = Some(Instant::at(0));
+        self.retry = Some(clock::mono().after(PAUSE));
+    }
+}
+
+impl Directory {
+    /// Notes that a step failed, and reports each cause once.
+    pub(super) fn stalled(
+        &mut self,
+        voice: &Voice,
+        what: &'static str,
+        errno: Errno,
+    ) -> Stalled {
+        if self.stall.cause.replace((what, errno)) != Some((what, errno)) {
+            voice.warn("pausing", what, self.subject(), errno);
+        }
+        self.stall.retry = Some(clock::mono().after(PAUSE));
+        self.waits_for_job()
+    }
+
+    /// Notes that the processor must end first.
+    pub(super) fn waits_for_job(&mut self) -> Stalled {
+        self.stall.since.get_or_insert_with(clock::mono);
+        Stalled
+    }
+
+    /// Returns whether lines are dropped now, rather than waited with.
+    pub(super) fn drops(&self, voice: &Voice, now: Instant) -> bool {
+        !self.is_open || voice.is_late(now) || is_due(self.patience(), now)
+    }
+
+    /// Returns the moment from which on lines are dropped.
+    fn patience(&self) -> Option<Instant> {
+        let since = self.stall.since.filter(|_| self.lossy > Duration::ZERO);
+        since.map(|since| since.after(self.lossy))
+    }
+
+    /// Notes that a block was written, and says what was dropped before.
+    pub(super) fn recover(&mut self, voice: &Voice) {
+        if self.stall.since.is_some() {
+            let _some = self.report_dropped(voice);
+            self.stall = Stall::default();
+        }
+    }
+
+    /// Says that lines are dropped from now on.
+    pub(super) fn report_dropping(&self, voice: &Voice) {
+        if self.stall.dropped == 0 {
+            voice.say("warning", &[b"lines are dropped: ", self.subject()]);
+        }
+    }
+
+    /// Says how many lines were dropped, if any were; returns whether.
+    pub(super) fn report_dropped(&mut self, voice: &Voice) -> bool {
+        let count = core::mem::take(&mut self.stall.dropped);
+        if count > 0 {
+            let mut text = Line::new();
+            text.number(count).text(" lines were dropped: ");
+            voice.say("warning", &[text.as_bytes(), self.subject()]);
+        }
+        count > 0
+    }
+
+    /// Returns the moment at which a stalled step is to be looked at again.
+    pub(in crate::applet) fn stalled_until(&self) -> Option<Instant> {
+        let job = self.job.due();
+        let all = [self.stall.retry, self.patience(), job];
+        all.into_iter().flatten().min()
+    }
+
+    /// Looks what a signal or the clock changed for a stalled step.
+    pub(in crate::applet) fn look_again(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        news: News,
+    ) {
+        self.look_after_job(voice, clock::mono());
+        if news.reread {
+            self.reread(voice, output);
+        }
+        if news.reread || news.ends {
+            self.stall.hasten();
+        }
+    }
+
+    /// Waits until a stalled step may be tried again, where no other
+    /// directory is to be served.
+    pub(in crate::applet) fn wait(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+    ) {
+        let news = voice.wait_stalled(self.stalled_until());
+        self.look_again(voice, output, news);
+    }
+
+    /// Tries a step until it is done, or not worth more time.
+    pub(in crate::applet) fn insist(
+        &mut self,
+        voice: &mut Voice,
+        output: &mut Output,
+        mut step: impl FnMut(&mut Self, &mut Voice, &mut Output) -> Step,
+    ) {
+        while step(self, voice, output).is_err()
+            && !self.drops(voice, clock::mono())
+        {
+            self.wait(voice, output);
+        }
+    }
+}
+
+/// Signals that came while a step was stalled.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::applet) struct News {
+    /// HUP: the config is to be read for what helps.
+    reread: bool,
+    /// TERM.
+    ends: bool,
+}
+
+impl Voice {
+    /// Waits for signals, at most until then or until TERM's limit.
+    pub(in crate::applet) fn wait_stalled(
+        &mut self,
+        until: Option<Instant>,
+    ) -> News {
+        let before = self.asked.end;
+        let until = [until, self.deadline].into_iter().flatten().min();
+        self.wait(until);
+        News {
+            reread: core::mem::take(&mut self.asked.reread),
+            ends: self.asked.end != before,
+        }
+    }
+
+    /// Returns whether the time that TERM leaves is over.
+    pub(in crate::applet) fn is_late(&self, now: Instant) -> bool {
+        is_due(self.deadline, now)
+    }
+
+    /// Returns whether this process serves one directory only.
+    pub(super) fn is_hand(&self) -> bool {
+        self.mode == Mode::Hand
+    }
+}

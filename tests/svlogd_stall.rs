@@ -1,0 +1,350 @@
+//! Whether svlogd goes on, waits, drops or ends as its manual says when a
+//! directory cannot be written, is removed or moved, or a processor hangs.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+#[path = "util/logger.rs"]
+mod logger;
+mod util;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use logger::{Logger, all, current, olds, place};
+use rustix::process::Signal;
+use util::{Place, until};
+
+/// TERM's limit and what a busy machine may add.
+const LIMIT: Duration = Duration::from_secs(8);
+
+/// Runs svlogd on `log`, a full tmpfs of 64 kB that only it sees, and on
+/// `other`; both with this config. Nothing when that is not possible here.
+fn on_full_disk<'a>(
+    place: &'a Place,
+    options: &str,
+    config: &str,
+) -> Option<Logger<'a>> {
+    let can = Command::new("unshare")
+        .args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"])
+        .stderr(Stdio::null())
+        .status();
+    if !can.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no mount namespace of our own");
+        return None;
+    }
+    place.write("other/config", config);
+    let script = format!(
+        "mount -t tmpfs -o size=64k none log && cp other/config log/ && \
+         : > log/lock && : > log/current && \
+         {{ head -c 65536 /dev/zero > log/hog 2> /dev/null; \
+         exec bin/svlogd {options} log other; }}"
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "sh", "-c", &script])
+        .current_dir(&place.dir);
+    let logger = Logger::spawn(place, command);
+    until("svlogd", || place.path("other/lock").exists().then_some(()));
+    Some(logger)
+}
+
+/// A file in the logger's `log`, which only it sees.
+fn seen(logger: &Logger<'_>, name: &str) -> PathBuf {
+    format!("/proc/{}/cwd/log/{name}", logger.child.id()).into()
+}
+
+/// Everything in the logger's `log`, in its order.
+fn all_seen(logger: &Logger<'_>) -> Vec<u8> {
+    let list = fs::read_dir(seen(logger, "")).unwrap();
+    let mut names: Vec<_> =
+        list.map(|entry| entry.unwrap().file_name()).collect();
+    names.retain(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with('@') || name == "current"
+    });
+    // `@` sorts before `current`.
+    names.sort();
+    let read = |name| fs::read(seen(logger, "").join(name)).unwrap();
+    names.into_iter().flat_map(read).collect()
+}
+
+/// Makes the file that fills the logger's disk this long.
+fn hog(logger: &Logger<'_>, bytes: u64) {
+    let hog = seen(logger, "hog");
+    let file = fs::OpenOptions::new().write(true).open(hog).unwrap();
+    file.set_len(bytes).unwrap();
+}
+
+/// Numbered lines of 60 bytes.
+fn lines(from: u32, count: u32) -> String {
+    let line =
+        |i| format!("{i:06} {}\n", ["abc", "xyz"][(i % 2) as usize].repeat(17));
+    (from..from + count).map(line).collect()
+}
+
+#[test]
+fn a_directory_that_stalls_gets_every_byte_once_and_holds_up_no_other() {
+    let place = place("");
+    // Stamps, prefix and patterns make of the lines what no read has.
+    let config = "s9000\nn90\np<prefix> \n-*\n+*abc*\n";
+    let Some(mut logger) = on_full_disk(&place, "-tt", config) else {
+        return;
+    };
+    logger.write(lines(0, 300).as_bytes());
+    let other = until("the lines in the other directory", || {
+        let other = all(&place, "other");
+        let last = lines(298, 1);
+        other.ends_with(last.as_bytes()).then_some(other)
+    });
+    logger.until_says("pausing: unable to write to current: log: ");
+    // Room for a page at a time; HUP has it tried again at once.
+    // One page is the config's, all others the hog's.
+    for pages in (0..15).rev() {
+        let before = all_seen(&logger).len();
+        hog(&logger, pages * 4096);
+        logger.kill(Signal::HUP);
+        until("more, or all", || {
+            let now = all_seen(&logger).len();
+            (now > before || now == other.len()).then_some(())
+        });
+    }
+    until("all", || (all_seen(&logger) == other).then_some(()));
+    logger.write(lines(300, 2).as_bytes());
+    until("what comes behind", || {
+        let last = lines(300, 1);
+        all_seen(&logger).ends_with(last.as_bytes()).then_some(())
+    });
+    assert_eq!(all_seen(&logger), all(&place, "other"));
+    let said = logger.errors().matches("pausing").count();
+    assert_eq!(said, 1, "{}", logger.errors());
+    assert_eq!(logger.end(), 0);
+}
+
+#[test]
+fn lines_are_dropped_where_the_config_says_so() {
+    let place = place("");
+    let Some(mut logger) = on_full_disk(&place, "", "d1\n") else {
+        return;
+    };
+    // More than a pipe and all buffers hold: nobody waits for the full disk.
+    logger.write(lines(0, 20_000).as_bytes());
+    until("all lines in the other directory", || {
+        all(&place, "other")
+            .ends_with(lines(19_999, 1).as_bytes())
+            .then_some(())
+    });
+    logger.until_says("warning: lines are dropped: log\n");
+    hog(&logger, 0);
+    let mut count = 20_000;
+    until("a line", || {
+        logger.write(lines(count, 1).as_bytes());
+        count += 1;
+        let last = lines(count - 1, 1);
+        until("it in the other directory", || {
+            all(&place, "other")
+                .ends_with(last.as_bytes())
+                .then_some(())
+        });
+        all_seen(&logger).ends_with(last.as_bytes()).then_some(())
+    });
+    let text = String::from_utf8(all_seen(&logger)).unwrap();
+    let sent = lines(0, count);
+    let kept = text.lines().filter(|line| line.len() == 58);
+    let kept = kept.inspect(|line| assert!(sent.contains(line))).count();
+    let errors = logger.errors();
+    let dropped: Vec<u32> = errors
+        .lines()
+        .filter_map(|line| line.strip_suffix(" lines were dropped: log"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    // Each is either there or counted, once.
+    assert_eq!(dropped.len(), 1, "{errors}");
+    assert_eq!(kept, (count - dropped[0]) as usize, "{errors}");
+    assert_eq!(errors.matches("lines are dropped").count(), 1, "{errors}");
+    assert_eq!(logger.end(), 0);
+}
+
+#[test]
+fn term_ends_what_cannot_be_written() {
+    let place = place("");
+    let Some(mut logger) = on_full_disk(&place, "", "") else {
+        return;
+    };
+    logger.write(lines(0, 100).as_bytes());
+    logger.until_says("pausing: unable to write to current: log: ");
+    let began = Instant::now();
+    logger.kill(Signal::TERM);
+    assert_eq!(logger.wait(), 0);
+    assert!(began.elapsed() < LIMIT);
+    let errors = logger.errors();
+    assert!(
+        errors.contains("warning: 100 lines were dropped: log\n"),
+        "{errors}"
+    );
+    assert_eq!(all(&place, "other"), lines(0, 100).as_bytes());
+}
+
+#[test]
+fn hup_reads_what_makes_room() {
+    let place = place("");
+    let Some(mut logger) = on_full_disk(&place, "", "s6000\nn50\n") else {
+        return;
+    };
+    hog(&logger, 20_000);
+    logger.write(lines(0, 2000).as_bytes());
+    logger.until_says("pausing: unable to write to current: log: ");
+    fs::write(seen(&logger, "config"), "s6000\nn2\n").unwrap();
+    logger.kill(Signal::HUP);
+    until("the last line", || {
+        all_seen(&logger)
+            .ends_with(lines(1999, 1).as_bytes())
+            .then_some(())
+    });
+    assert_eq!(logger.end(), 0);
+}
+
+#[test]
+fn term_ends_an_open_line() {
+    let place = place("");
+    let mut logger = Logger::start(&place, &["log"]);
+    logger.write(b"a\nopen");
+    until("a line", || (current(&place) == "a\n").then_some(()));
+    let began = Instant::now();
+    logger.kill(Signal::TERM);
+    assert_eq!(logger.wait(), 0);
+    assert!(began.elapsed() < LIMIT);
+    assert_eq!(current(&place), "a\nopen\n");
+}
+
+#[test]
+fn term_ends_a_processor_that_hangs() {
+    let place = place("s20\n!trap '' TERM; echo $$ > pid; sleep 1000; cat\n");
+    let mut logger = Logger::start(&place, &["-l4", "-b5", "log"]);
+    logger.write(b"1234567890123456\n");
+    let pid = until("the processor", || {
+        place.read("log/pid").trim().parse::<u32>().ok()
+    });
+    // The next log is full too, so that the processor is waited for.
+    logger.write(b"1234567890123456\nlast\n");
+    until("it", || (current(&place).len() == 17).then_some(()));
+    let began = Instant::now();
+    logger.kill(Signal::TERM);
+    assert_eq!(logger.wait(), 0);
+    assert!(began.elapsed() < LIMIT);
+    assert!(
+        logger
+            .errors()
+            .contains("processor does not end, it is killed")
+    );
+    until("its end", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+            .then_some(())
+    });
+    let mut names = olds(&place, "log");
+    names.retain(|name| name.ends_with(".u"));
+    assert_eq!(names.len(), 2);
+    assert_eq!(current(&place), "last\n");
+}
+
+#[test]
+fn a_current_that_is_removed_or_moved_begins_anew() {
+    for how in ["removed", "moved", "a directory", "a link"] {
+        let place = place("");
+        let mut logger = Logger::start(&place, &["log"]);
+        logger.write(b"1\n");
+        until("a line", || (current(&place) == "1\n").then_some(()));
+        let path = place.path("log/current");
+        match how {
+            "moved" => fs::rename(&path, place.path("away")).unwrap(),
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        match how {
+            "a directory" => place.write("log/current/file", ""),
+            "a link" => std::os::unix::fs::symlink("/dev/null", &path).unwrap(),
+            _ => {}
+        }
+        let mut sent = String::new();
+        // That it was moved is seen within a second.
+        until("a line in a new file", || {
+            logger.write(b"2\n");
+            sent.push_str("2\n");
+            until("the line", || {
+                let both = place.read("away") + &current(&place);
+                (both == format!("1\n{sent}") || both == sent).then_some(())
+            });
+            path.is_file().then_some(())
+        });
+        assert_eq!(logger.end(), 0);
+        let errors = logger.errors();
+        let line = "warning: current was removed or moved: log\n";
+        assert_eq!(errors.matches(line).count(), 1, "{how}: {errors}");
+        assert_eq!(place.read("away").is_empty(), how != "moved");
+        let renamed = fs::read_dir(place.path("log")).unwrap();
+        let renamed = renamed.filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().starts_with("current.@")
+        });
+        let others = usize::from(how.starts_with("a "));
+        assert_eq!(renamed.count(), others, "{how}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_removed_is_made_again() {
+    let place = Place::new();
+    place.write("in/log/config", "s100\nn2\n");
+    let mut logger = Logger::start(&place, &["-l20", "-b30", "in/log"]);
+    let line = |i: u32| format!("a line of {i:09}\n");
+    let mut count = 0;
+    let mut write = |logger: &mut Logger<'_>| {
+        logger.write(line(count).as_bytes());
+        count += 1;
+        count - 1
+    };
+    let is_last = |i| place.read("in/log/current").ends_with(&line(i));
+    let first = write(&mut logger);
+    until("a line", || is_last(first).then_some(()));
+    fs::remove_dir_all(place.path("in/log")).unwrap();
+    let next = write(&mut logger);
+    until("the next line", || is_last(next).then_some(()));
+    // Its config holds although it is gone.
+    for _ in 0..60 {
+        write(&mut logger);
+    }
+    let last = write(&mut logger);
+    until("many lines", || {
+        let two = olds(&place, "in/log").len() == 2;
+        (is_last(last) || two).then_some(())
+    });
+    // Moved: the next lines are where the name leads.
+    fs::rename(place.path("in/log"), place.path("in/moved")).unwrap();
+    until("a line in a new directory", || {
+        write(&mut logger);
+        std::thread::sleep(Duration::from_millis(20));
+        place.path("in/log/current").exists().then_some(())
+    });
+    // It cannot be made: lines are dropped, and nobody waits.
+    fs::remove_dir_all(place.path("in")).unwrap();
+    let more: String = (0..20_000).map(line).collect();
+    logger.write(more.as_bytes());
+    logger.until_says("warning: lines are dropped: in/log\n");
+    fs::create_dir(place.path("in")).unwrap();
+    until("a line at last", || {
+        write(&mut logger);
+        std::thread::sleep(Duration::from_millis(20));
+        place.path("in/log/current").exists().then_some(())
+    });
+    let last = write(&mut logger);
+    until("the last line", || is_last(last).then_some(()));
+    assert_eq!(logger.end(), 0);
+    let errors = logger.errors();
+    let said = errors
+        .matches("current was removed or moved: in/log\n")
+        .count();
+    assert_eq!(said, 3, "{errors}");
+    assert!(errors.contains(" lines were dropped: in/log\n"), "{errors}");
+}
