@@ -3,11 +3,7 @@
 
 mod util;
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use util::{Place, Running, skipped, start_by, until, works};
@@ -318,26 +314,26 @@ fn mounted(place: &Place, name: &str) -> String {
     format!("/dev/x {} ext4 rw 0 0\n", place.path(name).display())
 }
 
-/// Lets a PID 1 that takes itself for no container's go down with the mount
-/// table `table`; answers which of `dirs`, each a mount, are still mounted.
-fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
+/// Starts a PID 1 that takes itself for no container's, with `table` as what
+/// is mounted, and is followed by `then`. The true /proc is on `true`.
+fn machine<'a>(
+    place: &'a Place,
+    prepare: &str,
+    table: &str,
+    then: &str,
+) -> Running<'a> {
     place.write("table", table);
     fs::create_dir(place.path("lib")).unwrap();
-    place.service("a", "kill -PWR 1; exec sleep 1000");
-    let mut mounts = String::new();
-    for dir in dirs {
-        mounts += &format!("mkdir -p {dir}; mount -t tmpfs t {dir}\n");
-    }
+    fs::create_dir(place.path("true")).unwrap();
     let script = format!(
         "set -e
-        {mounts}
+        {prepare}
         mount --bind etc /etc
         mount --bind services /etc/service
         mount --bind varrun /run
         mount --bind lib /var/lib
         mount -t tmpfs dev /dev
         mknod -m 666 /dev/null c 1 3
-        mkdir true
         mount --rbind /proc true
         mount -t tmpfs proc /proc
         mkdir -p /proc/self/ns
@@ -345,29 +341,79 @@ fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
         cp table /proc/self/mounts
         echo quiet >/proc/cmdline
         : >/proc/swaps
-        unshare -fp --kill-child runit || :
-        cp true/self/mounts after"
+        PATH={}:$PATH; export PATH
+        {then}",
+        place.path("bin").display(),
     );
-    let mut command = place.command(&["runit"]);
-    let path = command
-        .get_envs()
-        .find(|(name, _)| *name == "PATH")
-        .and_then(|(_, path)| path)
-        .unwrap()
-        .to_owned();
-    command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", &script]).env("PATH", path);
-    command.current_dir(place.dir.path()).stdin(Stdio::null());
-    let out = command.output().unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
+    start_by(place, &[&["unshare", "-m", "sh", "-c", &script]])
+}
+
+/// Lets a PID 1 go down with the mount table `table`; answers which of
+/// `dirs`, each a mount, are still mounted.
+fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
+    place.service("a", &format!("kill -PWR 1; {STAY}"));
+    let mut mounts = String::new();
+    for dir in dirs {
+        mounts += &format!("mkdir -p {dir}; mount -t tmpfs t {dir}\n");
+    }
+    let then = "unshare -fp --kill-child runit || :
+        cp true/self/mounts after";
+    let code = machine(place, &mounts, table, then).wait();
+    assert_eq!(code, 0, "{}", place.read("errors"));
     let after = place.read("after");
-    assert!(!after.is_empty(), "{said}");
     let left = dirs.iter().map(ToString::to_string);
     left.filter(|dir| {
         let path = format!(" {} ", place.path(dir).display());
         after.contains(&path)
     })
     .collect()
+}
+
+/// A number of kB that the kernel tells of a process.
+fn kilobytes(pid: Pid, file: &str, key: &str) -> u64 {
+    let path = format!("/proc/{}/{file}", pid.as_raw_pid());
+    let text = fs::read_to_string(path).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn process_1_is_locked_in_memory_and_gives_back_what_it_does_not_use() {
+    if !can_be_init() {
+        return;
+    }
+    // What is used when nothing happens, at most `most`.
+    let rest = |locked: bool, most: u64| {
+        let place = root();
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            place.service(name, STAY);
+        }
+        let mut one = if locked {
+            let then = "exec unshare -fp --kill-child runit";
+            machine(&place, "", "", then)
+        } else {
+            boot(&place, "", &["runit"])
+        };
+        until_said(&place, " services up, ");
+        let pid = one.supervisor();
+        let size = kilobytes(pid, "status", "VmSize:");
+        let kept = kilobytes(pid, "status", "VmLck:");
+        // What the kernel itself has put there is not its own.
+        assert_eq!(kept * 10 > size * 9, locked, "{kept} of {size} kB");
+        let used = || kilobytes(pid, "smaps_rollup", "Anonymous:");
+        let busy = used();
+        let rest = until("less memory", || {
+            Some(used()).filter(|now| *now < busy && *now <= most)
+        });
+        signal(&one, Signal::POWER);
+        assert_eq!(one.wait(), OFF);
+        rest
+    };
+    let free = rest(false, u64::MAX);
+    rest(true, free + 8);
 }
 
 #[test]

@@ -238,7 +238,9 @@ pub(super) fn leave_berths() {
         // SAFETY: they are free, and a berth of zeros is one. They end where
         // a page of 4096 bytes does; where pages are larger the start is not
         // one's, or the end is one's too.
-        unsafe { memory::forget(BERTHS.as_ptr().addr(), size_of_val(&BERTHS)) };
+        unsafe {
+            memory::forget_used(BERTHS.as_ptr().addr(), size_of_val(&BERTHS));
+        };
     }
 }
 

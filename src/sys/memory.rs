@@ -6,6 +6,9 @@
     reason = "registers are numbers: the macro turns every argument into one"
 )]
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use linux_raw_sys::general;
 use syscalls::Sysno;
 
 use super::{Errno, apart, error::syscall};
@@ -30,7 +33,7 @@ pub fn give_back() {
     let end = (&raw const here).addr().saturating_sub(IN_USE) & !(PAGE - 1);
     // SAFETY: all frames are above; who is called next finds zeros where it
     // expects nothing. Signals have no handlers.
-    unsafe { forget(end.saturating_sub(STACK), STACK) };
+    unsafe { forget_used(end.saturating_sub(STACK), STACK) };
     program(false, &mut |start, bytes| {
         let bytes = bytes.saturating_add(start % PAGE);
         let start = start & !(PAGE - 1);
@@ -40,9 +43,20 @@ pub fn give_back() {
     apart::leave_berths();
 }
 
-/// Keeps this program in memory, whatever becomes of the medium it is on.
+/// The memory of this process is locked.
+static LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps this process in memory, whatever becomes of the media that it was
+/// read from and may be swapped to: all of its code and constants, and what
+/// it uses of variables and stack. Children do not inherit that.
+///
+/// EPERM or ENOMEM when RLIMIT_MEMLOCK does not allow it.
 pub fn stay() -> Result<(), Errno> {
-    let mut done = Ok(());
+    /// What is not used takes no memory.
+    const USED: u32 = general::MCL_CURRENT | general::MCL_ONFAULT;
+    // SAFETY: the call changes nothing but where the pages are kept.
+    let mut done = unsafe { syscall!(Sysno::mlockall, USED) }.map(|_| ());
+    LOCKED.store(done.is_ok(), Ordering::Relaxed);
     program(false, &mut |start, bytes| {
         // SAFETY: the call changes nothing but where the pages are kept.
         let locked = unsafe { syscall!(Sysno::mlock, start, bytes) };
@@ -138,9 +152,46 @@ fn program(variables: bool, each: &mut dyn FnMut(usize, usize)) {
 ///
 /// # Safety
 /// Nobody uses that part now, and that content is valid.
-pub(super) unsafe fn forget(start: usize, bytes: usize) {
-    const DONTNEED: u32 = linux_raw_sys::general::MADV_DONTNEED;
+unsafe fn forget(start: usize, bytes: usize) {
     // SAFETY: the caller vouches for it.
-    let _done =
-        unsafe { syscall!(Sysno::madvise, start, bytes, DONTNEED) }.is_ok();
+    let _stays = unsafe { advise(start, bytes, DONTNEED) }.is_err();
+}
+
+/// As [`forget`], for memory that [`stay`] has locked where it is used: that
+/// is given back too, and will be locked again.
+///
+/// # Safety
+/// As that of [`forget`].
+pub(super) unsafe fn forget_used(start: usize, bytes: usize) {
+    /// Since Linux 5.18.
+    const DONTNEED_LOCKED: u32 = general::MADV_DONTNEED_LOCKED;
+    const ON_FAULT: u32 = general::MLOCK_ONFAULT;
+    if !LOCKED.load(Ordering::Relaxed) {
+        // SAFETY: the caller vouches for it.
+        return unsafe { forget(start, bytes) };
+    }
+    // SAFETY: the caller vouches for it.
+    if unsafe { advise(start, bytes, DONTNEED_LOCKED) }.is_ok() {
+        return;
+    }
+    // SAFETY: the call changes nothing but where the pages are kept.
+    let _free = unsafe { syscall!(Sysno::munlock, start, bytes) }.is_ok();
+    // SAFETY: the caller vouches for it.
+    unsafe { forget(start, bytes) };
+    // SAFETY: as that of the call which unlocks.
+    let locked = unsafe { syscall!(Sysno::mlock2, start, bytes, ON_FAULT) };
+    // It was locked before: nothing refuses it.
+    let _locked = locked.is_ok();
+}
+
+/// What is given back is read from the file again, or zeros.
+const DONTNEED: u32 = general::MADV_DONTNEED;
+
+/// `madvise`.
+///
+/// # Safety
+/// What `advice` does to the content of these pages is valid.
+unsafe fn advise(start: usize, bytes: usize, advice: u32) -> Result<(), Errno> {
+    // SAFETY: the caller vouches for it.
+    unsafe { syscall!(Sysno::madvise, start, bytes, advice) }.map(|_| ())
 }

@@ -7,7 +7,7 @@ use crate::{
     config,
     machine::descent::{self, Descent, END, LAST_WORDS, Order},
     sys::{
-        CWD, Errno, child, clock, dir, file,
+        self, CWD, Errno, child, clock, dir, file,
         power::{self, Ending},
         signal::{self, Number},
         wait,
@@ -51,6 +51,8 @@ impl Init {
         match child::fork_unseen() {
             Ok(false) => {}
             Ok(true) => {
+                // That it is not was said.
+                let _swapped = sys::memory::stay().is_err();
                 loop {
                     let left = until.since(clock::mono());
                     if left.is_zero() {

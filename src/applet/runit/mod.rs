@@ -48,7 +48,8 @@
 //! say such words too; those of the command line count more. `root=/dev/ram0`
 //! stays in the initramfs.
 //!
-//! PID 1 is locked in memory, so that it outlives the medium it came from.
+//! PID 1 is locked in memory, code and data, so that it outlives the medium it
+//! came from and those that it may be swapped to.
 //!
 //! Words of the kernel's command line, outside of containers: `single` or `S`
 //! for rescue before a stage 2 that is no script, `emergency` for rescue

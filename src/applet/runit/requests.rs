@@ -194,6 +194,10 @@ impl Init {
 
     /// Goes down if a flag of `runit-init` says so.
     pub(super) fn obey_flags(&mut self) {
+        if self.leaving || !self.stages.can_leave() {
+            // They are those of another request.
+            return;
+        }
         let voice = self.supervisor.voice();
         let asked = self.requested.take(&mut |path, errno| {
             voice.warn("unable to chmod ", path.to_bytes(), errno);
