@@ -3,7 +3,16 @@
 
 mod util;
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+};
+
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    pty::{OpenptFlags, openpt, ptsname, unlockpt},
+};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use util::{Place, Running, skipped, start_by, until, works};
@@ -42,6 +51,7 @@ fn boot<'a>(place: &'a Place, prepare: &str, program: &[&str]) -> Running<'a> {
         "set -e
         mount --bind etc /etc
         mount --bind services /etc/service
+        mkdir pts; mount --bind /dev/pts pts
         mount -t tmpfs run /run
         cp -a varrun/. /run/
         mount -t tmpfs -o mode=755 dev /dev
@@ -120,6 +130,170 @@ fn a_container_without_a_console_says_all_on_descriptor_2() {
         let count = said.matches(line).count();
         assert_eq!(count, 1, "{line}: {said}");
     }
+}
+
+/// A terminal that becomes a console.
+struct Terminal {
+    master: fs::File,
+    /// What makes it one.
+    mount: String,
+    said: String,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let master = openpt(flags).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let name = name.to_str().unwrap().strip_prefix("/dev/").unwrap();
+        let mut flags = fcntl_getfl(&master).unwrap();
+        flags.insert(OFlags::NONBLOCK);
+        fcntl_setfl(&master, flags).unwrap();
+        Self {
+            master: master.into(),
+            mount: format!(": >/dev/console; mount --bind {name} /dev/console"),
+            said: String::new(),
+        }
+    }
+
+    /// What the console has said so far.
+    fn read(&mut self) -> &str {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = self.master.read(&mut bytes) {
+            self.said += &String::from_utf8_lossy(&bytes[..count]);
+        }
+        &self.said
+    }
+
+    fn until_said(&mut self, text: &str) {
+        until(text, || self.read().contains(text).then_some(()));
+    }
+}
+
+#[test]
+fn a_service_in_a_container_reads_nothing_of_the_console() {
+    if !can_be_init() {
+        return;
+    }
+    let mut terminal = Terminal::new();
+    let place = root();
+    place.service(
+        "spy",
+        "echo ready >&2
+        for n in 0 1 2; do
+            line=; eval \"read -r line <&$n\"; echo \"$n $line\" >>../said
+        done 2>/dev/null
+        readlink /proc/self/fd/0 >>../said; exec sleep 1000",
+    );
+    // One of PID 1's own reads it.
+    place.script(
+        "etc/runit/ctrlaltdel",
+        "read -r line; echo \"keys: $line\"; poweroff",
+    );
+    let mut one = boot(&place, &terminal.mount, &["runit"]);
+    terminal.until_said("ready\r\n");
+    terminal.master.write_all(b"secret\n").unwrap();
+    until("a spy", || {
+        place.read("services/said").contains("null").then_some(())
+    });
+    assert_eq!(place.read("services/said"), "0 \n1 \n2 \n/dev/null\n");
+    signal(&one, Signal::INT);
+    terminal.until_said("keys: secret\r\n");
+    assert_eq!(one.wait(), OFF);
+}
+
+#[test]
+fn a_service_without_a_log_reaches_the_console_and_does_not_hold_it() {
+    if !can_be_init() {
+        return;
+    }
+    let mut terminal = Terminal::new();
+    let place = root();
+    let all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(place.dir.path(), all).unwrap();
+    let fd = place.path("true/self/fd");
+    let fd = fd.display();
+    let other = format!("echo as nobody >{fd}/2");
+    place.service(
+        "other",
+        &format!("chpst -u :65534:65534 sh -c '{other}'; {STAY}"),
+    );
+    place.service(
+        "plain",
+        &format!(
+            "echo first; echo second >&2
+            for n in 0 1 2; do readlink {fd}/$n; done >../said
+            echo last; {STAY}"
+        ),
+    );
+    place.script(
+        "etc/runit/ctrlaltdel",
+        "read -r line; echo \"keys: $line\"; poweroff",
+    );
+    let then = "exec unshare -fp --kill-child runit";
+    let mut one = machine(&place, "", &terminal.mount, "", then);
+    for text in ["first\r\n", "second\r\n", "last\r\n", "as nobody\r\n"] {
+        terminal.until_said(text);
+    }
+    let said = place.read("services/said");
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], "/dev/null");
+    assert!(lines[2].starts_with("pipe:"), "{said}");
+    signal(&one, Signal::INT);
+    terminal.master.write_all(b"typed\n").unwrap();
+    terminal.until_said("keys: typed\r\n");
+    assert_eq!(one.wait(), OFF);
+}
+
+#[test]
+fn a_console_that_takes_nothing_holds_up_who_writes_and_loses_nothing() {
+    if !can_be_init() {
+        return;
+    }
+    let mut terminal = Terminal::new();
+    let place = root();
+    place.service(
+        "flood",
+        "n=0; while [ $n -lt 3000 ]; do
+            echo \"line $n of what is more than a terminal takes.\"
+            n=$((n + 1)); echo $n >../n
+        done
+        : >../written; exec sleep 1000",
+    );
+    let then = "exec unshare -fp --kill-child runit";
+    let mut one = machine(&place, "", &terminal.mount, "", then);
+    let held_up = |last: &str| {
+        until("a full console", || {
+            let before = place.read(last);
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            (!before.is_empty() && before == place.read(last)).then_some(())
+        });
+    };
+    held_up("services/n");
+    assert!(!place.path("services/written").exists());
+    // PID 1 has time for others.
+    place.script("other/run", STAY);
+    fs::rename(place.path("other"), place.path("services/other")).unwrap();
+    let pid = place.until_pid("other", None);
+    until("all of it", || {
+        terminal.read();
+        place.path("services/written").exists().then_some(())
+    });
+    terminal.until_said("line 2999 ");
+    for n in 0..3000 {
+        let line = format!("line {n} of what is more than a terminal takes.");
+        assert!(terminal.said.contains(&line), "{line}");
+    }
+    let spent = util::spent(one.supervisor());
+    assert!(spent < 300, "{spent} hundredths of a second");
+    let _gone = kill_process(pid, Signal::KILL);
+    signal(&one, Signal::POWER);
+    until("the end", || {
+        terminal.read();
+        one.child.try_wait().unwrap()
+    });
+    let _code = one.wait();
 }
 
 /// A service that does something once and stays.
@@ -319,6 +493,7 @@ fn mounted(place: &Place, name: &str) -> String {
 fn machine<'a>(
     place: &'a Place,
     prepare: &str,
+    console: &str,
     table: &str,
     then: &str,
 ) -> Running<'a> {
@@ -332,6 +507,7 @@ fn machine<'a>(
         mount --bind services /etc/service
         mount --bind varrun /run
         mount --bind lib /var/lib
+        mkdir pts; mount --bind /dev/pts pts
         mount -t tmpfs dev /dev
         mknod -m 666 /dev/null c 1 3
         mount --rbind /proc true
@@ -342,6 +518,7 @@ fn machine<'a>(
         echo quiet >/proc/cmdline
         : >/proc/swaps
         PATH={}:$PATH; export PATH
+        {console}
         {then}",
         place.path("bin").display(),
     );
@@ -358,7 +535,7 @@ fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
     }
     let then = "unshare -fp --kill-child runit || :
         cp true/self/mounts after";
-    let code = machine(place, &mounts, table, then).wait();
+    let code = machine(place, &mounts, "", table, then).wait();
     assert_eq!(code, 0, "{}", place.read("errors"));
     let after = place.read("after");
     let left = dirs.iter().map(ToString::to_string);
@@ -391,13 +568,14 @@ fn process_1_is_locked_in_memory_and_gives_back_what_it_does_not_use() {
         for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
             place.service(name, STAY);
         }
+        let mut terminal = Terminal::new();
         let mut one = if locked {
             let then = "exec unshare -fp --kill-child runit";
-            machine(&place, "", "", then)
+            machine(&place, "", &terminal.mount, "", then)
         } else {
-            boot(&place, "", &["runit"])
+            boot(&place, &terminal.mount, &["runit"])
         };
-        until_said(&place, " services up, ");
+        terminal.until_said(" services up, ");
         let pid = one.supervisor();
         let size = kilobytes(pid, "status", "VmSize:");
         let kept = kilobytes(pid, "status", "VmLck:");

@@ -156,6 +156,7 @@ impl Supervisor {
             sub: None,
             stdin: Some(stdin.as_fd()),
             stdout: None,
+            stderr: None,
             session: self.sessions,
             group: false,
             terminal: false,

@@ -18,6 +18,7 @@ mod give;
 mod group;
 mod logger;
 mod path;
+mod relay;
 mod scan;
 mod service;
 mod spawn;
@@ -109,7 +110,7 @@ const TOKEN_SERVICES: u64 = 1;
 const TOKEN_MOUNTS: u64 = 2;
 /// Token of what a face asks for.
 const TOKEN_FACE: u64 = 3;
-/// Token of what comes on descriptor 2.
+/// Token of what comes on descriptor 2, in PID 1 on 1 too.
 const TOKEN_LOG: u64 = 4;
 /// Token of what tells that the wall clock was set.
 const TOKEN_CLOCK: u64 = 5;
@@ -187,6 +188,8 @@ pub struct Supervisor {
     /// What watches it. It outlives it: to close this would hold up a stop.
     way: Option<Way>,
     face: Option<face::Rear>,
+    /// What services write, in PID 1.
+    relay: Option<relay::Relay>,
     /// What services share whose `log/` has no `run`.
     loggers: [logger::Logger; config::LOGGERS],
     time: time::Time,
@@ -245,6 +248,7 @@ impl Supervisor {
             scanned,
             way: None,
             face: None,
+            relay: None,
             loggers: logger::none(),
             time,
             turns: turns::Turns::new(),
@@ -363,6 +367,7 @@ impl Supervisor {
         if let Some(console) = self.voice.console {
             console.attend(&self.waiter, TOKEN_CONSOLE);
         }
+        self.attend_output();
         let wake = if self.behind {
             Some(Instant::at(0))
         } else {
@@ -390,7 +395,10 @@ impl Supervisor {
                 TOKEN_SERVICES => self.hear_changes(),
                 TOKEN_MOUNTS => self.scan_soon(),
                 TOKEN_FACE => self.take_face(&mut heard),
-                TOKEN_LOG => self.pass_errors(),
+                TOKEN_LOG => {
+                    self.pass_errors();
+                    self.pass_output();
+                }
                 TOKEN_CLOCK => self.take_step(),
                 TOKEN_LOGGER => self.take_answers(),
                 TOKEN_CONSOLE => {

@@ -123,6 +123,7 @@ impl Supervisor {
             sub: is_log.then_some(c"log"),
             stdin: pipe.filter(|_| is_log),
             stdout: pipe.filter(|_| !is_log),
+            stderr: None,
             session,
             group: group.is_some(),
             terminal: false,

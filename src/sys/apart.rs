@@ -110,6 +110,7 @@ impl Letter {
                 dir: setup.dir.map(fd::kept),
                 stdin: setup.stdin.map(fd::kept),
                 stdout: setup.stdout.map(fd::kept),
+                stderr: setup.stderr.map(fd::kept),
                 complaint: None,
                 ..*setup
             },

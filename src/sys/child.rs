@@ -69,6 +69,8 @@ pub struct Setup<'a> {
     pub stdin: Option<At<'a>>,
     /// What becomes descriptor 1; as it is when not given.
     pub stdout: Option<At<'a>>,
+    /// What becomes descriptor 2; as it is when not given.
+    pub stderr: Option<At<'a>>,
     /// Whether it leads a session of its own.
     pub session: bool,
     /// Whether it leads a process group of its own.
@@ -226,15 +228,18 @@ fn prepare(setup: &Setup<'_>, more: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     }
     // What is not given counts as descriptor 0, which stays anyway.
     let [four, five] = more.unwrap_or([fd::STDIN; 2]);
-    let [dir, stdin, stdout] = [setup.dir, setup.stdin, setup.stdout];
-    let [dir, stdin, stdout] =
-        [dir, stdin, stdout].map(|file| file.unwrap_or(fd::STDIN));
-    keep_only(&[dir, stdin, stdout, four, five])?;
+    let files = [setup.dir, setup.stdin, setup.stdout, setup.stderr];
+    let [dir, stdin, stdout, stderr] =
+        files.map(|file| file.unwrap_or(fd::STDIN));
+    keep_only(&[dir, stdin, stdout, stderr, four, five])?;
     if setup.stdin.is_some() {
         raw::dup_onto(stdin, 0)?;
     }
     if setup.stdout.is_some() {
         raw::dup_onto(stdout, 1)?;
+    }
+    if setup.stderr.is_some() {
+        raw::dup_onto(stderr, 2)?;
     }
     if let Some(files) = more {
         number_more(files)?;

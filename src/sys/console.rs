@@ -215,6 +215,12 @@ impl Console {
         }
     }
 
+    /// Returns true when the console has taken everything so far.
+    pub fn is_idle(&self) -> bool {
+        let state = self.0.try_borrow();
+        state.is_ok_and(|state| state.backlog.bytes.is_empty())
+    }
+
     /// Writes on: the console takes more.
     pub fn write_on(&self) {
         if let Ok(mut state) = self.0.try_borrow_mut() {
@@ -269,14 +275,34 @@ fn open(path: &CStr, contained: bool) -> Result<Fd, Errno> {
     })
 }
 
+/// Opens the console for the children of this process.
+pub fn open_blocking(contained: bool) -> Result<Fd, Errno> {
+    let console = open(CONSOLE, contained)?;
+    file::set_blocking(console.as_fd(), true)?;
+    Ok(console)
+}
+
+/// Makes descriptor 0 /dev/null; with `replace`, 1 and 2 a console of a
+/// container that cannot be read.
+pub fn leave(replace: bool) -> Result<(), Errno> {
+    let null = file::open_read(CWD, c"/dev/null")?;
+    child::set_standard(&null, 0)?;
+    if replace {
+        let console = file::open_write(CWD, CONSOLE)?;
+        file::set_blocking(console.as_fd(), true)?;
+        child::set_standard(&console, 1)?;
+        child::set_standard(&console, 2)?;
+    }
+    Ok(())
+}
+
 /// Makes the console descriptors 0, 1 and 2, for this process and its
 /// children. When it cannot be opened the streams stay as they are.
 ///
 /// The descriptors wait for the console, since children share them; a
 /// `Console` opens its own and does not.
 pub fn take(contained: bool) -> Result<(), Errno> {
-    let console = open(CONSOLE, contained)?;
-    file::set_blocking(console.as_fd(), true)?;
+    let console = open_blocking(contained)?;
     for number in 0..3 {
         child::set_standard(&console, number)?;
     }

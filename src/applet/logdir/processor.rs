@@ -153,6 +153,7 @@ impl Directory {
             sub: None,
             stdin: Some(input.as_fd()),
             stdout: Some(output.as_fd()),
+            stderr: None,
             session: false,
             // Its own, so that what it has started ends with it.
             group: true,

@@ -175,6 +175,7 @@ impl Init {
             None => b"",
         };
         let argument = Path::join(&[argument]);
+        self.supervisor.flush_output(LAST_WORDS);
         if file::info(CWD, NO_SYNC).is_err() {
             self.rest();
         }

@@ -17,7 +17,12 @@
 //!    program of /etc/runit/once is run, for at most 30 seconds. Each step
 //!    is a line with its result and time; none is fatal, and one for which
 //!    there is nothing to do says nothing;
-//! 2. the services directory is supervised, without another process;
+//! 2. the services directory is supervised, without another process. A
+//!    service that wants a terminal opens it, as `getty` does: its descriptor
+//!    0 is /dev/null, and what it writes to 1 and 2, where it has no log,
+//!    comes on the console by way of PID 1, so that it neither reads what is
+//!    typed there nor is ended with the rest by SysRq-k. In a container 1 and
+//!    2 stay what its engine gave, and a console there cannot be read;
 //! 3. services are told to exit, together; each has the time of its file
 //!    `timeout-kill` or 7 seconds, and so have its `finish`
 //!    (`timeout-finish`) and its logger (`log/timeout-kill`); those that
@@ -142,7 +147,7 @@ use crate::{
     },
     supervisor::{AWAITED, Heard, Supervisor, Voice},
     sys::{
-        self, CWD, Errno,
+        self, AsFd, CWD, Errno, Fd,
         child::{self, End, Environ, Program, Setup},
         clock,
         console::{self, Console},
@@ -257,6 +262,8 @@ struct Init {
     born: Instant,
     /// The standard streams are not the console yet.
     blind: bool,
+    /// The console, once the standard streams are those of services.
+    console: Option<Fd>,
     stages: Stages,
     /// What is known before stage 1.
     wishes: Wishes,
@@ -306,6 +313,7 @@ impl Init {
             environ,
             born,
             blind,
+            console: None,
             stages: Stages::new(Policy::default()),
             wishes,
             script: None,
@@ -472,6 +480,9 @@ impl Init {
 
     /// Stage 2 of our own.
     fn serve(&mut self) {
+        if let Err(errno) = self.part_from_console() {
+            self.warn("unable to keep services from the console", b"", errno);
+        }
         self.supervisor.serve(self.wishes.services);
         let millis = clock::mono().since(self.born).as_millis();
         let mut line = Line::new();
@@ -481,6 +492,24 @@ impl Init {
         line.number(u64::try_from(millis).unwrap_or(u64::MAX));
         line.text(" ms after the start.");
         self.supervisor.voice().say(&mut line);
+    }
+
+    /// Makes the standard streams, which services have, such that none can
+    /// read what is typed on the console, nor holds it when the kernel ends
+    /// all that do. The programs of PID 1's own still get it.
+    fn part_from_console(&mut self) -> Result<(), Errno> {
+        let contained = self.wishes.contained;
+        if !self.blind {
+            // It stays open: what closes a terminal as the last may have to
+            // wait until that has taken everything.
+            self.console = Some(console::open_blocking(contained)?);
+        }
+        if contained {
+            // Its owner tells the streams apart.
+            console::leave(!self.blind)
+        } else {
+            self.supervisor.relay_output()
+        }
     }
 
     /// Starts a stage's script, in a session of its own; stage 1 has the
@@ -500,6 +529,8 @@ impl Init {
     /// Starts a program of PID 1's own and awaits its end.
     fn spawn(&mut self, path: &CStr, terminal: bool) -> Result<u32, Errno> {
         let _later = self.see().is_err();
+        // Services have something else: see `serve`.
+        let console = self.console.as_ref().map(AsFd::as_fd);
         let program = Program {
             path,
             arguments: &[],
@@ -511,8 +542,9 @@ impl Init {
         let setup = Setup {
             dir: None,
             sub: None,
-            stdin: None,
-            stdout: None,
+            stdin: console,
+            stdout: console,
+            stderr: console,
             session: true,
             group: false,
             terminal,

@@ -277,6 +277,7 @@ pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
         sub: None,
         stdin: None,
         stdout: None,
+        stderr: None,
         session: false,
         group: false,
         terminal: false,
