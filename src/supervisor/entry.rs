@@ -114,9 +114,8 @@ impl Supervisor {
         name: &CStr,
         identity: Identity,
     ) -> Result<(), Refusal> {
-        if self.table.iter().all(Option::is_some) {
-            return Err(Refusal::Full("slots", self.table.len()));
-        }
+        // Before anything is opened: it costs nothing, however often it is tried.
+        self.room_for(name.to_bytes())?;
         let opened = file::open_dir(dir, name)
             .map_err(|errno| Refusal::of("open directory", c".", errno))?;
         self.insert(name.to_bytes(), identity, opened)?;

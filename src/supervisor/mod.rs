@@ -602,6 +602,15 @@ impl Supervisor {
         }
     }
 
+    /// Returns the name as a slot has it, and the slot that is free for it.
+    fn room_for(&self, name: &[u8]) -> Result<(Name, usize), Refusal> {
+        let name = text::name(name)
+            .map_err(|_| Refusal::Full("name-bytes", config::NAME_BYTES))?;
+        let full = Refusal::Full("slots", self.table.len());
+        let free = self.table.iter().position(Option::is_none);
+        Ok((name, free.ok_or(full)?))
+    }
+
     /// Puts a service directory into the table and starts it.
     fn insert(
         &mut self,
@@ -609,11 +618,7 @@ impl Supervisor {
         identity: Identity,
         dir: Fd,
     ) -> Result<(), Refusal> {
-        let name = text::name(name)
-            .map_err(|_| Refusal::Full("name-bytes", config::NAME_BYTES))?;
-        let full = Refusal::Full("slots", self.table.len());
-        let free = self.table.iter().position(Option::is_none);
-        let index = free.ok_or(full)?;
+        let (name, index) = self.room_for(name)?;
         let critical = critical::Critical::of(dir.as_fd());
         let taken = Service::take(dir, &|odd, cause| {
             let mut line = heading(&name, "warning");
