@@ -46,6 +46,10 @@
 //! # Files
 //! /run/runt, or $RUNT_RUN: where a supervisor is found again.
 //!
+//! What a mount hides of a `supervise` directory, or of the run directory where
+//! that stands in for one, is made anew at once; on ALRM where there is no
+//! /proc/self/mountinfo. The lock of what is hidden stays held.
+//!
 //! With an overlay, the board's for the board's services directory or
 //! $RUNT_SERVICES_OVERLAY, each entry of it hides the one of that name in DIR:
 //! a link to a service directory adds or replaces a service, one to /dev/null

@@ -280,6 +280,19 @@ impl Supervisor {
         }
     }
 
+    /// Has each slot look whether its supervise directories are where their
+    /// paths lead.
+    pub(super) fn doubt_all(&mut self) {
+        for index in 0..self.table.len() {
+            let slot = self.slot(index);
+            let service = slot.and_then(|slot| slot.service.as_mut());
+            if let Some(service) = service {
+                service.doubt();
+                self.publish_soon(index);
+            }
+        }
+    }
+
     /// Writes the files of those slots whose files have not been true for
     /// longest, and for `patience` at least.
     pub(super) fn publish_some(&mut self, patience: Duration) {
@@ -302,8 +315,15 @@ impl Supervisor {
     /// has changed; what fails is tried again in [`RETRY`]. What is still not
     /// there then, because somebody removed or replaced it, is made anew: not
     /// at once, or who removes the whole service directory would be disturbed.
+    /// What a mount hides is made anew at once.
     pub(super) fn publish(&mut self, index: usize) {
-        let mut written = self.write(index);
+        let slot = self.slot(index);
+        let service = slot.and_then(|slot| slot.service.as_mut());
+        let hidden = service.is_some_and(Service::is_hidden);
+        let mut written = if hidden { self.renew(index) } else { Ok(()) };
+        if written.is_ok() {
+            written = self.write(index);
+        }
         if written.is_err_and(Trouble::is_unwritable)
             && let Some(slot) = self.slot(index)
             && let Some(service) = slot.service.as_mut()

@@ -393,7 +393,10 @@ impl Supervisor {
             match token {
                 TOKEN_SIGNALS => self.take_signals(&mut heard),
                 TOKEN_SERVICES => self.hear_changes(),
-                TOKEN_MOUNTS => self.scan_soon(),
+                TOKEN_MOUNTS => {
+                    self.doubt_all();
+                    self.scan_soon();
+                }
                 TOKEN_FACE => self.take_face(&mut heard),
                 TOKEN_LOG => {
                     self.pass_errors();

@@ -169,9 +169,7 @@ impl Supervisor {
     /// Scans at once, takes up again what was told to exit, and looks whether
     /// all supervise directories are what they were.
     pub fn rescan(&mut self) {
-        for index in 0..self.table.len() {
-            self.publish_soon(index);
-        }
+        self.doubt_all();
         if let Some(services) = &mut self.services {
             services.revive = true;
         }

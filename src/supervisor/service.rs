@@ -39,6 +39,8 @@ pub(super) struct Service {
     pipe: Option<Pipe>,
     /// When its file system was last found to be full or read-only.
     unwritable: Option<Instant>,
+    /// What is published may be hidden.
+    doubted: bool,
 }
 
 /// How long after the last failure a full or read-only file system is reported
@@ -98,6 +100,7 @@ impl Service {
                 log,
                 pipe,
                 unwritable: None,
+                doubted: false,
             },
             wishes,
         ))
@@ -123,6 +126,25 @@ impl Service {
             log.renew(at, log_dir(at)?.as_fd(), &LOG)?;
         }
         Ok(())
+    }
+
+    /// Has [`Service::is_hidden`] look: something was mounted, or an operator
+    /// asks.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
+    /// Returns whether a supervise directory is not where its path leads, if
+    /// that is in doubt. It stays in doubt until it is.
+    pub(super) fn is_hidden(&mut self) -> bool {
+        let at = self.dir.as_fd();
+        self.doubted = self.doubted
+            && (self.service.is_hidden(at, at, &SERVICE)
+                || self.log.as_ref().is_some_and(|log| {
+                    log_dir(at)
+                        .is_ok_and(|base| log.is_hidden(at, base.as_fd(), &LOG))
+                }));
+        self.doubted
     }
 
     /// Lets go of the locks, so that who comes next has them at once: a child

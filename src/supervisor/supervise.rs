@@ -20,7 +20,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     sys::{
-        AsFd, At, Errno, Fd,
+        AsFd, At, CWD, Errno, Fd,
         file::{self, Kind},
         place,
     },
@@ -102,7 +102,8 @@ pub(super) struct Ends {
     /// The lock is held as long as this is open.
     pub(super) lock: Fd,
     /// The same for the run directory's lock, or for the one where it belongs,
-    /// when some of it is there and some here.
+    /// when some of it is there and some here; or for the one that is hidden,
+    /// and may come back.
     other_lock: Option<Fd>,
     /// Both a reader and a writer, so that it never shows its end.
     pub(super) control: Fd,
@@ -146,6 +147,9 @@ impl Ends {
         base: At<'_>,
         names: &'static Names,
     ) -> Result<(), Trouble> {
+        if self.is_hidden(at, base, names) {
+            return self.reopen(at, base, names);
+        }
         if file::is_removed(self.lock.as_fd()) {
             let Lock { lock, place, .. } = Lock::take(at, base, names)?;
             self.lock = lock;
@@ -168,6 +172,49 @@ impl Ends {
         }
         // Whatever else went with it.
         self.last = None;
+        Ok(())
+    }
+
+    /// Returns whether its path leads elsewhere, or nowhere, though it is still
+    /// there: a mount hides it, or it was moved.
+    pub(super) fn is_hidden(
+        &self,
+        at: At<'_>,
+        base: At<'_>,
+        names: &'static Names,
+    ) -> bool {
+        let leads = match &self.place {
+            Some(place) => place::path(base, b"")
+                .is_ok_and(|path| leads_to(CWD, path.as_c_str(), place)),
+            None => leads_to(at, names.lock, &self.lock),
+        };
+        !leads && !file::is_removed(self.lock.as_fd())
+    }
+
+    /// Makes and opens anew, where its path leads now, what is hidden.
+    fn reopen(
+        &mut self,
+        at: At<'_>,
+        base: At<'_>,
+        names: &'static Names,
+    ) -> Result<(), Trouble> {
+        if self.place.is_some() && leads_to(at, names.lock, &self.lock) {
+            // Only what had moved to the run directory.
+            self.place = None;
+            self.other_lock = None;
+            self.ok = None;
+            self.last = None;
+            return Ok(());
+        }
+        // The path may lead there again.
+        if let Some(lock) = self.other_lock.take() {
+            file::unlock(lock.as_fd());
+        }
+        let ends = Lock::take(at, base, names)?.ends(at, base, false)?;
+        let hidden = core::mem::replace(self, ends);
+        if self.other_lock.is_none() {
+            self.other_lock = Some(hidden.lock);
+        }
         Ok(())
     }
 
@@ -238,6 +285,12 @@ impl Ends {
         self.last = None;
         Ok(())
     }
+}
+
+/// Returns whether `path` leads to an open file.
+fn leads_to(at: At<'_>, path: &CStr, file: &Fd) -> bool {
+    let open = file::info_of(file.as_fd()).map(|info| info.identity);
+    open.is_ok() && file::info(at, path).map(|info| info.identity) == open
 }
 
 /// Makes room for a FIFO: a file that is none goes.
