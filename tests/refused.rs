@@ -188,7 +188,10 @@ fn each_cause_is_told_once_whatever_the_count() {
         // More of these than watches.
         fs::create_dir_all(place.path(&format!("there/{name}"))).unwrap();
     }
+    // One scan takes many turns: what runs is not missing meanwhile.
+    place.service("stays", STAY);
     let all = place.runsvdir();
+    let pid = place.until_pid("stays", None);
     let more = |count| format!("unable to use {count} more entries (slots = ");
     until_lines(&place, &more(40), 1);
     let blind = "unable to watch the services directory: more than watches";
@@ -201,6 +204,7 @@ fn each_cause_is_told_once_whatever_the_count() {
     dangle("y");
     until_lines(&place, &more(41), 1);
     assert_eq!(lines(&place, "\n"), slots + 3);
+    assert_eq!(place.pid("stays"), Some(pid));
     // One of those that were told can be used now, another has its place.
     make(&place, &names('g', 1));
     let first = place.read("errors");

@@ -42,8 +42,9 @@
 //! entries add to and hide those of a services directory that is read-only;
 //! without one, in the services directory. SERVICE is the path of a service
 //! directory, with a `/` in it, or its name in /etc/sv or in the services
-//! directory. A service that is so already is left alone. A plain name of the
-//! other commands is looked up in the overlay first.
+//! directory. A service that is so already is left alone. One whose link is
+//! removed is told to exit 2 seconds later, one that is masked at once. A plain
+//! name of the other commands is looked up in the overlay first.
 //!
 //! `log` shows the lines in the log ring of a service, see svlogger(8); with
 //! `-f` then those to come, of the first SERVICE. What was overwritten before
