@@ -320,9 +320,10 @@ impl Supervisor {
         let slot = self.slot(index);
         let service = slot.and_then(|slot| slot.service.as_mut());
         let hidden = service.is_some_and(Service::is_hidden);
-        let mut written = if hidden { self.renew(index) } else { Ok(()) };
+        let renewed = if hidden { self.renew(index) } else { Ok(()) };
+        let mut written = self.write(index);
         if written.is_ok() {
-            written = self.write(index);
+            written = renewed;
         }
         if written.is_err_and(Trouble::is_unwritable)
             && let Some(slot) = self.slot(index)

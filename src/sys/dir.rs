@@ -119,6 +119,39 @@ mod test {
     use super::*;
 
     #[test]
+    fn what_stays_comes_once_whatever_else_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let make = |name: &str| std::fs::write(path(name), "").unwrap();
+        for number in 0..200 {
+            make(&format!("stays{number}"));
+            make(&format!("goes{number}"));
+        }
+        let root = format!("{}\0", dir.path().display());
+        let root = CStr::from_bytes_with_nul(root.as_bytes()).unwrap();
+        let open = file::open_dir(CWD, root).unwrap();
+        let mut reader = Reader::NEW;
+        let mut stays = Vec::new();
+        let mut at = 0;
+        while let Some(name) = reader.next(open.as_fd()).unwrap() {
+            let name = name.to_str().unwrap().to_string();
+            if name.starts_with("stays") {
+                stays.push(name);
+            }
+            if at < 200 {
+                std::fs::remove_file(path(&format!("goes{at}"))).unwrap();
+                make(&format!("comes{at}"));
+            }
+            at += 1;
+        }
+        stays.sort();
+        let mut all: Vec<_> = (0..200).map(|n| format!("stays{n}")).collect();
+        all.sort();
+        assert_eq!(stays, all);
+        assert_eq!(reader.next(open.as_fd()), Ok(None));
+    }
+
+    #[test]
     fn entries_come_in_the_order_of_their_names() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["c.conf", "a.conf", ".b.conf", "b", "b.conf"] {
