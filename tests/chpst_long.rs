@@ -282,6 +282,12 @@ fn variables_of_a_file() {
                 "chpst: fatal: unable to read: nosuch: file does not exist\n\
                  = 111\n",
             ),
+            ("chpst --env-file -nosuch true", "= 0\n"),
+            ("chpst --env-file -more sh -c 'echo $UID'", "file\n= 0\n"),
+            (
+                "chpst --env-file -dir true",
+                "chpst: fatal: unable to read: dir: is a directory\n= 111\n",
+            ),
             (
                 "chpst --env-file dir true",
                 "chpst: fatal: unable to read: dir: is a directory\n= 111\n",

@@ -3,9 +3,10 @@
 use core::ffi::CStr;
 
 use crate::{
+    args::chpst::long::EnvFile,
     config,
     sys::{
-        self, CWD,
+        self, CWD, Errno,
         environ::{Builder, Full},
         file,
     },
@@ -17,7 +18,11 @@ use super::{Stop, failed_at, number, too_many};
 
 /// Sets the variables that the lines of a file assign, in their order. The
 /// first line that cannot be read ends it.
-pub(super) fn read(path: &CStr, builder: &mut Builder) -> Result<(), Stop> {
+pub(super) fn read(
+    file: EnvFile<'_>,
+    builder: &mut Builder,
+) -> Result<(), Stop> {
+    let EnvFile { path, optional } = file;
     let mut buffer = [0; config::LINE_BYTES];
     let mut count = 0_u64;
     let mut result = Ok(());
@@ -32,9 +37,11 @@ pub(super) fn read(path: &CStr, builder: &mut Builder) -> Result<(), Stop> {
         };
         result.is_ok()
     };
-    file::lines(CWD, path, &mut buffer, &mut each)
-        .map_err(failed_at("read", path))?;
-    result
+    match file::lines(CWD, path, &mut buffer, &mut each) {
+        Err(Errno::ENOENT) if optional => Ok(()),
+        Err(errno) => Err(failed_at("read", path)(errno)),
+        Ok(()) => result,
+    }
 }
 
 /// Sets the variable of a line.

@@ -33,7 +33,8 @@
 //!   quotes `"`, `\`, `$` and `` ` ``. Nothing is expanded. systemd's
 //!   `EnvironmentFile=` reads such a line the same way; what it would go on
 //!   with in the next line, a backslash outside of quotes, text behind the
-//!   closing quote and any other line are errors that name the line.
+//!   closing quote and any other line are errors that name the line. With a
+//!   `-` before FILE it need not exist.
 //! * `--cgroup PATH`: into this control group, made if it is not there; needs
 //!   cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified. With
 //!   `--memory-max MAX`, `--cpu-max MAX`, `--pids-max MAX`: its limits, as the
@@ -248,16 +249,16 @@ fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
     }
     let mut builder = None;
     let env_file = request.hardening.env_file;
-    let sources = [request.env_dir, env_file].iter().any(Option::is_some);
-    if sources || request.env_user.is_some() {
+    let files = request.env_dir.is_some() || env_file.is_some();
+    if files || request.env_user.is_some() {
         let taken = Builder::take(start.environ);
         builder = taken.transpose().map_err(too_many)?;
     }
     if let (Some(dir), Some(builder)) = (request.env_dir, &mut builder) {
         env_dir::read(dir, request.strict, request.verbose, builder)?;
     }
-    if let (Some(path), Some(builder)) = (env_file, &mut builder) {
-        env_file::read(path, builder)?;
+    if let (Some(file), Some(builder)) = (env_file, &mut builder) {
+        env_file::read(file, builder)?;
     }
     let wanted = &request.hardening;
     cgroup::join(wanted)?;

@@ -27,7 +27,7 @@ pub struct Hardening<'a> {
     /// `--sched`: the kernel's policy and priority.
     pub scheduler: Option<(u32, u32)>,
     /// `--env-file`.
-    pub env_file: Option<&'a CStr>,
+    pub env_file: Option<EnvFile<'a>>,
     /// `--init-groups`.
     pub init_groups: bool,
     /// `--umask`.
@@ -44,6 +44,15 @@ pub const LIMITS: [(&CStr, &str); 3] = [
     (c"cpu.max", "+cpu"),
     (c"pids.max", "+pids"),
 ];
+
+/// A file of variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvFile<'a> {
+    /// Its path.
+    pub path: &'a CStr,
+    /// It need not exist.
+    pub optional: bool,
+}
 
 /// What an option sets.
 #[derive(Clone, Copy, Debug)]
@@ -143,8 +152,11 @@ impl<'a> Hardening<'a> {
             None => next().ok_or(Fault::Missing)?,
         };
         if let Sets::EnvFile = sets {
+            let optional = text.to_bytes().starts_with(b"-");
+            let path = skip(text, usize::from(optional));
+            let file = EnvFile { path, optional };
             // The second one would hide the first.
-            let first = self.env_file.replace(text).is_none();
+            let first = self.env_file.replace(file).is_none();
             return first.then_some(()).ok_or(Fault::Value);
         }
         self.set(*sets, text.to_bytes()).ok_or(Fault::Value)
@@ -244,12 +256,15 @@ mod test {
             c"a/b",
             c"memory-max=64M",
             c"pids-max=max",
-            c"env-file=/etc/default/a",
+            c"env-file=-/etc/default/a",
             c"init-groups",
         ];
         let expected = Hardening {
             no_new_privs: true,
-            env_file: Some(c"/etc/default/a"),
+            env_file: Some(EnvFile {
+                path: c"/etc/default/a",
+                optional: true,
+            }),
             init_groups: true,
             bound: Some(1 << 5),
             ambient: 3,
