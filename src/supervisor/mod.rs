@@ -23,6 +23,7 @@ mod scan;
 mod service;
 mod spawn;
 mod supervise;
+mod table;
 mod time;
 mod turns;
 mod voice;
@@ -42,7 +43,6 @@ use crate::{
         clock,
         file::{self, Identity},
         limits,
-        once::Once,
         signal::{Number, Signals},
         wait::{Waiter, Wake},
     },
@@ -54,7 +54,7 @@ use crate::{
         why::{Death, Waits},
     },
 };
-use heapless::{Vec, VecView};
+use heapless::Vec;
 
 use path::Way;
 use scan::{Scanned, Services};
@@ -65,9 +65,6 @@ pub use voice::{Refusal, Voice, tell};
 
 /// One place of the table: a service directory, or free.
 pub type Place = Option<Slot>;
-
-/// The table of all slots of this process.
-static TABLE: Once<Vec<Place, { config::SLOTS }>> = Once::new(Vec::new());
 
 /// Bytes taken from a control FIFO in one turn, one at a time: a byte whose
 /// script runs must leave those behind it where they are. What is left shows
@@ -173,7 +170,7 @@ pub struct Heard {
 
 /// The loop's state: everything that a running supervisor is.
 pub struct Supervisor {
-    table: &'static mut VecView<Place>,
+    table: table::Table,
     waiter: Waiter,
     signals: Signals,
     voice: Voice,
@@ -222,12 +219,7 @@ impl Supervisor {
         environ: Environ,
         sessions: bool,
     ) -> Result<Self, Errno> {
-        let table = TABLE.take().ok_or(Errno::EBUSY)?;
-        for _ in 0..slots {
-            if table.push(None).is_err() {
-                break;
-            }
-        }
+        let table = table::Table::take(slots).ok_or(Errno::EBUSY)?;
         let scanned = scan::SCANNED.take().ok_or(Errno::EBUSY)?;
         child::hide_inherited_files();
         let signals = Signals::take(wanted)?;
@@ -655,6 +647,7 @@ impl Supervisor {
         if let Some(place) = self.table.get_mut(index) {
             *place = Some(slot);
         }
+        self.table.grow();
         if fresh {
             // Who reads the files right at its start finds them.
             self.publish(index);
