@@ -47,7 +47,11 @@
 //! /dev/stdout by a service of any user.
 //!
 //! Messages begin with `runsv DIR: `, where DIR stands for the end of it when
-//! it is longer than a name (the board's `name-bytes`).
+//! it is longer than a name (the board's `name-bytes`). A descriptor 2 that takes
+//! no output (a terminal stopped with Ctrl-S, a full pipe) blocks nothing: messages
+//! wait in a buffer (`console-bytes`), and of those that it has no room for the
+//! number is written when there is a reader again. runsvdir and svlogger do the
+//! same.
 //!
 //! When another supervisor holds the lock of `DIR/log`, it waits for that and
 //! starts nothing; it says so once. When DIR is replaced by another directory
@@ -67,7 +71,9 @@ use crate::{
     machine::pace,
     supervisor::{Refusal, Supervisor, Voice},
     sys::{
-        self, AsFd, CWD, Errno, Fd, clock, file,
+        self, AsFd, CWD, Errno, Fd, clock,
+        console::Console,
+        file,
         signal::Number,
         start::Start,
         watch::{Changes, Watch},
@@ -122,7 +128,7 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
     let opened = open(dir)?;
     let voice = Voice {
         head: Line::new(),
-        console: None,
+        console: Console::stderr("runsv"),
     };
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
     let mut supervisor =
@@ -162,7 +168,8 @@ fn keep(
                 return Err(Failed::Refused(refusal));
             }
             if !core::mem::replace(&mut told, true) {
-                sys::complain(refusal.line(name, "warning").finish());
+                let mut line = refusal.line(name, "warning");
+                supervisor.voice().say(&mut line);
             }
         }
         let again = refused.map(|_| clock::mono().after(pace::RETRY));

@@ -75,7 +75,9 @@ use crate::{
         face::{Front, Link, Rear},
     },
     sys::{
-        self, AsFd, Errno, Fd, child, clock, file, place,
+        self, AsFd, Errno, Fd, child, clock,
+        console::Console,
+        file, place,
         signal::{self, Number, Signals},
         start::{Start, Word},
         wait,
@@ -174,7 +176,7 @@ fn face(
         .map_err(|errno| ("unable to collect signals", errno))?;
     let voice = Voice {
         head: head(request.dir, "warning"),
-        console: None,
+        console: Console::stderr("runsvdir"),
     };
     let place = place::of(request.dir)
         .inspect_err(|errno| {
@@ -368,6 +370,9 @@ fn serve(
         Number::USR1,
         Number::USR2,
     ];
+    if let Some(console) = voice.console {
+        console.forget();
+    }
     if request.logs
         && let Err(errno) = rear.take_errors()
     {

@@ -38,7 +38,8 @@
 //!   `UA.B.C.D[:PORT]`: not into the file. What cannot be sent is logged.
 //! - `pTEXT`: stands before each line.
 //! - `+PATTERN`, `-PATTERN`: log such lines, or not; `ePATTERN`, `EPATTERN`:
-//!   copy them to descriptor 2, or not. The last that matches decides. `*c`
+//!   copy them to descriptor 2, or not; what that does not take is waited for,
+//!   but not any more when svlogd is told to end. The last that matches decides. `*c`
 //!   is anything up to the first `c`, `*` at the end anything, `+c` one or
 //!   more `c`.
 //! - `#`: a comment.
@@ -182,6 +183,7 @@ pub(super) fn main(start: Start) -> u8 {
         asked: Asked::default(),
         deadline: None,
         mode: Mode::Alone,
+        console: None,
         pauses: None,
     };
     if voice.request.length > config::LOG_LINE_BYTES {

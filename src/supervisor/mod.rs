@@ -111,7 +111,7 @@ const TOKEN_FACE: u64 = 3;
 const TOKEN_LOG: u64 = 4;
 /// Token of what tells that the wall clock was set.
 const TOKEN_CLOCK: u64 = 5;
-/// Token of the console, while something waits for it.
+/// Token of the console, or of descriptor 2, while lines wait for it.
 const TOKEN_CONSOLE: u64 = 6;
 /// Token of what the shared loggers answer.
 const TOKEN_LOGGER: u64 = 7;

@@ -15,7 +15,7 @@ pub struct Voice {
     /// `runsvdir DIR: warning: `, `- runit: warning: `, or empty in `runsv`,
     /// where every message is about the one service.
     pub head: Line,
-    /// Messages go to the console, not to descriptor 2.
+    /// What takes messages without blocking: the console, or descriptor 2.
     pub console: Option<&'static Console>,
 }
 

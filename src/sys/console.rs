@@ -1,8 +1,11 @@
-//! How PID 1 speaks to the console without ever waiting for it.
+//! Writes lines to the console, or in a program that is not PID 1 to
+//! descriptor 2, without ever waiting for it.
 //!
-//! What the console does not take at once waits in a backlog, which the loop
-//! writes on when the console takes more. Without a console the lines go to
-//! the kernel's log.
+//! What is not taken at once waits in a backlog, which the loop writes on when
+//! there is room again. Lines that the backlog has no room for are counted, and
+//! the count is written where they are missing. Without a console the lines
+//! of PID 1 go to the kernel's log; without a reader behind descriptor 2 they
+//! are dropped, and counted in case one comes.
 
 use core::{cell::RefCell, ffi::CStr, time::Duration};
 
@@ -10,9 +13,9 @@ use heapless::Vec;
 use rustix::fd::AsFd;
 
 use super::{
-    CWD, Errno, Fd, child, clock, file,
+    At, CWD, Errno, Fd, child, clock, fd, file,
     once::Once,
-    raw,
+    raw, stderr,
     wait::{self, Waiter, Wake},
     write_once,
 };
@@ -32,11 +35,15 @@ const LEVEL: &str = "<30>";
 /// How often a flush looks how much of its text is on the wire.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// What stands before PID 1's lines.
+const OWN: &str = "- runit";
+
 /// The console, for the one who speaks to it.
 pub struct Console(RefCell<State>);
 
 /// The only one.
 static CONSOLE_STATE: Once<Console> = Once::new(Console(RefCell::new(State {
+    program: None,
     path: None,
     file: None,
     awaited: false,
@@ -44,11 +51,15 @@ static CONSOLE_STATE: Once<Console> = Once::new(Console(RefCell::new(State {
     backlog: Backlog {
         bytes: Vec::new(),
         lost: 0,
+        told: 0,
     },
 })));
 
 /// What a console is while something waits for it.
 struct State {
+    /// The program that writes to descriptor 2; without one it is PID 1, which
+    /// writes to the console.
+    program: Option<&'static str>,
     /// The device tried first, where it is not [`CONSOLE`]. (All zeros in
     /// the beginning, the state takes no place in the program's file.)
     path: Option<&'static CStr>,
@@ -70,11 +81,14 @@ struct Backlog {
     bytes: Vec<u8, { config::CONSOLE_BYTES }>,
     /// Lines left out behind `bytes`.
     lost: u64,
+    /// How many the first line of `bytes` tells of, as long as that is whole.
+    told: u64,
 }
 
 impl Backlog {
-    /// Adds a line.
-    fn push(&mut self, line: &[u8]) {
+    /// Adds a line of `program`.
+    fn push(&mut self, program: Option<&str>, line: &[u8]) {
+        self.report(program);
         if self.lost > 0 || self.bytes.extend_from_slice(line).is_err() {
             self.lost = self.lost.saturating_add(1);
         }
@@ -84,22 +98,49 @@ impl Backlog {
     fn clear(&mut self) {
         self.bytes.clear();
         self.lost = 0;
+        self.told = 0;
     }
 
-    /// Takes away what has been written.
-    fn written(&mut self, count: usize) {
+    /// Removes what has been written.
+    fn written(&mut self, program: Option<&str>, count: usize) {
+        self.told = 0;
         let rest = self.bytes.len().saturating_sub(count);
         text::to_front(&mut self.bytes, count, rest);
         self.bytes.truncate(rest);
-        if rest == 0 && self.lost > 0 {
-            let mut line = Line::new();
-            line.text("- runit: warning: the console was slow: ");
-            line.number(core::mem::take(&mut self.lost));
-            line.text(" lines left out (console-bytes = ");
-            line.number(u64::try_from(config::CONSOLE_BYTES).unwrap_or(0));
-            // The least capacity holds it.
-            self.push(line.text(")").finish());
+        self.report(program);
+    }
+
+    /// Counts what nothing will take as lost.
+    fn drop_all(&mut self) {
+        let lines = self.bytes.split(|byte| *byte == b'\n').skip(1).count();
+        let lines = u64::try_from(lines).unwrap_or(u64::MAX);
+        // The line that tells of others stands for those.
+        let own = u64::from(self.told > 0);
+        let lines = lines.saturating_sub(own).saturating_add(self.told);
+        self.lost = self.lost.saturating_add(lines);
+        self.told = 0;
+        self.bytes.clear();
+    }
+
+    /// Adds how many lines were lost once all before them are written.
+    fn report(&mut self, program: Option<&str>) {
+        if self.lost == 0 || !self.bytes.is_empty() {
+            return;
         }
+        let mut line = Line::new();
+        line.text(program.unwrap_or(OWN));
+        line.text(if program.is_some() {
+            ": warning: standard error was blocked: "
+        } else {
+            ": warning: the console was slow: "
+        });
+        self.told = core::mem::take(&mut self.lost);
+        line.number(self.told);
+        line.text(" lines left out (console-bytes = ");
+        line.number(u64::try_from(config::CONSOLE_BYTES).unwrap_or(0));
+        // The least capacity holds it.
+        let line = line.text(")").finish();
+        let _fits = self.bytes.extend_from_slice(line).is_ok();
     }
 
     /// The first line, or what is left of it.
@@ -110,9 +151,32 @@ impl Backlog {
 }
 
 impl State {
+    /// Writes what is taken now. False when there is no console.
+    fn write(&mut self) -> bool {
+        if self.program.is_none() {
+            return self.write_to_console();
+        }
+        self.write_to_stderr();
+        true
+    }
+
+    /// Writes what descriptor 2 takes now.
+    fn write_to_stderr(&mut self) {
+        while !self.backlog.bytes.is_empty() {
+            match stderr::write(&self.backlog.bytes) {
+                Ok(count @ 1..) => self.backlog.written(self.program, count),
+                Ok(0) | Err(Errno::EAGAIN) => break,
+                Err(_) => {
+                    self.backlog.drop_all();
+                    break;
+                }
+            }
+        }
+    }
+
     /// Writes what the console takes now. Opened for this, so that it works
     /// after the terminal was hung up. False when there is no console.
-    fn write(&mut self) -> bool {
+    fn write_to_console(&mut self) -> bool {
         let mut fresh = false;
         while !self.backlog.bytes.is_empty() {
             let file = match self.file.take() {
@@ -128,7 +192,7 @@ impl State {
                 },
             };
             match write_once(file.as_fd(), &self.backlog.bytes) {
-                Ok(count @ 1..) => self.backlog.written(count),
+                Ok(count @ 1..) => self.backlog.written(None, count),
                 Ok(0) | Err(Errno::EAGAIN) => {
                     self.file = Some(file);
                     return true;
@@ -150,12 +214,14 @@ impl State {
     }
 
     /// Without a console: writes all lines to the kernel's log. False when
-    /// there is none either; then they wait for a console to come. In a
-    /// container it is false, and nothing waits.
+    /// there is none either; then they wait for a console to come. The kernel
+    /// of a container is not its own: descriptor 2 takes the lines there, from
+    /// then on.
     fn log(&mut self) -> bool {
         if self.contained {
-            self.backlog.clear();
-            return false;
+            self.program = Some(OWN);
+            self.write_to_stderr();
+            return true;
         }
         let Ok(log) = file::open_write(CWD, LOG) else {
             return false;
@@ -168,9 +234,17 @@ impl State {
             if write_once(log.as_fd(), line.finish()).is_err() {
                 return false;
             }
-            self.backlog.written(count);
+            self.backlog.written(None, count);
         }
         true
+    }
+
+    /// What a loop waits for while lines are left: that it takes more.
+    fn waits_for(&self) -> Option<At<'_>> {
+        match self.program {
+            Some(_) => Some(fd::STDERR),
+            None => self.file.as_ref().map(AsFd::as_fd),
+        }
     }
 }
 
@@ -185,12 +259,24 @@ impl Console {
         Some(console)
     }
 
+    /// Descriptor 2 in the place of the console, for a program that is not
+    /// PID 1; `program` begins the line that tells of lost ones. `None` the
+    /// second time.
+    pub fn stderr(program: &'static str) -> Option<&'static Self> {
+        let console = Self::get(false)?;
+        if let Ok(mut state) = console.0.try_borrow_mut() {
+            state.program = Some(program);
+        }
+        Some(console)
+    }
+
     /// Says a line, at once or as soon as the console takes it. False when
     /// nobody will: there is neither a console nor a kernel's log.
     pub fn say(&self, line: &[u8]) -> bool {
         // Nobody calls it from within itself.
         self.0.try_borrow_mut().is_ok_and(|mut state| {
-            state.backlog.push(line);
+            let program = state.program;
+            state.backlog.push(program, line);
             state.write()
         })
     }
@@ -202,14 +288,19 @@ impl Console {
             return;
         };
         let waits = !state.backlog.bytes.is_empty();
-        let Some(file) = &state.file else { return };
-        if waits && !state.awaited {
-            let added = waiter.add(file.as_fd(), Wake::Writable, token);
+        if waits == state.awaited {
+            return;
+        }
+        let Some(file) = state.waits_for() else {
+            return;
+        };
+        if waits {
+            let added = waiter.add(file, Wake::Writable, token);
             // Else the next line brings the others along.
             state.awaited = added.is_ok();
-        } else if !waits {
+        } else {
             // Before it is closed: a child may have a copy of it.
-            let _left = waiter.remove(file.as_fd()).is_err();
+            let _left = waiter.remove(file).is_err();
             state.awaited = false;
             state.file = None;
         }
@@ -323,6 +414,7 @@ mod test {
         let path: &CStr = Box::leak(path.into_boxed_c_str());
         file::make_fifo(CWD, path, 0o600).unwrap();
         let state = State {
+            program: None,
             path: Some(path),
             file: None,
             awaited: false,
@@ -376,21 +468,39 @@ mod test {
         let line = [&[b'.'; 63][..], b"\n"].concat();
         let fit = config::CONSOLE_BYTES / line.len();
         for _ in 0..fit + 5 {
-            backlog.push(&line);
+            backlog.push(None, &line);
         }
         // Room for a short one would put it before those that are missing.
-        backlog.written(10);
-        backlog.push(b"x\n");
+        backlog.written(None, 10);
+        backlog.push(None, b"x\n");
         assert_eq!(backlog.bytes.len(), fit * line.len() - 10);
-        backlog.written(backlog.bytes.len());
+        backlog.written(None, backlog.bytes.len());
         let said = String::from_utf8(backlog.bytes.to_vec()).unwrap();
         assert!(
             said.contains(": 6 lines left out (console-bytes = "),
             "{said}"
         );
         assert!(said.ends_with(")\n"));
-        backlog.push(b"x\n");
+        backlog.push(None, b"x\n");
         assert!(backlog.bytes.ends_with(b")\nx\n"));
         assert_eq!(backlog.first(), said.as_bytes());
+    }
+    #[test]
+    fn what_is_dropped_is_counted_once() {
+        let mut backlog = Backlog::default();
+        for line in [&b"a\n"[..], b"b\n", b"c\n"] {
+            backlog.push(Some("p"), line);
+            backlog.drop_all();
+        }
+        backlog.push(Some("p"), b"d\n");
+        let said = String::from_utf8(backlog.bytes.to_vec()).unwrap();
+        let told = "p: warning: standard error was blocked: 3 lines left out \
+                    (console-bytes = ";
+        assert!(said.starts_with(told), "{said}");
+        assert!(said.ends_with(")\nd\n"), "{said}");
+        // A part of it was read: what is dropped then is a line.
+        backlog.written(Some("p"), 1);
+        backlog.drop_all();
+        assert_eq!(backlog.lost, 2);
     }
 }

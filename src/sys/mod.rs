@@ -1,8 +1,8 @@
 //! LINUX: the only unsafe code, the only place that knows a system call.
 //!
 //! What is called from here is rustix where rustix has it and links without
-//! a panic path; `raw` holds the rest, but for what `handover` and `memory`
-//! alone are about. What a machine wants in assembly is in
+//! a panic path; `raw` holds the rest, but for what `handover`, `memory` and
+//! `stderr` alone are about. What a machine wants in assembly is in
 //! `arch`, a file for each. Nothing unsafe leaves this module.
 //! Functions answer the kernel's [`Errno`]; the caller, who knows what the
 //! call was for, names verb, path and cause once.
@@ -38,6 +38,7 @@ pub mod proc;
 mod raw;
 pub mod signal;
 pub mod start;
+pub mod stderr;
 pub mod syslog;
 pub mod udp;
 pub mod wait;
@@ -106,19 +107,25 @@ pub fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
 /// descriptor 2 does not take within [`PATIENCE`] is dropped: a console that
 /// is stopped by flow control must stop nobody for good.
 pub fn complain(line: &[u8]) {
-    complain_within(PATIENCE, line);
-}
-
-/// As [`complain`], for who may not wait at all: the supervisor's loop.
-pub fn complain_now(line: &[u8]) {
-    complain_within(Duration::ZERO, line);
-}
-
-/// As [`complain`], waiting so long.
-fn complain_within(patience: Duration, line: &[u8]) {
-    if wait::writable(fd::STDERR, patience) {
-        let _sent = write_once(fd::STDERR, line).is_ok();
+    let until = clock::mono().after(PATIENCE);
+    let mut rest = line;
+    loop {
+        match stderr::write(rest) {
+            Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
+            Err(Errno::EAGAIN) => {}
+            Err(_) => return,
+        }
+        let left = until.since(clock::mono());
+        if rest.is_empty() || !wait::writable(fd::STDERR, left) {
+            return;
+        }
     }
+}
+
+/// As [`complain`], without waiting: what descriptor 2 does not take at once
+/// is dropped.
+pub fn complain_now(line: &[u8]) {
+    let _sent = stderr::write(line).is_ok();
 }
 
 /// Writes an answer to descriptor 1, whole; false when it could not be.

@@ -128,6 +128,16 @@ pub fn writable(fd: At<'_>, patience: Duration) -> bool {
     polled && row.revents().contains(PollFlags::OUT)
 }
 
+/// Sleeps until `out` takes a write or `input` can be read.
+pub fn writable_or_readable(out: At<'_>, input: At<'_>) {
+    let mut rows = [
+        PollFd::from_borrowed_fd(out, PollFlags::OUT),
+        PollFd::from_borrowed_fd(input, PollFlags::IN),
+    ];
+    // The caller tries again whatever the reason.
+    let _early = poll(&mut rows, None).is_err();
+}
+
 /// Sleeps for `time`, or until a signal interrupts.
 pub fn sleep(time: Duration) {
     let limit = timespec(time);

@@ -7,9 +7,11 @@ use crate::{
     sys::{
         self, Errno,
         child::Environ,
-        clock, error,
+        clock,
+        console::Console,
+        error, fd,
         signal::{Number, Signals},
-        wait,
+        stderr, wait,
     },
     text::{Line, Name},
     wire::{
@@ -65,6 +67,8 @@ pub(in crate::applet) struct Voice {
     pub(in crate::applet) signals: Signals,
     pub(in crate::applet) asked: Asked,
     pub(in crate::applet) mode: Mode,
+    /// What takes messages without blocking, in [`Mode::Shared`].
+    pub(in crate::applet) console: Option<&'static Console>,
     /// TERM came: when nothing is waited for any more.
     pub(in crate::applet) deadline: Option<Instant>,
     /// Why it waits for its input, which it says once.
@@ -94,7 +98,45 @@ impl Voice {
         let mut line = self.line(level);
         line.text(what).text(": ").bytes(subject);
         line.text(": ").text(error::text(errno));
-        sys::complain(line.finish());
+        self.write(line.finish());
+    }
+
+    /// Where messages go that may wait for nothing: a process with many
+    /// streams has that.
+    fn shared(&self) -> Option<&'static Console> {
+        self.console.filter(|_| self.mode == Mode::Shared)
+    }
+
+    /// Writes a message to descriptor 2.
+    fn write(&self, line: &[u8]) {
+        match self.shared() {
+            Some(console) => {
+                let _taken = console.say(line);
+            }
+            None => sys::complain(line),
+        }
+    }
+
+    /// Copies a log line to descriptor 2. svlogd waits until all of it is
+    /// taken, or until it is told to end.
+    pub(in crate::applet) fn copy(&mut self, line: &[u8]) {
+        if self.mode != Mode::Alone {
+            return self.write(line);
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match stderr::write(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
+                Err(Errno::EAGAIN) if self.asked.end == 0 => {
+                    wait::writable_or_readable(
+                        fd::STDERR,
+                        self.signals.as_fd(),
+                    );
+                    self.listen();
+                }
+                Err(_) => return,
+            }
+        }
     }
 
     /// Says what it does, if it was asked to.
@@ -110,7 +152,7 @@ impl Voice {
         for part in parts {
             line.bytes(part);
         }
-        sys::complain(line.finish());
+        self.write(line.finish());
     }
 
     /// Says `svlogd: LEVEL: WHAT (CAPACITY: the bound is BOUND)`.
@@ -127,7 +169,7 @@ impl Voice {
         }
         line.text(" (").text(capacity).text(": the bound is ");
         line.number(u64::try_from(bound).unwrap_or(u64::MAX));
-        sys::complain(line.text(")").finish());
+        self.write(line.text(")").finish());
     }
 
     /// The stamps of the lines that a read brings.

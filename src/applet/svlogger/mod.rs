@@ -76,6 +76,9 @@
 //! stays in force. Where there was none before, what fits of it is obeyed, but
 //! no pattern: every line is logged.
 //!
+//! Messages, and the lines that an `e` in a config copies to descriptor 2, wait
+//! for no reader there: see runsv(8).
+//!
 //! # Control
 //! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates,
 //! `sv pause`, `cont`, `down`, `up`, `restart` are as for any log service, for
@@ -111,7 +114,9 @@ use crate::{
     config,
     machine::pace::PACE,
     sys::{
-        self, Errno, Fd, fd, handover, identity, limits,
+        self, Errno, Fd,
+        console::Console,
+        fd, handover, identity, limits,
         once::Once,
         signal::{Number, Signals},
         start::Start,
@@ -154,8 +159,10 @@ impl Room {
 const TOKEN_SIGNALS: u64 = 0;
 /// Token of the orders.
 const TOKEN_ORDERS: u64 = 1;
+/// Token of descriptor 2, while lines wait for it.
+const TOKEN_CONSOLE: u64 = 2;
 /// First token of the streams.
-const TOKEN_ROWS: u64 = 2;
+const TOKEN_ROWS: u64 = 3;
 
 /// What all streams share.
 struct Desk {
@@ -211,6 +218,7 @@ fn work(start: Start) -> Result<(), Errno> {
         asked: Asked::default(),
         deadline: None,
         mode: Mode::Shared,
+        console: Console::stderr("svlogger"),
         pauses: None,
     };
     let desk = Desk {
@@ -251,6 +259,10 @@ impl Logger {
             let due = self.rows.iter().filter_map(Row::next_due).min();
             let mut all = due.is_some_and(|due| due <= sys::clock::mono());
             let until = if all { Some(Instant::at(0)) } else { due };
+            let console = self.desk.voice.console;
+            if let Some(console) = console {
+                console.attend(&self.desk.waiter, TOKEN_CONSOLE);
+            }
             for token in &self.desk.waiter.wait(until)? {
                 match *token {
                     TOKEN_SIGNALS => {
@@ -259,6 +271,11 @@ impl Logger {
                         all = true;
                     }
                     TOKEN_ORDERS => self.take_orders(),
+                    TOKEN_CONSOLE => {
+                        if let Some(console) = console {
+                            console.write_on();
+                        }
+                    }
                     token => {
                         let index = token.saturating_sub(TOKEN_ROWS);
                         let index = usize::try_from(index).unwrap_or(0);

@@ -1,0 +1,128 @@
+//! Writes to descriptor 2 that cannot block.
+//!
+//! The open file description behind descriptor 2 is inherited, and shared
+//! with programs that do not expect it to be non-blocking, so its flags are
+//! never changed. A poll before a blocking write is not enough: it promises
+//! room for some bytes, not for a line, and another writer may take it.
+//!
+//! | descriptor 2 is | bytes go |
+//! |---|---|
+//! | a terminal or other character device | through an open file description of our own, non-blocking, of `/proc/self/fd/2` or, if it is the controlling terminal, of `/dev/tty` |
+//! | a pipe or FIFO | the same way; where that is refused, through a pipe of our own, which splice(2) empties into it without blocking |
+//! | a socket | with send(2) and `MSG_DONTWAIT` |
+//! | anything else | with write(2): a regular file does not block |
+//!
+//! What remains is a terminal that cannot be opened again: without /proc, or
+//! another user's, and not the controlling one. There each write is at most
+//! [`PIECE`] bytes without a newline, or a newline alone, behind a poll of its
+//! own: n_tty looks for room once for each of these, and every driver's room
+//! that poll calls writable is more than that. Only another writer that takes
+//! the room between the two calls can block this one.
+#![allow(
+    clippy::as_conversions,
+    clippy::ref_as_ptr,
+    reason = "registers are numbers: the macro turns every argument into one"
+)]
+
+use core::time::Duration;
+
+use rustix::fs::FileType;
+use syscalls::Sysno;
+
+use super::{CWD, Errno, Fd, error::syscall, fd, file, wait, write_once};
+
+/// Descriptor 2, to be opened again.
+const AGAIN: &core::ffi::CStr = c"/proc/self/fd/2";
+
+/// Most bytes written after one poll to a terminal that cannot be opened again:
+/// a quarter of what a pseudo-terminal's buffer grows by.
+const PIECE: usize = 64;
+
+/// S_IFMT.
+const FORMAT: u32 = 0o170_000;
+
+/// Sends as much of `bytes` as descriptor 2 takes now; answers how much.
+///
+/// EAGAIN when that is nothing. Any other error is final for these bytes:
+/// ENXIO, EPIPE, EIO and EBADF say that there is no reader.
+pub fn write(bytes: &[u8]) -> Result<usize, Errno> {
+    let stat = rustix::fs::fstat(fd::STDERR).map_err(super::error::from)?;
+    #[allow(
+        clippy::useless_conversion,
+        clippy::unnecessary_fallible_conversions,
+        reason = "the field's width differs between machines"
+    )]
+    let mode = u32::try_from(stat.st_mode).unwrap_or(0);
+    // Compared, and not matched: a table would be a frame more in the child
+    // that says why it cannot run its program.
+    let is = |kind: FileType| mode & FORMAT == kind.as_raw_mode();
+    let is_pipe = is(FileType::Fifo);
+    if is(FileType::Socket) {
+        return send(bytes);
+    }
+    if !is_pipe && !is(FileType::CharacterDevice) {
+        return write_once(fd::STDERR, bytes);
+    }
+    let opened = match file::open_write(CWD, AGAIN) {
+        Err(errno) if !is_pipe && !is_final(errno) => terminal(errno),
+        opened => opened,
+    };
+    match opened {
+        Ok(file) => write_once(rustix::fd::AsFd::as_fd(&file), bytes),
+        Err(errno) if is_final(errno) => Err(errno),
+        Err(_) if is_pipe => splice(bytes),
+        Err(_) => write_polled(bytes),
+    }
+}
+
+/// Whether there is nothing behind descriptor 2 that could be opened.
+fn is_final(errno: Errno) -> bool {
+    matches!(errno, Errno::ENXIO | Errno::EIO | Errno::ENODEV)
+}
+
+/// Opens the controlling terminal, if that is descriptor 2; else `errno`.
+fn terminal(errno: Errno) -> Result<Fd, Errno> {
+    // It answers for no other terminal.
+    rustix::termios::tcgetsid(fd::STDERR).map_err(|_| errno)?;
+    file::open_write(CWD, c"/dev/tty")
+}
+
+/// Sends `bytes` in pieces, each after a poll.
+fn write_polled(bytes: &[u8]) -> Result<usize, Errno> {
+    let mut sent = 0_usize;
+    while let Some(rest @ [_, ..]) = bytes.get(sent..)
+        && wait::writable(fd::STDERR, Duration::ZERO)
+    {
+        let text = rest.iter().take(PIECE).take_while(|byte| **byte != b'\n');
+        let piece = rest.get(..text.count().max(1)).unwrap_or(&[]);
+        sent = sent.saturating_add(write_once(fd::STDERR, piece)?);
+    }
+    if sent == 0 {
+        Err(Errno::EAGAIN)
+    } else {
+        Ok(sent)
+    }
+}
+
+/// Sends `bytes` to a socket.
+fn send(bytes: &[u8]) -> Result<usize, Errno> {
+    /// MSG_DONTWAIT | MSG_NOSIGNAL.
+    const FLAGS: u32 = 0x4040;
+    let (start, count) = (bytes.as_ptr(), bytes.len());
+    // SAFETY: the kernel reads `count` bytes, and no address.
+    unsafe { syscall!(Sysno::sendto, 2, start, count, FLAGS, 0, 0) }
+}
+
+/// Moves `bytes` into a pipe, however that was opened.
+///
+/// Each call takes a page of what the pipe holds, so this is not the first
+/// choice.
+fn splice(bytes: &[u8]) -> Result<usize, Errno> {
+    /// SPLICE_F_NONBLOCK.
+    const NONBLOCK: u32 = 2;
+    let [from, to] = super::pipe(true)?;
+    let count = write_once(rustix::fd::AsFd::as_fd(&to), bytes)?;
+    let from = from.number();
+    // SAFETY: neither offset is given; the call takes no other pointer.
+    unsafe { syscall!(Sysno::splice, from, 0, 2, 0, count, NONBLOCK) }
+}

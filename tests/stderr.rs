@@ -1,0 +1,310 @@
+//! Checks that a descriptor 2 that takes no more output blocks no program that
+//! serves others, whatever kind of file it is, and that lost lines are counted.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::{
+    fs,
+    io::Read as _,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt},
+    },
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl},
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt},
+};
+use util::{Place, skipped, until};
+
+/// A program that stays.
+const STAY: &str = "exec sleep 1000";
+
+/// Services with a file `log` and an odd `runt/log-ring`: two warnings each.
+const ODD: usize = 60;
+
+/// A descriptor 2 and the other end of it.
+struct Stderr {
+    /// What programs get.
+    writer: OwnedFd,
+    /// Where it is read.
+    reader: fs::File,
+    /// Takes what is written without blocking.
+    filler: OwnedFd,
+    /// Whether a poll calls it writable when there is hardly any room.
+    fine: bool,
+}
+
+impl Stderr {
+    /// A pseudo-terminal.
+    fn terminal() -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let main = openpt(flags).unwrap();
+        unlockpt(&main).unwrap();
+        let peer = |more| ioctl_tiocgptpeer(&main, flags | more).unwrap();
+        let writer = peer(OpenptFlags::empty());
+        let filler = peer(OpenptFlags::empty());
+        nonblocking(&filler, true);
+        Self {
+            writer,
+            filler,
+            fine: true,
+            reader: main.into(),
+        }
+    }
+
+    /// A FIFO, which has no other description than those opened here.
+    fn fifo(place: &Place) -> Self {
+        let path = place.path("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let open = |flags| {
+            rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
+                .unwrap()
+        };
+        let reader = open(OFlags::RDONLY | OFlags::NONBLOCK);
+        let writer = open(OFlags::WRONLY);
+        let filler = open(OFlags::WRONLY | OFlags::NONBLOCK);
+        Self {
+            writer,
+            filler,
+            fine: true,
+            reader: reader.into(),
+        }
+    }
+
+    /// A socket. Its flags are shared: it is full, and blocking again, before
+    /// a program gets it.
+    fn socket() -> Self {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        let writer = OwnedFd::from(writer);
+        nonblocking(&writer, true);
+        Self {
+            filler: writer.try_clone().unwrap(),
+            writer,
+            fine: false,
+            reader: OwnedFd::from(reader).into(),
+        }
+    }
+
+    /// Fills it, but for the least room with which poll calls it writable; a
+    /// socket, of which that is half, to the end.
+    fn fill(&mut self) {
+        let block = [b'.'; 1024];
+        for size in [block.len(), 1] {
+            let block = &block[..size];
+            while rustix::io::write(&self.filler, block).is_ok() {}
+        }
+        nonblocking(&self.reader, true);
+        let mut byte = [0; 64];
+        while self.fine && !is_writable(&self.writer) {
+            self.reader.read_exact(&mut byte).unwrap();
+        }
+        nonblocking(&self.writer, false);
+    }
+
+    /// Appends what there is to read now.
+    fn read(&mut self, all: &mut String) {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = self.reader.read(&mut bytes) {
+            *all += &String::from_utf8_lossy(&bytes[..count]);
+        }
+    }
+}
+
+fn nonblocking(file: impl AsFd, is: bool) {
+    let mut flags = fcntl_getfl(&file).unwrap();
+    flags.set(OFlags::NONBLOCK, is);
+    fcntl_setfl(&file, flags).unwrap();
+}
+
+fn is_writable(file: &OwnedFd) -> bool {
+    let mut rows = [PollFd::new(file, PollFlags::OUT)];
+    let now = rustix::event::Timespec::default();
+    poll(&mut rows, Some(&now)).unwrap() == 1
+}
+
+/// A program with this descriptor 2; told to end, and waited for, in the end.
+struct Started(Child);
+
+impl Started {
+    fn new(command: &mut Command, stderr: &Stderr) -> Self {
+        let stderr = stderr.writer.try_clone().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self(command.stderr(stderr).spawn().unwrap())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _gone = kill_process(Pid::from_child(&self.0), Signal::HUP);
+        // Killed rather than waited for in vain.
+        for _ in 0..500 {
+            if self.0.try_wait().unwrap().is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _gone = self.0.kill().is_err();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// [`ODD`] services that cost two warnings of about 100 bytes each.
+fn odd_services(place: &Place) {
+    for number in 0..ODD {
+        let name = format!("{number:0>60}");
+        place.service(&name, STAY);
+        place.write(&format!("services/{name}/log"), "");
+        place.write(&format!("services/{name}/runt/log-ring"), "many");
+    }
+}
+
+/// How many lines a text says were lost.
+fn lost(text: &str, program: &str) -> usize {
+    let begin = format!("{program}: warning: standard error was blocked: ");
+    text.lines()
+        .filter_map(|line| line.split_once(&begin)?.1.split_once(' '))
+        .map(|(number, _)| number.parse::<usize>().unwrap())
+        .sum()
+}
+
+/// The supervisor goes on while descriptor 2 is full, and the lines come, or
+/// their number, when it is read.
+fn a_full_one_blocks_nothing(
+    place: &Place,
+    mut stderr: Stderr,
+    user: Option<u32>,
+) {
+    odd_services(place);
+    let mut command = place.command(&["runsvdir", "services"]);
+    if let Some(user) = user {
+        let all = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(place.path(""), all.clone()).unwrap();
+        for entry in fs::read_dir(place.path("services")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::set_permissions(path, all.clone()).unwrap();
+        }
+        command.uid(user).gid(user);
+    }
+    stderr.fill();
+    let _all = Started::new(&mut command, &stderr);
+    for number in 0..ODD {
+        place.until_stat(&format!("{number:0>60}"), "run");
+    }
+    let name = format!("{:0>60}", ODD - 1);
+    let said = place.run(&["sv", "-w", "20", "restart", &name]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        !fcntl_getfl(&stderr.writer)
+            .unwrap()
+            .contains(OFlags::NONBLOCK)
+    );
+    let mut text = String::new();
+    until("all lines, or their number", || {
+        stderr.read(&mut text);
+        let told = text.matches(": warning: ./").count();
+        (told + lost(&text, "runsvdir") == 2 * ODD).then_some(())
+    });
+    assert!(lost(&text, "runsvdir") > 0, "{text}");
+    assert!(text.contains("runsv 0"), "{text}");
+}
+
+#[test]
+fn a_full_terminal_blocks_no_supervisor() {
+    let place = Place::new();
+    a_full_one_blocks_nothing(&place, Stderr::terminal(), None);
+}
+
+#[test]
+fn a_full_fifo_blocks_no_supervisor() {
+    let place = Place::new();
+    let stderr = Stderr::fifo(&place);
+    a_full_one_blocks_nothing(&place, stderr, None);
+}
+
+#[test]
+fn a_full_socket_blocks_no_supervisor() {
+    let place = Place::new();
+    a_full_one_blocks_nothing(&place, Stderr::socket(), None);
+}
+
+/// Another user may not open again what root has opened.
+#[test]
+fn one_that_cannot_be_opened_again_blocks_no_supervisor() {
+    if !rustix::process::getuid().is_root() {
+        return skipped("not root: there is nobody else");
+    }
+    let nobody = Some(65534);
+    let place = Place::new();
+    a_full_one_blocks_nothing(&place, Stderr::terminal(), nobody);
+    let place = Place::new();
+    let stderr = Stderr::fifo(&place);
+    a_full_one_blocks_nothing(&place, stderr, nobody);
+}
+
+#[test]
+fn a_full_terminal_blocks_no_shared_logger() {
+    let place = Place::new();
+    let odd = "what is this\n".repeat(200);
+    place.write("services/a/log/config", &odd);
+    place.service("a", &format!("echo a; {STAY}"));
+    // Each line of this one is copied to descriptor 2.
+    place.write("services/b/log/config", "e*\n");
+    place.service("b", &format!("seq 2000; {STAY}"));
+    let mut stderr = Stderr::terminal();
+    stderr.fill();
+    let mut command = place.command(&["runsvdir", "services"]);
+    let _all = Started::new(&mut command, &stderr);
+    until("the log of b", || {
+        let log = place.read("services/b/log/current");
+        (log.lines().count() == 2000).then_some(())
+    });
+    until("the log of a", || {
+        (place.read("services/a/log/current") == "a\n").then_some(())
+    });
+    let mut text = String::new();
+    until("the number of lost lines", || {
+        stderr.read(&mut text);
+        (lost(&text, "svlogger") > 0).then_some(())
+    });
+}
+
+#[test]
+fn svlogd_that_copies_lines_to_a_full_terminal_can_be_told_to_end() {
+    let place = Place::new();
+    place.write("log/config", "e*\n");
+    let mut stderr = Stderr::terminal();
+    stderr.fill();
+    let mut command = place.command(&["svlogd", "log"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    command.stdin(reader).stdout(Stdio::null());
+    let mut logger = command
+        .stderr(stderr.writer.try_clone().unwrap())
+        .spawn()
+        .unwrap();
+    drop(command);
+    rustix::io::write(&writer, "line\n".repeat(2000).as_bytes()).unwrap();
+    until("svlogd to wait for the terminal", || {
+        let path = format!("/proc/{}/wchan", logger.id());
+        let polls = fs::read_to_string(path).unwrap().contains("poll");
+        (polls && !is_writable(&stderr.writer)).then_some(())
+    });
+    kill_process(Pid::from_child(&logger), Signal::TERM).unwrap();
+    drop(writer);
+    until("the end of svlogd", || logger.try_wait().unwrap());
+    let log = place.read("log/current");
+    assert_eq!(log, "line\n".repeat(2000));
+}
