@@ -1,5 +1,7 @@
 //! What a name, a path and a line of output are: bytes of bounded length.
 
+pub mod mask;
+
 use core::ffi::CStr;
 
 use heapless::{Vec, VecView};
@@ -104,19 +106,14 @@ impl Line {
         }
     }
 
-    /// Appends what somebody else chose: a name, a path, an argument. Bytes
-    /// that a terminal obeys are shown as `?`: a file name may hold any, and
-    /// a line is one line.
+    /// Appends what somebody else chose: a name, a path, an argument. What a
+    /// terminal obeys is shown as `?` ([`mask`]): a file name may hold any
+    /// bytes, and a line is one line.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        for byte in bytes {
-            let before = self.bytes.last().copied().unwrap_or(0);
-            let shown = if is_obeyed(before, *byte) {
-                b'?'
-            } else {
-                *byte
-            };
-            self.cut |= self.bytes.push(shown).is_err();
-        }
+        let Self { bytes: line, cut } = self;
+        mask::each(bytes, &mut |shown| {
+            *cut = *cut || line.extend_from_slice(shown).is_err();
+        });
         self
     }
 
@@ -137,7 +134,11 @@ impl Line {
     /// Ends the line with a newline and gives the bytes to write.
     pub fn finish(&mut self) -> &[u8] {
         let end: &[u8] = if self.cut { b"...\n" } else { b"\n" };
-        let room = config::MESSAGE_BYTES.saturating_sub(end.len());
+        let mut room = config::MESSAGE_BYTES.saturating_sub(end.len());
+        // No character is cut in two.
+        while self.bytes.get(room).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            room = room.saturating_sub(1);
+        }
         self.bytes.truncate(room);
         for byte in end {
             self.cut |= self.bytes.push(*byte).is_err();
@@ -148,16 +149,6 @@ impl Line {
     /// What is in the line so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-/// Whether a terminal would obey `byte` behind the byte `before`: the control
-/// bytes of ASCII, and those from 0x80 on where they are no part of a longer
-/// UTF-8 character.
-fn is_obeyed(before: u8, byte: u8) -> bool {
-    match byte {
-        0x80..=0x9f => before < 0x80 || before == 0xc2,
-        byte => byte.is_ascii_control(),
     }
 }
 
@@ -287,10 +278,23 @@ mod test {
     }
 
     #[test]
+    fn a_line_is_cut_between_characters() {
+        for before in 0..8 {
+            let mut line = Line::new();
+            line.bytes(&[b'x'; 8][..before]);
+            line.bytes("\u{20ac}".repeat(config::MESSAGE_BYTES).as_bytes());
+            let bytes = line.finish();
+            assert!(bytes.len() > config::MESSAGE_BYTES - 7);
+            assert!(bytes.ends_with(b"\xac...\n"), "{before}");
+            assert!(core::str::from_utf8(bytes).is_ok(), "{before}");
+        }
+    }
+
+    #[test]
     fn a_line_holds_nothing_that_a_terminal_obeys() {
         let mut line = Line::new();
         line.bytes(b"a\n\x1b[2J\x7f\x9b\xc2\x9bz");
-        assert_eq!(line.as_bytes(), b"a??[2J??\xc2?z");
+        assert_eq!(line.as_bytes(), b"a??[2J???z");
         let mut line = Line::new();
         line.bytes("\u{11b}\u{201b}".as_bytes()).text("\n");
         assert_eq!(line.as_bytes(), "\u{11b}\u{201b}\n".as_bytes());

@@ -23,8 +23,6 @@ pub enum Verb {
     Disable,
     /// `log`: the newest lines in the log ring.
     Log,
-    /// `log -f`: and those to come.
-    Follow,
 }
 
 /// Words that runit lacks. As an init script the program does not know them.
@@ -45,6 +43,10 @@ pub struct Request {
     pub command: Command,
     /// `-j`: the answer is one JSON object for each service.
     pub json: bool,
+    /// `log -f`: also shows the lines to come.
+    pub follows: bool,
+    /// `log -r`: shows lines as they are.
+    pub raw: bool,
     /// Whether its effect is waited for.
     pub waits: bool,
     /// How long at most.
@@ -78,6 +80,8 @@ pub fn request<'a>(
         verb: Verb::Command,
         command: STATUS,
         json: false,
+        follows: false,
+        raw: false,
         waits: false,
         limit: wait.map_or(LIMIT, seconds),
         used: 0,
@@ -114,8 +118,13 @@ pub fn request<'a>(
     let command = &request.command;
     request.waits = !command.is_status() && (request.waits || command.waits);
     let mut name = words.next();
-    if request.verb == Verb::Log && name == Some(c"-f") {
-        request.verb = Verb::Follow;
+    while request.verb == Verb::Log {
+        let option = match name.map(CStr::to_bytes) {
+            Some(b"-f") => &mut request.follows,
+            Some(b"-r") => &mut request.raw,
+            _ => break,
+        };
+        *option = true;
         request.used = request.used.saturating_add(1);
         name = words.next();
     }
@@ -123,9 +132,7 @@ pub fn request<'a>(
     let fits = match request.verb {
         Verb::List => !named,
         Verb::Why => named,
-        Verb::Enable | Verb::Disable | Verb::Log | Verb::Follow => {
-            named && !request.json
-        }
+        Verb::Enable | Verb::Disable | Verb::Log => named && !request.json,
         Verb::Command if request.json => named && command.is_status(),
         Verb::Command => named || lsb,
     };
@@ -336,7 +343,7 @@ mod test {
             } = request;
             Some((verb, json, waits, limit.as_secs(), used))
         };
-        use Verb::{Command, Disable, Enable, Follow, List, Log, Why};
+        use Verb::{Command, Disable, Enable, List, Log, Why};
         let rows = [
             ("", Some((List, false, false, 3, 1))),
             ("-j", Some((List, true, false, 3, 2))),
@@ -353,7 +360,9 @@ mod test {
             ("disable a", Some((Disable, false, false, 3, 1))),
             ("-j enable a", None),
             ("log a", Some((Log, false, false, 3, 1))),
-            ("log -f a", Some((Follow, false, false, 3, 2))),
+            ("log -f a", Some((Log, false, false, 3, 2))),
+            ("log -r -f a", Some((Log, false, false, 3, 3))),
+            ("log -x", Some((Log, false, false, 3, 1))),
             ("log -f", None),
             ("log", None),
             ("-j log a", None),
@@ -371,6 +380,24 @@ mod test {
         }
         let exit = Some((Command, false, false, 3, 1));
         assert_eq!(taken("enable", true), exit);
+    }
+
+    #[test]
+    fn options_of_log() {
+        let rows = [
+            (&[c"log", c"a"][..], (false, false)),
+            (&[c"log", c"-f", c"a"], (true, false)),
+            (&[c"log", c"-r", c"a"], (false, true)),
+            (&[c"log", c"-r", c"-f", c"a"], (true, true)),
+            // The words behind the first service name others.
+            (&[c"log", c"a", c"-r"], (false, false)),
+            (&[c"status", c"-r"], (false, false)),
+        ];
+        for (words, expected) in rows {
+            let words = words.iter().copied();
+            let request = request(words, None, false).unwrap();
+            assert_eq!((request.follows, request.raw), expected);
+        }
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub(super) fn string(page: &mut Page, bytes: &[u8]) {
     page.text("\"");
     for byte in bytes {
         match byte {
-            b'"' | b'\\' => page.text("\\").bytes(&[*byte]),
-            b' '..=b'~' => page.bytes(&[*byte]),
+            b'"' | b'\\' => page.text("\\").raw(&[*byte]),
+            b' '..=b'~' => page.raw(&[*byte]),
             _ => escape(page, *byte),
         };
     }
@@ -37,7 +37,7 @@ fn escape(page: &mut Page, byte: u8) -> &mut Page {
         } else {
             b'a'.wrapping_sub(10)
         };
-        page.bytes(&[base.wrapping_add(digit)]);
+        page.raw(&[base.wrapping_add(digit)]);
     }
     page
 }

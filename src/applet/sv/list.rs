@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     sys::{AsFd, At, CWD, Errno, Fd, dir, error, file},
-    text::Line,
+    text::{Line, mask},
 };
 
 /// Heads, widths and whether numbers stand in the columns of the table. With
@@ -179,31 +179,26 @@ fn row(page: &mut Page, cells: [&[u8]; 6]) {
     // Written when something follows: no blanks stand at the end of a line.
     let mut blanks = 0_usize;
     for (cell, (_, width, right)) in cells.into_iter().zip(COLUMNS) {
-        let columns = cell.iter().filter(|byte| begins(**byte)).count();
+        let mut columns = 0_usize;
+        mask::each(cell, &mut |_| columns = columns.saturating_add(1));
         let fill = width.saturating_sub(columns);
         let room = width.saturating_sub(usize::from(columns > width));
         if right {
             blanks = blanks.saturating_add(fill);
         }
         let mut used = 0_usize;
-        for byte in cell {
+        mask::each(cell, &mut |shown| {
             for _ in 0..core::mem::take(&mut blanks) {
                 page.text(" ");
             }
-            used = used.saturating_add(usize::from(begins(*byte)));
-            if used > room {
+            used = used.saturating_add(1);
+            if used <= room {
+                page.raw(shown);
+            } else if used == room.saturating_add(1) {
                 page.text("~");
-                break;
             }
-            let obeyed = byte.is_ascii_control();
-            page.bytes(&[if obeyed { b'?' } else { *byte }]);
-        }
+        });
         blanks = if right { 2 } else { fill.saturating_add(2) };
     }
     page.text("\n");
-}
-
-/// Whether a byte of UTF-8 begins a character.
-fn begins(byte: u8) -> bool {
-    byte & 0xc0 != 0x80
 }

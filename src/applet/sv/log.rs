@@ -1,28 +1,79 @@
 //! What is in the log ring of a service (`wire::ring`).
 
+use heapless::Vec;
+
 use super::service::Silent;
 use crate::{
     sys::{
         self, AsFd, At, CWD, Errno, fd, file, place, wait,
         watch::{Changes, Watch},
     },
+    text::mask::Mask,
     wire::ring::{HEADER, Reader, Ring},
 };
 
 /// Bytes read at once.
 const BYTES: usize = 4096;
 
+/// Lines on their way to descriptor 1.
+struct Shown {
+    /// Lines go as they are.
+    raw: bool,
+    mask: Mask,
+    /// Never more than was taken, and a character that it completed.
+    bytes: Vec<u8, { BYTES + 4 }>,
+}
+
+impl Shown {
+    /// Writes a piece of at most [`BYTES`]; what a terminal obeys is masked.
+    fn show(&mut self, piece: &[u8]) -> Result<(), Errno> {
+        if self.raw {
+            return sys::write_all(fd::STDOUT, piece);
+        }
+        for byte in piece {
+            self.mask.take(*byte, &mut |shown| {
+                let _fits = self.bytes.extend_from_slice(shown).is_ok();
+            });
+        }
+        self.flush()
+    }
+
+    /// Ends the text that was shown, which may be cut.
+    fn end(&mut self) -> Result<(), Errno> {
+        self.mask.end(&mut |shown| {
+            let _fits = self.bytes.extend_from_slice(shown).is_ok();
+        });
+        self.flush()
+    }
+
+    /// Writes what is masked.
+    fn flush(&mut self) -> Result<(), Errno> {
+        let written = sys::write_all(fd::STDOUT, &self.bytes);
+        self.bytes.clear();
+        written
+    }
+}
+
 /// Shows the ring of a service directory, to its end or, if it `follows`,
-/// for ever.
-pub(super) fn show(dir: At<'_>, follows: bool) -> Result<(), Silent> {
-    ring(dir, follows).map_err(|errno| {
+/// for ever; `raw` as it is, else without what a terminal obeys.
+pub(super) fn show(
+    dir: At<'_>,
+    follows: bool,
+    raw: bool,
+) -> Result<(), Silent> {
+    let mut shown = Shown {
+        raw,
+        mask: Mask::lines(),
+        bytes: Vec::new(),
+    };
+    ring(dir, follows, &mut shown).map_err(|errno| {
         let what = "read log ring (see also log/)";
         Silent::Trouble(what, Some(errno))
     })
 }
 
 /// As [`show`].
-fn ring(dir: At<'_>, follows: bool) -> Result<(), Errno> {
+fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
     let path = place::path(dir, b"")?;
     let place = file::open_dir(CWD, path.as_c_str())?;
     let file = file::open_read(place.as_fd(), place::RING)?;
@@ -42,7 +93,8 @@ fn ring(dir: At<'_>, follows: bool) -> Result<(), Errno> {
             let now = look(file)?;
             if open && reader.is_lost(now) {
                 // Its rest is gone: what follows is another line.
-                sys::write_all(fd::STDOUT, b"\n")?;
+                out.end()?;
+                out.show(b"\n")?;
                 open = false;
             }
             let Some((at, most)) = reader.next(now) else {
@@ -57,10 +109,10 @@ fn ring(dir: At<'_>, follows: bool) -> Result<(), Errno> {
             let from = reader.take(look(file)?, bytes);
             let shown = from.and_then(|from| bytes.get(from..)).unwrap_or(&[]);
             open = shown.last().map_or(open, |last| *last != b'\n');
-            sys::write_all(fd::STDOUT, shown)?;
+            out.show(shown)?;
         }
         if !follows {
-            return Ok(());
+            return out.end();
         }
         wait::readable([watch.as_fd()], None)?;
         // What has changed is looked at; that it has is all they say.

@@ -5,7 +5,7 @@
 //! `sv [-j] [list]`\
 //! `sv [-j] status|why SERVICE...`\
 //! `sv enable|disable SERVICE...`\
-//! `sv log [-f] SERVICE...`
+//! `sv log [-f] [-r] SERVICE...`
 //!
 //! # Description
 //! Sends COMMAND to the supervisor of each SERVICE, all at once, and then, if
@@ -48,7 +48,12 @@
 //!
 //! `log` shows the lines in the log ring of a service, see svlogger(8); with
 //! `-f` then those to come, of the first SERVICE. What was overwritten before
-//! it could be shown is left out.
+//! it could be shown is left out. `-r` shows lines as the service wrote them.
+//!
+//! In all that is shown, control characters (U+0000 to U+001F, U+007F to
+//! U+009F) and bytes that are not UTF-8 are replaced by `?`, but for newline and
+//! tab in lines of `log`: a terminal may obey them. `log -r` alone replaces
+//! nothing.
 //!
 //! `-j` answers one JSON object a line: `name`, `state` (null when `error`
 //! says why it is not known), `pid` (0: none), `seconds`, `flags` as `status`
@@ -159,6 +164,8 @@ struct Sv {
     verb: Verb,
     command: Command,
     json: bool,
+    /// `log` follows; it shows lines as they are.
+    log: (bool, bool),
     waits: bool,
     limit: Duration,
     environ: Environ,
@@ -183,6 +190,8 @@ pub(super) fn main(start: Start) -> u8 {
         verb,
         command,
         json,
+        follows,
+        raw,
         waits,
         limit,
         used,
@@ -191,6 +200,7 @@ pub(super) fn main(start: Start) -> u8 {
         verb,
         command,
         json,
+        log: (follows, raw),
         waits,
         limit,
         environ: start.environ,
@@ -255,9 +265,9 @@ impl Sv {
                     let silent = Silent::Trouble(service::ENTER, Some(errno));
                     self.silent(bytes, silent);
                 }
-                (verb @ (Verb::Log | Verb::Follow), Ok(dir)) => {
-                    let follows = verb == Verb::Follow;
-                    if let Err(silent) = log::show(dir.as_fd(), follows) {
+                (Verb::Log, Ok(dir)) => {
+                    let (follows, raw) = self.log;
+                    if let Err(silent) = log::show(dir.as_fd(), follows, raw) {
                         self.silent(bytes, silent);
                     }
                 }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 use ufmt::uwrite;
 
-use crate::sys;
+use crate::{sys, text::mask};
 
 /// Bytes of one write: a screen of 24 lines of 80 columns, and a bit.
 const BYTES: usize = 2048;
@@ -17,8 +17,17 @@ impl Page {
         Self(Vec::new())
     }
 
-    /// Appends bytes as they are.
+    /// Appends what somebody else chose; what a terminal obeys is shown as
+    /// `?`.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        mask::each(bytes, &mut |shown| {
+            self.raw(shown);
+        });
+        self
+    }
+
+    /// Appends bytes as they are.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         for byte in bytes {
             if self.0.is_full() {
                 self.flush();
@@ -31,12 +40,12 @@ impl Page {
 
     /// Appends a text.
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        self.bytes(text.as_bytes())
+        self.raw(text.as_bytes())
     }
 
     /// Appends a number in decimal.
     pub(super) fn number(&mut self, number: u64) -> &mut Self {
-        self.bytes(&digits(number))
+        self.raw(&digits(number))
     }
 
     /// Writes what is there. Nobody is left to tell when that fails.

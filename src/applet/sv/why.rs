@@ -43,7 +43,7 @@ impl Sv {
                 }
             }
             line.text("\n  run: ").text(fault);
-            page.bytes(line.finish());
+            page.raw(line.finish());
         }
         let runs = said.is_ok_and(|status| status.state == State::Run);
         let mut buffer = [0; why::BYTES];
