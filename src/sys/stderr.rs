@@ -5,12 +5,13 @@
 //! never changed. A poll before a blocking write is not enough: it promises
 //! room for some bytes, not for a line, and another writer may take it.
 //!
-//! | descriptor 2 is | bytes go |
-//! |---|---|
-//! | a terminal or other character device | through an open file description of our own, non-blocking, of `/proc/self/fd/2` or, if it is the controlling terminal, of `/dev/tty` |
-//! | a pipe or FIFO | the same way; where that is refused, through a pipe of our own, which splice(2) empties into it without blocking |
-//! | a socket | with send(2) and `MSG_DONTWAIT` |
-//! | anything else | with write(2): a regular file does not block |
+//! - A terminal or another character device: through an open file description
+//!   of our own, non-blocking, of `/proc/self/fd/2` or, if it is the controlling
+//!   terminal, of `/dev/tty`.
+//! - A pipe or FIFO: the same way; where that is refused, through a pipe of our
+//!   own, which splice(2) empties into it without blocking.
+//! - A socket: with send(2) and `MSG_DONTWAIT`.
+//! - Anything else: with write(2). A regular file does not block.
 //!
 //! What remains is a terminal that cannot be opened again: without /proc, or
 //! another user's, and not the controlling one. There each write is at most

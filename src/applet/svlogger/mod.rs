@@ -25,7 +25,8 @@
 //! With a file `runt/log-console` each line is shown on the console too, or on
 //! the device that the file names, behind `NAME: `: what fits `log-console`
 //! bytes in a second, and what the console takes at once; then how many lines
-//! were left out. Control characters are shown as `?`. Nobody waits for it. Patterns and stamps are the log's.
+//! were left out. Nobody waits for it, and control characters are `?`. Patterns
+//! and stamps are the log's.
 //!
 //! # Loggers
 //! There is one for each medium, as long as there are any (`loggers`), so that
