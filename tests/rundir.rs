@@ -132,10 +132,18 @@ fn services_that_belong_to_somebody_else() {
     fs::set_permissions(place.path(""), all).unwrap();
     let mut command = place.command(&["runsvdir", "services"]);
     let _all = place.start_as(command.uid(65534).gid(65534));
-    until_status(&place, "a", "run: a: ");
-    assert_eq!(place.run(&["sv", "-v", "restart", "a"]).code, 0);
+    let sv =
+        |words: &[&str]| util::said(place.command(words).uid(65534).gid(65534));
+    until("a", || {
+        let said = sv(&["sv", "status", "a"]);
+        said.out.starts_with("run: a: ").then_some(())
+    });
+    assert_eq!(sv(&["sv", "-v", "restart", "a"]).code, 0);
     assert_eq!(names(&place, "services/a"), ["run"]);
     assert_eq!(place.read("errors"), "");
+    // Root does not take that user's word for it.
+    let said = place.run(&["sv", "status", "a"]);
+    assert_eq!(said.code, 1, "{said:?}");
 }
 
 #[test]

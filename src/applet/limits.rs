@@ -23,7 +23,7 @@
 
 use crate::{
     config,
-    sys::{self, AsFd, CWD, file, limits, memory, place, start::Start},
+    sys::{self, AsFd, file, limits, memory, place, start::Start},
     text::Line,
 };
 
@@ -49,8 +49,7 @@ pub(super) fn main(start: Start) -> u8 {
     let dir = start.argv.skip(1).first();
     let dir = dir.unwrap_or_else(|| super::sv::services(start.environ));
     let mut buffer = [0; 24];
-    let turn = place::path_of(dir).and_then(|place| {
-        let place = file::open_dir(CWD, place.as_c_str())?;
+    let turn = place::find_of(dir).and_then(|place| {
         file::read_whole(place.as_fd(), place::TURN[0], &mut buffer)
     });
     let told = match turn {

@@ -38,6 +38,7 @@ use crate::{
     args::getopt::{Getopt, Opt},
     sys::{
         self, AsFd, At, CWD, Errno, Fd, clock, error, file,
+        secure::{self, Ends},
         start::{List, Start},
         wait,
     },
@@ -401,11 +402,13 @@ pub(super) fn svok(start: Start) -> u8 {
     };
     let (what, errno) = match file::open_dir(CWD, name) {
         Err(errno) => ("svok: fatal: unable to chdir to ", errno),
-        Ok(dir) => match file::open_write(dir.as_fd(), c"supervise/ok") {
-            Ok(_) => return 0,
-            Err(Errno::ENXIO | Errno::ENOENT) => return NOT,
-            Err(errno) => ("svok: fatal: unable to open ok of ", errno),
-        },
+        Ok(dir) => {
+            match secure::fifo(dir.as_fd(), c"supervise/ok", Ends::Writer) {
+                Ok(_) => return 0,
+                Err(Errno::ENXIO | Errno::ENOENT) => return NOT,
+                Err(errno) => ("svok: fatal: unable to open ok of ", errno),
+            }
+        }
     };
     super::fatal(b"", what, name.to_bytes(), errno)
 }

@@ -11,7 +11,8 @@
 //! commands, see `sv`; where it cannot be made, because the file system is
 //! read-only or DIR is somebody else's, it is kept in the run directory,
 //! /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the numbers of DIR
-//! (of DIR/log). A file `DIR/down` (`DIR/log/down`) says not to start.
+//! (of DIR/log). `supervise` may be a link; what is in it may not, nor have a
+//! second name. A file `DIR/down` (`DIR/log/down`) says not to start.
 //!
 //! On a full file system the files of `DIR/supervise` are overwritten in place:
 //! `status` is then still read whole, `stat`, `pid` and `why` may be cut or

@@ -44,7 +44,10 @@
 //! write what is left; what else runs then gets TERM and at most 5 seconds.
 //!
 //! # Files
-//! /run/runt, or $RUNT_RUN: where a supervisor is found again.
+//! /run/runt, or $RUNT_RUN: where a supervisor is found again. It is used only
+//! when it is no link, its owner is this user or root, and nobody else may write
+//! to it; the same holds for the directories in it. One that is refused is named
+//! in a message, and everything goes on as without one.
 //!
 //! What a mount hides of a `supervise` directory, or of the run directory where
 //! that stands in for one, is made anew at once; on ALRM where there is no
@@ -77,7 +80,7 @@ use crate::{
     sys::{
         self, AsFd, Errno, Fd, child, clock,
         console::Console,
-        file, place,
+        file, place, secure,
         signal::{self, Number, Signals},
         start::{Start, Word},
         wait,
@@ -101,6 +104,10 @@ const BACK: u8 = b'2';
 const LOG_BYTES: usize = 512;
 /// Children reaped at once: process 1 gets every orphan.
 const REAPED: usize = 64;
+
+/// What is said of a run directory that is refused.
+const UNTRUSTED: &str =
+    " is not used: it is a link, or another user owns it or may write to it";
 
 /// What the command line asks for.
 struct Request {
@@ -181,6 +188,11 @@ fn face(
     let place = place::of(request.dir)
         .inspect_err(|errno| {
             let run = place::run_dir().to_bytes();
+            if place::is_refusal(*errno) {
+                let mut line = voice.head.clone();
+                line.text("run directory ").bytes(run).text(UNTRUSTED);
+                return voice.say(&mut line);
+            }
             voice.warn("unable to use the run directory ", run, *errno);
         })
         .ok();
@@ -232,7 +244,7 @@ fn face(
 /// Makes sure that there is no other face; the lock lasts as long as what is
 /// answered.
 fn only_face(place: &Fd) -> Result<Fd, Failure> {
-    let lock = file::open_append(place.as_fd(), c"face")
+    let lock = secure::append(place.as_fd(), c"face")
         .map_err(|errno| ("unable to open the lock of the face", errno))?;
     file::lock_now(lock.as_fd())
         .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;

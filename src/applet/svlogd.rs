@@ -19,6 +19,7 @@
 //! thousand come in a second, they are read every few milliseconds.
 //!
 //! # Files
+//! No file that is written to in DIR may be a link or have a second name.
 //! `DIR/lock` is held. Neither `DIR` nor its `config` is made. A `current`
 //! whose owner's x bit is off was not closed in order: it is kept as
 //! `@LABEL.u`. `DIR/config` has these lines, the last one counts:

@@ -19,7 +19,11 @@
 //! its services are locked, as with runit.
 
 use crate::{
-    sys::{self, AsFd, At, Errno, Fd, child, file, wait::Wake},
+    sys::{
+        self, AsFd, At, Errno, Fd, child,
+        secure::{self, Ends},
+        wait::Wake,
+    },
     wire::control::{Control, Signal, decode},
 };
 
@@ -113,7 +117,7 @@ impl Link {
 /// Opens the face's ends. ENXIO: the supervisor has just ended or not quite
 /// begun.
 fn front(at: At<'_>) -> Result<Front, Trouble> {
-    let ok = file::open_write(at, SERVICE.ok)
+    let ok = secure::fifo(at, SERVICE.ok, Ends::Writer)
         .map_err(supervise::trouble("open", SERVICE.ok))?;
     Ok(Front {
         control: supervise::both(at, SERVICE.control)?,

@@ -13,9 +13,9 @@ use core::ffi::CStr;
 
 use crate::{
     sys::{
-        AsFd, At, Errno, dir,
-        file::{self, Info, Kind},
-        place,
+        AsFd, At, Errno, Fd, dir,
+        file::{self, Info},
+        place, secure,
     },
     wire::logname::LogName,
 };
@@ -35,7 +35,7 @@ pub(super) fn log(
 ) -> Result<(), Errno> {
     if !has_dir {
         let place = place::make(service, b"")?;
-        let ring = file::open_kept(place.as_fd(), place::RING)?;
+        let ring = secure::update(place.as_fd(), place::RING)?;
         return file::give_open(ring.as_fd(), user);
     }
     let log = file::open_dir(service, c"log")?;
@@ -63,11 +63,7 @@ pub(super) fn log(
     let listed = file::open_dir(main, c".")?;
     dir::list(listed.as_fd(), |name| {
         all &= name == CONFIG
-            || is_written(name)
-                && file::info_of_link(main, name).is_ok_and(|info| {
-                    let theirs = info.owner == 0 || info.owner == owner;
-                    info.kind == Kind::Regular && info.links == 1 && theirs
-                });
+            || is_written(name) && log_file(main, name, owner).is_ok();
     })?;
     if !all {
         return Err(Errno::EPERM);
@@ -76,11 +72,23 @@ pub(super) fn log(
     let listed = file::open_dir(main, c".")?;
     dir::list(listed.as_fd(), |name| {
         if given.is_ok() && is_written(name) {
-            given = file::give(main, name, user);
+            given = log_file(main, name, owner)
+                .and_then(|file| file::give_open(file.as_fd(), user));
         }
     })?;
     given?;
     file::give_open(main, user)
+}
+
+/// Opens a file that is to be given to `owner`. EPERM unless it is root's or
+/// that user's already.
+fn log_file(main: At<'_>, name: &CStr, owner: u32) -> Result<Fd, Errno> {
+    let file = secure::read(main, name)?;
+    match file::info_of(file.as_fd())?.owner {
+        0 => Ok(file),
+        user if user == owner => Ok(file),
+        _ => Err(Errno::EPERM),
+    }
 }
 
 /// Whether a logger writes a file of this name.
@@ -91,7 +99,7 @@ fn is_written(name: &CStr) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::sys::{CWD, Fd, identity};
+    use crate::sys::{CWD, identity};
     use std::{
         fs,
         os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},

@@ -9,6 +9,10 @@ use crate::{
         AsFd, At, Errno, Fd, clock, error,
         file::{self, Kind},
         place,
+        secure::{
+            self,
+            Ends::{Reader, Writer},
+        },
     },
     wire::{
         clock::{Instant, Wall},
@@ -329,9 +333,9 @@ fn log_dir(at: At<'_>) -> Result<Fd, Trouble> {
 /// Opens both ends of the log pipe, which [`Lock::ends`] has made, as the
 /// processes need them.
 fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
-    let open = trouble("open", PIPE);
-    let read = file::open_read(at, PIPE).map_err(&open)?;
-    let write = file::open_write(at, PIPE).map_err(&open)?;
+    let open = |end| secure::fifo(at, PIPE, end);
+    let read = open(Reader).map_err(trouble("open", PIPE))?;
+    let write = open(Writer).map_err(trouble("open", PIPE))?;
     // By its name nobody else reaches it there.
     let dir = file::info(at, SERVICE.dir);
     if dir.is_ok_and(|dir| dir.mode & 0o011 == 0) {

@@ -23,6 +23,10 @@ use crate::{
         AsFd, At, CWD, Errno, Fd,
         file::{self, Kind},
         place,
+        secure::{
+            self,
+            Ends::{Both, Reader},
+        },
     },
     wire::status::{self, Status},
 };
@@ -295,7 +299,8 @@ fn leads_to(at: At<'_>, path: &CStr, file: &Fd) -> bool {
 
 /// Makes room for a FIFO: a file that is none goes.
 fn clear(at: At<'_>, path: &'static CStr) -> Result<(), Trouble> {
-    let file = file::info(at, path).is_ok_and(|i| i.kind == Kind::Regular);
+    let file = file::info_of_link(at, path)
+        .is_ok_and(|info| matches!(info.kind, Kind::Regular | Kind::Link));
     if file {
         file::remove(at, path).map_err(trouble("remove", path))?;
     }
@@ -483,8 +488,8 @@ fn lock_in_run_dir(base: At<'_>) -> Result<(Fd, Fd), Trouble> {
 /// Returns whether a supervisor has the lock of the place of `base` in the run
 /// directory.
 fn is_locked_in_run_dir(base: At<'_>) -> bool {
-    let lock = place::open(base)
-        .and_then(|place| file::open_write(place.as_fd(), SERVICE.lock));
+    let lock = place::find(base, b"")
+        .and_then(|place| secure::read(place.as_fd(), SERVICE.lock));
     lock.is_ok_and(|lock| file::lock_now(lock.as_fd()) == Err(Errno::EAGAIN))
 }
 
@@ -499,7 +504,7 @@ pub(super) fn lock(
     base: At<'_>,
     names: &Names,
 ) -> Result<Fd, Trouble> {
-    let open = || file::open_append(at, names.lock);
+    let open = || secure::append(at, names.lock);
     let opened = match open() {
         Err(Errno::ENOENT) => {
             match file::make_dir(at, names.dir, 0o700) {
@@ -535,14 +540,14 @@ pub(super) fn open_ends(
 
 /// Shows that a supervisor lives.
 pub(super) fn open_ok(at: At<'_>, names: &Names) -> Result<Fd, Trouble> {
-    file::open_read(at, names.ok).map_err(trouble("open", names.ok))
+    secure::fifo(at, names.ok, Reader).map_err(trouble("open", names.ok))
 }
 
 /// Opens a FIFO, made when missing, so that it never shows its end and takes
 /// what it is written without a reader.
 pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
     fifo(at, path)?;
-    file::open_both(at, path).map_err(trouble("open", path))
+    secure::fifo(at, path, Both).map_err(trouble("open", path))
 }
 
 /// The verb for a name that must be a FIFO's and is not.
@@ -555,7 +560,7 @@ pub(super) const KEEP: &str = "keep";
 fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Trouble> {
     match file::make_fifo(at, path, 0o600) {
         Ok(()) => Ok(true),
-        Err(errno) => match file::info(at, path) {
+        Err(errno) => match file::info_of_link(at, path) {
             Ok(info) if info.kind == Kind::Fifo => Ok(false),
             Ok(_) => Err(trouble(USE_AS_FIFO, path)(Errno::EEXIST)),
             Err(_) => Err(trouble("create", path)(errno)),

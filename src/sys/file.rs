@@ -7,7 +7,7 @@ use rustix::{
     fs::{AtFlags, FileType, FlockOperation, OFlags, RenameFlags},
 };
 
-use super::{At, Errno, Fd, error, raw, read, write_all};
+use super::{At, Errno, Fd, error, raw, read, secure, write_all};
 use crate::{text, wire::clock::Wall};
 
 /// What a program needs to know of a file.
@@ -77,14 +77,8 @@ pub fn open_both(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     open(at, path, OFlags::RDWR | OFlags::NONBLOCK, 0)
 }
 
-/// Opens for reading and writing, made with mode 0600 when missing.
-pub fn open_kept(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CREATE;
-    open(at, path, flags, 0o600)
-}
-
-/// Opens for appending, made with mode 0600 when missing: lock files and
-/// `current`.
+/// Opens for appending, made with mode 0600 when missing. Follows links: for
+/// a path that the user names; see [`super::secure::append`].
 pub fn open_append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     let flags =
         OFlags::WRONLY | OFlags::NONBLOCK | OFlags::APPEND | OFlags::CREATE;
@@ -92,6 +86,7 @@ pub fn open_append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
 }
 
 /// Opens for writing from the start, made when missing, emptied when not.
+/// Follows links: see [`super::secure::truncate`].
 pub fn open_truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
     let flags =
         OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC | OFlags::CREATE;
@@ -101,14 +96,8 @@ pub fn open_truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
 /// Empties a file, or makes an empty one, and writes to it. A link is not
 /// followed, and nobody is waited for.
 pub fn fill(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
-    let file = open_new(at, path)?;
+    let file = secure::truncate(at, path, 0o644)?;
     write_all(file.as_fd(), content)
-}
-
-/// Opens a file that nobody else has a use for, emptied, made when missing.
-fn open_new(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC;
-    open(at, path, flags | OFlags::CREATE | OFlags::NOFOLLOW, 0o644)
 }
 
 /// Opens a directory, to start paths from or to list it.
@@ -117,7 +106,7 @@ pub fn open_dir(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
 }
 
 /// `openat`, closed on exec and never a controlling terminal.
-fn open(
+pub(super) fn open(
     at: At<'_>,
     path: &CStr,
     flags: OFlags,
@@ -309,18 +298,6 @@ pub fn set_mode_of(file: At<'_>, mode: u32) -> Result<(), Errno> {
     rustix::fs::fchmod(file, mode.into()).map_err(error::from)
 }
 
-/// Gives `path` itself, even when it is a link, to a user and a group.
-pub fn give(
-    at: At<'_>,
-    path: &CStr,
-    [user, group]: [u32; 2],
-) -> Result<(), Errno> {
-    let owner = Some(rustix::fs::Uid::from_raw(user));
-    let group = Some(rustix::fs::Gid::from_raw(group));
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(at, path, owner, group, flags).map_err(error::from)
-}
-
 /// Gives an open file to a user and a group.
 pub fn give_open(file: At<'_>, [user, group]: [u32; 2]) -> Result<(), Errno> {
     let owner = Some(rustix::fs::Uid::from_raw(user));
@@ -498,8 +475,7 @@ pub fn heads(
 /// has the length of the old one a reader sees the old bytes or the new ones.
 /// A link is not followed.
 pub fn overwrite(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    let file = open(at, path, flags, 0)?;
+    let file = secure::write(at, path)?;
     let file = file.as_fd();
     write_at(file, content, 0)?;
     let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
@@ -529,7 +505,7 @@ pub fn replace(
     content: &[u8],
 ) -> Result<(), Replace> {
     let failed = |verb| move |errno| Replace { verb, errno };
-    let file = open_new(at, new).map_err(failed("open"))?;
+    let file = secure::create(at, new, 0o644).map_err(failed("open"))?;
     let written = write_all(file.as_fd(), content).map_err(failed("write"));
     drop(file);
     let done =

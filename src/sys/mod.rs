@@ -36,6 +36,7 @@ pub mod priority;
 pub mod privilege;
 pub mod proc;
 mod raw;
+pub mod secure;
 pub mod signal;
 pub mod start;
 pub mod stderr;

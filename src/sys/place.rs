@@ -9,7 +9,11 @@
 
 use core::ffi::CStr;
 
-use super::{At, CWD, Errno, Fd, file, start};
+use super::{
+    At, CWD, Errno, Fd, file,
+    secure::{self, Ends},
+    start,
+};
 use crate::{
     config,
     text::{Path, basename},
@@ -38,21 +42,40 @@ pub fn path(of: At<'_>, entry: &[u8]) -> Result<Path, Errno> {
 /// what is missing, but for what holds the run directory.
 ///
 /// Everybody may enter a place; what is in it has modes of its own, as a
-/// supervise directory in a service directory has.
+/// supervise directory in a service directory has. Neither the run directory
+/// nor a place is used that is not ours alone: see [`is_refusal`].
 pub fn make(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
-    let path = path(of, entry)?;
-    for dir in [run_dir(), path.as_c_str()] {
-        match file::make_dir(CWD, dir, 0o755) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    file::open_dir(CWD, path.as_c_str())
+    open(of, entry, &|at, dir| match file::make_dir(at, dir, 0o755) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    })
 }
 
-/// Opens the place that belongs to a directory. ENOENT when there is none.
-pub fn open(of: At<'_>) -> Result<Fd, Errno> {
-    file::open_dir(CWD, path(of, b"")?.as_c_str())
+/// Opens the place that belongs to a directory or an entry of it, if it is
+/// there. The same is refused as by [`make`].
+pub fn find(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
+    open(of, entry, &|_, _| Ok(()))
+}
+
+/// Whether this is why the run directory, or a place in it, is refused: it is
+/// a link, or somebody else owns it or may write to it.
+pub fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::ELOOP | Errno::ENOTDIR)
+}
+
+/// Opens a place; `prepare` comes before each directory on the way.
+fn open(
+    of: At<'_>,
+    entry: &[u8],
+    prepare: &dyn Fn(At<'_>, &CStr) -> Result<(), Errno>,
+) -> Result<Fd, Errno> {
+    let identity = file::info_of(of)?.identity;
+    let name = rundir::name(identity.device, identity.inode, entry)
+        .map_err(|_| Errno::ENAMETOOLONG)?;
+    prepare(CWD, run_dir())?;
+    let run = secure::directory(CWD, run_dir())?;
+    prepare(run.as_fd(), name.as_c_str())?;
+    secure::directory(run.as_fd(), name.as_c_str())
 }
 
 /// Opens the place that belongs to `dir`, which need not be there: that of its
@@ -62,10 +85,10 @@ pub fn of(dir: &CStr) -> Result<Fd, Errno> {
     make(parent.as_fd(), name)
 }
 
-/// The path of that place, which need not be there either.
-pub fn path_of(dir: &CStr) -> Result<Path, Errno> {
+/// As [`of`], without making anything.
+pub fn find_of(dir: &CStr) -> Result<Fd, Errno> {
     let (parent, name) = apart(dir)?;
-    path(parent.as_fd(), name)
+    find(parent.as_fd(), name)
 }
 
 /// The directory that `dir` stands in, and its name there.
@@ -108,12 +131,13 @@ const MOST_RING: u64 = 16 << 20;
 /// ENXIO: it has no supervisor. Else the reason why it could not be opened in
 /// `dir`.
 pub fn open_write(dir: At<'_>, fifo: &CStr) -> Result<(Fd, Option<Fd>), Errno> {
-    let errno = match file::open_write(dir, fifo) {
+    let open = |at| secure::fifo(at, fifo, Ends::Writer);
+    let errno = match open(dir) {
         Ok(fifo) => return Ok((fifo, None)),
         Err(errno) => errno,
     };
-    let place = open(dir).map_err(|_| errno)?;
-    match file::open_write(place.as_fd(), fifo) {
+    let place = find(dir, b"").map_err(|_| errno)?;
+    match open(place.as_fd()) {
         Ok(fifo) => Ok((fifo, Some(place))),
         Err(Errno::ENXIO) if errno == Errno::ENOENT => Err(Errno::ENXIO),
         Err(_) => Err(errno),

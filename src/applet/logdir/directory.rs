@@ -4,7 +4,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     machine::rotate::Fill,
-    sys::{AsFd, At, Errno, Fd, clock, file},
+    sys::{AsFd, At, Errno, Fd, clock, file, secure},
     wire::{
         clock::Instant,
         logconfig::{self, Odd, Udp},
@@ -187,7 +187,7 @@ impl Directory {
         }
         let dir = dir?;
         *what = "unable to lock directory";
-        self.lock = file::open_append(dir.as_fd(), c"lock")?;
+        self.lock = secure::append(dir.as_fd(), c"lock")?;
         file::lock_now(self.lock.as_fd())?;
         *what = "unable to read config";
         if !keeps || !self.configured {

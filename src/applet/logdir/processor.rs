@@ -20,7 +20,7 @@ use crate::{
     sys::{
         AsFd, Errno,
         child::{self, End, Program, Setup},
-        clock, file,
+        clock, file, secure,
         signal::{self, Number},
     },
     wire::{
@@ -125,20 +125,20 @@ impl Directory {
         let subject = self.subject();
         voice.info(&[b"processing: ", subject, b"/", name.as_bytes()]);
         *what = "unable to open input for processor";
-        let input = file::open_read(at, name.as_c_str())?;
+        let input = secure::read(at, name.as_c_str())?;
         *what = "unable to open output for processor";
         let output = name.with(Kind::Temporary);
-        let output = file::open_truncate(at, output.as_c_str(), 0o644)?;
+        let output = secure::truncate(at, output.as_c_str(), 0o644)?;
         *what = "unable to open state for processor";
         // What the processor has written for itself the last time.
-        let mut state = file::open_read(at, c"state");
+        let mut state = secure::read(at, c"state");
         if state.as_ref().err() == Some(&Errno::ENOENT) {
-            file::open_truncate(at, c"state", 0o644)?;
-            state = file::open_read(at, c"state");
+            secure::truncate(at, c"state", 0o644)?;
+            state = secure::read(at, c"state");
         }
         let state = state?;
         *what = "unable to open newstate for processor";
-        let newstate = file::open_truncate(at, c"newstate", 0o644)?;
+        let newstate = secure::truncate(at, c"newstate", 0o644)?;
         *what = "unable to fork for processor";
         let mut complaint = voice.line("warning");
         complaint.text("unable to run processor: ").bytes(subject);
@@ -225,10 +225,10 @@ impl Directory {
         let (new, done) = (name.with(Kind::Temporary), name.with(Kind::Safe));
         let (from, to) = (new.as_c_str(), done.as_c_str());
         // Without modes, or a medium, it is as good as it gets.
-        let _synced = file::open_read(at, from)
-            .and_then(|output| file::sync(output.as_fd()))
-            .is_ok();
-        let _marked = file::set_mode(at, from, CLOSED).is_ok();
+        if let Ok(output) = secure::read(at, from) {
+            let _synced = file::sync(output.as_fd()).is_ok();
+            let _marked = file::set_mode_of(output.as_fd(), CLOSED).is_ok();
+        }
         let mut what = "unable to rename processed";
         let mut concluded = file::rename(at, from, to);
         if concluded.is_ok() {

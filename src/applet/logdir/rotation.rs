@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::{
     machine::rotate::Olds,
-    sys::{AsFd, Errno, child, clock, dir, file},
+    sys::{AsFd, Errno, child, clock, dir, file, secure},
     text::Line,
     wire::logname::{Kind, LogName},
 };
@@ -88,7 +88,7 @@ impl Directory {
 
     /// Opens `current` for appending.
     fn create(&mut self, voice: &Voice) -> Result<(), Errno> {
-        self.current = file::open_append(self.dir.as_fd(), c"current")?;
+        self.current = secure::append(self.dir.as_fd(), c"current")?;
         self.mark(voice, OPEN);
         self.fill.size = 0;
         self.is_at_start = true;

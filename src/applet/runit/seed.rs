@@ -6,7 +6,7 @@ use core::ffi::CStr;
 
 use crate::{
     supervisor::Voice,
-    sys::{self, AsFd, CWD, Errno, file},
+    sys::{self, AsFd, CWD, Errno, file, secure},
 };
 
 use super::steps::Outcome;
@@ -52,7 +52,7 @@ fn write() -> Result<(), Errno> {
     let mut seed = [0; BYTES];
     let random = file::open_read(CWD, RANDOM)?;
     sys::read(random.as_fd(), &mut seed)?;
-    let file = file::open_truncate(CWD, SEED, 0o600)?;
+    let file = secure::truncate(CWD, SEED, 0o600)?;
     sys::write_all(file.as_fd(), &seed)?;
     file::sync(file.as_fd())
 }

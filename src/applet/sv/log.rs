@@ -5,7 +5,7 @@ use heapless::Vec;
 use super::service::Silent;
 use crate::{
     sys::{
-        self, AsFd, At, CWD, Errno, fd, file, place, wait,
+        self, AsFd, At, Errno, fd, file, place, secure, wait,
         watch::{Changes, Watch},
     },
     text::mask::Mask,
@@ -75,8 +75,8 @@ pub(super) fn show(
 /// As [`show`].
 fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
     let path = place::path(dir, b"")?;
-    let place = file::open_dir(CWD, path.as_c_str())?;
-    let file = file::open_read(place.as_fd(), place::RING)?;
+    let place = place::find(dir, b"")?;
+    let file = secure::read(place.as_fd(), place::RING)?;
     let watch = Watch::new()?;
     if follows {
         watch.add(path.as_c_str(), Changes::Content)?;

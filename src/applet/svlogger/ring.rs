@@ -2,7 +2,7 @@
 
 use super::super::logdir::INPUT;
 use crate::{
-    sys::{self, AsFd, At, Errno, Fd, file, place},
+    sys::{self, AsFd, At, Errno, Fd, file, place, secure},
     wire::ring::{HEADER, Ring},
 };
 
@@ -20,7 +20,7 @@ impl LogRing {
         let most = u64::try_from(INPUT).unwrap_or(u64::MAX);
         let new = Ring::new(size, most);
         let place = place::make(dir, b"")?;
-        let file = file::open_kept(place.as_fd(), place::RING)?;
+        let file = secure::update(place.as_fd(), place::RING)?;
         file::lock_now(file.as_fd())?;
         let mut header = [0; HEADER];
         sys::read(file.as_fd(), &mut header)?;

@@ -1,0 +1,254 @@
+//! Opens and makes files in directories that another user may own or write
+//! to: a supervise directory, a log directory, the run directory.
+//!
+//! Whoever may write to a directory can have put a link there, or another
+//! file than the one that is expected. So no link is followed in the last
+//! component of a path (ELOOP), a file that is written to must be a regular
+//! one (EINVAL) without a second name (EMLINK), a FIFO must be one (ENXIO), and
+//! nothing is emptied before that is known. Links in other components are
+//! followed: `supervise` may be one (contract §2.2).
+
+use core::ffi::CStr;
+
+use rustix::fs::OFlags;
+
+use super::{
+    AsFd, At, Errno, Fd,
+    file::{self, Info, Kind, open},
+};
+
+/// Opens for appending; made with mode 0600 when missing.
+pub fn append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+    Ok(regular(at, path, flags, 0o600)?.0)
+}
+
+/// Opens for reading and writing; made with mode 0600 when missing.
+pub fn update(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE;
+    Ok(regular(at, path, flags, 0o600)?.0)
+}
+
+/// Opens for writing from the start; made with `mode` when missing, emptied
+/// when not.
+pub fn truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE;
+    let (file, info) = regular(at, path, flags, mode)?;
+    if info.size > 0 {
+        file::truncate(file.as_fd(), 0)?;
+    }
+    Ok(file)
+}
+
+/// Opens for writing a file that is there.
+pub fn write(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    Ok(regular(at, path, OFlags::WRONLY, 0)?.0)
+}
+
+/// Opens for reading.
+pub fn read(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    Ok(regular(at, path, OFlags::RDONLY, 0)?.0)
+}
+
+/// Makes a file, to be written to; one that has the name already is removed,
+/// whatever it is.
+pub fn create(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    match open(at, path, flags, mode) {
+        Err(Errno::EEXIST) => {
+            file::remove(at, path)?;
+            open(at, path, flags, mode)
+        }
+        opened => opened,
+    }
+}
+
+/// Which ends of a FIFO are opened.
+#[derive(Clone, Copy, Debug)]
+pub enum Ends {
+    /// The one to read from.
+    Reader,
+    /// The one to write to: ENXIO when there is no reader.
+    Writer,
+    /// Both in one: it never shows its end, and takes what is written.
+    Both,
+}
+
+/// Opens a FIFO, non-blocking. ENXIO when it is none.
+pub fn fifo(at: At<'_>, path: &CStr, ends: Ends) -> Result<Fd, Errno> {
+    let flags = match ends {
+        Ends::Reader => OFlags::RDONLY,
+        Ends::Writer => OFlags::WRONLY,
+        Ends::Both => OFlags::RDWR,
+    };
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let fifo = open(at, path, flags, 0)?;
+    if file::info_of(fifo.as_fd())?.kind == Kind::Fifo {
+        Ok(fifo)
+    } else {
+        Err(Errno::ENXIO)
+    }
+}
+
+/// Opens a directory that is no link. EPERM unless it is ours or root's, and
+/// nobody else may write to it.
+pub fn directory(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let dir = open(at, path, flags, 0)?;
+    let info = file::info_of(dir.as_fd())?;
+    let user = rustix::process::geteuid().as_raw();
+    let is_ours = info.owner == user || info.owner == 0;
+    if is_ours && info.mode & 0o022 == 0 {
+        Ok(dir)
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
+/// Opens a regular file that has one name, or none any more.
+fn regular(
+    at: At<'_>,
+    path: &CStr,
+    flags: OFlags,
+    mode: u32,
+) -> Result<(Fd, Info), Errno> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = open(at, path, flags, mode)?;
+    let info = file::info_of(file.as_fd())?;
+    if info.kind != Kind::Regular {
+        Err(Errno::EINVAL)
+    } else if info.links > 1 {
+        Err(Errno::EMLINK)
+    } else {
+        Ok((file, info))
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use std::{
+        fs,
+        io::Write as _,
+        os::unix::fs::{PermissionsExt as _, chown, symlink},
+    };
+
+    use super::*;
+    use crate::sys::{CWD, identity};
+
+    /// A directory, and an open file of it.
+    fn place() -> (tempfile::TempDir, Fd) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = std::format!("{}\0", dir.path().display());
+        let path = CStr::from_bytes_with_nul(path.as_bytes()).unwrap();
+        let open = file::open_dir(CWD, path).unwrap();
+        (dir, open)
+    }
+
+    type Opener = fn(At<'_>, &CStr) -> Result<Fd, Errno>;
+
+    /// Everything that opens a file to be written to.
+    const WRITERS: [Opener; 4] =
+        [append, update, write, |at, path| truncate(at, path, 0o644)];
+
+    #[test]
+    fn nothing_that_was_planted_is_written_to() {
+        let (dir, at) = place();
+        let (at, path) = (at.as_fd(), |name| dir.path().join(name));
+        fs::write(path("secret"), "secret").unwrap();
+        symlink("secret", path("link")).unwrap();
+        symlink("missing", path("dangling")).unwrap();
+        fs::create_dir(path("dir")).unwrap();
+        file::make_fifo(at, c"fifo", 0o600).unwrap();
+        let _reader = file::open_read(at, c"fifo").unwrap();
+        for open in WRITERS {
+            let refused = |name| open(at, name).err();
+            assert_eq!(refused(c"link"), Some(Errno::ELOOP));
+            assert_eq!(refused(c"dangling"), Some(Errno::ELOOP));
+            assert_eq!(refused(c"dir"), Some(Errno::EISDIR));
+            assert_eq!(refused(c"fifo"), Some(Errno::EINVAL));
+        }
+        assert_eq!(read(at, c"link").err(), Some(Errno::ELOOP));
+        assert_eq!(read(at, c"fifo").err(), Some(Errno::EINVAL));
+        // A second name of what somebody else must not change.
+        fs::hard_link(path("secret"), path("hard")).unwrap();
+        for open in WRITERS {
+            assert_eq!(open(at, c"hard").err(), Some(Errno::EMLINK));
+        }
+        assert_eq!(fs::read_to_string(path("secret")).unwrap(), "secret");
+        assert!(!path("missing").exists());
+    }
+
+    #[test]
+    fn what_is_made_anew_replaces_what_was_planted() {
+        let (dir, at) = place();
+        let path = |name| dir.path().join(name);
+        fs::write(path("secret"), "secret").unwrap();
+        symlink("secret", path("link")).unwrap();
+        fs::hard_link(path("secret"), path("hard")).unwrap();
+        for name in [c"link", c"hard", c"new"] {
+            let made = create(at.as_fd(), name, 0o600).unwrap();
+            super::super::write_all(made.as_fd(), b"made").unwrap();
+            let name = path(name.to_str().unwrap());
+            assert!(fs::symlink_metadata(&name).unwrap().is_file());
+            assert_eq!(fs::read_to_string(&name).unwrap(), "made");
+        }
+        assert_eq!(fs::read_to_string(path("secret")).unwrap(), "secret");
+        fs::create_dir(path("dir")).unwrap();
+        assert!(create(at.as_fd(), c"dir", 0o600).is_err());
+    }
+
+    #[test]
+    fn what_is_there_is_kept_or_emptied() {
+        let (dir, at) = place();
+        let mut file = fs::File::create(dir.path().join("file")).unwrap();
+        file.write_all(b"abc").unwrap();
+        let size = || file.metadata().unwrap().len();
+        for open in [append, update, write, read] {
+            open(at.as_fd(), c"file").unwrap();
+            assert_eq!(size(), 3);
+        }
+        truncate(at.as_fd(), c"file", 0o644).unwrap();
+        assert_eq!(size(), 0);
+    }
+
+    #[test]
+    fn only_a_fifo_is_one() {
+        let (dir, at) = place();
+        let at = at.as_fd();
+        file::make_fifo(at, c"fifo", 0o600).unwrap();
+        symlink("fifo", dir.path().join("link")).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let writer = || fifo(at, c"fifo", Ends::Writer);
+        assert_eq!(writer().err(), Some(Errno::ENXIO));
+        let _reader = fifo(at, c"fifo", Ends::Reader).unwrap();
+        writer().unwrap();
+        for ends in [Ends::Reader, Ends::Writer, Ends::Both] {
+            let refused = |name| fifo(at, name, ends).err();
+            assert_eq!(refused(c"link"), Some(Errno::ELOOP));
+            assert_eq!(refused(c"file"), Some(Errno::ENXIO));
+        }
+    }
+
+    #[test]
+    fn only_a_directory_of_ours_is_trusted() {
+        let (dir, at) = place();
+        let path = |name| dir.path().join(name);
+        let open = |name| directory(at.as_fd(), name);
+        fs::create_dir(path("dir")).unwrap();
+        open(c"dir").unwrap();
+        symlink("dir", path("link")).unwrap();
+        assert!(open(c"link").is_err());
+        for mode in [0o775, 0o757, 0o1777] {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path("dir"), mode).unwrap();
+            assert_eq!(open(c"dir").err(), Some(Errno::EPERM));
+        }
+        let mode = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(path("dir"), mode).unwrap();
+        open(c"dir").unwrap();
+        if identity::is_root() {
+            chown(path("dir"), Some(65534), None).unwrap();
+            assert_eq!(open(c"dir").err(), Some(Errno::EPERM));
+        }
+    }
+}
