@@ -241,9 +241,6 @@ fn prepare(setup: &Setup<'_>, more: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     if setup.stderr.is_some() {
         raw::dup_onto(stderr, 2)?;
     }
-    if let Some(files) = more {
-        number_more(files)?;
-    }
     if setup.blocking {
         for stream in [fd::STDIN, fd::STDOUT, fd::STDERR] {
             // One that is closed has no flags.
@@ -255,6 +252,10 @@ fn prepare(setup: &Setup<'_>, more: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     }
     if let Some(sub) = setup.sub {
         file::change_dir(sub)?;
+    }
+    if let Some(files) = more {
+        // Last: the directory's own descriptor may be 4 or 5.
+        number_more(files)?;
     }
     if setup.terminal {
         // Without a terminal a stage does without job control.
