@@ -99,11 +99,24 @@ fn those_refused_do_not_keep_good_ones_from_starting() {
     until_taken(&place, &good);
     assert_rests(all.supervisor());
     assert_eq!(taken(&place, &locked), 0);
-    // Nothing tells that the locks are free.
-    drop(locks);
-    until_taken(&place, &locked);
     let said = place.read("errors");
     assert_eq!(said.lines().count(), locked.len(), "{said}");
+    drop(locks);
+}
+
+#[test]
+fn a_refused_one_is_tried_again() {
+    let place = Place::new();
+    let locked = names('b', 1);
+    make(&place, &locked);
+    let held = lock(&place, &locked[0]);
+    place.link(&locked[0]);
+    let _all = place.runsvdir();
+    until_lines(&place, "unable to lock supervise/lock", 1);
+    // Nothing tells that it is free.
+    drop(held);
+    until_taken(&place, &locked);
+    assert_eq!(lines(&place, "\n"), 1);
 }
 
 #[test]
