@@ -165,23 +165,22 @@ unsafe fn forget(start: usize, bytes: usize) {
 pub(super) unsafe fn forget_used(start: usize, bytes: usize) {
     /// Since Linux 5.18.
     const DONTNEED_LOCKED: u32 = general::MADV_DONTNEED_LOCKED;
-    const ON_FAULT: u32 = general::MLOCK_ONFAULT;
     if !LOCKED.load(Ordering::Relaxed) {
         // SAFETY: the caller vouches for it.
         return unsafe { forget(start, bytes) };
     }
     // SAFETY: the caller vouches for it.
-    if unsafe { advise(start, bytes, DONTNEED_LOCKED) }.is_ok() {
-        return;
+    match unsafe { advise(start, bytes, DONTNEED_LOCKED) } {
+        // A part of it was not mapped at all.
+        Ok(()) | Err(Errno::ENOMEM) => return,
+        Err(_) => {}
     }
     // SAFETY: the call changes nothing but where the pages are kept.
-    let _free = unsafe { syscall!(Sysno::munlock, start, bytes) }.is_ok();
+    let _free = unsafe { syscall!(Sysno::munlockall) }.is_ok();
     // SAFETY: the caller vouches for it.
     unsafe { forget(start, bytes) };
-    // SAFETY: as that of the call which unlocks.
-    let locked = unsafe { syscall!(Sysno::mlock2, start, bytes, ON_FAULT) };
     // It was locked before: nothing refuses it.
-    let _locked = locked.is_ok();
+    let _locked = stay().is_ok();
 }
 
 /// What is given back is read from the file again, or zeros.

@@ -1,0 +1,243 @@
+//! PID 1 of a machine: its console, memory and media.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+#[path = "util/init.rs"]
+mod init;
+mod util;
+
+use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
+
+use init::{OFF, STAY, Terminal, boot, can_be_init, machine, root, signal};
+use rustix::process::{Pid, Signal, kill_process};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp,
+    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use util::{Place, until};
+
+#[test]
+fn a_service_without_a_log_reaches_the_console_and_does_not_hold_it() {
+    if !can_be_init() {
+        return;
+    }
+    let mut terminal = Terminal::new();
+    let place = root();
+    let all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(place.dir.path(), all).unwrap();
+    let fd = place.path("true/self/fd");
+    let fd = fd.display();
+    let other = format!("echo as nobody >{fd}/2");
+    place.service(
+        "other",
+        &format!("chpst -u :65534:65534 sh -c '{other}'; {STAY}"),
+    );
+    place.service(
+        "plain",
+        &format!(
+            "echo first; echo second >&2
+            for n in 0 1 2; do readlink {fd}/$n; done >../said
+            echo last; {STAY}"
+        ),
+    );
+    place.script(
+        "etc/runit/ctrlaltdel",
+        "read -r line; echo \"keys: $line\"; poweroff",
+    );
+    let then = "exec unshare -fp --kill-child runit";
+    let mut one = machine(&place, "", &terminal.mount, "", then);
+    for text in ["first\r\n", "second\r\n", "last\r\n", "as nobody\r\n"] {
+        terminal.until_said(text);
+    }
+    let said = place.read("services/said");
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], "/dev/null");
+    assert!(lines[2].starts_with("pipe:"), "{said}");
+    signal(&one, Signal::INT);
+    terminal.master.write_all(b"typed\n").unwrap();
+    terminal.until_said("keys: typed\r\n");
+    assert_eq!(one.wait(), OFF);
+}
+
+#[test]
+fn a_console_that_takes_nothing_holds_up_who_writes_and_loses_nothing() {
+    if !can_be_init() {
+        return;
+    }
+    let mut terminal = Terminal::new();
+    let place = root();
+    place.service(
+        "flood",
+        "n=0; while [ $n -lt 3000 ]; do
+            echo \"line $n of what is more than a terminal takes.\"
+            n=$((n + 1)); echo $n >../n
+        done
+        : >../written; exec sleep 1000",
+    );
+    let then = "exec unshare -fp --kill-child runit";
+    let mut one = machine(&place, "", &terminal.mount, "", then);
+    let held_up = |last: &str| {
+        until("a full console", || {
+            let before = place.read(last);
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            (!before.is_empty() && before == place.read(last)).then_some(())
+        });
+    };
+    held_up("services/n");
+    assert!(!place.path("services/written").exists());
+    // PID 1 has time for others.
+    place.script("other/run", STAY);
+    fs::rename(place.path("other"), place.path("services/other")).unwrap();
+    let pid = place.until_pid("other", None);
+    until("all of it", || {
+        terminal.read();
+        place.path("services/written").exists().then_some(())
+    });
+    terminal.until_said("line 2999 ");
+    for n in 0..3000 {
+        let line = format!("line {n} of what is more than a terminal takes.");
+        assert!(terminal.said.contains(&line), "{line}");
+    }
+    let spent = util::spent(one.supervisor());
+    assert!(spent < 300, "{spent} hundredths of a second");
+    let _gone = kill_process(pid, Signal::KILL);
+    signal(&one, Signal::POWER);
+    until("the end", || {
+        terminal.read();
+        one.child.try_wait().unwrap()
+    });
+    let _code = one.wait();
+}
+
+/// A line of /proc/self/mounts about a mount in the place.
+fn mounted(place: &Place, name: &str) -> String {
+    format!("/dev/x {} ext4 rw 0 0\n", place.path(name).display())
+}
+
+/// Lets a PID 1 go down with the mount table `table`; answers which of
+/// `dirs`, each a mount, are still mounted.
+fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
+    place.service("a", &format!("kill -PWR 1; {STAY}"));
+    let mut mounts = String::new();
+    for dir in dirs {
+        mounts += &format!("mkdir -p {dir}; mount -t tmpfs t {dir}\n");
+    }
+    let then = "unshare -fp --kill-child runit || :
+        cp true/self/mounts after";
+    let code = machine(place, &mounts, "", table, then).wait();
+    assert_eq!(code, 0, "{}", place.read("errors"));
+    let after = place.read("after");
+    let left = dirs.iter().map(ToString::to_string);
+    left.filter(|dir| {
+        let path = format!(" {} ", place.path(dir).display());
+        after.contains(&path)
+    })
+    .collect()
+}
+
+/// A number of kB that the kernel tells of a process.
+fn kilobytes(pid: Pid, file: &str, key: &str) -> u64 {
+    let path = format!("/proc/{}/{file}", pid.as_raw_pid());
+    let text = fs::read_to_string(path).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn process_1_is_locked_in_memory_and_gives_back_what_it_does_not_use() {
+    if !can_be_init() {
+        return;
+    }
+    // What is used when nothing happens, at most `most`.
+    let rest = |locked: bool, old: bool, most: u64| {
+        let place = root();
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            place.service(name, STAY);
+        }
+        let mut terminal = Terminal::new();
+        let then = "exec unshare -fp --kill-child runit";
+        let start = || machine(&place, "", &terminal.mount, "", then);
+        let mut one = if old {
+            before_5_18(start)
+        } else if locked {
+            start()
+        } else {
+            boot(&place, &terminal.mount, &["runit"])
+        };
+        terminal.until_said(" services up, ");
+        let pid = one.supervisor();
+        let size = kilobytes(pid, "status", "VmSize:");
+        let kept = kilobytes(pid, "status", "VmLck:");
+        // What the kernel itself has put there is not its own.
+        assert_eq!(kept * 10 > size * 9, locked, "{kept} of {size} kB");
+        let used = || kilobytes(pid, "smaps_rollup", "Anonymous:");
+        let busy = used();
+        let rest = until("less memory", || {
+            Some(used()).filter(|now| *now < busy && *now <= most)
+        });
+        signal(&one, Signal::POWER);
+        assert_eq!(one.wait(), OFF);
+        rest
+    };
+    let free = rest(false, false, u64::MAX);
+    rest(true, false, free + 8);
+    rest(true, true, free + 8);
+}
+
+/// Starts something on a kernel that gives back no memory that is locked.
+fn before_5_18<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    /// `madvise` of x86-64, the host's machine, and MADV_DONTNEED_LOCKED.
+    const MADVISE: i64 = 28;
+    const DONTNEED_LOCKED: u64 = 24;
+    let (word, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+    let locked = SeccompCondition::new(2, word, equal, DONTNEED_LOCKED);
+    let rule = SeccompRule::new(vec![locked.unwrap()]).unwrap();
+    let filter = SeccompFilter::new(
+        [(MADVISE, vec![rule])].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(22),
+        TargetArch::x86_64,
+    );
+    let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
+    // The filter is a thread's and its children's.
+    std::thread::scope(|scope| {
+        let start = || {
+            seccompiler::apply_filter(&filter).unwrap();
+            start()
+        };
+        scope.spawn(start).join().unwrap()
+    })
+}
+
+#[test]
+fn every_medium_is_unmounted_wherever_it_is_in_the_table() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    let mut table = mounted(&place, "early");
+    for length in [600, 600, 5000, 9000, 600, 4096, 600, 70_000] {
+        let options = "l".repeat(length);
+        let nothing = place.path("nothing");
+        let nothing = nothing.display();
+        table += &format!("overlay {nothing} overlay rw,{options} 0 0\n");
+    }
+    table += &mounted(&place, "late");
+    let left = left_mounted(&place, &["early", "late"], &table);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_medium_that_another_was_moved_into_is_unmounted_after_that() {
+    if !can_be_init() {
+        return;
+    }
+    let place = root();
+    let inner = ["outer", "outer/a", "outer/a/b"];
+    let table: String =
+        inner.iter().rev().map(|dir| mounted(&place, dir)).collect();
+    let left = left_mounted(&place, &inner, &table);
+    assert!(left.is_empty(), "{left:?}");
+}
