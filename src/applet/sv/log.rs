@@ -77,10 +77,13 @@ fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
     let path = place::path(dir, b"")?;
     let place = place::find(dir, b"")?;
     let file = secure::read(place.as_fd(), place::RING)?;
-    let watch = Watch::new()?;
-    if follows {
+    let watch = if follows {
+        let watch = Watch::new()?;
         watch.add(path.as_c_str(), Changes::Content)?;
-    }
+        Some(watch)
+    } else {
+        None
+    };
     let file = file.as_fd();
     // A stream that never rests has no other end.
     let first = look(file)?;
@@ -100,7 +103,7 @@ fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
             let Some((at, most)) = reader.next(now) else {
                 break;
             };
-            if !follows && reader.is_behind(first) {
+            if watch.is_none() && reader.is_behind(first) {
                 break;
             }
             let room = buffer.get_mut(..most.min(BYTES)).unwrap_or(&mut []);
@@ -111,9 +114,9 @@ fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
             open = shown.last().map_or(open, |last| *last != b'\n');
             out.show(shown)?;
         }
-        if !follows {
+        let Some(watch) = &watch else {
             return out.end();
-        }
+        };
         wait::readable([watch.as_fd()], None)?;
         // What has changed is looked at; that it has is all they say.
         sys::read(watch.as_fd(), &mut buffer)?;
