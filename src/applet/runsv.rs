@@ -7,7 +7,9 @@
 //! Starts `DIR/run` and restarts it when it ends, at most once a second;
 //! `DIR/finish` runs after each end. With a directory `DIR/log` it does the
 //! same for `DIR/log/run`, whose input is the output of `DIR/run`, through a
-//! pipe that outlives both. `DIR/supervise` holds the state and takes
+//! pipe that outlives both. A `DIR/log` that is added later is taken up with
+//! the next start of `DIR/run`, after `sv restart` at the latest; one that is
+//! removed keeps its logger as long as DIR is supervised. `DIR/supervise` holds the state and takes
 //! commands, see `sv`; where it cannot be made, because the file system is
 //! read-only or DIR is somebody else's, it is kept in the run directory,
 //! /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the numbers of DIR

@@ -181,6 +181,15 @@ impl Slot {
         }
     }
 
+    /// Adds a log service to a slot that has none; `down` says whether there is a
+    /// file `log/down`. To be called between a start of the service and its
+    /// report, so that the step that takes that asks for the log's start.
+    pub fn add_log(&mut self, down: bool, now: Now) {
+        if self.log.is_none() {
+            self.log = Some(Process::new(down, now));
+        }
+    }
+
     /// What to publish for a process; `None` for one that the slot does not
     /// have.
     pub fn status(&self, role: Role) -> Option<Status> {

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-use super::{Supervisor, TOKEN_LOGGER, Trouble, give};
+use super::{Supervisor, TOKEN_LOGGER, Trouble, give, listen};
 
 /// The applet.
 const NAME: &core::ffi::CStr = c"svlogger";
@@ -65,6 +65,31 @@ impl Supervisor {
             file::info_of_link(service.dir(), c"log/run")
                 .is_err_and(|errno| errno == Errno::ENOENT)
         })
+    }
+
+    /// Takes up the log service of a slot whose `log` was added while it was
+    /// supervised. To be called before its service is started: that gets the
+    /// pipe, and the log service is started next.
+    pub(super) fn add_log(&mut self, index: usize) {
+        let slot = self.table.get_mut(index).and_then(Option::as_mut);
+        let Some(slot) = slot else { return };
+        let Some(service) = &mut slot.service else {
+            return;
+        };
+        let added = match service.add_log() {
+            Ok(None) => return,
+            Ok(Some(down)) => {
+                slot.machine.add_log(down, clock::now());
+                listen(&self.waiter, index, service)
+            }
+            Err(trouble) => Err(trouble),
+        };
+        if let Err(trouble) = added
+            // It is tried with each start.
+            && slot.odd.replace(trouble.path) != Some(trouble.path)
+        {
+            self.warn_of(index, trouble);
+        }
     }
 
     /// Starts the log service of a slot that shares a logger.

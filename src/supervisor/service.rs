@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::supervise::{
-    Ends, LOG, Lock, Names, PIPE, SERVICE, Trouble, replace, trouble,
+    Ends, LOG, Lock, Names, PIPE, SERVICE, Trouble, make_pipe, replace, trouble,
 };
 
 /// How the service ended lately.
@@ -108,6 +108,28 @@ impl Service {
             },
             wishes,
         ))
+    }
+
+    /// Takes up a log service that was added since the directory was taken
+    /// over: a directory `log`, or a log ring. Returns whether it has a file
+    /// `down`, or `None` where nothing was added.
+    ///
+    /// A `log` that is removed changes nothing: its logger goes on.
+    pub(super) fn add_log(&mut self) -> Result<Option<bool>, Trouble> {
+        let at = self.dir.as_fd();
+        if self.pipe.is_some() {
+            return Ok(None);
+        }
+        let log = file::info(at, c"log");
+        let has_log = log.is_ok_and(|info| info.kind == Kind::Directory);
+        if !has_log && place::ring_bytes(at).unwrap_or(0) == 0 {
+            return Ok(None);
+        }
+        let log = has_log.then(|| log_ends(at)).transpose()?;
+        make_pipe(self.base())?;
+        self.pipe = Some(pipe(self.base())?);
+        self.log = log;
+        Ok(Some(file::info(at, c"log/down").is_ok()))
     }
 
     /// Whether files of it have never been written.

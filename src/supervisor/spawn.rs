@@ -35,6 +35,9 @@ type Number = Vec<u8, 8>;
 impl Supervisor {
     /// Starts `./run` of a role.
     pub(super) fn run(&mut self, index: usize, role: Role) -> Actions {
+        if role == Role::Service {
+            self.add_log(index);
+        }
         self.start(index, role, c"./run", &[])
     }
 

@@ -533,9 +533,14 @@ pub(super) fn open_ends(
     piped: bool,
 ) -> Result<(Fd, bool), Trouble> {
     if piped {
-        fifo(at, PIPE)?;
+        make_pipe(at)?;
     }
     Ok((both(at, names.control)?, fifo(at, names.ok)?))
+}
+
+/// Makes the log pipe of the supervise directory at `at`.
+pub(super) fn make_pipe(at: At<'_>) -> Result<(), Trouble> {
+    fifo(at, PIPE).map(|_| ())
 }
 
 /// Shows that a supervisor lives.

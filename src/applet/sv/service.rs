@@ -42,6 +42,11 @@ impl Silent {
         }
     }
 
+    /// Returns whether no supervisor has ever been here.
+    pub(super) fn is_new(self) -> bool {
+        self == Self::Trouble(OPEN_OK, Some(Errno::ENOENT))
+    }
+
     /// Returns whether a supervisor is alive and only its record cannot be
     /// read: it still takes commands, and its next record may be readable.
     pub(super) fn is_record(self) -> bool {

@@ -130,7 +130,15 @@ impl Sv {
             },
         };
         line.text("; ");
-        self.count(line, label.as_bytes(), silent);
+        if !silent.is_new() {
+            return self.count(line, label.as_bytes(), silent);
+        }
+        // Its service is supervised, so that it would be too had it been there
+        // when that was started.
+        line.text("warning: ").bytes(label.as_bytes());
+        line.text(": no logger yet: log/ was added later, restart ");
+        line.bytes(name);
+        self.failed = self.failed.saturating_add(1);
     }
 
     /// Appends `LEVEL: NAME: REASON` and counts it.

@@ -31,6 +31,8 @@ enum Event {
     Ended(Role, bool, bool),
     Started,
     Refused,
+    /// Before the owner reports a start, it takes up a log service.
+    LogAdded,
 }
 
 /// A slot and the owner's side: which start it still has to report.
@@ -43,6 +45,8 @@ struct World {
     facts: Facts,
     /// Each child gets a limit.
     limits: bool,
+    /// A log service may be added.
+    adds: bool,
 }
 
 fn now(nanos: u64) -> Now {
@@ -85,7 +89,12 @@ fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
     }
     if world.asked.is_some() {
         // The owner reports a start before anything else can happen.
-        return vec![Event::Started, Event::Refused];
+        events.extend([Event::Started, Event::Refused]);
+        let runs = world.asked == Some(Action::Run(Role::Service));
+        if world.adds && runs && world.slot.log.is_none() {
+            events.push(Event::LogAdded);
+        }
+        return events;
     }
     for role in [Role::Service, Role::Log, Role::Script] {
         let reads = match role {
@@ -94,7 +103,7 @@ fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
             Role::Script => false,
         };
         if reads {
-            let alone = world.slot.log.is_none();
+            let alone = world.slot.log.is_none() && !world.adds;
             let bytes = if alone { BYTES } else { STARTS_AND_STOPS };
             events.extend(bytes.iter().map(|b| Event::Control(role, *b)));
         }
@@ -120,6 +129,11 @@ fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
 fn step(world: &mut World, event: Event, at: u64) {
     let before = world.slot;
     let slot = &mut world.slot;
+    if event == Event::LogAdded {
+        slot.add_log(false, now(at));
+        world.pipe = true;
+        return;
+    }
     let asked = world.asked.take();
     let role_asked = asked.map(|action| match action {
         Action::Run(role) => role,
@@ -160,6 +174,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             actions
         }
         Event::Refused => slot.refused(role_asked.unwrap(), now(at)),
+        Event::LogAdded => Actions::new(),
     };
     for (index, action) in actions.iter().enumerate() {
         assert!(!world.gone, "{action:?} after the end");
@@ -278,6 +293,17 @@ fn walk(
     facts: Facts,
     limits: bool,
 ) -> usize {
+    walk_from(down, log_down, facts, limits, false)
+}
+
+/// As [`walk`], also with a log service that is added when there is none.
+fn walk_from(
+    down: bool,
+    log_down: Option<bool>,
+    facts: Facts,
+    limits: bool,
+    adds: bool,
+) -> usize {
     let start = World {
         slot: Slot::new(down, log_down, now(0)),
         asked: None,
@@ -285,6 +311,7 @@ fn walk(
         pipe: log_down.is_some(),
         facts,
         limits,
+        adds,
     };
     let mut seen = HashSet::new();
     let mut queue = VecDeque::from([(start, 0)]);
@@ -338,6 +365,17 @@ fn assert_ends(mut world: World, mut at: u64) {
         step(&mut world, event, at);
     }
     panic!("does not end: {world:?}");
+}
+
+#[test]
+fn a_log_service_that_is_added_late() {
+    let facts = Facts {
+        finish: true,
+        pace: Pace::default(),
+    };
+    let alone = walk_from(false, None, facts, false, false);
+    let added = walk_from(false, None, facts, false, true);
+    assert!(added > 2 * alone, "{added} after {alone}");
 }
 
 #[test]
