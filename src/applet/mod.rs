@@ -8,6 +8,7 @@ mod retired;
 mod runit;
 mod runit_init;
 mod runsv;
+mod runsv_cg;
 mod runsvchdir;
 mod runsvdir;
 mod sv;
@@ -35,7 +36,7 @@ type Program = fn(Start) -> u8;
 const NAMES: &str = include_str!("../applets.txt");
 
 /// The programs in the order of their names; many are one under several.
-const PROGRAMS: [Program; 29] = [
+const PROGRAMS: [Program; 30] = [
     runit::main,
     runit_init::main,
     runit_init::main,
@@ -65,6 +66,7 @@ const PROGRAMS: [Program; 29] = [
     runit_init::reboot,
     pause::main,
     vlogger::main,
+    runsv_cg::main,
 ];
 
 /// Runs the program that the file or the arguments name; answers its exit

@@ -49,6 +49,15 @@
 //! has made of them. The pipe to the log service can be opened for writing as
 //! /dev/stdout by a service of any user.
 //!
+//! With a directory `DIR/cgroup` each `DIR/run` is started in the control group
+//! `runit/NAME` of the kernel's second version, NAME being the service's: it is
+//! made if it is missing, and the files of `DIR/cgroup` are written to its files
+//! of those names first, at most 64 of at most 1023 bytes (`pids.max`,
+//! `memory.high` ...). A file that cannot be written costs a line, once for as
+//! long as that lasts. With `DIR/runt/group-kill` what is left in the group when
+//! `run` ends is killed. Where the kernel lacks control groups `DIR/cgroup` has
+//! no effect.
+//!
 //! Messages begin with `runsv DIR: `, where DIR stands for the end of it when
 //! it is longer than a name (the board's `name-bytes`). A descriptor 2 that takes
 //! no output (a terminal stopped with Ctrl-S, a full pipe) blocks nothing: messages

@@ -184,6 +184,7 @@ impl Supervisor {
             stderr: None,
             session: self.sessions,
             group: false,
+            cgroup: None,
             terminal: false,
             // It waits on a socket, and sets that up itself.
             blocking: true,

@@ -11,6 +11,7 @@
 //! the slot at hand, and the next goes on.
 
 mod act;
+pub mod cgroup;
 mod critical;
 mod entry;
 pub mod face;

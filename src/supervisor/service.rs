@@ -20,6 +20,7 @@ use crate::{
     },
 };
 
+use super::cgroup::Membership;
 use super::supervise::{
     Ends, LOG, Lock, Names, PIPE, SERVICE, Trouble, make_pipe, replace, trouble,
 };
@@ -41,6 +42,8 @@ pub(super) struct Service {
     service: Ends,
     log: Option<Ends>,
     pipe: Option<Pipe>,
+    /// The control group that `./run` joins.
+    pub(super) cgroup: Membership,
     /// When its file system was last found to be full or read-only.
     unwritable: Option<Instant>,
     /// What is published may be hidden.
@@ -103,6 +106,7 @@ impl Service {
                 service,
                 log,
                 pipe,
+                cgroup: Membership::default(),
                 unwritable: None,
                 doubted: false,
             },

@@ -8,7 +8,7 @@ use ufmt::uwrite;
 use crate::{
     machine::slot::{Actions, Exit, Role},
     sys::{
-        At,
+        AsFd, At,
         child::{self, Program, Setup},
         clock, error, file,
     },
@@ -37,6 +37,7 @@ impl Supervisor {
     pub(super) fn run(&mut self, index: usize, role: Role) -> Actions {
         if role == Role::Service {
             self.add_log(index);
+            self.set_up_cgroup(index);
         }
         self.start(index, role, c"./run", &[])
     }
@@ -112,6 +113,8 @@ impl Supervisor {
         };
         let (is_log, is_script) = (role == Role::Log, role == Role::Script);
         let pipe = service.pipe(role);
+        let runs = is_service && path == c"./run";
+        let procs = service.cgroup.procs.as_ref().map(AsFd::as_fd);
         let mut complaint = heading(&slot.name, "fatal");
         // runit does not say which script.
         let (verb, shown) = match role {
@@ -129,6 +132,7 @@ impl Supervisor {
             stderr: None,
             session,
             group: group.is_some(),
+            cgroup: procs.filter(|_| runs),
             terminal: false,
             // The service that a script runs beside may want it otherwise.
             blocking: !is_script,

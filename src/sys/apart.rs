@@ -111,6 +111,7 @@ impl Letter {
                 stdin: setup.stdin.map(fd::kept),
                 stdout: setup.stdout.map(fd::kept),
                 stderr: setup.stderr.map(fd::kept),
+                cgroup: setup.cgroup.map(fd::kept),
                 complaint: None,
                 ..*setup
             },

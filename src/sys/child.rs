@@ -13,7 +13,9 @@ use rustix::{
 
 use crate::text::Line;
 
-use super::{At, Errno, apart, complain, error, fd, file, limits, raw, signal};
+use super::{
+    At, Errno, apart, complain, error, fd, file, limits, raw, signal, write_all,
+};
 
 /// The environment of a process: a list the kernel or a caller made.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,8 @@ pub struct Setup<'a> {
     pub session: bool,
     /// Whether it leads a process group of its own.
     pub group: bool,
+    /// The open `cgroup.procs` of a control group that it joins.
+    pub cgroup: Option<At<'a>>,
     /// Whether descriptor 0 becomes its controlling terminal.
     pub terminal: bool,
     /// Whether O_NONBLOCK is cleared on descriptors 0, 1 and 2. The flag
@@ -225,6 +229,13 @@ fn prepare(setup: &Setup<'_>, more: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     } else if setup.group {
         // Nothing refuses this to a child that has not become its program.
         let _leads = rustix::process::setpgid(None, None).is_err();
+    }
+    if let Some(procs) = setup.cgroup
+        // 0 stands for the writer.
+        && write_all(procs, b"0").is_err()
+    {
+        // Without its cause: a line of its own would not fit a shared stack.
+        complain(b"warning: unable to join the cgroup\n");
     }
     // What is not given counts as descriptor 0, which stays anyway.
     let [four, five] = more.unwrap_or([fd::STDIN; 2]);
@@ -401,6 +412,12 @@ pub fn fill_standard_streams() {
 /// Becomes the leader of a session of its own.
 pub fn new_session() -> Result<(), Errno> {
     rustix::process::setsid().map(|_| ()).map_err(error::from)
+}
+
+/// Returns the number of the process that started this one; 0 when that is in
+/// another name space.
+pub fn parent_pid() -> u32 {
+    getppid().map_or(0, |pid| pid.as_raw_pid().cast_unsigned())
 }
 
 /// This process's number.

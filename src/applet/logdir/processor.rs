@@ -157,6 +157,7 @@ impl Directory {
             session: false,
             // Its own, so that what it has started ends with it.
             group: true,
+            cgroup: None,
             terminal: false,
             blocking: true,
             complaint: Some(&complaint),

@@ -547,6 +547,7 @@ impl Init {
             stderr: console,
             session: true,
             group: false,
+            cgroup: None,
             terminal,
             blocking: true,
             complaint: Some(&complaint),

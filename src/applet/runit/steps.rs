@@ -280,6 +280,7 @@ pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
         stderr: None,
         session: false,
         group: false,
+        cgroup: None,
         terminal: false,
         blocking: true,
         complaint: None,

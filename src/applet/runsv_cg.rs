@@ -1,0 +1,173 @@
+//! runsv-cg: manages the control group of a service, as Debian's does.
+//!
+//! # Synopsis
+//! `runsv-cg create|control|remove|destroy|setup`
+//!
+//! # Description
+//! For `run` and `finish` files that are written for Debian; all but `setup`
+//! are to be run in a service directory with an executable `run` and a
+//! directory `cgroup`. NAME is the last component of that directory's path.
+//! Under this supervisor a service with `cgroup/` has its group without them:
+//! it is set up before each start of `run`, see `runsv`.
+//!
+//! `create` makes the control group `runit/NAME` in the tree of the second
+//! version, does what `control` does and adds the process that called it.
+//! `control` copies the files of `cgroup` to the group's files of those names,
+//! each by one write; one that cannot be copied costs a line. `remove` removes
+//! the group, which must be empty; `destroy` kills what is in it first and
+//! waits for at most a second. `setup` mounts the tree on /sys/fs/cgroup where
+//! the kernel has one that is not mounted, makes `runit` and enables all
+//! controllers for it.
+//!
+//! # Bounds
+//! 64 files of at most 1023 bytes are copied.
+//!
+//! # Against Debian's
+//! `setup` may be repeated, and leaves a tree alone that is mounted.
+//!
+//! # Exit codes
+//! 0 success, also where the kernel lacks the tree for `setup`; 1 the group
+//! cannot be made or removed; 100 wrong usage; 111 the working directory is no
+//! service directory with `cgroup`, or there is no group `runit`.
+
+use core::time::Duration;
+
+use crate::{
+    supervisor::cgroup::{SERVICES, copy, make, make_services},
+    sys::{
+        self, AsFd, At, CWD, Errno, cgroup, child, error,
+        file::{self, Kind},
+        power,
+        start::Start,
+        wait,
+    },
+    text::{Line, Path, basename},
+};
+
+/// Exit code of a usage error.
+const USAGE: u8 = 100;
+/// Exit code when a group cannot be made or removed.
+const FAILED: u8 = 1;
+
+/// Looks of `destroy` for the end of what it has killed, and the pause between.
+const LOOKS: usize = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs the program.
+pub(super) fn main(start: Start) -> u8 {
+    let mut words = start.argv.skip(1).iter();
+    let command = words.next().unwrap_or(c"").to_bytes();
+    match command {
+        b"setup" => return set_up(),
+        b"create" | b"control" | b"remove" | b"destroy" => {}
+        _ => {
+            let usage =
+                b"usage: runsv-cg create|control|remove|destroy|setup\n";
+            sys::complain(usage);
+            return USAGE;
+        }
+    }
+    let run = file::info(CWD, c"run");
+    if !run.is_ok_and(|run| run.kind == Kind::Regular && run.mode & 0o111 != 0)
+    {
+        return super::FATAL;
+    }
+    let Ok(files) = file::open_dir(CWD, c"cgroup") else {
+        sys::complain(b"./cgroup: not a directory\n");
+        return super::FATAL;
+    };
+    let services = cgroup::tree()
+        .and_then(|tree| file::open_dir(tree.as_fd(), SERVICES).ok());
+    let Some(services) = services else {
+        sys::complain(b"/sys/fs/cgroup/runit: not a directory\n");
+        return super::FATAL;
+    };
+    let services = services.as_fd();
+    let mut buffer = [0; crate::config::PATH_BYTES];
+    let name = file::link_target(CWD, c"/proc/self/cwd", &mut buffer);
+    let name = name.and_then(|path| file::path_of(&[basename(path)]));
+    let done = name.and_then(|name| match command {
+        b"create" | b"control" => {
+            apply(services, &name, files.as_fd(), command == b"create")
+        }
+        _ => leave(services, &name, command == b"destroy"),
+    });
+    match done {
+        Ok(()) => 0,
+        Err(errno) => {
+            fail("use the group", b"", errno);
+            FAILED
+        }
+    }
+}
+
+/// `create` and `control`.
+fn apply(
+    services: At<'_>,
+    name: &Path,
+    files: At<'_>,
+    creates: bool,
+) -> Result<(), Errno> {
+    let group = if creates {
+        make(services, name.as_bytes())?
+    } else {
+        file::open_dir(services, name.as_c_str())?
+    };
+    copy(files, group.as_fd(), &mut |verb, file, errno| {
+        fail(verb, file, errno);
+    });
+    if creates {
+        let mut line = Line::new();
+        line.number(child::parent_pid().into());
+        cgroup::put(group.as_fd(), c"cgroup.procs", line.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// `remove` and `destroy`.
+fn leave(services: At<'_>, name: &Path, kills: bool) -> Result<(), Errno> {
+    if !kills {
+        return file::remove_dir(services, name.as_c_str());
+    }
+    let group = file::open_dir(services, name.as_c_str())?;
+    cgroup::put(group.as_fd(), c"cgroup.kill", b"1")?;
+    for _ in 0..LOOKS {
+        match file::remove_dir(services, name.as_c_str()) {
+            Err(Errno::EBUSY) => wait::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    Err(Errno::EBUSY)
+}
+
+/// `setup`.
+fn set_up() -> u8 {
+    if cgroup::tree().is_none() {
+        let target = c"/sys/fs/cgroup";
+        match power::mount(c"cgroup2", target, c"", false) {
+            // The kernel lacks it.
+            Err(Errno::ENODEV) => return 0,
+            Err(errno) => {
+                fail("mount", target.to_bytes(), errno);
+                return FAILED;
+            }
+            Ok(()) => {}
+        }
+    }
+    let made = cgroup::tree().ok_or(Errno::ENOENT);
+    match made.and_then(|tree| make_services(tree.as_fd())) {
+        Ok(_) => 0,
+        Err(errno) => {
+            fail("make the group", SERVICES.to_bytes(), errno);
+            FAILED
+        }
+    }
+}
+
+/// Reports what could not be done.
+fn fail(verb: &str, subject: &[u8], errno: Errno) {
+    let mut line = Line::new();
+    line.text("runsv-cg: unable to ").text(verb).text(" ");
+    line.bytes(subject).text(": ").text(error::text(errno));
+    sys::complain(line.finish());
+}

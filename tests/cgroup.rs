@@ -1,0 +1,165 @@
+//! Whether a service with `cgroup/` runs in its control group with what the
+//! files there say, and what `runsv-cg` does.
+#![allow(missing_docs, reason = "the names of the tests say it")]
+
+mod util;
+
+use std::{fs, path::PathBuf, process::Command};
+
+use rustix::process::Signal;
+use util::{Place, Said, said, skipped, start_by, until, works};
+
+/// The tree, where a name space of its own mounts it.
+const MOUNT: &str = "umount -R /sys/fs/cgroup 2> /dev/null; \
+                     mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+
+/// The words that run a command where the tree is mounted; `None`, and a line
+/// that says so, where that is refused.
+fn mounted() -> Option<[&'static str; 6]> {
+    let by = ["unshare", "-m", "sh", "-c", MOUNT, "sh"];
+    let can =
+        "mkdir /sys/fs/cgroup/runt-test && rmdir /sys/fs/cgroup/runt-test";
+    if works(&[&by[..], &["sh", "-c", can]].concat()) {
+        return Some(by);
+    }
+    skipped("no control groups to be had");
+    None
+}
+
+/// Runs a command of the shell there.
+fn shell(place: &Place, dir: &str, script: &str) -> Said {
+    let by = mounted().unwrap();
+    let mut command = Command::new(by[0]);
+    command.args(&by[1..]).args(["sh", "-c", script]);
+    for (name, value) in place.command(&["sv"]).get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    said(command.current_dir(place.path(dir)))
+}
+
+/// A name that no other test has.
+fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// Removes a group, and that of all services when it is empty.
+fn remove(place: &Place, name: &str) {
+    let group = format!("/sys/fs/cgroup/runit/{name}");
+    until("an empty group", || {
+        let script = format!("[ ! -d {group} ] || rmdir {group}");
+        (shell(place, "", &script).code == 0).then_some(())
+    });
+    shell(place, "", "rmdir /sys/fs/cgroup/runit");
+}
+
+#[test]
+fn a_service_runs_in_its_group() {
+    let place = Place::new();
+    let Some(by) = mounted() else { return };
+    let name = unique("a");
+    let dir = format!("services/{name}");
+    let seen = place.path("seen");
+    // What it starts at once is in there too.
+    let run = format!(
+        "sh -c 'cat /proc/self/cgroup' > {0}.new; mv {0}.new {0}\n\
+         setsid sleep 1000 & exec sleep 1000",
+        seen.display()
+    );
+    place.service(&name, &run);
+    place.write(&format!("{dir}/cgroup/cgroup.max.depth"), "7\n");
+    place.write(&format!("{dir}/cgroup/no.such"), "1\n");
+    place.write(&format!("{dir}/cgroup/cgroup.max.descendants"), "many\n");
+    place.write(&format!("{dir}/cgroup/.hidden"), "1\n");
+    place.write(&format!("{dir}/runt/group-kill"), "");
+    let mut one = start_by(&place, &[&by, &["runsv", &dir]]);
+    let old = place.until_pid(&name, None);
+    let group = until("its group", || {
+        Some(place.read("seen")).filter(|text| !text.is_empty())
+    });
+    let own = format!("0::/runit/{name}");
+    assert!(group.lines().any(|line| line == own), "{group}");
+    let depth = format!("cat /sys/fs/cgroup/runit/{name}/cgroup.max.depth");
+    assert_eq!(shell(&place, "", &depth).out, "7\n");
+    // Each failure is a line, once.
+    place.control(&name, "t");
+    let pid = place.until_pid(&name, Some(old));
+    let mut errors: Vec<String> =
+        place.read("errors").lines().map(String::from).collect();
+    errors.sort();
+    let line = |what| format!("runsv {dir}: warning: unable to {what}");
+    assert_eq!(
+        errors,
+        [
+            line("apply cgroup/cgroup.max.descendants: invalid argument"),
+            line("apply cgroup/no.such: file does not exist"),
+        ]
+    );
+    // Nothing of it is left, though it has left the process group.
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+    assert!(!PathBuf::from(format!("/proc/{}", pid.as_raw_pid())).exists());
+    remove(&place, &name);
+}
+
+#[test]
+fn without_control_groups_it_has_no_effect() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    place.write("services/a/cgroup/pids.max", "7\n");
+    let none = "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"";
+    if !works(&["unshare", "-m", "true"]) {
+        return skipped("no mount name space");
+    }
+    let by = ["unshare", "-m", "sh", "-c", none, "sh"];
+    let mut one = start_by(&place, &[&by, &["runsv", "services/a"]]);
+    place.until_pid("a", None);
+    assert_eq!(place.read("errors"), "");
+    one.kill(Signal::TERM);
+    assert_eq!(one.wait(), 0);
+}
+
+#[test]
+fn runsv_cg() {
+    let place = Place::new();
+    if mounted().is_none() {
+        return;
+    }
+    let name = unique("b");
+    let dir = format!("services/{name}");
+    place.service(&name, "exec sleep 1000");
+    let run = |script: &str| shell(&place, &dir, script);
+    let usage = "usage: runsv-cg create|control|remove|destroy|setup\n";
+    for words in ["", " none"] {
+        let said = run(&format!("runsv-cg{words}"));
+        assert_eq!((said.err.as_str(), said.code), (usage, 100));
+    }
+    assert_eq!(run("cd /; runsv-cg create").code, 111);
+    let said = run("runsv-cg create");
+    let none = "./cgroup: not a directory\n";
+    assert_eq!((said.err.as_str(), said.code), (none, 111));
+    fs::create_dir(place.path(&format!("{dir}/cgroup"))).unwrap();
+    place.write(&format!("{dir}/cgroup/cgroup.max.depth"), "7\n");
+    assert_eq!(run("runsv-cg setup && runsv-cg setup").code, 0);
+    let group = format!("/sys/fs/cgroup/runit/{name}");
+    let said = run(&format!(
+        "runsv-cg create && cat {group}/cgroup.max.depth && \
+         grep -x 0::/runit/{name} /proc/self/cgroup"
+    ));
+    assert_eq!(said.out, format!("7\n0::/runit/{name}\n"), "{said:?}");
+    place.write(&format!("{dir}/cgroup/cgroup.max.depth"), "8\n");
+    let said = run(&format!("runsv-cg control && cat {group}/*.max.depth"));
+    assert_eq!((said.out.as_str(), said.code), ("8\n", 0), "{said:?}");
+    // The shell is in it: its end leaves the group behind.
+    let said = run("runsv-cg create; runsv-cg remove");
+    assert_eq!(said.code, 1, "{said:?}");
+    until("an empty group", || {
+        (run("runsv-cg remove").code == 0).then_some(())
+    });
+    let said = run(&format!(
+        "runsv-cg create; sleep 1000 & echo 0 > /sys/fs/cgroup/cgroup.procs \
+         || exit; echo $$ > /sys/fs/cgroup/cgroup.procs; runsv-cg destroy"
+    ));
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(run(&format!("[ ! -d {group} ]")).code, 0);
+    remove(&place, &name);
+}
