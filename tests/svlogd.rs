@@ -140,6 +140,91 @@ fn lines_are_sent_by_udp() {
 }
 
 #[test]
+fn lines_are_sent_over_ipv6() {
+    let Ok(socket) = UdpSocket::bind("[::1]:0") else {
+        return util::skipped("there is no IPv6 here");
+    };
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let to = socket.local_addr().unwrap();
+    let place = place(&format!("u{to}\n"));
+    place.write("other/config", "u::1\nu[::1\n");
+    let (errors, code) = feed(&place, &["log", "other"], b"a\n");
+    assert!(
+        errors.ends_with("unable to scan ip address: [::1\n"),
+        "{errors}"
+    );
+    let mut buffer = [0; 10];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!((&buffer[..length], code), (&b"a\n"[..], 0));
+    assert_eq!(current(&place), "a\n");
+}
+
+#[test]
+fn the_config_says_who_reads_the_logs() {
+    let place = place("s20\nm640\n!cat >&5; cat state\n");
+    let mut logger = Logger::start(&place, &["-l4", "-b5", "log"]);
+    logger.write(b"a\n");
+    until("a line", || (current(&place) == "a\n").then_some(()));
+    assert_eq!(mode(&place, "log/current"), 0o640);
+    logger.write(b"1234567890123456\n");
+    let old = until("a processed log", || {
+        let mut olds = logger::olds(&place, "log").into_iter();
+        olds.find(|name| name.ends_with(".s"))
+    });
+    logger.write(b"b\n");
+    assert_eq!(logger.end(), 0);
+    assert_eq!(mode(&place, &format!("log/{old}")), 0o740);
+    assert_eq!(mode(&place, "log/current"), 0o740);
+    assert_eq!(mode(&place, "log/state"), 0o640);
+    // It was closed in order: the next one goes on with it.
+    assert_eq!(feed(&place, &["log"], b"c\n"), (String::new(), 0));
+    assert!(current(&place).ends_with("c\n"));
+    // The group, by number and by name.
+    place.write("log/config", "gno:such\n");
+    let (errors, _) = feed(&place, &["log"], b"d\n");
+    assert!(
+        errors.ends_with("log/config: unknown group: no:such\n"),
+        "{errors}"
+    );
+    if !rustix::process::geteuid().is_root() {
+        return util::skipped("only root gives files to any group");
+    }
+    use std::os::unix::fs::MetadataExt as _;
+    let group = || fs::metadata(place.path("log/current")).unwrap().gid();
+    for (line, expected) in [("g4321\n", 4321), ("groot\n", 0)] {
+        place.write("log/config", line);
+        assert_eq!(feed(&place, &["log"], b"e\n"), (String::new(), 0));
+        assert_eq!((group(), mode(&place, "log/current")), (expected, 0o744));
+    }
+}
+
+#[test]
+fn a_directory_that_can_be_listed_only() {
+    if !rustix::process::geteuid().is_root() {
+        return util::skipped("only root becomes another user");
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = place("");
+    let open = |name: &str, mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(place.path(name), mode).unwrap();
+    };
+    open("", 0o755);
+    open("log", 0o444);
+    let mut command = place.command(&["chpst", "-u", ":65534:65534"]);
+    command.arg(place.path("bin/svlogd")).args(["-v", "log"]);
+    let mut logger = Logger::spawn(&place, command);
+    assert_eq!(logger.end(), 111);
+    let svlogd = place.path("bin/svlogd").display().to_string();
+    let expected = "\
+        X: warning: unable to lock directory: log: access denied\n\
+        X: fatal: no functional log directories.\n";
+    assert_eq!(logger.errors().replace(&svlogd, "X"), expected);
+}
+
+#[test]
 fn a_last_line_without_a_newline_gets_one() {
     let place = place("");
     assert_eq!(feed(&place, &["log"], b"a\nb").1, 0);

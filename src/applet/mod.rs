@@ -1,5 +1,6 @@
 //! Which program to be: the name it was called by, or `runt NAME ...`.
 
+mod accounts;
 mod chpst;
 mod limits;
 mod logdir;

@@ -35,8 +35,12 @@
 //! - `dN`, `dNm`, `dNh`: lines that cannot be written for N seconds are
 //!   dropped instead of waited with (0: never).
 //! - `!COMMAND`: the processor, below.
-//! - `uA.B.C.D[:PORT]`: lines are also sent by UDP (port 514), cut at LENGTH;
-//!   `UA.B.C.D[:PORT]`: not into the file. What cannot be sent is logged.
+//! - `mMODE`: octal permission bits of the logs and what a processor writes
+//!   (644). The owner's x bit is not theirs: it marks what was closed in order.
+//! - `gGROUP`: the group of the logs, a name of /etc/group or a number.
+//! - `uA.B.C.D[:PORT]`, `u[IPV6]:PORT`, `uIPV6`: lines are also sent by UDP
+//!   (port 514), cut at LENGTH; with `U`: not into the file. What cannot be
+//!   sent is logged.
 //! - `pTEXT`: stands before each line.
 //! - `+PATTERN`, `-PATTERN`: log such lines, or not; `ePATTERN`, `EPATTERN`:
 //!   copy them to descriptor 2, or not; what that does not take is waited for,
@@ -94,7 +98,7 @@
 //! works.
 //!
 //! # Against runit
-//! New: `f` and `d` lines, TERM's limit, a new `current` when it was removed,
+//! New: `d`, `f`, `g` and `m` lines, IPv6, TERM's limit, a new `current` when it was removed,
 //! directories that do not hold each other up, causes reported once, a
 //! warning for config lines that say nothing, old logs deleted down to `n` at
 //! once, `.u` files processed at start, a pause before a processor is tried

@@ -298,6 +298,12 @@ pub fn set_mode_of(file: At<'_>, mode: u32) -> Result<(), Errno> {
     rustix::fs::fchmod(file, mode.into()).map_err(error::from)
 }
 
+/// Gives an open file to a group, whoever owns it.
+pub fn give_group(file: At<'_>, group: u32) -> Result<(), Errno> {
+    let group = Some(rustix::fs::Gid::from_raw(group));
+    rustix::fs::fchown(file, None, group).map_err(error::from)
+}
+
 /// Gives an open file to a user and a group.
 pub fn give_open(file: At<'_>, [user, group]: [u32; 2]) -> Result<(), Errno> {
     let owner = Some(rustix::fs::Uid::from_raw(user));

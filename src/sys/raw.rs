@@ -380,17 +380,16 @@ pub(super) fn connect(socket: &Fd, address: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `sendto` an IPv4 address, without waiting.
+/// `sendto` an address, without waiting.
 pub(super) fn send_udp(
     socket: &Fd,
     bytes: &[u8],
-    address: &[u8; 16],
+    address: &[u8],
 ) -> Result<(), Errno> {
     const DONTWAIT: u32 = net::MSG_DONTWAIT;
     let (fd, start, count) = (socket.number(), bytes.as_ptr(), bytes.len());
     let (place, room) = (address.as_ptr(), address.len());
-    // SAFETY: the kernel reads `count` bytes and a `struct sockaddr_in`,
-    // which is 16 bytes everywhere.
+    // SAFETY: the kernel reads `count` bytes, and `room` of the address.
     unsafe {
         syscall!(Sysno::sendto, fd, start, count, DONTWAIT, place, room)
     }?;

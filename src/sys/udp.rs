@@ -1,24 +1,41 @@
 //! How a datagram is sent.
 
+use core::net::SocketAddr;
+
 use super::{Errno, Fd, raw};
 
 /// AF_INET.
 const INET: u16 = 2;
+/// AF_INET6.
+const INET6: u16 = 10;
 
-/// A socket for datagrams over IPv4.
+/// Opens a socket for datagrams over IPv4.
 pub fn socket() -> Result<Fd, Errno> {
     raw::datagram_socket(INET.into())
 }
 
+/// Opens a socket for datagrams to such an address.
+pub fn socket_to(to: SocketAddr) -> Result<Fd, Errno> {
+    raw::datagram_socket(if to.is_ipv4() { INET } else { INET6 }.into())
+}
+
 /// Sends a datagram, without waiting for anything.
-pub fn send(
-    socket: &Fd,
-    ip: [u8; 4],
-    port: u16,
-    bytes: &[u8],
-) -> Result<(), Errno> {
-    let ([f, g], [p, q]) = (INET.to_ne_bytes(), port.to_be_bytes());
-    let [a, b, c, d] = ip;
-    let address = [f, g, p, q, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0];
-    raw::send_udp(socket, bytes, &address)
+pub fn send(socket: &Fd, to: SocketAddr, bytes: &[u8]) -> Result<(), Errno> {
+    // `struct sockaddr_in6`, of which the scope stays 0, or `sockaddr_in`.
+    let mut address = [0; 28];
+    let (family, at, ip, length) = match &to {
+        SocketAddr::V4(to) => (INET, 4, &to.ip().octets()[..], 16),
+        SocketAddr::V6(to) => (INET6, 8, &to.ip().octets()[..], 28),
+    };
+    let parts = [
+        (0, &family.to_ne_bytes()[..]),
+        (2, &to.port().to_be_bytes()[..]),
+        (at, ip),
+    ];
+    for (at, part) in parts {
+        // They are all inside.
+        let room = address.get_mut(at..).unwrap_or(&mut []);
+        let _fits = crate::text::copy(room, part);
+    }
+    raw::send_udp(socket, bytes, address.get(..length).unwrap_or(&[]))
 }

@@ -1,7 +1,11 @@
 //! What the `config` of a log directory says (contract §5.5).
 
-use core::time::Duration;
+use core::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
+use super::ipv6;
 use crate::text::{find, leading_number};
 
 /// The settings of a log directory; the patterns stay in the text.
@@ -21,6 +25,11 @@ pub struct Settings<'a> {
     /// `d`: how long what cannot be written is waited with before lines are
     /// dropped, zero for ever. Not in runit.
     pub lossy: Duration,
+    /// `m`: permission bits of the files, without x bits. Not in runit.
+    pub mode: u32,
+    /// `g`: name or number of their group, empty for the kernel's choice. Not
+    /// in runit.
+    pub group: &'a [u8],
     /// `p`: what stands before every line.
     pub prefix: &'a [u8],
     /// `!`: the processor, empty for none.
@@ -32,10 +41,8 @@ pub struct Settings<'a> {
 /// Where lines are sent, beside the file or instead of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Udp {
-    /// The address.
-    pub ip: [u8; 4],
-    /// The port, never 0.
-    pub port: u16,
+    /// The address, of which the port is never 0.
+    pub to: SocketAddr,
     /// `U`: not into the file.
     pub only: bool,
 }
@@ -98,6 +105,8 @@ pub fn settings<'a>(
         age: Duration::ZERO,
         durable: Duration::ZERO,
         lossy: Duration::ZERO,
+        mode: 0o644,
+        group: b"",
         prefix: b"",
         command: b"",
         udp: None,
@@ -111,6 +120,11 @@ pub fn settings<'a>(
             b'p' if value.is_empty() => {}
             b'p' => settings.prefix = value,
             b'!' => settings.command = value,
+            b'g' => settings.group = value,
+            b'm' => match mode(value) {
+                Some(mode) => settings.mode = mode,
+                None => odd(Odd::Number, line),
+            },
             b'u' | b'U' => match udp(value, *key == b'U') {
                 Ok(udp) => settings.udp = Some(udp),
                 Err((what, part)) => odd(what, part),
@@ -144,25 +158,24 @@ pub fn settings<'a>(
     settings
 }
 
-/// Reads `A.B.C.D[:PORT]`. What follows the address or the port is ignored,
-/// as in runit; numbers that are too large are not cut to size, as there.
+/// Reads `A.B.C.D[:PORT]`, `[IPV6]:PORT` or an IPv6 address. What follows the
+/// address or the port is ignored, as in runit; numbers that are too large are
+/// not cut to size, as there.
 fn udp(text: &[u8], only: bool) -> Result<Udp, (Odd, &[u8])> {
-    let mut ip = [0; 4];
-    let mut rest = text;
-    for (place, dot) in ip.iter_mut().zip([false, true, true, true]) {
-        let bad = (Odd::Ip, text);
-        let part = match rest {
-            [b'.', part @ ..] if dot => part,
-            part if !dot => part,
-            _ => return Err(bad),
-        };
-        let (number, behind) = leading_number(part);
-        if behind.len() == part.len() {
-            return Err(bad);
+    let colon = |byte: &u8| *byte == b':';
+    let many = text.iter().position(colon) != text.iter().rposition(colon);
+    let (ip, rest) = match text {
+        [b'[', inner @ ..] => {
+            let end = find(inner, b']').ok_or((Odd::Ip, text))?;
+            let (ip, rest) = inner.split_at_checked(end).unwrap_or_default();
+            (v6(ip).ok_or((Odd::Ip, text))?, rest.get(1..).unwrap_or(&[]))
         }
-        *place = u8::try_from(number).map_err(|_| bad)?;
-        rest = behind;
-    }
+        _ if many => (v6(text).ok_or((Odd::Ip, text))?, &[][..]),
+        _ => {
+            let (ip, rest) = v4(text).ok_or((Odd::Ip, text))?;
+            (IpAddr::V4(ip), rest)
+        }
+    };
     let port = match rest {
         [b':', part @ ..] => match u16::try_from(leading_number(part).0) {
             Ok(0) | Err(_) => return Err((Odd::Port, part)),
@@ -170,7 +183,50 @@ fn udp(text: &[u8], only: bool) -> Result<Udp, (Odd, &[u8])> {
         },
         _ => PORT,
     };
-    Ok(Udp { ip, port, only })
+    let to = SocketAddr::new(ip, port);
+    Ok(Udp { to, only })
+}
+
+/// Reads an IPv6 address.
+fn v6(text: &[u8]) -> Option<IpAddr> {
+    let v4 = |text: &[u8]| v4(text).filter(|it| it.1.is_empty()).map(|it| it.0);
+    ipv6::parse(text, v4).map(IpAddr::V6)
+}
+
+/// Reads an IPv4 address; answers also what is behind it.
+fn v4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let mut ip = [0; 4];
+    let mut rest = text;
+    for (place, dot) in ip.iter_mut().zip([false, true, true, true]) {
+        let part = match rest {
+            [b'.', part @ ..] if dot => part,
+            part if !dot => part,
+            _ => return None,
+        };
+        let (number, behind) = leading_number(part);
+        if behind.len() == part.len() {
+            return None;
+        }
+        *place = u8::try_from(number).ok()?;
+        rest = behind;
+    }
+    Some((Ipv4Addr::from(ip), rest))
+}
+
+/// Reads permission bits in octal; `None` for anything else. Whether a file
+/// can be executed is not for the config to say: the owner's x bit means
+/// another thing.
+fn mode(text: &[u8]) -> Option<u32> {
+    /// Bits that say who reads and writes.
+    const MASK: u32 = 0o666;
+    let octal = |byte: &u8| (b'0'..=b'7').contains(byte);
+    if !(1..=4).contains(&text.len()) || !text.iter().all(octal) {
+        return None;
+    }
+    let mode = text.iter().fold(0, |mode, byte| {
+        mode << 3 | u32::from(byte.wrapping_sub(b'0'))
+    });
+    (mode <= 0o777).then_some(mode & MASK)
 }
 
 /// The patterns in their order, from lines that each end in a newline.
@@ -211,7 +267,7 @@ mod test {
     #[test]
     fn a_config_of_everything() {
         let text =
-            b"# comment\ns4k\nn5\nN2\nt3h\nf2m\nd7\np pre: \n-*\n+*: *\n\
+            b"# comment\ns4k\nn5\nN2\nt3h\nf2m\nd7\nm750\ngadm\np pre: \n-*\n+*: *\n\
             e*x\nE*\n!cmd a\nu1.2.3.4:99\nZ";
         let (settings, found, odd) = read(text);
         assert_eq!(
@@ -223,11 +279,12 @@ mod test {
                 age: Duration::from_secs(10_800),
                 durable: Duration::from_secs(120),
                 lossy: Duration::from_secs(7),
+                mode: 0o640,
+                group: b"adm",
                 prefix: b" pre: ",
                 command: b"cmd a",
                 udp: Some(Udp {
-                    ip: [1, 2, 3, 4],
-                    port: 99,
+                    to: "1.2.3.4:99".parse().unwrap(),
                     only: false
                 }),
             }
@@ -267,11 +324,35 @@ mod test {
     }
 
     #[test]
+    fn modes() {
+        let mode = |text| (read(text).0.mode, read(text).2.len());
+        assert_eq!(mode(b"m600\n"), (0o600, 0));
+        assert_eq!(mode(b"m0640\n"), (0o640, 0));
+        for wrong in [&b"m\n"[..], b"m8\n", b"m1777\n", b"m00644\n", b"m64x\n"]
+        {
+            assert_eq!(mode(wrong), (0o644, 1));
+        }
+    }
+
+    #[test]
     fn addresses() {
-        let udp = |text| read(text).0.udp.map(|udp| (udp.port, udp.only));
-        assert_eq!(udp(b"u127.0.0.1\n"), Some((514, false)));
-        assert_eq!(udp(b"U127.0.0.1:9x\n"), Some((9, true)));
-        let rows: [(&[u8], Odd, &[u8]); 7] = [
+        let udp = |text, to: &str, only| {
+            let to = to.parse().unwrap();
+            assert_eq!(read(text).0.udp, Some(Udp { to, only }));
+        };
+        udp(b"u127.0.0.1\n", "127.0.0.1:514", false);
+        udp(b"U127.0.0.1:9x\n", "127.0.0.1:9", true);
+        udp(b"u[2001:db8::1]:515\n", "[2001:db8::1]:515", false);
+        udp(b"u[::1]\n", "[::1]:514", false);
+        udp(b"U2001:db8::1\n", "[2001:db8::1]:514", true);
+        udp(b"u::ffff:1.2.3.4", "[::ffff:1.2.3.4]:514", false);
+        let rows: [(&[u8], Odd, &[u8]); 13] = [
+            (b"u[::1", Odd::Ip, b"[::1"),
+            (b"u[]", Odd::Ip, b"[]"),
+            (b"u[1.2.3.4]:5", Odd::Ip, b"[1.2.3.4]:5"),
+            (b"u[::1]:0", Odd::Port, b"0"),
+            (b"u::1::", Odd::Ip, b"::1::"),
+            (b"u1:2:3", Odd::Ip, b"1:2:3"),
             (b"u1.2.3", Odd::Ip, b"1.2.3"),
             (b"u1.2.3.", Odd::Ip, b"1.2.3."),
             (b"u1..3.4", Odd::Ip, b"1..3.4"),

@@ -6,6 +6,7 @@ pub mod cmdline;
 pub mod control;
 pub mod envfile;
 pub mod fstab;
+pub mod ipv6;
 pub mod logconfig;
 pub mod login;
 pub mod logname;

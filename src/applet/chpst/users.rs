@@ -4,9 +4,10 @@
 //! These two files are all that is asked: no NSS, no directory service.
 
 use crate::{
+    applet::accounts,
     config,
-    sys::{self, AsFd, CWD, Errno, environ::Full, file},
-    wire::passwd::{self, Groups, Named, Search, User, Wanted},
+    sys::environ::Full,
+    wire::passwd::{self, Groups, Named, User, Wanted},
 };
 
 use super::{Stop, too_many, unable, wrong};
@@ -89,35 +90,11 @@ fn search(
     wanted: Wanted,
     each: &mut dyn FnMut(User) -> bool,
 ) -> Result<(), Stop> {
-    let path = match wanted {
-        Wanted::User => c"/etc/passwd",
-        Wanted::Group | Wanted::Membership => c"/etc/group",
-    };
     let what = if mode == Mode::Account {
         "get password file entry"
     } else {
         "get password/group file entry"
     };
-    let failed = |errno: Errno| unable(what, None, errno);
-    let file = file::open_read(CWD, path).map_err(failed)?;
-    let mut search = Search::new(wanted, name);
-    let mut buffer = [0; 512];
-    loop {
-        let count = sys::read(file.as_fd(), &mut buffer).map_err(failed)?;
-        let bytes = match count {
-            // The end of the file ends its last line.
-            0 => b"\n",
-            count => buffer.get(..count).unwrap_or(&[]),
-        };
-        for byte in bytes {
-            if let Some(user) = search.step(*byte)
-                && !each(user)
-            {
-                return Ok(());
-            }
-        }
-        if count == 0 {
-            return Ok(());
-        }
-    }
+    accounts::search(name, wanted, each)
+        .map_err(|errno| unable(what, None, errno))
 }

@@ -38,11 +38,12 @@ impl Directory {
         }
         let to = self.udp.filter(|_| self.selected);
         let refused = to.and_then(|to| {
-            let socket = self.socket.take().map_or_else(udp::socket, Ok);
+            let socket =
+                self.socket.take().map_or_else(|| udp::socket_to(to.to), Ok);
             let Ok(socket) = socket else {
                 return Some("warning: no udp socket available: ");
             };
-            let sent = udp::send(&socket, to.ip, to.port, whole);
+            let sent = udp::send(&socket, to.to, whole);
             self.socket = Some(socket);
             sent.err().map(|_| "warning: failure sending through udp: ")
         });

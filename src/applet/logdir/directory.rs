@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    access::Access,
     block::Block,
     is_due,
     output::Output,
@@ -73,6 +74,8 @@ pub(in crate::applet) struct Directory {
     /// How long what cannot be written is waited with before lines are
     /// dropped; zero for ever.
     pub(super) lossy: Duration,
+    /// Mode and group of its files.
+    pub(super) access: Access,
     /// `current` was found removed or moved.
     pub(super) lost: bool,
     /// That was said, and its name still does not lead to the open file.
@@ -122,6 +125,7 @@ impl Directory {
             block: Block::NONE,
             stall: Stall::default(),
             lossy: Duration::ZERO,
+            access: Access::PLAIN,
             lost: false,
             moved: false,
             look: Instant::at(0),
@@ -270,31 +274,9 @@ impl Directory {
                     words.add_pattern(line);
                 }
             },
-            |odd, part| match odd {
-                _ if !texts => {}
-                Odd::Ip => {
-                    voice.say(
-                        "warning",
-                        &[b"unable to scan ip address: ", part],
-                    );
-                }
-                Odd::Port => {
-                    voice.say(
-                        "warning",
-                        &[b"unable to scan port number: ", part],
-                    );
-                }
-                Odd::Unknown => {
-                    voice.say(
-                        "warning",
-                        &[name, b"/config: unknown line: ", part],
-                    );
-                }
-                Odd::Number => {
-                    voice.say(
-                        "warning",
-                        &[name, b"/config: odd number: ", part],
-                    );
+            |odd, part| {
+                if texts {
+                    tell_odd(voice, name, odd, part);
                 }
             },
         );
@@ -304,10 +286,14 @@ impl Directory {
         self.age = settings.age;
         self.durable = settings.durable;
         self.lossy = settings.lossy;
+        self.access = Access::look_up(voice, name, &settings);
         if !texts {
             return Ok(());
         }
         words.finish(settings.prefix, settings.command);
+        if self.udp != settings.udp {
+            self.socket = None;
+        }
         self.udp = settings.udp;
         self.configured = true;
         self.plain = voice.request.style == Style::Plain
@@ -398,6 +384,24 @@ impl Directory {
     pub(super) fn note_written(&mut self) {
         if self.durable > Duration::ZERO && self.sync_due.is_none() {
             self.sync_due = Some(clock::mono().after(self.durable));
+        }
+    }
+}
+
+/// Says what a line of a config does not mean.
+fn tell_odd(voice: &Voice, name: &[u8], odd: Odd, part: &[u8]) {
+    match odd {
+        Odd::Ip => {
+            voice.say("warning", &[b"unable to scan ip address: ", part]);
+        }
+        Odd::Port => {
+            voice.say("warning", &[b"unable to scan port number: ", part]);
+        }
+        Odd::Unknown => {
+            voice.say("warning", &[name, b"/config: unknown line: ", part]);
+        }
+        Odd::Number => {
+            voice.say("warning", &[name, b"/config: odd number: ", part]);
         }
     }
 }

@@ -27,7 +27,6 @@ use crate::sys::{
 use super::{
     directory::Directory,
     processor::Job,
-    rotation::CLOSED,
     stall::DROPPED,
     voice::{Mode, Voice},
 };
@@ -77,7 +76,7 @@ impl Directory {
     /// The end of what a hand was made for, in the hand: it hands over.
     pub(in crate::applet) fn hand_back(&mut self, voice: &Voice) {
         if voice.is_hand() {
-            self.mark(voice, CLOSED);
+            self.mark(voice, self.access.closed());
             let dropped = self.report_dropped(voice);
             child::exit(if dropped { DROPPED } else { 0 });
         }

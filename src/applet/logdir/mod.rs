@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `stream` | which lines a read brings |
 //! | `directory` | how a directory is opened and configured |
+//! | `access` | who may read its files |
 //! | `block` | how lines reach the file |
 //! | `stall` | what happens when they do not |
 //! | `renew` | what happens when the file, or the directory, is removed |
@@ -16,6 +17,7 @@
 //! | `hand` | who does what takes its time |
 //! | `output`, `voice` | what is written and what is said |
 
+mod access;
 mod block;
 mod copy;
 mod directory;

@@ -31,7 +31,6 @@ use crate::{
 
 use super::{
     directory::Directory,
-    rotation::CLOSED,
     voice::{Mode, PAUSE, Voice},
 };
 
@@ -123,22 +122,25 @@ impl Directory {
     ) -> Result<u32, Errno> {
         let at = self.dir.as_fd();
         let subject = self.subject();
+        let mode = self.access.open();
         voice.info(&[b"processing: ", subject, b"/", name.as_bytes()]);
         *what = "unable to open input for processor";
         let input = secure::read(at, name.as_c_str())?;
         *what = "unable to open output for processor";
         let output = name.with(Kind::Temporary);
-        let output = secure::truncate(at, output.as_c_str(), 0o644)?;
+        let output = secure::truncate(at, output.as_c_str(), mode)?;
+        // As with `current`, which says what is wrong.
+        let _given = self.access.give(output.as_fd()).is_ok();
         *what = "unable to open state for processor";
         // What the processor has written for itself the last time.
         let mut state = secure::read(at, c"state");
         if state.as_ref().err() == Some(&Errno::ENOENT) {
-            secure::truncate(at, c"state", 0o644)?;
+            secure::truncate(at, c"state", mode)?;
             state = secure::read(at, c"state");
         }
         let state = state?;
         *what = "unable to open newstate for processor";
-        let newstate = secure::truncate(at, c"newstate", 0o644)?;
+        let newstate = secure::truncate(at, c"newstate", mode)?;
         *what = "unable to fork for processor";
         let mut complaint = voice.line("warning");
         complaint.text("unable to run processor: ").bytes(subject);
@@ -228,7 +230,8 @@ impl Directory {
         // Without modes, or a medium, it is as good as it gets.
         if let Ok(output) = secure::read(at, from) {
             let _synced = file::sync(output.as_fd()).is_ok();
-            let _marked = file::set_mode_of(output.as_fd(), CLOSED).is_ok();
+            let _marked =
+                file::set_mode_of(output.as_fd(), self.access.closed()).is_ok();
         }
         let mut what = "unable to rename processed";
         let mut concluded = file::rename(at, from, to);

@@ -25,11 +25,6 @@ pub(super) enum Phase {
     Create,
 }
 
-/// Permission bits of `current` while it is written.
-const OPEN: u32 = 0o644;
-/// The same when it was closed in order: the owner's x bit says so.
-pub(in crate::applet) const CLOSED: u32 = 0o744;
-
 impl Directory {
     /// Whether there is a processor for what was rotated.
     fn is_processed(&self) -> bool {
@@ -89,13 +84,25 @@ impl Directory {
     /// Opens `current` for appending.
     fn create(&mut self, voice: &Voice) -> Result<(), Errno> {
         self.current = secure::append(self.dir.as_fd(), c"current")?;
-        self.mark(voice, OPEN);
+        self.given(voice);
+        self.mark(voice, self.access.open());
         self.fill.size = 0;
         self.is_at_start = true;
         self.due =
             (self.age > Duration::ZERO).then(|| clock::mono().after(self.age));
         self.sync_due = None;
         Ok(())
+    }
+
+    /// Gives `current` to the config's group. It has no other reader yet.
+    fn given(&mut self, voice: &Voice) {
+        let given = self.access.give(self.current.as_fd());
+        if let Err(errno) = given
+            && !core::mem::replace(&mut self.unmarked, true)
+        {
+            let what = "unable to set group of current";
+            voice.warn("warning", what, self.subject(), errno);
+        }
     }
 
     /// Sets the mode of `current`. A file system without modes is no reason
@@ -244,7 +251,7 @@ impl Directory {
                 return Err(self.stalled(voice, what, errno));
             }
         }
-        self.mark(voice, CLOSED);
+        self.mark(voice, self.access.closed());
         Ok(())
     }
 

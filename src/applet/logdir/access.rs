@@ -1,0 +1,85 @@
+//! Who may read the files of a log directory.
+
+use crate::{
+    applet::accounts,
+    sys::{At, Errno, file},
+    text::leading_number,
+    wire::{logconfig::Settings, passwd::Wanted},
+};
+
+use super::voice::Voice;
+
+/// Mode and group of the logs in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    /// Permission bits of an open file, without any x bit.
+    mode: u32,
+    /// The group, if it is not the one that the kernel gives.
+    group: Option<u32>,
+}
+
+impl Access {
+    /// What runit does.
+    pub(super) const PLAIN: Self = Self {
+        mode: 0o644,
+        group: None,
+    };
+
+    /// Takes what the config of directory `name` says. A group that is not
+    /// found is said, and the kernel's choice stays.
+    pub(super) fn look_up(
+        voice: &Voice,
+        name: &[u8],
+        settings: &Settings<'_>,
+    ) -> Self {
+        let group = settings.group;
+        let (number, rest) = leading_number(group);
+        let found = match u32::try_from(number) {
+            _ if group.is_empty() => Ok(None),
+            Ok(number) if rest.is_empty() => Ok(Some(number)),
+            _ => by_name(group),
+        };
+        match found {
+            Ok(None) if !group.is_empty() => {
+                let what = b"/config: unknown group: ";
+                voice.say("warning", &[name, what, group]);
+            }
+            Ok(_) => {}
+            Err(errno) => {
+                let what = "unable to look up group";
+                voice.warn("warning", what, group, errno);
+            }
+        }
+        Self {
+            mode: settings.mode,
+            group: found.unwrap_or(None),
+        }
+    }
+
+    /// Returns the permission bits of a file that is being written.
+    pub(super) fn open(self) -> u32 {
+        self.mode
+    }
+
+    /// Returns those of a file that was closed in order: the owner's x bit
+    /// says so.
+    pub(super) fn closed(self) -> u32 {
+        self.mode | 0o100
+    }
+
+    /// Gives an open file to the group.
+    pub(super) fn give(self, file: At<'_>) -> Result<(), Errno> {
+        self.group
+            .map_or(Ok(()), |group| file::give_group(file, group))
+    }
+}
+
+/// Returns the number of a group of /etc/group.
+fn by_name(name: &[u8]) -> Result<Option<u32>, Errno> {
+    let mut found = None;
+    accounts::search(name, Wanted::Group, &mut |group| {
+        found = Some(group.gid);
+        false
+    })?;
+    Ok(found)
+}
