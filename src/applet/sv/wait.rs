@@ -320,7 +320,7 @@ impl Sv {
     fn start_check(&mut self, task: &mut Task) -> bool {
         let (dir, name) = (task.dir.as_fd(), task.name.to_bytes());
         let failed = match file::info(dir, c"check") {
-            Ok(_) => match child::fork_with(&[dir], None) {
+            Ok(_) => match child::fork() {
                 Ok((true, _)) => self.become_check(dir, name),
                 Ok((false, pid)) => {
                     task.check = Check::Runs(pid);
