@@ -43,7 +43,8 @@ pub fn path(of: At<'_>, entry: &[u8]) -> Result<Path, Errno> {
 ///
 /// Everybody may enter a place; what is in it has modes of its own, as a
 /// supervise directory in a service directory has. Neither the run directory
-/// nor a place is used that is not ours alone: see [`is_refusal`].
+/// nor a place is used that is not ours alone (a sticky run directory, whose places
+/// only their owners rename, is): see [`is_refusal`].
 pub fn make(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     open(of, entry, &|at, dir| match file::make_dir(at, dir, 0o755) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
@@ -73,9 +74,10 @@ fn open(
     let name = rundir::name(identity.device, identity.inode, entry)
         .map_err(|_| Errno::ENAMETOOLONG)?;
     prepare(CWD, run_dir())?;
-    let run = secure::directory(CWD, run_dir())?;
+    // What is in it is looked at as well, and held open.
+    let run = secure::directory(CWD, run_dir(), true)?;
     prepare(run.as_fd(), name.as_c_str())?;
-    secure::directory(run.as_fd(), name.as_c_str())
+    secure::directory(run.as_fd(), name.as_c_str(), false)
 }
 
 /// Opens the place that belongs to `dir`, which need not be there: that of its

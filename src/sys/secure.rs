@@ -91,14 +91,16 @@ pub fn fifo(at: At<'_>, path: &CStr, ends: Ends) -> Result<Fd, Errno> {
 }
 
 /// Opens a directory that is no link. EPERM unless it is ours or root's, and
-/// nobody else may write to it.
-pub fn directory(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
+/// nobody else may write to it; with `sticky`, others may where they cannot
+/// rename or remove what is not theirs, as in a tmpfs mounted without `mode=`.
+pub fn directory(at: At<'_>, path: &CStr, sticky: bool) -> Result<Fd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let dir = open(at, path, flags, 0)?;
     let info = file::info_of(dir.as_fd())?;
     let user = rustix::process::geteuid().as_raw();
     let is_ours = info.owner == user || info.owner == 0;
-    if is_ours && info.mode & 0o022 == 0 {
+    let is_sticky = sticky && info.mode & 0o1000 != 0;
+    if is_ours && (is_sticky || info.mode & 0o022 == 0) {
         Ok(dir)
     } else {
         Err(Errno::EPERM)
@@ -233,15 +235,18 @@ mod test {
     fn only_a_directory_of_ours_is_trusted() {
         let (dir, at) = place();
         let path = |name| dir.path().join(name);
-        let open = |name| directory(at.as_fd(), name);
+        let open = |name| directory(at.as_fd(), name, false);
         fs::create_dir(path("dir")).unwrap();
         open(c"dir").unwrap();
         symlink("dir", path("link")).unwrap();
         assert!(open(c"link").is_err());
         for mode in [0o775, 0o757, 0o1777] {
-            let mode = fs::Permissions::from_mode(mode);
-            fs::set_permissions(path("dir"), mode).unwrap();
+            let mode_of = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path("dir"), mode_of).unwrap();
             assert_eq!(open(c"dir").err(), Some(Errno::EPERM));
+            // Sticky: others cannot touch what is ours in it.
+            let sticky = directory(at.as_fd(), c"dir", true).is_ok();
+            assert_eq!(sticky, mode & 0o1000 != 0);
         }
         let mode = fs::Permissions::from_mode(0o700);
         fs::set_permissions(path("dir"), mode).unwrap();
