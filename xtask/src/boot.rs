@@ -6,8 +6,9 @@ use regex::Regex;
 
 use crate::{
     board::{self, Board},
-    image::{self, Root},
-    qemu, run, setup,
+    image, qemu,
+    rootfs::Root,
+    run, setup,
 };
 
 /// `cargo xtask boot`.

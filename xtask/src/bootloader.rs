@@ -12,12 +12,7 @@ use anyhow::{Context as _, Result};
 use regex::Regex;
 use serde::Deserialize;
 
-use crate::{
-    board::Board,
-    image::{self, Root},
-    qemu::Session,
-    setup,
-};
+use crate::{board::Board, image, qemu::Session, rootfs::Root, setup};
 
 /// Two images and how often the first is tried, as a scenario has them.
 #[derive(Clone, Debug, Deserialize)]

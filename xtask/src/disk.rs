@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     board,
-    image::{Entries, Entry, Root},
+    rootfs::{Entries, Entry, Root},
     run, setup,
 };
 

@@ -3,7 +3,6 @@
 //! whoever it is, root or not.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
@@ -11,36 +10,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use clap::ValueEnum;
 use cpio::newc::{Builder, ModeFileType, trailer};
-use serde::Deserialize;
 
 use crate::{
     board::{self, Board},
     build,
     disk::{self, Disk},
+    rootfs::{Entries, Entry, Root},
     setup::{self, Kit},
 };
 
 /// The tree of `cargo xtask boot`.
 pub const DEFAULT: &str = "daemons";
-
-/// Which kind of root a machine has.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Root {
-    /// All of it is in the initramfs.
-    #[default]
-    Initramfs,
-    /// A squashfs, with nothing to write to but tmpfs.
-    Squashfs,
-    /// A squashfs and, laid over it, an ext4, on partitions of one disk.
-    Overlay,
-    /// An ext4.
-    Ext4,
-}
 
 /// What a machine boots.
 #[derive(Debug)]
@@ -50,22 +31,6 @@ pub struct Image {
     /// What the root is on, if not there.
     pub disk: Option<Disk>,
 }
-
-/// A file of the image.
-#[derive(Clone)]
-pub enum Entry {
-    /// A directory.
-    Directory,
-    /// A file: permission bits, content.
-    File(u32, Vec<u8>),
-    /// A symbolic link to this.
-    Link(String),
-    /// A character device: permission bits, major, minor.
-    Device(u32, u32, u32),
-}
-
-/// The image's files by their paths, parents before children.
-pub type Entries = BTreeMap<String, Entry>;
 
 /// `cargo xtask image`.
 pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {

@@ -13,6 +13,7 @@ mod old_kernel;
 mod peers;
 mod powercut;
 mod qemu;
+mod rootfs;
 mod run;
 mod scenario;
 mod setup;
@@ -64,7 +65,7 @@ enum Verb {
         tree: String,
         /// What the root is on.
         #[arg(long, value_enum, default_value_t)]
-        root: image::Root,
+        root: rootfs::Root,
     },
     /// Boot a board in QEMU, its serial console in this terminal.
     Boot {
@@ -76,7 +77,7 @@ enum Verb {
         tree: String,
         /// What the root is on.
         #[arg(long, value_enum, default_value_t)]
-        root: image::Root,
+        root: rootfs::Root,
         /// Run this program of the image when services are up, switch off and
         /// answer its exit code; 125 when the guest has none to tell.
         #[arg(long, value_name = "PROGRAM")]

@@ -10,13 +10,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use regex::Regex;
 
-use crate::{
-    board::Board,
-    disk,
-    image::{self, Root},
-    qemu::Session,
-    setup,
-};
+use crate::{board::Board, disk, image, qemu::Session, rootfs::Root, setup};
 
 /// What is in the image.
 pub const TREE: &str = "powercut";

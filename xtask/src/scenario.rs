@@ -10,8 +10,9 @@ use serde::Deserialize;
 use crate::{
     board::{self, Board},
     bootloader::Bootloader,
-    image::{self, Root},
+    image,
     qemu::Session,
+    rootfs::Root,
     setup,
 };
 

@@ -11,6 +11,7 @@ mod contender;
 mod figures;
 mod log;
 mod many;
+mod measure;
 mod process;
 mod report;
 mod supervise;

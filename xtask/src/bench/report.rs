@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{
     chart,
     figures::{Figures, Summary},
-    supervise::measure,
+    measure,
 };
 
 /// What a figure is held against.
