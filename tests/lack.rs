@@ -229,7 +229,7 @@ fn fill(read_only: bool) {
     // What is left of it is for others of its processes, and for a moment.
     let others = open.len() - slots * of_slot;
     println!("{} open, {others} of no slot", open.len());
-    assert!(others + slots * 11 <= descriptors, "{others}");
+    assert!(others + slots * 14 <= descriptors, "{others}");
 }
 
 #[test]

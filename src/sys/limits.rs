@@ -35,10 +35,10 @@ pub fn raise_files(slots: usize) {
     }
 }
 
-/// Descriptors of a slot with a log whose supervise directories are in the run
-/// directory: the service directory, for each of service and log a lock, a
-/// FIFO, `ok` and the directory that these are in, and both ends of the pipe.
-const OF_SLOT: usize = 11;
+/// Descriptors of a slot at most: the service directory, both ends of the log
+/// pipe, `cgroup.procs`, and for each of service and log two locks, the control
+/// FIFO, `ok` and the directory that these are in, when that is elsewhere.
+const OF_SLOT: usize = 14;
 
 /// Descriptors of a supervisor besides those of its slots and loggers: the
 /// standard streams, what its loop sleeps on and what tells it of changes, its
