@@ -23,7 +23,7 @@
 
 use crate::{
     config,
-    sys::{self, AsFd, file, limits, memory, place, start::Start},
+    sys::{self, AsFd, file, limits, memory, rundir, start::Start},
     text::Line,
 };
 
@@ -44,19 +44,19 @@ pub(super) fn main(start: Start) -> u8 {
         let mut line = Line::new();
         line.text(name).text(" ");
         line.number(u64::try_from(*value).unwrap_or(u64::MAX));
-        sys::answer(line.finish())
+        sys::print(line.finish())
     });
     let dir = start.argv.skip(1).first();
     let dir = dir.unwrap_or_else(|| super::sv::services(start.environ));
     let mut buffer = [0; 24];
-    let turn = place::find_of(dir).and_then(|place| {
-        file::read_whole(place.as_fd(), place::TURN[0], &mut buffer)
+    let turn = rundir::find_of(dir).and_then(|place| {
+        file::read_whole(place.as_fd(), rundir::LATENCY[0], &mut buffer)
     });
     let told = match turn {
         Ok(turn) if told => {
             let mut line = Line::new();
             line.text("turn ").bytes(turn.trim_ascii_end());
-            sys::answer(line.finish())
+            sys::print(line.finish())
         }
         _ => told,
     };

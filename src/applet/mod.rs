@@ -119,7 +119,7 @@ fn by_argument(start: Start) -> u8 {
     let argv = start.argv.skip(1);
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
     if name == b"--list" {
-        let listed = sys::answer(NAMES.as_bytes());
+        let listed = sys::print(NAMES.as_bytes());
         return if listed { 0 } else { FATAL };
     }
     if name == b"limits" {
@@ -134,7 +134,7 @@ fn by_argument(start: Start) -> u8 {
         .text(", board ")
         .text(config::BOARD)
         .text("; runt --list names the programs, runt limits the bounds)");
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
     USAGE
 }
 
@@ -158,7 +158,7 @@ fn version() -> Line {
 fn usage(name: &[u8], arguments: &str, code: u8) -> u8 {
     let mut line = Line::new();
     line.text("usage: ").bytes(name).text(arguments).text("\n");
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
     code
 }
 
@@ -169,7 +169,9 @@ fn complain_of(name: &[u8], option: Opt<'_>) {
         Opt::Missing(letter) => (": option requires an argument -- ", letter),
         Opt::Flag(_) | Opt::Value(..) => return,
     };
-    sys::complain(Line::new().bytes(name).text(what).bytes(&[letter]).finish());
+    sys::print_error(
+        Line::new().bytes(name).text(what).bytes(&[letter]).finish(),
+    );
 }
 
 /// Says `HEAD: WHAT: CAUSE` and answers the exit code for it.
@@ -177,7 +179,7 @@ fn fatal(head: &[u8], what: &str, subject: &[u8], errno: Errno) -> u8 {
     let mut line = Line::new();
     line.bytes(head).text(what).bytes(subject);
     line.text(": ").text(error::text(errno));
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
     FATAL
 }
 

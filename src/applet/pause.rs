@@ -17,10 +17,9 @@
 //! 0 on one of these signals; 111 it cannot wait for them.
 
 use crate::sys::{
-    Errno,
+    Errno, poller,
     signal::{Number, Signals},
     start::Start,
-    wait,
 };
 
 /// Runs the program.
@@ -38,7 +37,7 @@ fn until_signal() -> Result<(), Errno> {
     let wanted = [Number::TERM, Number::INT, Number::HUP];
     let signals = Signals::collect(&wanted)?;
     while signals.next().is_none() {
-        wait::readable([signals.as_fd()], None)?;
+        poller::readable([signals.as_fd()], None)?;
     }
     Ok(())
 }

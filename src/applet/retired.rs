@@ -37,10 +37,9 @@ use super::sv::{
 use crate::{
     args::getopt::{Getopt, Opt},
     sys::{
-        self, AsFd, At, CWD, Errno, Fd, clock, error, file,
+        self, AsFd, At, CWD, Errno, Fd, clock, error, file, poller,
         secure::{self, Ends},
         start::{List, Start},
-        wait,
     },
     text::{Line, basename, whole_number},
     wire::status::{State, Status},
@@ -114,7 +113,7 @@ impl Face {
                 let mut line = Line::new();
                 let bound = u64::try_from(LETTERS).unwrap_or(0);
                 line.bytes(name).text(": too many options (the bound is ");
-                sys::complain(line.number(bound).text(")").finish());
+                sys::print_error(line.number(bound).text(")").finish());
                 return Err(face.refuse());
             }
         }
@@ -127,7 +126,7 @@ impl Face {
     fn refuse(&self) -> u8 {
         let (usage, code) = self.usage;
         if code == OTHER_USAGE {
-            sys::complain(usage.as_bytes());
+            sys::print_error(usage.as_bytes());
             return code;
         }
         super::usage(self.name, usage, code)
@@ -143,7 +142,7 @@ impl Face {
         let mut line = Line::new();
         line.bytes(self.name).text(": ").text(level);
         line.bytes(name.to_bytes()).text(": ").bytes(what);
-        sys::complain(line.finish());
+        sys::print_error(line.finish());
     }
 
     /// Warns that a service is silent, and counts it.
@@ -216,7 +215,7 @@ pub(super) fn runsvstat(start: Start) -> u8 {
                 Err(silent) => face.silent(name, silent),
             }
         }
-        sys::answer(line.finish());
+        sys::print(line.finish());
         Ok(())
     })
 }
@@ -267,7 +266,7 @@ pub(super) fn svwaitup(start: Start) -> u8 {
                 }
                 return Ok(());
             }
-            wait::sleep(STEP);
+            poller::sleep(STEP);
         }
     })
 }
@@ -308,7 +307,7 @@ pub(super) fn svwaitdown(start: Start) -> u8 {
                     b"timeout."
                 }
                 Ok(_) => {
-                    wait::sleep(STEP);
+                    poller::sleep(STEP);
                     continue;
                 }
             };
@@ -344,7 +343,7 @@ pub(super) fn svc(start: Start) -> u8 {
                 other_text(&mut line, silent);
             }
         }
-        sys::complain(line.finish());
+        sys::print_error(line.finish());
     }
     0
 }
@@ -387,7 +386,7 @@ pub(super) fn svstat(start: Start) -> u8 {
                 }
             },
         }
-        sys::answer(line.finish());
+        sys::print(line.finish());
     }
     0
 }
@@ -397,7 +396,7 @@ pub(super) fn svok(start: Start) -> u8 {
     /// Exit code for a directory that is not supervised.
     const NOT: u8 = 100;
     let Some(name) = start.argv.skip(1).first() else {
-        sys::complain(b"svok: usage: svok dir\n");
+        sys::print_error(b"svok: usage: svok dir\n");
         return OTHER_USAGE;
     };
     let (what, errno) = match file::open_dir(CWD, name) {

@@ -74,7 +74,7 @@ pub(super) fn main(start: Start) -> u8 {
         [b'0', ..] => ask(name, None),
         [b'6', ..] => ask(name, Some(c"")),
         [b'-', b'V', ..] => {
-            crate::sys::complain(super::version().finish());
+            crate::sys::print_error(super::version().finish());
             super::usage(name, " 0|6", 0)
         }
         _ => super::usage(name, " 0|6", 0),

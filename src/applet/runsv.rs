@@ -86,9 +86,9 @@ use crate::{
         self, AsFd, CWD, Errno, Fd, clock,
         console::Console,
         file,
+        inotify::{Inotify, WatchKind},
         signal::Number,
         start::Start,
-        watch::{Changes, Watch},
     },
     text::{Line, Path},
 };
@@ -104,7 +104,7 @@ pub(super) fn main(start: Start) -> u8 {
         (Some(dir), None) => match supervise(dir, start) {
             Ok(()) => 0,
             Err(failed) => {
-                sys::complain(failed.line(dir.to_bytes()).finish());
+                sys::print_error(failed.line(dir.to_bytes()).finish());
                 super::FATAL
             }
         },
@@ -215,7 +215,7 @@ fn keep(
 
 /// What tells that something has changed where the service directory is, so
 /// that one that was replaced is noticed.
-struct Beside(Option<Watch>);
+struct Beside(Option<Inotify>);
 
 impl Beside {
     /// Watches the directory that `dir` is in. Where that cannot be watched,
@@ -223,8 +223,8 @@ impl Beside {
     fn new(dir: &CStr, supervisor: &Supervisor) -> Self {
         let path = Path::join(&[dir.to_bytes(), b"/.."]).ok();
         let watch = path.and_then(|path| {
-            let watch = Watch::new().ok()?;
-            watch.add(path.as_c_str(), Changes::Entries).ok()?;
+            let watch = Inotify::new().ok()?;
+            watch.add(path.as_c_str(), WatchKind::Entries).ok()?;
             supervisor.wake_with(watch.as_fd()).ok()?;
             Some(watch)
         });

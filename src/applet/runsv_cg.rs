@@ -37,9 +37,8 @@ use crate::{
     sys::{
         self, AsFd, At, CWD, Errno, cgroup, child, error,
         file::{self, Kind},
-        power,
+        poller, power,
         start::Start,
-        wait,
     },
     text::{Line, Path, basename},
 };
@@ -63,7 +62,7 @@ pub(super) fn main(start: Start) -> u8 {
         _ => {
             let usage =
                 b"usage: runsv-cg create|control|remove|destroy|setup\n";
-            sys::complain(usage);
+            sys::print_error(usage);
             return USAGE;
         }
     }
@@ -73,13 +72,13 @@ pub(super) fn main(start: Start) -> u8 {
         return super::FATAL;
     }
     let Ok(files) = file::open_dir(CWD, c"cgroup") else {
-        sys::complain(b"./cgroup: not a directory\n");
+        sys::print_error(b"./cgroup: not a directory\n");
         return super::FATAL;
     };
     let services = cgroup::tree()
         .and_then(|tree| file::open_dir(tree.as_fd(), SERVICES).ok());
     let Some(services) = services else {
-        sys::complain(b"/sys/fs/cgroup/runit: not a directory\n");
+        sys::print_error(b"/sys/fs/cgroup/runit: not a directory\n");
         return super::FATAL;
     };
     let services = services.as_fd();
@@ -133,7 +132,7 @@ fn leave(services: At<'_>, name: &Path, kills: bool) -> Result<(), Errno> {
     cgroup::put(group.as_fd(), c"cgroup.kill", b"1")?;
     for _ in 0..LOOKS {
         match file::remove_dir(services, name.as_c_str()) {
-            Err(Errno::EBUSY) => wait::sleep(PAUSE),
+            Err(Errno::EBUSY) => poller::sleep(PAUSE),
             other => return other,
         }
     }
@@ -169,5 +168,5 @@ fn fail(verb: &str, subject: &[u8], errno: Errno) {
     let mut line = Line::new();
     line.text("runsv-cg: unable to ").text(verb).text(" ");
     line.bytes(subject).text(": ").text(error::text(errno));
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
 }

@@ -67,13 +67,13 @@ pub(super) fn main(start: Start) -> u8 {
     let text = match current {
         Ok(text) => text,
         Err(text) => {
-            sys::complain(head.bytes(bytes).text(text).finish());
+            sys::print_error(head.bytes(bytes).text(text).finish());
             return super::FATAL;
         }
     };
     let mut line = Line::new();
     line.text("runsvchdir: ").bytes(bytes).text(text);
-    if sys::answer(line.finish()) {
+    if sys::print(line.finish()) {
         0
     } else {
         super::FATAL

@@ -80,10 +80,9 @@ use crate::{
     sys::{
         self, AsFd, Errno, Fd, child, clock,
         console::Console,
-        file, place, secure,
+        file, poller, rundir, secure,
         signal::{self, Number, Signals},
         start::{Start, Word},
-        wait,
     },
     text::Line,
 };
@@ -141,7 +140,7 @@ pub(super) fn main(start: Start) -> u8 {
             "log must have at least seven characters.",
             "log service disabled.",
         ] {
-            sys::complain(head(dir, "warning").text(what).finish());
+            sys::print_error(head(dir, "warning").text(what).finish());
         }
         word = None;
     }
@@ -185,10 +184,10 @@ fn face(
         head: head(request.dir, "warning"),
         console: Console::stderr("runsvdir"),
     };
-    let place = place::of(request.dir)
+    let place = rundir::open_for(request.dir)
         .inspect_err(|errno| {
-            let run = place::run_dir().to_bytes();
-            if place::is_refusal(*errno) {
+            let run = rundir::run_dir().to_bytes();
+            if rundir::is_refusal(*errno) {
                 let mut line = voice.head.clone();
                 line.text("run directory ").bytes(run).text(UNTRUSTED);
                 return voice.say(&mut line);
@@ -234,7 +233,7 @@ fn face(
             }
         }
         let pace = crate::machine::pace::PACE;
-        wait::sleep(pace.saturating_sub(clock::mono().since(born)));
+        poller::sleep(pace.saturating_sub(clock::mono().since(born)));
         if let Some(code) = face.heed(None).or(face.code) {
             return face.end(code);
         }
@@ -275,7 +274,7 @@ impl Face {
     /// the supervisor has ended.
     fn watch(&mut self, front: &Front) -> Result<Option<u8>, Failure> {
         // Little happens here from now on.
-        sys::memory::give_back();
+        sys::memory::trim();
         loop {
             let now = clock::mono();
             let limit = self.word.as_mut().map(|word| {
@@ -295,7 +294,7 @@ impl Face {
                     .as_ref()
                     .map_or(front.ok.as_fd(), |_| front.log.as_fd()),
             ];
-            let [_, ended, said] = wait::readable(fds, limit)
+            let [_, ended, said] = poller::readable(fds, limit)
                 .map_err(|errno| ("unable to wait for signals", errno))?;
             if let (true, Some(word)) = (said, &mut self.word) {
                 let mut bytes = [0; LOG_BYTES];
@@ -332,7 +331,7 @@ impl Face {
             }
             let limit = if self.zombies { Duration::ZERO } else { left };
             let fds = [self.signals.as_fd(); 3];
-            wait::readable(fds, Some(limit))
+            poller::readable(fds, Some(limit))
                 .map_err(|errno| ("unable to wait for signals", errno))?;
         }
     }

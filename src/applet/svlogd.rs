@@ -108,21 +108,20 @@
 use heapless::{Vec, VecView};
 
 use crate::{
-    args::svlogd::{Wrong, request},
+    args::svlogd::{Error, request},
     config,
     machine::{
         gather::{self, Gather},
         line::Lines,
     },
     sys::{
-        self, CWD, Errno, clock, fd,
-        once::Once,
+        self, CWD, Errno, clock, fd, poller,
         signal::{Number, Signals},
         start::Start,
-        wait,
+        static_cell::StaticCell,
     },
     text::{Line, Name, basename},
-    wire::{clock::Instant, logconfig::BOUNDS},
+    wire::{clock::Instant, logconfig::SIZE_AND_KEEP},
 };
 
 use super::logdir::{
@@ -131,11 +130,11 @@ use super::logdir::{
 };
 
 /// All log directories.
-static DIRECTORIES: Once<Vec<Directory, { config::LOG_DIRS }>> =
-    Once::new(Vec::new());
+static DIRECTORIES: StaticCell<Vec<Directory, { config::LOG_DIRS }>> =
+    StaticCell::new(Vec::new());
 /// The texts of their configs.
-static TEXTS: Once<[[u8; config::FILE_BYTES + MORE]; config::LOG_DIRS]> =
-    Once::new([[0; config::FILE_BYTES + MORE]; config::LOG_DIRS]);
+static TEXTS: StaticCell<[[u8; config::FILE_BYTES + MORE]; config::LOG_DIRS]> =
+    StaticCell::new([[0; config::FILE_BYTES + MORE]; config::LOG_DIRS]);
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -144,13 +143,13 @@ pub(super) fn main(start: Start) -> u8 {
         Ok(request) => request,
         Err(wrong) => {
             match wrong {
-                Wrong::Option(option) => {
+                Error::Option(option) => {
                     super::complain_of(basename(name), option);
                 }
-                Wrong::Version => {
-                    sys::complain(super::version().finish());
+                Error::Version => {
+                    sys::print_error(super::version().finish());
                 }
-                Wrong::Usage => {}
+                Error::Usage => {}
             }
             let arguments = " [-ttv] [-r c] [-R abc] [-l len] [-b buflen] \
                  dir ...";
@@ -181,7 +180,7 @@ pub(super) fn main(start: Start) -> u8 {
     let voice = Voice {
         name,
         service: Name::new(),
-        bounds: BOUNDS,
+        bounds: SIZE_AND_KEEP,
         request,
         environ: start.environ,
         signals,
@@ -269,7 +268,7 @@ impl Logger {
                     });
                     let ends = self.voice.asked.end > 0;
                     if !ends && gather.took(count, clock::mono()) {
-                        wait::sleep(gather::PAUSE);
+                        poller::sleep(gather::PAUSE);
                     }
                 }
                 // Somebody who shares the pipe made it non-blocking and took
@@ -298,7 +297,7 @@ impl Logger {
         let due = due.into_iter().flatten().min();
         let rest = due.map(|due| due.since(clock::mono()));
         let fds = [fd::STDIN, self.voice.signals.as_fd()];
-        match wait::readable(fds, rest) {
+        match poller::readable(fds, rest) {
             Ok([input, signal]) => {
                 if signal {
                     self.voice.listen();

@@ -42,7 +42,7 @@ pub(super) fn main(start: Start) -> u8 {
         match option {
             Opt::Flag(b'w') => also = true,
             Opt::Flag(_) => {
-                sys::complain(super::version().finish());
+                sys::print_error(super::version().finish());
                 return usage(own);
             }
             Opt::Illegal(_) | Opt::Missing(_) | Opt::Value(..) => {
@@ -102,7 +102,7 @@ fn unable(level: &str, line: &[u8], log: &str, cause: &str) -> u8 {
     text.text("utmpset: ").text(level);
     text.text(": unable to logout line ").bytes(line);
     text.text(" in ").text(log).text(": ").text(cause);
-    sys::complain(text.finish());
+    sys::print_error(text.finish());
     super::FATAL
 }
 

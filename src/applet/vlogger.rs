@@ -59,10 +59,10 @@ use crate::{
     args::vlogger::{Request, Wrong, request},
     machine::outage::{Action, Outage},
     sys::{
-        self, AsFd, CWD, Errno, Fd, child, clock, error, fd, file,
+        self, AsFd, CWD, Errno, Fd, child, clock, error, fd, file, poller,
         signal::{Number, Signals},
         start::Start,
-        syslog, wait,
+        syslog,
     },
     text::{Line, basename},
     wire::syslog::Priority,
@@ -103,7 +103,7 @@ pub(super) fn main(start: Start) -> u8 {
     if tag.count_bytes() > TAG {
         let mut line = Line::new();
         line.text("vlogger: fatal: the tag is too long (the bound is 255)");
-        sys::complain(line.finish());
+        sys::print_error(line.finish());
         return super::FATAL;
     }
     let priority = request.priority.unwrap_or(if is_service {
@@ -148,7 +148,7 @@ fn usage(own: &[u8], wrong: Wrong<'_>) -> u8 {
         Wrong::Priority(text) => {
             let mut line = Line::new();
             line.text("vlogger: unknown priority: ");
-            sys::complain(line.bytes(text.to_bytes()).finish());
+            sys::print_error(line.bytes(text.to_bytes()).finish());
         }
         Wrong::Usage => {}
     }
@@ -189,7 +189,7 @@ fn become_other(
     start: Start,
 ) -> Result<(), Failed<'static>> {
     let [level, facility] = priority.names();
-    let errno = child::become_other(&child::Program {
+    let errno = child::exec_program(&child::Program {
         path: OTHER,
         arguments: &[tag, level, facility],
         environ: start.environ,
@@ -251,7 +251,7 @@ impl Sender {
         let mut buffer = [0; READ];
         while !self.ends {
             let files = [fd::STDIN, self.signals.as_fd()];
-            let ready = wait::readable(files, None);
+            let ready = poller::readable(files, None);
             let failed = |errno| ("unable to read", c"", errno);
             let [readable, signalled] = ready.map_err(failed)?;
             if signalled {
@@ -296,7 +296,7 @@ impl Sender {
             dropped => {
                 let mut line = Line::new();
                 line.text("vlogger: warning: ").number(dropped);
-                sys::complain(line.text(DROPPED).finish());
+                sys::print_error(line.text(DROPPED).finish());
                 super::FATAL
             }
         }
@@ -308,7 +308,7 @@ impl Sender {
             // Behind the priority.
             let mut parts = self.message.splitn(2, |byte| *byte == b'>');
             let text = parts.nth(1).unwrap_or(&[]);
-            sys::complain(Line::new().bytes(text).finish());
+            sys::print_error(Line::new().bytes(text).finish());
         }
         loop {
             let dropped = self.outage.dropped();
@@ -335,7 +335,7 @@ impl Sender {
                     line.text("vlogger: warning: unable to send to ");
                     line.text(syslog::PATH).text(": ");
                     line.text(error::text(errno)).text(": dropping messages");
-                    sys::complain(line.finish());
+                    sys::print_error(line.finish());
                     break;
                 }
                 Action::Drop => break,
@@ -357,10 +357,10 @@ impl Sender {
     /// Waits a little for the daemon, or until a signal to end comes.
     fn pause(&mut self) {
         if let Some(busy) = &self.socket {
-            let _ready = wait::writable(busy.as_fd(), RETRY);
+            let _ready = poller::writable(busy.as_fd(), RETRY);
         } else {
             let signals = [self.signals.as_fd()];
-            let _early = wait::readable(signals, Some(RETRY)).is_err();
+            let _early = poller::readable(signals, Some(RETRY)).is_err();
         }
         self.look_for_signal();
     }

@@ -57,7 +57,7 @@ pub struct Request {
 
 /// Why there is no request; a usage message follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal<'a> {
+pub enum Error<'a> {
     /// `-V` was given.
     Version,
     /// An option is wrong.
@@ -73,7 +73,7 @@ pub fn request<'a>(
     words: impl Iterator<Item = &'a CStr> + Clone,
     wait: Option<&CStr>,
     lsb: bool,
-) -> Result<Request, Refusal<'a>> {
+) -> Result<Request, Error<'a>> {
     let seconds =
         |text: &CStr| Duration::from_secs(leading_number(text.to_bytes()).0);
     let mut request = Request {
@@ -91,14 +91,14 @@ pub fn request<'a>(
         match option {
             Opt::Flag(b'v') => request.waits = true,
             Opt::Flag(b'j') if !lsb => request.json = true,
-            Opt::Flag(b'j') => return Err(Refusal::Option(Opt::Illegal(b'j'))),
+            Opt::Flag(b'j') => return Err(Error::Option(Opt::Illegal(b'j'))),
             Opt::Value(_, text) => {
                 request.limit = seconds(text);
                 request.waits = true;
             }
-            Opt::Flag(_) => return Err(Refusal::Version),
+            Opt::Flag(_) => return Err(Error::Version),
             Opt::Illegal(_) | Opt::Missing(_) => {
-                return Err(Refusal::Option(option));
+                return Err(Error::Option(option));
             }
         }
     }
@@ -107,13 +107,13 @@ pub fn request<'a>(
     let word = match words.next() {
         // Alone it lists. With an option of runit's it was a usage error.
         None if !lsb && !request.waits => b"list",
-        word => word.ok_or(Refusal::Usage)?.to_bytes(),
+        word => word.ok_or(Error::Usage)?.to_bytes(),
     };
     let mut verbs = VERBS.iter().filter(|_| !lsb);
     if let Some((_, verb)) = verbs.find(|(known, _)| *known == word) {
         request.verb = *verb;
     } else {
-        request.command = command(word, lsb).ok_or(Refusal::Usage)?;
+        request.command = command(word, lsb).ok_or(Error::Usage)?;
     }
     let command = &request.command;
     request.waits = !command.is_status() && (request.waits || command.waits);
@@ -136,7 +136,7 @@ pub fn request<'a>(
         Verb::Command if request.json => named && command.is_status(),
         Verb::Command => named || lsb,
     };
-    fits.then_some(request).ok_or(Refusal::Usage)
+    fits.then_some(request).ok_or(Error::Usage)
 }
 
 /// The command `status`: nothing is sent, nothing waited for.

@@ -50,7 +50,7 @@ impl Request<'_> {
 
 /// Why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong<'a> {
+pub enum Error<'a> {
     /// An option that is wrong, to be named.
     Option(Opt<'a>),
     /// `-V`.
@@ -66,7 +66,7 @@ const BUFFER: usize = 1024;
 
 /// Reads the options in `words`, the arguments behind the program's name;
 /// answers also how many of them the options took.
-pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Wrong<'a>>
+pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Error<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
 {
@@ -85,10 +85,10 @@ where
         match option {
             Opt::Flag(b't') => stamps = stamps.saturating_add(1),
             Opt::Flag(b'v') => request.verbose = true,
-            Opt::Flag(_) => return Err(Wrong::Version),
+            Opt::Flag(_) => return Err(Error::Version),
             Opt::Value(b'r', text) => {
                 let [byte] = text.to_bytes() else {
-                    return Err(Wrong::Usage);
+                    return Err(Error::Usage);
                 };
                 request.replacement = Some(*byte);
             }
@@ -99,7 +99,7 @@ where
             Opt::Value(b'l', text) => request.length = number(text, LENGTH),
             Opt::Value(_, text) => buffer = number(text, BUFFER),
             Opt::Illegal(_) | Opt::Missing(_) => {
-                return Err(Wrong::Option(option));
+                return Err(Error::Option(option));
             }
         }
     }
@@ -107,7 +107,7 @@ where
     request.style = Request::stamped(stamps).style;
     let named = words.nth(used).is_some();
     if buffer <= request.length || !named {
-        return Err(Wrong::Usage);
+        return Err(Error::Usage);
     }
     Ok((request, used))
 }
@@ -116,7 +116,7 @@ where
 mod test {
     use super::*;
 
-    fn read<'a>(words: &[&'a CStr]) -> Result<(Request<'a>, usize), Wrong<'a>> {
+    fn read<'a>(words: &[&'a CStr]) -> Result<(Request<'a>, usize), Error<'a>> {
         request(words.iter().copied())
     }
 
@@ -139,13 +139,13 @@ mod test {
 
     #[test]
     fn what_is_wrong() {
-        let usage = Err(Wrong::Usage);
+        let usage = Err(Error::Usage);
         assert_eq!(read(&[]), usage);
         assert_eq!(read(&[c"-r", c"", c"d"]), usage);
         assert_eq!(read(&[c"-r", c"xy", c"d"]), usage);
         assert_eq!(read(&[c"-l", c"2000", c"d"]), usage);
-        assert_eq!(read(&[c"-V", c"d"]), Err(Wrong::Version));
-        assert_eq!(read(&[c"-x"]), Err(Wrong::Option(Opt::Illegal(b'x'))));
-        assert_eq!(read(&[c"-l"]), Err(Wrong::Option(Opt::Missing(b'l'))));
+        assert_eq!(read(&[c"-V", c"d"]), Err(Error::Version));
+        assert_eq!(read(&[c"-x"]), Err(Error::Option(Opt::Illegal(b'x'))));
+        assert_eq!(read(&[c"-l"]), Err(Error::Option(Opt::Missing(b'l'))));
     }
 }

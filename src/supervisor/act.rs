@@ -7,7 +7,7 @@ use crate::{
         pace::{Pace, RETRY},
         slot::{Action, Actions, Exit, Facts, Role},
     },
-    sys::{Errno, child::End, clock, file, signal, wait::Wake},
+    sys::{Errno, child::ExitStatus, clock, file, poller::Interest, signal},
     wire::{
         control::Signal,
         options::{self, GroupKill},
@@ -95,14 +95,14 @@ impl Supervisor {
     }
 
     /// A child of a slot has ended.
-    pub(super) fn ended(&mut self, index: usize, role: Role, end: End) {
+    pub(super) fn ended(&mut self, index: usize, role: Role, end: ExitStatus) {
         let now = clock::now();
         let exit = match end {
-            End::Exited(code) => Exit {
+            ExitStatus::Exited(code) => Exit {
                 code: code.into(),
                 signal: 0,
             },
-            End::Killed(signal, core) => Exit {
+            ExitStatus::Killed(signal, core) => Exit {
                 code: -1,
                 signal: signal | if core { 0x80 } else { 0 },
             },
@@ -118,15 +118,17 @@ impl Supervisor {
         {
             // Ours or its own: a start that ends with 111 at once will most
             // likely do so again, and its reason was told.
-            slot.told = end == End::Exited(111);
+            slot.told = end == ExitStatus::Exited(111);
             // That its owner ends it nobody asks about, and a way down spares
             // the medium.
             if status.state == State::Run && !slot.machine.leaves() {
                 let lived = now.mono.since(slot.machine.began()).as_millis();
                 let when = now.wall;
                 let how = match end {
-                    End::Exited(code) => How::Exited(code),
-                    End::Killed(signal, core) => How::Killed(signal, core),
+                    ExitStatus::Exited(code) => How::Exited(code),
+                    ExitStatus::Killed(signal, core) => {
+                        How::Killed(signal, core)
+                    }
                 };
                 let lived = u64::try_from(lived).unwrap_or(u64::MAX);
                 let again = status.want == Want::Up && !status.term;
@@ -396,7 +398,7 @@ impl Supervisor {
     /// Leaves a service's control FIFO alone while its slot is busy: what is
     /// written there waits in it.
     pub(super) fn hear_later(&mut self, index: usize) {
-        self.wake_for(index, Wake::Never);
+        self.wake_for(index, Interest::Never);
     }
 
     /// Reads a service's control FIFO again when its slot is no longer busy.
@@ -405,12 +407,12 @@ impl Supervisor {
             .slot(index)
             .is_some_and(|s| s.deaf && !s.machine.busy());
         if deaf {
-            self.wake_for(index, Wake::Readable);
+            self.wake_for(index, Interest::Readable);
         }
     }
 
     /// Says what of a service's control FIFO wakes the loop.
-    fn wake_for(&mut self, index: usize, wake: Wake) {
+    fn wake_for(&mut self, index: usize, wake: Interest) {
         let token = u64::try_from(index).unwrap_or(u64::MAX >> 2) << 1;
         let Some(slot) = self.table.get_mut(index).and_then(Option::as_mut)
         else {
@@ -421,7 +423,7 @@ impl Supervisor {
             let token = TOKEN_SLOTS.saturating_add(token);
             // It is in the set as long as it is open.
             let _set = self.waiter.change(fifo, wake, token).is_err();
-            slot.deaf = wake == Wake::Never;
+            slot.deaf = wake == Interest::Never;
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     machine::slot::Role,
     sys::{At, CWD, file},
     text::{Name, Path, leading_number},
-    wire::{clock::Instant, process::Process},
+    wire::{clock::Instant, process::ProcStat},
 };
 
 /// The file: seconds that the service may be down.
@@ -89,8 +89,8 @@ fn runs(pid: u32) -> bool {
         file::read_whole(CWD, path.as_c_str(), &mut text).ok()
     });
     !text
-        .and_then(Process::parse)
-        .is_some_and(Process::is_stopped)
+        .and_then(ProcStat::parse)
+        .is_some_and(ProcStat::is_stopped)
 }
 
 #[cfg(test)]

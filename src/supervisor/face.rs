@@ -21,8 +21,8 @@
 use crate::{
     sys::{
         self, AsFd, At, Errno, Fd, child,
+        poller::Interest,
         secure::{self, Ends},
-        wait::Wake,
     },
     wire::control::{Control, Signal, decode},
 };
@@ -142,10 +142,14 @@ impl Rear {
 impl Supervisor {
     /// Obeys a face from now on.
     pub fn obey(&mut self, rear: Rear) -> Result<(), Errno> {
-        self.waiter
-            .add(rear.control.as_fd(), Wake::Readable, TOKEN_FACE)?;
+        self.waiter.add(
+            rear.control.as_fd(),
+            Interest::Readable,
+            TOKEN_FACE,
+        )?;
         if let Some(errors) = &rear.errors {
-            self.waiter.add(errors.as_fd(), Wake::Readable, TOKEN_LOG)?;
+            self.waiter
+                .add(errors.as_fd(), Interest::Readable, TOKEN_LOG)?;
         }
         self.face = Some(rear);
         Ok(())

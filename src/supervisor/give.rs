@@ -15,7 +15,7 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd, dir,
         file::{self, Info},
-        place, secure,
+        rundir, secure,
     },
     wire::logname::LogName,
 };
@@ -34,8 +34,8 @@ pub(super) fn log(
     user: [u32; 2],
 ) -> Result<(), Errno> {
     if !has_dir {
-        let place = place::make(service, b"")?;
-        let ring = secure::update(place.as_fd(), place::RING)?;
+        let place = rundir::create(service, b"")?;
+        let ring = secure::update(place.as_fd(), rundir::RING)?;
         return file::give_open(ring.as_fd(), user);
     }
     let log = file::open_dir(service, c"log")?;

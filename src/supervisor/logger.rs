@@ -15,13 +15,14 @@ use crate::{
     machine::slot::{Actions, Role},
     sys::{
         self, AsFd, Errno, Fd,
-        child::{self, End, Program, Setup},
-        clock, file, handover, identity, signal,
-        wait::Wake,
+        child::{self, ExitStatus, Program, Setup},
+        clock, fd_passing, file, identity,
+        poller::Interest,
+        signal,
     },
     wire::{
         control::Signal,
-        order::{Order, pack},
+        order::{LoggerOrder, pack},
     },
 };
 
@@ -170,9 +171,9 @@ impl Supervisor {
     fn start_logger(&mut self) -> Result<Process, Errno> {
         let mut complaint = self.voice.head.clone();
         complaint.text("unable to start the logger");
-        let [socket, stdin] = handover::pair()?;
+        let [socket, stdin] = fd_passing::socket_pair()?;
         let program = Program {
-            path: child::OWN,
+            path: child::SELF_EXE,
             arguments: &[NAME],
             environ: self.environ,
         };
@@ -193,7 +194,7 @@ impl Supervisor {
         };
         // It leaves the set when it is closed.
         self.waiter
-            .add(socket.as_fd(), Wake::Readable, TOKEN_LOGGER)?;
+            .add(socket.as_fd(), Interest::Readable, TOKEN_LOGGER)?;
         // Its end of the socket is closed here at once.
         let pid = child::spawn_with(&program, &setup, None)?;
         Ok(Process { pid, socket })
@@ -208,7 +209,7 @@ impl Supervisor {
         else {
             return Err(Errno::ESRCH);
         };
-        let order = Order {
+        let order = LoggerOrder {
             stream: u16::try_from(index).unwrap_or(u16::MAX),
             byte,
             has_dir: service.has_log_dir(),
@@ -222,7 +223,7 @@ impl Supervisor {
                 Some([service.dir(), pipe])
             }
         };
-        handover::send(logger.socket.as_fd(), &pack(order), files)
+        fd_passing::send(logger.socket.as_fd(), &pack(order), files)
     }
 
     /// The logger `pid`.
@@ -302,7 +303,7 @@ impl Supervisor {
                 let pid = process.pid;
                 match answer(process) {
                     Answer::Done(index) => {
-                        self.done(pid, index, End::Exited(0));
+                        self.done(pid, index, ExitStatus::Exited(0));
                     }
                     Answer::Nothing => break,
                     Answer::Mad => {
@@ -320,7 +321,7 @@ impl Supervisor {
     }
 
     /// The logger `pid` is done with a stream, if it has that.
-    fn done(&mut self, pid: u32, index: usize, end: End) {
+    fn done(&mut self, pid: u32, index: usize, end: ExitStatus) {
         let slot = self.slot(index);
         if slot.is_some_and(|s| s.machine.pid(Role::Log) == Some(pid)) {
             self.ended(index, Role::Log, end);
@@ -329,7 +330,7 @@ impl Supervisor {
 
     /// Whether a child that has ended was a logger: then it has ended for
     /// each that shares it.
-    pub(super) fn was_logger(&mut self, pid: u32, end: End) -> bool {
+    pub(super) fn was_logger(&mut self, pid: u32, end: ExitStatus) -> bool {
         // First, so that no stream is given to it again.
         let mut loggers = self.loggers.iter_mut();
         let process = loggers.find_map(|logger| {
@@ -338,7 +339,7 @@ impl Supervisor {
         let Some(process) = process else {
             return false;
         };
-        if end != End::Exited(0) {
+        if end != ExitStatus::Exited(0) {
             let mut line = self.voice.head.clone();
             self.voice
                 .say(line.text("the logger has ended, restarting"));

@@ -40,12 +40,12 @@ use crate::{
     },
     sys::{
         self, AsFd, At, Errno, Fd,
-        child::{self, End, Environ},
+        child::{self, Environ, ExitStatus},
         clock,
         file::{self, Identity},
         limits,
+        poller::{Interest, Poller},
         signal::{Number, Signals},
-        wait::{Waiter, Wake},
     },
     text::{self, Name},
     wire::{
@@ -166,13 +166,13 @@ pub struct Heard {
     /// Signals that are the owner's affair.
     pub signals: Vec<Number, SIGNALS>,
     /// Which children that the owner waits for have ended, and how.
-    pub ended: Vec<(u32, End), AWAITED>,
+    pub ended: Vec<(u32, ExitStatus), AWAITED>,
 }
 
 /// The loop's state: everything that a running supervisor is.
 pub struct Supervisor {
     table: table::Table,
-    waiter: Waiter,
+    waiter: Poller,
     signals: Signals,
     voice: Voice,
     environ: Environ,
@@ -222,10 +222,10 @@ impl Supervisor {
     ) -> Result<Self, Errno> {
         let table = table::Table::take(slots).ok_or(Errno::EBUSY)?;
         let scanned = scan::SCANNED.take().ok_or(Errno::EBUSY)?;
-        child::hide_inherited_files();
+        child::set_cloexec_inherited();
         let signals = Signals::take(wanted)?;
-        let waiter = Waiter::new()?;
-        waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
+        let waiter = Poller::new()?;
+        waiter.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
         let time = time::Time::watch(&waiter, &voice);
         limits::raise_files(slots);
         limits::reserve_files(signals.as_fd(), slots);
@@ -294,7 +294,7 @@ impl Supervisor {
 
     /// Ends a turn when `fd` becomes readable; the caller reads it then.
     pub fn wake_with(&self, fd: At<'_>) -> Result<(), Errno> {
-        self.waiter.add(fd, Wake::Readable, TOKEN_SERVICES)
+        self.waiter.add(fd, Interest::Readable, TOKEN_SERVICES)
     }
 
     /// Frees the places of slots that have ended.
@@ -372,7 +372,7 @@ impl Supervisor {
             Err(errno) => {
                 // Nothing known makes this fail; it must not spin.
                 self.voice.warn("unable to wait", b"", errno);
-                sys::wait::sleep(pace::PACE);
+                sys::poller::sleep(pace::PACE);
                 Vec::new()
             }
         };
@@ -409,7 +409,7 @@ impl Supervisor {
         self.publish_some(if free { Duration::ZERO } else { UNTRUE });
         self.tell_turn();
         if rests {
-            sys::memory::give_back();
+            sys::memory::trim();
         }
         heard
     }
@@ -485,7 +485,9 @@ impl Supervisor {
             if let Some((_, Role::Service, Some(_))) = found {
                 self.end_group(pid);
             }
-            let Some(end) = child::ended(pid) else { return };
+            let Some(end) = child::try_wait(pid) else {
+                return;
+            };
             if self.awaited.contains(&pid) {
                 self.await_no_more(pid);
                 // There is room for as many as are awaited.
@@ -677,7 +679,7 @@ impl Supervisor {
 /// Adds a slot's control FIFOs to what the loop sleeps on, those that are not
 /// in it.
 fn listen(
-    waiter: &Waiter,
+    waiter: &Poller,
     index: usize,
     service: &Service,
 ) -> Result<(), Trouble> {
@@ -685,7 +687,7 @@ fn listen(
     for (bit, role) in [(0, Role::Service), (1, Role::Log)] {
         if let Some(fifo) = service.control(role) {
             let token = TOKEN_SLOTS.saturating_add(index << 1 | bit);
-            match waiter.add(fifo, Wake::Readable, token) {
+            match waiter.add(fifo, Interest::Readable, token) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => {
                     let (verb, path) = ("wait for", c"supervise");

@@ -5,8 +5,8 @@ use crate::{
     config,
     sys::{
         AsFd, At, CWD, Errno, Fd, file,
-        wait::{Waiter, Wake},
-        watch::{Changes, Watch, WatchId},
+        inotify::{Inotify, WatchId, WatchKind},
+        poller::{Interest, Poller},
     },
     text::{self, Name, Path},
 };
@@ -75,7 +75,7 @@ impl News {
 /// who closes it wait up to 20 ms for a grace period of its own.
 #[derive(Debug)]
 pub(super) struct Way {
-    watch: Watch,
+    watch: Inotify,
     parts: Vec<Part, { config::WATCHES }>,
     /// The directory that the last link led into, whose way is watched: most
     /// links of a services directory lead into the same one.
@@ -115,17 +115,17 @@ pub(super) enum Blind {
 
 impl Way {
     /// Watches nothing but mounts yet; wakes the loop.
-    pub(super) fn new(waiter: &Waiter) -> Result<Self, Blind> {
-        let watch = Watch::new().map_err(Blind::Refused)?;
+    pub(super) fn new(waiter: &Poller) -> Result<Self, Blind> {
+        let watch = Inotify::new().map_err(Blind::Refused)?;
         waiter
-            .add(watch.as_fd(), Wake::Readable, TOKEN_SERVICES)
+            .add(watch.as_fd(), Interest::Readable, TOKEN_SERVICES)
             .map_err(Blind::Refused)?;
         // Without /proc a mount over the way is not seen; nothing else is
         // lost.
         let mounts = file::open_read(CWD, c"/proc/self/mountinfo").ok();
         let mounts = mounts.filter(|mounts| {
             let added =
-                waiter.add(mounts.as_fd(), Wake::Exception, TOKEN_MOUNTS);
+                waiter.add(mounts.as_fd(), Interest::Exception, TOKEN_MOUNTS);
             added.is_ok()
         });
         Ok(Self {
@@ -145,14 +145,14 @@ impl Way {
             news.whole |= change.id == WatchId::MAX;
             let parts = self.parts.iter().filter(|part| part.id == change.id);
             for part in parts {
-                let on_way = self.dangles || !change.made;
+                let on_way = self.dangles || !change.created;
                 let on_way = on_way && part.names & bit(name) != 0;
                 // The end of a watched directory has no name.
                 news.whole |= name.is_empty() || on_way;
                 if part.all && !name.starts_with(b".") {
                     // Its new name may be here too and still to be told.
-                    news.whole |= change.left;
-                    news.note(name, change.arrived);
+                    news.whole |= change.moved_from;
+                    news.note(name, change.moved_to);
                 }
             }
         });
@@ -282,7 +282,7 @@ impl Way {
         names: u64,
         all: bool,
     ) -> Result<bool, Blind> {
-        let id = match self.watch.add(dir.as_c_str(), Changes::Entries) {
+        let id = match self.watch.add(dir.as_c_str(), WatchKind::Entries) {
             Ok(id) => id,
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
                 self.dangles = true;

@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::sys::{
     self, AsFd, Errno, Fd, child, clock,
     console::{self, Console},
-    wait::{Waiter, Wake},
+    poller::{Interest, Poller},
 };
 
 use super::{Supervisor, TOKEN_LOG, spawn};
@@ -40,10 +40,10 @@ impl Relay {
     }
 
     /// Has the loop sleep on the pipe, or not when the console is busy.
-    fn attend(&mut self, waiter: &Waiter, idle: bool) {
+    fn attend(&mut self, waiter: &Poller, idle: bool) {
         let done = match (idle, self.awaited) {
             (true, false) => {
-                waiter.add(self.pipe.as_fd(), Wake::Readable, TOKEN_LOG)
+                waiter.add(self.pipe.as_fd(), Interest::Readable, TOKEN_LOG)
             }
             (false, true) => waiter.remove(self.pipe.as_fd()),
             _ => return,

@@ -19,8 +19,8 @@ use crate::{
         dir::Reader,
         error,
         file::{self, Identity},
-        once::Once,
-        place, watch,
+        inotify, rundir,
+        static_cell::StaticCell,
     },
     text::{Line, Path},
     wire::clock::Instant,
@@ -111,7 +111,7 @@ pub(super) struct Scanned {
 }
 
 /// The memory of the scans of this process.
-pub(super) static SCANNED: Once<Scanned> = Once::new(Scanned {
+pub(super) static SCANNED: StaticCell<Scanned> = StaticCell::new(Scanned {
     refused: Refused::new(),
     reader: Reader::NEW,
 });
@@ -255,7 +255,7 @@ impl Supervisor {
     ) -> Result<Scan, Failed> {
         let path = services.path;
         let mut over = None;
-        if let Some(overlay) = place::overlay(path) {
+        if let Some(overlay) = rundir::overlay(path) {
             over = match self.open_scanned(services, &news, overlay) {
                 // Nobody has needed the overlay yet.
                 Err((_, _, Errno::ENOENT)) => None,
@@ -301,7 +301,7 @@ impl Supervisor {
         file::info(CWD, path).map_err(failed("unable to stat "))?;
         let dir = file::open_dir(CWD, path)
             .map_err(failed("unable to change directory to "))?;
-        if !watch::is_told(dir.as_fd()) {
+        if !inotify::reports_changes(dir.as_fd()) {
             self.is_blind(services, Blind::Silent);
         }
         Ok(dir)

@@ -8,7 +8,7 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd, clock, error,
         file::{self, Kind},
-        place,
+        rundir,
         secure::{
             self,
             Ends::{Reader, Writer},
@@ -86,7 +86,7 @@ impl Service {
             }
         };
         let ring = !has_log
-            && place::ring_bytes(at).unwrap_or_else(|| {
+            && rundir::ring_bytes(at).unwrap_or_else(|| {
                 warn("./runt/log-ring: not a number of bytes.", "");
                 0
             }) > 0;
@@ -126,7 +126,7 @@ impl Service {
         }
         let log = file::info(at, c"log");
         let has_log = log.is_ok_and(|info| info.kind == Kind::Directory);
-        if !has_log && place::ring_bytes(at).unwrap_or(0) == 0 {
+        if !has_log && rundir::ring_bytes(at).unwrap_or(0) == 0 {
             return Ok(None);
         }
         let log = has_log.then(|| log_ends(at)).transpose()?;

@@ -22,7 +22,7 @@ use crate::{
     sys::{
         AsFd, At, CWD, Errno, Fd,
         file::{self, Kind},
-        place,
+        rundir,
         secure::{
             self,
             Ends::{Both, Reader},
@@ -188,7 +188,7 @@ impl Ends {
         names: &'static Names,
     ) -> bool {
         let leads = match &self.place {
-            Some(place) => place::path(base, b"")
+            Some(place) => rundir::path(base, b"")
                 .is_ok_and(|path| leads_to(CWD, path.as_c_str(), place)),
             None => leads_to(at, names.lock, &self.lock),
         };
@@ -479,8 +479,8 @@ impl Lock {
 
 /// Makes the run directory's place for `base` and takes the lock there.
 fn lock_in_run_dir(base: At<'_>) -> Result<(Fd, Fd), Trouble> {
-    let place =
-        place::make(base, b"").map_err(trouble(CREATE, place::run_dir()))?;
+    let place = rundir::create(base, b"")
+        .map_err(trouble(CREATE, rundir::run_dir()))?;
     let at = place.as_fd();
     Ok((lock(at, at, &SERVICE)?, place))
 }
@@ -488,7 +488,7 @@ fn lock_in_run_dir(base: At<'_>) -> Result<(Fd, Fd), Trouble> {
 /// Returns whether a supervisor has the lock of the place of `base` in the run
 /// directory.
 fn is_locked_in_run_dir(base: At<'_>) -> bool {
-    let lock = place::find(base, b"")
+    let lock = rundir::find(base, b"")
         .and_then(|place| secure::read(place.as_fd(), SERVICE.lock));
     lock.is_ok_and(|lock| file::lock_now(lock.as_fd()) == Err(Errno::EAGAIN))
 }

@@ -8,10 +8,11 @@ use core::ops::{Deref, DerefMut};
 use heapless::{Vec, VecView};
 
 use super::Place;
-use crate::{config, sys::once::Once};
+use crate::{config, sys::static_cell::StaticCell};
 
 /// The memory of all slots of this process.
-static PLACES: Once<Vec<Place, { config::SLOTS }>> = Once::new(Vec::new());
+static PLACES: StaticCell<Vec<Place, { config::SLOTS }>> =
+    StaticCell::new(Vec::new());
 
 /// The table of slots.
 pub(super) struct Table {

@@ -8,7 +8,7 @@
 use crate::{
     sys::{
         clock::{self, Steps},
-        wait::{Waiter, Wake},
+        poller::{Interest, Poller},
     },
     wire::clock::Now,
 };
@@ -26,9 +26,10 @@ pub(super) struct Time {
 
 impl Time {
     /// Wakes the loop when the wall clock is set.
-    pub(super) fn watch(waiter: &Waiter, voice: &Voice) -> Self {
+    pub(super) fn watch(waiter: &Poller, voice: &Voice) -> Self {
         let steps = Steps::new().and_then(|steps| {
-            let added = waiter.add(steps.as_fd(), Wake::Readable, TOKEN_CLOCK);
+            let added =
+                waiter.add(steps.as_fd(), Interest::Readable, TOKEN_CLOCK);
             added.map(|()| steps)
         });
         let steps = steps.inspect_err(|errno| {

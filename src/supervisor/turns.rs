@@ -8,7 +8,7 @@
 use core::time::Duration;
 
 use crate::{
-    sys::{AsFd, clock, file, place},
+    sys::{AsFd, clock, file, rundir},
     text::Line,
     wire::clock::Instant,
 };
@@ -71,8 +71,8 @@ impl Supervisor {
         let mut line = Line::new();
         let micros = turns.worst.as_secs().wrapping_mul(1_000_000);
         line.number(micros.wrapping_add(turns.worst.subsec_micros().into()));
-        let written = place::of(services.path()).map(|place| {
-            let [path, new] = place::TURN;
+        let written = rundir::open_for(services.path()).map(|place| {
+            let [path, new] = rundir::LATENCY;
             file::replace(place.as_fd(), path, new, line.text("\n").as_bytes())
         });
         let _kept = written.is_ok();

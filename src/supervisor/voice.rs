@@ -24,7 +24,7 @@ impl Voice {
     pub fn say(&self, line: &mut Line) {
         let bytes = line.finish();
         if !self.console.is_some_and(|console| console.say(bytes)) {
-            sys::complain_now(bytes);
+            sys::try_print_error(bytes);
         }
     }
 

@@ -14,7 +14,8 @@ use rustix::{
 use crate::text::Line;
 
 use super::{
-    At, Errno, apart, complain, error, fd, file, limits, raw, signal, write_all,
+    At, Errno, clone_vm, error, fd, file, limits, print_error, raw, signal,
+    write_all,
 };
 
 /// The environment of a process: a list the kernel or a caller made.
@@ -55,7 +56,7 @@ pub struct Program<'a> {
 
 /// This program's own file: its first argument is then the name that it goes
 /// by, so that it is another applet of it.
-pub const OWN: &CStr = c"/proc/self/exe";
+pub const SELF_EXE: &CStr = c"/proc/self/exe";
 
 /// Arguments that a child of the supervisor can have: `finish` has two.
 pub const ARGUMENTS: usize = 3;
@@ -98,7 +99,7 @@ pub struct Setup<'a> {
 /// When its program cannot be run the child says so on descriptor 2 and ends
 /// with `setup.code`: to the caller that is a child that ended.
 pub fn spawn(program: &Program<'_>, setup: &Setup<'_>) -> Result<u32, Errno> {
-    match apart::spawn(program, setup) {
+    match clone_vm::spawn(program, setup) {
         Some(answer) => answer,
         None => spawn_with(program, setup, None),
     }
@@ -115,11 +116,11 @@ pub fn spawn_with(
     if raw::fork(&mut pid, false, true)? != 0 {
         return Ok(pid);
     }
-    begin(program, setup, more)
+    run_child(program, setup, more)
 }
 
 /// In the child: becomes the program, or says why not and ends.
-pub(super) fn begin(
+pub(super) fn run_child(
     program: &Program<'_>,
     setup: &Setup<'_>,
     more: Option<[At<'_>; 2]>,
@@ -130,7 +131,7 @@ pub(super) fn begin(
     };
     if let Some(complaint) = setup.complaint {
         let mut line = complaint.clone();
-        complain(line.text(": ").text(error::text(errno)).finish());
+        print_error(line.text(": ").text(error::text(errno)).finish());
     }
     raw::exit(setup.code)
 }
@@ -145,7 +146,7 @@ pub fn fork() -> Result<(bool, u32), Errno> {
 /// Starts a copy of this process that shares its open files, so that nothing
 /// stays open for the copy's sake, and that no wait for children knows of;
 /// true in the copy, which opens and closes nothing.
-pub fn fork_unseen() -> Result<bool, Errno> {
+pub fn fork_detached() -> Result<bool, Errno> {
     raw::fork(&mut 0, true, false).map(|pid| pid == 0)
 }
 
@@ -235,7 +236,7 @@ fn prepare(setup: &Setup<'_>, more: Option<[At<'_>; 2]>) -> Result<(), Errno> {
         && write_all(procs, b"0").is_err()
     {
         // Without its cause: a line of its own would not fit a shared stack.
-        complain(b"warning: unable to join the cgroup\n");
+        print_error(b"warning: unable to join the cgroup\n");
     }
     // What is not given counts as descriptor 0, which stays anyway.
     let [four, five] = more.unwrap_or([fd::STDIN; 2]);
@@ -288,7 +289,7 @@ fn number_more([four, five]: [At<'_>; 2]) -> Result<(), Errno> {
 /// Becomes the program; comes back with the reason why not.
 fn exec(program: &Program<'_>) -> Errno {
     let mut argv = [ptr::null(); ARGUMENTS + 2];
-    let own = usize::from(program.path == OWN);
+    let own = usize::from(program.path == SELF_EXE);
     let words = [program.path].into_iter().skip(own);
     let words = words.chain(program.arguments.iter().copied());
     let last = argv.len().saturating_sub(1);
@@ -302,7 +303,7 @@ fn exec(program: &Program<'_>) -> Errno {
 }
 
 /// Becomes `path` with arguments that the kernel laid out.
-pub fn become_program(
+pub fn exec_argv(
     path: &CStr,
     arguments: super::start::Argv,
     environ: Environ,
@@ -312,14 +313,14 @@ pub fn become_program(
 }
 
 /// Becomes `path` with the arguments given: at most [`ARGUMENTS`] behind it.
-pub fn become_other(program: &Program<'_>) -> Errno {
+pub fn exec_program(program: &Program<'_>) -> Errno {
     exec(program)
 }
 
 /// As [`become_other`], with no signal blocked and the limit of open files
 /// that this process was given: for a program that collects signals, or a
 /// copy of it.
-pub fn become_clean(program: &Program<'_>) -> Errno {
+pub fn exec_unblocked(program: &Program<'_>) -> Errno {
     limits::restore_files();
     signal::unblock_all();
     exec(program)
@@ -327,7 +328,7 @@ pub fn become_clean(program: &Program<'_>) -> Errno {
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ExitStatus {
     /// With this exit code.
     Exited(u8),
     /// By this signal; the flag says that it left a core.
@@ -341,18 +342,18 @@ pub fn zombie() -> Option<u32> {
 }
 
 /// The next child that has ended, and how; `None` when none has.
-pub fn reap() -> Option<(u32, End)> {
+pub fn reap() -> Option<(u32, ExitStatus)> {
     let pid = zombie()?;
-    ended(pid).map(|end| (pid, end))
+    try_wait(pid).map(|end| (pid, end))
 }
 
 /// How the child `pid` has ended; `None` when it has not.
-pub fn ended(pid: u32) -> Option<End> {
+pub fn try_wait(pid: u32) -> Option<ExitStatus> {
     wait_for(pid, WaitOptions::NOHANG)
 }
 
 /// Waits until the child `pid` has ended.
-pub fn wait(pid: u32) -> Option<End> {
+pub fn wait(pid: u32) -> Option<ExitStatus> {
     wait_for(pid, WaitOptions::empty())
 }
 
@@ -362,7 +363,7 @@ pub fn has_children() -> bool {
 }
 
 /// `wait4`, over interruptions.
-fn wait_for(pid: u32, options: WaitOptions) -> Option<End> {
+fn wait_for(pid: u32, options: WaitOptions) -> Option<ExitStatus> {
     // Without a number `waitpid` would mean our own process group.
     let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
     loop {
@@ -371,8 +372,8 @@ fn wait_for(pid: u32, options: WaitOptions) -> Option<End> {
                 let raw = status.as_raw().cast_unsigned();
                 let [low, code, ..] = raw.to_le_bytes();
                 return Some(match low & 0x7f {
-                    0 => End::Exited(code),
-                    signal => End::Killed(signal, low & 0x80 != 0),
+                    0 => ExitStatus::Exited(code),
+                    signal => ExitStatus::Killed(signal, low & 0x80 != 0),
                 });
             }
             Err(rustix::io::Errno::INTR) => {}
@@ -383,7 +384,7 @@ fn wait_for(pid: u32, options: WaitOptions) -> Option<End> {
 
 /// Marks every descriptor but 0, 1 and 2 as closed on exec, so that no child
 /// inherits what this process inherited.
-pub fn hide_inherited_files() {
+pub fn set_cloexec_inherited() {
     if raw::cloexec_from(3).is_ok() {
         return;
     }
@@ -457,7 +458,7 @@ mod test {
         files: &[At<'_>],
         death: Option<signal::Number>,
         check: impl Fn() -> bool,
-    ) -> Option<End> {
+    ) -> Option<ExitStatus> {
         match fork_with(files, death).unwrap() {
             (true, _) => exit(u8::from(!check())),
             (false, pid) => wait(pid),
@@ -481,7 +482,7 @@ mod test {
                     && !others.iter().any(|file| is_open(file.as_fd()))
                     && is_open(fd::STDIN)
             });
-            assert_eq!(end, Some(End::Exited(0)));
+            assert_eq!(end, Some(ExitStatus::Exited(0)));
         }
     }
 
@@ -489,7 +490,7 @@ mod test {
     fn a_copy_whose_parent_is_gone_gets_the_signal_at_once() {
         let death = signal::Number::KILL;
         let lives = in_copy(&[], Some(death), || true);
-        assert_eq!(lives, Some(End::Exited(0)));
+        assert_eq!(lives, Some(ExitStatus::Exited(0)));
         // As if another had been its parent.
         let other = rustix::process::getpid();
         let (copy, pid) = fork().unwrap();
@@ -499,9 +500,9 @@ mod test {
                 end_with(other, death);
                 exit(0);
             }
-            let killed = matches!(wait(pid), Some(End::Killed(9, _)));
+            let killed = matches!(wait(pid), Some(ExitStatus::Killed(9, _)));
             exit(u8::from(!killed));
         }
-        assert_eq!(wait(pid), Some(End::Exited(0)));
+        assert_eq!(wait(pid), Some(ExitStatus::Exited(0)));
     }
 }

@@ -14,10 +14,10 @@ use rustix::fd::AsFd;
 
 use super::{
     At, CWD, Errno, Fd, child, clock, fd, file,
-    once::Once,
-    raw, stderr,
-    wait::{self, Waiter, Wake},
-    write_once,
+    poller::{self, Interest, Poller},
+    raw,
+    static_cell::StaticCell,
+    stderr, write_once,
 };
 use crate::{
     config,
@@ -42,18 +42,19 @@ const OWN: &str = "- runit";
 pub struct Console(RefCell<State>);
 
 /// The only one.
-static CONSOLE_STATE: Once<Console> = Once::new(Console(RefCell::new(State {
-    program: None,
-    path: None,
-    file: None,
-    awaited: false,
-    contained: false,
-    backlog: Backlog {
-        bytes: Vec::new(),
-        lost: 0,
-        told: 0,
-    },
-})));
+static CONSOLE_STATE: StaticCell<Console> =
+    StaticCell::new(Console(RefCell::new(State {
+        program: None,
+        path: None,
+        file: None,
+        awaited: false,
+        contained: false,
+        backlog: Backlog {
+            bytes: Vec::new(),
+            lost: 0,
+            told: 0,
+        },
+    })));
 
 /// What a console is while something waits for it.
 struct State {
@@ -283,7 +284,7 @@ impl Console {
 
     /// Has a loop that is about to sleep on `waiter` woken when the console
     /// takes more, for as long as something waits for it.
-    pub fn attend(&self, waiter: &Waiter, token: u64) {
+    pub fn attend(&self, waiter: &Poller, token: u64) {
         let Ok(mut state) = self.0.try_borrow_mut() else {
             return;
         };
@@ -295,7 +296,7 @@ impl Console {
             return;
         };
         if waits {
-            let added = waiter.add(file, Wake::Writable, token);
+            let added = waiter.add(file, Interest::Writable, token);
             // Else the next line brings the others along.
             state.awaited = added.is_ok();
         } else {
@@ -335,7 +336,7 @@ impl Console {
             if state.backlog.bytes.is_empty() && unsent.unwrap_or(0) == 0 {
                 return;
             }
-            wait::sleep(LOOK);
+            poller::sleep(LOOK);
         }
     }
 
@@ -439,7 +440,7 @@ mod test {
         let dir = tempfile::tempdir().unwrap();
         let (console, path) = console(&dir);
         let reader = file::open_read(CWD, path).unwrap();
-        let waiter = Waiter::new().unwrap();
+        let waiter = Poller::new().unwrap();
         let now = || Some(clock::mono());
         assert!(console.say(b"first\n"));
         assert_eq!(read_all(&reader).as_slice(), b"first\n");

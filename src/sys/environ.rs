@@ -4,7 +4,7 @@ use core::{ffi::c_char, ptr};
 
 use heapless::Vec;
 
-use super::{child::Environ, once::Once};
+use super::{child::Environ, static_cell::StaticCell};
 use crate::{config, text};
 
 /// A capacity was reached: its name and its value.
@@ -30,7 +30,7 @@ pub struct Builder {
 unsafe impl Send for Builder {}
 
 /// The environment of this process's successor.
-static BUILDER: Once<Builder> = Once::new(Builder {
+static BUILDER: StaticCell<Builder> = StaticCell::new(Builder {
     list: List::new(),
     text: [0; config::ENVIRON_BYTES],
     used: 0,

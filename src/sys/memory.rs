@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general;
 use syscalls::Sysno;
 
-use super::{Errno, apart, error::syscall};
+use super::{Errno, clone_vm, error::syscall};
 
 /// Bytes of stack below the caller that are given back: more than any start
 /// needs, less than the gap that the kernel keeps free below a stack.
@@ -28,19 +28,19 @@ pub(super) const PAGE: usize = 4096;
 /// berths of children that have left, and the pages of the program's file
 /// that the kernel mapped around those that ran. What the kernel refuses, for
 /// its pages are larger or the program is locked into memory, stays.
-pub fn give_back() {
+pub fn trim() {
     let here = 0_u8;
     let end = (&raw const here).addr().saturating_sub(IN_USE) & !(PAGE - 1);
     // SAFETY: all frames are above; who is called next finds zeros where it
     // expects nothing. Signals have no handlers.
     unsafe { forget_used(end.saturating_sub(STACK), STACK) };
-    program(false, &mut |start, bytes| {
+    each_segment(false, &mut |start, bytes| {
         let bytes = bytes.saturating_add(start % PAGE);
         let start = start & !(PAGE - 1);
         // SAFETY: what is mapped there is read from the file again.
-        unsafe { forget(start, bytes) };
+        unsafe { discard(start, bytes) };
     });
-    apart::leave_berths();
+    clone_vm::trim_stacks();
 }
 
 /// The memory of this process is locked.
@@ -51,13 +51,13 @@ static LOCKED: AtomicBool = AtomicBool::new(false);
 /// it uses of variables and stack. Children do not inherit that.
 ///
 /// EPERM or ENOMEM when RLIMIT_MEMLOCK does not allow it.
-pub fn stay() -> Result<(), Errno> {
+pub fn lock() -> Result<(), Errno> {
     /// What is not used takes no memory.
     const USED: u32 = general::MCL_CURRENT | general::MCL_ONFAULT;
     // SAFETY: the call changes nothing but where the pages are kept.
     let mut done = unsafe { syscall!(Sysno::mlockall, USED) }.map(|_| ());
     LOCKED.store(done.is_ok(), Ordering::Relaxed);
-    program(false, &mut |start, bytes| {
+    each_segment(false, &mut |start, bytes| {
         // SAFETY: the call changes nothing but where the pages are kept.
         let locked = unsafe { syscall!(Sysno::mlock, start, bytes) };
         if let Err(errno) = locked {
@@ -72,7 +72,7 @@ pub fn stay() -> Result<(), Errno> {
 pub fn bytes() -> [usize; 2] {
     [false, true].map(|variables| {
         let mut all = 0_usize;
-        program(variables, &mut |_, bytes| {
+        each_segment(variables, &mut |_, bytes| {
             all = all.saturating_add(bytes);
         });
         all
@@ -82,7 +82,7 @@ pub fn bytes() -> [usize; 2] {
 /// Head of the program's file, as far as it matters, for numbers of this
 /// machine's width.
 #[repr(C)]
-struct Head {
+struct ElfHeader {
     _ident: [u32; 6],
     _places: [usize; 3],
     _flags: u32,
@@ -122,10 +122,10 @@ struct Part {
 
 /// Calls `each` with start and length of each part of the program: of its
 /// code and constants, or of its variables. There may be holes between them.
-fn program(variables: bool, each: &mut dyn FnMut(usize, usize)) {
+fn each_segment(variables: bool, each: &mut dyn FnMut(usize, usize)) {
     unsafe extern "C" {
         /// The linker's name for where the file begins.
-        static __executable_start: Head;
+        static __executable_start: ElfHeader;
     }
     /// PT_LOAD.
     const LOAD: u32 = 1;
@@ -152,7 +152,7 @@ fn program(variables: bool, each: &mut dyn FnMut(usize, usize)) {
 ///
 /// # Safety
 /// Nobody uses that part now, and that content is valid.
-unsafe fn forget(start: usize, bytes: usize) {
+unsafe fn discard(start: usize, bytes: usize) {
     // SAFETY: the caller vouches for it.
     let _stays = unsafe { advise(start, bytes, DONTNEED) }.is_err();
 }
@@ -167,7 +167,7 @@ pub(super) unsafe fn forget_used(start: usize, bytes: usize) {
     const DONTNEED_LOCKED: u32 = general::MADV_DONTNEED_LOCKED;
     if !LOCKED.load(Ordering::Relaxed) {
         // SAFETY: the caller vouches for it.
-        return unsafe { forget(start, bytes) };
+        return unsafe { discard(start, bytes) };
     }
     // SAFETY: the caller vouches for it.
     match unsafe { advise(start, bytes, DONTNEED_LOCKED) } {
@@ -178,9 +178,9 @@ pub(super) unsafe fn forget_used(start: usize, bytes: usize) {
     // SAFETY: the call changes nothing but where the pages are kept.
     let _free = unsafe { syscall!(Sysno::munlockall) }.is_ok();
     // SAFETY: the caller vouches for it.
-    unsafe { forget(start, bytes) };
+    unsafe { discard(start, bytes) };
     // It was locked before: nothing refuses it.
-    let _locked = stay().is_ok();
+    let _locked = lock().is_ok();
 }
 
 /// What is given back is read from the file again, or zeros.

@@ -15,35 +15,35 @@
 #[macro_use]
 mod arch;
 
-mod apart;
 pub mod cgroup;
 pub mod child;
 pub mod clock;
+mod clone_vm;
 pub mod console;
 pub mod dir;
 pub mod environ;
 pub mod error;
 pub mod fd;
+pub mod fd_passing;
 pub mod file;
-pub mod handover;
 pub mod identity;
+pub mod inotify;
 pub mod limits;
 pub mod memory;
-pub mod once;
-pub mod place;
+pub mod poller;
 pub mod power;
 pub mod priority;
 pub mod privilege;
 pub mod proc;
 mod raw;
+pub mod rundir;
 pub mod secure;
 pub mod signal;
 pub mod start;
+pub mod static_cell;
 pub mod stderr;
 pub mod syslog;
 pub mod udp;
-pub mod wait;
-pub mod watch;
 pub mod watchdog;
 
 use core::time::Duration;
@@ -107,7 +107,7 @@ pub fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
 /// There is nobody to tell when this fails, so nothing is answered. What a
 /// descriptor 2 does not take within [`PATIENCE`] is dropped: a console that
 /// is stopped by flow control must stop nobody for good.
-pub fn complain(line: &[u8]) {
+pub fn print_error(line: &[u8]) {
     let until = clock::mono().after(PATIENCE);
     let mut rest = line;
     loop {
@@ -117,7 +117,7 @@ pub fn complain(line: &[u8]) {
             Err(_) => return,
         }
         let left = until.since(clock::mono());
-        if rest.is_empty() || !wait::writable(fd::STDERR, left) {
+        if rest.is_empty() || !poller::writable(fd::STDERR, left) {
             return;
         }
     }
@@ -125,11 +125,11 @@ pub fn complain(line: &[u8]) {
 
 /// As [`complain`], without waiting: what descriptor 2 does not take at once
 /// is dropped.
-pub fn complain_now(line: &[u8]) {
+pub fn try_print_error(line: &[u8]) {
     let _sent = stderr::write(line).is_ok();
 }
 
 /// Writes an answer to descriptor 1, whole; false when it could not be.
-pub fn answer(line: &[u8]) -> bool {
+pub fn print(line: &[u8]) -> bool {
     write_all(fd::STDOUT, line).is_ok()
 }

@@ -241,8 +241,8 @@ mod test {
         symlink("dir", path("link")).unwrap();
         assert!(open(c"link").is_err());
         for mode in [0o775, 0o757, 0o1777] {
-            let mode_of = fs::Permissions::from_mode(mode);
-            fs::set_permissions(path("dir"), mode_of).unwrap();
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path("dir"), permissions).unwrap();
             assert_eq!(open(c"dir").err(), Some(Errno::EPERM));
             // Sticky: others cannot touch what is ours in it.
             let sticky = directory(at.as_fd(), c"dir", true).is_ok();

@@ -219,7 +219,7 @@ pub fn panicked() -> ! {
     }
     #[cfg(not(feature = "nopanic"))]
     {
-        super::complain(b"runt: fatal: a defect of the program: panic\n");
+        super::print_error(b"runt: fatal: a defect of the program: panic\n");
         super::child::exit(111)
     }
 }

@@ -30,7 +30,7 @@ use core::time::Duration;
 use rustix::fs::FileType;
 use syscalls::Sysno;
 
-use super::{CWD, Errno, Fd, error::syscall, fd, file, wait, write_once};
+use super::{CWD, Errno, Fd, error::syscall, fd, file, poller, write_once};
 
 /// Descriptor 2, to be opened again.
 const AGAIN: &core::ffi::CStr = c"/proc/self/fd/2";
@@ -92,7 +92,7 @@ fn terminal(errno: Errno) -> Result<Fd, Errno> {
 fn write_polled(bytes: &[u8]) -> Result<usize, Errno> {
     let mut sent = 0_usize;
     while let Some(rest @ [_, ..]) = bytes.get(sent..)
-        && wait::writable(fd::STDERR, Duration::ZERO)
+        && poller::writable(fd::STDERR, Duration::ZERO)
     {
         let text = rest.iter().take(PIECE).take_while(|byte| **byte != b'\n');
         let piece = rest.get(..text.count().max(1)).unwrap_or(&[]);

@@ -30,14 +30,14 @@ impl Watchdog {
     }
 
     /// Whether it has started the machine this time.
-    pub fn has_bitten(&self) -> bool {
+    pub fn caused_reset(&self) -> bool {
         let mut value = 0;
         raw::watchdog(&self.0, WDIOC_GETBOOTSTATUS, &mut value).is_ok()
             && value & CARD_RESET != 0
     }
 
     /// Feeds it.
-    pub fn feed(&self) -> Result<(), Errno> {
+    pub fn ping(&self) -> Result<(), Errno> {
         write_once(self.0.as_fd(), b"\0").map(|_| ())
     }
 }

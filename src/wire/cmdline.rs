@@ -3,7 +3,7 @@
 
 /// What one word asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish<'a> {
+pub enum BootParam<'a> {
     /// `single`, `S`: rescue when stage 1 is done.
     Single,
     /// `emergency`: rescue before anything is done.
@@ -20,7 +20,7 @@ pub enum Wish<'a> {
 
 /// Everything that a command line asks, in its order. Words that are the
 /// kernel's or another program's ask nothing.
-pub fn wishes(line: &[u8]) -> impl Iterator<Item = Wish<'_>> {
+pub fn boot_params(line: &[u8]) -> impl Iterator<Item = BootParam<'_>> {
     words(line).filter_map(wish)
 }
 
@@ -35,16 +35,16 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// What a word asks.
-fn wish(word: &[u8]) -> Option<Wish<'_>> {
+fn wish(word: &[u8]) -> Option<BootParam<'_>> {
     match word {
-        b"single" | b"S" => return Some(Wish::Single),
-        b"emergency" => return Some(Wish::Emergency),
+        b"single" | b"S" => return Some(BootParam::Single),
+        b"emergency" => return Some(BootParam::Emergency),
         _ => {}
     }
     let own = word.strip_prefix(b"runt.")?;
     let value = |name: &[u8]| own.strip_prefix(name).map(unquoted);
     if let Some(words) = value(b"signals=") {
-        return Some(Wish::Signals(words));
+        return Some(BootParam::Signals(words));
     }
     if own.starts_with(b"overlay=") {
         // `wire::root` reads it.
@@ -53,9 +53,9 @@ fn wish(word: &[u8]) -> Option<Wish<'_>> {
     let path = |name: &[u8]| {
         value(name).filter(|path| path.starts_with(b"/") && !path.contains(&0))
     };
-    let services = path(b"services=").map(Wish::Services);
-    let known = services.or_else(|| path(b"rig=").map(Wish::Rig));
-    Some(known.unwrap_or(Wish::Unknown(word)))
+    let services = path(b"services=").map(BootParam::Services);
+    let known = services.or_else(|| path(b"rig=").map(BootParam::Rig));
+    Some(known.unwrap_or(BootParam::Unknown(word)))
 }
 
 /// The first word of a line and what stands behind it. As in the kernel, a
@@ -83,13 +83,13 @@ mod test {
 
     use super::*;
 
-    fn all(line: &[u8]) -> Vec<Wish<'_>> {
-        wishes(line).collect()
+    fn all(line: &[u8]) -> Vec<BootParam<'_>> {
+        boot_params(line).collect()
     }
 
     #[test]
     fn words_and_what_they_ask() {
-        use Wish::{Emergency, Rig, Services, Signals, Single, Unknown};
+        use BootParam::{Emergency, Rig, Services, Signals, Single, Unknown};
         let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
             runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
             runt.overlay=tmpfs runt. runt.services=rel runt.services runt.signals=\"a,b\" \
@@ -117,7 +117,7 @@ mod test {
     proptest! {
         #[test]
         fn any_line_is_read_to_its_end(line in proptest::collection::vec(any::<u8>(), 0..5000)) {
-            let count = wishes(&line).count();
+            let count = boot_params(&line).count();
             prop_assert!(count <= line.len());
         }
 
@@ -125,7 +125,7 @@ mod test {
         fn what_is_quoted_is_one_word(dir in "/[a-z /=.]{0,30}", before in "[a-z= ]{0,20}") {
             let line = format!("{before} runt.services=\"{dir}\" runt.x");
             let asked = all(line.as_bytes());
-            let last = [Wish::Services(dir.as_bytes()), Wish::Unknown(b"runt.x")];
+            let last = [BootParam::Services(dir.as_bytes()), BootParam::Unknown(b"runt.x")];
             prop_assert!(asked.ends_with(&last));
         }
     }

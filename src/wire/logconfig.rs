@@ -49,7 +49,7 @@ pub struct Udp {
 
 /// Why a line is not done as it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Odd {
+pub enum Invalid {
     /// It begins with no known character.
     Unknown,
     /// No number where one must be, or something behind it: what the digits
@@ -71,7 +71,7 @@ pub enum Decision {
 }
 
 /// svlogd's bounds when a config names none: size, and old logs to keep.
-pub const BOUNDS: (u64, u64) = (1_000_000, 10);
+pub const SIZE_AND_KEEP: (u64, u64) = (1_000_000, 10);
 
 /// The port of `u` and `U` when none is given: syslog's.
 const PORT: u16 = 514;
@@ -96,7 +96,7 @@ pub fn settings<'a>(
     text: &'a [u8],
     (size, keep): (u64, u64),
     mut pattern: impl FnMut(&'a [u8]),
-    mut odd: impl FnMut(Odd, &'a [u8]),
+    mut odd: impl FnMut(Invalid, &'a [u8]),
 ) -> Settings<'a> {
     let mut settings = Settings {
         size,
@@ -123,7 +123,7 @@ pub fn settings<'a>(
             b'g' => settings.group = value,
             b'm' => match mode(value) {
                 Some(mode) => settings.mode = mode,
-                None => odd(Odd::Number, line),
+                None => odd(Invalid::Number, line),
             },
             b'u' | b'U' => match udp(value, *key == b'U') {
                 Ok(udp) => settings.udp = Some(udp),
@@ -140,7 +140,7 @@ pub fn settings<'a>(
                 };
                 let known = usize::from(factor > 1);
                 if unit.len() > known || unit.len() == value.len() {
-                    odd(Odd::Number, line);
+                    odd(Invalid::Number, line);
                 }
                 let number = number.saturating_mul(factor);
                 match key {
@@ -152,7 +152,7 @@ pub fn settings<'a>(
                     _ => settings.durable = Duration::from_secs(number),
                 }
             }
-            _ => odd(Odd::Unknown, line),
+            _ => odd(Invalid::Unknown, line),
         }
     }
     settings
@@ -161,24 +161,27 @@ pub fn settings<'a>(
 /// Reads `A.B.C.D[:PORT]`, `[IPV6]:PORT` or an IPv6 address. What follows the
 /// address or the port is ignored, as in runit; numbers that are too large are
 /// not cut to size, as there.
-fn udp(text: &[u8], only: bool) -> Result<Udp, (Odd, &[u8])> {
+fn udp(text: &[u8], only: bool) -> Result<Udp, (Invalid, &[u8])> {
     let colon = |byte: &u8| *byte == b':';
     let many = text.iter().position(colon) != text.iter().rposition(colon);
     let (ip, rest) = match text {
         [b'[', inner @ ..] => {
-            let end = find(inner, b']').ok_or((Odd::Ip, text))?;
+            let end = find(inner, b']').ok_or((Invalid::Ip, text))?;
             let (ip, rest) = inner.split_at_checked(end).unwrap_or_default();
-            (v6(ip).ok_or((Odd::Ip, text))?, rest.get(1..).unwrap_or(&[]))
+            (
+                v6(ip).ok_or((Invalid::Ip, text))?,
+                rest.get(1..).unwrap_or(&[]),
+            )
         }
-        _ if many => (v6(text).ok_or((Odd::Ip, text))?, &[][..]),
+        _ if many => (v6(text).ok_or((Invalid::Ip, text))?, &[][..]),
         _ => {
-            let (ip, rest) = v4(text).ok_or((Odd::Ip, text))?;
+            let (ip, rest) = v4(text).ok_or((Invalid::Ip, text))?;
             (IpAddr::V4(ip), rest)
         }
     };
     let port = match rest {
         [b':', part @ ..] => match u16::try_from(leading_number(part).0) {
-            Ok(0) | Err(_) => return Err((Odd::Port, part)),
+            Ok(0) | Err(_) => return Err((Invalid::Port, part)),
             Ok(port) => port,
         },
         _ => PORT,
@@ -253,11 +256,11 @@ mod test {
     use super::*;
 
     /// The settings, the patterns, and what was odd.
-    fn read(text: &[u8]) -> (Settings<'_>, Vec<u8>, Vec<(Odd, &[u8])>) {
+    fn read(text: &[u8]) -> (Settings<'_>, Vec<u8>, Vec<(Invalid, &[u8])>) {
         let (mut patterns, mut odd) = (Vec::new(), Vec::new());
         let settings = settings(
             text,
-            BOUNDS,
+            SIZE_AND_KEEP,
             |line| patterns.extend([line, b"\n"].concat()),
             |what, part| odd.push((what, part)),
         );
@@ -310,7 +313,7 @@ mod test {
             (1_000_000, 10, 10)
         );
         assert_eq!(read(b"n7\nn").0.keep, 7);
-        let number = |line| vec![(Odd::Number, line)];
+        let number = |line| vec![(Invalid::Number, line)];
         let (none, _, odd) = read(b"n7\nn\n");
         assert_eq!((none.keep, odd), (0, number(&b"n"[..])));
         let (none, _, odd) = read(b"s2m\nsx");
@@ -320,7 +323,7 @@ mod test {
         assert_eq!(read(b"s7 k").2, number(&b"s7 k"[..]));
         let (large, _, odd) = read(b"s99999999999999999999m\n");
         assert_eq!((large.size, odd), (u64::MAX, vec![]));
-        assert_eq!(read(b" s1\n").2, vec![(Odd::Unknown, &b" s1"[..])]);
+        assert_eq!(read(b" s1\n").2, vec![(Invalid::Unknown, &b" s1"[..])]);
     }
 
     #[test]
@@ -346,20 +349,20 @@ mod test {
         udp(b"u[::1]\n", "[::1]:514", false);
         udp(b"U2001:db8::1\n", "[2001:db8::1]:514", true);
         udp(b"u::ffff:1.2.3.4", "[::ffff:1.2.3.4]:514", false);
-        let rows: [(&[u8], Odd, &[u8]); 13] = [
-            (b"u[::1", Odd::Ip, b"[::1"),
-            (b"u[]", Odd::Ip, b"[]"),
-            (b"u[1.2.3.4]:5", Odd::Ip, b"[1.2.3.4]:5"),
-            (b"u[::1]:0", Odd::Port, b"0"),
-            (b"u::1::", Odd::Ip, b"::1::"),
-            (b"u1:2:3", Odd::Ip, b"1:2:3"),
-            (b"u1.2.3", Odd::Ip, b"1.2.3"),
-            (b"u1.2.3.", Odd::Ip, b"1.2.3."),
-            (b"u1..3.4", Odd::Ip, b"1..3.4"),
-            (b"u1.2.3.256", Odd::Ip, b"1.2.3.256"),
-            (b"u1.2.3.4:", Odd::Port, b""),
-            (b"u1.2.3.4:0", Odd::Port, b"0"),
-            (b"u1.2.3.4:70000", Odd::Port, b"70000"),
+        let rows: [(&[u8], Invalid, &[u8]); 13] = [
+            (b"u[::1", Invalid::Ip, b"[::1"),
+            (b"u[]", Invalid::Ip, b"[]"),
+            (b"u[1.2.3.4]:5", Invalid::Ip, b"[1.2.3.4]:5"),
+            (b"u[::1]:0", Invalid::Port, b"0"),
+            (b"u::1::", Invalid::Ip, b"::1::"),
+            (b"u1:2:3", Invalid::Ip, b"1:2:3"),
+            (b"u1.2.3", Invalid::Ip, b"1.2.3"),
+            (b"u1.2.3.", Invalid::Ip, b"1.2.3."),
+            (b"u1..3.4", Invalid::Ip, b"1..3.4"),
+            (b"u1.2.3.256", Invalid::Ip, b"1.2.3.256"),
+            (b"u1.2.3.4:", Invalid::Port, b""),
+            (b"u1.2.3.4:0", Invalid::Port, b"0"),
+            (b"u1.2.3.4:70000", Invalid::Port, b"70000"),
         ];
         for (line, what, part) in rows {
             let (settings, _, odd) = read(line);

@@ -24,7 +24,7 @@ const HEAD: usize = 4;
 
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order<'a> {
+pub struct LoggerOrder<'a> {
     /// Which stream.
     pub stream: u16,
     /// What is to happen to it.
@@ -36,7 +36,7 @@ pub struct Order<'a> {
 }
 
 /// The record of an order.
-pub fn pack(order: Order<'_>) -> [u8; BYTES] {
+pub fn pack(order: LoggerOrder<'_>) -> [u8; BYTES] {
     let mut record = [0; BYTES];
     let (head, name) = record.split_at_mut(HEAD);
     let [low, high] = order.stream.to_le_bytes();
@@ -47,10 +47,10 @@ pub fn pack(order: Order<'_>) -> [u8; BYTES] {
 }
 
 /// What a record orders; `None` when it is none.
-pub fn unpack(record: &[u8]) -> Option<Order<'_>> {
+pub fn unpack(record: &[u8]) -> Option<LoggerOrder<'_>> {
     let (head, name) = record.split_first_chunk::<HEAD>()?;
     let [low, high, byte, has_dir] = *head;
-    Some(Order {
+    Some(LoggerOrder {
         stream: u16::from_le_bytes([low, high]),
         byte,
         has_dir: has_dir != 0,
@@ -73,7 +73,7 @@ mod test {
                 1..=255_u8, 0..=config::NAME_BYTES
             ),
         ) {
-            let order = Order { stream, byte, has_dir, name: &name };
+            let order = LoggerOrder { stream, byte, has_dir, name: &name };
             let record = pack(order);
             prop_assert_eq!(unpack(&record), Some(order));
         }

@@ -2,7 +2,7 @@
 
 /// The first fields: `PID (NAME) STATE PARENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process<'a> {
+pub struct ProcStat<'a> {
     /// The program's name, at most 15 bytes; any byte may be in it.
     pub name: &'a [u8],
     /// The letter of its state.
@@ -11,7 +11,7 @@ pub struct Process<'a> {
     pub orphan: bool,
 }
 
-impl<'a> Process<'a> {
+impl<'a> ProcStat<'a> {
     /// Reads the line; `None` when it is none.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let start = line.iter().position(|byte| *byte == b'(')?;
@@ -51,22 +51,22 @@ mod test {
             (b"9 (x (y) z) T 1\n", b"x (y) z", b'T', false),
         ];
         for (line, name, state, orphan) in rows {
-            let process = Process {
+            let process = ProcStat {
                 name,
                 state,
                 orphan,
             };
-            assert_eq!(Process::parse(line), Some(process));
+            assert_eq!(ProcStat::parse(line), Some(process));
         }
         for line in ["", "7", "7 (sh", "7 sh)", "7 (sh)", "7 (sh) S", ") ("] {
-            assert_eq!(Process::parse(line.as_bytes()), None, "{line}");
+            assert_eq!(ProcStat::parse(line.as_bytes()), None, "{line}");
         }
     }
 
     proptest! {
         #[test]
         fn any_line_is_read(line: Vec<u8>) {
-            let _process = Process::parse(&line);
+            let _process = ProcStat::parse(&line);
         }
     }
 }

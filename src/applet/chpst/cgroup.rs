@@ -65,5 +65,5 @@ fn lacks(path: &[u8], file: &CStr) {
     line.text("chpst: warning: cgroup ").bytes(path);
     line.text(": goes on without ").bytes(file.to_bytes());
     line.text(": ").text(error::text(Errno::ENOENT));
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
 }

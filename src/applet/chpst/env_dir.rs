@@ -35,7 +35,7 @@ pub(super) fn read(
             let mut line = Line::new();
             line.text("chpst: ").text(level).text(": unable to read ");
             line.bytes(dir.to_bytes()).text("/").bytes(bytes);
-            sys::complain(line.text(": ").bytes(cause).finish());
+            sys::print_error(line.text(": ").bytes(cause).finish());
         };
         let room = builder.room(bytes);
         let most = room.len();

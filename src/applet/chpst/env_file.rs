@@ -72,6 +72,6 @@ fn refuse(path: &CStr, count: u64, what: impl FnOnce(&mut Line)) -> Stop {
         .bytes(path.to_bytes());
     line.text(": line ").number(count).text(": ");
     what(&mut line);
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
     Stop
 }

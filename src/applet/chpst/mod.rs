@@ -92,7 +92,7 @@ use core::ffi::CStr;
 
 use crate::{
     args::chpst::{
-        Face, Lock, Request, Wrong,
+        Alias, Error, Lock, Request,
         long::{self, Hardening},
         request,
     },
@@ -122,7 +122,7 @@ fn unable(what: &str, subject: Option<&[u8]>, errno: Errno) -> Stop {
     if let Some(subject) = subject {
         line.text(": ").bytes(subject);
     }
-    sys::complain(line.text(": ").text(error::text(errno)).finish());
+    sys::print_error(line.text(": ").text(error::text(errno)).finish());
     Stop
 }
 
@@ -133,7 +133,7 @@ fn wrong(what: &str, subject: &[u8]) -> Stop {
         .text(what)
         .text(": ")
         .bytes(subject);
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
     Stop
 }
 
@@ -142,7 +142,7 @@ fn too_many(Full(what, bound): Full) -> Stop {
     let mut line = Line::new();
     line.text("chpst: fatal: too many ").text(what);
     line.text(" (the bound is ").number(number(bound)).text(")");
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
     Stop
 }
 
@@ -159,13 +159,13 @@ fn failed_at(what: &str, subject: &CStr) -> impl Fn(Errno) -> Stop {
 /// Whether a name that is not in the list of programs is one of these
 /// (`denvdir`).
 pub(super) fn is_name(name: &[u8]) -> bool {
-    Face::named(name).is_some()
+    Alias::named(name).is_some()
 }
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
     let own = start.argv.first().unwrap_or(c"chpst").to_bytes();
-    let face = Face::named(basename(own)).unwrap_or(Face::Chpst);
+    let face = Alias::named(basename(own)).unwrap_or(Alias::Chpst);
     let name = face.name().as_bytes();
     let words = start.argv.skip(1);
     match request(face, words.iter()) {
@@ -176,15 +176,15 @@ pub(super) fn main(start: Start) -> u8 {
         }
         Err(wrong) => {
             match wrong {
-                Wrong::Option(option) => super::complain_of(name, option),
-                Wrong::Version => {
-                    sys::complain(super::version().finish());
+                Error::Option(option) => super::complain_of(name, option),
+                Error::Version => {
+                    sys::print_error(super::version().finish());
                 }
-                Wrong::Long(fault, option) => complain_of_long(fault, option),
-                Wrong::Usage | Wrong::Value => {}
+                Error::Long(fault, option) => complain_of_long(fault, option),
+                Error::Usage | Error::Value => {}
             }
-            let value = wrong == Wrong::Value;
-            let face = if value { Face::Chpst } else { face };
+            let value = wrong == Error::Value;
+            let face = if value { Alias::Chpst } else { face };
             super::usage(name, face.usage(), USAGE)
         }
     }
@@ -203,7 +203,7 @@ fn complain_of_long(fault: long::Fault, option: &[u8]) {
     line.text("chpst: ").text(what).text(" -- ").bytes(option);
     // Who asks for help has made no mistake.
     if option != b"help" {
-        sys::complain(line.finish());
+        sys::print_error(line.finish());
     }
     let mut line = Line::new();
     line.text("long options:");
@@ -213,7 +213,7 @@ fn complain_of_long(fault: long::Fault, option: &[u8]) {
             line.text(" ").text(value);
         }
     }
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
 }
 
 /// A bound as a message has it.
@@ -403,7 +403,7 @@ fn become_one_of(
     environ: child::Environ,
 ) -> Errno {
     if word.to_bytes().contains(&b'/') {
-        return child::become_program(word, program, environ);
+        return child::exec_argv(word, program, environ);
     }
     let mut reason = Errno::ENOENT;
     for directory in directories.split(|byte| *byte == b':') {
@@ -417,7 +417,7 @@ fn become_one_of(
             reason = Errno::ENAMETOOLONG;
             continue;
         };
-        match child::become_program(path.as_c_str(), program, environ) {
+        match child::exec_argv(path.as_c_str(), program, environ) {
             Errno::ENOENT => {}
             errno @ (Errno::EACCES | Errno::EPERM | Errno::EISDIR) => {
                 reason = errno;

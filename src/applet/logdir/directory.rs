@@ -7,7 +7,7 @@ use crate::{
     sys::{AsFd, At, Errno, Fd, clock, file, secure},
     wire::{
         clock::Instant,
-        logconfig::{self, Odd, Udp},
+        logconfig::{self, Invalid, Udp},
         logname::LogName,
         stamp::Style,
     },
@@ -389,18 +389,18 @@ impl Directory {
 }
 
 /// Says what a line of a config does not mean.
-fn tell_odd(voice: &Voice, name: &[u8], odd: Odd, part: &[u8]) {
+fn tell_odd(voice: &Voice, name: &[u8], odd: Invalid, part: &[u8]) {
     match odd {
-        Odd::Ip => {
+        Invalid::Ip => {
             voice.say("warning", &[b"unable to scan ip address: ", part]);
         }
-        Odd::Port => {
+        Invalid::Port => {
             voice.say("warning", &[b"unable to scan port number: ", part]);
         }
-        Odd::Unknown => {
+        Invalid::Unknown => {
             voice.say("warning", &[name, b"/config: unknown line: ", part]);
         }
-        Odd::Number => {
+        Invalid::Number => {
             voice.say("warning", &[name, b"/config: odd number: ", part]);
         }
     }

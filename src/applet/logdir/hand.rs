@@ -20,7 +20,7 @@
 
 use crate::sys::{
     AsFd, Errno,
-    child::{self, End},
+    child::{self, ExitStatus},
     signal::{self, Number},
 };
 
@@ -86,9 +86,9 @@ impl Directory {
     /// told when there is no need to.
     pub(in crate::applet) fn has_hand(&mut self) -> bool {
         if let Some(hand) = self.hand {
-            if let Some(end) = child::ended(hand) {
+            if let Some(end) = child::try_wait(hand) {
                 self.hand = None;
-                if end == End::Exited(DROPPED) {
+                if end == ExitStatus::Exited(DROPPED) {
                     self.stall.go_on_dropping();
                 }
             } else if self.job == Job::Idle {

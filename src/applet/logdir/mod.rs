@@ -39,7 +39,7 @@ pub(super) use {
     words::{MORE, Words},
 };
 
-use crate::{config, sys::once::Once, wire::clock::Instant};
+use crate::{config, sys::static_cell::StaticCell, wire::clock::Instant};
 
 /// Bytes of input that are kept: a line that is not decided, and one read.
 pub(super) const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
@@ -51,7 +51,7 @@ pub(super) struct Bytes {
 }
 
 /// The one place for it.
-pub(super) static BYTES: Once<Bytes> = Once::new(Bytes {
+pub(super) static BYTES: StaticCell<Bytes> = StaticCell::new(Bytes {
     input: [0; INPUT],
     output: Output::NONE,
 });

@@ -19,7 +19,7 @@ use core::ffi::CStr;
 use crate::{
     sys::{
         AsFd, Errno,
-        child::{self, End, Program, Setup},
+        child::{self, ExitStatus, Program, Setup},
         clock, file, secure,
         signal::{self, Number},
     },
@@ -183,10 +183,12 @@ impl Directory {
                 }
             }
             (Job::Running(pid, name), mode) => {
-                let Some(end) = child::ended(pid) else { return };
+                let Some(end) = child::try_wait(pid) else {
+                    return;
+                };
                 let done = match mode {
                     Mode::Alone | Mode::Hand => self.finish(voice, name, end),
-                    Mode::Shared => end == End::Exited(0),
+                    Mode::Shared => end == ExitStatus::Exited(0),
                 };
                 self.job = Job::Failed(now.after(PAUSE));
                 if done || !self.is_open {
@@ -207,8 +209,8 @@ impl Directory {
     }
 
     /// The processor has ended: answers whether its log is finished.
-    fn finish(&self, voice: &Voice, name: LogName, end: End) -> bool {
-        if end == End::Exited(0) {
+    fn finish(&self, voice: &Voice, name: LogName, end: ExitStatus) -> bool {
+        if end == ExitStatus::Exited(0) {
             return self.conclude(voice, name);
         }
         let subject = self.subject();

@@ -9,9 +9,9 @@ use crate::{
         child::Environ,
         clock,
         console::Console,
-        error, fd,
+        error, fd, poller,
         signal::{Number, Signals},
-        stderr, wait,
+        stderr,
     },
     text::{Line, Name},
     wire::{
@@ -113,7 +113,7 @@ impl Voice {
             Some(console) => {
                 let _taken = console.say(line);
             }
-            None => sys::complain(line),
+            None => sys::print_error(line),
         }
     }
 
@@ -128,7 +128,7 @@ impl Voice {
             match stderr::write(rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
                 Err(Errno::EAGAIN) if self.asked.end == 0 => {
-                    wait::writable_or_readable(
+                    poller::writable_or_readable(
                         fd::STDERR,
                         self.signals.as_fd(),
                     );
@@ -221,9 +221,9 @@ impl Voice {
     /// Sleeps until signals come, and takes them, or until it is time.
     pub(in crate::applet) fn wait(&mut self, until: Option<Instant>) {
         let rest = until.map(|until| until.since(clock::mono()));
-        match wait::readable([self.signals.as_fd()], rest) {
+        match poller::readable([self.signals.as_fd()], rest) {
             Ok(_) => self.listen(),
-            Err(_) => wait::sleep(rest.unwrap_or(PAUSE)),
+            Err(_) => poller::sleep(rest.unwrap_or(PAUSE)),
         }
     }
 

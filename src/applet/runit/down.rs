@@ -7,13 +7,12 @@ use crate::{
     config,
     machine::descent::{self, Descent, END, LAST_WORDS, Order},
     sys::{
-        self, CWD, Errno, child, clock, dir, file,
+        self, CWD, Errno, child, clock, dir, file, poller,
         power::{self, Ending},
         signal::{self, Number},
-        wait,
     },
     text::{Line, Path},
-    wire::{clock::Instant, process::Process},
+    wire::{clock::Instant, process::ProcStat},
 };
 
 use super::{HEAD, Init, stranded};
@@ -48,17 +47,17 @@ impl Init {
     fn insure(&self, down: Instant) {
         let ending = self.asked().0;
         let until = down.after(END);
-        match child::fork_unseen() {
+        match child::fork_detached() {
             Ok(false) => {}
             Ok(true) => {
                 // That it is not was said.
-                let _swapped = sys::memory::stay().is_err();
+                let _swapped = sys::memory::lock().is_err();
                 loop {
                     let left = until.since(clock::mono());
                     if left.is_zero() {
                         break;
                     }
-                    wait::sleep(left);
+                    poller::sleep(left);
                 }
                 power::end(ending);
                 stranded("stop", power::end(Ending::Halt))
@@ -151,7 +150,7 @@ impl Init {
             let text = stat.and_then(|stat| {
                 file::read_whole(CWD, stat.as_c_str(), &mut text).ok()
             });
-            let process = text.and_then(Process::parse);
+            let process = text.and_then(ProcStat::parse);
             if let Some(process) = process.filter(|p| p.hangs()) {
                 self.caution("hangs in the kernel: ", process.name);
             }

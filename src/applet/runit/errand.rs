@@ -7,7 +7,7 @@ use crate::{
     config,
     machine::stages::Stage,
     sys::{
-        child::End,
+        child::ExitStatus,
         clock,
         power::Ending,
         signal::{self, Number},
@@ -60,13 +60,13 @@ impl Init {
             Ok(pid) => self.errands.rig = Some(pid),
             Err(errno) => {
                 self.warn("unable to fork for ", path.to_bytes(), errno);
-                self.judge(End::Exited(CANNOT_RUN));
+                self.judge(ExitStatus::Exited(CANNOT_RUN));
             }
         }
     }
 
     /// Takes the end of an errand.
-    pub(super) fn errand_ended(&mut self, pid: u32, end: End) {
+    pub(super) fn errand_ended(&mut self, pid: u32, end: ExitStatus) {
         if self.errands.rig == Some(pid) {
             self.judge(end);
             return;
@@ -74,7 +74,7 @@ impl Init {
         let good = self.errands.good.take_if(|(good, _)| *good == pid);
         if let Some((_, began)) = good {
             self.errands.due = None;
-            let outcome = if end == End::Exited(0) {
+            let outcome = if end == ExitStatus::Exited(0) {
                 Outcome::Done
             } else {
                 Outcome::Failed
@@ -84,10 +84,10 @@ impl Init {
     }
 
     /// Says how the test rig's program has ended, and switches off.
-    fn judge(&mut self, end: End) {
+    fn judge(&mut self, end: ExitStatus) {
         let (how, number) = match end {
-            End::Exited(code) => ("exit ", code),
-            End::Killed(signal, _) => ("signal ", signal),
+            ExitStatus::Exited(code) => ("exit ", code),
+            ExitStatus::Killed(signal, _) => ("signal ", signal),
         };
         let mut line = Line::new();
         line.text(HEAD)

@@ -58,7 +58,7 @@ impl Init {
         let mut line = Line::new();
         line.text(HEAD).text("watchdog: ").bytes(path.to_bytes());
         line.text(", ").number(period.as_secs()).text(" s");
-        if device.has_bitten() {
+        if device.caused_reset() {
             line.text("; this start is its doing");
         }
         self.supervisor.voice().say(&mut line);
@@ -90,7 +90,7 @@ impl Init {
                 self.caution(what, &name);
             }
             (Some(_), _) => {
-                if let Err(errno) = guard.device.feed() {
+                if let Err(errno) = guard.device.ping() {
                     self.warn("unable to feed the watchdog", b"", errno);
                 }
             }

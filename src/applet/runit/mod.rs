@@ -148,7 +148,7 @@ use crate::{
     supervisor::{AWAITED, Heard, Supervisor, Voice},
     sys::{
         self, AsFd, CWD, Errno, Fd,
-        child::{self, End, Environ, Program, Setup},
+        child::{self, Environ, ExitStatus, Program, Setup},
         clock,
         console::{self, Console},
         environ::Builder,
@@ -181,7 +181,7 @@ const HEAD: &str = "- runit: ";
 pub(super) fn main(start: Start) -> u8 {
     if child::own_pid() != 1 {
         let line = b"- runit: fatal: must be run as process no 1.\n";
-        sys::complain(line);
+        sys::print_error(line);
         return super::FATAL;
     }
     let born = clock::mono();
@@ -235,13 +235,13 @@ fn stranded(what: &str, errno: Errno) -> ! {
         .text("fatal: unable to ")
         .text(what)
         .text(": ");
-    sys::complain(line.text(sys::error::text(errno)).finish());
+    sys::print_error(line.text(sys::error::text(errno)).finish());
     if power::is_contained() {
         child::exit(super::FATAL);
     }
     loop {
         while child::reap().is_some() {}
-        sys::wait::sleep(AGAIN);
+        sys::poller::sleep(AGAIN);
     }
 }
 
@@ -276,7 +276,7 @@ struct Init {
     /// What the flag files ask for.
     requested: flags::Requested,
     /// Children that ended while another was waited for.
-    later: Vec<(u32, End), AWAITED>,
+    later: Vec<(u32, ExitStatus), AWAITED>,
     /// Somebody asked to go down while a script runs.
     leaving: bool,
     /// That script was killed, and should have ended.
@@ -345,7 +345,7 @@ impl Init {
             }
         }
         if !self.wishes.contained
-            && let Err(errno) = sys::memory::stay()
+            && let Err(errno) = sys::memory::lock()
         {
             self.warn("unable to lock myself in memory", b"", errno);
         }
@@ -570,10 +570,10 @@ impl Init {
     }
 
     /// Takes the end of a child of PID 1's own.
-    fn child_ended(&mut self, pid: u32, end: End) {
+    fn child_ended(&mut self, pid: u32, end: ExitStatus) {
         let outcome = match end {
-            End::Exited(code) => Outcome::Exited(code),
-            End::Killed(..) => Outcome::Crashed,
+            ExitStatus::Exited(code) => Outcome::Exited(code),
+            ExitStatus::Killed(..) => Outcome::Crashed,
         };
         if self.asked_ended(pid, outcome) {
             return;

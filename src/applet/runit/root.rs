@@ -159,7 +159,7 @@ fn mount(
         if !core::mem::replace(&mut told, true) {
             voice.warn("waiting for ", volume.name, errno);
         }
-        sys::wait::sleep(PAUSE);
+        sys::poller::sleep(PAUSE);
     };
     let data = path_of(&[data])?;
     // EINVAL: it is of another type.
@@ -234,7 +234,7 @@ fn go_on(voice: &Voice) -> Result<(), Errno> {
     }
     for path in &INITS {
         // The next is tried when it is not there, or cannot be run.
-        let _errno = child::become_clean(&Program {
+        let _errno = child::exec_unblocked(&Program {
             path,
             arguments: &[],
             environ: sys::start::environ(),

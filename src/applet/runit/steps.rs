@@ -12,7 +12,7 @@ use crate::{
     supervisor::Voice,
     sys::{
         AsFd, CWD, Errno, child,
-        child::{End, Program, Setup},
+        child::{ExitStatus, Program, Setup},
         clock, dir, file, power,
         signal::{self, Number},
     },
@@ -237,9 +237,11 @@ impl Init {
             for (ended, end) in &heard.ended {
                 if *ended == pid {
                     outcome = Some(match end {
-                        End::Exited(0) => Outcome::Done,
-                        End::Exited(NOTHING) => Outcome::Nothing,
-                        End::Exited(_) | End::Killed(..) => Outcome::Failed,
+                        ExitStatus::Exited(0) => Outcome::Done,
+                        ExitStatus::Exited(NOTHING) => Outcome::Nothing,
+                        ExitStatus::Exited(_) | ExitStatus::Killed(..) => {
+                            Outcome::Failed
+                        }
                     });
                 } else {
                     // There is room for as many as are awaited.
@@ -287,7 +289,7 @@ pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
         code: 127,
     };
     let end = child::spawn(&program, &setup).ok().and_then(child::wait);
-    matches!(end, Some(End::Exited(code)) if code < limit)
+    matches!(end, Some(ExitStatus::Exited(code)) if code < limit)
 }
 
 /// A kernel file system that stage 1 mounts.

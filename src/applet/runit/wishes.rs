@@ -5,10 +5,10 @@ use core::ffi::CStr;
 use crate::{
     config,
     supervisor::Voice,
-    sys::{CWD, Errno, file, once::Once, power},
+    sys::{CWD, Errno, file, power, static_cell::StaticCell},
     text::Path,
     wire::{
-        cmdline::{Wish, wishes},
+        cmdline::{BootParam, boot_params},
         signals::Meanings,
     },
 };
@@ -17,11 +17,11 @@ use crate::{
 const COMMAND_LINE: &CStr = c"/proc/cmdline";
 
 /// A path of the command line.
-type Kept = Once<Option<Path>>;
+type Kept = StaticCell<Option<Path>>;
 /// The services directory.
-static SERVICES: Kept = Once::new(None);
+static SERVICES: Kept = StaticCell::new(None);
 /// The program of a test rig.
-static RIG: Kept = Once::new(None);
+static RIG: Kept = StaticCell::new(None);
 
 /// What is known before stage 1.
 #[derive(Clone, Copy, Debug)]
@@ -114,16 +114,16 @@ fn obey(asked: &mut Wishes, voice: &Voice) {
         );
     }
     let (mut services, mut rig) = (None, None);
-    for wish in wishes(line) {
+    for wish in boot_params(line) {
         match wish {
-            Wish::Single => asked.single = true,
-            Wish::Emergency => asked.emergency = true,
-            Wish::Services(path) => services = Some(path),
-            Wish::Rig(path) => rig = Some(path),
-            Wish::Signals(words) => {
+            BootParam::Single => asked.single = true,
+            BootParam::Emergency => asked.emergency = true,
+            BootParam::Services(path) => services = Some(path),
+            BootParam::Rig(path) => rig = Some(path),
+            BootParam::Signals(words) => {
                 asked.signals.read(words, &mut |word| unknown(word, voice));
             }
-            Wish::Unknown(word) => unknown(word, voice),
+            BootParam::Unknown(word) => unknown(word, voice),
         }
     }
     if let Some(path) = keep(&SERVICES, services, voice) {

@@ -19,7 +19,7 @@ use crate::{
     sys::{
         self, AsFd, At, CWD, Errno, Fd,
         file::{self, Kind},
-        place,
+        rundir,
     },
     text::{Line, Path},
 };
@@ -43,7 +43,7 @@ impl Sv {
                 line.text("ok: ").bytes(name.to_bytes()).text(": ");
                 line.text(if enable { "enabled" } else { "disabled" });
                 line.text(if changed { "" } else { " already" });
-                sys::answer(line.finish());
+                sys::print(line.finish());
             }
             Err(refused) => {
                 self.silent(name.to_bytes(), refused);
@@ -70,7 +70,7 @@ impl Sv {
         let new = Path::join(&[b".", name, b".new"]).map_err(too_long)?;
 
         let services = names::services(self.environ);
-        let overlay = place::overlay(services);
+        let overlay = rundir::overlay(services);
         let home = file::open_dir(CWD, overlay.unwrap_or(services));
         let home = home.map_err(refused("open the directory to change"))?;
         let at = home.as_fd();

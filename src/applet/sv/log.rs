@@ -5,8 +5,9 @@ use heapless::Vec;
 use super::service::Silent;
 use crate::{
     sys::{
-        self, AsFd, At, Errno, fd, file, place, secure, wait,
-        watch::{Changes, Watch},
+        self, AsFd, At, Errno, fd, file,
+        inotify::{Inotify, WatchKind},
+        poller, rundir, secure,
     },
     text::mask::Mask,
     wire::ring::{HEADER, Reader, Ring},
@@ -74,12 +75,12 @@ pub(super) fn show(
 
 /// As [`show`].
 fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
-    let path = place::path(dir, b"")?;
-    let place = place::find(dir, b"")?;
-    let file = secure::read(place.as_fd(), place::RING)?;
+    let path = rundir::path(dir, b"")?;
+    let place = rundir::find(dir, b"")?;
+    let file = secure::read(place.as_fd(), rundir::RING)?;
     let watch = if follows {
-        let watch = Watch::new()?;
-        watch.add(path.as_c_str(), Changes::Content)?;
+        let watch = Inotify::new()?;
+        watch.add(path.as_c_str(), WatchKind::Content)?;
         Some(watch)
     } else {
         None
@@ -117,7 +118,7 @@ fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
         let Some(watch) = &watch else {
             return out.end();
         };
-        wait::readable([watch.as_fd()], None)?;
+        poller::readable([watch.as_fd()], None)?;
         // What has changed is looked at; that it has is all they say.
         sys::read(watch.as_fd(), &mut buffer)?;
     }

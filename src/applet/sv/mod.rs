@@ -103,15 +103,15 @@ use heapless::{Vec, VecView};
 
 use self::{page::Page, service::Silent, wait::Check};
 use crate::{
-    args::sv::{Command, Refusal, Request, Verb, request},
+    args::sv::{Command, Error, Request, Verb, request},
     config,
     sys::{
         self, AsFd, Fd,
         child::Environ,
-        once::Once,
+        inotify::WatchId,
         signal::{Number, Signals},
         start::Start,
-        watch::WatchId,
+        static_cell::StaticCell,
     },
     text::{Line, basename},
     wire::{
@@ -153,11 +153,12 @@ struct Task {
 }
 
 /// All services that are waited for.
-static TASKS: Once<Vec<Task, { config::SERVICES }>> = Once::new(Vec::new());
+static TASKS: StaticCell<Vec<Task, { config::SERVICES }>> =
+    StaticCell::new(Vec::new());
 
 /// What is answered in more than a line: in static memory, since a stack
 /// frame of its size costs code.
-static PAGE: Once<Page> = Once::new(Page::new());
+static PAGE: StaticCell<Page> = StaticCell::new(Page::new());
 
 /// One run of the program.
 struct Sv {
@@ -219,11 +220,11 @@ pub(super) fn main(start: Start) -> u8 {
 }
 
 /// Says what is wrong with a command line.
-fn refuse(name: &[u8], refusal: Refusal<'_>, lsb: bool) -> u8 {
+fn refuse(name: &[u8], refusal: Error<'_>, lsb: bool) -> u8 {
     match refusal {
-        Refusal::Version => sys::complain(super::version().finish()),
-        Refusal::Option(option) => super::complain_of(name, option),
-        Refusal::Usage => {}
+        Error::Version => sys::print_error(super::version().finish()),
+        Error::Option(option) => super::complain_of(name, option),
+        Error::Usage => {}
     }
     if lsb {
         return super::usage(name, " [-w sec] command", LSB_USAGE);
@@ -314,7 +315,7 @@ impl Sv {
             line.text(": too many services to wait for (the bound is ");
             let bound = config::SERVICES;
             line.number(u64::try_from(bound).unwrap_or(u64::MAX));
-            sys::answer(line.text(")").finish());
+            sys::print(line.text(")").finish());
             self.failed = self.failed.saturating_add(1);
         }
     }

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::{
     args::sv::is_path,
     config,
-    sys::{AsFd, CWD, Errno, Fd, child::Environ, file, place},
+    sys::{AsFd, CWD, Errno, Fd, child::Environ, file, rundir},
     text::basename,
 };
 
@@ -27,7 +27,7 @@ pub(super) type Places = [Option<&'static CStr>; 2];
 /// All places, the one that decides first.
 pub(super) fn places(environ: Environ) -> Places {
     let services = services(environ);
-    [place::overlay(services), Some(services)]
+    [rundir::overlay(services), Some(services)]
 }
 
 /// Opens a service's directory, once: a link that moves later does not

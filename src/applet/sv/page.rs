@@ -50,7 +50,7 @@ impl Page {
 
     /// Writes what is there. Nobody is left to tell when that fails.
     pub(super) fn flush(&mut self) {
-        let _written = sys::answer(&self.0);
+        let _written = sys::print(&self.0);
         self.0.clear();
     }
 }

@@ -1,7 +1,7 @@
 //! How one service directory is asked and told (contract §4.4).
 
 use crate::{
-    sys::{self, AsFd, At, Errno, error, file, place},
+    sys::{self, AsFd, At, Errno, error, file, rundir},
     text::Line,
     wire::status::{self, Status},
 };
@@ -81,7 +81,7 @@ pub(super) const ENTER: &str = "change to service directory";
 /// runit reads over what is too much.
 pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Silent> {
     let trouble = |what| move |errno| Silent::Trouble(what, Some(errno));
-    let place = match place::open_write(dir, c"supervise/ok") {
+    let place = match rundir::open_write(dir, c"supervise/ok") {
         Ok((_, place)) => place,
         Err(Errno::ENXIO) => return Err(Silent::Unsupervised),
         Err(errno) => return Err(trouble(OPEN_OK)(errno)),
@@ -101,7 +101,7 @@ pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Silent> {
 
 /// Sends control bytes, all in one write.
 pub(in crate::applet) fn send(dir: At<'_>, act: &[u8]) -> Result<(), Silent> {
-    let opened = place::open_write(dir, c"supervise/control");
+    let opened = rundir::open_write(dir, c"supervise/control");
     let (fifo, _) = opened.map_err(|errno| match errno {
         Errno::ENXIO => Silent::Unsupervised,
         errno => Silent::Trouble(OPEN_CONTROL, Some(errno)),

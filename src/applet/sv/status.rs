@@ -80,7 +80,7 @@ pub(super) fn warn_of(name: &[u8], what: &str, path: &str, errno: Errno) {
     let mut line = Line::new();
     line.text("warning: ").text(what).bytes(name).text(path);
     line.text(": ").text(error::text(errno));
-    sys::complain(line.finish());
+    sys::print_error(line.finish());
 }
 
 impl Sv {
@@ -108,7 +108,7 @@ impl Sv {
         };
         describe(&mut line, dir, name, name, &status);
         self.log(&mut line, dir, name);
-        sys::answer(line.finish());
+        sys::print(line.finish());
         if status.pid == 0 { super::LSB_DOWN } else { 0 }
     }
 
@@ -163,6 +163,6 @@ impl Sv {
         } else {
             self.count(&mut line, name, silent);
         }
-        sys::answer(line.finish());
+        sys::print(line.finish());
     }
 }

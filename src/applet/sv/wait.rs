@@ -20,11 +20,11 @@ use crate::{
     machine::verdict::{Verdict, verdict},
     sys::{
         self, AsFd, At, Errno,
-        child::{self, End, Program},
-        clock, file, place, proc,
+        child::{self, ExitStatus, Program},
+        clock, file,
+        inotify::{Event, Inotify, WatchId, WatchKind},
+        poller, proc, rundir,
         signal::Signals,
-        wait,
-        watch::{Change, Changes, Watch, WatchId},
     },
     text::{Line, Path, keep},
     wire::status::Status,
@@ -82,28 +82,30 @@ impl Task {
     }
 
     /// Watches the supervise directory, or the one where it will appear.
-    fn watch(&mut self, watch: Option<&Watch>) {
+    fn watch(&mut self, watch: Option<&Inotify>) {
         let Some(watch) = watch else { return };
         if file::change_dir_to(self.dir.as_fd()).is_err() {
             return;
         }
         if !self.sent {
             // What comes of it a round would find out as well.
-            let _told = watch.add(c".", Changes::Entries).is_ok();
+            let _told = watch.add(c".", WatchKind::Entries).is_ok();
         }
-        let here = watch.add(c"supervise", Changes::Status).ok();
+        let here = watch.add(c"supervise", WatchKind::Status).ok();
         // Of the two the one that is not in use tells nothing.
-        let there = place::path(self.dir.as_fd(), b"")
+        let there = rundir::path(self.dir.as_fd(), b"")
             .ok()
             .and_then(|place| {
                 Path::join(&[place.as_bytes(), b"/supervise"]).ok()
             })
-            .and_then(|path| watch.add(path.as_c_str(), Changes::Status).ok());
+            .and_then(|path| {
+                watch.add(path.as_c_str(), WatchKind::Status).ok()
+            });
         self.watch = [here, there];
     }
 
     /// Takes in that something has changed in a directory that is watched.
-    fn hear(&mut self, change: Change<'_>) {
+    fn hear(&mut self, change: Event<'_>) {
         if !self.sent || change.id == WatchId::MAX {
             self.stale = true;
         } else if self.watch.contains(&Some(change.id)) {
@@ -132,7 +134,7 @@ impl Sv {
         // so that a limit of 0 is one round.
         let until = clock::mono().after(self.limit.max(ROUND));
         let mut round = clock::mono().after(ROUND);
-        let watch = Watch::new().ok();
+        let watch = Inotify::new().ok();
         for task in tasks.iter_mut() {
             task.watch(watch.as_ref());
         }
@@ -141,7 +143,10 @@ impl Sv {
             // the time is up.
             let late = clock::mono() > until;
             while let Some((pid, end)) = child::reap() {
-                let passed = matches!(end, End::Exited(0) | End::Killed(..));
+                let passed = matches!(
+                    end,
+                    ExitStatus::Exited(0) | ExitStatus::Killed(..)
+                );
                 let check = Check::Runs(pid);
                 for task in tasks.iter_mut().filter(|t| t.check == check) {
                     task.check =
@@ -177,9 +182,9 @@ impl Sv {
                 pause = Some(next.since(now));
             }
             let ended = signals.as_fd();
-            let told = watch.as_ref().map_or(ended, Watch::as_fd);
+            let told = watch.as_ref().map_or(ended, Inotify::as_fd);
             // What has changed the next look tells.
-            let _woken = wait::readable([told, ended], pause).is_ok();
+            let _woken = poller::readable([told, ended], pause).is_ok();
             while signals.next().is_some() {}
             if let Some(watch) = &watch {
                 let all = watch.drain(|change| {
@@ -213,7 +218,8 @@ impl Sv {
             if pause > LAST_LOOK {
                 break;
             }
-            let _woken = wait::readable([signals.as_fd()], Some(pause)).is_ok();
+            let _woken =
+                poller::readable([signals.as_fd()], Some(pause)).is_ok();
             keep(tasks, |task| !self.is_done(task, false));
             let checks = |task: &Task| matches!(task.check, Check::Runs(_));
             if tasks.is_empty() || tasks.iter().any(checks) {
@@ -284,7 +290,7 @@ impl Sv {
         });
         let dir = task.dir.as_fd();
         describe(&mut line, dir, name, name, &now);
-        sys::answer(line.finish());
+        sys::print(line.finish());
         if !holds {
             self.failed = self.failed.saturating_add(1);
         }
@@ -341,7 +347,7 @@ impl Sv {
         let errno = file::change_dir_to(dir).err().unwrap_or_else(|| {
             // Closed already: the caller has none itself.
             let _closed = child::close_standard(1).is_err();
-            child::become_clean(&Program {
+            child::exec_unblocked(&Program {
                 path: c"check",
                 arguments: &[],
                 environ: self.environ,

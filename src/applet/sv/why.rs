@@ -11,7 +11,7 @@ use crate::{
     sys::{
         AsFd, At, Errno, error,
         file::{self, Kind},
-        place, signal,
+        rundir, signal,
     },
     text::Line,
     wire::{
@@ -48,7 +48,7 @@ impl Sv {
         let runs = said.is_ok_and(|status| status.state == State::Run);
         let mut buffer = [0; why::BYTES];
         // Where the supervisor keeps its state.
-        let home = place::open_write(dir, c"supervise/ok");
+        let home = rundir::open_write(dir, c"supervise/ok");
         let home = home.ok().and_then(|(_, place)| place);
         let home = home.as_ref().map_or(dir, AsFd::as_fd);
         let record = file::read_whole(home, c"supervise/why", &mut buffer);

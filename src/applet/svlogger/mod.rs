@@ -117,16 +117,16 @@ use crate::{
     sys::{
         self, Errno, Fd,
         console::Console,
-        fd, handover, identity, limits,
-        once::Once,
+        fd, fd_passing, identity, limits,
+        poller::{Interest, Poller},
         signal::{Number, Signals},
         start::Start,
-        wait::{Waiter, Wake},
+        static_cell::StaticCell,
     },
     text::Name,
     wire::{
         clock::Instant,
-        order::{self, Order},
+        order::{self, LoggerOrder},
     },
 };
 
@@ -134,10 +134,11 @@ use self::row::Row;
 use super::logdir::{Asked, BYTES, INPUT, MORE, Mode, Output, Voice};
 
 /// Every stream, by its number, as far as there was one.
-static ROWS: Once<Vec<Row, { config::SLOTS }>> = Once::new(Vec::new());
+static ROWS: StaticCell<Vec<Row, { config::SLOTS }>> =
+    StaticCell::new(Vec::new());
 /// What each may need.
-static ROOMS: Once<[Room; config::SLOTS]> =
-    Once::new([const { Room::NEW }; config::SLOTS]);
+static ROOMS: StaticCell<[Room; config::SLOTS]> =
+    StaticCell::new([const { Room::NEW }; config::SLOTS]);
 
 /// The memory of a stream of which most is not touched.
 struct Room {
@@ -170,7 +171,7 @@ struct Desk {
     voice: Voice,
     output: &'static mut Output,
     input: &'static mut [u8; INPUT],
-    waiter: Waiter,
+    waiter: Poller,
 }
 
 /// Runs the program.
@@ -205,9 +206,9 @@ fn work(start: Start) -> Result<(), Errno> {
     limits::raise_files(config::SLOTS);
     // As it came it may wait, which the loop must not.
     sys::file::set_blocking(fd::STDIN, false)?;
-    let waiter = Waiter::new()?;
-    waiter.add(signals.as_fd(), Wake::Readable, TOKEN_SIGNALS)?;
-    waiter.add(fd::STDIN, Wake::Readable, TOKEN_ORDERS)?;
+    let waiter = Poller::new()?;
+    waiter.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
+    waiter.add(fd::STDIN, Interest::Readable, TOKEN_ORDERS)?;
     let bound = |count| u64::try_from(count).unwrap_or(u64::MAX);
     let voice = Voice {
         name: b"svlogger",
@@ -316,7 +317,7 @@ impl Logger {
     fn take_orders(&mut self) {
         let mut record = [0; order::BYTES];
         loop {
-            let files = match handover::receive(fd::STDIN, &mut record) {
+            let files = match fd_passing::receive(fd::STDIN, &mut record) {
                 Ok((0, _)) => break,
                 Ok((_, files)) => files,
                 Err(_) => return,
@@ -349,7 +350,12 @@ impl Logger {
 }
 
 /// Does what is ordered to a stream.
-fn carry_out(row: &mut Row, order: Order<'_>, files: [Fd; 2], desk: &mut Desk) {
+fn carry_out(
+    row: &mut Row,
+    order: LoggerOrder<'_>,
+    files: [Fd; 2],
+    desk: &mut Desk,
+) {
     match order.byte {
         b'u' if !row.used && desk.voice.asked.end == 0 => {
             row.take_up(order, files, desk);

@@ -2,7 +2,7 @@
 
 use super::super::logdir::INPUT;
 use crate::{
-    sys::{self, AsFd, At, Errno, Fd, file, place, secure},
+    sys::{self, AsFd, At, Errno, Fd, file, rundir, secure},
     wire::ring::{HEADER, Ring},
 };
 
@@ -16,11 +16,11 @@ impl LogRing {
     /// Opens the ring of a service directory, in its place in the run
     /// directory, and locks it. One of another size, or none, is made anew.
     pub(super) fn open(dir: At<'_>) -> Result<Self, Errno> {
-        let size = place::ring_bytes(dir).unwrap_or(0);
+        let size = rundir::ring_bytes(dir).unwrap_or(0);
         let most = u64::try_from(INPUT).unwrap_or(u64::MAX);
         let new = Ring::new(size, most);
-        let place = place::make(dir, b"")?;
-        let file = secure::update(place.as_fd(), place::RING)?;
+        let place = rundir::create(dir, b"")?;
+        let file = secure::update(place.as_fd(), rundir::RING)?;
         file::lock_now(file.as_fd())?;
         let mut header = [0; HEADER];
         sys::read(file.as_fd(), &mut header)?;

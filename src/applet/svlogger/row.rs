@@ -15,9 +15,12 @@ use core::time::Duration;
 use crate::{
     config,
     machine::pace::PACE,
-    sys::{self, AsFd, Errno, Fd, clock, fd, file, signal::Number, wait::Wake},
+    sys::{
+        self, AsFd, Errno, Fd, clock, fd, file, poller::Interest,
+        signal::Number,
+    },
     text::{self, Name, copy},
-    wire::{clock::Instant, order::Order},
+    wire::{clock::Instant, order::LoggerOrder},
 };
 
 use super::{Desk, Room, TOKEN_ROWS, console::Shown, ring::LogRing};
@@ -128,7 +131,7 @@ impl Row {
     /// supervisor comes back with it.
     pub(super) fn take_up(
         &mut self,
-        order: Order<'_>,
+        order: LoggerOrder<'_>,
         files: [Fd; 2],
         desk: &mut Desk,
     ) {
@@ -190,7 +193,7 @@ impl Row {
             let token = TOKEN_ROWS.saturating_add(self.number.into());
             // It is in the set as long as it listens.
             let _set = if listens {
-                desk.waiter.add(pipe, Wake::Readable, token).is_err()
+                desk.waiter.add(pipe, Interest::Readable, token).is_err()
             } else {
                 desk.waiter.remove(pipe).is_err()
             };

@@ -68,7 +68,7 @@ pub struct Request<'a> {
 
 /// Why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong<'a> {
+pub enum Error<'a> {
     /// An option that is wrong, to be named; then usage.
     Option(Opt<'a>),
     /// A long option that is wrong, to be named; then usage.
@@ -84,7 +84,7 @@ pub enum Wrong<'a> {
 /// The program that a command line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the programs' names")]
-pub enum Face {
+pub enum Alias {
     Chpst,
     Envdir,
     Envuidgid,
@@ -96,27 +96,27 @@ pub enum Face {
 
 /// Of each program: its name, its options (none: even `--` is an operand),
 /// what its usage says behind its name.
-const FACES: [(Face, &str, &[u8], &str); 7] = [
+const ALIASES: [(Alias, &str, &[u8], &str); 7] = [
     (
-        Face::Chpst,
+        Alias::Chpst,
         "chpst",
         b"u:U:b:e:m:d:o:p:f:c:r:t:/:C:n:l:L:vP012V",
         " [-vVP012] [-u user[:group]] [-U user[:group]] [-b argv0] [-e dir] \
          [-/ root] [-C pwd] [-n nice] [-l|-L lock] [-m n] [-d n] [-o n] \
          [-p n] [-f n] [-c n] [-t n] prog",
     ),
-    (Face::Envdir, "envdir", b"", " dir child"),
-    (Face::Envuidgid, "envuidgid", b"", " account child"),
-    (Face::Pgrphack, "pgrphack", b"", " child"),
+    (Alias::Envdir, "envdir", b"", " dir child"),
+    (Alias::Envuidgid, "envuidgid", b"", " account child"),
+    (Alias::Pgrphack, "pgrphack", b"", " child"),
     (
-        Face::Setlock,
+        Alias::Setlock,
         "setlock",
         b"nNxX",
         " [ -nNxX ] file program [ arg ... ]",
     ),
-    (Face::Setuidgid, "setuidgid", b"", " account child"),
+    (Alias::Setuidgid, "setuidgid", b"", " account child"),
     (
-        Face::Softlimit,
+        Alias::Softlimit,
         "softlimit",
         b"a:c:d:f:l:m:o:p:r:s:t:",
         " [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
@@ -125,18 +125,18 @@ const FACES: [(Face, &str, &[u8], &str); 7] = [
     ),
 ];
 
-impl Face {
+impl Alias {
     /// The program of a name, with or without a `d` in front (contract §6.2).
     pub fn named(name: &[u8]) -> Option<Self> {
         let name = name.strip_prefix(b"d").unwrap_or(name);
-        let mut faces = FACES.iter();
+        let mut faces = ALIASES.iter();
         let face = faces.find(|(_, known, ..)| known.as_bytes() == name)?;
         Some(face.0)
     }
 
     /// Its row.
     fn row(self) -> (&'static str, &'static [u8], &'static str) {
-        let row = FACES.iter().find(|row| row.0 == self);
+        let row = ALIASES.iter().find(|row| row.0 == self);
         row.map_or(("", b"", ""), |row| (row.1, row.2, row.3))
     }
 
@@ -154,9 +154,9 @@ impl Face {
 /// Reads the arguments behind the program's name; answers also how many of
 /// them stand before the program to run.
 pub fn request<'a, I>(
-    face: Face,
+    face: Alias,
     mut words: I,
-) -> Result<(Request<'a>, usize), Wrong<'a>>
+) -> Result<(Request<'a>, usize), Error<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
 {
@@ -172,15 +172,15 @@ where
         && let Some(option) = options.next()
     {
         match (option, face) {
-            (Opt::Illegal(b'-'), Face::Chpst) => {
+            (Opt::Illegal(b'-'), Alias::Chpst) => {
                 let long = options.rest();
                 let taken = request.hardening.take(long, || options.word());
-                taken.map_err(|fault| Wrong::Long(fault, long.to_bytes()))?;
+                taken.map_err(|fault| Error::Long(fault, long.to_bytes()))?;
             }
             (Opt::Illegal(_) | Opt::Missing(_), _) => {
-                return Err(Wrong::Option(option));
+                return Err(Error::Option(option));
             }
-            (Opt::Flag(letter), Face::Setlock) => match letter {
+            (Opt::Flag(letter), Alias::Setlock) => match letter {
                 // As in daemontools; runit has it the other way round, and
                 // does not wait unless told to (§16.25).
                 b'n' => lock.waits = false,
@@ -188,7 +188,7 @@ where
                 b'x' => lock.silent = true,
                 _ => lock.silent = false,
             },
-            (Opt::Flag(b'V'), _) => return Err(Wrong::Version),
+            (Opt::Flag(b'V'), _) => return Err(Error::Version),
             (Opt::Flag(b'v'), _) => request.verbose = true,
             (Opt::Flag(b'P'), _) => request.session = true,
             (Opt::Flag(digit), _) => {
@@ -197,54 +197,54 @@ where
                     *close = true;
                 }
             }
-            (Opt::Value(letter, text), Face::Softlimit) => {
+            (Opt::Value(letter, text), Alias::Softlimit) => {
                 let bound = match text.to_bytes() {
                     b"=" => Some(u64::MAX),
                     bytes => digits(bytes),
                 };
-                request.limit(letter, bound).ok_or(Wrong::Value)?;
+                request.limit(letter, bound).ok_or(Error::Value)?;
             }
             (Opt::Value(letter, text), _) => {
-                value(&mut request, letter, text).ok_or(Wrong::Value)?;
+                value(&mut request, letter, text).ok_or(Error::Value)?;
             }
         }
     }
     if request.hardening.lacks_group() {
-        return Err(Wrong::Long(Fault::NoGroup, b"cgroup"));
+        return Err(Error::Long(Fault::NoGroup, b"cgroup"));
     }
     let named = request.user.is_some_and(|user| !user.starts_with(b":"));
     if request.hardening.init_groups && !named {
-        return Err(Wrong::Long(Fault::NoUser, b"init-groups"));
+        return Err(Error::Long(Fault::NoUser, b"init-groups"));
     }
     let mut used = options.used();
     let mut operand = || {
-        let word = words.clone().nth(used).ok_or(Wrong::Usage)?;
+        let word = words.clone().nth(used).ok_or(Error::Usage)?;
         used = used.saturating_add(1);
         Ok(word)
     };
     match face {
-        Face::Chpst | Face::Softlimit => {}
-        Face::Pgrphack => request.session = true,
-        Face::Envdir => {
+        Alias::Chpst | Alias::Softlimit => {}
+        Alias::Pgrphack => request.session = true,
+        Alias::Envdir => {
             request.strict = true;
             request.env_dir = Some(operand()?);
         }
-        Face::Envuidgid => {
+        Alias::Envuidgid => {
             request.account = true;
             request.env_user = Some(operand()?.to_bytes());
         }
-        Face::Setuidgid => {
+        Alias::Setuidgid => {
             request.account = true;
             request.user = Some(operand()?.to_bytes());
         }
-        Face::Setlock => {
+        Alias::Setlock => {
             lock.path = operand()?;
             request.lock = Some(lock);
         }
     }
     // The program to run.
     if words.nth(used).is_none() {
-        return Err(Wrong::Usage);
+        return Err(Error::Usage);
     }
     Ok((request, used))
 }
@@ -323,9 +323,9 @@ mod test {
     use super::*;
 
     fn read<'a>(
-        face: Face,
+        face: Alias,
         words: &[&'a CStr],
-    ) -> Result<(Request<'a>, usize), Wrong<'a>> {
+    ) -> Result<(Request<'a>, usize), Error<'a>> {
         request(face, words.iter().copied())
     }
 
@@ -336,7 +336,7 @@ mod test {
             c"/r", c"-C", c"/c", c"-n", c"-5", c"-L", c"l", c"-m", c"1",
             c"-o2", c"p", c"-q",
         ];
-        let (request, used) = read(Face::Chpst, &words).unwrap();
+        let (request, used) = read(Alias::Chpst, &words).unwrap();
         assert_eq!(used, 18);
         assert!(request.verbose && request.session && !request.account);
         assert_eq!(request.close, [true, false, true]);
@@ -356,56 +356,56 @@ mod test {
     #[test]
     fn what_is_wrong() {
         let usage = |words: &[&'static CStr]| {
-            assert_eq!(read(Face::Chpst, words).err(), Some(Wrong::Value));
+            assert_eq!(read(Alias::Chpst, words).err(), Some(Error::Value));
         };
-        let none = Some(Wrong::Usage);
-        assert_eq!(read(Face::Chpst, &[]).err(), none);
-        assert_eq!(read(Face::Chpst, &[c"-v"]).err(), none);
+        let none = Some(Error::Usage);
+        assert_eq!(read(Alias::Chpst, &[]).err(), none);
+        assert_eq!(read(Alias::Chpst, &[c"-v"]).err(), none);
         usage(&[c"-n", c"x", c"p"]);
         usage(&[c"-n", c"--5", c"p"]);
         usage(&[c"-m", c"5k", c"p"]);
         usage(&[c"-l", c"a", c"-L", c"b", c"p"]);
         let words = [c"--init-groups", c"-u", c":1:1", c"p"];
-        let wrong = Wrong::Long(Fault::NoUser, b"init-groups");
-        assert_eq!(read(Face::Chpst, &words).err(), Some(wrong));
-        let version = read(Face::Chpst, &[c"-V"]).err();
-        assert_eq!(version, Some(Wrong::Version));
+        let wrong = Error::Long(Fault::NoUser, b"init-groups");
+        assert_eq!(read(Alias::Chpst, &words).err(), Some(wrong));
+        let version = read(Alias::Chpst, &[c"-V"]).err();
+        assert_eq!(version, Some(Error::Version));
     }
 
     #[test]
     fn the_aliases() {
-        let (request, used) = read(Face::Envdir, &[c"d", c"p"]).unwrap();
+        let (request, used) = read(Alias::Envdir, &[c"d", c"p"]).unwrap();
         assert!(request.strict && request.env_dir == Some(c"d") && used == 1);
-        let (request, _) = read(Face::Setuidgid, &[c"a:b", c"p"]).unwrap();
+        let (request, _) = read(Alias::Setuidgid, &[c"a:b", c"p"]).unwrap();
         assert!(request.account && request.user == Some(b"a:b"));
-        let (request, _) = read(Face::Envuidgid, &[c"a", c"p"]).unwrap();
+        let (request, _) = read(Alias::Envuidgid, &[c"a", c"p"]).unwrap();
         assert!(request.account && request.env_user == Some(b"a"));
-        assert!(read(Face::Pgrphack, &[c"p"]).unwrap().0.session);
+        assert!(read(Alias::Pgrphack, &[c"p"]).unwrap().0.session);
         let (request, used) =
-            read(Face::Setlock, &[c"-nx", c"f", c"p", c"-n"]).unwrap();
+            read(Alias::Setlock, &[c"-nx", c"f", c"p", c"-n"]).unwrap();
         let lock = request.lock.unwrap();
         assert!(!lock.waits && lock.silent && used == 2);
         let words = [c"-nN", c"f", c"p"];
-        let lock = read(Face::Setlock, &words).unwrap().0.lock.unwrap();
+        let lock = read(Alias::Setlock, &words).unwrap().0.lock.unwrap();
         assert!(lock.waits && !lock.silent);
         let words = [c"-s=", c"-m", c"7", c"p"];
-        let (request, _) = read(Face::Softlimit, &words).unwrap();
+        let (request, _) = read(Alias::Softlimit, &words).unwrap();
         assert_eq!(request.limits.iter().flatten().count(), 4);
         assert_eq!(request.limits[9], Some(7));
         let words = [c"-m", c"7", c"-s=", c"p"];
-        let (request, _) = read(Face::Softlimit, &words).unwrap();
+        let (request, _) = read(Alias::Softlimit, &words).unwrap();
         assert_eq!(request.limits[9], Some(u64::MAX));
-        assert_eq!(read(Face::Setuidgid, &[c"a"]).err(), Some(Wrong::Usage));
-        let wrong = read(Face::Softlimit, &[c"-o", c"x", c"p"]).err();
-        assert_eq!(wrong, Some(Wrong::Value));
+        assert_eq!(read(Alias::Setuidgid, &[c"a"]).err(), Some(Error::Usage));
+        let wrong = read(Alias::Softlimit, &[c"-o", c"x", c"p"]).err();
+        assert_eq!(wrong, Some(Error::Value));
         // Who has no options has an operand instead.
-        let (request, used) = read(Face::Pgrphack, &[c"-x"]).unwrap();
+        let (request, used) = read(Alias::Pgrphack, &[c"-x"]).unwrap();
         assert!(request.session && used == 0);
-        let (request, used) = read(Face::Envdir, &[c"--", c"-V"]).unwrap();
+        let (request, used) = read(Alias::Envdir, &[c"--", c"-V"]).unwrap();
         assert!(request.env_dir == Some(c"--") && used == 1);
-        let softlimit = Some(Face::Softlimit);
-        assert_eq!(Face::named(b"softlimit"), softlimit);
-        assert_eq!(Face::named(b"dsoftlimit"), softlimit);
-        assert_eq!(Face::named(b"ddsoftlimit"), None);
+        let softlimit = Some(Alias::Softlimit);
+        assert_eq!(Alias::named(b"softlimit"), softlimit);
+        assert_eq!(Alias::named(b"dsoftlimit"), softlimit);
+        assert_eq!(Alias::named(b"ddsoftlimit"), None);
     }
 }

@@ -35,7 +35,7 @@ macro_rules! clone_code {
             "mov x0, x5",
             "b {begin}",
             number = const syscalls::Sysno::clone.id(),
-            begin = sym begin,
+            begin = sym child_main,
         )
     };
 }

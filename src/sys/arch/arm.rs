@@ -54,7 +54,7 @@ macro_rules! clone_code {
             "bl {begin}",
             "udf #0",
             number = const syscalls::Sysno::clone.id(),
-            begin = sym begin,
+            begin = sym child_main,
         )
     };
 }

@@ -107,7 +107,7 @@ macro_rules! clone_code {
             "addiu $sp, $sp, -16",
             ".set pop",
             number = const syscalls::Sysno::clone.id(),
-            begin = sym begin,
+            begin = sym child_main,
         )
     };
 }

@@ -160,7 +160,7 @@ macro_rules! clone_code {
             "mv a0, a5",
             "tail {begin}",
             number = const syscalls::Sysno::clone.id(),
-            begin = sym begin,
+            begin = sym child_main,
         )
     };
 }

@@ -37,7 +37,7 @@ macro_rules! clone_code {
             "call {begin}",
             "ud2",
             number = const syscalls::Sysno::clone.id(),
-            begin = sym begin,
+            begin = sym child_main,
         )
     };
 }

@@ -12,15 +12,15 @@ use core::{
 ///
 /// The flag stands first: behind a big table it would have a page of its own.
 #[repr(C)]
-pub struct Once<T> {
+pub struct StaticCell<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: `take` lets one caller only reach the value.
-unsafe impl<T: Send> Sync for Once<T> {}
+unsafe impl<T: Send> Sync for StaticCell<T> {}
 
-impl<T> Once<T> {
+impl<T> StaticCell<T> {
     /// A value that nobody has taken.
     pub const fn new(value: T) -> Self {
         Self {

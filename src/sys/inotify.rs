@@ -12,14 +12,14 @@ use rustix::fd::AsFd;
 
 /// Directories being watched.
 #[derive(Debug)]
-pub struct Watch(Fd);
+pub struct Inotify(Fd);
 
 /// Number of a watch, as long as its `Watch` lives.
 pub type WatchId = u32;
 
 /// Which changes of a directory are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changes {
+pub enum WatchKind {
     /// An entry appeared, went or was replaced, or the directory itself did.
     Entries,
     /// An entry was renamed away, or somebody who only read it closed it: a
@@ -50,7 +50,7 @@ const CONTENT: u32 = IN_MODIFY | IN_ONLYDIR;
 
 /// Types of file systems that tell no change made by another machine or by
 /// their own server: NFS, 9p, FUSE, SMB of three ages.
-const SILENT: [u32; 6] = [
+const REMOTE_FILE_SYSTEMS: [u32; 6] = [
     NFS_SUPER_MAGIC,
     V9FS_MAGIC,
     FUSE_SUPER_MAGIC,
@@ -65,40 +65,45 @@ const SILENT: [u32; 6] = [
     clippy::unnecessary_fallible_conversions,
     reason = "the field's width differs between machines"
 )]
-pub fn is_told(dir: At<'_>) -> bool {
+pub fn reports_changes(dir: At<'_>) -> bool {
     let kind = rustix::fs::fstatfs(dir).map(|info| info.f_type);
     !kind.is_ok_and(|kind| {
-        u32::try_from(kind).is_ok_and(|kind| SILENT.contains(&kind))
+        u32::try_from(kind)
+            .is_ok_and(|kind| REMOTE_FILE_SYSTEMS.contains(&kind))
     })
 }
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change<'a> {
+pub struct Event<'a> {
     /// Where; `WatchId::MAX` when the kernel's queue ran over.
     pub id: WatchId,
     /// The entry's name; empty for the directory itself.
     pub name: &'a [u8],
     /// The entry was moved to here: it was made elsewhere.
-    pub arrived: bool,
+    pub moved_to: bool,
     /// The entry was moved away. Where to is told next, if it can be.
-    pub left: bool,
+    pub moved_from: bool,
     /// The entry was made: there was none of that name.
-    pub made: bool,
+    pub created: bool,
 }
 
-impl Watch {
+impl Inotify {
     /// Nothing watched yet.
     pub fn new() -> Result<Self, Errno> {
         raw::inotify_init().map(Self)
     }
 
     /// Watches the directory that `path` leads to.
-    pub fn add(&self, path: &CStr, changes: Changes) -> Result<WatchId, Errno> {
+    pub fn add(
+        &self,
+        path: &CStr,
+        changes: WatchKind,
+    ) -> Result<WatchId, Errno> {
         let mask = match changes {
-            Changes::Entries => ENTRIES,
-            Changes::Status => STATUS,
-            Changes::Content => CONTENT,
+            WatchKind::Entries => ENTRIES,
+            WatchKind::Status => STATUS,
+            WatchKind::Content => CONTENT,
         };
         let id = raw::inotify_add(&self.0, path, mask)?;
         Ok(WatchId::try_from(id).unwrap_or(WatchId::MAX))
@@ -110,12 +115,12 @@ impl Watch {
     }
 
     /// Takes what has happened, a bounded part of it at a time.
-    pub fn drain(&self, mut each: impl FnMut(Change<'_>)) -> Result<(), Errno> {
+    pub fn drain(&self, mut each: impl FnMut(Event<'_>)) -> Result<(), Errno> {
         self.drain_to(&mut each)
     }
 
     /// As [`Watch::drain`]: one copy of the code for all its callers.
-    fn drain_to(&self, each: &mut dyn FnMut(Change<'_>)) -> Result<(), Errno> {
+    fn drain_to(&self, each: &mut dyn FnMut(Event<'_>)) -> Result<(), Errno> {
         let mut buffer = [0; 1024];
         let count = match read(self.0.as_fd(), &mut buffer) {
             Err(Errno::EAGAIN) => 0,
@@ -139,19 +144,19 @@ impl Watch {
 ///
 /// A record is watch (4 bytes), mask (4), cookie (4), length of the name (4)
 /// and the name, filled up with NULs.
-fn first(records: &[u8]) -> Option<(Change<'_>, &[u8])> {
+fn first(records: &[u8]) -> Option<(Event<'_>, &[u8])> {
     let (id, rest) = records.split_first_chunk::<4>()?;
     let (mask, rest) = rest.split_first_chunk::<4>()?;
     let length = rest.get(4..)?.first_chunk::<4>()?;
     let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
     let (name, rest) = rest.get(8..)?.split_at_checked(length)?;
     let mask = u32::from_ne_bytes(*mask);
-    let change = Change {
+    let change = Event {
         id: WatchId::from_ne_bytes(*id),
         name: name.split(|byte| *byte == 0).next().unwrap_or(name),
-        arrived: mask & IN_MOVED_TO != 0,
-        left: mask & IN_MOVED_FROM != 0,
-        made: mask & IN_CREATE != 0,
+        moved_to: mask & IN_MOVED_TO != 0,
+        moved_from: mask & IN_MOVED_FROM != 0,
+        created: mask & IN_CREATE != 0,
     };
     Some((change, rest))
 }

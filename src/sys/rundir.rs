@@ -45,7 +45,7 @@ pub fn path(of: At<'_>, entry: &[u8]) -> Result<Path, Errno> {
 /// supervise directory in a service directory has. Neither the run directory
 /// nor a place is used that is not ours alone (a sticky run directory, whose places
 /// only their owners rename, is): see [`is_refusal`].
-pub fn make(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
+pub fn create(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     open(of, entry, &|at, dir| match file::make_dir(at, dir, 0o755) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno),
@@ -82,19 +82,19 @@ fn open(
 
 /// Opens the place that belongs to `dir`, which need not be there: that of its
 /// last component in the directory that it stands in.
-pub fn of(dir: &CStr) -> Result<Fd, Errno> {
-    let (parent, name) = apart(dir)?;
-    make(parent.as_fd(), name)
+pub fn open_for(dir: &CStr) -> Result<Fd, Errno> {
+    let (parent, name) = split_parent(dir)?;
+    create(parent.as_fd(), name)
 }
 
 /// As [`of`], without making anything.
 pub fn find_of(dir: &CStr) -> Result<Fd, Errno> {
-    let (parent, name) = apart(dir)?;
+    let (parent, name) = split_parent(dir)?;
     find(parent.as_fd(), name)
 }
 
 /// The directory that `dir` stands in, and its name there.
-fn apart(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
+fn split_parent(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
     let mut path = dir.to_bytes();
     while let [rest @ .., b'/'] = path {
         path = rest;
@@ -107,7 +107,7 @@ fn apart(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
 
 /// The record of a supervisor's longest turn in the place of its services
 /// directory, and its name until it is whole.
-pub const TURN: [&CStr; 2] = [c"turn", c"turn.new"];
+pub const LATENCY: [&CStr; 2] = [c"turn", c"turn.new"];
 
 /// The name of a log ring in the place of its service directory.
 pub const RING: &CStr = c"ring";

@@ -16,7 +16,7 @@ use super::{At, Errno, Fd, error::syscall};
 
 /// Two sockets that are each other's other end. A message comes as it was
 /// sent, whole; neither end waits.
-pub fn pair() -> Result<[Fd; 2], Errno> {
+pub fn socket_pair() -> Result<[Fd; 2], Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     // SOCK_CLOEXEC and SOCK_NONBLOCK are the O_ ones.
     let kind = net::SOCK_SEQPACKET | flags.bits();
@@ -35,11 +35,11 @@ pub fn send(
     bytes: &[u8],
     files: Option<[At<'_>; 2]>,
 ) -> Result<(), Errno> {
-    let piece = Piece {
+    let piece = IoVec {
         start: bytes.as_ptr(),
         bytes: bytes.len(),
     };
-    let rights = Rights::of(
+    let rights = ScmRights::of(
         files.map_or([0; 2], |files| files.map(|file| file.as_raw_fd())),
     );
     let mut message = rights.message(&piece);
@@ -73,12 +73,12 @@ fn receive_once(
     buffer: &mut [u8],
 ) -> Result<(usize, [Fd; 2]), Errno> {
     const CLOEXEC: u32 = net::MSG_CMSG_CLOEXEC;
-    let piece = Piece {
+    let piece = IoVec {
         start: buffer.as_mut_ptr(),
         bytes: buffer.len(),
     };
     // Where the kernel writes none there stays none.
-    let mut rights = Rights::of([i32::MAX; 2]);
+    let mut rights = ScmRights::of([i32::MAX; 2]);
     let mut message = rights.message(&piece);
     message.control = &raw mut rights;
     let (fd, place) = (from.as_raw_fd(), &raw mut message);
@@ -92,33 +92,33 @@ fn receive_once(
 /// `struct msghdr`, `struct iovec` and what they lead to: one piece of bytes,
 /// two files at most.
 #[repr(C)]
-struct Message {
+struct MessageHeader {
     name: usize,
     name_bytes: u32,
-    pieces: *const Piece,
+    pieces: *const IoVec,
     piece_count: usize,
-    control: *const Rights,
+    control: *const ScmRights,
     control_bytes: usize,
     flags: u32,
 }
 
 /// `struct iovec`.
 #[repr(C)]
-struct Piece {
+struct IoVec {
     start: *const u8,
     bytes: usize,
 }
 
 /// `struct cmsghdr` of SCM_RIGHTS, and two descriptors.
 #[repr(C)]
-struct Rights {
+struct ScmRights {
     bytes: usize,
     level: u32,
     kind: u32,
     files: [i32; 2],
 }
 
-impl Rights {
+impl ScmRights {
     /// Of these files.
     fn of(files: [i32; 2]) -> Self {
         Self {
@@ -130,8 +130,8 @@ impl Rights {
     }
 
     /// A message that it goes with.
-    fn message(&self, piece: &Piece) -> Message {
-        Message {
+    fn message(&self, piece: &IoVec) -> MessageHeader {
+        MessageHeader {
             name: 0,
             name_bytes: 0,
             pieces: piece,
@@ -150,7 +150,7 @@ mod test {
 
     #[test]
     fn a_message_brings_files() {
-        let [here, there] = pair().unwrap();
+        let [here, there] = socket_pair().unwrap();
         let [end, start] = pipe(true).unwrap();
         let mut buffer = [0; 8];
         let nothing = receive(there.as_fd(), &mut buffer);

@@ -36,27 +36,28 @@ use super::{
 
 /// Children that share our memory at the same time; one more is a copy. An
 /// idle machine of two processors has one or two of them, a busy one all.
-const COUNT: usize = 32;
+const STACKS: usize = 32;
 
 /// Bytes of a child's path and arguments, each with its NUL: more than
 /// `./finish -32768 128`. One with more is a copy.
-const WORDS: usize = 32;
+const WORD_BYTES: usize = 32;
 
 /// Bytes of stack that a child has at least: `cargo xtask audit` prints what
 /// can be called on it.
-const LEAST: usize = 2048;
+const LEAST_STACK: usize = 2048;
 
 /// Bytes of stack that a child has: it ends at a multiple of 16, and a berth
 /// is a page, or as many as it takes.
-const STACK: usize = (LEAST + ABOVE).next_multiple_of(PAGE) - ABOVE;
+const STACK_BYTES: usize =
+    (LEAST_STACK + ABOVE_STACK).next_multiple_of(PAGE) - ABOVE_STACK;
 
 /// Bytes of a berth that are no stack.
-const ABOVE: usize = (size_of::<Letter>() + 4).next_multiple_of(16);
+const ABOVE_STACK: usize = (size_of::<SpawnArgs>() + 4).next_multiple_of(16);
 
 /// What a child is to do.
-pub(super) struct Letter {
+pub(super) struct SpawnArgs {
     /// Path and arguments.
-    words: heapless::Vec<u8, WORDS>,
+    words: heapless::Vec<u8, WORD_BYTES>,
     environ: Environ,
     /// All but the complaint, which follows.
     setup: Setup<'static>,
@@ -66,39 +67,39 @@ pub(super) struct Letter {
 /// A child's place until it has become its program. What is touched of it lies
 /// at its end.
 #[repr(C, align(4096))]
-struct Berth {
+struct ChildStack {
     /// It grows down.
-    stack: UnsafeCell<[MaybeUninit<u8>; STACK]>,
-    letter: UnsafeCell<MaybeUninit<Letter>>,
+    stack: UnsafeCell<[MaybeUninit<u8>; STACK_BYTES]>,
+    letter: UnsafeCell<MaybeUninit<SpawnArgs>>,
     /// The child's number as long as it is here: the kernel sets it to 0.
     taken: AtomicU32,
 }
 
 // SAFETY: this process writes to a berth only while `taken` is 0, its child
 // only while it is not.
-unsafe impl Sync for Berth {}
+unsafe impl Sync for ChildStack {}
 
 /// All places: in a section of their own, or the file would be filled up to a
 /// page before the variables.
 #[unsafe(link_section = ".bss.berths")]
-static BERTHS: [Berth; COUNT] = [const {
-    Berth {
-        stack: UnsafeCell::new([MaybeUninit::uninit(); STACK]),
+static CHILD_STACKS: [ChildStack; STACKS] = [const {
+    ChildStack {
+        stack: UnsafeCell::new([MaybeUninit::uninit(); STACK_BYTES]),
         letter: UnsafeCell::new(MaybeUninit::uninit()),
         taken: AtomicU32::new(0),
     }
-}; COUNT];
+}; STACKS];
 
-impl Berth {
+impl ChildStack {
     /// Whether its child has left, if it ever had one.
     fn is_free(&self) -> bool {
         self.taken.load(Ordering::Acquire) == 0
     }
 }
 
-impl Letter {
+impl SpawnArgs {
     /// Copies what a child is told; `None` when its words are too long.
-    fn write(program: &Program<'_>, setup: &Setup<'_>) -> Option<Self> {
+    fn copy_of(program: &Program<'_>, setup: &Setup<'_>) -> Option<Self> {
         let mut words = heapless::Vec::new();
         for word in [program.path].iter().chain(program.arguments) {
             words.extend_from_slice(word.to_bytes_with_nul()).ok()?;
@@ -130,19 +131,19 @@ const FLAGS: u32 = general::CLONE_VM
     | general::CLONE_CHILD_CLEARTID;
 
 /// Whether children may share our memory: unknown, yes, no.
-static SHARES: AtomicU8 = AtomicU8::new(0);
+static SHARES_MEMORY: AtomicU8 = AtomicU8::new(0);
 
 /// Whether a child may share our memory on this kernel.
-fn shares() -> bool {
-    if SHARES.load(Ordering::Relaxed) == 0 {
+fn may_share_memory() -> bool {
+    if SHARES_MEMORY.load(Ordering::Relaxed) == 0 {
         // The first that ends one process only when a core is dumped. What
         // filters system calls may still know no `close_range`, with which a
         // child leaves our table of open files: this one closes nothing.
         let may = version(&raw::release()) >= (5, 16)
             && raw::close_range(u32::MAX, u32::MAX, false).is_ok();
-        SHARES.store(if may { 1 } else { 2 }, Ordering::Relaxed);
+        SHARES_MEMORY.store(if may { 1 } else { 2 }, Ordering::Relaxed);
     }
-    SHARES.load(Ordering::Relaxed) == 1
+    SHARES_MEMORY.load(Ordering::Relaxed) == 1
 }
 
 /// The first two numbers of a kernel's release.
@@ -163,7 +164,7 @@ unsafe extern "C" fn clone(
     flags: usize,
     stack: *mut u8,
     tid: *mut u32,
-    letter: *const Letter,
+    letter: *const SpawnArgs,
 ) -> isize {
     clone_code!()
 }
@@ -174,11 +175,11 @@ pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
 ) -> Option<Result<u32, Errno>> {
-    if !shares() {
+    if !may_share_memory() {
         return None;
     }
-    let berth = BERTHS.iter().find(|berth| berth.is_free())?;
-    let letter = Letter::write(program, setup)?;
+    let berth = CHILD_STACKS.iter().find(|berth| berth.is_free())?;
+    let letter = SpawnArgs::copy_of(program, setup)?;
     // SAFETY: the berth is free: nobody else has it, and what was there needs
     // no drop.
     unsafe { (*berth.letter.get()).write(letter) };
@@ -196,7 +197,7 @@ pub(super) fn spawn(
     let answer = unsafe { clone(flags, end, berth.taken.as_ptr(), letter) };
     let answer = Errno::from_ret(answer.cast_unsigned());
     if answer == Err(Errno::EINVAL) {
-        SHARES.store(2, Ordering::Relaxed);
+        SHARES_MEMORY.store(2, Ordering::Relaxed);
         return None;
     }
     // A pid has 31 bits at most.
@@ -207,7 +208,7 @@ pub(super) fn spawn(
 ///
 /// # Safety
 /// The letter was written and stays as it is.
-unsafe extern "C" fn begin(letter: *const Letter) -> ! {
+unsafe extern "C" fn child_main(letter: *const SpawnArgs) -> ! {
     // SAFETY: as the caller vouches.
     let letter = unsafe { &*letter };
     let mut rest = &*letter.words;
@@ -231,17 +232,20 @@ unsafe extern "C" fn begin(letter: *const Letter) -> ! {
         complaint: letter.complaint.as_ref(),
         ..letter.setup
     };
-    child::begin(&program, &setup, None)
+    child::run_child(&program, &setup, None)
 }
 
 /// Gives the memory of all berths back, if no child is in one.
-pub(super) fn leave_berths() {
-    if BERTHS.iter().all(Berth::is_free) {
+pub(super) fn trim_stacks() {
+    if CHILD_STACKS.iter().all(ChildStack::is_free) {
         // SAFETY: they are free, and a berth of zeros is one. They end where
         // a page of 4096 bytes does; where pages are larger the start is not
         // one's, or the end is one's too.
         unsafe {
-            memory::forget_used(BERTHS.as_ptr().addr(), size_of_val(&BERTHS));
+            memory::forget_used(
+                CHILD_STACKS.as_ptr().addr(),
+                size_of_val(&CHILD_STACKS),
+            );
         };
     }
 }

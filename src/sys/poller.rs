@@ -10,7 +10,7 @@ use super::{At, Errno, Fd, clock, error, raw};
 
 /// What a file must show to wake the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
+pub enum Interest {
     /// Nothing: it is left alone for now.
     Never,
     /// It can be read.
@@ -23,19 +23,24 @@ pub enum Wake {
 
 /// Files that wake the loop, each with a token of its owner's choice.
 #[derive(Debug)]
-pub struct Waiter(Fd);
+pub struct Poller(Fd);
 
 /// Most tokens one wait answers; the rest come with the next.
 pub const BATCH: usize = 16;
 
-impl Waiter {
+impl Poller {
     /// An empty set.
     pub fn new() -> Result<Self, Errno> {
         raw::epoll_create().map(Self)
     }
 
     /// Adds a file. It leaves the set when its last descriptor is closed.
-    pub fn add(&self, fd: At<'_>, wake: Wake, token: u64) -> Result<(), Errno> {
+    pub fn add(
+        &self,
+        fd: At<'_>,
+        wake: Interest,
+        token: u64,
+    ) -> Result<(), Errno> {
         /// EPOLL_CTL_ADD.
         const ADD: u32 = 1;
         self.set(ADD, fd, wake, token)
@@ -45,7 +50,7 @@ impl Waiter {
     pub fn change(
         &self,
         fd: At<'_>,
-        wake: Wake,
+        wake: Interest,
         token: u64,
     ) -> Result<(), Errno> {
         /// EPOLL_CTL_MOD.
@@ -58,14 +63,14 @@ impl Waiter {
         &self,
         operation: u32,
         fd: At<'_>,
-        wake: Wake,
+        wake: Interest,
         token: u64,
     ) -> Result<(), Errno> {
         let events = match wake {
-            Wake::Never => 0,
-            Wake::Readable => 1,  // EPOLLIN
-            Wake::Writable => 4,  // EPOLLOUT
-            Wake::Exception => 2, // EPOLLPRI
+            Interest::Never => 0,
+            Interest::Readable => 1,  // EPOLLIN
+            Interest::Writable => 4,  // EPOLLOUT
+            Interest::Exception => 2, // EPOLLPRI
         };
         let data = token;
         let event = raw::EpollEvent { events, data };
