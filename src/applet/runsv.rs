@@ -80,7 +80,7 @@ use core::ffi::CStr;
 
 use crate::{
     config,
-    machine::pace,
+    machine::restart_delay,
     supervisor::{Refusal, Supervisor, Voice},
     sys::{
         self, AsFd, CWD, Errno, Fd, clock,
@@ -184,7 +184,7 @@ fn keep(
                 supervisor.voice().say(&mut line);
             }
         }
-        let again = refused.map(|_| clock::mono().after(pace::RETRY));
+        let again = refused.map(|_| clock::mono().after(restart_delay::RETRY));
         let mut replaced = false;
         while !exits && (again.is_some() || supervisor.live() > 0) {
             let heard = supervisor.turn(again);

@@ -70,7 +70,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     machine::{
-        descent::TERMINATE,
+        shutdown::TERMINATE,
         title::{self, Title},
     },
     supervisor::{
@@ -232,7 +232,7 @@ fn face(
                 voice.say(supervisor::tell(&mut line, trouble));
             }
         }
-        let pace = crate::machine::pace::PACE;
+        let pace = crate::machine::restart_delay::RESTART_PAUSE;
         poller::sleep(pace.saturating_sub(clock::mono().since(born)));
         if let Some(code) = face.heed(None).or(face.code) {
             return face.end(code);

@@ -111,7 +111,7 @@ use crate::{
     args::svlogd::{Error, request},
     config,
     machine::{
-        gather::{self, Gather},
+        batch::{self, Batch},
         line::Lines,
     },
     sys::{
@@ -227,7 +227,7 @@ impl Logger {
     /// Logs until the input has ended or TERM was obeyed.
     fn run(&mut self, stream: &mut Stream, input: &mut [u8; INPUT]) -> u8 {
         let mut failed = !self.reopen();
-        let mut gather = Gather::new(clock::mono(), config::LOG_READ_BYTES);
+        let mut gather = Batch::new(clock::mono(), config::LOG_READ_BYTES);
         loop {
             if !self.all.iter().any(Directory::is_used) {
                 let text: &[u8] = b"no functional log directories.";
@@ -267,8 +267,8 @@ impl Logger {
                         self.log(lines, block);
                     });
                     let ends = self.voice.asked.end > 0;
-                    if !ends && gather.took(count, clock::mono()) {
-                        poller::sleep(gather::PAUSE);
+                    if !ends && gather.should_pause(count, clock::mono()) {
+                        poller::sleep(batch::PAUSE);
                     }
                 }
                 // Somebody who shares the pipe made it non-blocking and took

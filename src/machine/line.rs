@@ -55,7 +55,7 @@ impl Lines {
 
     /// How many bytes of `input` can be told now: all whole lines, and of an
     /// open one what is decided.
-    pub fn ripe(self, input: &[u8]) -> usize {
+    pub fn ready_bytes(self, input: &[u8]) -> usize {
         let newline = input.iter().rposition(|byte| *byte == b'\n');
         let whole = newline.map_or(0, |at| at.saturating_add(1));
         let open = input.len().saturating_sub(whole);
@@ -72,7 +72,7 @@ impl Lines {
     }
 
     /// A block has been told.
-    pub fn pass(&mut self, block: &[u8]) {
+    pub fn consumed(&mut self, block: &[u8]) {
         if let Some(last) = block.last() {
             self.inside = *last != b'\n';
         }
@@ -128,7 +128,7 @@ mod test {
                 // As the program ends a line that the stream left open.
                 buffer.push(b'\n');
             }
-            let ripe = lines.ripe(&buffer);
+            let ripe = lines.ready_bytes(&buffer);
             for piece in lines.pieces(&buffer[..ripe]) {
                 if piece.first {
                     let cut = piece.text().len().min(limit);
@@ -136,7 +136,7 @@ mod test {
                 }
                 out.last_mut().unwrap().1.extend_from_slice(piece.text());
             }
-            lines.pass(&buffer[..ripe]);
+            lines.consumed(&buffer[..ripe]);
             buffer.drain(..ripe);
             assert!(buffer.len() < limit);
             if end {

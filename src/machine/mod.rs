@@ -3,18 +3,18 @@
 //! A machine is a value with a `step`: it is told what happened and what
 //! time it is, and answers what to do. Whoever owns it does that.
 
-pub mod allowance;
-pub mod descent;
-pub mod gather;
+pub mod batch;
+pub mod completion;
 pub mod line;
 pub mod outage;
-pub mod pace;
 pub mod pattern;
 pub mod presence;
+pub mod ratelimit;
 pub mod refused;
+pub mod restart_delay;
 pub mod rotate;
+pub mod shutdown;
 pub mod slot;
 pub mod stages;
 pub mod title;
-pub mod verdict;
 pub mod watchdog;

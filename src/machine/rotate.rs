@@ -82,7 +82,7 @@ fn size(bytes: u64) -> usize {
 
 /// What the names in a log directory add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Olds {
+pub struct OldLogs {
     /// Old logs, whatever their letter.
     pub count: u64,
     /// The oldest that may be deleted.
@@ -95,7 +95,7 @@ pub struct Olds {
     processed: bool,
 }
 
-impl Olds {
+impl OldLogs {
     /// Nothing seen yet.
     pub fn new(newest: Option<LogName>, processed: bool) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl Olds {
     }
 
     /// There is an old log of this name.
-    pub fn see(&mut self, name: LogName) {
+    pub fn add(&mut self, name: LogName) {
         self.count = self.count.saturating_add(1);
         let waits = self.processed && name.kind() == Some(Kind::Unsafe);
         let place = if waits {
@@ -131,7 +131,7 @@ impl Olds {
 
     /// The oldest was deleted; answers whether another look is needed to
     /// know which one is the oldest now, to get down to `keep`.
-    pub fn forget(&mut self, keep: u64) -> bool {
+    pub fn removed_oldest(&mut self, keep: u64) -> bool {
         self.count = self.count.saturating_sub(1);
         self.oldest = None;
         self.count > keep

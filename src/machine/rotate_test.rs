@@ -99,12 +99,12 @@ fn defaults_rotate_in_the_last_thousand_bytes() {
 fn what_is_counted_and_what_goes_first() {
     let name = |secs, kind| LogName::new(Wall { secs, nanos: 0 }, kind);
     for processed in [false, true] {
-        let mut olds = Olds::new(None, processed);
+        let mut olds = OldLogs::new(None, processed);
         for secs in [7, 5, 9] {
-            olds.see(name(secs, Kind::Safe));
+            olds.add(name(secs, Kind::Safe));
         }
-        olds.see(name(3, Kind::Unsafe));
-        olds.see(name(4, Kind::Unsafe));
+        olds.add(name(3, Kind::Unsafe));
+        olds.add(name(4, Kind::Unsafe));
         assert_eq!(olds.count, 5);
         assert_eq!(olds.newest, Some(name(9, Kind::Safe)));
         let (first, pending) = if processed {
@@ -115,9 +115,9 @@ fn what_is_counted_and_what_goes_first() {
         assert_eq!(olds.pending, pending);
         assert_eq!(olds.excess(5), None);
         assert_eq!(olds.excess(4), Some(first));
-        assert!(!olds.forget(4));
+        assert!(!olds.removed_oldest(4));
         assert_eq!(olds.excess(3), None);
-        assert!(olds.forget(2));
+        assert!(olds.removed_oldest(2));
     }
 }
 
@@ -159,9 +159,9 @@ struct Model {
 }
 
 impl Model {
-    fn look(&self) -> Olds {
-        let mut olds = Olds::new(self.newest, self.processed);
-        self.files.keys().for_each(|name| olds.see(*name));
+    fn look(&self) -> OldLogs {
+        let mut olds = OldLogs::new(self.newest, self.processed);
+        self.files.keys().for_each(|name| olds.add(*name));
         olds
     }
 
@@ -185,7 +185,7 @@ impl Model {
                 self.late = true;
                 break;
             }
-            if olds.forget(self.keep) {
+            if olds.removed_oldest(self.keep) {
                 olds = self.look();
             }
         }

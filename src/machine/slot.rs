@@ -72,7 +72,7 @@ mod process;
 use heapless::Vec;
 
 use self::{control::Script, process::Process};
-use super::pace::{Pace, RETRY};
+use super::restart_delay::{RETRY, RestartDelay};
 use crate::wire::{
     clock::{Instant, Now, Wall},
     control::{Control, Signal, decode, encode},
@@ -117,9 +117,9 @@ pub enum Action {
     /// take, if that is bounded.
     Limit,
     /// The child has had its time: kill it and say so.
-    Late(Role),
+    TimedOut(Role),
     /// The service has died too often and is parked: say so.
-    Park,
+    Parked,
     /// `./finish` exited with 125, so the service is wanted down now: say so.
     GiveUp,
     /// Close the end of the log pipe that is written to, and bound what the
@@ -148,12 +148,12 @@ pub struct Facts {
     /// There is a `finish`.
     pub finish: bool,
     /// How restarts are paced.
-    pub pace: Pace,
+    pub pace: RestartDelay,
 }
 
 /// One service directory.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot {
+pub struct SlotState {
     service: Process,
     log: Option<Process>,
     script: Option<Script>,
@@ -166,7 +166,7 @@ pub struct Slot {
     drains: u8,
 }
 
-impl Slot {
+impl SlotState {
     /// A service directory that nothing has been started for. `down` and
     /// `log_down` say whether there is a file `down`; `log_down` is `None`
     /// without a log service.
@@ -195,7 +195,7 @@ impl Slot {
     pub fn status(&self, role: Role) -> Option<Status> {
         let process = self.process(role)?;
         Some(Status {
-            since: Wall::from_nanos(process.shown),
+            since: Wall::from_nanos(process.status_time),
             pid: process.pid.unwrap_or(0),
             paused: process.paused,
             term: process.term,
@@ -231,8 +231,8 @@ impl Slot {
     }
 
     /// When the service's `./run` was started.
-    pub fn began(&self) -> Instant {
-        self.service.began
+    pub fn started_at(&self) -> Instant {
+        self.service.started_at
     }
 
     /// What the service waits for, and until when if that is known.
@@ -275,21 +275,22 @@ impl Slot {
     pub fn control(&mut self, role: Role, byte: u8, now: Now) -> Actions {
         let mut actions = Actions::new();
         if let Some(control) = decode(byte)
-            && !(role == Role::Service && (self.busy() || self.keeps(control)))
+            && !(role == Role::Service
+                && (self.busy() || self.would_revive(control)))
         {
-            self.obey(role, control, &mut actions);
+            self.apply(role, control, &mut actions);
         }
         self.settle(now, &mut actions);
         actions
     }
 
     /// Whether the owner wants it to end.
-    pub fn leaves(&self) -> bool {
+    pub fn is_leaving(&self) -> bool {
         self.leaving
     }
 
     /// Whether a control would keep from ending what the owner wants to end.
-    fn keeps(&self, control: Control) -> bool {
+    fn would_revive(&self, control: Control) -> bool {
         let wants =
             matches!(control, Control::Up | Control::Down | Control::Once);
         self.leaving && wants
@@ -320,14 +321,14 @@ impl Slot {
             limit.take_if(|limit| *limit <= now.mono).is_some()
         };
         if late(&mut self.service.limit) {
-            push(&mut actions, Action::Late(Role::Service));
+            push(&mut actions, Action::TimedOut(Role::Service));
         }
         if self.log.as_mut().is_some_and(|log| late(&mut log.limit)) {
             self.drains = DRAINS;
-            push(&mut actions, Action::Late(Role::Log));
+            push(&mut actions, Action::TimedOut(Role::Log));
         }
         if self.script.as_mut().is_some_and(|s| late(&mut s.limit)) {
-            push(&mut actions, Action::Late(Role::Script));
+            push(&mut actions, Action::TimedOut(Role::Script));
         }
         self.settle(now, &mut actions);
         actions
@@ -338,7 +339,7 @@ impl Slot {
     pub fn restamp(&mut self, now: Now) {
         let processes = [Some(&mut self.service), self.log.as_mut()];
         for process in processes.into_iter().flatten() {
-            process.shown = now.wall_of(process.since).in_nanos();
+            process.status_time = now.wall_of(process.since).in_nanos();
         }
     }
 
@@ -370,7 +371,7 @@ impl Slot {
             if process.state == State::Down {
                 process.state = State::Run;
                 process.changed(now);
-                process.began = now.mono;
+                process.started_at = now.mono;
             }
         }
         self.settle(now, &mut actions);
@@ -382,7 +383,7 @@ impl Slot {
     pub fn refused(&mut self, role: Role, now: Now) -> Actions {
         let mut actions = Actions::new();
         if role == Role::Script {
-            self.scripted(false, &mut actions);
+            self.script_ended(false, &mut actions);
         } else if let Some(process) = self.process_mut(role) {
             process.due = Some((now.mono.after(RETRY), Waits::Fork));
         }
@@ -401,12 +402,12 @@ impl Slot {
         let mut actions = Actions::new();
         if role == Role::Script {
             let handled = exit == Exit { code: 0, signal: 0 };
-            self.scripted(handled, &mut actions);
+            self.script_ended(handled, &mut actions);
         } else if let Some(process) = self.process_mut(role) {
             let killed = exit.signal != 0 && !process.term;
-            process.fall(role, exit, facts, now, &mut actions);
+            process.ended(role, exit, facts, now, &mut actions);
             if role == Role::Log && killed && self.drains < DRAINS {
-                self.reopen();
+                self.restart_log();
             }
         }
         self.settle(now, &mut actions);
@@ -417,11 +418,11 @@ impl Slot {
     fn settle(&mut self, now: Now, actions: &mut Actions) {
         let wants_exit = self.service.want == Want::Exit;
         if self.leaving && self.script.is_none() && !wants_exit {
-            self.obey(Role::Service, Control::Exit, actions);
+            self.apply(Role::Service, Control::Exit, actions);
         }
         let service = &self.service;
         if service.want == Want::Exit && service.is_down() && !self.busy() {
-            self.end(actions);
+            self.finish_exit(actions);
         }
         if actions.last().is_some_and(Action::is_start) {
             // Its outcome brings us back.
@@ -450,7 +451,7 @@ impl Slot {
     }
 
     /// The service is down for good: ends the log service, then the slot.
-    fn end(&mut self, actions: &mut Actions) {
+    fn finish_exit(&mut self, actions: &mut Actions) {
         let Some(log) = &mut self.log else {
             push(actions, Action::Gone);
             return;
@@ -479,7 +480,7 @@ impl Slot {
 
     /// The log service was killed by somebody while it read what is left: the
     /// owner still has that, and the next one goes on with it.
-    fn reopen(&mut self) {
+    fn restart_log(&mut self) {
         let ends = self.closed && self.service.want == Want::Exit;
         if let Some(log) = self.log.as_mut().filter(|_| ends) {
             log.want = Want::Up;

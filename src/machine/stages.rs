@@ -44,7 +44,7 @@ pub enum Stage {
 
 /// How a stage ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StageExit {
     /// With this exit code; a stage of our own ends with 0.
     Exited(u8),
     /// By a signal.
@@ -90,23 +90,23 @@ impl Stages {
     }
 
     /// The stage has ended.
-    pub fn ended(&mut self, outcome: Outcome) -> Next {
-        let failed = outcome != Outcome::Exited(0);
+    pub fn ended(&mut self, outcome: StageExit) -> Next {
+        let failed = outcome != StageExit::Exited(0);
         let next = match (self.stage, outcome) {
-            (Stage::One, Outcome::Exited(100)) => Stage::Three,
+            (Stage::One, StageExit::Exited(100)) => Stage::Three,
             (Stage::One, _)
                 if self.policy.rescue && (failed || self.policy.single) =>
             {
                 self.next = Stage::Two;
                 Stage::Rescue
             }
-            (Stage::One, Outcome::Crashed) => Stage::Three,
-            (Stage::One, Outcome::Exited(_)) => Stage::Two,
+            (Stage::One, StageExit::Crashed) => Stage::Three,
+            (Stage::One, StageExit::Exited(_)) => Stage::Two,
             (Stage::Rescue, _) => self.next,
-            (Stage::Two, Outcome::Exited(111) | Outcome::Crashed) => {
+            (Stage::Two, StageExit::Exited(111) | StageExit::Crashed) => {
                 return Next::Again;
             }
-            (Stage::Two, Outcome::Exited(_)) => Stage::Three,
+            (Stage::Two, StageExit::Exited(_)) => Stage::Three,
             (Stage::Three | Stage::Over, _) => Stage::Over,
         };
         self.stage = next;
@@ -152,7 +152,7 @@ mod test {
         };
         assert_eq!(Stages::new(policy).stage(), One);
         for code in 0..=255 {
-            let outcome = Outcome::Exited(code);
+            let outcome = StageExit::Exited(code);
             let failed = code != 0;
             let one = if code == 100 { Three } else { Two };
             let two = match code {
@@ -175,7 +175,7 @@ mod test {
             (Three, Enter(Over, true)),
         ];
         for (stage, next) in rows {
-            assert_eq!(at(stage, policy).ended(Outcome::Crashed), next);
+            assert_eq!(at(stage, policy).ended(StageExit::Crashed), next);
         }
         let can = [One, Rescue, Two, Three, Over]
             .map(|stage| at(stage, policy).leave());
@@ -184,7 +184,7 @@ mod test {
 
     #[test]
     fn what_leads_to_rescue_and_out_of_it() {
-        let all = (0..=255).map(Outcome::Exited).chain([Outcome::Crashed]);
+        let all = (0..=255).map(StageExit::Exited).chain([StageExit::Crashed]);
         for outcome in all {
             for single in [false, true] {
                 let policy = Policy {
@@ -194,10 +194,10 @@ mod test {
                 };
                 let mut stages = Stages::new(policy);
                 let next = match outcome {
-                    Outcome::Exited(0) if !single => Enter(Two, false),
-                    Outcome::Exited(0) => Enter(Rescue, false),
-                    Outcome::Exited(100) => Enter(Three, true),
-                    Outcome::Exited(_) | Outcome::Crashed => {
+                    StageExit::Exited(0) if !single => Enter(Two, false),
+                    StageExit::Exited(0) => Enter(Rescue, false),
+                    StageExit::Exited(100) => Enter(Three, true),
+                    StageExit::Exited(_) | StageExit::Crashed => {
                         Enter(Rescue, true)
                     }
                 };
@@ -214,7 +214,7 @@ mod test {
             emergency: true,
         });
         assert_eq!(stages.stage(), Rescue);
-        assert_eq!(stages.ended(Outcome::Crashed), Enter(One, true));
-        assert_eq!(stages.ended(Outcome::Exited(0)), Enter(Two, false));
+        assert_eq!(stages.ended(StageExit::Crashed), Enter(One, true));
+        assert_eq!(stages.ended(StageExit::Exited(0)), Enter(Two, false));
     }
 }

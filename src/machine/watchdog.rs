@@ -16,22 +16,22 @@ use crate::wire::clock::Instant;
 
 /// What the owner does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Action {
     /// Feed it.
-    Feed,
+    Ping,
     /// Say that it is fed no more.
-    Starve,
+    Stop,
 }
 
 /// A watchdog's meals.
 #[derive(Clone, Copy, Debug)]
-pub struct Watchdog {
+pub struct PingTimer {
     every: Duration,
     /// The next meal; none once it starves.
     next: Option<Instant>,
 }
 
-impl Watchdog {
+impl PingTimer {
     /// A watchdog that bites `period` after its last meal; hungry now.
     ///
     /// It is fed twice as often, so that a meal may be half a period late. A
@@ -50,13 +50,13 @@ impl Watchdog {
     }
 
     /// Its time has come, or not yet.
-    pub fn step(&mut self, well: bool, now: Instant) -> Option<Order> {
+    pub fn step(&mut self, well: bool, now: Instant) -> Option<Action> {
         let next = self.next?;
         if now < next {
             return None;
         }
         self.next = well.then(|| now.after(self.every));
-        Some(if well { Order::Feed } else { Order::Starve })
+        Some(if well { Action::Ping } else { Action::Stop })
     }
 }
 
@@ -67,17 +67,17 @@ mod test {
     #[test]
     fn it_is_fed_in_time_until_something_fails() {
         let period = Duration::from_secs(10);
-        let mut watchdog = Watchdog::new(period, Instant::at(0));
+        let mut watchdog = PingTimer::new(period, Instant::at(0));
         let mut now = Instant::at(0);
         for _ in 0..100 {
-            assert_eq!(watchdog.step(true, now), Some(Order::Feed));
+            assert_eq!(watchdog.step(true, now), Some(Action::Ping));
             assert_eq!(watchdog.step(true, now), None);
             let due = watchdog.due().unwrap();
             assert_eq!(due.since(now), period / 2);
             now = due;
         }
         assert_eq!(watchdog.step(false, Instant::at(now.nanos() - 1)), None);
-        assert_eq!(watchdog.step(false, now), Some(Order::Starve));
+        assert_eq!(watchdog.step(false, now), Some(Action::Stop));
         // All is well again: too late.
         assert_eq!(watchdog.step(true, now.after(period)), None);
         assert_eq!(watchdog.due(), None);
@@ -85,8 +85,8 @@ mod test {
 
     #[test]
     fn one_that_claims_no_period_keeps_nobody_busy() {
-        let mut watchdog = Watchdog::new(Duration::ZERO, Instant::at(0));
-        assert_eq!(watchdog.step(true, Instant::at(0)), Some(Order::Feed));
+        let mut watchdog = PingTimer::new(Duration::ZERO, Instant::at(0));
+        assert_eq!(watchdog.step(true, Instant::at(0)), Some(Action::Ping));
         assert!(watchdog.due().unwrap() > Instant::at(0));
     }
 }

@@ -4,7 +4,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     machine::{
-        pace::{Pace, RETRY},
+        restart_delay::{RETRY, RestartDelay},
         slot::{Action, Actions, Exit, Facts, Role},
     },
     sys::{Errno, child::ExitStatus, clock, file, poller::Interest, signal},
@@ -54,8 +54,8 @@ impl Supervisor {
                     Action::Limit => {
                         self.limit(index, Role::Service, c"timeout-kill", 0);
                     }
-                    Action::Late(role) => self.late(index, role),
-                    Action::Park => {
+                    Action::TimedOut(role) => self.late(index, role),
+                    Action::Parked => {
                         let what = "dies again and again: parked, next try in \
                                     5 minutes or with `sv up`";
                         self.caution(index, b"", what);
@@ -121,8 +121,9 @@ impl Supervisor {
             slot.told = end == ExitStatus::Exited(111);
             // That its owner ends it nobody asks about, and a way down spares
             // the medium.
-            if status.state == State::Run && !slot.machine.leaves() {
-                let lived = now.mono.since(slot.machine.began()).as_millis();
+            if status.state == State::Run && !slot.machine.is_leaving() {
+                let lived =
+                    now.mono.since(slot.machine.started_at()).as_millis();
                 let when = now.wall;
                 let how = match end {
                     ExitStatus::Exited(code) => How::Exited(code),
@@ -150,9 +151,9 @@ impl Supervisor {
                 return facts;
             }
             let backoff = c"runt/backoff";
-            facts.pace = Pace {
+            facts.pace = RestartDelay {
                 backoff: self.option(index, backoff, options::backoff),
-                tally: self
+                max_deaths: self
                     .option(index, c"max-death-tally", options::number)
                     .unwrap_or(0),
             };

@@ -57,7 +57,7 @@ impl Supervisor {
         let up = critical.map(|slot| {
             let pid = slot.machine.pid(Role::Service);
             let up = pid.filter(|pid| runs(*pid));
-            up.map_or(Duration::ZERO, |_| now.since(slot.machine.began()))
+            up.map_or(Duration::ZERO, |_| now.since(slot.machine.started_at()))
         });
         up.min().unwrap_or(Duration::MAX)
     }

@@ -34,8 +34,8 @@ use core::{ffi::CStr, time::Duration};
 use crate::{
     config,
     machine::{
-        pace,
         presence::Presence,
+        restart_delay,
         slot::{self, Role},
     },
     sys::{
@@ -124,7 +124,7 @@ const TOKEN_SLOTS: u64 = 8;
 pub struct Slot {
     name: Name,
     identity: Identity,
-    machine: slot::Slot,
+    machine: slot::SlotState,
     /// What is open; nothing once it was told to exit and has ended, but
     /// still is in the services directory.
     service: Option<Service>,
@@ -372,7 +372,7 @@ impl Supervisor {
             Err(errno) => {
                 // Nothing known makes this fail; it must not spin.
                 self.voice.warn("unable to wait", b"", errno);
-                sys::poller::sleep(pace::PACE);
+                sys::poller::sleep(restart_delay::RESTART_PAUSE);
                 Vec::new()
             }
         };
@@ -626,7 +626,7 @@ impl Supervisor {
             taken.map_err(Refusal::Trouble)?;
         let fresh = service.is_fresh();
         let now = clock::now();
-        let machine = slot::Slot::new(down, log_down, now);
+        let machine = slot::SlotState::new(down, log_down, now);
         listen(&self.waiter, index, &service).map_err(Refusal::Trouble)?;
         let slot = Slot {
             name,

@@ -4,7 +4,7 @@
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
-    machine::slot::{Role, Slot},
+    machine::slot::{Role, SlotState},
     sys::{
         AsFd, At, Errno, Fd, clock, error,
         file::{self, Kind},
@@ -240,7 +240,7 @@ impl Service {
     /// Writes what has changed of `pid`, `stat` and `status` of the service and
     /// of its log service. `Err` too when something beside them is not there
     /// any more. The first failure is returned.
-    pub(super) fn publish(&mut self, slot: &Slot) -> Result<(), Trouble> {
+    pub(super) fn publish(&mut self, slot: &SlotState) -> Result<(), Trouble> {
         let mut written = Ok(());
         for role in [Role::Service, Role::Log] {
             if let (Some(status), Some((dir, ends, names))) =
@@ -256,7 +256,7 @@ impl Service {
 
     /// Moves to the run directory what could not publish its record where it
     /// belongs; returns whether anything has moved.
-    pub(super) fn relocate(&mut self, slot: &Slot) -> bool {
+    pub(super) fn relocate(&mut self, slot: &SlotState) -> bool {
         let mut moved = false;
         for role in [Role::Service, Role::Log] {
             if let (Some(status), Some((dir, ends, _))) =

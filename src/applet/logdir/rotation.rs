@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use crate::{
-    machine::rotate::Olds,
+    machine::rotate::OldLogs,
     sys::{AsFd, Errno, child, clock, dir, file, secure},
     text::Line,
     wire::logname::{Kind, LogName},
@@ -293,7 +293,7 @@ impl Directory {
                 voice.warn("warning", what, name, errno);
                 break;
             }
-            if olds.forget(self.keep) {
+            if olds.removed_oldest(self.keep) {
                 found = self.look_at_olds();
             }
         }
@@ -307,8 +307,8 @@ impl Directory {
     }
 
     /// Looks at the old logs. What a processor left unfinished is deleted.
-    fn look_at_olds(&self) -> Result<Olds, Errno> {
-        let mut olds = Olds::new(self.newest, self.is_processed());
+    fn look_at_olds(&self) -> Result<OldLogs, Errno> {
+        let mut olds = OldLogs::new(self.newest, self.is_processed());
         let busy = self.job.name().map(|name| name.with(Kind::Temporary));
         // Another opening: the offset of a listing belongs to one of them.
         let listed = file::open_dir(self.dir.as_fd(), c".")?;
@@ -318,7 +318,7 @@ impl Directory {
                 return;
             };
             if name.kind() != Some(Kind::Temporary) {
-                olds.see(name);
+                olds.add(name);
             } else if busy.is_none_or(|busy| busy != name) {
                 // What stays is looked at again next time.
                 let _stays = file::remove(at, name.as_c_str()).is_err();

@@ -40,7 +40,7 @@ impl Stream {
         let new = input.get_mut(self.kept..all).unwrap_or(&mut []);
         self.replace(request, new);
         let read = input.get(..all).unwrap_or(&[]);
-        let ripe = self.lines.ripe(read);
+        let ripe = self.lines.ready_bytes(read);
         self.pass(read.get(..ripe).unwrap_or(&[]), log);
         self.kept = all.saturating_sub(ripe);
         text::to_front(input, ripe, self.kept);
@@ -67,7 +67,7 @@ impl Stream {
     /// Logs a block of lines that is ripe.
     fn pass(&mut self, block: &[u8], log: &mut dyn FnMut(Lines, &[u8])) {
         log(self.lines, block);
-        self.lines.pass(block);
+        self.lines.consumed(block);
     }
 
     /// Replaces odd bytes in the first part of each line.

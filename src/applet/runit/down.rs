@@ -5,7 +5,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
-    machine::descent::{self, Descent, END, LAST_WORDS, Order},
+    machine::shutdown::{self, END, LAST_WORDS, Shutdown, Step},
     sys::{
         self, CWD, Errno, child, clock, dir, file, poller,
         power::{self, Ending},
@@ -76,26 +76,26 @@ impl Init {
     }
 
     /// Begins to end processes.
-    pub(super) fn descend(&mut self, order: Order) {
+    pub(super) fn descend(&mut self, order: Step) {
         self.supervisor.serve_no_more();
         let limit = self.hasten();
-        self.descent = Some(Descent::from(order, clock::mono(), limit));
+        self.descent = Some(Shutdown::from(order, clock::mono(), limit));
         self.carry_out(order);
     }
 
     /// Carries out an order of the descent.
-    pub(super) fn carry_out(&mut self, order: Order) {
+    pub(super) fn carry_out(&mut self, order: Step) {
         let sent = match order {
-            Order::StopServices => {
+            Step::StopServices => {
                 self.say("stopping services...", b"", "");
-                self.supervisor.stop_all(descent::STOP);
+                self.supervisor.stop_all(shutdown::STOP_MILLIS);
                 return;
             }
-            Order::Tell => {
+            Step::NamePending => {
                 self.tell_services();
                 return;
             }
-            Order::KillServices => {
+            Step::KillServices => {
                 self.supervisor.names(&mut |name, _| {
                     let what = "not terminated, sending KILL signal: ";
                     self.caution(what, name);
@@ -103,13 +103,13 @@ impl Init {
                 self.supervisor.kill_all();
                 return;
             }
-            Order::TerminateAll => {
+            Step::TerminateAll => {
                 self.say("sending TERM signal to all processes...", b"", "");
                 // A stopped process takes no TERM.
                 signal::kill_all(Number::TERM)
                     .and_then(|()| signal::kill_all(Number::CONT))
             }
-            Order::KillAll => {
+            Step::KillAll => {
                 self.say("sending KILL signal to all processes...", b"", "");
                 // So that none of them is started again.
                 self.supervisor.exit_all();
@@ -118,7 +118,7 @@ impl Init {
                 self.insure(down);
                 sent
             }
-            Order::Done => self.end(),
+            Step::Done => self.end(),
         };
         match sent {
             // ESRCH: there is no other process.

@@ -7,7 +7,7 @@ use crate::{
     config,
     machine::{
         stages::Stage,
-        watchdog::{self, Order},
+        watchdog::{self, Action},
     },
     sys::{Errno, clock, watchdog::Watchdog},
     text::Line,
@@ -19,7 +19,7 @@ use super::{HEAD, Init};
 /// An open watchdog and its meals.
 pub(super) struct Guard {
     device: Watchdog,
-    meals: watchdog::Watchdog,
+    meals: watchdog::PingTimer,
 }
 
 impl Init {
@@ -62,7 +62,7 @@ impl Init {
             line.text("; this start is its doing");
         }
         self.supervisor.voice().say(&mut line);
-        let meals = watchdog::Watchdog::new(period, clock::mono());
+        let meals = watchdog::PingTimer::new(period, clock::mono());
         self.guard = Some(Guard { device, meals });
         self.feed();
     }
@@ -85,7 +85,7 @@ impl Init {
         };
         let Some(guard) = &mut self.guard else { return };
         match (guard.meals.step(failing.is_none(), now), failing) {
-            (Some(Order::Starve), Some(name)) => {
+            (Some(Action::Stop), Some(name)) => {
                 let what = "critical service fails, the watchdog may bite: ";
                 self.caution(what, &name);
             }

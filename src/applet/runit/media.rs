@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use crate::{
     config,
-    machine::descent::{self, MEDIA},
+    machine::shutdown::{self, MEDIA},
     supervisor::Voice,
     sys::{CWD, Errno, clock, file, power},
     text::{Path, TooLong},
@@ -132,7 +132,7 @@ impl Init {
         until: Instant,
         work: &dyn Fn(&Voice) -> Outcome,
     ) -> Outcome {
-        let share = descent::share(until, clock::mono());
+        let share = shutdown::share(until, clock::mono());
         let outcome = share.map_or(Outcome::Late, |s| self.apart(work, s));
         if outcome == Outcome::Late {
             self.caution("has not come to rest in time: ", medium);

@@ -142,8 +142,8 @@ use heapless::Vec;
 use crate::{
     config,
     machine::{
-        descent::{self, Descent, LAST_WORDS, Left, Order},
-        stages::{Next, Outcome, Policy, Stage, Stages},
+        shutdown::{self, LAST_WORDS, Remaining, Shutdown, Step},
+        stages::{Next, Policy, Stage, StageExit, Stages},
     },
     supervisor::{AWAITED, Heard, Supervisor, Voice},
     sys::{
@@ -294,7 +294,7 @@ struct Init {
     /// Stage 2 has failed: when it is entered again.
     pause: Option<Instant>,
     /// The order in which what runs is ended.
-    descent: Option<Descent>,
+    descent: Option<Shutdown>,
     /// How the machine ends, when whoever asked said so; else a flag tells.
     ending: Option<Ending>,
 }
@@ -373,7 +373,7 @@ impl Init {
 
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
-        let descent = self.descent.map(Descent::due);
+        let descent = self.descent.map(Shutdown::due);
         let errands = self.errands.due();
         let later = (!self.later.is_empty()).then_some(Instant::at(0));
         [
@@ -449,13 +449,13 @@ impl Init {
         match stage {
             Stage::One => {
                 self.lost = !self.set_up();
-                self.ended(Outcome::Exited(self.lost.into()), None);
+                self.ended(StageExit::Exited(self.lost.into()), None);
             }
             Stage::Two => {
                 self.serve();
                 self.run_errands();
             }
-            Stage::Three => self.descend(Order::StopServices),
+            Stage::Three => self.descend(Step::StopServices),
             Stage::Over | Stage::Rescue => {}
         }
     }
@@ -474,7 +474,7 @@ impl Init {
         };
         match started {
             Ok(pid) => self.script = Some(pid),
-            Err(()) => self.ended(Outcome::Exited(0), None),
+            Err(()) => self.ended(StageExit::Exited(0), None),
         }
     }
 
@@ -572,8 +572,8 @@ impl Init {
     /// Takes the end of a child of PID 1's own.
     fn child_ended(&mut self, pid: u32, end: ExitStatus) {
         let outcome = match end {
-            ExitStatus::Exited(code) => Outcome::Exited(code),
-            ExitStatus::Killed(..) => Outcome::Crashed,
+            ExitStatus::Exited(code) => StageExit::Exited(code),
+            ExitStatus::Killed(..) => StageExit::Crashed,
         };
         if self.asked_ended(pid, outcome) {
             return;
@@ -586,15 +586,15 @@ impl Init {
     }
 
     /// The script of the stage has ended.
-    fn script_ended(&mut self, outcome: Outcome) {
+    fn script_ended(&mut self, outcome: StageExit) {
         let leader = self.script.take();
         self.limit = None;
         self.killed = false;
         let path = self.path.to_bytes();
         match outcome {
-            Outcome::Exited(0) => {}
-            Outcome::Exited(_) => self.caution("child failed: ", path),
-            Outcome::Crashed => self.caution("child crashed: ", path),
+            StageExit::Exited(0) => {}
+            StageExit::Exited(_) => self.caution("child failed: ", path),
+            StageExit::Crashed => self.caution("child crashed: ", path),
         }
         if core::mem::take(&mut self.leaving) {
             self.say("leave stage: ", path, "");
@@ -619,12 +619,12 @@ impl Init {
         self.caution("not ended in time: ", self.path.to_bytes());
         // Its end, when it comes, is nobody's affair.
         self.supervisor.await_no_more(pid);
-        self.script_ended(Outcome::Crashed);
+        self.script_ended(StageExit::Crashed);
     }
 
     /// A stage has ended, that of the script `leader` if it had one: enters
     /// the next.
-    fn ended(&mut self, outcome: Outcome, leader: Option<u32>) {
+    fn ended(&mut self, outcome: StageExit, leader: Option<u32>) {
         let stage = self.stages.stage();
         let next = self.stages.ended(outcome);
         if let (Some(leader), Next::Again) = (leader, next) {
@@ -643,7 +643,7 @@ impl Init {
             Next::Again => {
                 self.pause = Some(clock::mono().after(AGAIN));
             }
-            Next::Enter(Stage::Over, _) => self.descend(Order::KillAll),
+            Next::Enter(Stage::Over, _) => self.descend(Step::KillAll),
             Next::Enter(next, _) => {
                 if stage == Stage::One && next == Stage::Three {
                     self.caution("skipping stage 2...", b"");
@@ -666,8 +666,8 @@ impl Init {
             self.caution("restarting.", b"");
             self.enter(Stage::Two);
         }
-        let left = Left {
-            services: self.supervisor.is_ending(descent::DRAIN, now),
+        let left = Remaining {
+            services: self.supervisor.is_ending(shutdown::DRAIN, now),
             children: child::has_children(),
         };
         let next = self.descent.as_mut().and_then(|d| d.step(left, now));

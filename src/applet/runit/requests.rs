@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 
 use crate::{
-    machine::stages::{Outcome, Stage},
+    machine::stages::{Stage, StageExit},
     sys::{
         clock,
         power::Ending,
@@ -173,7 +173,7 @@ impl Init {
     }
 
     /// Takes the end of one of [`ASKED`]; false when `pid` is none of them.
-    pub(super) fn asked_ended(&mut self, pid: u32, outcome: Outcome) -> bool {
+    pub(super) fn asked_ended(&mut self, pid: u32, outcome: StageExit) -> bool {
         let found = ASKED.iter().zip(&mut self.asking.running);
         let mut found = found.filter(|(_, running)| **running == Some(pid));
         let found = found.next().map(|(asked, running)| {
@@ -181,7 +181,7 @@ impl Init {
             asked
         });
         let Some(asked) = found else { return false };
-        if outcome == Outcome::Crashed {
+        if outcome == StageExit::Crashed {
             self.caution("child crashed: ", asked.path.to_bytes());
         }
         self.say("leave stage: ", asked.path.to_bytes(), "");

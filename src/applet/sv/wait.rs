@@ -17,7 +17,7 @@ use super::{
     status::{describe, warn_of},
 };
 use crate::{
-    machine::verdict::{Verdict, verdict},
+    machine::completion::{Completion, completion},
     sys::{
         self, AsFd, At, Errno,
         child::{self, ExitStatus, Program},
@@ -258,10 +258,10 @@ impl Sv {
                 return true;
             }
         };
-        let holds = match verdict(self.command.tests, &task.before, &now) {
-            Verdict::NotYet => false,
-            Verdict::Holds => true,
-            Verdict::IfChecked => match task.check {
+        let holds = match completion(self.command.tests, &task.before, &now) {
+            Completion::NotYet => false,
+            Completion::Holds => true,
+            Completion::IfChecked => match task.check {
                 Check::Passed => true,
                 Check::Due | Check::Unborn if is_unborn(&task.before, &now) => {
                     task.check = Check::Unborn;

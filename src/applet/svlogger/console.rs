@@ -5,7 +5,7 @@ use core::ffi::CStr;
 
 use crate::{
     config,
-    machine::{allowance::Allowance, line::Lines},
+    machine::{line::Lines, ratelimit::RateLimit},
     sys::{self, AsFd, At, Errno, Fd, clock, file},
     text::Line,
     wire::clock::Instant,
@@ -27,7 +27,7 @@ pub(super) struct Shown {
     file: Fd,
     /// A part of a line was the last that was taken.
     cut: bool,
-    allowance: Allowance,
+    allowance: RateLimit,
 }
 
 impl Shown {
@@ -37,7 +37,7 @@ impl Shown {
             wanted: false,
             file: Fd::none(),
             cut: false,
-            allowance: Allowance::NEW,
+            allowance: RateLimit::NEW,
         }
     }
 
@@ -85,7 +85,7 @@ impl Shown {
         name: &[u8],
         now: Instant,
     ) -> Result<(), Errno> {
-        let Some(count) = self.allowance.tell(TOLD, now) else {
+        let Some(count) = self.allowance.take_dropped(TOLD, now) else {
             return Ok(());
         };
         let mut line = Line::new();
@@ -110,7 +110,7 @@ impl Shown {
         let sent = if self.cut { 0 } else { self.send(at, line)? };
         if sent < line.len() {
             self.cut |= sent > 0;
-            self.allowance.leave_out(count);
+            self.allowance.drop_lines(count);
         }
         Ok(())
     }

@@ -113,7 +113,7 @@ use heapless::{Vec, VecView};
 use crate::{
     args::svlogd::{LENGTH, Request},
     config,
-    machine::pace::PACE,
+    machine::restart_delay::RESTART_PAUSE,
     sys::{
         self, Errno, Fd,
         console::Console,
@@ -333,7 +333,7 @@ impl Logger {
         let _gone = self.desk.waiter.remove(fd::STDIN).is_err();
         self.orphan = true;
         // What it had open may be closed only now.
-        let look = sys::clock::mono().after(PACE);
+        let look = sys::clock::mono().after(RESTART_PAUSE);
         for row in self.rows.iter_mut() {
             row.look = Some(look);
         }

@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use crate::{
     config,
-    machine::pace::PACE,
+    machine::restart_delay::RESTART_PAUSE,
     sys::{
         self, AsFd, Errno, Fd, clock, fd, file, poller::Interest,
         signal::Number,
@@ -213,7 +213,7 @@ impl Row {
         report(desk, told);
         self.directory.look_after_job(&mut desk.voice, now);
         if self.look.is_some_and(|look| look <= now) {
-            self.look = Some(now.after(PACE));
+            self.look = Some(now.after(RESTART_PAUSE));
             // Nobody is left who could have it go on.
             self.is.paused = false;
             // Who may not look does not stand in the way.

@@ -1,7 +1,7 @@
 //! What a control byte does to a slot: the table of `slot`, with the scripts
 //! that may take a signal's place (contract §2.6).
 
-use super::{Action, Actions, DRAINS, Role, Slot, push};
+use super::{Action, Actions, DRAINS, Role, SlotState, push};
 use crate::wire::{
     clock::Instant,
     control::{self, Control, Signal},
@@ -17,10 +17,10 @@ pub(super) struct Script {
     pub(super) limit: Option<Instant>,
 }
 
-impl Slot {
+impl SlotState {
     /// Does what a control byte says, or asks for its script first; `settle`
     /// does the starting.
-    pub(super) fn obey(
+    pub(super) fn apply(
         &mut self,
         role: Role,
         control: Control,
@@ -46,7 +46,7 @@ impl Slot {
                 if process.is_down() {
                     process.due = None;
                     process.once = !up;
-                    process.short = 0;
+                    process.short_runs = 0;
                 }
             }
             Control::Exit if role == Role::Log => {}
@@ -91,7 +91,11 @@ impl Slot {
     }
 
     /// The script has ended, or there was none.
-    pub(super) fn scripted(&mut self, handled: bool, actions: &mut Actions) {
+    pub(super) fn script_ended(
+        &mut self,
+        handled: bool,
+        actions: &mut Actions,
+    ) {
         if let Some(script) = self.script.take() {
             self.act(Role::Service, script.control, handled, actions);
         }

@@ -24,9 +24,9 @@ pub(super) struct Process {
     /// The moment of the last change.
     pub(super) since: Instant,
     /// What `status` shows as that: nanoseconds since 1970.
-    pub(super) shown: u64,
+    pub(super) status_time: u64,
     /// When `./run` was started.
-    pub(super) began: Instant,
+    pub(super) started_at: Instant,
     /// Not started before this, and why.
     pub(super) due: Option<(Instant, Waits)>,
     /// Killed then.
@@ -39,7 +39,7 @@ pub(super) struct Process {
     /// otherwise since.
     pub(super) failed: bool,
     /// Short lives in a row.
-    pub(super) short: u32,
+    pub(super) short_runs: u32,
     /// What `./finish` is told.
     pub(super) exit: Exit,
 }
@@ -54,14 +54,14 @@ impl Process {
             paused: false,
             term: false,
             since: now.mono,
-            shown: now.wall.in_nanos(),
-            began: now.mono,
+            status_time: now.wall.in_nanos(),
+            started_at: now.mono,
             due: None,
             limit: None,
             once: false,
             ready: false,
             failed: false,
-            short: 0,
+            short_runs: 0,
             exit: Exit { code: 0, signal: 0 },
         }
     }
@@ -69,7 +69,7 @@ impl Process {
     /// It has changed its state.
     pub(super) fn changed(&mut self, now: Now) {
         self.since = now.mono;
-        self.shown = now.wall.in_nanos();
+        self.status_time = now.wall.in_nanos();
     }
 
     /// Whether nothing runs and nothing is about to be cleaned up.
@@ -89,7 +89,7 @@ impl Process {
     }
 
     /// It has ended: takes edge 2, 3 or 4.
-    pub(super) fn fall(
+    pub(super) fn ended(
         &mut self,
         role: Role,
         exit: Exit,
@@ -101,11 +101,11 @@ impl Process {
         self.pid = None;
         self.term = false;
         self.limit = None;
-        let age = now.mono.since(self.began);
+        let age = now.mono.since(self.started_at);
         if self.state == State::Run {
             let short = facts.pace.is_short(age) && !asked;
-            let more = self.short.saturating_add(1);
-            self.short = if short { more } else { 0 };
+            let more = self.short_runs.saturating_add(1);
+            self.short_runs = if short { more } else { 0 };
             if facts.finish && role == Role::Service {
                 self.state = State::Finish;
                 self.exit = exit;
@@ -120,10 +120,10 @@ impl Process {
         }
         self.state = State::Down;
         self.changed(now);
-        let (wait, waits) = facts.pace.wait(self.short, age, now);
+        let (wait, waits) = facts.pace.wait(self.short_runs, age, now);
         self.due = (!wait.is_zero()).then(|| (now.mono.after(wait), waits));
-        if waits == Waits::Parked && self.short == facts.pace.tally {
-            push(actions, Action::Park);
+        if waits == Waits::Parked && self.short_runs == facts.pace.max_deaths {
+            push(actions, Action::Parked);
         }
     }
 }

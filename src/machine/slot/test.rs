@@ -5,7 +5,7 @@ use std::{
     hash::{Hash as _, Hasher as _},
 };
 
-use super::{super::pace::PACE, *};
+use super::{super::restart_delay::RESTART_PAUSE, *};
 use crate::wire::{clock::Wall, options::Backoff};
 
 /// The clock's steps of the walk: half a pace, so that both sides of every
@@ -38,7 +38,7 @@ enum Event {
 /// A slot and the owner's side: which start it still has to report.
 #[derive(Clone, Debug)]
 struct World {
-    slot: Slot,
+    slot: SlotState,
     asked: Option<Action>,
     gone: bool,
     pipe: bool,
@@ -65,8 +65,8 @@ fn key(world: &World, at: u64) -> u64 {
             (p.state, p.want, p.pid.is_some(), p.paused, p.term),
             p.due.map(|(due, waits)| (left(due), format!("{waits:?}"))),
             p.limit.map(left),
-            (p.once, p.ready, p.failed, p.short.min(3)),
-            at.saturating_sub(p.began.nanos()).min(2 * STEP),
+            (p.once, p.ready, p.failed, p.short_runs.min(3)),
+            at.saturating_sub(p.started_at.nanos()).min(2 * STEP),
         )
     };
     let slot = &world.slot;
@@ -199,12 +199,12 @@ fn step(world: &mut World, event: Event, at: u64) {
                     world.slot.limit(Role::Service, limit);
                 }
             }
-            Action::Late(role) => {
+            Action::TimedOut(role) => {
                 assert!(world.slot.pid(role).is_some(), "nobody is late");
                 assert!(world.limits || role == Role::Log && !world.pipe);
             }
-            Action::Park => {
-                assert_eq!(service.short, world.facts.pace.tally);
+            Action::Parked => {
+                assert_eq!(service.short_runs, world.facts.pace.max_deaths);
                 let waits = service.due.map(|(_, waits)| waits);
                 assert_eq!(waits, Some(Waits::Parked));
             }
@@ -243,8 +243,8 @@ fn step(world: &mut World, event: Event, at: u64) {
         && world.slot.drains == 0
     {
         let process = before.process(role).unwrap();
-        let age = now(at).mono.since(process.began);
-        assert!(age >= PACE, "no pause after a short life");
+        let age = now(at).mono.since(process.started_at);
+        assert!(age >= RESTART_PAUSE, "no pause after a short life");
     }
     match world.asked {
         Some(Action::Run(role)) => {
@@ -305,7 +305,7 @@ fn walk_from(
     adds: bool,
 ) -> usize {
     let start = World {
-        slot: Slot::new(down, log_down, now(0)),
+        slot: SlotState::new(down, log_down, now(0)),
         asked: None,
         gone: false,
         pipe: log_down.is_some(),
@@ -371,7 +371,7 @@ fn assert_ends(mut world: World, mut at: u64) {
 fn a_log_service_that_is_added_late() {
     let facts = Facts {
         finish: true,
-        pace: Pace::default(),
+        pace: RestartDelay::default(),
     };
     let alone = walk_from(false, None, facts, false, false);
     let added = walk_from(false, None, facts, false, true);
@@ -382,7 +382,7 @@ fn a_log_service_that_is_added_late() {
 fn every_state_with_every_event() {
     let plain = Facts {
         finish: true,
-        pace: Pace::default(),
+        pace: RestartDelay::default(),
     };
     let backoff = Backoff {
         first: 600,
@@ -392,9 +392,9 @@ fn every_state_with_every_event() {
     };
     let parks = Facts {
         finish: false,
-        pace: Pace {
+        pace: RestartDelay {
             backoff: Some(backoff),
-            tally: 3,
+            max_deaths: 3,
         },
     };
     let states = [
@@ -409,7 +409,7 @@ fn every_state_with_every_event() {
 
 /// What the owner does when there are no scripts: the actions of a byte on a
 /// running service, as runit's own table has them.
-fn without_scripts(slot: &mut Slot, byte: u8) -> std::vec::Vec<Action> {
+fn without_scripts(slot: &mut SlotState, byte: u8) -> std::vec::Vec<Action> {
     let mut all = vec![];
     let mut actions = slot.control(Role::Service, byte, now(STEP));
     loop {
@@ -423,9 +423,9 @@ fn without_scripts(slot: &mut Slot, byte: u8) -> std::vec::Vec<Action> {
 }
 
 /// A slot whose service runs as process 9.
-fn running() -> Slot {
+fn running() -> SlotState {
     let service = Role::Service;
-    let mut slot = Slot::new(false, None, now(0));
+    let mut slot = SlotState::new(false, None, now(0));
     assert_eq!(&slot.tick(now(0))[..], &[Action::Script(b'u')]);
     let actions = slot.refused(Role::Script, now(0));
     assert_eq!(&actions[..], &[Action::Run(service)]);
@@ -482,7 +482,7 @@ fn bytes_on_a_running_service() {
 
 #[test]
 fn a_script_that_exits_with_zero_takes_the_signals_place() {
-    let ended = |slot: &mut Slot, code, signal| {
+    let ended = |slot: &mut SlotState, code, signal| {
         let exit = Exit { code, signal };
         slot.ended(Role::Script, exit, Facts::default(), now(STEP))
     };
@@ -511,11 +511,11 @@ fn a_script_that_exits_with_zero_takes_the_signals_place() {
 fn a_short_life_is_paced_and_a_long_one_is_not() {
     let exit = Exit { code: 1, signal: 0 };
     let mut slot = running();
-    let ended = |slot: &mut Slot, at| {
+    let ended = |slot: &mut SlotState, at| {
         slot.ended(Role::Service, exit, Facts::default(), now(at))
     };
     assert!(ended(&mut slot, STEP).is_empty());
-    assert_eq!(slot.due(), Some(now(STEP).mono.after(PACE)));
+    assert_eq!(slot.due(), Some(now(STEP).mono.after(RESTART_PAUSE)));
     assert_eq!(slot.waits().0, Waits::Pace);
     assert!(slot.tick(now(3 * STEP - 1)).is_empty());
     let script = [Action::Script(b'u')];
@@ -530,9 +530,9 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
     let exit = Exit { code: 1, signal: 0 };
     let facts = Facts {
         finish: false,
-        pace: Pace {
+        pace: RestartDelay {
             backoff: None,
-            tally: 3,
+            max_deaths: 3,
         },
     };
     let mut slot = running();
@@ -540,12 +540,12 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
     let mut parked = 0;
     for death in 1..=5 {
         let actions = slot.ended(Role::Service, exit, facts, now(at));
-        parked += usize::from(actions.contains(&Action::Park));
+        parked += usize::from(actions.contains(&Action::Parked));
         assert_eq!(parked, usize::from(death >= 3));
         let due = slot.due().unwrap();
         let wait = due.since(Instant::at(at));
-        let park = crate::machine::pace::PARK;
-        assert_eq!(wait, if death >= 3 { park } else { PACE });
+        let park = crate::machine::restart_delay::PARK;
+        assert_eq!(wait, if death >= 3 { park } else { RESTART_PAUSE });
         at = due.nanos();
         assert_eq!(&slot.tick(now(at))[..], &[Action::Script(b'u')]);
         slot.refused(Role::Script, now(at));
@@ -563,7 +563,7 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
 #[test]
 fn a_finish_that_exits_with_125_keeps_the_service_down() {
     let service = Role::Service;
-    let ended = |slot: &mut Slot, code, signal| {
+    let ended = |slot: &mut SlotState, code, signal| {
         let (exit, finish) = (Exit { code, signal }, true);
         let facts = Facts {
             finish,
@@ -622,13 +622,13 @@ fn a_wall_clock_that_is_set_moves_moments_and_nothing_else() {
         },
     };
     // Booted in 1970; the log service waits for its restart.
-    let mut slot = Slot::new(false, Some(false), at(10, 10));
+    let mut slot = SlotState::new(false, Some(false), at(10, 10));
     slot.started(Role::Log, 2, at(10, 10));
     slot.started(Role::Service, 1, at(10, 10));
     let exit = Exit { code: 1, signal: 0 };
     slot.ended(Role::Log, exit, Facts::default(), at(10, 10));
     let due = slot.due();
-    let shown = |slot: &Slot, wall: u64| {
+    let shown = |slot: &SlotState, wall: u64| {
         let since = |role| wall - slot.status(role).unwrap().since.secs;
         (since(Role::Service), since(Role::Log))
     };

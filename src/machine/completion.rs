@@ -14,7 +14,7 @@ use crate::wire::status::{State, Status, Want};
 
 /// What a test says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Completion {
     /// It holds.
     Holds,
     /// It holds if the service's `check` succeeds.
@@ -28,13 +28,13 @@ pub enum Verdict {
 ///
 /// Of the tests, `x` is not decided here: that a supervisor is gone no
 /// status tells.
-pub fn verdict(tests: &[u8], before: &Status, now: &Status) -> Verdict {
+pub fn completion(tests: &[u8], before: &Status, now: &Status) -> Completion {
     let each = tests.iter().map(|test| one(*test, before, now));
-    each.max().unwrap_or(Verdict::Holds)
+    each.max().unwrap_or(Completion::Holds)
 }
 
 /// What one test says.
-fn one(test: u8, before: &Status, now: &Status) -> Verdict {
+fn one(test: u8, before: &Status, now: &Status) -> Completion {
     let lives = now.pid != 0;
     let (other, later) = (now.pid != before.pid, now.since != before.since);
     match test {
@@ -43,7 +43,7 @@ fn one(test: u8, before: &Status, now: &Status) -> Verdict {
         b'C' if now.want == Want::Up => up(now),
         b'C' => down(now),
         b't' | b'k' if !lives => plain(now.want != Want::Up),
-        b't' | b'k' if other && later && !now.term => Verdict::IfChecked,
+        b't' | b'k' if other && later && !now.term => Completion::IfChecked,
         b'o' => plain(if lives {
             now.want != Want::Up
         } else {
@@ -51,32 +51,32 @@ fn one(test: u8, before: &Status, now: &Status) -> Verdict {
         }),
         b'p' => plain(!lives || now.paused),
         b'c' => plain(!lives || !now.paused),
-        b't' | b'k' | b'x' => Verdict::NotYet,
-        _ => Verdict::Holds,
+        b't' | b'k' | b'x' => Completion::NotYet,
+        _ => Completion::Holds,
     }
 }
 
 /// The service runs.
-fn up(now: &Status) -> Verdict {
+fn up(now: &Status) -> Completion {
     if now.pid != 0 && now.state == State::Run {
-        Verdict::IfChecked
+        Completion::IfChecked
     } else {
-        Verdict::NotYet
+        Completion::NotYet
     }
 }
 
 /// The service is down, its `finish` over, and is not about to be started.
-fn down(now: &Status) -> Verdict {
+fn down(now: &Status) -> Completion {
     let down = now.pid == 0 && now.state == State::Down;
     plain(down && now.want != Want::Up)
 }
 
 /// A test without `check`.
-fn plain(holds: bool) -> Verdict {
+fn plain(holds: bool) -> Completion {
     if holds {
-        Verdict::Holds
+        Completion::Holds
     } else {
-        Verdict::NotYet
+        Completion::NotYet
     }
 }
 
@@ -110,10 +110,10 @@ mod test {
 
     #[test]
     fn every_pair_of_statuses() {
-        use Verdict::{Holds, IfChecked, NotYet};
+        use Completion::{Holds, IfChecked, NotYet};
         for before in all() {
             for now in all() {
-                let says = |test: &[u8]| verdict(test, &before, &now);
+                let says = |test: &[u8]| completion(test, &before, &now);
                 let lives = now.pid != 0;
                 let other = now.pid != before.pid;
                 let later = now.since != before.since;

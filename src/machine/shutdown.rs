@@ -22,9 +22,9 @@ use crate::wire::clock::Instant;
 
 /// Milliseconds that each child of a service has to end when its directory
 /// does not say: as long as `sv force-stop` waits (contract §4.1).
-pub const STOP: u32 = 7000;
+pub const STOP_MILLIS: u32 = 7000;
 /// How often services that have not ended are named.
-pub const TELL: Duration = Duration::from_secs(3);
+pub const NAME_INTERVAL: Duration = Duration::from_secs(3);
 /// How long the loggers of killed services have to write what is left, and a
 /// service that was killed to be gone.
 pub const DRAIN: Duration = Duration::from_secs(2);
@@ -57,11 +57,11 @@ pub fn share(until: Instant, now: Instant) -> Option<Duration> {
 
 /// What the owner does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Step {
     /// Tell every service to exit.
     StopServices,
     /// Name the services that have not ended.
-    Tell,
+    NamePending,
     /// Kill every service.
     KillServices,
     /// Send TERM to every process.
@@ -74,7 +74,7 @@ pub enum Order {
 
 /// What is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Remaining {
     /// A slot has not ended, and may.
     pub services: bool,
     /// There are processes. Every process without a parent is PID 1's child.
@@ -83,23 +83,25 @@ pub struct Left {
 
 /// Where the descent is: at the last order, until when.
 #[derive(Clone, Copy, Debug)]
-pub struct Descent {
-    order: Order,
+pub struct Shutdown {
+    order: Step,
     until: Instant,
     /// When services are waited for no more.
     limit: Instant,
 }
 
-impl Descent {
+impl Shutdown {
     /// A descent that begins with `order`, which the owner carries out, and
     /// waits for services until `limit`.
-    pub fn from(order: Order, now: Instant, limit: Instant) -> Self {
+    pub fn from(order: Step, now: Instant, limit: Instant) -> Self {
         let until = match order {
-            Order::StopServices | Order::Tell => now.after(TELL).min(limit),
-            Order::KillServices => now.after(DRAIN),
-            Order::TerminateAll => now.after(TERMINATE),
-            Order::KillAll => now.after(KILL),
-            Order::Done => now,
+            Step::StopServices | Step::NamePending => {
+                now.after(NAME_INTERVAL).min(limit)
+            }
+            Step::KillServices => now.after(DRAIN),
+            Step::TerminateAll => now.after(TERMINATE),
+            Step::KillAll => now.after(KILL),
+            Step::Done => now,
         };
         Self {
             order,
@@ -114,50 +116,50 @@ impl Descent {
     }
 
     /// The next order, when it is time for one.
-    pub fn step(&mut self, left: Left, now: Instant) -> Option<Order> {
+    pub fn step(&mut self, left: Remaining, now: Instant) -> Option<Step> {
         let late = now >= self.until;
         let rest = if left.children {
-            Order::TerminateAll
+            Step::TerminateAll
         } else {
-            Order::Done
+            Step::Done
         };
         let next = match (self.order, left) {
             (
                 _,
-                Left {
+                Remaining {
                     services: false,
                     children: false,
                 },
-            ) => Order::Done,
+            ) => Step::Done,
             (
-                Order::StopServices | Order::Tell | Order::KillServices,
-                Left {
+                Step::StopServices | Step::NamePending | Step::KillServices,
+                Remaining {
                     services: false, ..
                 },
             ) => rest,
-            (Order::StopServices | Order::Tell, _) if late => {
+            (Step::StopServices | Step::NamePending, _) if late => {
                 if now < self.limit {
-                    Order::Tell
+                    Step::NamePending
                 } else {
-                    Order::KillServices
+                    Step::KillServices
                 }
             }
-            (Order::KillServices, _) if late => Order::TerminateAll,
-            (Order::TerminateAll, _) if late => Order::KillAll,
+            (Step::KillServices, _) if late => Step::TerminateAll,
+            (Step::TerminateAll, _) if late => Step::KillAll,
             (
-                Order::TerminateAll,
-                Left {
+                Step::TerminateAll,
+                Remaining {
                     children: false, ..
                 },
-            ) => Order::Done,
-            (Order::KillAll, _) if late || !left.children => Order::Done,
-            (Order::Done, _) => Order::Done,
+            ) => Step::Done,
+            (Step::KillAll, _) if late || !left.children => Step::Done,
+            (Step::Done, _) => Step::Done,
             (
-                Order::StopServices
-                | Order::Tell
-                | Order::KillServices
-                | Order::TerminateAll
-                | Order::KillAll,
+                Step::StopServices
+                | Step::NamePending
+                | Step::KillServices
+                | Step::TerminateAll
+                | Step::KillAll,
                 _,
             ) => return None,
         };
@@ -169,13 +171,13 @@ impl Descent {
 #[cfg(test)]
 mod test {
     use super::*;
-    use Order::{
-        Done, KillAll, KillServices, StopServices, Tell, TerminateAll,
+    use Step::{
+        Done, KillAll, KillServices, NamePending, StopServices, TerminateAll,
     };
 
-    const ORDERS: [Order; 6] = [
+    const ORDERS: [Step; 6] = [
         StopServices,
-        Tell,
+        NamePending,
         KillServices,
         TerminateAll,
         KillAll,
@@ -185,9 +187,9 @@ mod test {
     const LIMIT: Instant = Instant::at(10_000_000_000);
 
     /// Every combination of what may be left.
-    fn lefts() -> Vec<Left> {
+    fn lefts() -> Vec<Remaining> {
         let all = [(false, false), (false, true), (true, false), (true, true)];
-        all.map(|(services, children)| Left { services, children })
+        all.map(|(services, children)| Remaining { services, children })
             .to_vec()
     }
 
@@ -198,13 +200,13 @@ mod test {
             for left in lefts() {
                 for late in [false, true] {
                     let mut descent =
-                        Descent::from(order, Instant::at(0), LIMIT);
+                        Shutdown::from(order, Instant::at(0), LIMIT);
                     let now = if late { descent.due() } else { Instant::at(0) };
                     let before = descent;
                     match descent.step(left, now) {
-                        Some(Tell) => {
+                        Some(NamePending) => {
                             assert!(late && left.services);
-                            assert!(place(order) <= place(Tell));
+                            assert!(place(order) <= place(NamePending));
                             assert!(descent.due() > before.due());
                         }
                         Some(next) => {
@@ -220,8 +222,8 @@ mod test {
     #[test]
     fn nothing_left_ends_it_at_once() {
         for order in ORDERS {
-            let mut descent = Descent::from(order, Instant::at(0), LIMIT);
-            let none = Left {
+            let mut descent = Shutdown::from(order, Instant::at(0), LIMIT);
+            let none = Remaining {
                 services: false,
                 children: false,
             };
@@ -231,15 +233,15 @@ mod test {
 
     #[test]
     fn who_ignores_term_is_named_and_killed() {
-        let mut descent = Descent::from(StopServices, Instant::at(0), LIMIT);
-        let left = Left {
+        let mut descent = Shutdown::from(StopServices, Instant::at(0), LIMIT);
+        let left = Remaining {
             services: true,
             children: true,
         };
         assert_eq!(descent.step(left, Instant::at(0)), None);
         for _ in 0..3 {
             let due = descent.due();
-            assert_eq!(descent.step(left, due), Some(Tell));
+            assert_eq!(descent.step(left, due), Some(NamePending));
         }
         assert_eq!(descent.due(), LIMIT);
         for order in [KillServices, TerminateAll, KillAll, Done] {
@@ -250,12 +252,12 @@ mod test {
 
     #[test]
     fn whatever_hangs_it_ends_in_time() {
-        let left = Left {
+        let left = Remaining {
             services: true,
             children: true,
         };
         for order in ORDERS {
-            let mut descent = Descent::from(order, LIMIT, LIMIT);
+            let mut descent = Shutdown::from(order, LIMIT, LIMIT);
             while descent.order != Done {
                 descent.step(left, descent.due());
             }

@@ -15,7 +15,7 @@ use core::time::Duration;
 use crate::wire::{clock::Now, options::Backoff, why::Waits};
 
 /// How long a process that lived shorter than this waits to be restarted.
-pub const PACE: Duration = Duration::from_secs(1);
+pub const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a start that the kernel refused waits to be tried again, and a
 /// status file that could not be written.
@@ -26,14 +26,14 @@ pub const PARK: Duration = Duration::from_secs(300);
 
 /// What a service directory says about its restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Pace {
+pub struct RestartDelay {
     /// `runt/backoff`.
     pub backoff: Option<Backoff>,
     /// `max-death-tally`: short lives in a row that park; 0 is no bound.
-    pub tally: u32,
+    pub max_deaths: u32,
 }
 
-impl Pace {
+impl RestartDelay {
     /// Whether a life was short.
     pub fn is_short(&self, life: Duration) -> bool {
         let backoff = self.backoff.unwrap_or(Backoff::DEFAULT);
@@ -48,7 +48,7 @@ impl Pace {
         age: Duration,
         now: Now,
     ) -> (Duration, Waits) {
-        if self.tally != 0 && short >= self.tally {
+        if self.max_deaths != 0 && short >= self.max_deaths {
             return (PARK, Waits::Parked);
         }
         let doublings = short.checked_sub(1);
@@ -66,8 +66,8 @@ impl Pace {
             let wait = Duration::from_millis(wait.saturating_add(jitter));
             return (wait, Waits::Backoff);
         }
-        if age < PACE {
-            return (PACE, Waits::Pace);
+        if age < RESTART_PAUSE {
+            return (RESTART_PAUSE, Waits::Pace);
         }
         (Duration::ZERO, Waits::Nothing)
     }
@@ -89,13 +89,13 @@ mod test {
 
     #[test]
     fn runits_second_without_any_file() {
-        let pace = Pace::default();
+        let pace = RestartDelay::default();
         let waits = |millis, short| {
             pace.wait(short, Duration::from_millis(millis), now(0)).0
         };
         for short in [0, 1, 100, u32::MAX] {
-            assert_eq!(waits(0, short), PACE);
-            assert_eq!(waits(999, short), PACE);
+            assert_eq!(waits(0, short), RESTART_PAUSE);
+            assert_eq!(waits(999, short), RESTART_PAUSE);
             assert_eq!(waits(1000, short), Duration::ZERO);
         }
     }
@@ -108,9 +108,9 @@ mod test {
             reset_after: 5000,
             jitter: 0,
         };
-        let pace = Pace {
+        let pace = RestartDelay {
             backoff: Some(backoff),
-            tally: 6,
+            max_deaths: 6,
         };
         let waits = [1, 2, 3, 4, 5].map(|short| {
             pace.wait(short, Duration::ZERO, now(9)).0.as_millis()
@@ -133,7 +133,7 @@ mod test {
         ) {
             let mut backoff = Backoff { first, cap, reset_after: 0, jitter };
             let wait = |backoff| {
-                let pace = Pace { backoff: Some(backoff), tally: 0 };
+                let pace = RestartDelay { backoff: Some(backoff), max_deaths: 0 };
                 pace.wait(short, Duration::ZERO, now(at)).0.as_millis()
             };
             let with = wait(backoff);

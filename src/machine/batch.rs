@@ -18,34 +18,34 @@ const BEFORE: Duration = Duration::from_millis(1);
 const AFTER: Duration = Duration::from_millis(5);
 
 /// Fewer bytes than this at once are little.
-const LITTLE: usize = 4096;
+const SMALL: usize = 4096;
 
 /// How fast lines came lately.
 #[derive(Clone, Copy, Debug)]
-pub struct Gather {
+pub struct Batch {
     /// When something was read last.
     last: Instant,
     /// There was a pause before that.
     paused: bool,
     /// Fewer bytes than this at once are little.
-    little: usize,
+    small: usize,
 }
 
-impl Gather {
+impl Batch {
     /// Nothing was read before `now`, and no more than `most` bytes can be at
     /// once: then half of that is much.
     pub fn new(now: Instant, most: usize) -> Self {
         Self {
             last: now,
             paused: false,
-            little: LITTLE.min(most / 2),
+            small: SMALL.min(most / 2),
         }
     }
 
     /// So many bytes were read: whether to pause now.
-    pub fn took(&mut self, bytes: usize, now: Instant) -> bool {
+    pub fn should_pause(&mut self, bytes: usize, now: Instant) -> bool {
         let soon = if self.paused { AFTER } else { BEFORE };
-        self.paused = bytes < self.little && now.since(self.last) < soon;
+        self.paused = bytes < self.small && now.since(self.last) < soon;
         self.last = now;
         self.paused
     }
@@ -59,14 +59,16 @@ mod test {
     /// often they are read.
     fn reads(every: u64) -> usize {
         let at = |micros: u64| Instant::at(micros * 1000);
-        let mut gather = Gather::new(at(0), 8192);
+        let mut gather = Batch::new(at(0), 8192);
         let (mut now, mut next, mut reads) = (0, every, 0);
         while now < 1_000_000 {
             now = now.max(next);
             let lines = (now - next) / every + 1;
             next += lines * every;
             reads += 1;
-            if gather.took(usize::try_from(lines).unwrap() * 80, at(now)) {
+            if gather
+                .should_pause(usize::try_from(lines).unwrap() * 80, at(now))
+            {
                 now += 4000;
             }
         }
@@ -87,9 +89,9 @@ mod test {
 
     #[test]
     fn a_flood_is_never_held_up() {
-        let mut gather = Gather::new(Instant::at(0), 1024);
+        let mut gather = Batch::new(Instant::at(0), 1024);
         for micros in 1..100 {
-            assert!(!gather.took(512, Instant::at(micros * 1000)));
+            assert!(!gather.should_pause(512, Instant::at(micros * 1000)));
         }
     }
 }

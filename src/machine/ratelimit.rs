@@ -22,56 +22,56 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What a stream may show.
 #[derive(Clone, Copy, Debug)]
-pub struct Allowance {
+pub struct RateLimit {
     /// The end of the second at hand.
     until: Instant,
     /// Bytes that may still be shown in it.
     room: usize,
     /// Lines that were not shown and not told of.
-    left_out: u64,
+    dropped: u64,
 }
 
-impl Allowance {
+impl RateLimit {
     /// Nothing was shown.
     pub const NEW: Self = Self {
         until: Instant::at(0),
         room: 0,
-        left_out: 0,
+        dropped: 0,
     };
 
     /// Whether a line of `length` bytes is shown.
     pub fn take(&mut self, length: usize, now: Instant) -> bool {
-        if self.left_out == 0 && now >= self.until {
+        if self.dropped == 0 && now >= self.until {
             self.begin(now);
         }
-        let shown = self.left_out == 0 && length <= self.room;
+        let shown = self.dropped == 0 && length <= self.room;
         if shown {
             self.room = self.room.saturating_sub(length);
         } else {
-            self.leave_out(1);
+            self.drop_lines(1);
         }
         shown
     }
 
     /// Lines could not be shown after all.
-    pub fn leave_out(&mut self, lines: u64) {
-        self.left_out = self.left_out.saturating_add(lines);
+    pub fn drop_lines(&mut self, lines: u64) {
+        self.dropped = self.dropped.saturating_add(lines);
     }
 
     /// How many lines were left out, if it is time to tell that, in at most
     /// `length` bytes.
-    pub fn tell(&mut self, length: usize, now: Instant) -> Option<u64> {
+    pub fn take_dropped(&mut self, length: usize, now: Instant) -> Option<u64> {
         if self.due()? > now {
             return None;
         }
         self.begin(now);
         self.room = self.room.saturating_sub(length);
-        Some(core::mem::take(&mut self.left_out))
+        Some(core::mem::take(&mut self.dropped))
     }
 
     /// When there is something to tell.
     pub fn due(&self) -> Option<Instant> {
-        (self.left_out > 0).then_some(self.until)
+        (self.dropped > 0).then_some(self.until)
     }
 
     /// A second begins.
@@ -97,13 +97,13 @@ mod test {
                 0..200,
             ),
         ) {
-            let mut allowance = Allowance::NEW;
+            let mut allowance = RateLimit::NEW;
             let (mut at, mut sent, mut shown, mut told) = (7, 0, 0, 0);
             let mut written = vec![];
             for (pause, length, refused) in lines {
                 at += pause * 1_000_000;
                 let now = Instant::at(at);
-                if let Some(count) = allowance.tell(TOLD, now) {
+                if let Some(count) = allowance.take_dropped(TOLD, now) {
                     told += count;
                     written.push((at, TOLD));
                 }
@@ -113,14 +113,14 @@ mod test {
                     let due = allowance.due().unwrap();
                     prop_assert!(due > now && due <= now.after(SECOND));
                 } else if refused {
-                    allowance.leave_out(1);
+                    allowance.drop_lines(1);
                 } else {
                     shown += 1;
                     written.push((at, length));
                 }
             }
             let due = allowance.due().unwrap_or(Instant::at(at));
-            told += allowance.tell(TOLD, due).unwrap_or(0);
+            told += allowance.take_dropped(TOLD, due).unwrap_or(0);
             prop_assert_eq!(shown + told, sent);
             prop_assert_eq!(allowance.due(), None);
             for (from, (began, _)) in written.iter().enumerate() {
