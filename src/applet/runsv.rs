@@ -81,7 +81,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     machine::restart_delay,
-    supervisor::{Refusal, Supervisor, Voice},
+    supervisor::{Refusal, Reporter, Supervisor},
     sys::{
         self, AsFd, CWD, Errno, Fd, clock,
         console::Console,
@@ -138,8 +138,8 @@ impl Failed {
 /// Supervises `dir` until told to exit.
 fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
     let opened = open(dir)?;
-    let voice = Voice {
-        head: Line::new(),
+    let voice = Reporter {
+        prefix: Line::new(),
         console: Console::stderr("runsv"),
     };
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
@@ -181,13 +181,13 @@ fn keep(
             }
             if !core::mem::replace(&mut told, true) {
                 let mut line = refusal.line(name, "warning");
-                supervisor.voice().say(&mut line);
+                supervisor.reporter().print(&mut line);
             }
         }
         let again = refused.map(|_| clock::mono().after(restart_delay::RETRY));
         let mut replaced = false;
         while !exits && (again.is_some() || supervisor.live() > 0) {
-            let heard = supervisor.turn(again);
+            let heard = supervisor.iterate(again);
             exits |= heard.signals.contains(&Number::TERM);
             if exits {
                 supervisor.exit_all();
@@ -203,12 +203,12 @@ fn keep(
             }
         }
         while supervisor.live() > 0 {
-            supervisor.turn(None);
+            supervisor.iterate(None);
         }
         if exits || again.is_none() && !replaced {
             return Ok(());
         }
-        supervisor.forget();
+        supervisor.free_ended();
         opened = open(dir)?;
     }
 }

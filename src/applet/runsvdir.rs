@@ -74,8 +74,8 @@ use crate::{
         title::{self, Title},
     },
     supervisor::{
-        self, Supervisor, Voice,
-        face::{Front, Link, Rear},
+        self, Reporter, Supervisor,
+        front::{ClientEnd, Connection, ServerEnd},
     },
     sys::{
         self, AsFd, Errno, Fd, child, clock,
@@ -180,17 +180,17 @@ fn face(
     ];
     let signals = Signals::take(&wanted)
         .map_err(|errno| ("unable to collect signals", errno))?;
-    let voice = Voice {
-        head: head(request.dir, "warning"),
+    let voice = Reporter {
+        prefix: head(request.dir, "warning"),
         console: Console::stderr("runsvdir"),
     };
     let place = rundir::open_for(request.dir)
         .inspect_err(|errno| {
             let run = rundir::run_dir().to_bytes();
             if rundir::is_refusal(*errno) {
-                let mut line = voice.head.clone();
+                let mut line = voice.prefix.clone();
                 line.text("run directory ").bytes(run).text(UNTRUSTED);
-                return voice.say(&mut line);
+                return voice.print(&mut line);
             }
             voice.warn("unable to use the run directory ", run, *errno);
         })
@@ -206,8 +206,8 @@ fn face(
     };
     loop {
         let born = clock::mono();
-        match Link::open(place.as_ref().map(AsFd::as_fd)) {
-            Ok(Link::New(front, rear)) => {
+        match Connection::open(place.as_ref().map(AsFd::as_fd)) {
+            Ok(Connection::New(front, rear)) => {
                 let (is_child, _) =
                     child::fork().map_err(|errno| ("unable to fork", errno))?;
                 if is_child {
@@ -219,17 +219,17 @@ fn face(
                     return face.end(code);
                 }
                 let text = "the supervisor has ended, restarting";
-                voice.say(voice.head.clone().text(text));
+                voice.print(voice.prefix.clone().text(text));
             }
-            Ok(Link::Found(front)) => {
+            Ok(Connection::Found(front)) => {
                 tell(&front, BACK);
                 if let Some(code) = face.watch(&front)? {
                     return face.end(code);
                 }
             }
             Err(trouble) => {
-                let mut line = voice.head.clone();
-                voice.say(supervisor::tell(&mut line, trouble));
+                let mut line = voice.prefix.clone();
+                voice.print(supervisor::append_failure(&mut line, trouble));
             }
         }
         let pace = crate::machine::restart_delay::RESTART_PAUSE;
@@ -251,7 +251,7 @@ fn only_face(place: &Fd) -> Result<Fd, Failure> {
 }
 
 /// Sends the supervisor a command. Has it ended, that is about to be seen.
-fn tell(front: &Front, command: u8) {
+fn tell(front: &ClientEnd, command: u8) {
     let _ended = sys::write_once(front.control.as_fd(), &[command]).is_err();
 }
 
@@ -272,7 +272,7 @@ struct Face {
 impl Face {
     /// Passes signals on and shows the log until there is an exit code, or
     /// the supervisor has ended.
-    fn watch(&mut self, front: &Front) -> Result<Option<u8>, Failure> {
+    fn watch(&mut self, front: &ClientEnd) -> Result<Option<u8>, Failure> {
         // Little happens here from now on.
         sys::memory::trim();
         loop {
@@ -337,7 +337,7 @@ impl Face {
     }
 
     /// Takes the signals that came; an exit code when that is to be the end.
-    fn heed(&mut self, front: Option<&Front>) -> Option<u8> {
+    fn heed(&mut self, front: Option<&ClientEnd>) -> Option<u8> {
         while let Some(signal) = self.signals.next() {
             let (command, code) = match signal {
                 Number::TERM if self.alone => (EXIT, Some(0)),
@@ -369,8 +369,8 @@ impl Face {
 /// The child: supervises until it is told to stop and nothing is left.
 fn serve(
     request: &Request,
-    mut rear: Rear,
-    voice: Voice,
+    mut rear: ServerEnd,
+    voice: Reporter,
     start: Start,
 ) -> Result<u8, Failure> {
     let wanted = [
@@ -385,7 +385,7 @@ fn serve(
         console.forget();
     }
     if request.logs
-        && let Err(errno) = rear.take_errors()
+        && let Err(errno) = rear.capture_stderr()
     {
         voice.warn("log service disabled", b"", errno);
     }
@@ -395,31 +395,31 @@ fn serve(
         Supervisor::new(slots, &wanted, voice, start.environ, sessions)
             .map_err(|errno| ("unable to supervise", errno))?;
     supervisor
-        .obey(rear)
+        .accept_front(rear)
         .map_err(|errno| ("unable to wait for commands", errno))?;
-    supervisor.serve(request.dir);
+    supervisor.supervise_dir(request.dir);
     let mut stays = true;
     let mut stops = false;
     while stays || supervisor.live() > 0 {
-        for signal in supervisor.turn(None).signals {
+        for signal in supervisor.iterate(None).signals {
             match signal {
                 Number::ALARM => supervisor.rescan(),
                 // The last face was killed: for who starts one now it is a
                 // start like any other.
                 Number::USR2 if stays => supervisor.rescan(),
                 Number::TERM => {
-                    supervisor.serve_no_more();
+                    supervisor.stop_scanning();
                     supervisor.exit_all();
                     stays = false;
                     stops = true;
                 }
                 Number::USR1 => {
-                    supervisor.serve_no_more();
+                    supervisor.stop_scanning();
                     stays = false;
                 }
                 // Once told to stop it makes room for a new one.
                 Number::USR2 if !stays && !stops => {
-                    supervisor.serve(request.dir);
+                    supervisor.supervise_dir(request.dir);
                     stays = true;
                 }
                 _ => {}

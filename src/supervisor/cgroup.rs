@@ -17,7 +17,7 @@ use crate::{
     text::basename,
 };
 
-use super::{Supervisor, heading};
+use super::{Supervisor, service_prefix};
 
 /// The group of all services, in the root of the tree.
 pub const SERVICES: &CStr = c"runit";
@@ -53,10 +53,10 @@ impl Supervisor {
         let mut report = |verb: &str, file: &[u8], errno| {
             failed = true;
             if !reported {
-                let mut line = heading(&slot.name, "warning");
+                let mut line = service_prefix(&slot.name, "warning");
                 line.text("unable to ").text(verb).text(" cgroup/");
                 line.bytes(file).text(": ").text(error::text(errno));
-                self.voice.say(&mut line);
+                self.reporter.print(&mut line);
             }
         };
         let procs = set_up(service.dir(), &slot.name, &mut report);

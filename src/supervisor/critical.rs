@@ -38,7 +38,7 @@ impl Critical {
     }
 
     /// Whether it has failed for too long.
-    fn is_over(&mut self, well: bool, now: Instant) -> bool {
+    fn has_failed(&mut self, well: bool, now: Instant) -> bool {
         if well {
             self.since = None;
             return false;
@@ -51,7 +51,7 @@ impl Critical {
 impl Supervisor {
     /// How long all critical services have been up: not at all when one is
     /// down or stopped, for ever when there is none.
-    pub fn steady(&self, now: Instant) -> Duration {
+    pub fn critical_uptime(&self, now: Instant) -> Duration {
         let slots = self.table.iter().flatten();
         let critical = slots.filter(|slot| slot.critical.is_some());
         let up = critical.map(|slot| {
@@ -64,12 +64,12 @@ impl Supervisor {
 
     /// A critical service whose patience is over. To be asked again and
     /// again: from the first time that it fails its time runs.
-    pub fn failing(&mut self, now: Instant) -> Option<Name> {
+    pub fn failed_critical(&mut self, now: Instant) -> Option<Name> {
         let mut found = None;
         for slot in self.table.iter_mut().flatten() {
             let pid = slot.machine.pid(Role::Service);
             if let Some(critical) = &mut slot.critical
-                && critical.is_over(pid.is_some_and(runs), now)
+                && critical.has_failed(pid.is_some_and(runs), now)
             {
                 found = Some(slot.name.clone());
             }
@@ -114,7 +114,11 @@ mod test {
             (13, false, true),
         ];
         for (now, well, over) in rows {
-            assert_eq!(critical.is_over(well, Instant::at(now)), over, "{now}");
+            assert_eq!(
+                critical.has_failed(well, Instant::at(now)),
+                over,
+                "{now}"
+            );
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     Refusal, Supervisor,
-    path::Blind,
+    path_watch::WatchError,
     scan::{Scan, Services},
 };
 
@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Looks at one entry of a directory; true when the turn is spent.
-    pub(super) fn look(
+    pub(super) fn check_entry(
         &mut self,
         services: &mut Services,
         scan: &Scan,
@@ -36,14 +36,14 @@ impl Supervisor {
             return false;
         }
         // First, so that a link to nothing is taken when there is something.
-        if let Some(way) = &mut self.way
-            && let Err(blind) = way.enter((path.to_bytes(), dir), name)
+        if let Some(way) = &mut self.path_watch
+            && let Err(blind) = way.watch_link((path.to_bytes(), dir), name)
         {
-            if scan.news.whole || blind != Blind::Watches {
-                self.is_blind(services, blind);
+            if scan.news.whole || blind != WatchError::Watches {
+                self.watch_failed(services, blind);
             } else {
                 // Watches that are of no use any more are in the way.
-                services.ask(Duration::ZERO);
+                services.schedule_full(Duration::ZERO);
             }
         }
         let identity = match file::info(dir, name) {
@@ -73,7 +73,7 @@ impl Supervisor {
         let mut known = known.filter(|slot| slot.identity == identity);
         if let Some(slot) = known.next() {
             if slot.presence.see() {
-                services.entangled = true;
+                services.always_full = true;
             } else if let Ok(name) = text::name(bytes) {
                 // The directory may have been renamed.
                 slot.name = name;
@@ -82,13 +82,13 @@ impl Supervisor {
             if !revived {
                 return false;
             }
-            self.forget_ended(identity);
+            self.free_ended_slot(identity);
         }
         if !services.first
             && !scan.news.moved(bytes)
-            && let Some(rest) = unsettled(dir, name)
+            && let Some(rest) = settling_time(dir, name)
         {
-            services.ask(rest);
+            services.schedule_full(rest);
             return false;
         }
         let (target, now) = (hash(identity), clock::mono());
@@ -97,14 +97,14 @@ impl Supervisor {
             return false;
         }
         let Err(refusal) = self.take_up(dir, name, identity) else {
-            return self.is_spent();
+            return self.budget_spent();
         };
         let line = refused_line(refusal, bytes);
         let again = matches!(refusal, Refusal::Trouble(_));
         let refused = again.then_some((target, now));
         self.report_entry(services, scan, bytes, &line, refused);
         // What a capacity refuses costs nothing, and waits for a slot.
-        again && self.is_spent()
+        again && self.budget_spent()
     }
 
     /// Takes up the service directory `name` of the directory `dir`.
@@ -138,12 +138,12 @@ impl Supervisor {
     ) {
         let placed = self.report(name, cause, refused);
         if !placed && !scan.news.whole {
-            services.ask(Duration::ZERO);
+            services.schedule_full(Duration::ZERO);
         }
     }
 
     /// Frees the place of a slot that has ended.
-    fn forget_ended(&mut self, identity: Identity) {
+    fn free_ended_slot(&mut self, identity: Identity) {
         for place in self.table.iter_mut() {
             let ended = place.as_ref().is_some_and(|slot| {
                 slot.identity == identity && slot.service.is_none()
@@ -159,7 +159,7 @@ impl Supervisor {
 /// one, and so young that it may not be complete.
 ///
 /// One from the future is not young: the clock was wrong, then or now.
-pub(super) fn unsettled(dir: At<'_>, name: &CStr) -> Option<Duration> {
+pub(super) fn settling_time(dir: At<'_>, name: &CStr) -> Option<Duration> {
     let info = file::info_of_link(dir, name).ok()?;
     let now = clock::wall().in_nanos();
     let age = now.checked_sub(info.modified.in_nanos())?;
@@ -188,7 +188,7 @@ fn refused_line(refusal: Refusal, name: &[u8]) -> Line {
                 .text(")");
         }
         Refusal::Trouble(trouble) => {
-            super::tell(&mut line, trouble);
+            super::append_failure(&mut line, trouble);
         }
     }
     line

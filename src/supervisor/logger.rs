@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-use super::{Supervisor, TOKEN_LOGGER, Trouble, give, listen};
+use super::{Failure, Supervisor, TOKEN_LOGGER, chown_log, listen};
 
 /// The applet.
 const NAME: &core::ffi::CStr = c"svlogger";
@@ -40,7 +40,7 @@ pub(super) struct Logger {
     /// The device whose streams it has, once it was the first to come.
     medium: Option<u64>,
     /// It runs.
-    process: Option<Process>,
+    process: Option<LoggerProcess>,
 }
 
 /// The loggers, none of which runs.
@@ -50,7 +50,7 @@ pub(super) fn none() -> [Logger; config::LOGGERS] {
 
 /// A logger that runs.
 #[derive(Debug)]
-struct Process {
+struct LoggerProcess {
     pid: u32,
     /// Orders go there, answers come from there.
     socket: Fd,
@@ -81,15 +81,15 @@ impl Supervisor {
             Ok(None) => return,
             Ok(Some(down)) => {
                 slot.machine.add_log(down, clock::now());
-                listen(&self.waiter, index, service)
+                listen(&self.poller, index, service)
             }
             Err(trouble) => Err(trouble),
         };
         if let Err(trouble) = added
             // It is tried with each start.
-            && slot.odd.replace(trouble.path) != Some(trouble.path)
+            && slot.bad_option.replace(trouble.path) != Some(trouble.path)
         {
-            self.warn_of(index, trouble);
+            self.warn_failure(index, trouble);
         }
     }
 
@@ -106,7 +106,10 @@ impl Supervisor {
             return Actions::new();
         };
         let now = clock::now();
-        let told = core::mem::replace(&mut slot.unforked, attached.is_err());
+        let told = core::mem::replace(
+            &mut slot.fork_failure_reported,
+            attached.is_err(),
+        );
         let errno = match attached {
             Ok(pid) => return slot.machine.started(Role::Log, pid, now),
             Err(errno) => errno,
@@ -114,7 +117,7 @@ impl Supervisor {
         let actions = slot.machine.refused(Role::Log, now);
         if !told {
             let what = "unable to use the logger, retrying";
-            self.voice.warn(what, b"", errno);
+            self.reporter.warn(what, b"", errno);
         }
         actions
     }
@@ -124,11 +127,11 @@ impl Supervisor {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let service = slot.and_then(|slot| slot.service.as_ref());
         let given = service.map_or(Ok(()), |service| {
-            give::log(service.dir(), service.has_log_dir(), user)
+            chown_log::to_user(service.dir(), service.has_log_dir(), user)
         });
         if let Err(errno) = given {
             let (verb, path) = ("give to the logger", c"log");
-            self.warn_of(index, Trouble { verb, path, errno });
+            self.warn_failure(index, Failure { verb, path, errno });
         }
     }
 
@@ -168,8 +171,8 @@ impl Supervisor {
     }
 
     /// Starts a logger: this program once more.
-    fn start_logger(&mut self) -> Result<Process, Errno> {
-        let mut complaint = self.voice.head.clone();
+    fn start_logger(&mut self) -> Result<LoggerProcess, Errno> {
+        let mut complaint = self.reporter.prefix.clone();
         complaint.text("unable to start the logger");
         let [socket, stdin] = fd_passing::socket_pair()?;
         let program = Program {
@@ -193,11 +196,11 @@ impl Supervisor {
             code: 111,
         };
         // It leaves the set when it is closed.
-        self.waiter
+        self.poller
             .add(socket.as_fd(), Interest::Readable, TOKEN_LOGGER)?;
         // Its end of the socket is closed here at once.
         let pid = child::spawn_with(&program, &setup, None)?;
-        Ok(Process { pid, socket })
+        Ok(LoggerProcess { pid, socket })
     }
 
     /// Tells the logger `pid` what is to happen to a slot's stream.
@@ -227,14 +230,18 @@ impl Supervisor {
     }
 
     /// The logger `pid`.
-    fn logger(&self, pid: u32) -> Option<&Process> {
+    fn logger(&self, pid: u32) -> Option<&LoggerProcess> {
         let running = self.loggers.iter().flat_map(|l| &l.process);
         running.into_iter().find(|process| process.pid == pid)
     }
 
     /// Whether a slot's log service is a logger's work now: if so, passes a
     /// signal on, as an order. KILL is the process's.
-    pub(super) fn passes(&mut self, index: usize, signal: Signal) -> bool {
+    pub(super) fn forward_signal(
+        &mut self,
+        index: usize,
+        signal: Signal,
+    ) -> bool {
         let byte = match signal {
             Signal::Kill => return false,
             Signal::Terminate => b't',
@@ -247,29 +254,29 @@ impl Supervisor {
             | Signal::User1
             | Signal::User2 => b'\n',
         };
-        self.passes_on(index, byte)
+        self.forward_order(index, byte)
     }
 
     /// As [`Supervisor::passes`], for the byte of an order.
-    pub(super) fn passes_on(&mut self, index: usize, byte: u8) -> bool {
+    pub(super) fn forward_order(&mut self, index: usize, byte: u8) -> bool {
         if let Some(slot) = self.slot(index) {
             if byte == b'p' {
                 // Of the two the last one holds; `c` is told behind `p`.
-                slot.untold &= !bit(b'c');
+                slot.pending_orders &= !bit(b'c');
             }
-            slot.untold |= bit(byte);
+            slot.pending_orders |= bit(byte);
         }
-        self.tell_logger(index)
+        self.send_pending_orders(index)
     }
 
     /// Tells a slot's logger what it was not told yet, as far as there is room
     /// for it; false when it has none. The rest waits with the slot for the
     /// next turn, which comes within [`super::QUIET`].
-    pub(super) fn tell_logger(&mut self, index: usize) -> bool {
+    pub(super) fn send_pending_orders(&mut self, index: usize) -> bool {
         let Some(slot) = self.slot(index) else {
             return false;
         };
-        let mut left = core::mem::take(&mut slot.untold);
+        let mut left = core::mem::take(&mut slot.pending_orders);
         let pid = slot.machine.pid(Role::Log).unwrap_or(0);
         while left != 0 {
             // The last letter first.
@@ -278,7 +285,7 @@ impl Supervisor {
             match self.order(index, pid, byte) {
                 Err(Errno::ESRCH) => return false,
                 Err(Errno::EAGAIN) => {
-                    self.quiet = Some(clock::mono().after(super::QUIET));
+                    self.idle_at = Some(clock::mono().after(super::IDLE_DELAY));
                     break;
                 }
                 // What fails otherwise is about to be seen to have ended.
@@ -286,7 +293,7 @@ impl Supervisor {
             }
         }
         if let Some(slot) = self.slot(index) {
-            slot.untold = left;
+            slot.pending_orders = left;
         }
         true
     }
@@ -294,7 +301,7 @@ impl Supervisor {
     /// Takes what the loggers have answered: they are done with a stream. No
     /// more than one answer for each slot, or a logger gone mad would keep
     /// the loop; one that speaks otherwise, or no more, is killed.
-    pub(super) fn take_answers(&mut self) {
+    pub(super) fn read_answers(&mut self) {
         for at in 0..self.loggers.len() {
             for _ in 0..self.table.len() {
                 let logger = self.loggers.get(at);
@@ -303,13 +310,13 @@ impl Supervisor {
                 let pid = process.pid;
                 match answer(process) {
                     Answer::Done(index) => {
-                        self.done(pid, index, ExitStatus::Exited(0));
+                        self.stream_ended(pid, index, ExitStatus::Exited(0));
                     }
                     Answer::Nothing => break,
-                    Answer::Mad => {
+                    Answer::Invalid => {
                         let socket = process.socket.as_fd();
                         // It is in the set.
-                        let _out = self.waiter.remove(socket).is_err();
+                        let _out = self.poller.remove(socket).is_err();
                         // ESRCH: it has ended and is about to be reaped.
                         let kill = signal::number(Signal::Kill);
                         let _ended = signal::kill(pid, kill).is_err();
@@ -321,7 +328,7 @@ impl Supervisor {
     }
 
     /// The logger `pid` is done with a stream, if it has that.
-    fn done(&mut self, pid: u32, index: usize, end: ExitStatus) {
+    fn stream_ended(&mut self, pid: u32, index: usize, end: ExitStatus) {
         let slot = self.slot(index);
         if slot.is_some_and(|s| s.machine.pid(Role::Log) == Some(pid)) {
             self.ended(index, Role::Log, end);
@@ -330,7 +337,7 @@ impl Supervisor {
 
     /// Whether a child that has ended was a logger: then it has ended for
     /// each that shares it.
-    pub(super) fn was_logger(&mut self, pid: u32, end: ExitStatus) -> bool {
+    pub(super) fn logger_ended(&mut self, pid: u32, end: ExitStatus) -> bool {
         // First, so that no stream is given to it again.
         let mut loggers = self.loggers.iter_mut();
         let process = loggers.find_map(|logger| {
@@ -340,14 +347,14 @@ impl Supervisor {
             return false;
         };
         if end != ExitStatus::Exited(0) {
-            let mut line = self.voice.head.clone();
-            self.voice
-                .say(line.text("the logger has ended, restarting"));
+            let mut line = self.reporter.prefix.clone();
+            self.reporter
+                .print(line.text("the logger has ended, restarting"));
         }
         // A child that is not its program yet may have it open.
-        let _out = self.waiter.remove(process.socket.as_fd()).is_err();
+        let _out = self.poller.remove(process.socket.as_fd()).is_err();
         for index in 0..self.table.len() {
-            self.done(pid, index, end);
+            self.stream_ended(pid, index, end);
         }
         true
     }
@@ -365,11 +372,11 @@ enum Answer {
     /// Nothing now.
     Nothing,
     /// What no logger says, or that it will say nothing more.
-    Mad,
+    Invalid,
 }
 
 /// The next answer of a logger.
-fn answer(logger: &Process) -> Answer {
+fn answer(logger: &LoggerProcess) -> Answer {
     // One byte more, to see one that is too long.
     let mut answer = [0; 3];
     match sys::read(logger.socket.as_fd(), &mut answer) {
@@ -378,6 +385,6 @@ fn answer(logger: &Process) -> Answer {
             Answer::Done(u16::from_le_bytes([low, high]).into())
         }
         Err(Errno::EAGAIN) => Answer::Nothing,
-        Ok(_) | Err(_) => Answer::Mad,
+        Ok(_) | Err(_) => Answer::Invalid,
     }
 }

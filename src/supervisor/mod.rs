@@ -10,24 +10,24 @@
 //! one, or the owner's moment comes (a watchdog is hungry), the turn ends after
 //! the slot at hand, and the next goes on.
 
-mod act;
+mod actions;
 pub mod cgroup;
+mod chown_log;
 mod critical;
 mod entry;
-pub mod face;
-mod give;
+pub mod front;
 mod group;
+mod latency;
 mod logger;
-mod path;
+mod path_watch;
 mod relay;
+mod reporter;
 mod scan;
 mod service;
 mod spawn;
 mod supervise;
 mod table;
-mod time;
-mod turns;
-mod voice;
+mod wall_clock;
 
 use core::{ffi::CStr, time::Duration};
 
@@ -57,15 +57,15 @@ use crate::{
 };
 use heapless::Vec;
 
-use path::Way;
+use path_watch::PathWatch;
+use reporter::service_prefix;
+pub use reporter::{Refusal, Reporter, append_failure};
 use scan::{Scanned, Services};
-use service::{Service, Wishes};
-pub use supervise::Trouble;
-use voice::heading;
-pub use voice::{Refusal, Voice, tell};
+use service::{DirOptions, Service};
+pub use supervise::Failure;
 
 /// One place of the table: a service directory, or free.
-pub type Place = Option<Slot>;
+pub type Entry = Option<Slot>;
 
 /// Bytes taken from a control FIFO in one turn, one at a time: a byte whose
 /// script runs must leave those behind it where they are. What is left shows
@@ -74,23 +74,23 @@ const CONTROL_BYTES: usize = 16;
 
 /// Slots in which a turn reacts to a child's end, starts what is due or takes
 /// up a new service directory, all counted: each may start a process.
-const SERVED: usize = 16;
+const SLOTS_PER_ITERATION: usize = 16;
 
 /// Slots whose files are written in one turn, the longest unwritten first.
 /// More wait for the next one, which sees before that who else has ended or is
 /// to be started.
-const PUBLISHED: usize = 8;
+const PUBLICATIONS_PER_ITERATION: usize = 8;
 
 /// How long files may be untrue while something else is to be done all the
 /// time. A service that is told to end mostly does so at once: that it was
 /// told need not be written then, and its successor does not wait for it. That
 /// something else is wanted of it is written in the same turn.
-const UNTRUE: Duration = Duration::from_millis(5);
+const MAX_STALENESS: Duration = Duration::from_millis(5);
 
 /// How long it is quiet before the memory of what happened is given back, and
 /// a logger that took nothing is asked again: one more wake-up, and if that was
 /// all none after it.
-const QUIET: Duration = Duration::from_secs(1);
+const IDLE_DELAY: Duration = Duration::from_secs(1);
 
 /// Signals that one turn hands to its owner; more wait in the kernel.
 const SIGNALS: usize = 4;
@@ -107,7 +107,7 @@ const TOKEN_SERVICES: u64 = 1;
 /// Token of what tells that something was mounted or unmounted.
 const TOKEN_MOUNTS: u64 = 2;
 /// Token of what a face asks for.
-const TOKEN_FACE: u64 = 3;
+const TOKEN_FRONT: u64 = 3;
 /// Token of what comes on descriptor 2, in PID 1 on 1 too.
 const TOKEN_LOG: u64 = 4;
 /// Token of what tells that the wall clock was set.
@@ -134,25 +134,25 @@ pub struct Slot {
     /// Presence of its directory in the services directory.
     presence: Presence,
     /// `./run` could not be run last time, and that was told.
-    told: bool,
+    exec_failure_reported: bool,
     /// The kernel refused a child last time, and that was told.
-    unforked: bool,
+    fork_failure_reported: bool,
     /// Orders that its logger has no room for now, as bits.
-    untold: u32,
+    pending_orders: u32,
     /// When its files are to be written: when they ceased to be true, or
     /// later if that could not be done last time.
-    unpublished: Option<Instant>,
+    publish_due: Option<Instant>,
     /// They could not be written last time, and that was told.
-    unwritten: bool,
+    publish_failure_reported: bool,
     /// The option file that was last told to say nothing known.
-    odd: Option<&'static CStr>,
+    bad_option: Option<&'static CStr>,
     /// The signals that reach the group which the service's process leads;
     /// `None` when it leads none.
     group: Option<GroupKill>,
     /// The control FIFO is left alone until a script has ended.
-    deaf: bool,
+    control_paused: bool,
     /// When a child that had its time was killed, until one ends.
-    killed: Option<Instant>,
+    killed_at: Option<Instant>,
     /// How `./run` ended and whether nobody asked for it, as long as
     /// `supervise/why` does not say so.
     death: Option<(Death, bool)>,
@@ -162,7 +162,7 @@ pub struct Slot {
 
 /// What a turn has for its owner.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct Events {
     /// Signals that are the owner's affair.
     pub signals: Vec<Number, SIGNALS>,
     /// Which children that the owner waits for have ended, and how.
@@ -172,37 +172,37 @@ pub struct Heard {
 /// The loop's state: everything that a running supervisor is.
 pub struct Supervisor {
     table: table::Table,
-    waiter: Poller,
+    poller: Poller,
     signals: Signals,
-    voice: Voice,
+    reporter: Reporter,
     environ: Environ,
     /// Each child leads a session of its own.
     sessions: bool,
     /// On the way down: milliseconds that each child may take to end, where
     /// its service directory does not say.
-    patience: Option<u32>,
+    stop_limit: Option<u32>,
     services: Option<Services>,
     scanned: &'static mut Scanned,
     /// What watches it. It outlives it: to close this would hold up a stop.
-    way: Option<Way>,
-    face: Option<face::Rear>,
+    path_watch: Option<PathWatch>,
+    front: Option<front::ServerEnd>,
     /// What services write, in PID 1.
     relay: Option<relay::Relay>,
     /// What services share whose `log/` has no `run`.
     loggers: [logger::Logger; config::LOGGERS],
-    time: time::Time,
-    turns: turns::Turns,
+    wall_clock: wall_clock::WallClock,
+    latency: latency::Latency,
     /// When the owner has something to do.
     until: Option<Instant>,
     /// Children that have ended, or slots that are due, are left for the next
     /// turn.
-    behind: bool,
+    backlog: bool,
     /// Slots served and children reaped in this turn.
     served: usize,
     /// Slot from which on what is due is done next.
     ticked: usize,
     /// When memory is to be given back, unless something happens before.
-    quiet: Option<Instant>,
+    idle_at: Option<Instant>,
     /// The children whose end the owner wants to hear of.
     pub awaited: Vec<u32, AWAITED>,
 }
@@ -216,7 +216,7 @@ impl Supervisor {
     pub fn new(
         slots: usize,
         wanted: &[Number],
-        voice: Voice,
+        voice: Reporter,
         environ: Environ,
         sessions: bool,
     ) -> Result<Self, Errno> {
@@ -226,37 +226,37 @@ impl Supervisor {
         let signals = Signals::take(wanted)?;
         let waiter = Poller::new()?;
         waiter.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
-        let time = time::Time::watch(&waiter, &voice);
+        let time = wall_clock::WallClock::watch(&waiter, &voice);
         limits::raise_files(slots);
         limits::reserve_files(signals.as_fd(), slots);
         Ok(Self {
             table,
-            waiter,
+            poller: waiter,
             signals,
-            voice,
+            reporter: voice,
             environ,
             sessions,
-            patience: None,
+            stop_limit: None,
             services: None,
             scanned,
-            way: None,
-            face: None,
+            path_watch: None,
+            front: None,
             relay: None,
             loggers: logger::none(),
-            time,
-            turns: turns::Turns::new(),
+            wall_clock: time,
+            latency: latency::Latency::new(),
             until: None,
-            behind: false,
+            backlog: false,
             served: 0,
             ticked: 0,
-            quiet: Some(clock::mono().after(QUIET)),
+            idle_at: Some(clock::mono().after(IDLE_DELAY)),
             awaited: Vec::new(),
         })
     }
 
     /// Who speaks for this supervisor.
-    pub fn voice(&self) -> &Voice {
-        &self.voice
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
     }
 
     /// How many slots have not ended.
@@ -269,16 +269,17 @@ impl Supervisor {
     /// `patience` of its KILL does not: that hangs in the kernel.
     pub fn is_ending(&self, patience: Duration, now: Instant) -> bool {
         self.table.iter().flatten().any(|slot| {
-            let hangs = slot.killed.is_some_and(|at| now.since(at) >= patience);
+            let hangs =
+                slot.killed_at.is_some_and(|at| now.since(at) >= patience);
             slot.service.is_some() && !hangs
         })
     }
 
     /// Calls `each` with the name of every service that has not ended and was
     /// not killed, and with when its child is killed if that is known.
-    pub fn names(&self, each: &mut dyn FnMut(&[u8], Option<Instant>)) {
+    pub fn each_running(&self, each: &mut dyn FnMut(&[u8], Option<Instant>)) {
         for slot in self.table.iter().flatten() {
-            if slot.service.is_some() && slot.killed.is_none() {
+            if slot.service.is_some() && slot.killed_at.is_none() {
                 each(&slot.name, slot.machine.due());
             }
         }
@@ -294,11 +295,11 @@ impl Supervisor {
 
     /// Ends a turn when `fd` becomes readable; the caller reads it then.
     pub fn wake_with(&self, fd: At<'_>) -> Result<(), Errno> {
-        self.waiter.add(fd, Interest::Readable, TOKEN_SERVICES)
+        self.poller.add(fd, Interest::Readable, TOKEN_SERVICES)
     }
 
     /// Frees the places of slots that have ended.
-    pub fn forget(&mut self) {
+    pub fn free_ended(&mut self) {
         for place in self.table.iter_mut() {
             if place.as_ref().is_some_and(|slot| slot.service.is_none()) {
                 *place = None;
@@ -316,7 +317,7 @@ impl Supervisor {
     /// Tells every slot to exit on the way down: each of its children, and
     /// each that follows, has `millis` where its directory does not say.
     pub fn stop_all(&mut self, millis: u32) {
-        self.patience = Some(millis);
+        self.stop_limit = Some(millis);
         self.exit_all();
         // Who was told to stop now has its limit; these run already.
         for index in 0..self.table.len() {
@@ -325,9 +326,9 @@ impl Supervisor {
             };
             let status = slot.machine.status(Role::Service);
             let finish = status.is_some_and(|s| s.state == State::Finish);
-            self.limit(index, Role::Script, spawn::SCRIPT_AFTER, 0);
+            self.set_deadline(index, Role::Script, spawn::SCRIPT_AFTER, 0);
             if finish {
-                self.limit(index, Role::Service, spawn::FINISH_AFTER, 0);
+                self.set_deadline(index, Role::Service, spawn::FINISH_AFTER, 0);
             }
         }
     }
@@ -354,60 +355,60 @@ impl Supervisor {
 
     /// Sleeps until something happens or `until` has come, and does what
     /// there is to do.
-    pub fn turn(&mut self, until: Option<Instant>) -> Heard {
-        let mut heard = Heard::default();
+    pub fn iterate(&mut self, until: Option<Instant>) -> Events {
+        let mut heard = Events::default();
         self.until = until;
-        if let Some(console) = self.voice.console {
-            console.attend(&self.waiter, TOKEN_CONSOLE);
+        if let Some(console) = self.reporter.console {
+            console.attend(&self.poller, TOKEN_CONSOLE);
         }
-        self.attend_output();
-        let wake = if self.behind {
+        self.poll_output();
+        let wake = if self.backlog {
             Some(Instant::at(0))
         } else {
             self.deadline(until)
         };
-        self.turns.end();
-        let tokens = match self.waiter.wait(wake) {
+        self.latency.end();
+        let tokens = match self.poller.wait(wake) {
             Ok(tokens) => tokens,
             Err(errno) => {
                 // Nothing known makes this fail; it must not spin.
-                self.voice.warn("unable to wait", b"", errno);
+                self.reporter.warn("unable to wait", b"", errno);
                 sys::poller::sleep(restart_delay::RESTART_PAUSE);
                 Vec::new()
             }
         };
         let quiet = tokens.is_empty();
-        let rests = self.rests(quiet);
+        let rests = self.is_idle(quiet);
         self.served = 0;
-        if self.behind {
+        if self.backlog {
             self.reap(&mut heard);
         }
         for token in tokens {
             match token {
                 TOKEN_SIGNALS => self.take_signals(&mut heard),
-                TOKEN_SERVICES => self.hear_changes(),
+                TOKEN_SERVICES => self.read_changes(),
                 TOKEN_MOUNTS => {
                     self.doubt_all();
                     self.scan_soon();
                 }
-                TOKEN_FACE => self.take_face(&mut heard),
+                TOKEN_FRONT => self.read_front_commands(&mut heard),
                 TOKEN_LOG => {
-                    self.pass_errors();
-                    self.pass_output();
+                    self.forward_stderr();
+                    self.forward_output();
                 }
-                TOKEN_CLOCK => self.take_step(),
-                TOKEN_LOGGER => self.take_answers(),
+                TOKEN_CLOCK => self.clock_was_set(),
+                TOKEN_LOGGER => self.read_answers(),
                 TOKEN_CONSOLE => {
-                    self.voice.console.iter().for_each(|c| c.write_on());
+                    self.reporter.console.iter().for_each(|c| c.write_on());
                 }
                 token => self.take_control(token),
             }
         }
         self.tick();
         self.scan_if_due();
-        let free = quiet && !self.behind;
-        self.publish_some(if free { Duration::ZERO } else { UNTRUE });
-        self.tell_turn();
+        let free = quiet && !self.backlog;
+        self.publish_due(if free { Duration::ZERO } else { MAX_STALENESS });
+        self.publish_latency();
         if rests {
             sys::memory::trim();
         }
@@ -416,14 +417,14 @@ impl Supervisor {
 
     /// Whether nothing has happened for a while: once, then the memory of what
     /// happened is given back.
-    fn rests(&mut self, quiet: bool) -> bool {
+    fn is_idle(&mut self, quiet: bool) -> bool {
         let now = clock::mono();
-        self.turns.begin(now);
+        self.latency.begin(now);
         if !quiet {
-            self.quiet = Some(now.after(QUIET));
+            self.idle_at = Some(now.after(IDLE_DELAY));
             return false;
         }
-        self.quiet.take_if(|due| *due <= now).is_some()
+        self.idle_at.take_if(|due| *due <= now).is_some()
     }
 
     /// When the next turn has to come at the latest.
@@ -431,15 +432,15 @@ impl Supervisor {
         let slots = self.table.iter().flatten();
         let slots = slots.filter(|slot| slot.service.is_some());
         let due = slots
-            .flat_map(|slot| [slot.machine.due(), slot.unpublished])
+            .flat_map(|slot| [slot.machine.due(), slot.publish_due])
             .flatten()
             .min();
         let scan = self.services.as_ref().and_then(Services::due);
-        [until, due, scan, self.quiet].into_iter().flatten().min()
+        [until, due, scan, self.idle_at].into_iter().flatten().min()
     }
 
     /// Takes the signals that came; children that ended are dealt with here.
-    fn take_signals(&mut self, heard: &mut Heard) {
+    fn take_signals(&mut self, heard: &mut Events) {
         let mut reaps = false;
         // A bound of its own: while children end all the time there is always
         // one more CHLD.
@@ -462,21 +463,21 @@ impl Supervisor {
     }
 
     /// What becomes of a child is not awaited any more.
-    pub fn await_no_more(&mut self, pid: u32) {
+    pub fn stop_awaiting(&mut self, pid: u32) {
         text::keep(&mut self.awaited, |awaited| *awaited != pid);
     }
 
     /// Counts a slot that is served or a child that is reaped; whether the turn has to end with it.
-    fn is_spent(&mut self) -> bool {
+    fn budget_spent(&mut self) -> bool {
         self.served = self.served.saturating_add(1);
         let late = |until| until <= clock::mono();
-        self.served >= SERVED || self.until.is_some_and(late)
+        self.served >= SLOTS_PER_ITERATION || self.until.is_some_and(late)
     }
 
     /// Takes the children that have ended, orphans too, until the turn is
     /// spent: each counts, whoever made it.
-    fn reap(&mut self, heard: &mut Heard) {
-        self.behind = false;
+    fn reap(&mut self, heard: &mut Events) {
+        self.backlog = false;
         while let Some(pid) = child::zombie() {
             let found = self.table.iter().enumerate().find_map(|(i, place)| {
                 let slot = place.as_ref()?;
@@ -489,16 +490,16 @@ impl Supervisor {
                 return;
             };
             if self.awaited.contains(&pid) {
-                self.await_no_more(pid);
+                self.stop_awaiting(pid);
                 // There is room for as many as are awaited.
                 let _room = heard.ended.push((pid, end)).is_ok();
-            } else if self.was_logger(pid, end) {
+            } else if self.logger_ended(pid, end) {
                 // All whose log service it was have heard of it.
             } else if let Some((index, role, _)) = found {
                 self.ended(index, role, end);
             }
-            if self.is_spent() {
-                self.behind = true;
+            if self.budget_spent() {
+                self.backlog = true;
                 return;
             }
         }
@@ -518,7 +519,7 @@ impl Supervisor {
         for _ in 0..CONTROL_BYTES {
             let Some(slot) = self.slot(index) else { return };
             if role == Role::Service && slot.machine.busy() {
-                return self.hear_later(index);
+                return self.pause_control(index);
             }
             let Some(fifo) = slot
                 .service
@@ -542,7 +543,7 @@ impl Supervisor {
         let now = clock::now();
         let Some(slot) = self.slot(index) else { return };
         if matches!(byte, b'u' | b'o') {
-            slot.told = false;
+            slot.exec_failure_reported = false;
         }
         let want = |slot: &Slot| slot.machine.status(role).map(|s| s.want);
         let before = want(slot);
@@ -553,7 +554,7 @@ impl Supervisor {
         if let Some(slot) = self.slot(index)
             && want(slot) != before
         {
-            slot.unpublished = Some(Instant::at(0));
+            slot.publish_due = Some(Instant::at(0));
         }
     }
 
@@ -565,7 +566,7 @@ impl Supervisor {
         // not keep the turns from those behind them.
         let from = core::mem::take(&mut self.ticked).min(all);
         for index in (from..all).chain(0..from) {
-            self.tell_logger(index);
+            self.send_pending_orders(index);
             let Some(slot) = self.slot(index) else {
                 continue;
             };
@@ -574,9 +575,9 @@ impl Supervisor {
             {
                 let actions = slot.machine.tick(now);
                 self.perform(index, actions);
-                if self.is_spent() {
+                if self.budget_spent() {
                     self.ticked = index.saturating_add(1);
-                    self.behind = true;
+                    self.backlog = true;
                     return;
                 }
             }
@@ -618,16 +619,16 @@ impl Supervisor {
     ) -> Result<(), Refusal> {
         let (name, index) = self.room_for(name)?;
         let critical = critical::Critical::of(dir.as_fd());
-        let taken = Service::take(dir, &|odd, cause| {
-            let mut line = heading(&name, "warning");
-            self.voice.say(line.text(odd).text(cause));
+        let taken = Service::open(dir, &|odd, cause| {
+            let mut line = service_prefix(&name, "warning");
+            self.reporter.print(line.text(odd).text(cause));
         });
-        let (service, Wishes { down, log_down }) =
+        let (service, DirOptions { down, log_down }) =
             taken.map_err(Refusal::Trouble)?;
-        let fresh = service.is_fresh();
+        let fresh = service.is_new();
         let now = clock::now();
         let machine = slot::SlotState::new(down, log_down, now);
-        listen(&self.waiter, index, &service).map_err(Refusal::Trouble)?;
+        listen(&self.poller, index, &service).map_err(Refusal::Trouble)?;
         let slot = Slot {
             name,
             identity,
@@ -635,15 +636,15 @@ impl Supervisor {
             service: Some(service),
             critical,
             presence: Presence::UNLISTED,
-            told: false,
-            unforked: false,
-            untold: 0,
-            unpublished: None,
-            unwritten: false,
-            odd: None,
+            exec_failure_reported: false,
+            fork_failure_reported: false,
+            pending_orders: 0,
+            publish_due: None,
+            publish_failure_reported: false,
+            bad_option: None,
             group: None,
-            deaf: false,
-            killed: None,
+            control_paused: false,
+            killed_at: None,
             death: None,
             waits: (Waits::Nothing, false),
         };
@@ -668,11 +669,11 @@ impl Supervisor {
     }
 
     /// Says what a service directory did not let us do.
-    fn warn_of(&self, index: usize, trouble: Trouble) {
+    fn warn_failure(&self, index: usize, trouble: Failure) {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let name = slot.map_or(&b""[..], |slot| &slot.name);
-        let mut line = heading(name, "warning");
-        self.voice.say(tell(&mut line, trouble));
+        let mut line = service_prefix(name, "warning");
+        self.reporter.print(append_failure(&mut line, trouble));
     }
 }
 
@@ -682,7 +683,7 @@ fn listen(
     waiter: &Poller,
     index: usize,
     service: &Service,
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     let index = u64::try_from(index).unwrap_or(u64::MAX >> 2);
     for (bit, role) in [(0, Role::Service), (1, Role::Log)] {
         if let Some(fifo) = service.control(role) {
@@ -691,7 +692,7 @@ fn listen(
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => {
                     let (verb, path) = ("wait for", c"supervise");
-                    return Err(Trouble { verb, path, errno });
+                    return Err(Failure { verb, path, errno });
                 }
             }
         }

@@ -40,7 +40,7 @@ impl Relay {
     }
 
     /// Has the loop sleep on the pipe, or not when the console is busy.
-    fn attend(&mut self, waiter: &Poller, idle: bool) {
+    fn set_interest(&mut self, waiter: &Poller, idle: bool) {
         let done = match (idle, self.awaited) {
             (true, false) => {
                 waiter.add(self.pipe.as_fd(), Interest::Readable, TOKEN_LOG)
@@ -79,17 +79,18 @@ impl Supervisor {
     }
 
     /// Has the loop sleep on what services write, if the console takes it.
-    pub(super) fn attend_output(&mut self) {
+    pub(super) fn poll_output(&mut self) {
         if let (Some(relay), Some(console)) =
-            (&mut self.relay, self.voice.console)
+            (&mut self.relay, self.reporter.console)
         {
-            relay.attend(&self.waiter, console.is_idle());
+            relay.set_interest(&self.poller, console.is_idle());
         }
     }
 
     /// Passes on what services have written.
-    pub(super) fn pass_output(&self) {
-        if let (Some(relay), Some(console)) = (&self.relay, self.voice.console)
+    pub(super) fn forward_output(&self) {
+        if let (Some(relay), Some(console)) =
+            (&self.relay, self.reporter.console)
             && console.is_idle()
         {
             relay.pass(console);
@@ -101,7 +102,8 @@ impl Supervisor {
     pub fn flush_output(&self, limit: Duration) {
         let until = clock::mono().after(limit);
         let left = || until.since(clock::mono());
-        if let (Some(relay), Some(console)) = (&self.relay, self.voice.console)
+        if let (Some(relay), Some(console)) =
+            (&self.relay, self.reporter.console)
         {
             while !left().is_zero() && console.is_idle() && relay.pass(console)
             {

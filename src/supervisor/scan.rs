@@ -5,8 +5,8 @@ use core::{ffi::CStr, time::Duration};
 
 use super::{
     Supervisor,
-    entry::unsettled,
-    path::{Blind, News, Way},
+    entry::settling_time,
+    path_watch::{Changes, PathWatch, WatchError},
 };
 use crate::{
     config,
@@ -37,7 +37,7 @@ const LOOKS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Services {
     path: &'static CStr,
-    news: News,
+    changes: Changes,
     due: Option<Instant>,
     /// The first scan takes everything: nobody is filling a directory that
     /// was there before this supervisor.
@@ -48,7 +48,7 @@ pub(super) struct Services {
     revive: bool,
     /// What becomes of one entry depends on others: two lead to one directory.
     /// Each scan looks at all then.
-    pub(super) entangled: bool,
+    pub(super) always_full: bool,
     /// The scan that goes on with the next turn.
     scan: Option<Scan>,
 }
@@ -68,13 +68,13 @@ impl Services {
 
     /// Asks for a scan of all `wait` from now, or earlier if one is due
     /// earlier.
-    pub(super) fn ask(&mut self, wait: Duration) {
-        self.news.whole = true;
-        self.ask_news(wait);
+    pub(super) fn schedule_full(&mut self, wait: Duration) {
+        self.changes.whole = true;
+        self.schedule(wait);
     }
 
     /// Asks for a scan of what is news then.
-    fn ask_news(&mut self, wait: Duration) {
+    fn schedule(&mut self, wait: Duration) {
         let due = clock::mono().after(wait);
         self.due = Some(self.due.map_or(due, |old| old.min(due)));
     }
@@ -85,7 +85,7 @@ impl Services {
 /// where it stopped.
 #[derive(Debug)]
 pub(super) struct Scan {
-    pub(super) news: News,
+    pub(super) news: Changes,
     /// An operator asked for it.
     pub(super) revive: bool,
     /// Somebody is about to fill the services directory: it is another one
@@ -121,49 +121,49 @@ type Failed = (&'static str, &'static CStr, Errno);
 
 impl Supervisor {
     /// Supervises every service directory in `path` from now on.
-    pub fn serve(&mut self, path: &'static CStr) {
+    pub fn supervise_dir(&mut self, path: &'static CStr) {
         // Of what was served before.
         self.scanned.refused.clear();
         self.services = Some(Services {
             path,
-            news: News::default(),
+            changes: Changes::default(),
             due: None,
             first: true,
             known: None,
             revive: false,
-            entangled: false,
+            always_full: false,
             scan: None,
         });
         self.scan_soon();
         self.scan_if_due();
-        self.turns.begin(clock::mono());
+        self.latency.begin(clock::mono());
     }
 
     /// Takes what has changed, and asks for a scan in this turn if it calls
     /// for one.
-    pub(super) fn hear_changes(&mut self) {
-        let Some(way) = &self.way else { return };
+    pub(super) fn read_changes(&mut self) {
+        let Some(way) = &self.path_watch else { return };
         let Some(services) = &mut self.services else {
             // What is not taken would wake the loop again and again.
-            return way.hear(&mut News::default());
+            return way.read_events(&mut Changes::default());
         };
-        way.hear(&mut services.news);
-        if services.news.any() {
-            services.ask_news(Duration::ZERO);
+        way.read_events(&mut services.changes);
+        if services.changes.any() {
+            services.schedule(Duration::ZERO);
         }
     }
 
     /// Looks for service directories no more; those there are stay.
-    pub fn serve_no_more(&mut self) {
+    pub fn stop_scanning(&mut self) {
         self.services = None;
-        if let Some(way) = &mut self.way {
-            way.begin();
-            way.end();
+        if let Some(way) = &mut self.path_watch {
+            way.begin_scan();
+            way.end_scan();
         }
         for slot in self.table.iter_mut().flatten() {
             slot.presence.unlist();
         }
-        self.forget();
+        self.free_ended();
     }
 
     /// Scans at once, takes up again what was told to exit, and looks whether
@@ -180,7 +180,7 @@ impl Supervisor {
     /// Asks for a scan in this turn or, outside of one, the next.
     pub(super) fn scan_soon(&mut self) {
         if let Some(services) = &mut self.services {
-            services.ask(Duration::ZERO);
+            services.schedule_full(Duration::ZERO);
         }
     }
 
@@ -189,7 +189,7 @@ impl Supervisor {
     pub(super) fn slot_freed(&mut self) {
         if let Some(services) = &mut self.services {
             self.scanned.refused.hurry();
-            services.ask(Duration::ZERO);
+            services.schedule_full(Duration::ZERO);
         }
     }
 
@@ -207,37 +207,41 @@ impl Supervisor {
             self.begin_scan(&mut services);
         }
         if let Some(scan) = services.scan.take() {
-            ended = self.go_on(&mut services, scan);
+            ended = self.continue_scan(&mut services, scan);
         }
         self.services = Some(services);
         if let Some(at_once) = ended {
-            self.dismiss(at_once);
+            self.stop_unlisted(at_once);
         }
     }
 
     /// Begins a scan of what is news.
     fn begin_scan(&mut self, services: &mut Services) {
         // What led to this scan, if it was not that.
-        if let Some(way) = &self.way {
-            way.hear(&mut services.news);
+        if let Some(way) = &self.path_watch {
+            way.read_events(&mut services.changes);
         }
-        let mut news = core::mem::take(&mut services.news);
-        news.whole |= services.entangled || self.way.is_none();
+        let mut news = core::mem::take(&mut services.changes);
+        news.whole |= services.always_full || self.path_watch.is_none();
         if news.whole {
             self.scanned.refused.begin_all();
-            services.entangled = false;
+            services.always_full = false;
             // Watch first, list then: what changes in between is seen twice
             // rather than never.
-            match self.way.take().map_or_else(|| Way::new(&self.waiter), Ok) {
-                Ok(way) => self.way.insert(way).begin(),
-                Err(blind) => self.is_blind(services, blind),
+            match self
+                .path_watch
+                .take()
+                .map_or_else(|| PathWatch::new(&self.poller), Ok)
+            {
+                Ok(way) => self.path_watch.insert(way).begin_scan(),
+                Err(blind) => self.watch_failed(services, blind),
             }
         } else {
             let names = news.names.iter();
             names.for_each(|(name, _)| self.scanned.refused.begin(name));
         }
         for slot in self.table.iter_mut().flatten() {
-            slot.presence.begin(news.concern(&slot.name));
+            slot.presence.begin(news.concerns(&slot.name));
         }
         let all = news.whole;
         match self.open_services(services, news) {
@@ -251,7 +255,7 @@ impl Supervisor {
     fn open_services(
         &mut self,
         services: &mut Services,
-        news: News,
+        news: Changes,
     ) -> Result<Scan, Failed> {
         let path = services.path;
         let mut over = None;
@@ -268,8 +272,8 @@ impl Supervisor {
             .identity;
         let mut filling = false;
         if services.known != Some(identity) {
-            let young = unsettled(CWD, path).filter(|_| !services.first);
-            filling = young.map(|rest| services.ask(rest)).is_some();
+            let young = settling_time(CWD, path).filter(|_| !services.first);
+            filling = young.map(|rest| services.schedule_full(rest)).is_some();
             services.known = (!filling).then_some(identity);
         }
         Ok(Scan {
@@ -287,14 +291,14 @@ impl Supervisor {
     fn open_scanned(
         &mut self,
         services: &mut Services,
-        news: &News,
+        news: &Changes,
         path: &'static CStr,
     ) -> Result<Fd, Failed> {
         let bytes = path.to_bytes();
-        if let (true, Some(way)) = (news.whole, &mut self.way)
-            && let Err(blind) = way.follow(start_of(bytes), bytes, true)
+        if let (true, Some(way)) = (news.whole, &mut self.path_watch)
+            && let Err(blind) = way.watch_path(start_of(bytes), bytes, true)
         {
-            self.is_blind(services, blind);
+            self.watch_failed(services, blind);
         }
         let failed = |what| move |errno| (what, path, errno);
         // First, for runit's words when it is not there.
@@ -302,14 +306,14 @@ impl Supervisor {
         let dir = file::open_dir(CWD, path)
             .map_err(failed("unable to change directory to "))?;
         if !inotify::reports_changes(dir.as_fd()) {
-            self.is_blind(services, Blind::Silent);
+            self.watch_failed(services, WatchError::Silent);
         }
         Ok(dir)
     }
 
     /// Goes on with a scan until it or the turn is over; answers as
     /// [`Supervisor::end_scan`].
-    fn go_on(
+    fn continue_scan(
         &mut self,
         services: &mut Services,
         mut scan: Scan,
@@ -342,10 +346,10 @@ impl Supervisor {
             if let Ok(name) = Path::join(&[name]) {
                 let name = name.as_c_str();
                 if let Some(over) = &scan.over {
-                    spent |= self.look(services, scan, over, name);
+                    spent |= self.check_entry(services, scan, over, name);
                 }
                 if !scan.hides(name) {
-                    spent |= self.look(services, scan, &scan.dir, name);
+                    spent |= self.check_entry(services, scan, &scan.dir, name);
                 }
             }
         }
@@ -376,7 +380,7 @@ impl Supervisor {
                 continue;
             };
             let hidden = !scan.in_over && scan.hides(name);
-            let spent = !hidden && self.look(services, scan, dir, name);
+            let spent = !hidden && self.check_entry(services, scan, dir, name);
             looks = looks.saturating_add(1);
             if !services.first && (spent || looks >= LOOKS) {
                 self.scanned.reader = reader;
@@ -393,15 +397,15 @@ impl Supervisor {
         scan: &Scan,
     ) -> Option<bool> {
         if let Some(more) = self.scanned.refused.end(scan.news.whole) {
-            let mut line = self.voice.head.clone();
+            let mut line = self.reporter.prefix.clone();
             line.text("unable to use ");
             line.number(u64::try_from(more).unwrap_or(u64::MAX));
             line.text(" more entries (slots = ");
             line.number(u64::try_from(config::SLOTS).unwrap_or(u64::MAX));
-            self.voice.say(line.text(")"));
+            self.reporter.print(line.text(")"));
         }
         if let Some(due) = self.scanned.refused.due() {
-            services.ask(due.since(clock::mono()));
+            services.schedule_full(due.since(clock::mono()));
         }
         self.close_scan(services, scan.news.whole);
         if scan.filling {
@@ -426,7 +430,7 @@ impl Supervisor {
         self.report(b"", line, None);
         if errno != Errno::ENOENT {
             // Of a lack of descriptors or memory that is over no watch tells.
-            services.ask(AGAIN);
+            services.schedule_full(AGAIN);
         }
         self.keep_all();
         self.close_scan(services, all);
@@ -434,8 +438,8 @@ impl Supervisor {
 
     /// What every end of a scan has in common.
     fn close_scan(&mut self, services: &mut Services, all: bool) {
-        if let (true, Some(way)) = (all, &mut self.way) {
-            way.end();
+        if let (true, Some(way)) = (all, &mut self.path_watch) {
+            way.end_scan();
         }
         services.first = false;
     }
@@ -447,12 +451,16 @@ impl Supervisor {
     }
 
     /// Changes are not all seen: looks for them now and then.
-    pub(super) fn is_blind(&mut self, services: &mut Services, blind: Blind) {
-        services.ask(AGAIN);
-        if let Some(way) = &mut self.way {
-            way.is_cut();
+    pub(super) fn watch_failed(
+        &mut self,
+        services: &mut Services,
+        blind: WatchError,
+    ) {
+        services.schedule_full(AGAIN);
+        if let Some(way) = &mut self.path_watch {
+            way.mark_incomplete();
         }
-        self.report(b"", &blind_line(blind), None);
+        self.report(b"", &watch_error_line(blind), None);
     }
 
     /// Says why the entry `name` cannot be used unless that was said; false
@@ -466,15 +474,15 @@ impl Supervisor {
         let cause = cause.as_bytes();
         let noted = self.scanned.refused.note(name, cause, refused);
         if noted == Noted::New {
-            let mut line = self.voice.head.clone();
-            self.voice.say(line.bytes(cause));
+            let mut line = self.reporter.prefix.clone();
+            self.reporter.print(line.bytes(cause));
         }
         noted != Noted::Full
     }
 
     /// Tells every slot that the last scan missed to exit, once that has held
     /// long enough: `at_once` when an operator asked for the scan.
-    fn dismiss(&mut self, at_once: bool) {
+    fn stop_unlisted(&mut self, at_once: bool) {
         let now = clock::mono();
         for index in 0..self.table.len() {
             let Some(slot) = self.slot(index) else {
@@ -487,7 +495,7 @@ impl Supervisor {
                 Outcome::Stays => {}
                 Outcome::Settles(until) => {
                     if let Some(services) = &mut self.services {
-                        services.ask(until.since(now));
+                        services.schedule_full(until.since(now));
                     }
                 }
                 Outcome::Leaves if service.is_none() => self.release(index),
@@ -507,14 +515,16 @@ impl Scan {
 }
 
 /// Why changes are looked for every five seconds only.
-fn blind_line(blind: Blind) -> Line {
+fn watch_error_line(blind: WatchError) -> Line {
     let mut line = Line::new();
     line.text("unable to watch the services directory: ");
     match blind {
-        Blind::Refused(errno) => line.text(error::text(errno)),
-        Blind::Watches => full(&mut line, "watches", config::WATCHES),
-        Blind::Path => full(&mut line, "path-bytes", config::PATH_BYTES),
-        Blind::Silent => line.text("its file system does not tell changes"),
+        WatchError::Refused(errno) => line.text(error::text(errno)),
+        WatchError::Watches => full(&mut line, "watches", config::WATCHES),
+        WatchError::Path => full(&mut line, "path-bytes", config::PATH_BYTES),
+        WatchError::Silent => {
+            line.text("its file system does not tell changes")
+        }
     };
     line.text("; scanning every 5 seconds");
     line

@@ -22,7 +22,8 @@ use crate::{
 
 use super::cgroup::Membership;
 use super::supervise::{
-    Ends, LOG, Lock, Names, PIPE, SERVICE, Trouble, make_pipe, replace, trouble,
+    Failure, FileNames, LOG, Lock, PIPE, SERVICE, SuperviseDir, failure,
+    make_pipe, replace,
 };
 
 /// How the service ended lately.
@@ -39,8 +40,8 @@ struct Pipe {
 #[derive(Debug)]
 pub(super) struct Service {
     dir: Fd,
-    service: Ends,
-    log: Option<Ends>,
+    service: SuperviseDir,
+    log: Option<SuperviseDir>,
     pipe: Option<Pipe>,
     /// The control group that `./run` joins.
     pub(super) cgroup: Membership,
@@ -56,7 +57,7 @@ const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a service directory says at the start.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wishes {
+pub(super) struct DirOptions {
     /// There is a file `down`.
     pub(super) down: bool,
     /// There is a directory `log`, or a log ring; whether that directory has
@@ -68,10 +69,10 @@ impl Service {
     /// Takes a service directory over: locks it, makes its FIFOs.
     ///
     /// `warn` is told what is odd but no reason to give up, and its cause.
-    pub(super) fn take(
+    pub(super) fn open(
         dir: Fd,
         warn: &dyn Fn(&str, &str),
-    ) -> Result<(Self, Wishes), Trouble> {
+    ) -> Result<(Self, DirOptions), Failure> {
         let at = dir.as_fd();
         let has_log = match file::info(at, c"log") {
             Ok(info) if info.kind == Kind::Directory => true,
@@ -93,10 +94,10 @@ impl Service {
         let logs = has_log || ring;
         let lock = Lock::take(at, at, &SERVICE)?;
         let log = has_log.then(|| log_ends(at)).transpose()?;
-        let service = lock.ends(at, at, logs)?;
+        let service = lock.open_supervise_dir(at, at, logs)?;
         let base = service.place().unwrap_or(at);
         let pipe = logs.then(|| pipe(base)).transpose()?;
-        let wishes = Wishes {
+        let wishes = DirOptions {
             down: file::info(at, c"down").is_ok(),
             log_down: logs.then(|| file::info(at, c"log/down").is_ok()),
         };
@@ -119,7 +120,7 @@ impl Service {
     /// `down`, or `None` where nothing was added.
     ///
     /// A `log` that is removed changes nothing: its logger goes on.
-    pub(super) fn add_log(&mut self) -> Result<Option<bool>, Trouble> {
+    pub(super) fn add_log(&mut self) -> Result<Option<bool>, Failure> {
         let at = self.dir.as_fd();
         if self.pipe.is_some() {
             return Ok(None);
@@ -137,8 +138,9 @@ impl Service {
     }
 
     /// Whether files of it have never been written.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.service.is_fresh() || self.log.as_ref().is_some_and(Ends::is_fresh)
+    pub(super) fn is_new(&self) -> bool {
+        self.service.is_fresh()
+            || self.log.as_ref().is_some_and(SuperviseDir::is_fresh)
     }
 
     /// Whether its log is a directory, and not a ring.
@@ -149,7 +151,7 @@ impl Service {
     /// Takes anew what somebody has removed or replaced of the supervise
     /// directories. The log pipe stays what it is, with or without a name: its
     /// children have it open.
-    pub(super) fn renew(&mut self) -> Result<(), Trouble> {
+    pub(super) fn renew(&mut self) -> Result<(), Failure> {
         let at = self.dir.as_fd();
         self.service.renew(at, at, &SERVICE)?;
         if let Some(log) = &mut self.log {
@@ -240,7 +242,7 @@ impl Service {
     /// Writes what has changed of `pid`, `stat` and `status` of the service and
     /// of its log service. `Err` too when something beside them is not there
     /// any more. The first failure is returned.
-    pub(super) fn publish(&mut self, slot: &SlotState) -> Result<(), Trouble> {
+    pub(super) fn publish(&mut self, slot: &SlotState) -> Result<(), Failure> {
         let mut written = Ok(());
         for role in [Role::Service, Role::Log] {
             if let (Some(status), Some((dir, ends, names))) =
@@ -250,8 +252,8 @@ impl Service {
             }
         }
         let log = self.log.as_ref();
-        written = written.and_then(|()| self.service.kept(&SERVICE));
-        written.and_then(|()| log.map_or(Ok(()), |log| log.kept(&LOG)))
+        written = written.and_then(|()| self.service.check_present(&SERVICE));
+        written.and_then(|()| log.map_or(Ok(()), |log| log.check_present(&LOG)))
     }
 
     /// Moves to the run directory what could not publish its record where it
@@ -280,7 +282,7 @@ impl Service {
     fn ends(
         &mut self,
         role: Role,
-    ) -> Option<(At<'_>, &mut Ends, &'static Names)> {
+    ) -> Option<(At<'_>, &mut SuperviseDir, &'static FileNames)> {
         let dir = self.dir.as_fd();
         match role {
             Role::Service => Some((dir, &mut self.service, &SERVICE)),
@@ -291,7 +293,7 @@ impl Service {
 
     /// Returns whether a failure to publish is to be reported: one of a full
     /// or read-only file system once for as long as it lasts.
-    pub(super) fn is_news(&mut self, failed: Trouble) -> bool {
+    pub(super) fn is_news(&mut self, failed: Failure) -> bool {
         if !failed.is_unwritable() {
             return true;
         }
@@ -303,12 +305,12 @@ impl Service {
     /// Adds to the record of how the service ended lately, which the file
     /// itself remembers: how it ended now and whether that counts as a restart,
     /// and what it waits for.
-    pub(super) fn tell_why(
+    pub(super) fn write_why(
         &self,
         death: Option<(Death, bool)>,
         waits: Waits,
         until: Option<Wall>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failure> {
         // One that is missing or damaged is begun anew.
         let mut why = self.why().unwrap_or_default();
         if let Some((death, again)) = death {
@@ -325,7 +327,7 @@ impl Service {
     pub(super) fn restamp_why(
         &self,
         renamed: &dyn Fn(Wall) -> Wall,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failure> {
         let Some(mut why) = self.why() else {
             return Ok(());
         };
@@ -345,23 +347,23 @@ impl Service {
 }
 
 /// Takes and opens the supervise directory of the log service.
-fn log_ends(at: At<'_>) -> Result<Ends, Trouble> {
+fn log_ends(at: At<'_>) -> Result<SuperviseDir, Failure> {
     let log = log_dir(at)?;
     let log = log.as_fd();
-    Lock::take(at, log, &LOG)?.ends(at, log, false)
+    Lock::take(at, log, &LOG)?.open_supervise_dir(at, log, false)
 }
 
 /// Opens the directory of the log service.
-fn log_dir(at: At<'_>) -> Result<Fd, Trouble> {
-    file::open_dir(at, c"log").map_err(trouble("open", c"log"))
+fn log_dir(at: At<'_>) -> Result<Fd, Failure> {
+    file::open_dir(at, c"log").map_err(failure("open", c"log"))
 }
 
 /// Opens both ends of the log pipe, which [`Lock::ends`] has made, as the
 /// processes need them.
-fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
+fn pipe(at: At<'_>) -> Result<Pipe, Failure> {
     let open = |end| secure::fifo(at, PIPE, end);
-    let read = open(Reader).map_err(trouble("open", PIPE))?;
-    let write = open(Writer).map_err(trouble("open", PIPE))?;
+    let read = open(Reader).map_err(failure("open", PIPE))?;
+    let write = open(Writer).map_err(failure("open", PIPE))?;
     // By its name nobody else reaches it there.
     let dir = file::info(at, SERVICE.dir);
     if dir.is_ok_and(|dir| dir.mode & 0o011 == 0) {
@@ -369,7 +371,7 @@ fn pipe(at: At<'_>) -> Result<Pipe, Trouble> {
     }
     for end in [&read, &write] {
         file::set_blocking(end.as_fd(), true)
-            .map_err(trouble("set up", PIPE))?;
+            .map_err(failure("set up", PIPE))?;
     }
     Ok(Pipe { read, write })
 }

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{Supervisor, heading};
+use super::{Supervisor, service_prefix};
 
 /// Exit code of a child that could not become its program.
 const CANNOT_RUN: u8 = 111;
@@ -50,7 +50,7 @@ impl Supervisor {
         let _fits = uwrite!(second, "{}\0", exit.signal).is_ok();
         let arguments = [as_c_str(&first), as_c_str(&second)];
         let actions = self.start(index, Role::Service, c"./finish", &arguments);
-        self.limit(index, Role::Service, FINISH_AFTER, 0);
+        self.set_deadline(index, Role::Service, FINISH_AFTER, 0);
         actions
     }
 
@@ -68,15 +68,15 @@ impl Supervisor {
         if there != Ok(true) {
             let actions = slot.machine.refused(Role::Script, clock::now());
             if let Err(errno) = there {
-                let mut line = heading(&slot.name, "warning");
+                let mut line = service_prefix(&slot.name, "warning");
                 line.text("unable to stat ").bytes(path.to_bytes());
                 line.text(": ").text(error::text(errno));
-                self.voice.say(&mut line);
+                self.reporter.print(&mut line);
             }
             return actions;
         }
         // It may look there for what the service is to be.
-        self.show(index);
+        self.publish_now(index);
         let mut number = Number::new();
         let pid = self.slot(index).and_then(|s| s.machine.pid(Role::Service));
         let _fits = match pid {
@@ -85,7 +85,7 @@ impl Supervisor {
         };
         let arguments = [as_c_str(&number)];
         let actions = self.start(index, Role::Script, path, &arguments);
-        self.limit(index, Role::Script, SCRIPT_AFTER, SCRIPT_MILLIS);
+        self.set_deadline(index, Role::Script, SCRIPT_AFTER, SCRIPT_MILLIS);
         actions
     }
 
@@ -115,7 +115,7 @@ impl Supervisor {
         let pipe = service.pipe(role);
         let runs = is_service && path == c"./run";
         let procs = service.cgroup.procs.as_ref().map(AsFd::as_fd);
-        let mut complaint = heading(&slot.name, "fatal");
+        let mut complaint = service_prefix(&slot.name, "fatal");
         // runit does not say which script.
         let (verb, shown) = match role {
             Role::Service => ("unable to start ", path),
@@ -123,7 +123,7 @@ impl Supervisor {
             Role::Script => ("unable to run ", c"control/?"),
         };
         complaint.text(verb).bytes(shown.to_bytes());
-        let silent = slot.told && is_service;
+        let silent = slot.exec_failure_reported && is_service;
         let setup = Setup {
             dir: Some(service.dir()),
             sub: is_log.then_some(c"log"),
@@ -140,7 +140,10 @@ impl Supervisor {
             code: CANNOT_RUN,
         };
         let spawned = child::spawn(&program, &setup);
-        let told = core::mem::replace(&mut slot.unforked, spawned.is_err());
+        let told = core::mem::replace(
+            &mut slot.fork_failure_reported,
+            spawned.is_err(),
+        );
         if is_service {
             slot.group = group;
         }
@@ -149,10 +152,10 @@ impl Supervisor {
             Err(errno) => {
                 let actions = slot.machine.refused(role, clock::now());
                 if !told {
-                    let mut line = heading(&slot.name, "warning");
+                    let mut line = service_prefix(&slot.name, "warning");
                     line.text("unable to fork, retrying: ");
                     line.text(error::text(errno));
-                    self.voice.say(&mut line);
+                    self.reporter.print(&mut line);
                 }
                 actions
             }

@@ -33,7 +33,7 @@ use crate::{
 
 /// Something that a service directory did not let us do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Failure {
     /// The verb: `open`, `lock`, `rename` ...
     pub verb: &'static str,
     /// What it was done to, from the service directory.
@@ -42,7 +42,7 @@ pub struct Trouble {
     pub errno: Errno,
 }
 
-impl Trouble {
+impl Failure {
     /// Returns whether the file system takes no new file or no new content,
     /// now or for good.
     pub(super) fn is_unwritable(self) -> bool {
@@ -51,16 +51,16 @@ impl Trouble {
 }
 
 /// Makes a `Trouble` of an errno.
-pub(super) fn trouble(
+pub(super) fn failure(
     verb: &'static str,
     path: &'static CStr,
-) -> impl Fn(Errno) -> Trouble {
-    move |errno| Trouble { verb, path, errno }
+) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure { verb, path, errno }
 }
 
 /// The names in a supervise directory, from the service directory.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct FileNames {
     pub(super) dir: &'static CStr,
     lock: &'static CStr,
     pub(super) control: &'static CStr,
@@ -71,7 +71,7 @@ pub(super) struct Names {
 }
 
 /// The names for the service.
-pub(super) const SERVICE: Names = Names {
+pub(super) const SERVICE: FileNames = FileNames {
     dir: c"supervise",
     lock: c"supervise/lock",
     control: c"supervise/control",
@@ -85,7 +85,7 @@ pub(super) const SERVICE: Names = Names {
 pub(super) const LOG_LOCK: &CStr = c"log/supervise/lock";
 
 /// The names for the log service.
-pub(super) const LOG: Names = Names {
+pub(super) const LOG: FileNames = FileNames {
     dir: c"log/supervise",
     lock: LOG_LOCK,
     control: c"log/supervise/control",
@@ -102,7 +102,7 @@ pub(super) const PIPE: &CStr = c"supervise/log";
 /// What one supervise directory holds: four descriptors with the lock, three
 /// of them FIFO ends; two more in the run directory.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub(super) struct SuperviseDir {
     /// The lock is held as long as this is open.
     pub(super) lock: Fd,
     /// The same for the run directory's lock, or for the one where it belongs,
@@ -115,7 +115,7 @@ pub(super) struct Ends {
     /// its files are written for the first time.
     ok: Option<Fd>,
     /// Its `ok` had to be made: no files are there yet.
-    fresh: bool,
+    created: bool,
     /// Where the supervise directory is, when it is not where it belongs.
     place: Option<Fd>,
     /// The content of `status`.
@@ -124,11 +124,14 @@ pub(super) struct Ends {
     texts_stale: bool,
 }
 
-impl Ends {
+impl SuperviseDir {
     /// `Err` for what was opened there and has no name any more: it was
     /// removed, or something else put in its place. It costs no look at a
     /// path, so that every publication asks.
-    pub(super) fn kept(&self, names: &'static Names) -> Result<(), Trouble> {
+    pub(super) fn check_present(
+        &self,
+        names: &'static FileNames,
+    ) -> Result<(), Failure> {
         let fifo = (&self.control, names.control);
         let ok = self.ok.as_ref().map(|ok| (ok, names.ok));
         for (file, path) in [Some((&self.lock, names.lock)), Some(fifo), ok]
@@ -136,7 +139,7 @@ impl Ends {
             .flatten()
         {
             if file::is_removed(file.as_fd()) {
-                return Err(trouble(KEEP, path)(Errno::ENOENT));
+                return Err(failure(KEEP, path)(Errno::ENOENT));
             }
         }
         Ok(())
@@ -149,8 +152,8 @@ impl Ends {
         &mut self,
         at: At<'_>,
         base: At<'_>,
-        names: &'static Names,
-    ) -> Result<(), Trouble> {
+        names: &'static FileNames,
+    ) -> Result<(), Failure> {
         if self.is_hidden(at, base, names) {
             return self.reopen(at, base, names);
         }
@@ -160,17 +163,17 @@ impl Ends {
             self.other_lock = None;
             self.place = place;
         }
-        let (at, names) = way(self.place.as_ref(), at, names);
+        let (at, names) = location(self.place.as_ref(), at, names);
         if file::is_removed(self.control.as_fd()) {
-            clear(at, names.control)?;
-            self.control = both(at, names.control)?;
+            remove_regular(at, names.control)?;
+            self.control = open_fifo(at, names.control)?;
         }
         if self
             .ok
             .as_ref()
             .is_some_and(|ok| file::is_removed(ok.as_fd()))
         {
-            clear(at, names.ok)?;
+            remove_regular(at, names.ok)?;
             fifo(at, names.ok)?;
             self.ok = Some(open_ok(at, names)?);
         }
@@ -185,7 +188,7 @@ impl Ends {
         &self,
         at: At<'_>,
         base: At<'_>,
-        names: &'static Names,
+        names: &'static FileNames,
     ) -> bool {
         let leads = match &self.place {
             Some(place) => rundir::path(base, b"")
@@ -200,8 +203,8 @@ impl Ends {
         &mut self,
         at: At<'_>,
         base: At<'_>,
-        names: &'static Names,
-    ) -> Result<(), Trouble> {
+        names: &'static FileNames,
+    ) -> Result<(), Failure> {
         if self.place.is_some() && leads_to(at, names.lock, &self.lock) {
             // Only what had moved to the run directory.
             self.place = None;
@@ -214,7 +217,8 @@ impl Ends {
         if let Some(lock) = self.other_lock.take() {
             file::unlock(lock.as_fd());
         }
-        let ends = Lock::take(at, base, names)?.ends(at, base, false)?;
+        let ends =
+            Lock::take(at, base, names)?.open_supervise_dir(at, base, false)?;
         let hidden = core::mem::replace(self, ends);
         if self.other_lock.is_none() {
             self.other_lock = Some(hidden.lock);
@@ -224,7 +228,7 @@ impl Ends {
 
     /// Returns whether no file has ever been published here.
     pub(super) fn is_fresh(&self) -> bool {
-        self.fresh
+        self.created
     }
 
     /// Returns the directory that `supervise` is in, if that is not where it
@@ -246,13 +250,13 @@ impl Ends {
     pub(super) fn publish(
         &mut self,
         dir: At<'_>,
-        names: &'static Names,
+        names: &'static FileNames,
         status: &Status,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failure> {
         if self.is_published(status) && !self.texts_stale {
             return Ok(());
         }
-        let (at, names) = way(self.place.as_ref(), dir, names);
+        let (at, names) = location(self.place.as_ref(), dir, names);
         let last = self.last.filter(|_| !self.texts_stale);
         let texts = write_texts(at, names, last.as_ref(), status);
         let record = write_record(at, names, status);
@@ -277,7 +281,7 @@ impl Ends {
         &mut self,
         base: At<'_>,
         status: &Status,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failure> {
         let (lock, place) = lock_in_run_dir(base)?;
         let at = place.as_fd();
         fifo(at, SERVICE.ok)?;
@@ -298,22 +302,22 @@ fn leads_to(at: At<'_>, path: &CStr, file: &Fd) -> bool {
 }
 
 /// Makes room for a FIFO: a file that is none goes.
-fn clear(at: At<'_>, path: &'static CStr) -> Result<(), Trouble> {
+fn remove_regular(at: At<'_>, path: &'static CStr) -> Result<(), Failure> {
     let file = file::info_of_link(at, path)
         .is_ok_and(|info| matches!(info.kind, Kind::Regular | Kind::Link));
     if file {
-        file::remove(at, path).map_err(trouble("remove", path))?;
+        file::remove(at, path).map_err(failure("remove", path))?;
     }
     Ok(())
 }
 
 /// Where a supervise directory is, and its names from there: in the service
 /// directory, or in a place of its own.
-fn way<'p>(
+fn location<'p>(
     place: Option<&'p Fd>,
     dir: At<'p>,
-    names: &'static Names,
-) -> (At<'p>, &'static Names) {
+    names: &'static FileNames,
+) -> (At<'p>, &'static FileNames) {
     place.map_or((dir, names), |place| (place.as_fd(), &SERVICE))
 }
 
@@ -324,10 +328,10 @@ fn way<'p>(
 /// A board may leave both out: `status-files = "binary"`.
 fn write_texts(
     at: At<'_>,
-    names: &Names,
+    names: &FileNames,
     last: Option<&Status>,
     status: &Status,
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     if !config::STATUS_TEXTS {
         return Ok(());
     }
@@ -351,9 +355,9 @@ fn write_texts(
 /// Writes the record, and has those that watch the directory for it notice.
 fn write_record(
     at: At<'_>,
-    names: &Names,
+    names: &FileNames,
     status: &Status,
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     let [path, new] = names.status;
     let record = status::pack(status);
     let Err(failed) = file::replace(at, path, new, &record) else {
@@ -370,7 +374,7 @@ pub(super) fn replace(
     at: At<'_>,
     paths: [&'static CStr; 2],
     content: &[u8],
-) -> Result<(), Trouble> {
+) -> Result<(), Failure> {
     let [path, new] = paths;
     let replaced = file::replace(at, path, new, content);
     replaced.or_else(|failed| overwrite(at, paths, content, failed))
@@ -383,8 +387,8 @@ fn overwrite(
     [path, new]: [&'static CStr; 2],
     content: &[u8],
     failed: file::Replace,
-) -> Result<(), Trouble> {
-    let failed = trouble(failed.verb, new)(failed.errno);
+) -> Result<(), Failure> {
+    let failed = failure(failed.verb, new)(failed.errno);
     if failed.is_unwritable() && file::overwrite(at, path, content).is_ok() {
         return Ok(());
     }
@@ -394,7 +398,7 @@ fn overwrite(
 /// A lock that was taken, and where the rest of its supervise directory is.
 pub(super) struct Lock {
     lock: Fd,
-    names: &'static Names,
+    names: &'static FileNames,
     place: Option<Fd>,
 }
 
@@ -408,8 +412,8 @@ impl Lock {
     pub(super) fn take(
         at: At<'_>,
         base: At<'_>,
-        names: &'static Names,
-    ) -> Result<Self, Trouble> {
+        names: &'static FileNames,
+    ) -> Result<Self, Failure> {
         match lock(at, base, names) {
             Err(failed)
                 if failed.is_unwritable()
@@ -419,7 +423,7 @@ impl Lock {
                 Self::in_run_dir(base)
             }
             Ok(_) if is_locked_in_run_dir(base) => {
-                Err(trouble("lock", names.lock)(Errno::EAGAIN))
+                Err(failure("lock", names.lock)(Errno::EAGAIN))
             }
             lock => Ok(Self {
                 lock: lock?,
@@ -430,7 +434,7 @@ impl Lock {
     }
 
     /// Takes the lock in the run directory.
-    fn in_run_dir(base: At<'_>) -> Result<Self, Trouble> {
+    fn in_run_dir(base: At<'_>) -> Result<Self, Failure> {
         let (lock, place) = lock_in_run_dir(base)?;
         Ok(Self {
             lock,
@@ -441,12 +445,12 @@ impl Lock {
 
     /// Opens the rest, in the run directory if it cannot be made here; `at` is
     /// the service directory. With `piped` the log pipe is made too.
-    pub(super) fn ends(
+    pub(super) fn open_supervise_dir(
         self,
         at: At<'_>,
         base: At<'_>,
         piped: bool,
-    ) -> Result<Ends, Trouble> {
+    ) -> Result<SuperviseDir, Failure> {
         let place = self.place.as_ref().map_or(at, AsFd::as_fd);
         let ends = open_ends(place, self.names, piped);
         if !config::STATUS_TEXTS {
@@ -458,18 +462,18 @@ impl Lock {
         let (control, fresh) = match ends {
             Err(failed) if self.place.is_none() && failed.is_unwritable() => {
                 let moved = Self::in_run_dir(base)?;
-                let mut ends = moved.ends(at, base, piped)?;
+                let mut ends = moved.open_supervise_dir(at, base, piped)?;
                 ends.other_lock = Some(self.lock);
                 return Ok(ends);
             }
             ends => ends?,
         };
-        Ok(Ends {
+        Ok(SuperviseDir {
             lock: self.lock,
             other_lock: None,
             control,
             ok: None,
-            fresh,
+            created: fresh,
             place: self.place,
             last: None,
             texts_stale: false,
@@ -478,9 +482,9 @@ impl Lock {
 }
 
 /// Makes the run directory's place for `base` and takes the lock there.
-fn lock_in_run_dir(base: At<'_>) -> Result<(Fd, Fd), Trouble> {
+fn lock_in_run_dir(base: At<'_>) -> Result<(Fd, Fd), Failure> {
     let place = rundir::create(base, b"")
-        .map_err(trouble(CREATE, rundir::run_dir()))?;
+        .map_err(failure(CREATE, rundir::run_dir()))?;
     let at = place.as_fd();
     Ok((lock(at, at, &SERVICE)?, place))
 }
@@ -502,8 +506,8 @@ const CREATE: &str = "create";
 pub(super) fn lock(
     at: At<'_>,
     base: At<'_>,
-    names: &Names,
-) -> Result<Fd, Trouble> {
+    names: &FileNames,
+) -> Result<Fd, Failure> {
     let open = || secure::append(at, names.lock);
     let opened = match open() {
         Err(Errno::ENOENT) => {
@@ -514,14 +518,14 @@ pub(super) fn lock(
                     let _shows =
                         file::make_target(at, base, names.dir, 0o700).is_err();
                 }
-                Err(errno) => return Err(trouble(CREATE, names.dir)(errno)),
+                Err(errno) => return Err(failure(CREATE, names.dir)(errno)),
             }
             open()
         }
         opened => opened,
     };
-    let lock = opened.map_err(trouble("open", names.lock))?;
-    file::lock_now(lock.as_fd()).map_err(trouble("lock", names.lock))?;
+    let lock = opened.map_err(failure("open", names.lock))?;
+    file::lock_now(lock.as_fd()).map_err(failure("lock", names.lock))?;
     Ok(lock)
 }
 
@@ -529,30 +533,33 @@ pub(super) fn lock(
 /// if it is `piped`, the log pipe. The flag says that `ok` had to be made.
 pub(super) fn open_ends(
     at: At<'_>,
-    names: &Names,
+    names: &FileNames,
     piped: bool,
-) -> Result<(Fd, bool), Trouble> {
+) -> Result<(Fd, bool), Failure> {
     if piped {
         make_pipe(at)?;
     }
-    Ok((both(at, names.control)?, fifo(at, names.ok)?))
+    Ok((open_fifo(at, names.control)?, fifo(at, names.ok)?))
 }
 
 /// Makes the log pipe of the supervise directory at `at`.
-pub(super) fn make_pipe(at: At<'_>) -> Result<(), Trouble> {
+pub(super) fn make_pipe(at: At<'_>) -> Result<(), Failure> {
     fifo(at, PIPE).map(|_| ())
 }
 
 /// Shows that a supervisor lives.
-pub(super) fn open_ok(at: At<'_>, names: &Names) -> Result<Fd, Trouble> {
-    secure::fifo(at, names.ok, Reader).map_err(trouble("open", names.ok))
+pub(super) fn open_ok(at: At<'_>, names: &FileNames) -> Result<Fd, Failure> {
+    secure::fifo(at, names.ok, Reader).map_err(failure("open", names.ok))
 }
 
 /// Opens a FIFO, made when missing, so that it never shows its end and takes
 /// what it is written without a reader.
-pub(super) fn both(at: At<'_>, path: &'static CStr) -> Result<Fd, Trouble> {
+pub(super) fn open_fifo(
+    at: At<'_>,
+    path: &'static CStr,
+) -> Result<Fd, Failure> {
     fifo(at, path)?;
-    secure::fifo(at, path, Both).map_err(trouble("open", path))
+    secure::fifo(at, path, Both).map_err(failure("open", path))
 }
 
 /// The verb for a name that must be a FIFO's and is not.
@@ -562,13 +569,13 @@ pub(super) const USE_AS_FIFO: &str = "use as a fifo";
 pub(super) const KEEP: &str = "keep";
 
 /// Makes sure that `path` is a FIFO; true when it had to be made.
-fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Trouble> {
+fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Failure> {
     match file::make_fifo(at, path, 0o600) {
         Ok(()) => Ok(true),
         Err(errno) => match file::info_of_link(at, path) {
             Ok(info) if info.kind == Kind::Fifo => Ok(false),
-            Ok(_) => Err(trouble(USE_AS_FIFO, path)(Errno::EEXIST)),
-            Err(_) => Err(trouble("create", path)(errno)),
+            Ok(_) => Err(failure(USE_AS_FIFO, path)(Errno::EEXIST)),
+            Err(_) => Err(failure("create", path)(errno)),
         },
     }
 }

@@ -7,16 +7,16 @@ use core::ops::{Deref, DerefMut};
 
 use heapless::{Vec, VecView};
 
-use super::Place;
+use super::Entry;
 use crate::{config, sys::static_cell::StaticCell};
 
 /// The memory of all slots of this process.
-static PLACES: StaticCell<Vec<Place, { config::SLOTS }>> =
+static PLACES: StaticCell<Vec<Entry, { config::SLOTS }>> =
     StaticCell::new(Vec::new());
 
 /// The table of slots.
 pub(super) struct Table {
-    places: &'static mut VecView<Place>,
+    places: &'static mut VecView<Entry>,
     /// How many places it may have.
     bound: usize,
 }
@@ -42,15 +42,15 @@ impl Table {
 }
 
 impl Deref for Table {
-    type Target = [Place];
+    type Target = [Entry];
 
-    fn deref(&self) -> &[Place] {
+    fn deref(&self) -> &[Entry] {
         self.places
     }
 }
 
 impl DerefMut for Table {
-    fn deref_mut(&mut self) -> &mut [Place] {
+    fn deref_mut(&mut self) -> &mut [Entry] {
         self.places
     }
 }

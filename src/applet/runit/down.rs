@@ -77,7 +77,7 @@ impl Init {
 
     /// Begins to end processes.
     pub(super) fn descend(&mut self, order: Step) {
-        self.supervisor.serve_no_more();
+        self.supervisor.stop_scanning();
         let limit = self.hasten();
         self.descent = Some(Shutdown::from(order, clock::mono(), limit));
         self.carry_out(order);
@@ -96,7 +96,7 @@ impl Init {
                 return;
             }
             Step::KillServices => {
-                self.supervisor.names(&mut |name, _| {
+                self.supervisor.each_running(&mut |name, _| {
                     let what = "not terminated, sending KILL signal: ";
                     self.caution(what, name);
                 });
@@ -131,13 +131,13 @@ impl Init {
     fn tell_services(&self) {
         let now = clock::mono();
         let down = self.down.unwrap_or(now);
-        self.supervisor.names(&mut |name, due| {
+        self.supervisor.each_running(&mut |name, due| {
             let left = due.map_or(down, |due| due.min(down)).since(now);
             let mut line = Line::new();
             line.text(HEAD).text("waiting for ").bytes(name);
             line.text(", for at most ");
             line.number(left.as_secs().saturating_add(1));
-            self.supervisor.voice().say(line.text(" s more"));
+            self.supervisor.reporter().print(line.text(" s more"));
         });
     }
 
@@ -183,7 +183,7 @@ impl Init {
             Ending::Off => self.say("power off...", b"", ""),
             Ending::Halt => self.say("system halt.", b"", ""),
         }
-        if let Some(console) = self.supervisor.voice().console {
+        if let Some(console) = self.supervisor.reporter().console {
             console.flush(LAST_WORDS);
         }
         // Where there is no power switch, stop at least (contract §7.5).

@@ -94,7 +94,7 @@ impl Init {
             .text("rig: ")
             .text(how)
             .number(number.into());
-        self.supervisor.voice().say(&mut line);
+        self.supervisor.reporter().print(&mut line);
         self.go_down(Some(Ending::Off));
     }
 
@@ -108,14 +108,14 @@ impl Init {
         if let Some((pid, began)) = self.errands.good.take() {
             // ESRCH: it has ended this moment.
             let _gone = signal::kill_led(pid, Number::KILL).is_err();
-            self.supervisor.await_no_more(pid);
+            self.supervisor.stop_awaiting(pid);
             self.tell(GOOD.to_bytes(), Outcome::Late, began);
             return;
         }
         let wanted = u64::try_from(config::GOOD_SECONDS).unwrap_or(u64::MAX);
         let wanted = Duration::from_secs(wanted);
         let since = self.errands.since.unwrap_or(now);
-        let up = self.supervisor.steady(now).min(now.since(since));
+        let up = self.supervisor.critical_uptime(now).min(now.since(since));
         if up < wanted {
             // A service that is down now is not up for so long any sooner.
             self.errands.due = Some(now.after(wanted.saturating_sub(up)));

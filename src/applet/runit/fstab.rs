@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use crate::{
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{CWD, Errno, file, power},
     text::Path,
     wire::fstab::{BIND, Entry, Options, READ_ONLY, REMOUNT, Short, field},
@@ -21,7 +21,7 @@ const FSTAB: &CStr = c"/etc/fstab";
 /// Calls `each` with every entry that is for the boot and its options. A
 /// line that cannot be read is named, if `tells`.
 fn entries(
-    voice: &Voice,
+    voice: &Reporter,
     tells: bool,
     each: &mut dyn FnMut(&Entry<'_>, &Options) -> Result<bool, Errno>,
 ) -> Outcome {
@@ -33,9 +33,9 @@ fn entries(
             Err(Short) => {
                 if tells {
                     failed = true;
-                    let mut text = voice.head.clone();
+                    let mut text = voice.prefix.clone();
                     let text = text.text("fstab: too few fields: ");
-                    voice.say(text.bytes(line));
+                    voice.print(text.bytes(line));
                 }
                 return;
             }
@@ -81,7 +81,7 @@ fn device(entry: &Entry<'_>) -> Result<Path, Errno> {
 
 /// Has file systems checked by the program of their type, where there is
 /// one. Its codes 0 and 1 say that the file system is in order.
-pub(super) fn check(voice: &Voice) -> Outcome {
+pub(super) fn check(voice: &Reporter) -> Outcome {
     entries(voice, false, &mut |entry, _| {
         let path = Path::join(&[b"/sbin/fsck.", entry.kind]);
         let (Ok(path), true) = (path, entry.checked) else {
@@ -99,7 +99,7 @@ pub(super) fn check(voice: &Voice) -> Outcome {
 
 /// Mounts what is to be mounted at boot; the root is mounted anew with its
 /// options.
-pub(super) fn mount_all(voice: &Voice) -> Outcome {
+pub(super) fn mount_all(voice: &Reporter) -> Outcome {
     entries(voice, true, &mut |entry, options| {
         if entry.kind == b"swap" {
             return Ok(false);
@@ -128,7 +128,7 @@ pub(super) fn mount_all(voice: &Voice) -> Outcome {
 }
 
 /// Uses the table's swap.
-pub(super) fn swap_on(voice: &Voice) -> Outcome {
+pub(super) fn swap_on(voice: &Reporter) -> Outcome {
     entries(voice, false, &mut |entry, _| {
         if entry.kind != b"swap" {
             return Ok(false);
@@ -144,7 +144,7 @@ pub(super) fn swap_on(voice: &Voice) -> Outcome {
 
 /// Uses no swap any more. The table shrinks while it is read: what one pass
 /// has missed the next one sees. What cannot be done is reported by the first.
-pub(super) fn swap_off(voice: &Voice) {
+pub(super) fn swap_off(voice: &Reporter) {
     let mut tells = Some(voice);
     loop {
         let mut progress = false;

@@ -36,7 +36,7 @@ impl Init {
                 let mut line = Line::new();
                 line.text(HEAD).text("no watchdog: ").bytes(path.to_bytes());
                 line.text(": ").text(crate::sys::error::text(errno));
-                self.supervisor.voice().say(&mut line);
+                self.supervisor.reporter().print(&mut line);
                 return;
             }
             Err(_) => return,
@@ -61,7 +61,7 @@ impl Init {
         if device.caused_reset() {
             line.text("; this start is its doing");
         }
-        self.supervisor.voice().say(&mut line);
+        self.supervisor.reporter().print(&mut line);
         let meals = watchdog::PingTimer::new(period, clock::mono());
         self.guard = Some(Guard { device, meals });
         self.feed();
@@ -80,7 +80,7 @@ impl Init {
             return;
         }
         let failing = match self.stages.stage() {
-            Stage::Two => self.supervisor.failing(now),
+            Stage::Two => self.supervisor.failed_critical(now),
             Stage::One | Stage::Rescue | Stage::Three | Stage::Over => None,
         };
         let Some(guard) = &mut self.guard else { return };

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     machine::shutdown::{self, MEDIA},
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{CWD, Errno, clock, file, power},
     text::{Path, TooLong},
     wire::{clock::Instant, mounts::Mount},
@@ -65,7 +65,7 @@ impl Init {
         }
         // What services and scripts have left of their time is theirs too.
         let until = self.hasten().after(MEDIA);
-        let sync = |_: &Voice| {
+        let sync = |_: &Reporter| {
             power::sync();
             Outcome::Done
         };
@@ -106,8 +106,8 @@ impl Init {
             if let (true, usize::MAX, Some((bound, value))) =
                 (first, below, hidden)
             {
-                let voice = self.supervisor.voice();
-                voice.bound("some stay mounted", bound, value);
+                let voice = self.supervisor.reporter();
+                voice.capacity_reached("some stay mounted", bound, value);
             }
             let Some(target) = target else {
                 return freed && kept && !late;
@@ -130,7 +130,7 @@ impl Init {
         &mut self,
         medium: &[u8],
         until: Instant,
-        work: &dyn Fn(&Voice) -> Outcome,
+        work: &dyn Fn(&Reporter) -> Outcome,
     ) -> Outcome {
         let share = shutdown::share(until, clock::mono());
         let outcome = share.map_or(Outcome::Late, |s| self.apart(work, s));
@@ -143,7 +143,7 @@ impl Init {
 
 /// Unmounts a medium or, when it is in use, makes it read-only, for which
 /// it answers that there was nothing to do.
-fn unmount(target: &Path, voice: Option<&Voice>) -> Outcome {
+fn unmount(target: &Path, voice: Option<&Reporter>) -> Outcome {
     // First read-only: what an overlay keeps its files on can be unmounted
     // while that still writes to it.
     let read_only = power::make_read_only(target.as_c_str());

@@ -145,7 +145,7 @@ use crate::{
         shutdown::{self, LAST_WORDS, Remaining, Shutdown, Step},
         stages::{Next, Policy, Stage, StageExit, Stages},
     },
-    supervisor::{AWAITED, Heard, Supervisor, Voice},
+    supervisor::{AWAITED, Events, Reporter, Supervisor},
     sys::{
         self, AsFd, CWD, Errno, Fd,
         child::{self, Environ, ExitStatus, Program, Setup},
@@ -192,8 +192,8 @@ pub(super) fn main(start: Start) -> u8 {
     let blind = console::take(contained).is_err();
     let mut head = Line::new();
     head.text(HEAD).text("warning: ");
-    let voice = Voice {
-        head,
+    let voice = Reporter {
+        prefix: head,
         console: Console::get(contained),
     };
     let environ = environ(start.environ);
@@ -337,7 +337,7 @@ impl Init {
     /// Lives.
     fn run(mut self) -> ! {
         self.say("runt ", config::VERSION.as_bytes(), ": booting.");
-        wishes::read(&mut self.wishes, self.supervisor.voice());
+        wishes::read(&mut self.wishes, self.supervisor.reporter());
         if let Err(errno) = power::take_ctrl_alt_del() {
             // In a container there are no keys.
             if !self.wishes.contained {
@@ -361,7 +361,7 @@ impl Init {
             self.warn("unable to open ", b"/dev/console", errno);
         }
         loop {
-            let heard = self.supervisor.turn(self.due());
+            let heard = self.supervisor.iterate(self.due());
             self.hear(&heard);
             let later = core::mem::take(&mut self.later);
             for (pid, end) in &later {
@@ -393,18 +393,18 @@ impl Init {
     fn say(&self, what: &str, subject: &[u8], end: &str) {
         let mut line = Line::new();
         line.text(HEAD).text(what).bytes(subject).text(end);
-        self.supervisor.voice().say(&mut line);
+        self.supervisor.reporter().print(&mut line);
     }
 
     /// Says a warning that has no errno.
     fn caution(&self, what: &str, subject: &[u8]) {
-        let voice = self.supervisor.voice();
-        voice.say(voice.head.clone().text(what).bytes(subject));
+        let voice = self.supervisor.reporter();
+        voice.print(voice.prefix.clone().text(what).bytes(subject));
     }
 
     /// Says a warning about a call that failed.
     fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
-        self.supervisor.voice().warn(what, subject, errno);
+        self.supervisor.reporter().warn(what, subject, errno);
     }
 
     /// Makes the console the standard streams, if that was not to be done so
@@ -464,9 +464,9 @@ impl Init {
     fn rescue(&mut self) {
         if self.wishes.emergency {
             // Nothing is there yet, maybe not even a console.
-            steps::mount_systems(self.supervisor.voice());
+            steps::mount_systems(self.supervisor.reporter());
         }
-        let started = match rescue::program(self.supervisor.voice()) {
+        let started = match rescue::program(self.supervisor.reporter()) {
             Some(path) => self.start(Stage::Rescue, path).map_err(|errno| {
                 self.warn("unable to fork for ", path.to_bytes(), errno);
             }),
@@ -483,7 +483,7 @@ impl Init {
         if let Err(errno) = self.part_from_console() {
             self.warn("unable to keep services from the console", b"", errno);
         }
-        self.supervisor.serve(self.wishes.services);
+        self.supervisor.supervise_dir(self.wishes.services);
         let millis = clock::mono().since(self.born).as_millis();
         let mut line = Line::new();
         line.text(HEAD);
@@ -491,7 +491,7 @@ impl Init {
         line.text(" services up, ");
         line.number(u64::try_from(millis).unwrap_or(u64::MAX));
         line.text(" ms after the start.");
-        self.supervisor.voice().say(&mut line);
+        self.supervisor.reporter().print(&mut line);
     }
 
     /// Makes the standard streams, which services have, such that none can
@@ -560,7 +560,7 @@ impl Init {
     }
 
     /// Takes what a turn of the loop has brought.
-    fn hear(&mut self, heard: &Heard) {
+    fn hear(&mut self, heard: &Events) {
         for signal in &heard.signals {
             self.signal(*signal);
         }
@@ -618,7 +618,7 @@ impl Init {
         }
         self.caution("not ended in time: ", self.path.to_bytes());
         // Its end, when it comes, is nobody's affair.
-        self.supervisor.await_no_more(pid);
+        self.supervisor.stop_awaiting(pid);
         self.script_ended(StageExit::Crashed);
     }
 

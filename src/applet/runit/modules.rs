@@ -6,7 +6,7 @@
 
 use crate::{
     config,
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{
         CWD, Errno,
         file::{self, path_of},
@@ -21,7 +21,7 @@ use super::steps::{Outcome, each_line};
 const MODULES: &[u8] = b"/lib/modules/";
 
 /// Loads the modules.
-pub(super) fn load(voice: &Voice) -> Outcome {
+pub(super) fn load(voice: &Reporter) -> Outcome {
     let (mut some, mut failed) = (false, false);
     each_line(c"/etc/modules", Some(voice), &mut |line| {
         let Some(module) = Module::parse(line) else {

@@ -198,7 +198,7 @@ impl Init {
             // They are those of another request.
             return;
         }
-        let voice = self.supervisor.voice();
+        let voice = self.supervisor.reporter();
         let asked = self.requested.take(&mut |path, errno| {
             voice.warn("unable to chmod ", path.to_bytes(), errno);
         });

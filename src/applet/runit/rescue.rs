@@ -8,7 +8,7 @@ use core::ffi::CStr;
 
 use crate::{
     config,
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{CWD, Errno, file},
     wire::login::{Guard, Shadow},
 };
@@ -26,9 +26,9 @@ const PROGRAMS: &[&CStr] = match config::RESCUE.as_bytes() {
 pub(super) const ALLOWED: bool = !PROGRAMS.is_empty();
 
 /// The program to run on the console. `None` after it was said why not.
-pub(super) fn program(voice: &Voice) -> Option<&'static CStr> {
+pub(super) fn program(voice: &Reporter) -> Option<&'static CStr> {
     let caution = |what: &str| {
-        voice.say(voice.head.clone().text("no rescue: ").text(what));
+        voice.print(voice.prefix.clone().text("no rescue: ").text(what));
     };
     let found = PROGRAMS.iter().find(|path| is_set(path));
     let Some(path) = found else {

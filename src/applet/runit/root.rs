@@ -15,7 +15,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{
         self, AsFd, At, CWD, Errno, child,
         child::Program,
@@ -75,7 +75,10 @@ fn is_initramfs() -> bool {
 }
 
 /// Does something about the root, if there is another to go on in.
-fn with_root(voice: &Voice, work: fn(&Root<'_>, &Voice) -> bool) -> Outcome {
+fn with_root(
+    voice: &Reporter,
+    work: fn(&Root<'_>, &Reporter) -> bool,
+) -> Outcome {
     let mut text = [0; config::LINE_BYTES];
     let mut root = Root::default();
     if !config::ROOT.is_empty() {
@@ -89,7 +92,7 @@ fn with_root(voice: &Voice, work: fn(&Root<'_>, &Voice) -> bool) -> Outcome {
 }
 
 /// Step 1.
-pub(super) fn assemble(voice: &Voice) -> Outcome {
+pub(super) fn assemble(voice: &Reporter) -> Outcome {
     with_root(voice, |root, voice| {
         let Root { device, kind, .. } = *root;
         let flags = if root.writable { 0 } else { READ_ONLY };
@@ -140,7 +143,7 @@ fn mount(
     target: &CStr,
     flags: u32,
     data: &[u8],
-    voice: &Voice,
+    voice: &Reporter,
 ) -> Result<(), Errno> {
     if !is_free(target)? {
         return Ok(());
@@ -195,7 +198,7 @@ fn found(name: &[u8]) -> Result<Path, Errno> {
 }
 
 /// Step 2. Does not come back, when there is a root.
-pub(super) fn enter(voice: &Voice) -> Outcome {
+pub(super) fn enter(voice: &Reporter) -> Outcome {
     with_root(voice, |_, voice| {
         let gone = go_on(voice);
         let errno = gone.err().unwrap_or(Errno::ENOENT);
@@ -206,7 +209,7 @@ pub(super) fn enter(voice: &Voice) -> Outcome {
 
 /// Makes the new root the root, if there is an init in it, removes the old
 /// one's files and becomes that init.
-fn go_on(voice: &Voice) -> Result<(), Errno> {
+fn go_on(voice: &Reporter) -> Result<(), Errno> {
     let old = file::open_dir(CWD, c"/")?;
     file::change_dir(NEW)?;
     // A link may lead to what is only there once this is the root.

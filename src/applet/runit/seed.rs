@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 
 use crate::{
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{self, AsFd, CWD, Errno, file, secure},
 };
 
@@ -20,7 +20,7 @@ const RANDOM: &CStr = c"/dev/urandom";
 const BYTES: usize = 256;
 
 /// Mixes the seed in and writes the next.
-pub(super) fn load(voice: &Voice) -> Outcome {
+pub(super) fn load(voice: &Reporter) -> Outcome {
     let mut seed = [0; BYTES];
     let mixed = match file::read_whole(CWD, SEED, &mut seed) {
         Err(Errno::ENOENT) => return Outcome::Nothing,
@@ -39,7 +39,7 @@ pub(super) fn load(voice: &Voice) -> Outcome {
 }
 
 /// Keeps a seed for the next boot.
-pub(super) fn save(voice: &Voice) {
+pub(super) fn save(voice: &Reporter) {
     match write() {
         // The board has no place for one.
         Ok(()) | Err(Errno::ENOENT | Errno::EROFS) => {}

@@ -9,7 +9,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{
         AsFd, CWD, Errno, child,
         child::{ExitStatus, Program, Setup},
@@ -54,7 +54,7 @@ struct Step {
     limit: u32,
     /// It is a container's affair too.
     contained: bool,
-    work: fn(&Voice) -> Outcome,
+    work: fn(&Reporter) -> Outcome,
 }
 
 /// What cannot hang.
@@ -97,7 +97,7 @@ const fn step(
     name: &'static str,
     limit: u32,
     contained: bool,
-    work: fn(&Voice) -> Outcome,
+    work: fn(&Reporter) -> Outcome,
 ) -> Step {
     Step {
         name,
@@ -135,7 +135,7 @@ impl Init {
             }
             let began = clock::mono();
             let outcome = match step.limit {
-                HERE => (step.work)(self.supervisor.voice()),
+                HERE => (step.work)(self.supervisor.reporter()),
                 limit => {
                     let limit = Duration::from_secs(limit.into());
                     self.apart(&step.work, limit)
@@ -183,17 +183,17 @@ impl Init {
         let millis = clock::mono().since(began).as_millis();
         line.text(HEAD).bytes(name).text(what);
         line.number(u64::try_from(millis).unwrap_or(u64::MAX));
-        self.supervisor.voice().say(line.text(" ms"));
+        self.supervisor.reporter().print(line.text(" ms"));
     }
 
     /// Does something in a copy of this process, so that it holds nothing up
     /// when it hangs in the kernel.
     pub(super) fn apart(
         &mut self,
-        work: &dyn Fn(&Voice) -> Outcome,
+        work: &dyn Fn(&Reporter) -> Outcome,
         limit: Duration,
     ) -> Outcome {
-        let voice = self.supervisor.voice();
+        let voice = self.supervisor.reporter();
         match child::fork_with(&[], None) {
             Err(errno) => {
                 voice.warn("unable to fork", b"", errno);
@@ -228,7 +228,7 @@ impl Init {
         let until = clock::mono().after(limit);
         loop {
             let due = self.hunger().map_or(until, |due| due.min(until));
-            let heard = self.supervisor.turn(Some(due));
+            let heard = self.supervisor.iterate(Some(due));
             self.feed();
             if !heard.signals.is_empty() {
                 self.caution("signals only work in stage 2.", b"");
@@ -255,7 +255,7 @@ impl Init {
                 // ESRCH: it has ended this moment.
                 let _gone = signal::kill_led(pid, Number::KILL).is_err();
                 // One that hangs in a driver is nobody's affair any more.
-                self.supervisor.await_no_more(pid);
+                self.supervisor.stop_awaiting(pid);
                 return Outcome::Late;
             }
         }
@@ -347,7 +347,7 @@ const LINKS: [(&CStr, &CStr); 4] = [
 
 /// Mounts the kernel's file systems: a board without /sys still has its
 /// services.
-pub(super) fn mount_systems(voice: &Voice) -> Outcome {
+pub(super) fn mount_systems(voice: &Reporter) -> Outcome {
     let mut failed = false;
     for system in &SYSTEMS {
         match mount(system) {
@@ -404,7 +404,7 @@ pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
 
 /// A board without a clock battery starts in 1970: no moment before the
 /// program was built is right.
-fn set_clock(voice: &Voice) -> Outcome {
+fn set_clock(voice: &Reporter) -> Outcome {
     if config::BUILT.saturating_sub(clock::wall().secs) == 0 {
         return Outcome::Nothing;
     }
@@ -421,7 +421,7 @@ fn set_clock(voice: &Voice) -> Outcome {
 const HOST_NAME: usize = 65;
 
 /// Sets the host's name from /etc/hostname.
-fn set_host_name(voice: &Voice) -> Outcome {
+fn set_host_name(voice: &Reporter) -> Outcome {
     let mut text = [0; HOST_NAME];
     let name = match file::read_whole(CWD, c"/etc/hostname", &mut text) {
         Ok(text) => text.trim_ascii(),
@@ -441,7 +441,7 @@ fn set_host_name(voice: &Voice) -> Outcome {
 }
 
 /// Brings the loopback interface up.
-fn bring_up_loopback(voice: &Voice) -> Outcome {
+fn bring_up_loopback(voice: &Reporter) -> Outcome {
     match power::loopback_up() {
         Ok(()) => Outcome::Done,
         Err(errno) => {
@@ -452,7 +452,7 @@ fn bring_up_loopback(voice: &Voice) -> Outcome {
 }
 
 /// Makes the kernel settings of /etc/sysctl.conf and /etc/sysctl.d/*.conf.
-fn set_sysctls(voice: &Voice) -> Outcome {
+fn set_sysctls(voice: &Reporter) -> Outcome {
     let mut some = set_sysctls_of(c"/etc/sysctl.conf", voice);
     let mut last = None;
     while let Some(path) = dir::next(c"/etc/sysctl.d", last.as_ref(), b".conf")
@@ -468,7 +468,7 @@ fn set_sysctls(voice: &Voice) -> Outcome {
 }
 
 /// Makes the settings of one file.
-fn set_sysctls_of(path: &CStr, voice: &Voice) -> Outcome {
+fn set_sysctls_of(path: &CStr, voice: &Reporter) -> Outcome {
     let (mut some, mut failed) = (false, false);
     each_line(path, Some(voice), &mut |line| {
         let Some(setting) = Setting::parse(line) else {
@@ -494,7 +494,7 @@ fn set_sysctls_of(path: &CStr, voice: &Voice) -> Outcome {
 /// too long, and that the file cannot be read, `voice` says.
 pub(super) fn each_line(
     path: &CStr,
-    voice: Option<&Voice>,
+    voice: Option<&Reporter>,
     each: &mut dyn FnMut(&[u8]),
 ) {
     let mut buffer = [0; config::LINE_BYTES];
@@ -503,7 +503,7 @@ pub(super) fn each_line(
             Some(line) => each(line),
             None => voice.iter().for_each(|voice| {
                 let what = "a line is too long";
-                voice.bound(what, "line-bytes", config::LINE_BYTES);
+                voice.capacity_reached(what, "line-bytes", config::LINE_BYTES);
             }),
         }
         true

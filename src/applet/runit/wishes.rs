@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use crate::{
     config,
-    supervisor::Voice,
+    supervisor::Reporter,
     sys::{CWD, Errno, file, power, static_cell::StaticCell},
     text::Path,
     wire::{
@@ -56,9 +56,9 @@ impl Wishes {
 }
 
 /// Says that a word means nothing.
-fn unknown(word: &[u8], voice: &Voice) {
+fn unknown(word: &[u8], voice: &Reporter) {
     let what = "unknown on the kernel's command line: ";
-    voice.say(voice.head.clone().text(what).bytes(word));
+    voice.print(voice.prefix.clone().text(what).bytes(word));
 }
 
 /// Calls `work` with /proc, which is mounted when it is not, and unmounted
@@ -84,7 +84,7 @@ pub(super) fn is_contained() -> bool {
 }
 
 /// Reads what the board and, outside of containers, the command line say.
-pub(super) fn read(asked: &mut Wishes, voice: &Voice) {
+pub(super) fn read(asked: &mut Wishes, voice: &Reporter) {
     let board = config::SIGNALS.as_bytes();
     asked.signals.read(board, &mut |word| unknown(word, voice));
     if asked.contained {
@@ -96,7 +96,7 @@ pub(super) fn read(asked: &mut Wishes, voice: &Voice) {
 }
 
 /// Takes the wishes of the command line.
-fn obey(asked: &mut Wishes, voice: &Voice) {
+fn obey(asked: &mut Wishes, voice: &Reporter) {
     let mut text = [0; config::LINE_BYTES];
     let line = match file::read_whole(CWD, COMMAND_LINE, &mut text) {
         Ok(line) => line,
@@ -107,7 +107,7 @@ fn obey(asked: &mut Wishes, voice: &Voice) {
     };
     let full = line.len() == config::LINE_BYTES;
     if full {
-        voice.bound(
+        voice.capacity_reached(
             "the kernel's command line is cut",
             "line-bytes",
             line.len(),
@@ -136,12 +136,12 @@ fn obey(asked: &mut Wishes, voice: &Voice) {
 fn keep(
     place: &'static Kept,
     path: Option<&[u8]>,
-    voice: &Voice,
+    voice: &Reporter,
 ) -> Option<&'static CStr> {
     match Path::join(&[path?]) {
         Ok(path) => Some(place.take()?.insert(path).as_c_str()),
         Err(long) => {
-            voice.bound(
+            voice.capacity_reached(
                 "the path of a word under runt. is too long",
                 "path-bytes",
                 long.limit,

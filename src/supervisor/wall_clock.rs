@@ -13,20 +13,20 @@ use crate::{
     wire::clock::Now,
 };
 
-use super::{Supervisor, TOKEN_CLOCK, Voice};
+use super::{Reporter, Supervisor, TOKEN_CLOCK};
 
 /// What is known of the wall clock.
 #[derive(Debug)]
-pub(super) struct Time {
+pub(super) struct WallClock {
     /// Nothing where the kernel does not tell: records keep their moments.
     steps: Option<Steps>,
     /// Both clocks, before it was set again.
     seen: Now,
 }
 
-impl Time {
+impl WallClock {
     /// Wakes the loop when the wall clock is set.
-    pub(super) fn watch(waiter: &Poller, voice: &Voice) -> Self {
+    pub(super) fn watch(waiter: &Poller, voice: &Reporter) -> Self {
         let steps = Steps::new().and_then(|steps| {
             let added =
                 waiter.add(steps.as_fd(), Interest::Readable, TOKEN_CLOCK);
@@ -45,15 +45,15 @@ impl Time {
 
 impl Supervisor {
     /// The wall clock was set.
-    pub(super) fn take_step(&mut self) {
-        if let Some(steps) = &self.time.steps {
+    pub(super) fn clock_was_set(&mut self) {
+        if let Some(steps) = &self.wall_clock.steps {
             steps.take();
         }
         let now = clock::now();
-        if !now.is_set_since(&self.time.seen) {
+        if !now.is_set_since(&self.wall_clock.seen) {
             return;
         }
-        let before = core::mem::replace(&mut self.time.seen, now);
+        let before = core::mem::replace(&mut self.wall_clock.seen, now);
         let renamed = |moment| now.renamed(&before, moment);
         for index in 0..self.table.len() {
             let Some(slot) = self.slot(index) else {
@@ -66,7 +66,7 @@ impl Supervisor {
             let service = slot.service.as_ref();
             let told = service.map_or(Ok(()), |s| s.restamp_why(&renamed));
             if let Err(trouble) = told {
-                self.warn_of(index, trouble);
+                self.warn_failure(index, trouble);
             }
             self.publish_soon(index);
         }

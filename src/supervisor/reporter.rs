@@ -7,21 +7,21 @@ use crate::{
     text::Line,
 };
 
-use super::supervise::{self, Trouble};
+use super::supervise::{self, Failure};
 
 /// Who speaks: what stands before a message, and where it goes.
 #[derive(Clone)]
-pub struct Voice {
+pub struct Reporter {
     /// `runsvdir DIR: warning: `, `- runit: warning: `, or empty in `runsv`,
     /// where every message is about the one service.
-    pub head: Line,
+    pub prefix: Line,
     /// What takes messages without blocking: the console, or descriptor 2.
     pub console: Option<&'static Console>,
 }
 
-impl Voice {
+impl Reporter {
     /// Says a line.
-    pub fn say(&self, line: &mut Line) {
+    pub fn print(&self, line: &mut Line) {
         let bytes = line.finish();
         if !self.console.is_some_and(|console| console.say(bytes)) {
             sys::try_print_error(bytes);
@@ -29,21 +29,21 @@ impl Voice {
     }
 
     /// Says that a capacity was reached: HEAD, WHAT, its name and value.
-    pub fn bound(&self, what: &str, name: &str, value: usize) {
-        let mut line = self.head.clone();
+    pub fn capacity_reached(&self, what: &str, name: &str, value: usize) {
+        let mut line = self.prefix.clone();
         line.text(what).text(" (").text(name).text(" = ");
         line.number(u64::try_from(value).unwrap_or(u64::MAX));
-        self.say(line.text(")"));
+        self.print(line.text(")"));
     }
 
     /// Says HEAD, WHAT, SUBJECT and the cause.
     pub fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
-        let mut line = self.head.clone();
+        let mut line = self.prefix.clone();
         line.text(what)
             .bytes(subject)
             .text(": ")
             .text(error::text(errno));
-        self.say(&mut line);
+        self.print(&mut line);
     }
 }
 
@@ -53,7 +53,7 @@ pub enum Refusal {
     /// A capacity was reached: its name and its value.
     Full(&'static str, usize),
     /// Something could not be done there.
-    Trouble(Trouble),
+    Trouble(Failure),
 }
 
 impl Refusal {
@@ -63,7 +63,7 @@ impl Refusal {
         path: &'static CStr,
         errno: Errno,
     ) -> Self {
-        Self::Trouble(Trouble { verb, path, errno })
+        Self::Trouble(Failure { verb, path, errno })
     }
 
     /// Whether it is only that another supervisor has the log service, which
@@ -74,10 +74,10 @@ impl Refusal {
 
     /// The line that says it, as `runsv` would.
     pub fn line(self, name: &[u8], level: &str) -> Line {
-        let mut line = heading(name, level);
+        let mut line = service_prefix(name, level);
         match self {
             Self::Trouble(trouble) => {
-                tell(&mut line, trouble);
+                append_failure(&mut line, trouble);
             }
             Self::Full(bound, value) => {
                 line.text("too many ").text(bound).text(" (the bound is ");
@@ -90,7 +90,7 @@ impl Refusal {
 }
 
 /// `runsv NAME: LEVEL: `.
-pub(super) fn heading(name: &[u8], level: &str) -> Line {
+pub(super) fn service_prefix(name: &[u8], level: &str) -> Line {
     let mut line = Line::new();
     line.text("runsv ")
         .bytes(name)
@@ -102,7 +102,7 @@ pub(super) fn heading(name: &[u8], level: &str) -> Line {
 
 /// Appends `unable to VERB PATH: CAUSE`, or what runit says of a name that
 /// something else has.
-pub fn tell(line: &mut Line, trouble: Trouble) -> &mut Line {
+pub fn append_failure(line: &mut Line, trouble: Failure) -> &mut Line {
     let whole = match trouble.verb {
         supervise::USE_AS_FIFO => " exists but is not a fifo",
         supervise::KEEP => " was removed or replaced",

@@ -21,36 +21,36 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest turn so far.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct Latency {
     /// When this turn began.
-    woke: Instant,
+    woke_at: Instant,
     worst: Duration,
     /// What the record says.
-    told: Duration,
+    published: Duration,
     /// When the next record may be written.
     due: Instant,
 }
 
-impl Turns {
+impl Latency {
     /// None yet.
     pub(super) fn new() -> Self {
         let now = clock::mono();
         Self {
-            woke: now,
+            woke_at: now,
             worst: Duration::ZERO,
-            told: Duration::ZERO,
+            published: Duration::ZERO,
             due: now.after(PAUSE),
         }
     }
 
     /// The loop woke up.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.woke = now;
+        self.woke_at = now;
     }
 
     /// The loop goes to sleep.
     pub(super) fn end(&mut self) {
-        self.worst = self.worst.max(clock::mono().since(self.woke));
+        self.worst = self.worst.max(clock::mono().since(self.woke_at));
     }
 }
 
@@ -58,16 +58,16 @@ impl Supervisor {
     /// Writes the record if there is a longer turn than it says: microseconds
     /// in decimal, as `turn` in the place of the services directory. Where
     /// that cannot be written nothing is kept.
-    pub(super) fn tell_turn(&mut self) {
-        let turns = &mut self.turns;
+    pub(super) fn publish_latency(&mut self) {
+        let turns = &mut self.latency;
         let Some(services) = &self.services else {
             return;
         };
-        if turns.worst == turns.told || turns.woke < turns.due {
+        if turns.worst == turns.published || turns.woke_at < turns.due {
             return;
         }
-        turns.told = turns.worst;
-        turns.due = turns.woke.after(PAUSE);
+        turns.published = turns.worst;
+        turns.due = turns.woke_at.after(PAUSE);
         let mut line = Line::new();
         let micros = turns.worst.as_secs().wrapping_mul(1_000_000);
         line.number(micros.wrapping_add(turns.worst.subsec_micros().into()));

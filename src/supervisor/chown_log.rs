@@ -28,7 +28,7 @@ const CONFIG: &CStr = c"config";
 /// Gives the log directory, or the ring, of a service directory to a user.
 ///
 /// EPERM when it is not to be given.
-pub(super) fn log(
+pub(super) fn to_user(
     service: At<'_>,
     has_dir: bool,
     user: [u32; 2],
@@ -136,7 +136,7 @@ mod test {
         }
         let (service, dir) = service();
         let main = service.path().join("log/main");
-        assert_eq!(log(dir.as_fd(), true, USER), Ok(()));
+        assert_eq!(to_user(dir.as_fd(), true, USER), Ok(()));
         for name in ["current", "lock", OLD, "."] {
             assert_eq!(owner(&main.join(name)), (7, 8), "{name}");
         }
@@ -145,7 +145,7 @@ mod test {
         }
         // From then on it is not looked into.
         fs::write(main.join("state"), "").unwrap();
-        assert_eq!(log(dir.as_fd(), true, USER), Ok(()));
+        assert_eq!(to_user(dir.as_fd(), true, USER), Ok(()));
         assert_eq!(owner(&main.join("state")), (0, 0));
     }
 
@@ -157,7 +157,7 @@ mod test {
         let (service, dir) = service();
         let main = service.path().join("log/main");
         fs::remove_dir_all(&main).unwrap();
-        assert_eq!(log(dir.as_fd(), true, USER), Ok(()));
+        assert_eq!(to_user(dir.as_fd(), true, USER), Ok(()));
         assert_eq!(owner(&main), (7, 8));
         assert_eq!(owner(&service.path().join("log")), (0, 0));
     }
@@ -172,7 +172,7 @@ mod test {
             let main = service.path().join("log/main");
             spoil(&main);
             let before = owner(&main);
-            let given = log(dir.as_fd(), true, USER);
+            let given = to_user(dir.as_fd(), true, USER);
             assert_eq!(given, Err(Errno::EPERM));
             assert_eq!(owner(&main), before);
             assert_ne!(owner(&main.join("lock")), (7, 8));

@@ -28,7 +28,7 @@ use crate::{
 };
 
 use super::{
-    Heard, Supervisor, TOKEN_FACE, TOKEN_LOG, Trouble,
+    Events, Failure, Supervisor, TOKEN_FRONT, TOKEN_LOG,
     supervise::{self, PIPE, SERVICE},
 };
 
@@ -37,7 +37,7 @@ const LOG_BYTES: usize = 512;
 
 /// What the supervisor holds.
 #[derive(Debug)]
-pub struct Rear {
+pub struct ServerEnd {
     _lock: Option<Fd>,
     control: Fd,
     _ok: Fd,
@@ -48,7 +48,7 @@ pub struct Rear {
 
 /// What the face holds.
 #[derive(Debug)]
-pub struct Front {
+pub struct ClientEnd {
     /// Takes commands.
     pub control: Fd,
     /// Shows an error when the supervisor has ended.
@@ -59,51 +59,51 @@ pub struct Front {
 
 /// What a face finds.
 #[derive(Debug)]
-pub enum Link {
+pub enum Connection {
     /// No supervisor: the two ends of a new link. Who forks gives `Rear` to
     /// the child and lets go of its own.
-    New(Front, Rear),
+    New(ClientEnd, ServerEnd),
     /// A supervisor that runs.
-    Found(Front),
+    Found(ClientEnd),
 }
 
-impl Link {
+impl Connection {
     /// Looks for a supervisor in a `place`.
-    pub fn open(place: Option<At<'_>>) -> Result<Self, Trouble> {
+    pub fn open(place: Option<At<'_>>) -> Result<Self, Failure> {
         let Some(at) = place else {
-            return Self::nameless()
-                .map_err(supervise::trouble("make", c"a pipe"));
+            return Self::unnamed()
+                .map_err(supervise::failure("make", c"a pipe"));
         };
         match supervise::lock(at, at, &SERVICE) {
             Ok(lock) => {
                 let (control, _) = supervise::open_ends(at, &SERVICE, false)?;
-                let rear = Rear {
+                let rear = ServerEnd {
                     _lock: Some(lock),
                     control,
                     _ok: supervise::open_ok(at, &SERVICE)?,
-                    log: supervise::both(at, PIPE)?,
+                    log: supervise::open_fifo(at, PIPE)?,
                     errors: None,
                 };
-                Ok(Self::New(front(at)?, rear))
+                Ok(Self::New(open_client_end(at)?, rear))
             }
             Err(busy) if busy.errno == Errno::EAGAIN => {
-                front(at).map(Self::Found)
+                open_client_end(at).map(Self::Found)
             }
             Err(trouble) => Err(trouble),
         }
     }
 
     /// A link that no other face finds.
-    fn nameless() -> Result<Self, Errno> {
+    fn unnamed() -> Result<Self, Errno> {
         let [control, to_control] = sys::pipe(true)?;
         let [ok, to_ok] = sys::pipe(true)?;
         let [from_log, log] = sys::pipe(true)?;
-        let front = Front {
+        let front = ClientEnd {
             control: to_control,
             ok: to_ok,
             log: from_log,
         };
-        let rear = Rear {
+        let rear = ServerEnd {
             _lock: None,
             control,
             _ok: ok,
@@ -116,21 +116,21 @@ impl Link {
 
 /// Opens the face's ends. ENXIO: the supervisor has just ended or not quite
 /// begun.
-fn front(at: At<'_>) -> Result<Front, Trouble> {
+fn open_client_end(at: At<'_>) -> Result<ClientEnd, Failure> {
     let ok = secure::fifo(at, SERVICE.ok, Ends::Writer)
-        .map_err(supervise::trouble("open", SERVICE.ok))?;
-    Ok(Front {
-        control: supervise::both(at, SERVICE.control)?,
+        .map_err(supervise::failure("open", SERVICE.ok))?;
+    Ok(ClientEnd {
+        control: supervise::open_fifo(at, SERVICE.control)?,
         ok,
-        log: supervise::both(at, PIPE)?,
+        log: supervise::open_fifo(at, PIPE)?,
     })
 }
 
-impl Rear {
+impl ServerEnd {
     /// Makes descriptor 2, from now on and for all children, a pipe that
     /// this process empties: who writes there never waits for a face, nor is
     /// killed for want of one.
-    pub fn take_errors(&mut self) -> Result<(), Errno> {
+    pub fn capture_stderr(&mut self) -> Result<(), Errno> {
         let [read, write] = sys::pipe(false)?;
         super::spawn::let_services_open(write.as_fd());
         child::set_standard(&write, 2)?;
@@ -141,23 +141,23 @@ impl Rear {
 
 impl Supervisor {
     /// Obeys a face from now on.
-    pub fn obey(&mut self, rear: Rear) -> Result<(), Errno> {
-        self.waiter.add(
+    pub fn accept_front(&mut self, rear: ServerEnd) -> Result<(), Errno> {
+        self.poller.add(
             rear.control.as_fd(),
             Interest::Readable,
-            TOKEN_FACE,
+            TOKEN_FRONT,
         )?;
         if let Some(errors) = &rear.errors {
-            self.waiter
+            self.poller
                 .add(errors.as_fd(), Interest::Readable, TOKEN_LOG)?;
         }
-        self.face = Some(rear);
+        self.front = Some(rear);
         Ok(())
     }
 
     /// Takes what a face asks for: signals that it got, or stands for.
-    pub(super) fn take_face(&self, heard: &mut Heard) {
-        let Some(face) = &self.face else { return };
+    pub(super) fn read_front_commands(&self, heard: &mut Events) {
+        let Some(face) = &self.front else { return };
         let mut byte = [0];
         while !heard.signals.is_full()
             && sys::read(face.control.as_fd(), &mut byte) == Ok(1)
@@ -176,8 +176,8 @@ impl Supervisor {
 
     /// Passes on what came on descriptor 2; what the face has no room for is
     /// dropped.
-    pub(super) fn pass_errors(&self) {
-        let Some(face) = &self.face else { return };
+    pub(super) fn forward_stderr(&self) {
+        let Some(face) = &self.front else { return };
         let Some(errors) = &face.errors else { return };
         let mut bytes = [0; LOG_BYTES];
         if let Ok(count) = sys::read(errors.as_fd(), &mut bytes) {

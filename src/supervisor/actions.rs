@@ -17,8 +17,8 @@ use crate::{
 };
 
 use super::{
-    PUBLISHED, Supervisor, TOKEN_SLOTS, heading, listen, service::Service,
-    spawn, supervise::Trouble,
+    PUBLICATIONS_PER_ITERATION, Supervisor, TOKEN_SLOTS, listen,
+    service::Service, service_prefix, spawn, supervise::Failure,
 };
 
 /// Bytes read of an option file: the longest that means something are the
@@ -42,7 +42,7 @@ impl Supervisor {
                         outcome = Some(self.run(index, role));
                     }
                     Action::Finish(exit) => {
-                        self.show(index);
+                        self.publish_now(index);
                         outcome = Some(self.finish(index, exit));
                     }
                     Action::Script(byte) => {
@@ -52,21 +52,26 @@ impl Supervisor {
                         self.send(index, role, signal);
                     }
                     Action::Limit => {
-                        self.limit(index, Role::Service, c"timeout-kill", 0);
+                        self.set_deadline(
+                            index,
+                            Role::Service,
+                            c"timeout-kill",
+                            0,
+                        );
                     }
-                    Action::TimedOut(role) => self.late(index, role),
+                    Action::TimedOut(role) => self.kill_overdue(index, role),
                     Action::Parked => {
                         let what = "dies again and again: parked, next try in \
                                     5 minutes or with `sv up`";
-                        self.caution(index, b"", what);
+                        self.warn_service(index, b"", what);
                     }
                     Action::GiveUp => {
                         let what = "./finish exited with 125: not started \
                                     again until `sv up`";
-                        self.caution(index, b"", what);
+                        self.warn_service(index, b"", what);
                     }
                     Action::ClosePipe => {
-                        let shared = self.passes_on(index, b'x');
+                        let shared = self.forward_order(index, b'x');
                         let slot = self.slot(index);
                         let service =
                             slot.and_then(|slot| slot.service.as_mut());
@@ -75,7 +80,7 @@ impl Supervisor {
                         }
                         if !shared {
                             let path = c"log/timeout-kill";
-                            self.limit(index, Role::Log, path, 0);
+                            self.set_deadline(index, Role::Log, path, 0);
                         }
                     }
                     Action::Gone => {
@@ -91,7 +96,7 @@ impl Supervisor {
             }
         }
         self.publish_soon(index);
-        self.hear_again(index);
+        self.resume_control(index);
     }
 
     /// A child of a slot has ended.
@@ -113,12 +118,12 @@ impl Supervisor {
             self.publish(index);
         }
         let Some(slot) = self.slot(index) else { return };
-        slot.killed = None;
+        slot.killed_at = None;
         if let (Role::Service, Some(status)) = (role, slot.machine.status(role))
         {
             // Ours or its own: a start that ends with 111 at once will most
             // likely do so again, and its reason was told.
-            slot.told = end == ExitStatus::Exited(111);
+            slot.exec_failure_reported = end == ExitStatus::Exited(111);
             // That its owner ends it nobody asks about, and a way down spares
             // the medium.
             if status.state == State::Run && !slot.machine.is_leaving() {
@@ -180,10 +185,10 @@ impl Supervisor {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return None,
             Err(errno) => errno,
         };
-        if slot.odd.replace(path) != Some(path) {
+        if slot.bad_option.replace(path) != Some(path) {
             let verb = "use";
             let errno = failed;
-            self.warn_of(index, Trouble { verb, path, errno });
+            self.warn_failure(index, Failure { verb, path, errno });
         }
         None
     }
@@ -201,7 +206,7 @@ impl Supervisor {
                 .option(index, c"down-signal", options::down_signal)
                 .unwrap_or(signal);
         }
-        if role == Role::Log && self.passes(index, signal) {
+        if role == Role::Log && self.forward_signal(index, signal) {
             return;
         }
         let Some(slot) = self.slot(index) else { return };
@@ -225,7 +230,7 @@ impl Supervisor {
 
     /// Gives a child the time that an option file says, in milliseconds; 0 is
     /// for ever. On the way down all who say nothing have the same time.
-    pub(super) fn limit(
+    pub(super) fn set_deadline(
         &mut self,
         index: usize,
         role: Role,
@@ -233,7 +238,7 @@ impl Supervisor {
         default: u32,
     ) {
         let millis = self.option(index, path, options::number);
-        let default = self.patience.unwrap_or(default);
+        let default = self.stop_limit.unwrap_or(default);
         let millis = u64::from(millis.unwrap_or(default));
         if let (1.., Some(slot)) = (millis, self.slot(index)) {
             let time = Duration::from_millis(millis);
@@ -242,7 +247,7 @@ impl Supervisor {
     }
 
     /// Kills a child that had its time.
-    fn late(&mut self, index: usize, role: Role) {
+    fn kill_overdue(&mut self, index: usize, role: Role) {
         let Some(slot) = self.slot(index) else { return };
         let script = match slot.machine.waits() {
             (Waits::Control(byte), _) => spawn::script_path(byte),
@@ -256,17 +261,21 @@ impl Supervisor {
             Some(State::Run | State::Down) => c"./run",
         };
         let subject = subject.to_bytes();
-        self.caution(index, subject, " has not ended in time, sending KILL");
+        self.warn_service(
+            index,
+            subject,
+            " has not ended in time, sending KILL",
+        );
         self.send(index, role, Signal::Kill);
         if let Some(slot) = self.slot(index) {
-            slot.killed = Some(clock::mono());
+            slot.killed_at = Some(clock::mono());
         }
     }
 
     /// Writes a slot's status files for a child about to be started, which may
     /// look there (contract §2.3, §2.5). What fails is told when all is
     /// published.
-    pub(super) fn show(&mut self, index: usize) {
+    pub(super) fn publish_now(&mut self, index: usize) {
         if let Some(slot) = self.slot(index)
             && let Some(service) = &mut slot.service
         {
@@ -278,8 +287,8 @@ impl Supervisor {
     pub(super) fn publish_soon(&mut self, index: usize) {
         if let Some(slot) = self.slot(index) {
             let now = clock::mono();
-            let due = slot.unpublished.map_or(now, |due| due.min(now));
-            slot.unpublished = Some(due);
+            let due = slot.publish_due.map_or(now, |due| due.min(now));
+            slot.publish_due = Some(due);
         }
     }
 
@@ -298,12 +307,12 @@ impl Supervisor {
 
     /// Writes the files of those slots whose files have not been true for
     /// longest, and for `patience` at least.
-    pub(super) fn publish_some(&mut self, patience: Duration) {
+    pub(super) fn publish_due(&mut self, patience: Duration) {
         let now = clock::mono();
-        for _ in 0..PUBLISHED {
+        for _ in 0..PUBLICATIONS_PER_ITERATION {
             let slots = self.table.iter().enumerate();
             let due = slots.filter_map(|(index, place)| {
-                Some((place.as_ref()?.unpublished?, index))
+                Some((place.as_ref()?.publish_due?, index))
             });
             match due.min() {
                 Some((due, index)) if now >= due.after(patience) => {
@@ -328,20 +337,22 @@ impl Supervisor {
         if written.is_ok() {
             written = renewed;
         }
-        if written.is_err_and(Trouble::is_unwritable)
+        if written.is_err_and(Failure::is_unwritable)
             && let Some(slot) = self.slot(index)
             && let Some(service) = slot.service.as_mut()
             && service.relocate(&slot.machine)
         {
             written = self.write(index);
         }
-        let told = self.slot(index).is_some_and(|slot| slot.unwritten);
+        let told = self
+            .slot(index)
+            .is_some_and(|slot| slot.publish_failure_reported);
         match written {
             Err(trouble) if !told => {
                 let slot = self.slot(index);
                 let service = slot.and_then(|slot| slot.service.as_mut());
                 if service.is_some_and(|service| service.is_news(trouble)) {
-                    self.warn_of(index, trouble);
+                    self.warn_failure(index, trouble);
                 }
             }
             Err(trouble)
@@ -353,12 +364,12 @@ impl Supervisor {
             Ok(()) | Err(_) => {}
         }
         let Some(slot) = self.slot(index) else { return };
-        slot.unwritten = written.is_err();
-        slot.unpublished = written.is_err().then(|| clock::mono().after(RETRY));
+        slot.publish_failure_reported = written.is_err();
+        slot.publish_due = written.is_err().then(|| clock::mono().after(RETRY));
     }
 
     /// Writes what has changed of a slot's files.
-    fn write(&mut self, index: usize) -> Result<(), Trouble> {
+    fn write(&mut self, index: usize) -> Result<(), Failure> {
         let Some(slot) = self.slot(index) else {
             return Ok(());
         };
@@ -373,7 +384,7 @@ impl Supervisor {
         if slot.death.is_some() || news {
             let now = clock::now();
             let until = until.map(|until| now.wall_of(until));
-            let told = service.tell_why(slot.death, waits, until);
+            let told = service.write_why(slot.death, waits, until);
             if told.is_ok() {
                 slot.death = None;
                 slot.waits = (waits, until.is_some());
@@ -387,33 +398,33 @@ impl Supervisor {
     }
 
     /// Makes the supervise directories of a slot anew that are not there.
-    fn renew(&mut self, index: usize) -> Result<(), Trouble> {
+    fn renew(&mut self, index: usize) -> Result<(), Failure> {
         let slot = self.table.get_mut(index).and_then(Option::as_mut);
         if let Some(service) = slot.and_then(|slot| slot.service.as_mut()) {
             service.renew()?;
-            listen(&self.waiter, index, service)?;
+            listen(&self.poller, index, service)?;
         }
         Ok(())
     }
 
     /// Leaves a service's control FIFO alone while its slot is busy: what is
     /// written there waits in it.
-    pub(super) fn hear_later(&mut self, index: usize) {
-        self.wake_for(index, Interest::Never);
+    pub(super) fn pause_control(&mut self, index: usize) {
+        self.set_control_interest(index, Interest::Never);
     }
 
     /// Reads a service's control FIFO again when its slot is no longer busy.
-    fn hear_again(&mut self, index: usize) {
+    fn resume_control(&mut self, index: usize) {
         let deaf = self
             .slot(index)
-            .is_some_and(|s| s.deaf && !s.machine.busy());
+            .is_some_and(|s| s.control_paused && !s.machine.busy());
         if deaf {
-            self.wake_for(index, Interest::Readable);
+            self.set_control_interest(index, Interest::Readable);
         }
     }
 
     /// Says what of a service's control FIFO wakes the loop.
-    fn wake_for(&mut self, index: usize, wake: Interest) {
+    fn set_control_interest(&mut self, index: usize, wake: Interest) {
         let token = u64::try_from(index).unwrap_or(u64::MAX >> 2) << 1;
         let Some(slot) = self.table.get_mut(index).and_then(Option::as_mut)
         else {
@@ -423,16 +434,16 @@ impl Supervisor {
         if let Some(fifo) = service.and_then(|s| s.control(Role::Service)) {
             let token = TOKEN_SLOTS.saturating_add(token);
             // It is in the set as long as it is open.
-            let _set = self.waiter.change(fifo, wake, token).is_err();
-            slot.deaf = wake == Interest::Never;
+            let _set = self.poller.change(fifo, wake, token).is_err();
+            slot.control_paused = wake == Interest::Never;
         }
     }
 
     /// Warns of something in a service.
-    fn caution(&self, index: usize, subject: &[u8], what: &str) {
+    fn warn_service(&self, index: usize, subject: &[u8], what: &str) {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let name = slot.map_or(&b""[..], |slot| &slot.name);
-        let mut line = heading(name, "warning");
-        self.voice.say(line.bytes(subject).text(what));
+        let mut line = service_prefix(name, "warning");
+        self.reporter.print(line.bytes(subject).text(what));
     }
 }

@@ -16,23 +16,23 @@ use heapless::Vec;
 use super::{TOKEN_MOUNTS, TOKEN_SERVICES};
 
 /// Links followed on one way, as the kernel's own bound.
-const LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// Names remembered that have changed in the services directory since the last
 /// scan. Of more than this, a scan looks at all.
-const NAMES: usize = 8;
+const CHANGED_NAMES: usize = 8;
 
 /// What has changed since the last scan.
 #[derive(Debug, Default)]
-pub(super) struct News {
+pub(super) struct Changes {
     /// Names in the services directory, each once. One that was moved there
     /// is complete and taken at once.
-    pub(super) names: Vec<(Name, bool), NAMES>,
+    pub(super) names: Vec<(Name, bool), CHANGED_NAMES>,
     /// Something else: all is to be looked at.
     pub(super) whole: bool,
 }
 
-impl News {
+impl Changes {
     /// Whether there is anything.
     pub(super) fn any(&self) -> bool {
         self.whole || !self.names.is_empty()
@@ -51,7 +51,7 @@ impl News {
     }
 
     /// Whether a scan has to look at a name.
-    pub(super) fn concern(&self, name: &[u8]) -> bool {
+    pub(super) fn concerns(&self, name: &[u8]) -> bool {
         self.whole || self.names(name)
     }
 
@@ -74,22 +74,22 @@ impl News {
 /// scan is missed. What tells changes stays open meanwhile: the kernel lets
 /// who closes it wait up to 20 ms for a grace period of its own.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct PathWatch {
     watch: Inotify,
-    parts: Vec<Part, { config::WATCHES }>,
+    dirs: Vec<WatchedDir, { config::WATCHES }>,
     /// The directory that the last link led into, whose way is watched: most
     /// links of a services directory lead into the same one.
-    trodden: Option<Path>,
+    last_prefix: Option<Path>,
     /// A way may end before its last name. Where none does, nothing that is
     /// made new is on one.
-    dangles: bool,
+    has_dangling: bool,
     /// Mounts over a part of the way show here only.
     _mounts: Option<Fd>,
 }
 
 /// One watched directory.
 #[derive(Debug)]
-struct Part {
+struct WatchedDir {
     id: WatchId,
     /// The names there that are on a way, each as one bit. Two names with one bit
     /// cost a scan too many.
@@ -102,7 +102,7 @@ struct Part {
 
 /// Why a way could not be watched as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blind {
+pub(super) enum WatchError {
     /// The kernel refused a watch.
     Refused(Errno),
     /// There are more directories than `config::WATCHES`.
@@ -113,13 +113,13 @@ pub(super) enum Blind {
     Silent,
 }
 
-impl Way {
+impl PathWatch {
     /// Watches nothing but mounts yet; wakes the loop.
-    pub(super) fn new(waiter: &Poller) -> Result<Self, Blind> {
-        let watch = Inotify::new().map_err(Blind::Refused)?;
+    pub(super) fn new(waiter: &Poller) -> Result<Self, WatchError> {
+        let watch = Inotify::new().map_err(WatchError::Refused)?;
         waiter
             .add(watch.as_fd(), Interest::Readable, TOKEN_SERVICES)
-            .map_err(Blind::Refused)?;
+            .map_err(WatchError::Refused)?;
         // Without /proc a mount over the way is not seen; nothing else is
         // lost.
         let mounts = file::open_read(CWD, c"/proc/self/mountinfo").ok();
@@ -130,22 +130,22 @@ impl Way {
         });
         Ok(Self {
             watch,
-            parts: Vec::new(),
-            trodden: None,
-            dangles: false,
+            dirs: Vec::new(),
+            last_prefix: None,
+            has_dangling: false,
             _mounts: mounts,
         })
     }
 
     /// Adds to the news what has happened.
-    pub(super) fn hear(&self, news: &mut News) {
+    pub(super) fn read_events(&self, news: &mut Changes) {
         let seen = self.watch.drain(|change| {
             let name = change.name;
             // The overflow of the kernel's queue.
             news.whole |= change.id == WatchId::MAX;
-            let parts = self.parts.iter().filter(|part| part.id == change.id);
+            let parts = self.dirs.iter().filter(|part| part.id == change.id);
             for part in parts {
-                let on_way = self.dangles || !change.created;
+                let on_way = self.has_dangling || !change.created;
                 let on_way = on_way && part.names & bit(name) != 0;
                 // The end of a watched directory has no name.
                 news.whole |= name.is_empty() || on_way;
@@ -160,47 +160,47 @@ impl Way {
     }
 
     /// Every way is about to be followed anew.
-    pub(super) fn begin(&mut self) {
-        for part in &mut self.parts {
+    pub(super) fn begin_scan(&mut self) {
+        for part in &mut self.dirs {
             (part.names, part.all, part.stale) = (0, false, true);
         }
-        self.trodden = None;
-        self.dangles = false;
+        self.last_prefix = None;
+        self.has_dangling = false;
     }
 
     /// A way could not be followed to its end.
-    pub(super) fn is_cut(&mut self) {
-        self.dangles = true;
+    pub(super) fn mark_incomplete(&mut self) {
+        self.has_dangling = true;
     }
 
     /// Watches no more where no way has led since `begin`.
-    pub(super) fn end(&mut self) {
-        for part in self.parts.iter().filter(|part| part.stale) {
+    pub(super) fn end_scan(&mut self) {
+        for part in self.dirs.iter().filter(|part| part.stale) {
             self.watch.remove(part.id);
         }
-        self.parts.retain(|part| !part.stale);
+        self.dirs.retain(|part| !part.stale);
     }
 
     /// Goes where the entry `name` of the directory `from`, open as `at`,
     /// leads to if it is a link.
-    pub(super) fn enter(
+    pub(super) fn watch_link(
         &mut self,
         (from, at): (&[u8], At<'_>),
         name: &CStr,
-    ) -> Result<(), Blind> {
+    ) -> Result<(), WatchError> {
         let mut buffer = [0; config::PATH_BYTES];
         let target = match file::link_target(at, name, &mut buffer) {
             Ok(target) => target,
-            Err(Errno::ENAMETOOLONG) => return Err(Blind::Path),
+            Err(Errno::ENAMETOOLONG) => return Err(WatchError::Path),
             Err(_) => return Ok(()),
         };
         let from = if target.starts_with(b"/") { b"/" } else { from };
         let last = target.rsplit(|byte| *byte == b'/').next();
         let last = last.unwrap_or(target);
         let holder = target.strip_suffix(last).unwrap_or(b"");
-        let too_long = |_| Blind::Path;
+        let too_long = |_| WatchError::Path;
         let holder = Path::join(&[from, b"/", holder]).map_err(too_long)?;
-        let trodden = self.trodden.as_ref().map(Path::as_bytes);
+        let trodden = self.last_prefix.as_ref().map(Path::as_bytes);
         if trodden == Some(holder.as_bytes()) {
             if !self.add(&holder, bit(last), false)? {
                 return Ok(());
@@ -211,26 +211,26 @@ impl Way {
             match file::link_target(CWD, end.as_c_str(), &mut buffer) {
                 Ok(_) | Err(Errno::ENAMETOOLONG) => {}
                 Err(errno) => {
-                    self.dangles |= errno != Errno::EINVAL;
+                    self.has_dangling |= errno != Errno::EINVAL;
                     return Ok(());
                 }
             }
         }
-        self.follow(from, target, false)?;
-        self.trodden = Some(holder);
+        self.watch_path(from, target, false)?;
+        self.last_prefix = Some(holder);
         Ok(())
     }
 
     /// Goes along `path` from the directory `from`, links followed: watches
     /// every directory that holds a component of it, and the directory at its
     /// end too if `all` that happens there matters.
-    pub(super) fn follow(
+    pub(super) fn watch_path(
         &mut self,
         from: &[u8],
         path: &[u8],
         all: bool,
-    ) -> Result<(), Blind> {
-        let too_long = |_| Blind::Path;
+    ) -> Result<(), WatchError> {
+        let too_long = |_| WatchError::Path;
         let mut done = Path::join(&[from]).map_err(too_long)?;
         let mut todo = Path::join(&[path]).map_err(too_long)?;
         let mut at = 0;
@@ -249,7 +249,7 @@ impl Way {
             done.push(name).map_err(too_long)?;
             let mut buffer = [0; config::PATH_BYTES];
             match file::link_target(CWD, done.as_c_str(), &mut buffer) {
-                Ok(target) if links < LINKS => {
+                Ok(target) if links < MAX_LINKS => {
                     links = links.saturating_add(1);
                     done.cut(holder);
                     if target.starts_with(b"/") {
@@ -259,11 +259,11 @@ impl Way {
                         Path::join(&[target, b"/", rest]).map_err(too_long)?;
                     at = 0;
                 }
-                Err(Errno::ENAMETOOLONG) => return Err(Blind::Path),
+                Err(Errno::ENAMETOOLONG) => return Err(WatchError::Path),
                 // No link.
                 Err(Errno::EINVAL) => at = end,
                 Ok(_) | Err(_) => {
-                    self.dangles = true;
+                    self.has_dangling = true;
                     at = end;
                 }
             }
@@ -281,33 +281,33 @@ impl Way {
         dir: &Path,
         names: u64,
         all: bool,
-    ) -> Result<bool, Blind> {
+    ) -> Result<bool, WatchError> {
         let id = match self.watch.add(dir.as_c_str(), WatchKind::Entries) {
             Ok(id) => id,
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
-                self.dangles = true;
+                self.has_dangling = true;
                 return Ok(false);
             }
-            Err(errno) => return Err(Blind::Refused(errno)),
+            Err(errno) => return Err(WatchError::Refused(errno)),
         };
-        if let Some(part) = self.parts.iter_mut().find(|part| part.id == id) {
+        if let Some(part) = self.dirs.iter_mut().find(|part| part.id == id) {
             part.names |= names;
             part.all |= all;
             part.stale = false;
             return Ok(true);
         }
-        if self.parts.is_full() {
-            self.end();
+        if self.dirs.is_full() {
+            self.end_scan();
         }
-        self.parts
-            .push(Part {
+        self.dirs
+            .push(WatchedDir {
                 id,
                 names,
                 all,
                 stale: false,
             })
             .map(|()| true)
-            .map_err(|_| Blind::Watches)
+            .map_err(|_| WatchError::Watches)
     }
 }
 
