@@ -15,7 +15,7 @@ use crate::{
     wire::{clock::Instant, process::ProcStat},
 };
 
-use super::{HEAD, Init, stranded};
+use super::{Init, PREFIX, reap_forever};
 
 /// With this file nothing is written back at the end (runit 2.2.0).
 const NO_SYNC: &CStr = c"/etc/runit/nosync";
@@ -29,23 +29,23 @@ const ARGUMENT: usize = 64;
 impl Init {
     /// The way down begins, if it has not: answers when scripts and services
     /// must have ended.
-    pub(super) fn hasten(&mut self) -> Instant {
-        if let Some(down) = self.down {
+    pub(super) fn arm_deadline(&mut self) -> Instant {
+        if let Some(down) = self.stop_deadline {
             return down;
         }
         let whole = u64::try_from(config::DOWN_SECONDS).unwrap_or(u64::MAX);
         let whole = Duration::from_secs(whole).saturating_sub(END);
         let down = clock::mono().after(whole);
-        self.down = Some(down);
-        self.insure(down);
+        self.stop_deadline = Some(down);
+        self.fork_failsafe(down);
         down
     }
 
     /// Has a process of its own end the machine [`END`] after `down`, should
     /// this one hang then. What kills all processes kills it too: it is made
     /// anew behind that.
-    fn insure(&self, down: Instant) {
-        let ending = self.asked().0;
+    fn fork_failsafe(&self, down: Instant) {
+        let ending = self.requested_ending().0;
         let until = down.after(END);
         match child::fork_detached() {
             Ok(false) => {}
@@ -60,14 +60,14 @@ impl Init {
                     poller::sleep(left);
                 }
                 power::end(ending);
-                stranded("stop", power::end(Ending::Halt))
+                reap_forever("stop", power::end(Ending::Halt))
             }
             Err(errno) => self.warn("unable to fork", b"", errno),
         }
     }
 
     /// How the machine is to end, and the flag that says so.
-    fn asked(&self) -> (Ending, Option<&'static CStr>) {
+    fn requested_ending(&self) -> (Ending, Option<&'static CStr>) {
         if let Some(ending) = self.ending {
             return (ending, None);
         }
@@ -76,46 +76,46 @@ impl Init {
     }
 
     /// Begins to end processes.
-    pub(super) fn descend(&mut self, order: Step) {
+    pub(super) fn begin_shutdown(&mut self, order: Step) {
         self.supervisor.stop_scanning();
-        let limit = self.hasten();
-        self.descent = Some(Shutdown::from(order, clock::mono(), limit));
-        self.carry_out(order);
+        let limit = self.arm_deadline();
+        self.shutdown = Some(Shutdown::from(order, clock::mono(), limit));
+        self.perform_step(order);
     }
 
     /// Carries out an order of the descent.
-    pub(super) fn carry_out(&mut self, order: Step) {
+    pub(super) fn perform_step(&mut self, order: Step) {
         let sent = match order {
             Step::StopServices => {
-                self.say("stopping services...", b"", "");
+                self.info("stopping services...", b"", "");
                 self.supervisor.stop_all(shutdown::STOP_MILLIS);
                 return;
             }
             Step::NamePending => {
-                self.tell_services();
+                self.name_services();
                 return;
             }
             Step::KillServices => {
                 self.supervisor.each_running(&mut |name, _| {
                     let what = "not terminated, sending KILL signal: ";
-                    self.caution(what, name);
+                    self.warning(what, name);
                 });
                 self.supervisor.kill_all();
                 return;
             }
             Step::TerminateAll => {
-                self.say("sending TERM signal to all processes...", b"", "");
+                self.info("sending TERM signal to all processes...", b"", "");
                 // A stopped process takes no TERM.
                 signal::kill_all(Number::TERM)
                     .and_then(|()| signal::kill_all(Number::CONT))
             }
             Step::KillAll => {
-                self.say("sending KILL signal to all processes...", b"", "");
+                self.info("sending KILL signal to all processes...", b"", "");
                 // So that none of them is started again.
                 self.supervisor.exit_all();
                 let sent = signal::kill_all(Number::KILL);
-                let down = self.hasten();
-                self.insure(down);
+                let down = self.arm_deadline();
+                self.fork_failsafe(down);
                 sent
             }
             Step::Done => self.end(),
@@ -128,13 +128,13 @@ impl Init {
     }
 
     /// Names the services that have not ended, and how long they still have.
-    fn tell_services(&self) {
+    fn name_services(&self) {
         let now = clock::mono();
-        let down = self.down.unwrap_or(now);
+        let down = self.stop_deadline.unwrap_or(now);
         self.supervisor.each_running(&mut |name, due| {
             let left = due.map_or(down, |due| due.min(down)).since(now);
             let mut line = Line::new();
-            line.text(HEAD).text("waiting for ").bytes(name);
+            line.text(PREFIX).text("waiting for ").bytes(name);
             line.text(", for at most ");
             line.number(left.as_secs().saturating_add(1));
             self.supervisor.reporter().print(line.text(" s more"));
@@ -142,7 +142,7 @@ impl Init {
     }
 
     /// Names the processes that KILL did not end: they hang in the kernel.
-    fn tell_processes(&self) {
+    fn name_hung_processes(&self) {
         let mut last = None;
         while let Some(path) = dir::next(c"/proc", last.as_ref(), b"") {
             let mut text = [0; config::LINE_BYTES];
@@ -152,7 +152,7 @@ impl Init {
             });
             let process = text.and_then(ProcStat::parse);
             if let Some(process) = process.filter(|p| p.hangs()) {
-                self.caution("hangs in the kernel: ", process.name);
+                self.warning("hangs in the kernel: ", process.name);
             }
             last = Some(path);
         }
@@ -161,9 +161,9 @@ impl Init {
     /// The machine's end.
     fn end(&mut self) -> ! {
         if child::has_children() {
-            self.tell_processes();
+            self.name_hung_processes();
         }
-        let (ending, flag) = self.asked();
+        let (ending, flag) = self.requested_ending();
         // Read before its medium is gone.
         let mut text = [0; ARGUMENT];
         let argument = match flag {
@@ -176,12 +176,12 @@ impl Init {
         let argument = Path::join(&[argument]);
         self.supervisor.flush_output(LAST_WORDS);
         if file::info(CWD, NO_SYNC).is_err() {
-            self.rest();
+            self.sync_and_unmount();
         }
         match ending {
-            Ending::Reboot => self.say("system reboot.", b"", ""),
-            Ending::Off => self.say("power off...", b"", ""),
-            Ending::Halt => self.say("system halt.", b"", ""),
+            Ending::Reboot => self.info("system reboot.", b"", ""),
+            Ending::Off => self.info("power off...", b"", ""),
+            Ending::Halt => self.info("system halt.", b"", ""),
         }
         if let Some(console) = self.supervisor.reporter().console {
             console.flush(LAST_WORDS);
@@ -195,13 +195,13 @@ impl Init {
             }
             _ => power::end(ending),
         };
-        if self.wishes.contained {
+        if self.params.contained {
             child::exit(match ending {
                 Ending::Reboot => RESTART,
                 Ending::Off | Ending::Halt => 0,
             });
         }
         self.warn("unable to end the machine", b"", refused);
-        stranded("stop", power::end(Ending::Halt))
+        reap_forever("stop", power::end(Ending::Halt))
     }
 }

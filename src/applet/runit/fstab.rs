@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     super::runit_init::is_set,
-    steps::{Outcome, each_line, is_mounted, run},
+    steps::{StepResult, each_line, is_mounted, run},
     volume,
 };
 
@@ -24,7 +24,7 @@ fn entries(
     voice: &Reporter,
     tells: bool,
     each: &mut dyn FnMut(&Entry<'_>, &Options) -> Result<bool, Errno>,
-) -> Outcome {
+) -> StepResult {
     let (mut some, mut failed) = (false, false);
     each_line(FSTAB, tells.then_some(voice), &mut |line| {
         let entry = match Entry::parse(line) {
@@ -62,7 +62,7 @@ fn entries(
             }
         }
     });
-    Outcome::of(some, failed)
+    StepResult::of(some, failed)
 }
 
 /// A field as a path. EINVAL: it holds a NUL.
@@ -81,7 +81,7 @@ fn device(entry: &Entry<'_>) -> Result<Path, Errno> {
 
 /// Has file systems checked by the program of their type, where there is
 /// one. Its codes 0 and 1 say that the file system is in order.
-pub(super) fn check(voice: &Reporter) -> Outcome {
+pub(super) fn check(voice: &Reporter) -> StepResult {
     entries(voice, false, &mut |entry, _| {
         let path = Path::join(&[b"/sbin/fsck.", entry.kind]);
         let (Ok(path), true) = (path, entry.checked) else {
@@ -99,7 +99,7 @@ pub(super) fn check(voice: &Reporter) -> Outcome {
 
 /// Mounts what is to be mounted at boot; the root is mounted anew with its
 /// options.
-pub(super) fn mount_all(voice: &Reporter) -> Outcome {
+pub(super) fn mount_all(voice: &Reporter) -> StepResult {
     entries(voice, true, &mut |entry, options| {
         if entry.kind == b"swap" {
             return Ok(false);
@@ -128,7 +128,7 @@ pub(super) fn mount_all(voice: &Reporter) -> Outcome {
 }
 
 /// Uses the table's swap.
-pub(super) fn swap_on(voice: &Reporter) -> Outcome {
+pub(super) fn swap_on(voice: &Reporter) -> StepResult {
     entries(voice, false, &mut |entry, _| {
         if entry.kind != b"swap" {
             return Ok(false);

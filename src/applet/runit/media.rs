@@ -11,7 +11,7 @@ use crate::{
     wire::{clock::Instant, mounts::Mount},
 };
 
-use super::{Init, fstab, seed, steps::Outcome};
+use super::{Init, fstab, seed, steps::StepResult};
 
 /// What is mounted, the oldest first.
 const MOUNTS: &CStr = c"/proc/self/mounts";
@@ -59,30 +59,30 @@ fn newest(below: usize) -> Result<Newest, Errno> {
 impl Init {
     /// Puts the media to rest, each by itself: one that hangs keeps no other
     /// from it. In a container they are those of its owner.
-    pub(super) fn rest(&mut self) {
-        if self.wishes.contained {
+    pub(super) fn sync_and_unmount(&mut self) {
+        if self.params.contained {
             return;
         }
         // What services and scripts have left of their time is theirs too.
-        let until = self.hasten().after(MEDIA);
+        let until = self.arm_deadline().after(MEDIA);
         let sync = |_: &Reporter| {
             power::sync();
-            Outcome::Done
+            StepResult::Done
         };
-        self.settle(b"all media", until, &|voice| {
+        self.with_timeout(b"all media", until, &|voice| {
             seed::save(voice);
             sync(voice)
         });
-        self.settle(b"swap", until, &|voice| {
+        self.with_timeout(b"swap", until, &|voice| {
             fstab::swap_off(voice);
-            Outcome::Done
+            StepResult::Done
         });
         // One that was moved may be inside a newer one.
         let mut first = true;
         while self.unmount_all(until, first) {
             first = false;
         }
-        self.settle(b"all media", until, &sync);
+        self.with_timeout(b"all media", until, &sync);
     }
 
     /// Unmounts what has a medium, the newest first: what is mounted inside
@@ -112,30 +112,32 @@ impl Init {
             let Some(target) = target else {
                 return freed && kept && !late;
             };
-            let outcome = self.settle(target.as_bytes(), until, &|voice| {
-                unmount(&target, first.then_some(voice))
-            });
-            freed |= outcome == Outcome::Done;
+            let outcome =
+                self.with_timeout(target.as_bytes(), until, &|voice| {
+                    unmount(&target, first.then_some(voice))
+                });
+            freed |= outcome == StepResult::Done;
             // It would hang again.
-            late |= outcome == Outcome::Late;
+            late |= outcome == StepResult::Late;
             // The root is in use to the end.
-            kept |= outcome != Outcome::Done && target.as_bytes() != b"/";
+            kept |= outcome != StepResult::Done && target.as_bytes() != b"/";
             below = number;
         }
     }
 
     /// Does something about a medium in a process of its own, that may hang
     /// for its share of the time `until` then.
-    fn settle(
+    fn with_timeout(
         &mut self,
         medium: &[u8],
         until: Instant,
-        work: &dyn Fn(&Reporter) -> Outcome,
-    ) -> Outcome {
+        work: &dyn Fn(&Reporter) -> StepResult,
+    ) -> StepResult {
         let share = shutdown::share(until, clock::mono());
-        let outcome = share.map_or(Outcome::Late, |s| self.apart(work, s));
-        if outcome == Outcome::Late {
-            self.caution("has not come to rest in time: ", medium);
+        let outcome =
+            share.map_or(StepResult::Late, |s| self.run_in_child(work, s));
+        if outcome == StepResult::Late {
+            self.warning("has not come to rest in time: ", medium);
         }
         outcome
     }
@@ -143,18 +145,18 @@ impl Init {
 
 /// Unmounts a medium or, when it is in use, makes it read-only, for which
 /// it answers that there was nothing to do.
-fn unmount(target: &Path, voice: Option<&Reporter>) -> Outcome {
+fn unmount(target: &Path, voice: Option<&Reporter>) -> StepResult {
     // First read-only: what an overlay keeps its files on can be unmounted
     // while that still writes to it.
     let read_only = power::make_read_only(target.as_c_str());
     match (power::unmount(target.as_c_str()), read_only) {
-        (Ok(()), _) => Outcome::Done,
-        (Err(_), Ok(())) => Outcome::Nothing,
+        (Ok(()), _) => StepResult::Done,
+        (Err(_), Ok(())) => StepResult::Nothing,
         (Err(_), Err(errno)) => {
             if let Some(voice) = voice {
                 voice.warn("unable to unmount ", target.as_bytes(), errno);
             }
-            Outcome::Failed
+            StepResult::Failed
         }
     }
 }

@@ -120,20 +120,20 @@
 //! 0 to switch off or halt, 129 to start again (128 and the number of HUP), 111
 //! when it cannot begin. Else it never ends.
 
+mod boot_params;
 mod down;
-mod errand;
 mod flags;
 mod fstab;
-mod guard;
 mod media;
 mod modules;
+mod oneshot;
 mod requests;
 mod rescue;
 mod root;
 mod seed;
 mod steps;
 mod volume;
-mod wishes;
+mod watchdog;
 
 use core::{ffi::CStr, time::Duration};
 
@@ -162,12 +162,12 @@ use crate::{
 };
 
 use super::runit_init::is_set;
-use wishes::Wishes;
+use boot_params::BootParams;
 
 /// How long the script of stage 2 has after TERM (contract §7.4).
-const LEAVE: Duration = Duration::from_secs(5);
+const STAGE_2_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long until a stage 2 that failed is entered again (contract §7.3).
-const AGAIN: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Exit code of a script that the kernel would not run: in stage 2 that of
 /// one to be tried again, so that a broken script cannot switch a board off.
 const CANNOT_RUN: u8 = 111;
@@ -175,7 +175,7 @@ const CANNOT_RUN: u8 = 111;
 const PATH: &[u8] = b"/sbin:/bin:/usr/sbin:/usr/bin";
 
 /// What stands before every line.
-const HEAD: &str = "- runit: ";
+const PREFIX: &str = "- runit: ";
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -185,13 +185,13 @@ pub(super) fn main(start: Start) -> u8 {
         return super::FATAL;
     }
     let born = clock::mono();
-    let contained = wishes::is_contained();
+    let contained = boot_params::is_contained();
     // Refused to who leads a session: then it is its own already.
     let _leads = child::new_session().is_err();
     // Without a console in the image there is one when /dev is mounted.
     let blind = console::take(contained).is_err();
     let mut head = Line::new();
-    head.text(HEAD).text("warning: ");
+    head.text(PREFIX).text("warning: ");
     let voice = Reporter {
         prefix: head,
         console: Console::get(contained),
@@ -206,10 +206,10 @@ pub(super) fn main(start: Start) -> u8 {
     );
     match supervisor {
         Ok(supervisor) => {
-            let wishes = Wishes::new(contained);
+            let wishes = BootParams::new(contained);
             Init::new(supervisor, environ, born, blind, wishes).run()
         }
-        Err(errno) => stranded("wait for events", errno),
+        Err(errno) => reap_forever("wait for events", errno),
     }
 }
 
@@ -229,9 +229,9 @@ fn environ(given: Environ) -> Environ {
 /// The kernel lacks what PID 1 cannot do without: there is no way to go on,
 /// and to end would be a kernel panic. Says so and collects orphans; in a
 /// container it ends.
-fn stranded(what: &str, errno: Errno) -> ! {
+fn reap_forever(what: &str, errno: Errno) -> ! {
     let mut line = Line::new();
-    line.text(HEAD)
+    line.text(PREFIX)
         .text("fatal: unable to ")
         .text(what)
         .text(": ");
@@ -241,7 +241,7 @@ fn stranded(what: &str, errno: Errno) -> ! {
     }
     loop {
         while child::reap().is_some() {}
-        sys::poller::sleep(AGAIN);
+        sys::poller::sleep(RETRY_DELAY);
     }
 }
 
@@ -259,14 +259,14 @@ struct Init {
     supervisor: Supervisor,
     environ: Environ,
     /// When PID 1 began.
-    born: Instant,
+    boot_start: Instant,
     /// The standard streams are not the console yet.
-    blind: bool,
+    console_missing: bool,
     /// The console, once the standard streams are those of services.
     console: Option<Fd>,
     stages: Stages,
     /// What is known before stage 1.
-    wishes: Wishes,
+    params: BootParams,
     /// The process of the stage's script; `None` when runit does it itself.
     script: Option<u32>,
     /// The script or program that `script` is or was.
@@ -282,19 +282,19 @@ struct Init {
     /// That script was killed, and should have ended.
     killed: bool,
     /// The way down has begun: when scripts and services must have ended.
-    down: Option<Instant>,
+    stop_deadline: Option<Instant>,
     /// What runs once while services are up.
-    errands: errand::Errands,
+    oneshots: oneshot::Oneshots,
     /// There is a root that could not be reached.
-    lost: bool,
+    root_missing: bool,
     /// The board's watchdog.
-    guard: Option<guard::Guard>,
+    watchdog: Option<watchdog::OpenWatchdog>,
     /// Until when the script of the stage may run.
-    limit: Option<Instant>,
+    script_deadline: Option<Instant>,
     /// Stage 2 has failed: when it is entered again.
-    pause: Option<Instant>,
+    restart_at: Option<Instant>,
     /// The order in which what runs is ended.
-    descent: Option<Shutdown>,
+    shutdown: Option<Shutdown>,
     /// How the machine ends, when whoever asked said so; else a flag tells.
     ending: Option<Ending>,
 }
@@ -304,18 +304,18 @@ impl Init {
     fn new(
         supervisor: Supervisor,
         environ: Environ,
-        born: Instant,
-        blind: bool,
-        wishes: Wishes,
+        boot_start: Instant,
+        console_missing: bool,
+        params: BootParams,
     ) -> Self {
         Self {
             supervisor,
             environ,
-            born,
-            blind,
+            boot_start,
+            console_missing,
             console: None,
             stages: Stages::new(Policy::default()),
-            wishes,
+            params,
             script: None,
             path: c"",
             asking: requests::Asking::default(),
@@ -323,64 +323,64 @@ impl Init {
             later: Vec::new(),
             leaving: false,
             killed: false,
-            down: None,
-            errands: errand::Errands::default(),
-            lost: false,
-            guard: None,
-            limit: None,
-            pause: None,
-            descent: None,
+            stop_deadline: None,
+            oneshots: oneshot::Oneshots::default(),
+            root_missing: false,
+            watchdog: None,
+            script_deadline: None,
+            restart_at: None,
+            shutdown: None,
             ending: None,
         }
     }
 
     /// Lives.
     fn run(mut self) -> ! {
-        self.say("runt ", config::VERSION.as_bytes(), ": booting.");
-        wishes::read(&mut self.wishes, self.supervisor.reporter());
+        self.info("runt ", config::VERSION.as_bytes(), ": booting.");
+        boot_params::read(&mut self.params, self.supervisor.reporter());
         if let Err(errno) = power::take_ctrl_alt_del() {
             // In a container there are no keys.
-            if !self.wishes.contained {
+            if !self.params.contained {
                 self.warn("unable to take ctrl-alt-del", b"", errno);
             }
         }
-        if !self.wishes.contained
+        if !self.params.contained
             && let Err(errno) = sys::memory::lock()
         {
             self.warn("unable to lock myself in memory", b"", errno);
         }
-        self.guard(false);
+        self.open_watchdog(false);
         self.stages = Stages::new(Policy {
             rescue: rescue::ALLOWED,
             // A distribution's script of stage 2 does it in its own way.
-            single: self.wishes.single && !is_set(script(Stage::Two)),
-            emergency: self.wishes.emergency,
+            single: self.params.single && !is_set(script(Stage::Two)),
+            emergency: self.params.emergency,
         });
         self.enter(self.stages.stage());
-        if let Err(errno) = self.see() {
+        if let Err(errno) = self.open_console() {
             self.warn("unable to open ", b"/dev/console", errno);
         }
         loop {
             let heard = self.supervisor.iterate(self.due());
-            self.hear(&heard);
+            self.handle(&heard);
             let later = core::mem::take(&mut self.later);
             for (pid, end) in &later {
                 self.child_ended(*pid, *end);
             }
-            self.look_at_clock();
+            self.check_deadlines();
         }
     }
 
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
-        let descent = self.descent.map(Shutdown::due);
-        let errands = self.errands.due();
+        let descent = self.shutdown.map(Shutdown::due);
+        let errands = self.oneshots.due();
         let later = (!self.later.is_empty()).then_some(Instant::at(0));
         [
-            self.limit,
-            self.pause,
+            self.script_deadline,
+            self.restart_at,
             descent,
-            self.hunger(),
+            self.watchdog_due(),
             errands,
             later,
         ]
@@ -390,14 +390,14 @@ impl Init {
     }
 
     /// Says something that is no warning.
-    fn say(&self, what: &str, subject: &[u8], end: &str) {
+    fn info(&self, what: &str, subject: &[u8], end: &str) {
         let mut line = Line::new();
-        line.text(HEAD).text(what).bytes(subject).text(end);
+        line.text(PREFIX).text(what).bytes(subject).text(end);
         self.supervisor.reporter().print(&mut line);
     }
 
     /// Says a warning that has no errno.
-    fn caution(&self, what: &str, subject: &[u8]) {
+    fn warning(&self, what: &str, subject: &[u8]) {
         let voice = self.supervisor.reporter();
         voice.print(voice.prefix.clone().text(what).bytes(subject));
     }
@@ -412,10 +412,10 @@ impl Init {
     ///
     /// From then on nobody who closes a serial console is the last to, and
     /// kept by the kernel for 30 seconds where the line takes nothing.
-    fn see(&mut self) -> Result<(), Errno> {
-        if self.blind {
-            console::take(self.wishes.contained)?;
-            self.blind = false;
+    fn open_console(&mut self) -> Result<(), Errno> {
+        if self.console_missing {
+            console::take(self.params.contained)?;
+            self.console_missing = false;
         }
         Ok(())
     }
@@ -426,43 +426,43 @@ impl Init {
             self.rescue();
             return;
         }
-        self.guard(stage == Stage::Two);
-        let down = matches!(stage, Stage::Three).then(|| self.hasten());
+        self.open_watchdog(stage == Stage::Two);
+        let down = matches!(stage, Stage::Three).then(|| self.arm_deadline());
         let path = script(stage);
         let text = path.to_bytes();
         match file::info(CWD, path) {
             Ok(_) if is_set(path) => match self.start(stage, path) {
                 Ok(pid) => {
                     self.script = Some(pid);
-                    self.limit = down;
+                    self.script_deadline = down;
                     if stage == Stage::Two {
-                        self.run_errands();
+                        self.start_oneshots();
                     }
                     return;
                 }
                 Err(errno) => self.warn("unable to fork for ", text, errno),
             },
-            Ok(_) => self.caution("not executable: ", text),
+            Ok(_) => self.warning("not executable: ", text),
             Err(Errno::ENOENT) => {}
             Err(errno) => self.warn("unable to stat ", text, errno),
         }
         match stage {
             Stage::One => {
-                self.lost = !self.set_up();
-                self.ended(StageExit::Exited(self.lost.into()), None);
+                self.root_missing = !self.set_up();
+                self.ended(StageExit::Exited(self.root_missing.into()), None);
             }
             Stage::Two => {
                 self.serve();
-                self.run_errands();
+                self.start_oneshots();
             }
-            Stage::Three => self.descend(Step::StopServices),
+            Stage::Three => self.begin_shutdown(Step::StopServices),
             Stage::Over | Stage::Rescue => {}
         }
     }
 
     /// Lets an operator in, if the board lets anybody; else goes on.
     fn rescue(&mut self) {
-        if self.wishes.emergency {
+        if self.params.emergency {
             // Nothing is there yet, maybe not even a console.
             steps::mount_systems(self.supervisor.reporter());
         }
@@ -483,10 +483,10 @@ impl Init {
         if let Err(errno) = self.part_from_console() {
             self.warn("unable to keep services from the console", b"", errno);
         }
-        self.supervisor.supervise_dir(self.wishes.services);
-        let millis = clock::mono().since(self.born).as_millis();
+        self.supervisor.supervise_dir(self.params.services);
+        let millis = clock::mono().since(self.boot_start).as_millis();
         let mut line = Line::new();
-        line.text(HEAD);
+        line.text(PREFIX);
         line.number(u64::try_from(self.supervisor.live()).unwrap_or(0));
         line.text(" services up, ");
         line.number(u64::try_from(millis).unwrap_or(u64::MAX));
@@ -498,15 +498,15 @@ impl Init {
     /// read what is typed on the console, nor holds it when the kernel ends
     /// all that do. The programs of PID 1's own still get it.
     fn part_from_console(&mut self) -> Result<(), Errno> {
-        let contained = self.wishes.contained;
-        if !self.blind {
+        let contained = self.params.contained;
+        if !self.console_missing {
             // It stays open: what closes a terminal as the last may have to
             // wait until that has taken everything.
             self.console = Some(console::open_blocking(contained)?);
         }
         if contained {
             // Its owner tells the streams apart.
-            console::leave(!self.blind)
+            console::leave(!self.console_missing)
         } else {
             self.supervisor.relay_output()
         }
@@ -522,13 +522,13 @@ impl Init {
         self.path = path;
         let rescue = stage == Stage::Rescue;
         let what = if rescue { "rescue: " } else { "enter stage: " };
-        self.say(what, path.to_bytes(), "");
+        self.info(what, path.to_bytes(), "");
         self.spawn(path, rescue || stage == Stage::One)
     }
 
     /// Starts a program of PID 1's own and awaits its end.
     fn spawn(&mut self, path: &CStr, terminal: bool) -> Result<u32, Errno> {
-        let _later = self.see().is_err();
+        let _later = self.open_console().is_err();
         // Services have something else: see `serve`.
         let console = self.console.as_ref().map(AsFd::as_fd);
         let program = Program {
@@ -537,7 +537,9 @@ impl Init {
             environ: self.environ,
         };
         let mut complaint = Line::new();
-        complaint.text(HEAD).text("fatal: unable to start child: ");
+        complaint
+            .text(PREFIX)
+            .text("fatal: unable to start child: ");
         complaint.bytes(path.to_bytes());
         let setup = Setup {
             dir: None,
@@ -560,7 +562,7 @@ impl Init {
     }
 
     /// Takes what a turn of the loop has brought.
-    fn hear(&mut self, heard: &Events) {
+    fn handle(&mut self, heard: &Events) {
         for signal in &heard.signals {
             self.signal(*signal);
         }
@@ -575,48 +577,48 @@ impl Init {
             ExitStatus::Exited(code) => StageExit::Exited(code),
             ExitStatus::Killed(..) => StageExit::Crashed,
         };
-        if self.asked_ended(pid, outcome) {
+        if self.request_program_ended(pid, outcome) {
             return;
         }
         if self.script == Some(pid) {
             self.script_ended(outcome);
         } else {
-            self.errand_ended(pid, end);
+            self.oneshot_ended(pid, end);
         }
     }
 
     /// The script of the stage has ended.
     fn script_ended(&mut self, outcome: StageExit) {
         let leader = self.script.take();
-        self.limit = None;
+        self.script_deadline = None;
         self.killed = false;
         let path = self.path.to_bytes();
         match outcome {
             StageExit::Exited(0) => {}
-            StageExit::Exited(_) => self.caution("child failed: ", path),
-            StageExit::Crashed => self.caution("child crashed: ", path),
+            StageExit::Exited(_) => self.warning("child failed: ", path),
+            StageExit::Crashed => self.warning("child crashed: ", path),
         }
         if core::mem::take(&mut self.leaving) {
-            self.say("leave stage: ", path, "");
-            self.leave();
+            self.info("leave stage: ", path, "");
+            self.leave_stage_2();
             return;
         }
         self.ended(outcome, leader);
     }
 
     /// The script of the stage has had its time.
-    fn script_late(&mut self, now: Instant) {
-        self.limit = None;
+    fn script_timed_out(&mut self, now: Instant) {
+        self.script_deadline = None;
         let Some(pid) = self.script else { return };
         if self.leaving && !self.killed {
-            self.caution("stage 2 not terminated, sending sigkill...", b"");
+            self.warning("stage 2 not terminated, sending sigkill...", b"");
             // ESRCH: its end is about to be heard of.
             let _gone = signal::kill(pid, Number::KILL).is_err();
             self.killed = true;
-            self.limit = Some(now.after(LEAVE));
+            self.script_deadline = Some(now.after(STAGE_2_TIMEOUT));
             return;
         }
-        self.caution("not ended in time: ", self.path.to_bytes());
+        self.warning("not ended in time: ", self.path.to_bytes());
         // Its end, when it comes, is nobody's affair.
         self.supervisor.stop_awaiting(pid);
         self.script_ended(StageExit::Crashed);
@@ -629,24 +631,24 @@ impl Init {
         let next = self.stages.ended(outcome);
         if let (Some(leader), Next::Again) = (leader, next) {
             let all = "killing all processes in stage 2...";
-            self.caution(all, b"");
+            self.warning(all, b"");
             // ESRCH: none is left.
             let _none = signal::kill_group(leader, Number::KILL).is_err();
         } else if leader.is_some() {
-            self.say("leave stage: ", self.path.to_bytes(), "");
+            self.info("leave stage: ", self.path.to_bytes(), "");
         }
-        if stage == Stage::Rescue && leader.is_some() && self.lost {
+        if stage == Stage::Rescue && leader.is_some() && self.root_missing {
             // Who was let in may have mended it.
-            self.lost = !self.go_to_root();
+            self.root_missing = !self.go_to_root();
         }
         match next {
             Next::Again => {
-                self.pause = Some(clock::mono().after(AGAIN));
+                self.restart_at = Some(clock::mono().after(RETRY_DELAY));
             }
-            Next::Enter(Stage::Over, _) => self.descend(Step::KillAll),
+            Next::Enter(Stage::Over, _) => self.begin_shutdown(Step::KillAll),
             Next::Enter(next, _) => {
                 if stage == Stage::One && next == Stage::Three {
-                    self.caution("skipping stage 2...", b"");
+                    self.warning("skipping stage 2...", b"");
                 }
                 self.enter(next);
             }
@@ -654,25 +656,25 @@ impl Init {
     }
 
     /// Does what has become due.
-    fn look_at_clock(&mut self) {
-        self.feed();
+    fn check_deadlines(&mut self) {
+        self.ping_watchdog();
         let now = clock::mono();
-        self.look_at_errands(now);
-        if self.limit.is_some_and(|until| until <= now) {
-            self.script_late(now);
+        self.check_oneshots(now);
+        if self.script_deadline.is_some_and(|until| until <= now) {
+            self.script_timed_out(now);
         }
-        if self.pause.is_some_and(|until| until <= now) {
-            self.pause = None;
-            self.caution("restarting.", b"");
+        if self.restart_at.is_some_and(|until| until <= now) {
+            self.restart_at = None;
+            self.warning("restarting.", b"");
             self.enter(Stage::Two);
         }
         let left = Remaining {
             services: self.supervisor.is_ending(shutdown::DRAIN, now),
             children: child::has_children(),
         };
-        let next = self.descent.as_mut().and_then(|d| d.step(left, now));
+        let next = self.shutdown.as_mut().and_then(|d| d.step(left, now));
         if let Some(order) = next {
-            self.carry_out(order);
+            self.perform_step(order);
         }
     }
 }

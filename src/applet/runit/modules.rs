@@ -15,13 +15,13 @@ use crate::{
     wire::modules::{Module, files},
 };
 
-use super::steps::{Outcome, each_line};
+use super::steps::{StepResult, each_line};
 
 /// Where kernels have their modules.
 const MODULES: &[u8] = b"/lib/modules/";
 
 /// Loads the modules.
-pub(super) fn load(voice: &Reporter) -> Outcome {
+pub(super) fn load(voice: &Reporter) -> StepResult {
     let (mut some, mut failed) = (false, false);
     each_line(c"/etc/modules", Some(voice), &mut |line| {
         let Some(module) = Module::parse(line) else {
@@ -33,7 +33,7 @@ pub(super) fn load(voice: &Reporter) -> Outcome {
             voice.warn("unable to load module ", module.name, errno);
         }
     });
-    Outcome::of(some, failed)
+    StepResult::of(some, failed)
 }
 
 /// Loads a module and what it needs.

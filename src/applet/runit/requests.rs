@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     super::runit_init::{is_set, set_off},
-    Init, LEAVE,
+    Init, STAGE_2_TIMEOUT,
 };
 
 /// A program that PID 1 runs when it is asked to go down, and that decides
@@ -27,7 +27,7 @@ struct Asked {
 }
 
 /// The program of ctrl-alt-del.
-const KEYS: usize = 0;
+const CTRL_ALT_DEL: usize = 0;
 /// The program of a power failure.
 const POWER: usize = 1;
 /// All of them.
@@ -74,10 +74,10 @@ impl Init {
             return;
         }
         if !self.stages.can_leave() {
-            self.caution("signals only work in stage 2.", b"");
+            self.warning("signals only work in stage 2.", b"");
             return;
         }
-        let mut said = SIGNALS.iter().zip(self.wishes.signals.0);
+        let mut said = SIGNALS.iter().zip(self.params.signals.0);
         let said = said.find(|(known, _)| **known == signal);
         if let Some((_, Some(meaning))) = said {
             match meaning {
@@ -89,21 +89,21 @@ impl Init {
             return;
         }
         match signal {
-            Number::CONT => self.obey_flags(),
-            Number::POWER => self.obey_power(),
-            Number::INT => self.obey_keys(),
+            Number::CONT => self.check_flags(),
+            Number::POWER => self.power_failure(),
+            Number::INT => self.ctrl_alt_del(),
             signal::HALT | signal::OFF => self.go_down(Some(Ending::Off)),
             signal::RESTART => self.go_down(Some(Ending::Reboot)),
             // What busybox's halt, poweroff and reboot send. runit ignores
             // them, so a stage 2 script may still count on that.
-            Number::USR1 | Number::USR2 if self.is_ours() => {
+            Number::USR1 | Number::USR2 if self.is_built_in() => {
                 self.go_down(Some(Ending::Off));
             }
             // A container's owner has it end with that.
-            Number::TERM if self.is_ours() && self.wishes.contained => {
+            Number::TERM if self.is_built_in() && self.params.contained => {
                 self.go_down(Some(Ending::Off));
             }
-            Number::TERM if self.is_ours() => {
+            Number::TERM if self.is_built_in() => {
                 self.go_down(Some(Ending::Reboot));
             }
             Number::ALARM => match self.script {
@@ -118,29 +118,32 @@ impl Init {
     }
 
     /// Whether no script decides what a signal means.
-    fn is_ours(&self) -> bool {
+    fn is_built_in(&self) -> bool {
         self.script.is_none() || self.stages.stage() == Stage::Rescue
     }
 
     /// Obeys ctrl-alt-del.
-    fn obey_keys(&mut self) {
-        if !self.run_asked(KEYS) && self.is_ours() && self.pause.is_none() {
-            self.say("ctrl-alt-del request...", b"", "");
+    fn ctrl_alt_del(&mut self) {
+        if !self.start_request_program(CTRL_ALT_DEL)
+            && self.is_built_in()
+            && self.restart_at.is_none()
+        {
+            self.info("ctrl-alt-del request...", b"", "");
             self.go_down(Some(Ending::Reboot));
         }
     }
 
     /// Obeys the signal of a power failure: with a program for it as runit
     /// 2.3.1, which may clear the flag again; else as Debian's.
-    fn obey_power(&mut self) {
-        if !self.run_asked(POWER) {
+    fn power_failure(&mut self) {
+        if !self.start_request_program(POWER) {
             self.go_down(Some(Ending::Off));
         }
     }
 
     /// Runs one of [`ASKED`], unless it runs already; false when there is
     /// none.
-    fn run_asked(&mut self, index: usize) -> bool {
+    fn start_request_program(&mut self, index: usize) -> bool {
         let (Some(asked), Some(None)) =
             (ASKED.get(index), self.asking.running.get(index))
         else {
@@ -149,14 +152,14 @@ impl Init {
         if !is_set(asked.path) {
             return false;
         }
-        self.say(asked.what, b"", "");
+        self.info(asked.what, b"", "");
         if index == POWER
             && let Err((what, path, errno)) = set_off()
         {
             self.warn(what, path.to_bytes(), errno);
             self.asking.off = true;
         }
-        self.say("enter stage: ", asked.path.to_bytes(), "");
+        self.info("enter stage: ", asked.path.to_bytes(), "");
         match self.spawn(asked.path, false) {
             Ok(pid) => {
                 if let Some(place) = self.asking.running.get_mut(index) {
@@ -173,7 +176,11 @@ impl Init {
     }
 
     /// Takes the end of one of [`ASKED`]; false when `pid` is none of them.
-    pub(super) fn asked_ended(&mut self, pid: u32, outcome: StageExit) -> bool {
+    pub(super) fn request_program_ended(
+        &mut self,
+        pid: u32,
+        outcome: StageExit,
+    ) -> bool {
         let found = ASKED.iter().zip(&mut self.asking.running);
         let mut found = found.filter(|(_, running)| **running == Some(pid));
         let found = found.next().map(|(asked, running)| {
@@ -182,18 +189,18 @@ impl Init {
         });
         let Some(asked) = found else { return false };
         if outcome == StageExit::Crashed {
-            self.caution("child crashed: ", asked.path.to_bytes());
+            self.warning("child crashed: ", asked.path.to_bytes());
         }
-        self.say("leave stage: ", asked.path.to_bytes(), "");
+        self.info("leave stage: ", asked.path.to_bytes(), "");
         if core::mem::take(&mut self.asking.off) {
             self.go_down(Some(Ending::Off));
         }
-        self.obey_flags();
+        self.check_flags();
         true
     }
 
     /// Goes down if a flag of `runit-init` says so.
-    pub(super) fn obey_flags(&mut self) {
+    pub(super) fn check_flags(&mut self) {
         if self.leaving || !self.stages.can_leave() {
             // They are those of another request.
             return;
@@ -214,7 +221,7 @@ impl Init {
             return;
         }
         self.ending = ending;
-        self.hasten();
+        self.arm_deadline();
         match self.script {
             Some(pid) => {
                 // A shell that somebody types at ends by HUP.
@@ -226,15 +233,16 @@ impl Init {
                 // ESRCH: its end is about to be heard of.
                 let _gone = signal::kill(pid, signal).is_err();
                 self.leaving = true;
-                self.limit = Some(clock::mono().after(LEAVE));
+                self.script_deadline =
+                    Some(clock::mono().after(STAGE_2_TIMEOUT));
             }
-            None => self.leave(),
+            None => self.leave_stage_2(),
         }
     }
 
     /// Stage 2 is over.
-    pub(super) fn leave(&mut self) {
-        self.pause = None;
+    pub(super) fn leave_stage_2(&mut self) {
+        self.restart_at = None;
         if self.stages.leave() {
             self.enter(Stage::Three);
         }

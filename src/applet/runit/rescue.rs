@@ -35,7 +35,7 @@ pub(super) fn program(voice: &Reporter) -> Option<&'static CStr> {
         caution("there is no program for it");
         return None;
     };
-    if config::RESCUE == "login" && !is_guarded() {
+    if config::RESCUE == "login" && !has_password() {
         caution("an account of uid 0 may have no password");
         return None;
     }
@@ -45,7 +45,7 @@ pub(super) fn program(voice: &Reporter) -> Option<&'static CStr> {
 /// Returns true when every account that opens a root shell has a password
 /// or is locked, for every login program. A file that cannot be read holds
 /// nothing.
-fn is_guarded() -> bool {
+fn has_password() -> bool {
     // musl looks for shadow entries there first.
     if file::info(CWD, c"/etc/tcb").is_ok() {
         return false;

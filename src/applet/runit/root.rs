@@ -33,7 +33,7 @@ use crate::{
 
 use super::{
     LAST_WORDS,
-    steps::{Outcome, each_line, is_free},
+    steps::{StepResult, each_line, is_free},
     volume,
 };
 
@@ -58,7 +58,7 @@ const SYSTEMS: [(&CStr, &CStr); 4] = [
 ];
 /// How long a device may take to appear: a card or a stick is found some time
 /// after its driver is there.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEVICE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How deep directories of an initramfs are: what is deeper keeps its memory.
 const DEPTH: u8 = 32;
 /// The time between two looks at what is not there yet.
@@ -78,7 +78,7 @@ fn is_initramfs() -> bool {
 fn with_root(
     voice: &Reporter,
     work: fn(&Root<'_>, &Reporter) -> bool,
-) -> Outcome {
+) -> StepResult {
     let mut text = [0; config::LINE_BYTES];
     let mut root = Root::default();
     if !config::ROOT.is_empty() {
@@ -88,11 +88,11 @@ fn with_root(
     let line = file::read_whole(CWD, c"/proc/cmdline", &mut text);
     root.read(line.unwrap_or(&[]));
     let wanted = root.is_elsewhere() && is_initramfs();
-    Outcome::of(wanted, wanted && !work(&root, voice))
+    StepResult::of(wanted, wanted && !work(&root, voice))
 }
 
 /// Step 1.
-pub(super) fn assemble(voice: &Reporter) -> Outcome {
+pub(super) fn mount_root(voice: &Reporter) -> StepResult {
     with_root(voice, |root, voice| {
         let Root { device, kind, .. } = *root;
         let flags = if root.writable { 0 } else { READ_ONLY };
@@ -148,10 +148,10 @@ fn mount(
     if !is_free(target)? {
         return Ok(());
     }
-    let until = clock::mono().after(PATIENCE);
+    let until = clock::mono().after(DEVICE_TIMEOUT);
     let mut told = false;
     let device = loop {
-        let errno = match found(volume.name) {
+        let errno = match existing_device(volume.name) {
             Ok(device) => break device,
             Err(errno) => errno,
         };
@@ -188,7 +188,7 @@ fn mount(
 }
 
 /// The device of a name, when it is there.
-fn found(name: &[u8]) -> Result<Path, Errno> {
+fn existing_device(name: &[u8]) -> Result<Path, Errno> {
     let device = volume::device(path_of(&[name])?)?;
     // `ubi0:root` and the like are no files.
     if device.as_bytes().starts_with(b"/") {
@@ -198,9 +198,9 @@ fn found(name: &[u8]) -> Result<Path, Errno> {
 }
 
 /// Step 2. Does not come back, when there is a root.
-pub(super) fn enter(voice: &Reporter) -> Outcome {
+pub(super) fn exec_init(voice: &Reporter) -> StepResult {
     with_root(voice, |_, voice| {
-        let gone = go_on(voice);
+        let gone = switch_root(voice);
         let errno = gone.err().unwrap_or(Errno::ENOENT);
         voice.warn("unable to go on in the root", b"", errno);
         false
@@ -209,7 +209,7 @@ pub(super) fn enter(voice: &Reporter) -> Outcome {
 
 /// Makes the new root the root, if there is an init in it, removes the old
 /// one's files and becomes that init.
-fn go_on(voice: &Reporter) -> Result<(), Errno> {
+fn switch_root(voice: &Reporter) -> Result<(), Errno> {
     let old = file::open_dir(CWD, c"/")?;
     file::change_dir(NEW)?;
     // A link may lead to what is only there once this is the root.

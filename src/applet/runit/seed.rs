@@ -9,7 +9,7 @@ use crate::{
     sys::{self, AsFd, CWD, Errno, file, secure},
 };
 
-use super::steps::Outcome;
+use super::steps::StepResult;
 
 /// Where the seed is kept.
 const SEED: &CStr = c"/var/lib/random-seed";
@@ -20,20 +20,20 @@ const RANDOM: &CStr = c"/dev/urandom";
 const BYTES: usize = 256;
 
 /// Mixes the seed in and writes the next.
-pub(super) fn load(voice: &Reporter) -> Outcome {
+pub(super) fn load(voice: &Reporter) -> StepResult {
     let mut seed = [0; BYTES];
     let mixed = match file::read_whole(CWD, SEED, &mut seed) {
-        Err(Errno::ENOENT) => return Outcome::Nothing,
+        Err(Errno::ENOENT) => return StepResult::Nothing,
         Ok(seed) => file::open_write(CWD, RANDOM)
             .and_then(|random| sys::write_all(random.as_fd(), seed)),
         Err(errno) => Err(errno),
     };
     match mixed.and_then(|()| write()) {
         // On a read-only root it is the image's seed each time.
-        Ok(()) | Err(Errno::EROFS) => Outcome::Done,
+        Ok(()) | Err(Errno::EROFS) => StepResult::Done,
         Err(errno) => {
             voice.warn("unable to use ", SEED.to_bytes(), errno);
-            Outcome::Failed
+            StepResult::Failed
         }
     }
 }

@@ -20,11 +20,11 @@ use crate::{
     wire::sysctl::Setting,
 };
 
-use super::{HEAD, Init, fstab, modules, root};
+use super::{Init, PREFIX, fstab, modules, root};
 
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum StepResult {
     /// There was nothing to do.
     Nothing,
     /// It is done.
@@ -35,7 +35,7 @@ pub(super) enum Outcome {
     Late,
 }
 
-impl Outcome {
+impl StepResult {
     /// Of a number of things, some of which may have failed.
     pub(super) fn of(some: bool, failed: bool) -> Self {
         match (some, failed) {
@@ -54,7 +54,7 @@ struct Step {
     limit: u32,
     /// It is a container's affair too.
     contained: bool,
-    work: fn(&Reporter) -> Outcome,
+    work: fn(&Reporter) -> StepResult,
 }
 
 /// What cannot hang.
@@ -76,8 +76,8 @@ const FIRST: [Step; 2] = [
 
 /// From an initramfs to the root.
 const ROOT: [Step; 2] = [
-    step("root", CHECK, false, root::assemble),
-    step("init", HERE, false, root::enter),
+    step("root", CHECK, false, root::mount_root),
+    step("init", HERE, false, root::exec_init),
 ];
 
 /// In the root.
@@ -97,7 +97,7 @@ const fn step(
     name: &'static str,
     limit: u32,
     contained: bool,
-    work: fn(&Reporter) -> Outcome,
+    work: fn(&Reporter) -> StepResult,
 ) -> Step {
     Step {
         name,
@@ -110,9 +110,9 @@ const fn step(
 impl Init {
     /// Stage 1 of our own; false when the root is not to be had.
     pub(super) fn set_up(&mut self) -> bool {
-        self.walk(&FIRST, false);
+        self.run_steps(&FIRST, false);
         let rooted = self.go_to_root();
-        self.walk(&REST, false);
+        self.run_steps(&REST, false);
         self.run_once();
         rooted
     }
@@ -120,17 +120,17 @@ impl Init {
     /// Goes on in the root, when that is another: then it does not come back
     /// but with false.
     pub(super) fn go_to_root(&mut self) -> bool {
-        self.walk(&ROOT, true)
+        self.run_steps(&ROOT, true)
     }
 
     /// Takes steps; false when one has failed. `strict`: none is taken then.
-    fn walk(&mut self, steps: &[Step], strict: bool) -> bool {
+    fn run_steps(&mut self, steps: &[Step], strict: bool) -> bool {
         let mut good = true;
         for step in steps {
             if strict && !good {
                 break;
             }
-            if self.wishes.contained && !step.contained {
+            if self.params.contained && !step.contained {
                 continue;
             }
             let began = clock::mono();
@@ -138,14 +138,14 @@ impl Init {
                 HERE => (step.work)(self.supervisor.reporter()),
                 limit => {
                     let limit = Duration::from_secs(limit.into());
-                    self.apart(&step.work, limit)
+                    self.run_in_child(&step.work, limit)
                 }
             };
-            let _later = self.see().is_err();
-            self.tell(step.name.as_bytes(), outcome, began);
+            let _later = self.open_console().is_err();
+            self.report_step(step.name.as_bytes(), outcome, began);
             // Its module may be there now.
-            self.guard(false);
-            good &= matches!(outcome, Outcome::Nothing | Outcome::Done);
+            self.open_watchdog(false);
+            good &= matches!(outcome, StepResult::Nothing | StepResult::Done);
         }
         good
     }
@@ -158,41 +158,41 @@ impl Init {
                 let began = clock::mono();
                 let outcome = match self.spawn(path.as_c_str(), false) {
                     Ok(pid) => self.wait_for(pid, ONCE),
-                    Err(_) => Outcome::Failed,
+                    Err(_) => StepResult::Failed,
                 };
-                self.tell(path.as_bytes(), outcome, began);
+                self.report_step(path.as_bytes(), outcome, began);
             }
             last = Some(path);
         }
     }
 
     /// The line of a step.
-    pub(super) fn tell(
+    pub(super) fn report_step(
         &self,
         name: &[u8],
-        outcome: Outcome,
+        outcome: StepResult,
         began: crate::wire::clock::Instant,
     ) {
         let what = match outcome {
-            Outcome::Nothing => return,
-            Outcome::Done => ": ok, ",
-            Outcome::Failed => ": failed, ",
-            Outcome::Late => ": not done in time, ",
+            StepResult::Nothing => return,
+            StepResult::Done => ": ok, ",
+            StepResult::Failed => ": failed, ",
+            StepResult::Late => ": not done in time, ",
         };
         let mut line = Line::new();
         let millis = clock::mono().since(began).as_millis();
-        line.text(HEAD).bytes(name).text(what);
+        line.text(PREFIX).bytes(name).text(what);
         line.number(u64::try_from(millis).unwrap_or(u64::MAX));
         self.supervisor.reporter().print(line.text(" ms"));
     }
 
     /// Does something in a copy of this process, so that it holds nothing up
     /// when it hangs in the kernel.
-    pub(super) fn apart(
+    pub(super) fn run_in_child(
         &mut self,
-        work: &dyn Fn(&Reporter) -> Outcome,
+        work: &dyn Fn(&Reporter) -> StepResult,
         limit: Duration,
-    ) -> Outcome {
+    ) -> StepResult {
         let voice = self.supervisor.reporter();
         match child::fork_with(&[], None) {
             Err(errno) => {
@@ -210,9 +210,9 @@ impl Init {
                     console.flush(super::LAST_WORDS);
                 }
                 child::exit(match outcome {
-                    Outcome::Done => 0,
-                    Outcome::Nothing => NOTHING,
-                    Outcome::Failed | Outcome::Late => 1,
+                    StepResult::Done => 0,
+                    StepResult::Nothing => NOTHING,
+                    StepResult::Failed | StepResult::Late => 1,
                 })
             }
             Ok((false, pid)) => {
@@ -224,23 +224,23 @@ impl Init {
 
     /// Waits for an awaited child, while the loop goes on; kills it and what
     /// it has started when its time is up.
-    fn wait_for(&mut self, pid: u32, limit: Duration) -> Outcome {
+    fn wait_for(&mut self, pid: u32, limit: Duration) -> StepResult {
         let until = clock::mono().after(limit);
         loop {
-            let due = self.hunger().map_or(until, |due| due.min(until));
+            let due = self.watchdog_due().map_or(until, |due| due.min(until));
             let heard = self.supervisor.iterate(Some(due));
-            self.feed();
+            self.ping_watchdog();
             if !heard.signals.is_empty() {
-                self.caution("signals only work in stage 2.", b"");
+                self.warning("signals only work in stage 2.", b"");
             }
             let mut outcome = None;
             for (ended, end) in &heard.ended {
                 if *ended == pid {
                     outcome = Some(match end {
-                        ExitStatus::Exited(0) => Outcome::Done,
-                        ExitStatus::Exited(NOTHING) => Outcome::Nothing,
+                        ExitStatus::Exited(0) => StepResult::Done,
+                        ExitStatus::Exited(NOTHING) => StepResult::Nothing,
                         ExitStatus::Exited(_) | ExitStatus::Killed(..) => {
-                            Outcome::Failed
+                            StepResult::Failed
                         }
                     });
                 } else {
@@ -256,7 +256,7 @@ impl Init {
                 let _gone = signal::kill_led(pid, Number::KILL).is_err();
                 // One that hangs in a driver is nobody's affair any more.
                 self.supervisor.stop_awaiting(pid);
-                return Outcome::Late;
+                return StepResult::Late;
             }
         }
     }
@@ -347,7 +347,7 @@ const LINKS: [(&CStr, &CStr); 4] = [
 
 /// Mounts the kernel's file systems: a board without /sys still has its
 /// services.
-pub(super) fn mount_systems(voice: &Reporter) -> Outcome {
+pub(super) fn mount_systems(voice: &Reporter) -> StepResult {
     let mut failed = false;
     for system in &SYSTEMS {
         match mount(system) {
@@ -364,7 +364,7 @@ pub(super) fn mount_systems(voice: &Reporter) -> Outcome {
         // A static /dev has them.
         let _there = file::make_link(target, CWD, link).is_err();
     }
-    Outcome::of(true, failed)
+    StepResult::of(true, failed)
 }
 
 /// Mounts a file system unless something is mounted there.
@@ -404,15 +404,15 @@ pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
 
 /// A board without a clock battery starts in 1970: no moment before the
 /// program was built is right.
-fn set_clock(voice: &Reporter) -> Outcome {
+fn set_clock(voice: &Reporter) -> StepResult {
     if config::BUILT.saturating_sub(clock::wall().secs) == 0 {
-        return Outcome::Nothing;
+        return StepResult::Nothing;
     }
     match clock::set_wall(config::BUILT) {
-        Ok(()) => Outcome::Done,
+        Ok(()) => StepResult::Done,
         Err(errno) => {
             voice.warn("unable to set the clock", b"", errno);
-            Outcome::Failed
+            StepResult::Failed
         }
     }
 }
@@ -421,46 +421,46 @@ fn set_clock(voice: &Reporter) -> Outcome {
 const HOST_NAME: usize = 65;
 
 /// Sets the host's name from /etc/hostname.
-fn set_host_name(voice: &Reporter) -> Outcome {
+fn set_host_name(voice: &Reporter) -> StepResult {
     let mut text = [0; HOST_NAME];
     let name = match file::read_whole(CWD, c"/etc/hostname", &mut text) {
         Ok(text) => text.trim_ascii(),
-        Err(Errno::ENOENT) => return Outcome::Nothing,
+        Err(Errno::ENOENT) => return StepResult::Nothing,
         Err(errno) => {
             voice.warn("unable to read ", b"/etc/hostname", errno);
-            return Outcome::Failed;
+            return StepResult::Failed;
         }
     };
     match power::set_host_name(name) {
-        Ok(()) => Outcome::Done,
+        Ok(()) => StepResult::Done,
         Err(errno) => {
             voice.warn("unable to set host name ", name, errno);
-            Outcome::Failed
+            StepResult::Failed
         }
     }
 }
 
 /// Brings the loopback interface up.
-fn bring_up_loopback(voice: &Reporter) -> Outcome {
+fn bring_up_loopback(voice: &Reporter) -> StepResult {
     match power::loopback_up() {
-        Ok(()) => Outcome::Done,
+        Ok(()) => StepResult::Done,
         Err(errno) => {
             voice.warn("unable to bring up ", b"lo", errno);
-            Outcome::Failed
+            StepResult::Failed
         }
     }
 }
 
 /// Makes the kernel settings of /etc/sysctl.conf and /etc/sysctl.d/*.conf.
-fn set_sysctls(voice: &Reporter) -> Outcome {
+fn set_sysctls(voice: &Reporter) -> StepResult {
     let mut some = set_sysctls_of(c"/etc/sysctl.conf", voice);
     let mut last = None;
     while let Some(path) = dir::next(c"/etc/sysctl.d", last.as_ref(), b".conf")
     {
         let more = set_sysctls_of(path.as_c_str(), voice);
-        some = Outcome::of(
-            some != Outcome::Nothing || more != Outcome::Nothing,
-            some == Outcome::Failed || more == Outcome::Failed,
+        some = StepResult::of(
+            some != StepResult::Nothing || more != StepResult::Nothing,
+            some == StepResult::Failed || more == StepResult::Failed,
         );
         last = Some(path);
     }
@@ -468,7 +468,7 @@ fn set_sysctls(voice: &Reporter) -> Outcome {
 }
 
 /// Makes the settings of one file.
-fn set_sysctls_of(path: &CStr, voice: &Reporter) -> Outcome {
+fn set_sysctls_of(path: &CStr, voice: &Reporter) -> StepResult {
     let (mut some, mut failed) = (false, false);
     each_line(path, Some(voice), &mut |line| {
         let Some(setting) = Setting::parse(line) else {
@@ -487,7 +487,7 @@ fn set_sysctls_of(path: &CStr, voice: &Reporter) -> Outcome {
             voice.warn("unable to set ", line, errno);
         }
     });
-    Outcome::of(some, failed)
+    StepResult::of(some, failed)
 }
 
 /// Calls `each` with every line of a file that a board may have. One that is

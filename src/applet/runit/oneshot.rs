@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    super::runit_init::is_set, CANNOT_RUN, HEAD, Init, steps::Outcome,
+    super::runit_init::is_set, CANNOT_RUN, Init, PREFIX, steps::StepResult,
 };
 
 /// The program of a good boot.
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// What is on the way.
 #[derive(Debug, Default)]
-pub(super) struct Errands {
+pub(super) struct Oneshots {
     /// The process of the test rig's program.
     rig: Option<u32>,
     /// When to look whether the boot is good; or, while its program runs,
@@ -39,7 +39,7 @@ pub(super) struct Errands {
     since: Option<Instant>,
 }
 
-impl Errands {
+impl Oneshots {
     /// When the loop has to look at the clock.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
@@ -48,49 +48,49 @@ impl Errands {
 
 impl Init {
     /// Services are up: runs the test rig's program, once.
-    pub(super) fn run_errands(&mut self) {
-        if self.errands.since.is_none() {
+    pub(super) fn start_oneshots(&mut self) {
+        if self.oneshots.since.is_none() {
             let now = clock::mono();
-            (self.errands.since, self.errands.due) = (Some(now), Some(now));
+            (self.oneshots.since, self.oneshots.due) = (Some(now), Some(now));
         }
-        let Some(path) = self.wishes.rig.take() else {
+        let Some(path) = self.params.rig.take() else {
             return;
         };
         match self.spawn(path, false) {
-            Ok(pid) => self.errands.rig = Some(pid),
+            Ok(pid) => self.oneshots.rig = Some(pid),
             Err(errno) => {
                 self.warn("unable to fork for ", path.to_bytes(), errno);
-                self.judge(ExitStatus::Exited(CANNOT_RUN));
+                self.report_rig(ExitStatus::Exited(CANNOT_RUN));
             }
         }
     }
 
     /// Takes the end of an errand.
-    pub(super) fn errand_ended(&mut self, pid: u32, end: ExitStatus) {
-        if self.errands.rig == Some(pid) {
-            self.judge(end);
+    pub(super) fn oneshot_ended(&mut self, pid: u32, end: ExitStatus) {
+        if self.oneshots.rig == Some(pid) {
+            self.report_rig(end);
             return;
         }
-        let good = self.errands.good.take_if(|(good, _)| *good == pid);
+        let good = self.oneshots.good.take_if(|(good, _)| *good == pid);
         if let Some((_, began)) = good {
-            self.errands.due = None;
+            self.oneshots.due = None;
             let outcome = if end == ExitStatus::Exited(0) {
-                Outcome::Done
+                StepResult::Done
             } else {
-                Outcome::Failed
+                StepResult::Failed
             };
-            self.tell(GOOD.to_bytes(), outcome, began);
+            self.report_step(GOOD.to_bytes(), outcome, began);
         }
     }
 
     /// Says how the test rig's program has ended, and switches off.
-    fn judge(&mut self, end: ExitStatus) {
+    fn report_rig(&mut self, end: ExitStatus) {
         let (how, number) = match end {
             ExitStatus::Exited(code) => ("exit ", code),
             ExitStatus::Killed(signal, _) => ("signal ", signal),
         };
         let mut line = Line::new();
-        line.text(HEAD)
+        line.text(PREFIX)
             .text("rig: ")
             .text(how)
             .number(number.into());
@@ -100,25 +100,25 @@ impl Init {
 
     /// Does what has become due: every critical service has been up for as
     /// long as the board says, or the program of a good boot is late.
-    pub(super) fn look_at_errands(&mut self, now: Instant) {
-        let due = self.errands.due.take_if(|due| *due <= now);
+    pub(super) fn check_oneshots(&mut self, now: Instant) {
+        let due = self.oneshots.due.take_if(|due| *due <= now);
         if due.is_none() || self.stages.stage() != Stage::Two {
             return;
         }
-        if let Some((pid, began)) = self.errands.good.take() {
+        if let Some((pid, began)) = self.oneshots.good.take() {
             // ESRCH: it has ended this moment.
             let _gone = signal::kill_led(pid, Number::KILL).is_err();
             self.supervisor.stop_awaiting(pid);
-            self.tell(GOOD.to_bytes(), Outcome::Late, began);
+            self.report_step(GOOD.to_bytes(), StepResult::Late, began);
             return;
         }
         let wanted = u64::try_from(config::GOOD_SECONDS).unwrap_or(u64::MAX);
         let wanted = Duration::from_secs(wanted);
-        let since = self.errands.since.unwrap_or(now);
+        let since = self.oneshots.since.unwrap_or(now);
         let up = self.supervisor.critical_uptime(now).min(now.since(since));
         if up < wanted {
             // A service that is down now is not up for so long any sooner.
-            self.errands.due = Some(now.after(wanted.saturating_sub(up)));
+            self.oneshots.due = Some(now.after(wanted.saturating_sub(up)));
             return;
         }
         if !is_set(GOOD) {
@@ -126,8 +126,8 @@ impl Init {
         }
         match self.spawn(GOOD, false) {
             Ok(pid) => {
-                self.errands.good = Some((pid, now));
-                self.errands.due = Some(now.after(LIMIT));
+                self.oneshots.good = Some((pid, now));
+                self.oneshots.due = Some(now.after(LIMIT));
             }
             Err(errno) => {
                 self.warn("unable to fork for ", GOOD.to_bytes(), errno);

@@ -14,27 +14,29 @@ use crate::{
     wire::clock::Instant,
 };
 
-use super::{HEAD, Init};
+use super::{Init, PREFIX};
 
 /// An open watchdog and its meals.
-pub(super) struct Guard {
+pub(super) struct OpenWatchdog {
     device: Watchdog,
-    meals: watchdog::PingTimer,
+    timer: watchdog::PingTimer,
 }
 
 impl Init {
     /// Opens the board's watchdog unless that has been done. `last`: it is
     /// said when it is not there.
-    pub(super) fn guard(&mut self, last: bool) {
+    pub(super) fn open_watchdog(&mut self, last: bool) {
         let path = config::WATCHDOG;
-        if path.is_empty() || self.wishes.contained || self.guard.is_some() {
+        if path.is_empty() || self.params.contained || self.watchdog.is_some() {
             return;
         }
         let device = match Watchdog::open(path) {
             Ok(device) => device,
             Err(errno) if last => {
                 let mut line = Line::new();
-                line.text(HEAD).text("no watchdog: ").bytes(path.to_bytes());
+                line.text(PREFIX)
+                    .text("no watchdog: ")
+                    .bytes(path.to_bytes());
                 line.text(": ").text(crate::sys::error::text(errno));
                 self.supervisor.reporter().print(&mut line);
                 return;
@@ -56,38 +58,43 @@ impl Init {
             }
         };
         let mut line = Line::new();
-        line.text(HEAD).text("watchdog: ").bytes(path.to_bytes());
+        line.text(PREFIX).text("watchdog: ").bytes(path.to_bytes());
         line.text(", ").number(period.as_secs()).text(" s");
         if device.caused_reset() {
             line.text("; this start is its doing");
         }
         self.supervisor.reporter().print(&mut line);
         let meals = watchdog::PingTimer::new(period, clock::mono());
-        self.guard = Some(Guard { device, meals });
-        self.feed();
+        self.watchdog = Some(OpenWatchdog {
+            device,
+            timer: meals,
+        });
+        self.ping_watchdog();
     }
 
     /// When it has to be fed.
-    pub(super) fn hunger(&self) -> Option<Instant> {
-        self.guard.as_ref()?.meals.due()
+    pub(super) fn watchdog_due(&self) -> Option<Instant> {
+        self.watchdog.as_ref()?.timer.due()
     }
 
     /// Feeds it when it is time, unless a critical service fails; on the way
     /// down services are expected to be.
-    pub(super) fn feed(&mut self) {
+    pub(super) fn ping_watchdog(&mut self) {
         let now = clock::mono();
-        if self.hunger().is_none_or(|due| now < due) {
+        if self.watchdog_due().is_none_or(|due| now < due) {
             return;
         }
         let failing = match self.stages.stage() {
             Stage::Two => self.supervisor.failed_critical(now),
             Stage::One | Stage::Rescue | Stage::Three | Stage::Over => None,
         };
-        let Some(guard) = &mut self.guard else { return };
-        match (guard.meals.step(failing.is_none(), now), failing) {
+        let Some(guard) = &mut self.watchdog else {
+            return;
+        };
+        match (guard.timer.step(failing.is_none(), now), failing) {
             (Some(Action::Stop), Some(name)) => {
                 let what = "critical service fails, the watchdog may bite: ";
-                self.caution(what, &name);
+                self.warning(what, &name);
             }
             (Some(_), _) => {
                 if let Err(errno) = guard.device.ping() {

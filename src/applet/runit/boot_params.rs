@@ -17,15 +17,15 @@ use crate::{
 const COMMAND_LINE: &CStr = c"/proc/cmdline";
 
 /// A path of the command line.
-type Kept = StaticCell<Option<Path>>;
+type StaticPath = StaticCell<Option<Path>>;
 /// The services directory.
-static SERVICES: Kept = StaticCell::new(None);
+static SERVICES: StaticPath = StaticCell::new(None);
 /// The program of a test rig.
-static RIG: Kept = StaticCell::new(None);
+static RIG: StaticPath = StaticCell::new(None);
 
 /// What is known before stage 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wishes {
+pub(super) struct BootParams {
     /// This is a container's PID 1: mounts, clock and command line are those
     /// of who made it.
     pub(super) contained: bool,
@@ -41,7 +41,7 @@ pub(super) struct Wishes {
     pub(super) emergency: bool,
 }
 
-impl Wishes {
+impl BootParams {
     /// Returns what holds when nothing else is said.
     pub(super) fn new(contained: bool) -> Self {
         Self {
@@ -84,19 +84,19 @@ pub(super) fn is_contained() -> bool {
 }
 
 /// Reads what the board and, outside of containers, the command line say.
-pub(super) fn read(asked: &mut Wishes, voice: &Reporter) {
+pub(super) fn read(asked: &mut BootParams, voice: &Reporter) {
     let board = config::SIGNALS.as_bytes();
     asked.signals.read(board, &mut |word| unknown(word, voice));
     if asked.contained {
         return;
     }
-    if let Err(errno) = with_proc(&mut || obey(asked, voice)) {
+    if let Err(errno) = with_proc(&mut || take_params(asked, voice)) {
         voice.warn("unable to unmount ", b"/proc", errno);
     }
 }
 
 /// Takes the wishes of the command line.
-fn obey(asked: &mut Wishes, voice: &Reporter) {
+fn take_params(asked: &mut BootParams, voice: &Reporter) {
     let mut text = [0; config::LINE_BYTES];
     let line = match file::read_whole(CWD, COMMAND_LINE, &mut text) {
         Ok(line) => line,
@@ -126,15 +126,15 @@ fn obey(asked: &mut Wishes, voice: &Reporter) {
             BootParam::Unknown(word) => unknown(word, voice),
         }
     }
-    if let Some(path) = keep(&SERVICES, services, voice) {
+    if let Some(path) = keep_path(&SERVICES, services, voice) {
         asked.services = path;
     }
-    asked.rig = keep(&RIG, rig, voice);
+    asked.rig = keep_path(&RIG, rig, voice);
 }
 
 /// Keeps a path for good; one that is too long is said.
-fn keep(
-    place: &'static Kept,
+fn keep_path(
+    place: &'static StaticPath,
     path: Option<&[u8]>,
     voice: &Reporter,
 ) -> Option<&'static CStr> {
