@@ -95,9 +95,9 @@ const EXIT: u8 = b'x';
 /// To the supervisor: scan now.
 const SCAN: u8 = b'a';
 /// To the supervisor: the face leaves, and means it.
-const LEAVE: u8 = b'1';
+const DETACH: u8 = b'1';
 /// To the supervisor: there is a face again.
-const BACK: u8 = b'2';
+const ATTACH: u8 = b'2';
 
 /// Bytes of what services say that are taken at once.
 const LOG_BYTES: usize = 512;
@@ -140,7 +140,7 @@ pub(super) fn main(start: Start) -> u8 {
             "log must have at least seven characters.",
             "log service disabled.",
         ] {
-            sys::print_error(head(dir, "warning").text(what).finish());
+            sys::print_error(prefix(dir, "warning").text(what).finish());
         }
         word = None;
     }
@@ -149,13 +149,13 @@ pub(super) fn main(start: Start) -> u8 {
         sessions,
         logs: word.is_some(),
     };
-    face(&request, word, start).unwrap_or_else(|(what, errno)| {
-        super::fatal(head(dir, "fatal").as_bytes(), what, b"", errno)
+    run_front(&request, word, start).unwrap_or_else(|(what, errno)| {
+        super::fatal(prefix(dir, "fatal").as_bytes(), what, b"", errno)
     })
 }
 
 /// `runsvdir DIR: LEVEL: `.
-fn head(dir: &CStr, level: &str) -> Line {
+fn prefix(dir: &CStr, level: &str) -> Line {
     let mut line = Line::new();
     line.text("runsvdir ").bytes(dir.to_bytes());
     line.text(": ").text(level).text(": ");
@@ -166,7 +166,7 @@ fn head(dir: &CStr, level: &str) -> Line {
 type Failure = (&'static str, Errno);
 
 /// The parent: keeps a supervisor, passes signals on.
-fn face(
+fn run_front(
     request: &Request,
     word: Option<Word>,
     start: Start,
@@ -181,7 +181,7 @@ fn face(
     let signals = Signals::take(&wanted)
         .map_err(|errno| ("unable to collect signals", errno))?;
     let voice = Reporter {
-        prefix: head(request.dir, "warning"),
+        prefix: prefix(request.dir, "warning"),
         console: Console::stderr("runsvdir"),
     };
     let place = rundir::open_for(request.dir)
@@ -195,8 +195,8 @@ fn face(
             voice.warn("unable to use the run directory ", run, *errno);
         })
         .ok();
-    let only = place.as_ref().map(only_face).transpose()?;
-    let mut face = Face {
+    let only = place.as_ref().map(lock_front).transpose()?;
+    let mut face = Front {
         signals,
         word,
         title: Title::new(clock::mono()),
@@ -222,7 +222,7 @@ fn face(
                 voice.print(voice.prefix.clone().text(text));
             }
             Ok(Connection::Found(front)) => {
-                tell(&front, BACK);
+                send_command(&front, ATTACH);
                 if let Some(code) = face.watch(&front)? {
                     return face.end(code);
                 }
@@ -234,7 +234,7 @@ fn face(
         }
         let pace = crate::machine::restart_delay::RESTART_PAUSE;
         poller::sleep(pace.saturating_sub(clock::mono().since(born)));
-        if let Some(code) = face.heed(None).or(face.code) {
+        if let Some(code) = face.take_signals(None).or(face.code) {
             return face.end(code);
         }
     }
@@ -242,7 +242,7 @@ fn face(
 
 /// Makes sure that there is no other face; the lock lasts as long as what is
 /// answered.
-fn only_face(place: &Fd) -> Result<Fd, Failure> {
+fn lock_front(place: &Fd) -> Result<Fd, Failure> {
     let lock = secure::append(place.as_fd(), c"face")
         .map_err(|errno| ("unable to open the lock of the face", errno))?;
     file::lock_now(lock.as_fd())
@@ -251,12 +251,12 @@ fn only_face(place: &Fd) -> Result<Fd, Failure> {
 }
 
 /// Sends the supervisor a command. Has it ended, that is about to be seen.
-fn tell(front: &ClientEnd, command: u8) {
+fn send_command(front: &ClientEnd, command: u8) {
     let _ended = sys::write_once(front.control.as_fd(), &[command]).is_err();
 }
 
 /// What the face is besides its link.
-struct Face {
+struct Front {
     signals: Signals,
     /// LOG, to be written on.
     word: Option<Word>,
@@ -269,7 +269,7 @@ struct Face {
     zombies: bool,
 }
 
-impl Face {
+impl Front {
     /// Passes signals on and shows the log until there is an exit code, or
     /// the supervisor has ended.
     fn watch(&mut self, front: &ClientEnd) -> Result<Option<u8>, Failure> {
@@ -303,7 +303,7 @@ impl Face {
                     title::push(word.bytes(), bytes);
                 }
             }
-            let code = self.heed(Some(front));
+            let code = self.take_signals(Some(front));
             if code.is_some() {
                 return Ok(code);
             }
@@ -324,7 +324,7 @@ impl Face {
             .is_err();
         let until = clock::mono().after(TERMINATE);
         loop {
-            self.heed(None);
+            self.take_signals(None);
             let left = until.since(clock::mono());
             if left.is_zero() || !child::has_children() {
                 return Ok(code);
@@ -337,11 +337,11 @@ impl Face {
     }
 
     /// Takes the signals that came; an exit code when that is to be the end.
-    fn heed(&mut self, front: Option<&ClientEnd>) -> Option<u8> {
+    fn take_signals(&mut self, front: Option<&ClientEnd>) -> Option<u8> {
         while let Some(signal) = self.signals.next() {
             let (command, code) = match signal {
                 Number::TERM if self.alone => (EXIT, Some(0)),
-                Number::TERM => (LEAVE, Some(0)),
+                Number::TERM => (DETACH, Some(0)),
                 Number::HUP => (EXIT, Some(super::FATAL)),
                 Number::ALARM => (SCAN, None),
                 _ => {
@@ -351,7 +351,7 @@ impl Face {
                 }
             };
             if let Some(front) = front {
-                tell(front, command);
+                send_command(front, command);
             }
             if self.alone {
                 self.code = self.code.or(code);
