@@ -125,8 +125,8 @@ use crate::{
 };
 
 use super::logdir::{
-    Asked, BYTES, Directory, INPUT, MORE, Mode, Output, Stream, Voice, Words,
-    processor::Job,
+    Asked, BYTES, Directory, INPUT, LineReader, LogContext, MORE, Mode, Output,
+    Words, processor::Job,
 };
 
 /// All log directories.
@@ -177,7 +177,7 @@ pub(super) fn main(start: Start) -> u8 {
         return super::FATAL;
     };
     let output = &mut bytes.output;
-    let voice = Voice {
+    let voice = LogContext {
         name,
         service: Name::new(),
         bounds: SIZE_AND_KEEP,
@@ -211,21 +211,21 @@ pub(super) fn main(start: Start) -> u8 {
             return super::FATAL;
         }
     }
-    let mut stream = Stream::new(voice.request.length);
+    let mut stream = LineReader::new(voice.request.length);
     let mut logger = Logger { voice, all, output };
     logger.run(&mut stream, &mut bytes.input)
 }
 
 /// Everything that a running svlogd is.
 struct Logger {
-    voice: Voice,
+    voice: LogContext,
     all: &'static mut VecView<Directory>,
     output: &'static mut Output,
 }
 
 impl Logger {
     /// Logs until the input has ended or TERM was obeyed.
-    fn run(&mut self, stream: &mut Stream, input: &mut [u8; INPUT]) -> u8 {
+    fn run(&mut self, stream: &mut LineReader, input: &mut [u8; INPUT]) -> u8 {
         let mut failed = !self.reopen();
         let mut gather = Batch::new(clock::mono(), config::LOG_READ_BYTES);
         loop {

@@ -7,7 +7,7 @@ use crate::{
     wire::{logconfig::Settings, passwd::Wanted},
 };
 
-use super::voice::Voice;
+use super::context::LogContext;
 
 /// Mode and group of the logs in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Access {
     /// Takes what the config of directory `name` says. A group that is not
     /// found is said, and the kernel's choice stays.
     pub(super) fn look_up(
-        voice: &Voice,
+        voice: &LogContext,
         name: &[u8],
         settings: &Settings<'_>,
     ) -> Self {

@@ -21,8 +21,8 @@ use crate::{
 };
 
 use super::{
-    directory::Directory, output::Output, rotation::Phase, stall::Step,
-    voice::Voice,
+    context::LogContext, directory::Directory, output::Output, rotation::Phase,
+    stall::Step,
 };
 
 /// How far the block at hand is.
@@ -79,7 +79,7 @@ impl Directory {
     /// took all of it. If not, it wants to be tried again.
     pub(in crate::applet) fn log(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         lines: Lines,
         block: &[u8],
@@ -116,7 +116,7 @@ impl Directory {
     /// other directory is to be served.
     pub(in crate::applet) fn log_whole(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         lines: Lines,
         block: &[u8],
@@ -135,7 +135,7 @@ impl Directory {
     /// Tries to log what is left of a block.
     fn try_log(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         lines: Lines,
         block: &[u8],
@@ -155,7 +155,7 @@ impl Directory {
             return self.put(voice, output, block);
         }
         for (index, piece) in lines.pieces(block).enumerate() {
-            if self.hand.is_some() {
+            if self.worker.is_some() {
                 return Ok(());
             }
             if index < self.block.base {
@@ -180,7 +180,7 @@ impl Directory {
     }
 
     /// Ends a line that was cut by dropping the rest of it.
-    fn mend(&mut self, voice: &mut Voice) -> Step {
+    fn mend(&mut self, voice: &mut LogContext) -> Step {
         if self.mends && !self.is_at_start {
             let before = self.block.written;
             self.fill.add(1);
@@ -195,7 +195,7 @@ impl Directory {
     /// Decides where a line goes, and puts what stands before it.
     fn begin_line(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         index: usize,
         piece: &Piece<'_>,
@@ -239,7 +239,7 @@ impl Directory {
     /// the directory.
     pub(super) fn put_prefix(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
     ) -> Step {
         let mut done = 0_usize;
@@ -272,7 +272,7 @@ impl Directory {
     /// rotates before a file would be too big.
     pub(super) fn put(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         bytes: &[u8],
     ) -> Step {
@@ -283,7 +283,7 @@ impl Directory {
             self.block.lost |= !rest.is_empty();
             return Ok(());
         }
-        while !rest.is_empty() && self.hand.is_none() {
+        while !rest.is_empty() && self.worker.is_none() {
             let rotate::Step { take, rotate } = self.fill.step(rest);
             let Some((part, tail)) = rest.split_at_checked(take) else {
                 return Ok(());
@@ -307,7 +307,7 @@ impl Directory {
     /// Writes the output.
     pub(super) fn flush(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
     ) -> Step {
         let done = self.write(voice, output.waiting());
@@ -317,9 +317,9 @@ impl Directory {
 
     /// Writes to `current`. What could not be written is not in the file and
     /// does not count as there (contract §5.8).
-    fn write(&mut self, voice: &mut Voice, bytes: &[u8]) -> Step {
+    fn write(&mut self, voice: &mut LogContext, bytes: &[u8]) -> Step {
         let mut rest = bytes;
-        while !rest.is_empty() && self.hand.is_none() {
+        while !rest.is_empty() && self.worker.is_none() {
             match sys::write_once(self.current.as_fd(), rest) {
                 Ok(count) => {
                     self.block.written =
@@ -333,7 +333,7 @@ impl Directory {
                 Err(errno) => {
                     self.fill.take_back(rest.len());
                     let now = clock::mono();
-                    if self.drops(voice, now) || self.is_here(voice) {
+                    if self.drops(voice, now) || self.in_worker(voice) {
                         let what = "unable to write to current";
                         return Err(self.stalled(voice, what, errno));
                     }

@@ -3,10 +3,10 @@
 use crate::sys::udp;
 
 use super::{
+    context::LogContext,
     directory::Directory,
     output::{Output, join},
     stall::Step,
-    voice::Voice,
 };
 
 impl Directory {
@@ -15,7 +15,7 @@ impl Directory {
     /// What the network refuses is logged. `index` is the line's piece.
     pub(super) fn send(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         index: usize,
         line: &[&[u8]; 3],
@@ -28,7 +28,7 @@ impl Directory {
         if output.room().len() < parts.iter().map(|part| part.len()).sum() {
             self.flush(voice, output)?;
         }
-        if self.hand.is_some() {
+        if self.worker.is_some() {
             return Ok(());
         }
         let parts = [stamp, self.text.prefix(), text, end];
@@ -60,7 +60,7 @@ impl Directory {
     /// Logs why a line was not sent, and the line.
     fn put_notice(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         why: &str,
         [stamp, text, end]: &[&[u8]; 3],

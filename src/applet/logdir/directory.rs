@@ -16,12 +16,12 @@ use crate::{
 use super::{
     access::Access,
     block::Block,
+    context::{LogContext, Mode},
     is_due,
     output::Output,
     processor::Job,
     rotation::Phase,
     stall::Stall,
-    voice::{Mode, Voice},
     words::Words,
 };
 
@@ -87,7 +87,7 @@ pub(in crate::applet) struct Directory {
     /// Whether a line that was cut must be ended before the next one.
     pub(super) mends: bool,
     /// The copy of this process that goes on with this directory.
-    pub(in crate::applet) hand: Option<u32>,
+    pub(in crate::applet) worker: Option<u32>,
     /// It was said that modes cannot be set here.
     pub(in crate::applet) unmarked: bool,
     /// The open line goes into the file.
@@ -131,7 +131,7 @@ impl Directory {
             look: Instant::at(0),
             is_at_start: true,
             mends: false,
-            hand: None,
+            worker: None,
             unmarked: false,
             selected: true,
         }
@@ -146,7 +146,7 @@ impl Directory {
     /// empty. `at` is where its name starts from.
     pub(in crate::applet) fn open(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
     ) -> Result<(), Errno> {
@@ -177,7 +177,7 @@ impl Directory {
     /// done.
     pub(in crate::applet) fn enter(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
         name: &CStr,
@@ -204,7 +204,11 @@ impl Directory {
 
     /// Reads the config again for what may help a step that stalls: bounds and
     /// times. The texts stay as the block at hand knows them.
-    pub(super) fn reread(&mut self, voice: &mut Voice, scratch: &mut Output) {
+    pub(super) fn reread(
+        &mut self,
+        voice: &mut LogContext,
+        scratch: &mut Output,
+    ) {
         let dir = core::mem::replace(&mut self.dir, Fd::none());
         // It was read before: a config that is too long changes nothing.
         let _read = self.configure(voice, dir.as_fd(), scratch, false);
@@ -220,7 +224,7 @@ impl Directory {
     /// to start, obeys what fits, without any pattern: no line is left out.
     fn configure(
         &mut self,
-        voice: &Voice,
+        voice: &LogContext,
         dir: At<'_>,
         scratch: &mut Output,
         texts: bool,
@@ -307,7 +311,7 @@ impl Directory {
 
     /// Closes it in order. What cannot be brought onto the medium is not
     /// marked as closed: the next opening keeps it as a file of its own.
-    pub(in crate::applet) fn close(&mut self, voice: &mut Voice) {
+    pub(in crate::applet) fn close(&mut self, voice: &mut LogContext) {
         let _some = self.report_dropped(voice);
         if self.is_open {
             voice.info(&[b"close: ", self.subject()]);
@@ -327,7 +331,7 @@ impl Directory {
     /// The next moment at which there is something to do.
     pub(in crate::applet) fn next_due(&self) -> Option<Instant> {
         let due = match self.phase {
-            _ if !self.is_open || self.hand.is_some() => [None, None],
+            _ if !self.is_open || self.worker.is_some() => [None, None],
             Phase::Idle => [self.due, self.sync_due],
             Phase::Settle | Phase::Rename | Phase::Create => {
                 [self.stall.retry(), None]
@@ -340,13 +344,13 @@ impl Directory {
     /// medium, rotates what is old enough, or on demand.
     pub(in crate::applet) fn attend(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         now: Instant,
         rotate: bool,
     ) {
         self.look_after_job(voice, now);
-        if !self.is_open || self.hand.is_some() {
+        if !self.is_open || self.worker.is_some() {
             return;
         }
         if self.phase != Phase::Idle {
@@ -355,7 +359,7 @@ impl Directory {
             }
             return;
         }
-        if is_due(self.sync_due, now) && self.is_here(voice) {
+        if is_due(self.sync_due, now) && self.in_worker(voice) {
             self.sync_due = None;
             if let Err(errno) = file::sync_data(self.current.as_fd()) {
                 let what = "unable to fdatasync current";
@@ -372,7 +376,7 @@ impl Directory {
     }
 
     /// Rotates for another reason than a full file; a hand stays with it.
-    fn rotate_now(&mut self, voice: &mut Voice, output: &mut Output) {
+    fn rotate_now(&mut self, voice: &mut LogContext, output: &mut Output) {
         if self.rotate(voice).is_ok() {
             self.recover(voice);
         } else if voice.is_hand() {
@@ -389,7 +393,7 @@ impl Directory {
 }
 
 /// Says what a line of a config does not mean.
-fn tell_odd(voice: &Voice, name: &[u8], odd: Invalid, part: &[u8]) {
+fn tell_odd(voice: &LogContext, name: &[u8], odd: Invalid, part: &[u8]) {
     match odd {
         Invalid::Ip => {
             voice.say("warning", &[b"unable to scan ip address: ", part]);

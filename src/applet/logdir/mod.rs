@@ -19,23 +19,23 @@
 
 mod access;
 mod block;
+pub(super) mod context;
 mod copy;
 mod directory;
-mod hand;
+mod line_reader;
 mod output;
 pub(super) mod processor;
 mod renew;
 mod rotation;
 mod stall;
-mod stream;
-pub(super) mod voice;
 mod words;
+mod worker;
 
 pub(super) use {
+    context::{Asked, LogContext, Mode},
     directory::Directory,
+    line_reader::LineReader,
     output::Output,
-    stream::Stream,
-    voice::{Asked, Mode, Voice},
     words::{MORE, Words},
 };
 

@@ -30,8 +30,8 @@ use crate::{
 };
 
 use super::{
+    context::{LogContext, Mode, PAUSE},
     directory::Directory,
-    voice::{Mode, PAUSE, Voice},
 };
 
 /// What the processor of a directory does.
@@ -67,10 +67,10 @@ impl Directory {
     /// Starts the processor on the log that waits, if it has nothing to do.
     pub(in crate::applet) fn begin_job(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         pending: Option<LogName>,
     ) {
-        if matches!(self.job, Job::Running(..)) || voice.mode == Mode::Hand {
+        if matches!(self.job, Job::Running(..)) || voice.mode == Mode::Worker {
             return;
         }
         let mut what = "";
@@ -90,7 +90,7 @@ impl Directory {
     /// process that stays with it. `what` is then what could not be done.
     fn keep(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         name: LogName,
         what: &mut &'static str,
     ) -> Result<u32, Errno> {
@@ -99,7 +99,7 @@ impl Directory {
         }
         *what = "unable to fork for processor";
         // It must not outlive us: the log is then another one's.
-        if let Some(pid) = self.copy(voice, Number::KILL)? {
+        if let Some(pid) = self.fork_worker(voice, Number::KILL)? {
             return Ok(pid);
         }
         let end = match self.start(voice, name, what) {
@@ -116,7 +116,7 @@ impl Directory {
     /// Starts the processor. `what` is then what could not be done.
     fn start(
         &self,
-        voice: &Voice,
+        voice: &LogContext,
         name: LogName,
         what: &mut &'static str,
     ) -> Result<u32, Errno> {
@@ -172,12 +172,12 @@ impl Directory {
     /// Looks whether the processor has ended, or is to be tried again.
     pub(in crate::applet) fn look_after_job(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         now: Instant,
     ) {
         match (self.job, voice.mode) {
             // It is not ours; who made us tells when there is none.
-            (_, Mode::Hand) => {
+            (_, Mode::Worker) => {
                 if core::mem::take(&mut voice.asked.freed) {
                     self.job = Job::Idle;
                 }
@@ -187,7 +187,7 @@ impl Directory {
                     return;
                 };
                 let done = match mode {
-                    Mode::Alone | Mode::Hand => self.finish(voice, name, end),
+                    Mode::Alone | Mode::Worker => self.finish(voice, name, end),
                     Mode::Shared => end == ExitStatus::Exited(0),
                 };
                 self.job = Job::Failed(now.after(PAUSE));
@@ -209,7 +209,12 @@ impl Directory {
     }
 
     /// The processor has ended: answers whether its log is finished.
-    fn finish(&self, voice: &Voice, name: LogName, end: ExitStatus) -> bool {
+    fn finish(
+        &self,
+        voice: &LogContext,
+        name: LogName,
+        end: ExitStatus,
+    ) -> bool {
         if end == ExitStatus::Exited(0) {
             return self.conclude(voice, name);
         }
@@ -225,7 +230,7 @@ impl Directory {
 
     /// Makes the processor's output the finished log. It is on the medium
     /// before the log that it was made of goes.
-    fn conclude(&self, voice: &Voice, name: LogName) -> bool {
+    fn conclude(&self, voice: &LogContext, name: LogName) -> bool {
         let at = self.dir.as_fd();
         let (new, done) = (name.with(Kind::Temporary), name.with(Kind::Safe));
         let (from, to) = (new.as_c_str(), done.as_c_str());
@@ -257,7 +262,7 @@ impl Directory {
 
     /// Ends a processor that TERM's limit leaves no time: its log is processed
     /// after the next start.
-    pub(in crate::applet) fn end_job(&mut self, voice: &Voice) {
+    pub(in crate::applet) fn end_job(&mut self, voice: &LogContext) {
         if let Job::Running(pid, name) = self.job {
             let what = b"processor does not end, it is killed: ";
             let subject = self.subject();
@@ -265,7 +270,7 @@ impl Directory {
             // ESRCH: it has ended just now.
             let _gone = match voice.mode {
                 Mode::Alone => signal::kill_group(pid, Number::KILL),
-                Mode::Shared | Mode::Hand => signal::kill(pid, Number::KILL),
+                Mode::Shared | Mode::Worker => signal::kill(pid, Number::KILL),
             };
         }
         self.job = Job::Idle;

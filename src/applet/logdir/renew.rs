@@ -11,10 +11,10 @@ use crate::{
 };
 
 use super::{
+    context::{LogContext, PAUSE},
     directory::Directory,
     is_due,
     output::Output,
-    voice::{PAUSE, Voice},
 };
 
 /// The time between two looks whether the names still lead to the open files.
@@ -59,7 +59,7 @@ impl Directory {
     /// `Err` when nothing can be written anywhere: what was not done, and why.
     pub(in crate::applet) fn renew(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
     ) -> Result<(), (&'static str, Errno)> {
@@ -109,7 +109,7 @@ impl Directory {
 
     /// Gives what is called `current` and is no file another name, in the
     /// place of a file that was removed.
-    pub(super) fn move_other(&self, voice: &Voice) -> Result<(), Errno> {
+    pub(super) fn move_other(&self, voice: &LogContext) -> Result<(), Errno> {
         let at = self.dir.as_fd();
         match file::info_of_link(at, c"current") {
             Ok(info) if info.kind != file::Kind::Regular => {}
@@ -130,7 +130,7 @@ impl Directory {
     /// Its lines are dropped until it can be.
     pub(in crate::applet) fn seek(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
         now: Instant,

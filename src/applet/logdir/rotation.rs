@@ -10,7 +10,9 @@ use crate::{
     wire::logname::{Kind, LogName},
 };
 
-use super::{directory::Directory, processor::Job, stall::Step, voice::Voice};
+use super::{
+    context::LogContext, directory::Directory, processor::Job, stall::Step,
+};
 
 /// How far a rotation is: the step that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Directory {
     /// was not is put aside, which is said.
     pub(in crate::applet) fn begin(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
     ) -> Result<(), Errno> {
         let olds = self.look_at_olds()?;
         self.newest = olds.newest;
@@ -82,7 +84,7 @@ impl Directory {
     }
 
     /// Opens `current` for appending.
-    fn create(&mut self, voice: &Voice) -> Result<(), Errno> {
+    fn create(&mut self, voice: &LogContext) -> Result<(), Errno> {
         self.current = secure::append(self.dir.as_fd(), c"current")?;
         self.given(voice);
         self.mark(voice, self.access.open());
@@ -95,7 +97,7 @@ impl Directory {
     }
 
     /// Gives `current` to the config's group. It has no other reader yet.
-    fn given(&mut self, voice: &Voice) {
+    fn given(&mut self, voice: &LogContext) {
         let given = self.access.give(self.current.as_fd());
         if let Err(errno) = given
             && !core::mem::replace(&mut self.unmarked, true)
@@ -107,7 +109,7 @@ impl Directory {
 
     /// Sets the mode of `current`. A file system without modes is no reason
     /// to lose lines: it is said once.
-    pub(in crate::applet) fn mark(&mut self, voice: &Voice, mode: u32) {
+    pub(in crate::applet) fn mark(&mut self, voice: &LogContext, mode: u32) {
         let marked = file::set_mode_of(self.current.as_fd(), mode);
         if let Err(errno) = marked
             && !core::mem::replace(&mut self.unmarked, true)
@@ -120,7 +122,7 @@ impl Directory {
     /// Gives `current` the name of an old log.
     fn put_aside(
         &mut self,
-        voice: &Voice,
+        voice: &LogContext,
         kind: Kind,
         size: u64,
     ) -> Result<(), Errno> {
@@ -159,9 +161,9 @@ impl Directory {
 
     /// Ends `current` and begins a new one. After a step that stalls it goes on
     /// with that one the next time.
-    pub(super) fn rotate(&mut self, voice: &mut Voice) -> Step {
+    pub(super) fn rotate(&mut self, voice: &mut LogContext) -> Step {
         if self.phase == Phase::Idle {
-            if self.fill.size == 0 || !self.is_here(voice) {
+            if self.fill.size == 0 || !self.in_worker(voice) {
                 return Ok(());
             }
             self.phase = Phase::Settle;
@@ -224,7 +226,7 @@ impl Directory {
     }
 
     /// Opens a new `current` where another thing may have taken its name.
-    fn create_new(&mut self, voice: &Voice) -> Result<(), Errno> {
+    fn create_new(&mut self, voice: &LogContext) -> Result<(), Errno> {
         if self.moved {
             self.move_other(voice)?;
         }
@@ -233,7 +235,7 @@ impl Directory {
 
     /// Ends a hand whose directory was removed under it: who made it opens
     /// that anew, by its name.
-    fn give_up(&self, voice: &Voice, errno: Errno) {
+    fn give_up(&self, voice: &LogContext, errno: Errno) {
         if voice.is_hand() && errno == Errno::ENOENT {
             let what = b" was removed: the lines at hand are lost";
             voice.say("warning", &[self.subject(), what]);
@@ -242,7 +244,7 @@ impl Directory {
     }
 
     /// Brings `current` onto the medium and marks it as closed in order.
-    pub(in crate::applet) fn settle(&mut self, voice: &Voice) -> Step {
+    pub(in crate::applet) fn settle(&mut self, voice: &LogContext) -> Step {
         match file::sync(self.current.as_fd()) {
             // Nothing there ever reaches a medium.
             Ok(()) | Err(Errno::EINVAL | Errno::EROFS) => {}
@@ -256,7 +258,7 @@ impl Directory {
     }
 
     /// On a full disk, deletes the oldest log if more than `N` are there.
-    pub(in crate::applet) fn make_room(&mut self, voice: &Voice) -> bool {
+    pub(in crate::applet) fn make_room(&mut self, voice: &LogContext) -> bool {
         if self.keep_full >= self.keep {
             return false;
         }
@@ -279,7 +281,7 @@ impl Directory {
 
     /// Deletes the oldest logs until no more than `n` are left, and gives
     /// the processor what waits for it.
-    pub(in crate::applet) fn tidy(&mut self, voice: &mut Voice) {
+    pub(in crate::applet) fn tidy(&mut self, voice: &mut LogContext) {
         let name = self.subject();
         let mut found = self.look_at_olds();
         while let Ok(olds) = &mut found

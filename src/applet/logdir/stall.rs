@@ -22,10 +22,10 @@ use crate::{
 };
 
 use super::{
+    context::{LogContext, Mode, PAUSE},
     directory::Directory,
     is_due,
     output::Output,
-    voice::{Mode, PAUSE, Voice},
 };
 
 /// Exit code of a hand that dropped lines: more of them need no hand.
@@ -84,7 +84,7 @@ impl Directory {
     /// Notes that a step failed, and reports each cause once.
     pub(super) fn stalled(
         &mut self,
-        voice: &Voice,
+        voice: &LogContext,
         what: &'static str,
         errno: Errno,
     ) -> Stalled {
@@ -102,7 +102,7 @@ impl Directory {
     }
 
     /// Returns whether lines are dropped now, rather than waited with.
-    pub(super) fn drops(&self, voice: &Voice, now: Instant) -> bool {
+    pub(super) fn drops(&self, voice: &LogContext, now: Instant) -> bool {
         !self.is_open || voice.is_late(now) || is_due(self.patience(), now)
     }
 
@@ -113,7 +113,7 @@ impl Directory {
     }
 
     /// Notes that a block was written, and says what was dropped before.
-    pub(super) fn recover(&mut self, voice: &Voice) {
+    pub(super) fn recover(&mut self, voice: &LogContext) {
         if self.stall.since.is_some() {
             let _some = self.report_dropped(voice);
             self.stall = Stall::default();
@@ -121,14 +121,14 @@ impl Directory {
     }
 
     /// Says that lines are dropped from now on.
-    pub(super) fn report_dropping(&self, voice: &Voice) {
+    pub(super) fn report_dropping(&self, voice: &LogContext) {
         if self.stall.dropped == 0 {
             voice.say("warning", &[b"lines are dropped: ", self.subject()]);
         }
     }
 
     /// Says how many lines were dropped, if any were; returns whether.
-    pub(super) fn report_dropped(&mut self, voice: &Voice) -> bool {
+    pub(super) fn report_dropped(&mut self, voice: &LogContext) -> bool {
         let count = core::mem::take(&mut self.stall.dropped);
         if count > 0 {
             let mut text = Line::new();
@@ -148,7 +148,7 @@ impl Directory {
     /// Looks what a signal or the clock changed for a stalled step.
     pub(in crate::applet) fn look_again(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
         news: News,
     ) {
@@ -165,7 +165,7 @@ impl Directory {
     /// directory is to be served.
     pub(in crate::applet) fn wait(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
     ) {
         let news = voice.wait_stalled(self.stalled_until());
@@ -175,9 +175,9 @@ impl Directory {
     /// Tries a step until it is done, or not worth more time.
     pub(in crate::applet) fn insist(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         output: &mut Output,
-        mut step: impl FnMut(&mut Self, &mut Voice, &mut Output) -> Step,
+        mut step: impl FnMut(&mut Self, &mut LogContext, &mut Output) -> Step,
     ) {
         while step(self, voice, output).is_err()
             && !self.drops(voice, clock::mono())
@@ -196,7 +196,7 @@ pub(in crate::applet) struct News {
     ends: bool,
 }
 
-impl Voice {
+impl LogContext {
     /// Waits for signals, at most until then or until TERM's limit.
     pub(in crate::applet) fn wait_stalled(
         &mut self,
@@ -218,6 +218,6 @@ impl Voice {
 
     /// Returns whether this process serves one directory only.
     pub(super) fn is_hand(&self) -> bool {
-        self.mode == Mode::Hand
+        self.mode == Mode::Worker
     }
 }

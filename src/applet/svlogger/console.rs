@@ -20,7 +20,7 @@ const CONSOLE: &[u8] = b"/dev/console";
 const TOLD: usize = config::NAME_BYTES + 64;
 
 /// What a service shows.
-pub(super) struct Shown {
+pub(super) struct ConsoleCopy {
     /// Whether it is to show anything.
     wanted: bool,
     /// Once something was: closed it would be waited for.
@@ -30,7 +30,7 @@ pub(super) struct Shown {
     allowance: RateLimit,
 }
 
-impl Shown {
+impl ConsoleCopy {
     /// Nothing.
     pub(super) fn nothing() -> Self {
         Self {

@@ -106,7 +106,7 @@
 
 mod console;
 mod ring;
-mod row;
+mod stream;
 
 use heapless::{Vec, VecView};
 
@@ -130,25 +130,25 @@ use crate::{
     },
 };
 
-use self::row::Row;
-use super::logdir::{Asked, BYTES, INPUT, MORE, Mode, Output, Voice};
+use self::stream::Stream;
+use super::logdir::{Asked, BYTES, INPUT, LogContext, MORE, Mode, Output};
 
 /// Every stream, by its number, as far as there was one.
-static ROWS: StaticCell<Vec<Row, { config::SLOTS }>> =
+static ROWS: StaticCell<Vec<Stream, { config::SLOTS }>> =
     StaticCell::new(Vec::new());
 /// What each may need.
-static ROOMS: StaticCell<[Room; config::SLOTS]> =
-    StaticCell::new([const { Room::NEW }; config::SLOTS]);
+static ROOMS: StaticCell<[Buffers; config::SLOTS]> =
+    StaticCell::new([const { Buffers::NEW }; config::SLOTS]);
 
 /// The memory of a stream of which most is not touched.
-struct Room {
+struct Buffers {
     /// What its config says.
     text: [u8; config::LOG_CONFIG_BYTES + MORE],
     /// What is not decided of its open line: less than is looked at of it.
     kept: [u8; LENGTH],
 }
 
-impl Room {
+impl Buffers {
     /// Nothing in it.
     #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
     const NEW: Self = Self {
@@ -167,8 +167,8 @@ const TOKEN_CONSOLE: u64 = 2;
 const TOKEN_ROWS: u64 = 3;
 
 /// What all streams share.
-struct Desk {
-    voice: Voice,
+struct Shared {
+    voice: LogContext,
     output: &'static mut Output,
     input: &'static mut [u8; INPUT],
     waiter: Poller,
@@ -210,7 +210,7 @@ fn work(start: Start) -> Result<(), Errno> {
     waiter.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
     waiter.add(fd::STDIN, Interest::Readable, TOKEN_ORDERS)?;
     let bound = |count| u64::try_from(count).unwrap_or(u64::MAX);
-    let voice = Voice {
+    let voice = LogContext {
         name: b"svlogger",
         service: Name::new(),
         bounds: (bound(config::LOG_SIZE), bound(config::LOG_KEEP)),
@@ -223,7 +223,7 @@ fn work(start: Start) -> Result<(), Errno> {
         console: Console::stderr("svlogger"),
         pauses: None,
     };
-    let desk = Desk {
+    let desk = Shared {
         voice,
         output: &mut bytes.output,
         input: &mut bytes.input,
@@ -242,10 +242,10 @@ fn work(start: Start) -> Result<(), Errno> {
 
 /// Everything that a running logger is.
 struct Logger {
-    desk: Desk,
-    rows: &'static mut VecView<Row>,
+    desk: Shared,
+    rows: &'static mut VecView<Stream>,
     /// Of the rows that are still to come.
-    rooms: core::slice::IterMut<'static, Room>,
+    rooms: core::slice::IterMut<'static, Buffers>,
     /// The supervisor is gone.
     orphan: bool,
 }
@@ -258,7 +258,7 @@ impl Logger {
             if ends && !self.rows.iter().any(|row| row.used) {
                 return Ok(());
             }
-            let due = self.rows.iter().filter_map(Row::next_due).min();
+            let due = self.rows.iter().filter_map(Stream::next_due).min();
             let mut all = due.is_some_and(|due| due <= sys::clock::mono());
             let until = if all { Some(Instant::at(0)) } else { due };
             let console = self.desk.voice.console;
@@ -340,9 +340,9 @@ impl Logger {
     }
 
     /// The row of a stream, made if there was none so far.
-    fn row(&mut self, index: usize) -> Option<(&mut Row, &mut Desk)> {
+    fn row(&mut self, index: usize) -> Option<(&mut Stream, &mut Shared)> {
         while self.rows.len() <= index {
-            let row = Row::new(self.rooms.next()?);
+            let row = Stream::new(self.rooms.next()?);
             self.rows.push(row).ok()?;
         }
         Some((self.rows.get_mut(index)?, &mut self.desk))
@@ -351,10 +351,10 @@ impl Logger {
 
 /// Does what is ordered to a stream.
 fn carry_out(
-    row: &mut Row,
+    row: &mut Stream,
     order: LoggerOrder<'_>,
     files: [Fd; 2],
-    desk: &mut Desk,
+    desk: &mut Shared,
 ) {
     match order.byte {
         b'u' if !row.used && desk.voice.asked.end == 0 => {

@@ -23,12 +23,12 @@ use crate::{
     wire::{clock::Instant, order::LoggerOrder},
 };
 
-use super::{Desk, Room, TOKEN_ROWS, console::Shown, ring::LogRing};
+use super::{Buffers, Shared, TOKEN_ROWS, console::ConsoleCopy, ring::LogRing};
 use crate::applet::{
     logdir::{
-        Directory, Stream, Words,
+        Directory, LineReader, Words,
+        context::{LIMIT, PAUSE},
         processor::Job,
-        voice::{LIMIT, PAUSE},
     },
     sv::service::{Silent, probe},
 };
@@ -49,7 +49,7 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// How a stream is, and what is to be done with it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Is {
+pub(super) struct Flags {
     /// To be read to where nothing is in the pipe, and ended then.
     pub(super) drains: bool,
     /// To be ended with the line at hand.
@@ -69,10 +69,10 @@ pub(super) struct Is {
 }
 
 /// A stream.
-pub(super) struct Row {
+pub(super) struct Stream {
     /// Somebody has it.
     pub(super) used: bool,
-    pub(super) is: Is,
+    pub(super) is: Flags,
     /// When the directory is tried again.
     retry: Option<Instant>,
     /// When it is seen whether another supervisor has the service: its own is
@@ -93,22 +93,22 @@ pub(super) struct Row {
     /// The service's.
     name: Name,
     pipe: Fd,
-    stream: Stream,
+    stream: LineReader,
     kept: &'static mut [u8],
     directory: Directory,
     /// Where there is no directory.
     ring: Option<LogRing>,
     /// What it shows on the console.
-    shown: Shown,
+    shown: ConsoleCopy,
 }
 
-impl Row {
+impl Stream {
     /// A place that nobody has.
     #[inline(never)]
-    pub(super) fn new(room: &'static mut Room) -> Self {
+    pub(super) fn new(room: &'static mut Buffers) -> Self {
         Self {
             used: false,
-            is: Is::default(),
+            is: Flags::default(),
             retry: None,
             look: None,
             limit: None,
@@ -119,11 +119,11 @@ impl Row {
             has_dir: false,
             name: Name::new(),
             pipe: Fd::none(),
-            stream: Stream::new(1),
+            stream: LineReader::new(1),
             kept: &mut room.kept,
             directory: Directory::new(c"log", Words::new(&mut room.text)),
             ring: None,
-            shown: Shown::nothing(),
+            shown: ConsoleCopy::nothing(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Row {
         &mut self,
         order: LoggerOrder<'_>,
         files: [Fd; 2],
-        desk: &mut Desk,
+        desk: &mut Shared,
     ) {
         self.number = order.stream;
         self.has_dir = order.has_dir;
@@ -143,10 +143,10 @@ impl Row {
         self.told = None;
         self.limit = None;
         self.failures = 0;
-        self.stream = Stream::new(desk.voice.request.length);
-        self.is = Is {
+        self.stream = LineReader::new(desk.voice.request.length);
+        self.is = Flags {
             reopen: true,
-            ..Is::default()
+            ..Flags::default()
         };
         // The last one to come is the first that there is no room for.
         if let Err(errno) = file::info_of(self.pipe.as_fd()) {
@@ -168,17 +168,17 @@ impl Row {
     }
 
     /// There is something to read.
-    pub(super) fn hear(&mut self, desk: &mut Desk) {
+    pub(super) fn hear(&mut self, desk: &mut Shared) {
         desk.voice.service.clone_from(&self.name);
         self.read(desk);
-        let stays = self.is_open() && self.directory.hand.is_none();
+        let stays = self.is_open() && self.directory.worker.is_none();
         if self.is.ends || self.is.drains || !stays {
             self.turn(desk);
         }
     }
 
     /// Does what there is to do.
-    pub(super) fn turn(&mut self, desk: &mut Desk) {
+    pub(super) fn turn(&mut self, desk: &mut Shared) {
         if !self.used {
             return;
         }
@@ -186,7 +186,7 @@ impl Row {
         self.advance(desk);
         let listens = self.used
             && self.is_open()
-            && self.directory.hand.is_none()
+            && self.directory.worker.is_none()
             && !self.is.paused;
         let pipe = self.pipe.as_fd();
         if core::mem::replace(&mut self.is.listens, listens) != listens {
@@ -201,13 +201,13 @@ impl Row {
         if !self.used {
             self.pipe = Fd::none();
             self.at = Fd::none();
-            self.shown = Shown::nothing();
+            self.shown = ConsoleCopy::nothing();
             self.directory.dir = Fd::none();
         }
     }
 
     /// Takes the edges of the directory's state.
-    fn advance(&mut self, desk: &mut Desk) {
+    fn advance(&mut self, desk: &mut Shared) {
         let now = clock::mono();
         let told = self.shown.tell(self.at.as_fd(), &self.name, now);
         report(desk, told);
@@ -225,8 +225,8 @@ impl Row {
             self.limit = Some(now.after(LIMIT));
             self.directory.tell_hand(Number::TERM);
         }
-        if self.directory.hand.is_some() {
-            if self.directory.has_hand() {
+        if self.directory.worker.is_some() {
+            if self.directory.worker_runs() {
                 if self.is_late(now) {
                     self.limit = Some(now.after(GRACE));
                     if core::mem::replace(&mut self.is.killed, true) {
@@ -252,14 +252,14 @@ impl Row {
             self.open(desk);
         }
         self.drain(desk);
-        if self.directory.hand.is_some() {
+        if self.directory.worker.is_some() {
             return;
         }
         // Where nothing can be written nothing is waited for, but once: a
         // hand of a logger that was killed may still have the lock.
         if self.is.ends && self.stream.is_open() && self.is_late(now) {
             self.read(desk);
-            if self.directory.hand.is_some() {
+            if self.directory.worker.is_some() {
                 return;
             }
         }
@@ -283,7 +283,7 @@ impl Row {
         let rotate = core::mem::take(&mut self.is.rotate);
         let (voice, output) = (&mut desk.voice, &mut *desk.output);
         self.directory.attend(voice, output, now, rotate);
-        self.directory.hand_back(&desk.voice);
+        self.directory.worker_done(&desk.voice);
     }
 
     /// Asks for the directory to be opened anew; a hand reads its config at
@@ -304,7 +304,7 @@ impl Row {
     }
 
     /// The hand has ended: goes on where it has left off.
-    fn take_back(&mut self, desk: &mut Desk) {
+    fn take_back(&mut self, desk: &mut Shared) {
         if core::mem::take(&mut self.is.settles) {
             return self.shut();
         }
@@ -314,18 +314,18 @@ impl Row {
     }
 
     /// Brings the log to its end; false when a hand does.
-    fn settle(&mut self, desk: &mut Desk) -> bool {
+    fn settle(&mut self, desk: &mut Shared) -> bool {
         if self.ring.take().is_some() {
             return true;
         }
         self.is.settles = true;
-        if !self.directory.is_here(&mut desk.voice) {
+        if !self.directory.in_worker(&mut desk.voice) {
             return false;
         }
         let (voice, output) = (&mut desk.voice, &mut *desk.output);
         self.directory
             .insist(voice, output, |it, voice, _| it.settle(voice));
-        self.directory.hand_back(&desk.voice);
+        self.directory.worker_done(&desk.voice);
         self.is.settles = false;
         self.shut();
         true
@@ -337,7 +337,7 @@ impl Row {
     }
 
     /// Opens the directory.
-    fn open(&mut self, desk: &mut Desk) {
+    fn open(&mut self, desk: &mut Shared) {
         self.retry = None;
         let at = self.at.as_fd();
         self.shown.look(at);
@@ -364,7 +364,7 @@ impl Row {
 
     /// The directory cannot be had: says so once for each reason, and tries
     /// again later. What is too much for the pipe then is dropped.
-    fn fail(&mut self, desk: &mut Desk, what: &str, errno: Errno) {
+    fn fail(&mut self, desk: &mut Shared, what: &str, errno: Errno) {
         self.shut();
         self.retry = Some(clock::mono().after(PAUSE));
         self.failures = self.failures.saturating_add(1);
@@ -377,12 +377,12 @@ impl Row {
             let what = "cannot be written, lines are dropped: ";
             desk.voice.say("warning", &[what.as_bytes(), subject]);
             let _some = sys::read(self.pipe.as_fd(), desk.input);
-            self.stream = Stream::new(desk.voice.request.length);
+            self.stream = LineReader::new(desk.voice.request.length);
         }
     }
 
     /// Reads once.
-    fn read(&mut self, desk: &mut Desk) {
+    fn read(&mut self, desk: &mut Shared) {
         let (now, at) = (clock::mono(), self.at.as_fd());
         if self.directory.is_lost(at, now) {
             let (voice, output) = (&mut desk.voice, &mut *desk.output);
@@ -407,7 +407,7 @@ impl Row {
         } else {
             sys::read(self.pipe.as_fd(), room)
         };
-        let Desk {
+        let Shared {
             voice,
             output,
             input,
@@ -443,7 +443,7 @@ impl Row {
             self.ring = None;
             self.fail(desk, "unable to write to log ring", errno);
         }
-        self.directory.hand_back(&desk.voice);
+        self.directory.worker_done(&desk.voice);
         report(desk, unseen);
         let rest = desk.input.get(..self.stream.kept).unwrap_or(&[]);
         // It is shorter than a line.
@@ -451,12 +451,12 @@ impl Row {
     }
 
     /// Reads what is left, if that is to be all; a bounded part of it.
-    fn drain(&mut self, desk: &mut Desk) {
+    fn drain(&mut self, desk: &mut Shared) {
         let mut reads = LAST_READS;
         while self.is.drains
             && (!self.is.ends || self.stream.is_open())
             && self.is_open()
-            && self.directory.hand.is_none()
+            && self.directory.worker.is_none()
             && reads > 0
         {
             self.read(desk);
@@ -466,7 +466,7 @@ impl Row {
 
     /// The stream has come to its end: the supervisor hears of it, unless
     /// this process's end tells all.
-    fn leave(&mut self, desk: &mut Desk) {
+    fn leave(&mut self, desk: &mut Shared) {
         self.used = false;
         if desk.voice.asked.end == 0 {
             let answer = self.number.to_le_bytes();
@@ -482,7 +482,7 @@ impl Row {
 }
 
 /// Says why nothing is shown on the console, if that is so.
-fn report(desk: &Desk, shown: Result<(), Errno>) {
+fn report(desk: &Shared, shown: Result<(), Errno>) {
     if let Err(errno) = shown {
         let what = "unable to show lines";
         desk.voice.warn("warning", what, b"runt/log-console", errno);

@@ -25,10 +25,10 @@ use crate::sys::{
 };
 
 use super::{
+    context::{LogContext, Mode},
     directory::Directory,
     processor::Job,
     stall::DROPPED,
-    voice::{Mode, Voice},
 };
 
 impl Directory {
@@ -36,27 +36,30 @@ impl Directory {
     /// does it, and all that follows.
     ///
     /// When there can be no copy it is done here.
-    pub(in crate::applet) fn is_here(&mut self, voice: &mut Voice) -> bool {
+    pub(in crate::applet) fn in_worker(
+        &mut self,
+        voice: &mut LogContext,
+    ) -> bool {
         if voice.mode != Mode::Shared {
             return true;
         }
-        if self.hand.is_none() {
-            match self.copy(voice, Number::TERM) {
-                Ok(hand) => self.hand = hand,
+        if self.worker.is_none() {
+            match self.fork_worker(voice, Number::TERM) {
+                Ok(hand) => self.worker = hand,
                 Err(errno) => {
                     let what = "unable to fork, all streams wait";
                     voice.warn("warning", what, self.subject(), errno);
                 }
             }
         }
-        self.hand.is_none()
+        self.worker.is_none()
     }
 
     /// Makes a copy of this process for this directory; answers its number,
     /// or `None` in the copy. `death` ends it when this process dies.
-    pub(in crate::applet) fn copy(
+    pub(in crate::applet) fn fork_worker(
         &mut self,
-        voice: &mut Voice,
+        voice: &mut LogContext,
         death: Number,
     ) -> Result<Option<u32>, Errno> {
         let files = [
@@ -67,14 +70,14 @@ impl Directory {
         ];
         let (is_copy, pid) = child::fork_with(&files, Some(death))?;
         if is_copy {
-            voice.mode = Mode::Hand;
+            voice.mode = Mode::Worker;
             self.socket = None;
         }
         Ok((!is_copy).then_some(pid))
     }
 
     /// The end of what a hand was made for, in the hand: it hands over.
-    pub(in crate::applet) fn hand_back(&mut self, voice: &Voice) {
+    pub(in crate::applet) fn worker_done(&mut self, voice: &LogContext) {
         if voice.is_hand() {
             self.mark(voice, self.access.closed());
             let dropped = self.report_dropped(voice);
@@ -84,10 +87,10 @@ impl Directory {
 
     /// Returns whether a hand is at work; one that waits for the processor is
     /// told when there is no need to.
-    pub(in crate::applet) fn has_hand(&mut self) -> bool {
-        if let Some(hand) = self.hand {
+    pub(in crate::applet) fn worker_runs(&mut self) -> bool {
+        if let Some(hand) = self.worker {
             if let Some(end) = child::try_wait(hand) {
-                self.hand = None;
+                self.worker = None;
                 if end == ExitStatus::Exited(DROPPED) {
                     self.stall.go_on_dropping();
                 }
@@ -96,12 +99,12 @@ impl Directory {
                 let _gone = signal::kill(hand, Number::USR1).is_err();
             }
         }
-        self.hand.is_some()
+        self.worker.is_some()
     }
 
     /// Passes a signal on to the hand, if there is one.
     pub(in crate::applet) fn tell_hand(&self, signal: Number) {
-        if let Some(hand) = self.hand {
+        if let Some(hand) = self.worker {
             // ESRCH: its end is about to be seen.
             let _gone = signal::kill(hand, signal).is_err();
         }

@@ -3,7 +3,7 @@
 use crate::{args::svlogd::Request, machine::line::Lines, text};
 
 /// A stream of lines that is read piece by piece.
-pub(in crate::applet) struct Stream {
+pub(in crate::applet) struct LineReader {
     lines: Lines,
     /// Bytes at the front of the input that are not decided: less than
     /// [`Request::length`].
@@ -12,7 +12,7 @@ pub(in crate::applet) struct Stream {
     column: usize,
 }
 
-impl Stream {
+impl LineReader {
     /// At the start of a line, of which `length` bytes are looked at.
     pub(in crate::applet) fn new(length: usize) -> Self {
         Self {

@@ -52,11 +52,11 @@ pub(in crate::applet) enum Mode {
     /// By copies of this process: there are other streams.
     Shared,
     /// This is such a copy.
-    Hand,
+    Worker,
 }
 
 /// Who speaks, and what it has been told.
-pub(in crate::applet) struct Voice {
+pub(in crate::applet) struct LogContext {
     pub(in crate::applet) name: &'static [u8],
     /// The service it is about; empty in svlogd.
     pub(in crate::applet) service: Name,
@@ -75,7 +75,7 @@ pub(in crate::applet) struct Voice {
     pub(in crate::applet) pauses: Option<Errno>,
 }
 
-impl Voice {
+impl LogContext {
     /// `svlogd: LEVEL: `, `svlogger SERVICE: LEVEL: `.
     pub(in crate::applet) fn line(&self, level: &str) -> Line {
         let mut line = Line::new();
