@@ -274,7 +274,7 @@ impl Front {
     /// the supervisor has ended.
     fn watch(&mut self, front: &ClientEnd) -> Result<Option<u8>, Failure> {
         // Little happens here from now on.
-        sys::memory::trim();
+        sys::trim_memory();
         loop {
             let now = clock::mono();
             let limit = self.word.as_mut().map(|word| {

@@ -410,7 +410,7 @@ impl Supervisor {
         self.publish_due(if free { Duration::ZERO } else { MAX_STALENESS });
         self.publish_latency();
         if rests {
-            sys::memory::trim();
+            sys::trim_memory();
         }
         heard
     }

@@ -1,19 +1,20 @@
-//! How a child begins that shares this process's memory until it has become
-//! its program.
+//! Starts children that share this process's memory until they have become
+//! their programs.
 //!
-//! A copy of this process would cost more than the rest of a start: its page
-//! tables first, then a fault for each page that either writes to. Here
-//! nothing is copied, and unlike with `vfork` nobody waits: each child has a
-//! stack of its own, a *berth*, that the kernel reports free when the child
-//! has called `execve` or ended (CLONE_CHILD_CLEARTID). What the child needs
-//! to know it takes along in a letter, for the parent's variables have gone
-//! on by then. It writes to nothing but its berth.
+//! A copy of this process would cost more than the rest of a start: first its
+//! page tables, then a fault for each page that either process writes to. Here
+//! nothing is copied, and unlike with `vfork` the parent does not wait: each
+//! child has a stack of its own, which the kernel reports free when the child
+//! has called `execve` or ended (CLONE_CHILD_CLEARTID). The arguments are
+//! copied next to that stack, because the parent's variables have changed by
+//! the time the child reads them. The child writes to its stack only.
 //!
-//! Who shares memory shares some fates: if a child is chosen when memory has
-//! run out the supervisor goes with it (not as PID 1), and so it did before
-//! Linux 5.16, as PID 1 too, when a signal that dumps a core ended a child
-//! that was not its program yet. There, and where the kernel or what plays
-//! one refuses such a child (qemu-user), every child is a copy.
+//! Shared memory has a cost. If the kernel kills such a child because memory
+//! has run out, it kills the supervisor too (unless that is PID 1). Before
+//! Linux 5.16 a signal that dumps core and ends a child before its `execve`
+//! also ended the supervisor, even PID 1. On those kernels, and where the
+//! kernel or its emulation (qemu-user) refuses such a child, every child is a
+//! copy.
 
 use core::{
     cell::UnsafeCell,
@@ -27,78 +28,79 @@ use linux_raw_sys::general;
 use crate::text::{self, Line};
 
 use super::{
-    Errno,
-    child::{self, ARGUMENTS, Environ, Program, Setup},
-    fd,
+    Errno, exec, fd,
     memory::{self, PAGE},
+    program::{ARGUMENTS, Environ, Program, Setup},
     raw,
 };
 
-/// Children that share our memory at the same time; one more is a copy. An
-/// idle machine of two processors has one or two of them, a busy one all.
+/// Most children that share our memory at the same time; further ones are
+/// copies. An idle machine of two processors has one or two of them, a busy
+/// one all.
 const STACKS: usize = 32;
 
-/// Bytes of a child's path and arguments, each with its NUL: more than
-/// `./finish -32768 128`. One with more is a copy.
+/// Most bytes of a child's path and arguments, each with its NUL: more than
+/// `./finish -32768 128`. A child with more is a copy.
 const WORD_BYTES: usize = 32;
 
-/// Bytes of stack that a child has at least: `cargo xtask audit` prints what
-/// can be called on it.
+/// Least size of a child's stack in bytes: `cargo xtask audit` prints how much
+/// the calls on it need.
 const LEAST_STACK: usize = 2048;
 
-/// Bytes of stack that a child has: it ends at a multiple of 16, and a berth
-/// is a page, or as many as it takes.
+/// Size of a child's stack in bytes: it ends at a multiple of 16, and fills a
+/// [`ChildStack`] up to whole pages.
 const STACK_BYTES: usize =
     (LEAST_STACK + ABOVE_STACK).next_multiple_of(PAGE) - ABOVE_STACK;
 
-/// Bytes of a berth that are no stack.
+/// Bytes of a [`ChildStack`] that are not stack.
 const ABOVE_STACK: usize = (size_of::<SpawnArgs>() + 4).next_multiple_of(16);
 
-/// What a child is to do.
+/// The program and state of a child, copied for it.
 pub(super) struct SpawnArgs {
     /// Path and arguments.
     words: heapless::Vec<u8, WORD_BYTES>,
     environ: Environ,
-    /// All but the complaint, which follows.
+    /// Without its `complaint`, which follows.
     setup: Setup<'static>,
     complaint: Option<Line>,
 }
 
-/// A child's place until it has become its program. What is touched of it lies
+/// The stack of a child until it has become its program. The bytes in use lie
 /// at its end.
 #[repr(C, align(4096))]
 struct ChildStack {
-    /// It grows down.
+    /// The stack, which grows down.
     stack: UnsafeCell<[MaybeUninit<u8>; STACK_BYTES]>,
-    letter: UnsafeCell<MaybeUninit<SpawnArgs>>,
-    /// The child's number as long as it is here: the kernel sets it to 0.
+    args: UnsafeCell<MaybeUninit<SpawnArgs>>,
+    /// The child's pid while it uses this stack; then the kernel sets it to 0.
     taken: AtomicU32,
 }
 
-// SAFETY: this process writes to a berth only while `taken` is 0, its child
+// SAFETY: this process writes to a stack only while `taken` is 0, its child
 // only while it is not.
 unsafe impl Sync for ChildStack {}
 
-/// All places: in a section of their own, or the file would be filled up to a
-/// page before the variables.
+/// All child stacks. They have a section of their own, or the file would be
+/// padded to a page before the variables.
 #[unsafe(link_section = ".bss.berths")]
 static CHILD_STACKS: [ChildStack; STACKS] = [const {
     ChildStack {
         stack: UnsafeCell::new([MaybeUninit::uninit(); STACK_BYTES]),
-        letter: UnsafeCell::new(MaybeUninit::uninit()),
+        args: UnsafeCell::new(MaybeUninit::uninit()),
         taken: AtomicU32::new(0),
     }
 }; STACKS];
 
 impl ChildStack {
-    /// Whether its child has left, if it ever had one.
+    /// Returns true when no child uses it.
     fn is_free(&self) -> bool {
         self.taken.load(Ordering::Acquire) == 0
     }
 }
 
 impl SpawnArgs {
-    /// Copies what a child is told; `None` when its words are too long.
+    /// Copies the arguments of a child; `None` when path and arguments are
+    /// longer than [`WORD_BYTES`].
     fn copy_of(program: &Program<'_>, setup: &Setup<'_>) -> Option<Self> {
         let mut words = heapless::Vec::new();
         for word in [program.path].iter().chain(program.arguments) {
@@ -121,24 +123,25 @@ impl SpawnArgs {
     }
 }
 
-/// What such a child shares, and where the kernel keeps its number. The table
-/// of open files is shared because a copy of it, with the descriptors of all
-/// services, takes longer than the rest of a start; the child leaves it at
-/// once and takes along what it needs.
+/// The flags of such a child: what it shares, and where the kernel stores its
+/// pid. The table of open files is shared because a copy of it, with the
+/// descriptors of all services, takes longer than the rest of a start; the
+/// child leaves it at once with the files that it needs.
 const FLAGS: u32 = general::CLONE_VM
     | general::CLONE_FILES
     | general::CLONE_PARENT_SETTID
     | general::CLONE_CHILD_CLEARTID;
 
-/// Whether children may share our memory: unknown, yes, no.
+/// Result of [`may_share_memory`]: 0 unknown, 1 yes, 2 no.
 static SHARES_MEMORY: AtomicU8 = AtomicU8::new(0);
 
-/// Whether a child may share our memory on this kernel.
+/// Returns true when a child may share our memory on this kernel.
 fn may_share_memory() -> bool {
     if SHARES_MEMORY.load(Ordering::Relaxed) == 0 {
-        // The first that ends one process only when a core is dumped. What
-        // filters system calls may still know no `close_range`, with which a
-        // child leaves our table of open files: this one closes nothing.
+        // 5.16 is the first kernel that ends only one process when a core is
+        // dumped. A filter of system calls may still refuse `close_range`,
+        // with which a child leaves our table of open files: try it on
+        // nothing.
         let may = version(&raw::release()) >= (5, 16)
             && raw::close_range(u32::MAX, u32::MAX, false).is_ok();
         SHARES_MEMORY.store(if may { 1 } else { 2 }, Ordering::Relaxed);
@@ -146,31 +149,32 @@ fn may_share_memory() -> bool {
     SHARES_MEMORY.load(Ordering::Relaxed) == 1
 }
 
-/// The first two numbers of a kernel's release.
+/// Returns the first two numbers of a kernel's release.
 fn version(release: &[u8]) -> (u64, u64) {
     let (major, rest) = text::leading_number(release);
     let minor = rest.strip_prefix(b".").unwrap_or(b"");
     (major, text::leading_number(minor).0)
 }
 
-/// `clone(flags, stack, tid, tid)`: what the kernel answers; the new process
-/// goes on in [`begin`] with the letter and nothing on its stack.
+/// Calls `clone(flags, stack, tid, tid)` and returns the kernel's result. The
+/// new process continues in [`child_main`] with `args` and an empty stack.
 ///
 /// # Safety
-/// `stack` is the aligned end of memory that nobody else uses until the
-/// kernel has cleared `tid`, and `letter` outlives that.
+/// `stack` must be the aligned end of memory that nothing else uses until the
+/// kernel has cleared `tid`, and `args` must outlive that.
 #[unsafe(naked)]
 unsafe extern "C" fn clone(
     flags: usize,
     stack: *mut u8,
     tid: *mut u32,
-    letter: *const SpawnArgs,
+    args: *const SpawnArgs,
 ) -> isize {
     clone_code!()
 }
 
-/// Starts a child in a berth: its number. `None` when there is no room for
-/// it, or none may be there; it has to be a copy then.
+/// Starts a child on a stack of its own; returns its pid. `None` when all
+/// stacks are in use, the arguments are too long or the kernel does not allow
+/// it: then the child has to be a copy.
 pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
@@ -178,40 +182,40 @@ pub(super) fn spawn(
     if !may_share_memory() {
         return None;
     }
-    let berth = CHILD_STACKS.iter().find(|berth| berth.is_free())?;
-    let letter = SpawnArgs::copy_of(program, setup)?;
-    // SAFETY: the berth is free: nobody else has it, and what was there needs
-    // no drop.
-    unsafe { (*berth.letter.get()).write(letter) };
+    let child = CHILD_STACKS.iter().find(|stack| stack.is_free())?;
+    let args = SpawnArgs::copy_of(program, setup)?;
+    // SAFETY: the stack is free: nothing else uses it, and its old arguments
+    // need no drop.
+    unsafe { (*child.args.get()).write(args) };
     let signal = rustix::process::Signal::CHILD.as_raw().cast_unsigned();
     let flags = usize::try_from(FLAGS | signal).unwrap_or(0);
-    // SAFETY: what is one past the end of the stack is aligned, since a berth
-    // is and all of it is filled.
-    let end = unsafe { berth.stack.get().add(1) }.cast();
-    let letter = berth.letter.get().cast_const().cast();
-    // SAFETY: the berth was free, so nobody uses its stack; the kernel sets
-    // `taken` before the child runs and clears it when that is gone, before
-    // which nobody writes to the letter. The child shares our memory but
-    // writes to its stack only, and it opens and closes no file before it has
-    // left our table.
-    let answer = unsafe { clone(flags, end, berth.taken.as_ptr(), letter) };
-    let answer = Errno::from_ret(answer.cast_unsigned());
-    if answer == Err(Errno::EINVAL) {
+    // SAFETY: the end of the stack is aligned, since a `ChildStack` is and has
+    // no gap after it.
+    let end = unsafe { child.stack.get().add(1) }.cast();
+    let args = child.args.get().cast_const().cast();
+    // SAFETY: the stack was free, so nothing uses it; the kernel sets `taken`
+    // before the child runs and clears it when that is gone, before which
+    // nothing writes to `args`. The child shares our memory but writes to its
+    // stack only, and it opens and closes no file before it has left our
+    // table.
+    let result = unsafe { clone(flags, end, child.taken.as_ptr(), args) };
+    let result = Errno::from_ret(result.cast_unsigned());
+    if result == Err(Errno::EINVAL) {
         SHARES_MEMORY.store(2, Ordering::Relaxed);
         return None;
     }
     // A pid has 31 bits at most.
-    Some(answer.map(|pid| u32::try_from(pid).unwrap_or(0)))
+    Some(result.map(|pid| u32::try_from(pid).unwrap_or(0)))
 }
 
-/// Where the child begins.
+/// Runs the child, from its first instruction on.
 ///
 /// # Safety
-/// The letter was written and stays as it is.
-unsafe extern "C" fn child_main(letter: *const SpawnArgs) -> ! {
-    // SAFETY: as the caller vouches.
-    let letter = unsafe { &*letter };
-    let mut rest = &*letter.words;
+/// `args` must have been written, and must not change.
+unsafe extern "C" fn child_main(args: *const SpawnArgs) -> ! {
+    // SAFETY: the caller vouches for it.
+    let args = unsafe { &*args };
+    let mut rest = &*args.words;
     let mut word = || {
         let word = CStr::from_bytes_until_nul(rest).ok()?;
         rest = rest.get(word.count_bytes().saturating_add(1)..)?;
@@ -220,29 +224,29 @@ unsafe extern "C" fn child_main(letter: *const SpawnArgs) -> ! {
     let path = word().unwrap_or_default();
     let mut arguments = heapless::Vec::<&CStr, ARGUMENTS>::new();
     while let Some(word) = word() {
-        // There were no more than that in the program.
+        // A `Program` has no more than that.
         let _fits = arguments.push(word).is_ok();
     }
     let program = Program {
         path,
         arguments: &arguments,
-        environ: letter.environ,
+        environ: args.environ,
     };
     let setup = Setup {
-        complaint: letter.complaint.as_ref(),
-        ..letter.setup
+        complaint: args.complaint.as_ref(),
+        ..args.setup
     };
-    child::run_child(&program, &setup, None)
+    exec::run_child(&program, &setup, None)
 }
 
-/// Gives the memory of all berths back, if no child is in one.
+/// Returns the memory of all child stacks to the kernel, if none is in use.
 pub(super) fn trim_stacks() {
     if CHILD_STACKS.iter().all(ChildStack::is_free) {
-        // SAFETY: they are free, and a berth of zeros is one. They end where
-        // a page of 4096 bytes does; where pages are larger the start is not
-        // one's, or the end is one's too.
+        // SAFETY: they are free, and one of zeros is valid. They end at a
+        // multiple of 4096 bytes; where pages are larger, either the start is
+        // not that of a page, or the end is one too.
         unsafe {
-            memory::forget_used(
+            memory::discard_used(
                 CHILD_STACKS.as_ptr().addr(),
                 size_of_val(&CHILD_STACKS),
             );

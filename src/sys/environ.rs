@@ -4,7 +4,7 @@ use core::{ffi::c_char, ptr};
 
 use heapless::Vec;
 
-use super::{child::Environ, static_cell::StaticCell};
+use super::{program::Environ, static_cell::StaticCell};
 use crate::{config, text};
 
 /// A capacity was reached: its name and its value.

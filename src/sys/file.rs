@@ -1,4 +1,4 @@
-//! How files are opened, made, looked at and replaced.
+//! Makes, changes, reads and replaces files and directories.
 
 use core::ffi::CStr;
 
@@ -8,134 +8,41 @@ use rustix::{
 };
 
 use super::{At, Errno, Fd, error, raw, read, secure, write_all};
-use crate::{text, wire::clock::Wall};
+use crate::text;
 
-/// What a program needs to know of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Info {
-    /// What kind of file it is.
-    pub kind: Kind,
-    /// Device and inode: which file it is, whatever its name.
-    pub identity: Identity,
-    /// Permission bits.
-    pub mode: u32,
-    /// Bytes in it.
-    pub size: u64,
-    /// Whose it is.
-    pub owner: u32,
-    /// How many names it has.
-    pub links: u64,
-    /// The last change of its content.
-    pub modified: Wall,
-    /// The last change of its content, mode, owner or names.
-    pub changed: Wall,
-}
+pub use super::open::{
+    Identity, Info, Kind, info, info_of, info_of_link, open_append, open_both,
+    open_dir, open_read, open_truncate, open_write, remove, truncate,
+};
 
-/// Which file it is, whatever its name: device and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Device number.
-    pub device: u64,
-    /// Inode number.
-    pub inode: u64,
-}
-
-/// What kind of file it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Link,
-    /// A FIFO.
-    Fifo,
-    /// A regular file.
-    Regular,
-    /// Anything else.
-    Other,
-}
-
-/// Joins parts of a path, for who has an errno to answer: ENAMETOOLONG when
-/// they are more than `config::PATH_BYTES`.
+/// Joins parts of a path, for callers that return an errno: ENAMETOOLONG when
+/// it is longer than `config::PATH_BYTES`.
 pub fn path_of(parts: &[&[u8]]) -> Result<text::Path, Errno> {
     text::Path::join(parts).map_err(|_| Errno::ENAMETOOLONG)
 }
 
-/// Opens for reading, without waiting for anything.
-pub fn open_read(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
-    open(at, path, OFlags::RDONLY | OFlags::NONBLOCK, 0)
-}
-
-/// Opens for writing, without waiting for a reader: ENXIO says that a FIFO
-/// has none.
-pub fn open_write(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
-    open(at, path, OFlags::WRONLY | OFlags::NONBLOCK, 0)
-}
-
-/// Opens for reading and writing, without waiting for anything.
-pub fn open_both(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
-    open(at, path, OFlags::RDWR | OFlags::NONBLOCK, 0)
-}
-
-/// Opens for appending, made with mode 0600 when missing. Follows links: for
-/// a path that the user names; see [`super::secure::append`].
-pub fn open_append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
-    let flags =
-        OFlags::WRONLY | OFlags::NONBLOCK | OFlags::APPEND | OFlags::CREATE;
-    open(at, path, flags, 0o600)
-}
-
-/// Opens for writing from the start, made when missing, emptied when not.
-/// Follows links: see [`super::secure::truncate`].
-pub fn open_truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
-    let flags =
-        OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC | OFlags::CREATE;
-    open(at, path, flags, mode)
-}
-
-/// Empties a file, or makes an empty one, and writes to it. A link is not
-/// followed, and nobody is waited for.
+/// Empties a file, or creates it, and writes `content` to it. Does not follow
+/// a link, and does not block on a FIFO.
 pub fn fill(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
     let file = secure::truncate(at, path, 0o644)?;
     write_all(file.as_fd(), content)
 }
 
-/// Opens a directory, to start paths from or to list it.
-pub fn open_dir(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
-    open(at, path, OFlags::RDONLY | OFlags::DIRECTORY, 0)
-}
-
-/// `openat`, closed on exec and never a controlling terminal.
-pub(super) fn open(
-    at: At<'_>,
-    path: &CStr,
-    flags: OFlags,
-    mode: u32,
-) -> Result<Fd, Errno> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
-    loop {
-        match raw::openat(at, path, flags.bits() | raw::LARGEFILE, mode) {
-            Err(Errno::EINTR) => {}
-            other => return other,
-        }
-    }
-}
-
-/// Says whether reads and writes wait: those of everybody who has this opening
-/// of the file.
-pub fn set_blocking(file: At<'_>, waits: bool) -> Result<(), Errno> {
+/// Sets whether reads and writes block, for every process that shares this
+/// open file description.
+pub fn set_blocking(file: At<'_>, blocking: bool) -> Result<(), Errno> {
     let mut flags = rustix::fs::fcntl_getfl(file).map_err(error::from)?;
-    flags.set(OFlags::NONBLOCK, !waits);
+    flags.set(OFlags::NONBLOCK, !blocking);
     rustix::fs::fcntl_setfl(file, flags).map_err(error::from)
 }
 
-/// Takes the lock of a whole file, or EAGAIN when somebody has it.
+/// Locks a whole file; EAGAIN when the lock is held.
 pub fn lock_now(file: At<'_>) -> Result<(), Errno> {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
         .map_err(error::from)
 }
 
-/// Takes the lock of a whole file, waiting for it.
+/// Locks a whole file; waits while the lock is held.
 pub fn lock_wait(file: At<'_>) -> Result<(), Errno> {
     loop {
         match rustix::fs::flock(file, FlockOperation::LockExclusive) {
@@ -145,81 +52,24 @@ pub fn lock_wait(file: At<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Lets go of the lock of a whole file, for its copies in children too, which
-/// a close would leave it to.
+/// Unlocks a whole file, also for copies of the descriptor in children, which
+/// would still hold the lock after a close.
 pub fn unlock(file: At<'_>) {
-    // What is no file any more has no lock either.
+    // A descriptor that is not open has no lock either.
     let _gone = rustix::fs::flock(file, FlockOperation::Unlock).is_err();
 }
 
-/// What `path` leads to.
-pub fn info(at: At<'_>, path: &CStr) -> Result<Info, Errno> {
-    let stat = rustix::fs::statat(at, path, AtFlags::empty());
-    stat.map(|stat| digest(&stat)).map_err(error::from)
-}
-
-/// What `path` itself is, even when it is a link.
-pub fn info_of_link(at: At<'_>, path: &CStr) -> Result<Info, Errno> {
-    let stat = rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW);
-    stat.map(|stat| digest(&stat)).map_err(error::from)
-}
-
-/// Whether `path` can be read; without opening it, so that a lack of
-/// descriptors changes nothing.
+/// Returns true when `path` can be read. Does not open it, so that a lack of
+/// descriptors makes no difference.
 pub fn is_readable(at: At<'_>, path: &CStr) -> bool {
     let readable = rustix::fs::Access::READ_OK;
     rustix::fs::accessat(at, path, readable, AtFlags::empty()).is_ok()
 }
 
-/// What an open file is.
-pub fn info_of(file: At<'_>) -> Result<Info, Errno> {
-    let stat = rustix::fs::fstat(file);
-    stat.map(|stat| digest(&stat)).map_err(error::from)
-}
-
-/// Whether an open file has no name any more: it was removed, or another one
-/// took its name.
+/// Returns true when an open file has no name any more: it was removed or
+/// replaced.
 pub fn is_removed(file: At<'_>) -> bool {
     rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
-}
-
-/// The part of the kernel's record that anybody here needs.
-#[allow(
-    clippy::useless_conversion,
-    clippy::unnecessary_fallible_conversions,
-    reason = "the fields' widths differ between machines"
-)]
-fn digest(stat: &rustix::fs::Stat) -> Info {
-    let mode = u32::try_from(stat.st_mode).unwrap_or(0);
-    let kind = match FileType::from_raw_mode(mode) {
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Link,
-        FileType::Fifo => Kind::Fifo,
-        FileType::RegularFile => Kind::Regular,
-        FileType::Socket
-        | FileType::CharacterDevice
-        | FileType::BlockDevice
-        | FileType::Unknown => Kind::Other,
-    };
-    Info {
-        kind,
-        identity: Identity {
-            device: u64::from(stat.st_dev),
-            inode: u64::from(stat.st_ino),
-        },
-        mode: mode & 0o7777,
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-        owner: stat.st_uid,
-        links: u64::from(stat.st_nlink),
-        modified: Wall {
-            secs: u64::try_from(stat.st_mtime).unwrap_or(0),
-            nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-        },
-        changed: Wall {
-            secs: u64::try_from(stat.st_ctime).unwrap_or(0),
-            nanos: u32::try_from(stat.st_ctime_nsec).unwrap_or(0),
-        },
-    }
 }
 
 /// Makes a directory.
@@ -227,8 +77,8 @@ pub fn make_dir(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
     rustix::fs::mkdirat(at, path, mode.into()).map_err(error::from)
 }
 
-/// Makes the directory that `path`, a link to nothing, leads to; `base` is
-/// where such a link starts from. EEXIST when it is no such link.
+/// Makes the missing directory that `path`, a dangling link, leads to; the
+/// link's target is resolved from `base`. EEXIST when `path` does not dangle.
 pub fn make_target(
     at: At<'_>,
     base: At<'_>,
@@ -255,33 +105,27 @@ pub fn make_link(target: &CStr, at: At<'_>, path: &CStr) -> Result<(), Errno> {
     rustix::fs::symlinkat(target, at, path).map_err(error::from)
 }
 
-/// Removes a file's name.
-pub fn remove(at: At<'_>, path: &CStr) -> Result<(), Errno> {
-    rustix::fs::unlinkat(at, path, AtFlags::empty()).map_err(error::from)
-}
-
 /// Removes an empty directory.
 pub fn remove_dir(at: At<'_>, path: &CStr) -> Result<(), Errno> {
     rustix::fs::unlinkat(at, path, AtFlags::REMOVEDIR).map_err(error::from)
 }
 
-/// Lets programs to come inherit an open file, for the rest of this
-/// process's life.
-pub fn pass_on(file: super::Fd) -> Result<(), Errno> {
+/// Lets later programs inherit an open file, until this process ends.
+pub fn pass_on(file: Fd) -> Result<(), Errno> {
     let flags = rustix::io::FdFlags::empty();
     rustix::io::fcntl_setfd(&file, flags).map_err(error::from)?;
     file.leave_open();
     Ok(())
 }
 
-/// Gives a file another name, replacing what has it.
+/// Renames a file, replacing an existing `to`.
 pub fn rename(at: At<'_>, from: &CStr, to: &CStr) -> Result<(), Errno> {
     rustix::fs::renameat(at, from, at, to).map_err(error::from)
 }
 
-/// Gives a file another name that nothing has yet.
+/// Renames a file; EEXIST when `to` exists.
 ///
-/// EINVAL and ENOSYS on file systems and kernels that cannot promise it.
+/// EINVAL and ENOSYS on file systems and kernels that cannot guarantee that.
 pub fn rename_new(at: At<'_>, from: &CStr, to: &CStr) -> Result<(), Errno> {
     rustix::fs::renameat_with(at, from, at, to, RenameFlags::NOREPLACE)
         .map_err(error::from)
@@ -298,20 +142,20 @@ pub fn set_mode_of(file: At<'_>, mode: u32) -> Result<(), Errno> {
     rustix::fs::fchmod(file, mode.into()).map_err(error::from)
 }
 
-/// Gives an open file to a group, whoever owns it.
+/// Sets the group of an open file; its owner stays.
 pub fn give_group(file: At<'_>, group: u32) -> Result<(), Errno> {
     let group = Some(rustix::fs::Gid::from_raw(group));
     rustix::fs::fchown(file, None, group).map_err(error::from)
 }
 
-/// Gives an open file to a user and a group.
+/// Sets the user and the group of an open file.
 pub fn give_open(file: At<'_>, [user, group]: [u32; 2]) -> Result<(), Errno> {
     let owner = Some(rustix::fs::Uid::from_raw(user));
     let group = Some(rustix::fs::Gid::from_raw(group));
     rustix::fs::fchown(file, owner, group).map_err(error::from)
 }
 
-/// Writes in place, `at` bytes from the start.
+/// Writes all `bytes` at offset `at`.
 pub fn write_at(
     file: At<'_>,
     mut bytes: &[u8],
@@ -331,8 +175,8 @@ pub fn write_at(
     Ok(())
 }
 
-/// Reads from `at` bytes behind the start, until the buffer is full or the
-/// file ends; answers how many bytes came.
+/// Reads from offset `at` until the buffer is full or the file ends; returns
+/// the number of bytes read.
 pub fn read_at(
     file: At<'_>,
     buffer: &mut [u8],
@@ -351,24 +195,19 @@ pub fn read_at(
     Ok(done)
 }
 
-/// Cuts a file to so many bytes.
-pub fn truncate(file: At<'_>, bytes: u64) -> Result<(), Errno> {
-    rustix::fs::ftruncate(file, bytes).map_err(error::from)
-}
-
-/// Brings a file's content onto the medium.
+/// Flushes a file's content and attributes to the medium.
 pub fn sync(file: At<'_>) -> Result<(), Errno> {
     rustix::fs::fsync(file).map_err(error::from)
 }
 
-/// Brings onto the medium what it takes to read a file's content back.
+/// Flushes to the medium what is needed to read a file's content back.
 pub fn sync_data(file: At<'_>) -> Result<(), Errno> {
     rustix::fs::fdatasync(file).map_err(error::from)
 }
 
-/// Where a symbolic link leads, as it stands in the link.
+/// Returns the target of a symbolic link, as stored in the link.
 ///
-/// ENAMETOOLONG when the text does not fit the buffer.
+/// ENAMETOOLONG when it does not fit the buffer.
 pub fn link_target<'b>(
     at: At<'_>,
     path: &CStr,
@@ -382,27 +221,27 @@ pub fn link_target<'b>(
     buffer.get(..length).ok_or(Errno::EIO)
 }
 
-/// Sets the permission bits that new files do not get.
+/// Sets the permission bits that are cleared in the mode of new files.
 pub fn set_umask(mask: u32) {
     let _old = rustix::process::umask(mask.into());
 }
 
-/// Goes to a directory.
+/// Changes the working directory.
 pub fn change_dir(path: &CStr) -> Result<(), Errno> {
     rustix::process::chdir(path).map_err(error::from)
 }
 
-/// Goes to an open directory.
+/// Changes the working directory to an open one.
 pub fn change_dir_to(dir: At<'_>) -> Result<(), Errno> {
     rustix::process::fchdir(dir).map_err(error::from)
 }
 
-/// Makes a directory the root of all paths of this process.
+/// Changes this process's root directory.
 pub fn change_root(path: &CStr) -> Result<(), Errno> {
     rustix::process::chroot(path).map_err(error::from)
 }
 
-/// Reads a file from its start; what is longer than the buffer is left.
+/// Reads a file from its start, at most as much as the buffer holds.
 pub fn read_whole<'b>(
     at: At<'_>,
     path: &CStr,
@@ -419,8 +258,8 @@ pub fn read_whole<'b>(
     buffer.get(..length).ok_or(Errno::EIO)
 }
 
-/// Calls `each` with every line of a file, or with `None` for one that is
-/// longer than the buffer, until it answers false.
+/// Calls `each` with every line of a file, or with `None` for a line that is
+/// longer than the buffer, until it returns false.
 pub fn lines(
     at: At<'_>,
     path: &CStr,
@@ -442,7 +281,7 @@ pub fn heads(
 ) -> Result<(), Errno> {
     let file = open_read(at, path)?;
     let mut kept = 0_usize;
-    // The rest of the line at hand belongs to one that was too long.
+    // The rest of the current line belongs to one that was too long.
     let mut skips = false;
     loop {
         let room = buffer.get_mut(kept..).unwrap_or(&mut []);
@@ -473,13 +312,13 @@ pub fn heads(
     }
 }
 
-/// Overwrites a file that is there, and cuts it to the new length. No new
-/// block is needed for content that is not longer, so that this succeeds on a
-/// full file system that does not copy on write.
+/// Overwrites an existing file and sets its length to that of `content`. No
+/// new block is needed for content that is not longer, so that this succeeds
+/// on a full file system that does not copy on write.
 ///
-/// The content is written by one `pwrite`: of one that lies within a page and
-/// has the length of the old one a reader sees the old bytes or the new ones.
-/// A link is not followed.
+/// The content is written by one `pwrite`: if it lies within a page and has
+/// the length of the old one, a reader sees the old bytes or the new ones.
+/// Does not follow a link.
 pub fn overwrite(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
     let file = secure::write(at, path)?;
     let file = file.as_fd();
@@ -491,19 +330,19 @@ pub fn overwrite(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
     truncate(file, length)
 }
 
-/// A step of `replace` that failed.
+/// A failed step of [`replace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replace {
-    /// What could not be done: `open`, `write` or `rename`.
+    /// The step: `open`, `write` or `rename`.
     pub verb: &'static str,
-    /// Why.
+    /// The reason.
     pub errno: Errno,
 }
 
-/// Writes `content` to `new` and gives that file the name `path`, so that
-/// readers see the old content or all of the new one (contract §1).
+/// Writes `content` to `new` and renames that file to `path`, so that readers
+/// see the old content or all of the new content (contract §1).
 ///
-/// On a failure `new` is removed and the old file stays.
+/// On failure `new` is removed and the old file stays.
 pub fn replace(
     at: At<'_>,
     path: &CStr,
@@ -517,7 +356,7 @@ pub fn replace(
     let done =
         written.and_then(|()| rename(at, new, path).map_err(failed("rename")));
     if done.is_err() {
-        // The first failure is the one to tell.
+        // The first failure is the one to report.
         let _left = remove(at, new).is_err();
     }
     done

@@ -1,5 +1,5 @@
-//! Which memory a process of this program has: what stays, and what is given
-//! back when nothing happens.
+//! Controls the memory of this process: locks it, and returns to the kernel
+//! what an idle process does not need.
 #![allow(
     clippy::as_conversions,
     clippy::ref_as_ptr,
@@ -11,54 +11,55 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general;
 use syscalls::Sysno;
 
-use super::{Errno, clone_vm, error::syscall};
+use super::{Errno, error::syscall};
 
-/// Bytes of stack below the caller that are given back: more than any start
-/// needs, less than the gap that the kernel keeps free below a stack.
+/// Bytes of stack below the caller that are returned: more than any start of a
+/// service needs, less than the gap that the kernel keeps free below a stack.
 const STACK: usize = 128 * 1024;
 
-/// What lies below the caller's frame and is in use: the frames of what it
-/// calls, which take less than a tenth of this.
+/// Bytes below the caller's frame that are kept: the frames of its callees are
+/// in use there, and take less than a tenth of this.
 const IN_USE: usize = 2048;
 
-/// What pages are multiples of.
+/// The smallest page size in bytes; all others are multiples of it.
 pub(super) const PAGE: usize = 4096;
 
-/// Gives back what a busy moment has used: the stack below the caller, the
-/// berths of children that have left, and the pages of the program's file
-/// that the kernel mapped around those that ran. What the kernel refuses, for
-/// its pages are larger or the program is locked into memory, stays.
+/// Returns to the kernel what busy moments have used: the stack below the
+/// caller, and the pages of the program's file that the kernel mapped around
+/// those that ran. What the kernel refuses, because its pages are larger or
+/// the program is locked into memory, stays. [`super::trim_memory`] also
+/// returns the stacks of children.
 pub fn trim() {
     let here = 0_u8;
     let end = (&raw const here).addr().saturating_sub(IN_USE) & !(PAGE - 1);
-    // SAFETY: all frames are above; who is called next finds zeros where it
+    // SAFETY: all frames are above; the next callee finds zeros where it
     // expects nothing. Signals have no handlers.
-    unsafe { forget_used(end.saturating_sub(STACK), STACK) };
+    unsafe { discard_used(end.saturating_sub(STACK), STACK) };
     each_segment(false, &mut |start, bytes| {
         let bytes = bytes.saturating_add(start % PAGE);
         let start = start & !(PAGE - 1);
-        // SAFETY: what is mapped there is read from the file again.
+        // SAFETY: the pages mapped there are read from the file again.
         unsafe { discard(start, bytes) };
     });
-    clone_vm::trim_stacks();
 }
 
-/// The memory of this process is locked.
+/// True when the memory of this process is locked.
 static LOCKED: AtomicBool = AtomicBool::new(false);
 
-/// Keeps this process in memory, whatever becomes of the media that it was
-/// read from and may be swapped to: all of its code and constants, and what
-/// it uses of variables and stack. Children do not inherit that.
+/// Locks this process into memory, so that it runs whatever happens to the
+/// media that it was read from or could be swapped to: all of its code and
+/// constants, and the pages of variables and stack that it uses. Children do
+/// not inherit that.
 ///
 /// EPERM or ENOMEM when RLIMIT_MEMLOCK does not allow it.
 pub fn lock() -> Result<(), Errno> {
-    /// What is not used takes no memory.
+    /// Unused pages take no memory.
     const USED: u32 = general::MCL_CURRENT | general::MCL_ONFAULT;
-    // SAFETY: the call changes nothing but where the pages are kept.
+    // SAFETY: the call only changes where the pages are kept.
     let mut done = unsafe { syscall!(Sysno::mlockall, USED) }.map(|_| ());
     LOCKED.store(done.is_ok(), Ordering::Relaxed);
     each_segment(false, &mut |start, bytes| {
-        // SAFETY: the call changes nothing but where the pages are kept.
+        // SAFETY: the call only changes where the pages are kept.
         let locked = unsafe { syscall!(Sysno::mlock, start, bytes) };
         if let Err(errno) = locked {
             done = Err(errno);
@@ -67,8 +68,8 @@ pub fn lock() -> Result<(), Errno> {
     done
 }
 
-/// Bytes of code with constants, and of variables, of which the pages are
-/// touched that are used: all that there is beside the stack.
+/// Returns the bytes of code with constants, and those of variables, of which
+/// only the pages in use take memory. That is all memory beside the stack.
 pub fn bytes() -> [usize; 2] {
     [false, true].map(|variables| {
         let mut all = 0_usize;
@@ -79,7 +80,7 @@ pub fn bytes() -> [usize; 2] {
     })
 }
 
-/// Head of the program's file, as far as it matters, for numbers of this
+/// The header of the program's file (`Ehdr` of elf(5)), for numbers of this
 /// machine's width.
 #[repr(C)]
 struct ElfHeader {
@@ -87,15 +88,15 @@ struct ElfHeader {
     _places: [usize; 3],
     _flags: u32,
     _sizes: [u16; 2],
-    /// How many parts there are, of which the records follow the head.
-    parts: u16,
+    /// Number of segments; their records follow the header.
+    segments: u16,
     _sections: [u16; 3],
 }
 
-/// What the kernel has mapped of the program's file in one piece.
+/// A segment of the program's file (`Phdr` of elf(5)).
 #[repr(C)]
 #[cfg(target_pointer_width = "64")]
-struct Part {
+struct Segment {
     kind: u32,
     flags: u32,
     _offset: usize,
@@ -106,10 +107,10 @@ struct Part {
     _align: usize,
 }
 
-/// What the kernel has mapped of the program's file in one piece.
+/// A segment of the program's file (`Phdr` of elf(5)).
 #[repr(C)]
 #[cfg(target_pointer_width = "32")]
-struct Part {
+struct Segment {
     kind: u32,
     _offset: usize,
     start: usize,
@@ -120,49 +121,50 @@ struct Part {
     _align: usize,
 }
 
-/// Calls `each` with start and length of each part of the program: of its
-/// code and constants, or of its variables. There may be holes between them.
+/// Calls `each` with start and length of each loaded segment of the program:
+/// those with code and constants, or those with variables. There may be holes
+/// between them.
 fn each_segment(variables: bool, each: &mut dyn FnMut(usize, usize)) {
     unsafe extern "C" {
-        /// The linker's name for where the file begins.
+        /// The linker's symbol for the start of the file.
         static __executable_start: ElfHeader;
     }
     /// PT_LOAD.
     const LOAD: u32 = 1;
     /// PF_W.
     const WRITABLE: u32 = 2;
-    let head = &raw const __executable_start;
-    // SAFETY: the linker puts the head there, into what is mapped.
-    let count = unsafe { (*head).parts };
-    // SAFETY: it puts the records right behind the head.
-    let first = unsafe { head.add(1) }.cast::<Part>();
-    // SAFETY: there are so many, and nobody writes to them.
-    let parts = unsafe { core::slice::from_raw_parts(first, count.into()) };
-    for part in parts {
-        let writable = part.flags & WRITABLE != 0;
-        if part.kind == LOAD && writable == variables {
-            each(part.start, part.bytes);
+    let header = &raw const __executable_start;
+    // SAFETY: the linker puts the header there, into what is mapped.
+    let count = unsafe { (*header).segments };
+    // SAFETY: it puts the records right after the header.
+    let first = unsafe { header.add(1) }.cast::<Segment>();
+    // SAFETY: there are so many, and nothing writes to them.
+    let segments = unsafe { core::slice::from_raw_parts(first, count.into()) };
+    for segment in segments {
+        let writable = segment.flags & WRITABLE != 0;
+        if segment.kind == LOAD && writable == variables {
+            each(segment.start, segment.bytes);
         }
     }
 }
 
-/// `madvise(MADV_DONTNEED)`: what is there has then the content of its file,
-/// or zeros, from page `start` on to the end of the page that the last byte
-/// is in. The kernel refuses a start that is not a page's.
+/// Calls `madvise(MADV_DONTNEED)`: from page `start` on to the end of the page
+/// of the last byte, the content becomes that of the file again, or zeros. The
+/// kernel refuses a start that is not that of a page.
 ///
 /// # Safety
-/// Nobody uses that part now, and that content is valid.
+/// Nothing uses these pages now, and that content is valid.
 unsafe fn discard(start: usize, bytes: usize) {
     // SAFETY: the caller vouches for it.
     let _stays = unsafe { advise(start, bytes, DONTNEED) }.is_err();
 }
 
-/// As [`forget`], for memory that [`stay`] has locked where it is used: that
-/// is given back too, and will be locked again.
+/// Discards pages as [`discard`] does, also of memory that [`lock`] has locked
+/// in use: they are returned too, and locked again when they are used.
 ///
 /// # Safety
-/// As that of [`forget`].
-pub(super) unsafe fn forget_used(start: usize, bytes: usize) {
+/// As for [`discard`].
+pub(super) unsafe fn discard_used(start: usize, bytes: usize) {
     /// Since Linux 5.18.
     const DONTNEED_LOCKED: u32 = general::MADV_DONTNEED_LOCKED;
     if !LOCKED.load(Ordering::Relaxed) {
@@ -171,25 +173,25 @@ pub(super) unsafe fn forget_used(start: usize, bytes: usize) {
     }
     // SAFETY: the caller vouches for it.
     match unsafe { advise(start, bytes, DONTNEED_LOCKED) } {
-        // A part of it was not mapped at all.
+        // ENOMEM: some pages were not mapped at all.
         Ok(()) | Err(Errno::ENOMEM) => return,
         Err(_) => {}
     }
-    // SAFETY: the call changes nothing but where the pages are kept.
+    // SAFETY: the call only changes where the pages are kept.
     let _free = unsafe { syscall!(Sysno::munlockall) }.is_ok();
     // SAFETY: the caller vouches for it.
     unsafe { discard(start, bytes) };
-    // It was locked before: nothing refuses it.
+    // It was locked before: it is not refused.
     let _locked = lock().is_ok();
 }
 
-/// What is given back is read from the file again, or zeros.
+/// Discarded pages are read from the file again, or zeros.
 const DONTNEED: u32 = general::MADV_DONTNEED;
 
-/// `madvise`.
+/// Calls `madvise`.
 ///
 /// # Safety
-/// What `advice` does to the content of these pages is valid.
+/// The effect of `advice` on the content of these pages is valid.
 unsafe fn advise(start: usize, bytes: usize, advice: u32) -> Result<(), Errno> {
     // SAFETY: the caller vouches for it.
     unsafe { syscall!(Sysno::madvise, start, bytes, advice) }.map(|_| ())

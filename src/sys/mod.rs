@@ -1,11 +1,11 @@
-//! LINUX: the only unsafe code, the only place that knows a system call.
+//! Wraps Linux: the only module with unsafe code and system calls.
 //!
-//! What is called from here is rustix where rustix has it and links without
-//! a panic path; `raw` holds the rest, but for what `handover`, `memory` and
-//! `stderr` alone are about. What a machine wants in assembly is in
-//! `arch`, a file for each. Nothing unsafe leaves this module.
-//! Functions answer the kernel's [`Errno`]; the caller, who knows what the
-//! call was for, names verb, path and cause once.
+//! Calls go to rustix where rustix has them and links without a panic path.
+//! `raw` holds the others, except those that only `fd_passing`, `memory` and
+//! `stderr` use. Assembly is in `arch`, one file per architecture. Every
+//! function that this module exports is safe, except those that `program!`
+//! uses. Functions return the kernel's [`Errno`]; the caller, which knows what
+//! the call was for, adds verb and path once.
 
 #[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
 #[cfg_attr(target_arch = "arm", path = "arch/arm.rs")]
@@ -23,6 +23,7 @@ pub mod console;
 pub mod dir;
 pub mod environ;
 pub mod error;
+mod exec;
 pub mod fd;
 pub mod fd_passing;
 pub mod file;
@@ -30,11 +31,13 @@ pub mod identity;
 pub mod inotify;
 pub mod limits;
 pub mod memory;
+mod open;
 pub mod poller;
 pub mod power;
 pub mod priority;
 pub mod privilege;
 pub mod proc;
+pub mod program;
 mod raw;
 pub mod rundir;
 pub mod secure;
@@ -52,9 +55,9 @@ pub use error::Errno;
 pub use fd::{At, CWD, Fd};
 pub use rustix::fd::AsFd;
 
-/// Sends `bytes` to `fd`, as many calls as it takes.
+/// Writes all `bytes` to `fd`, in as many calls as needed.
 ///
-/// The only error that is retried is an interruption.
+/// Only an interruption is retried.
 pub fn write_all(fd: At<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
@@ -67,7 +70,7 @@ pub fn write_all(fd: At<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Sends what one call takes of `bytes`; answers how many that were.
+/// Writes as many of `bytes` as one call takes; returns their number.
 pub fn write_once(fd: At<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     loop {
         match rustix::io::write(fd, bytes) {
@@ -77,7 +80,7 @@ pub fn write_once(fd: At<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Reads once into `buffer`; answers how many bytes came, 0 at the end.
+/// Reads once into `buffer`; returns the number of bytes, 0 at the end.
 pub fn read(fd: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match rustix::io::read(fd, &mut *buffer) {
@@ -87,28 +90,28 @@ pub fn read(fd: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
-/// How many bytes wait to be read; 0 when that cannot be told.
+/// Returns the number of bytes that wait to be read; 0 when that is unknown.
 pub fn waiting(fd: At<'_>) -> u64 {
     rustix::io::ioctl_fionread(fd).unwrap_or(0)
 }
 
-/// How long a diagnostic waits for a descriptor 2 that takes nothing now: a
-/// serial line that is busy with what the kernel says.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest time that a diagnostic waits for a blocked descriptor 2, such as a
+/// serial line that is busy with kernel messages.
+const STDERR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A pipe without a name: the end to read from, the end to write to. Neither
-/// waits if it is `nonblocking`.
+/// Makes an unnamed pipe; returns the end to read from and the end to write
+/// to. With `nonblocking` neither end blocks.
 pub fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
     raw::pipe(nonblocking)
 }
 
 /// Writes a diagnostic to descriptor 2.
 ///
-/// There is nobody to tell when this fails, so nothing is answered. What a
-/// descriptor 2 does not take within [`PATIENCE`] is dropped: a console that
-/// is stopped by flow control must stop nobody for good.
+/// Returns nothing, because a failure could not be reported. What descriptor 2
+/// does not take within [`STDERR_TIMEOUT`] is dropped: a console that flow
+/// control has stopped must not stop the caller for good.
 pub fn print_error(line: &[u8]) {
-    let until = clock::mono().after(PATIENCE);
+    let until = clock::mono().after(STDERR_TIMEOUT);
     let mut rest = line;
     loop {
         match stderr::write(rest) {
@@ -123,13 +126,26 @@ pub fn print_error(line: &[u8]) {
     }
 }
 
-/// As [`complain`], without waiting: what descriptor 2 does not take at once
-/// is dropped.
+/// Writes a diagnostic as [`print_error`] does, without waiting: what
+/// descriptor 2 does not take at once is dropped.
 pub fn try_print_error(line: &[u8]) {
     let _sent = stderr::write(line).is_ok();
 }
 
-/// Writes an answer to descriptor 1, whole; false when it could not be.
+/// Returns memory to the kernel that is not in use now: see [`memory::trim`];
+/// also the stacks of children that have become their programs.
+pub fn trim_memory() {
+    memory::trim();
+    clone_vm::trim_stacks();
+}
+
+/// Ends the process with an exit code.
+pub fn exit(code: u8) -> ! {
+    raw::exit(code)
+}
+
+/// Writes `line` to descriptor 1; returns false when not all of it could be
+/// written.
 pub fn print(line: &[u8]) -> bool {
     write_all(fd::STDOUT, line).is_ok()
 }

@@ -1,11 +1,11 @@
 //! Opens and makes files in directories that another user may own or write
 //! to: a supervise directory, a log directory, the run directory.
 //!
-//! Whoever may write to a directory can have put a link there, or another
-//! file than the one that is expected. So no link is followed in the last
+//! Another user who may write to a directory can have put a link there, or
+//! another file than the expected one. So no link is followed in the last
 //! component of a path (ELOOP), a file that is written to must be a regular
 //! one (EINVAL) without a second name (EMLINK), a FIFO must be one (ENXIO), and
-//! nothing is emptied before that is known. Links in other components are
+//! no file is emptied before that is known. Links in other components are
 //! followed: `supervise` may be one (contract §2.2).
 
 use core::ffi::CStr;
@@ -14,33 +14,34 @@ use rustix::fs::OFlags;
 
 use super::{
     AsFd, At, Errno, Fd,
-    file::{self, Info, Kind, open},
+    open::{self, Info, Kind, open},
 };
 
-/// Opens for appending; made with mode 0600 when missing.
+/// Opens for appending; creates the file with mode 0600 when it is missing.
 pub fn append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
     Ok(regular(at, path, flags, 0o600)?.0)
 }
 
-/// Opens for reading and writing; made with mode 0600 when missing.
+/// Opens for reading and writing; creates the file with mode 0600 when it is
+/// missing.
 pub fn update(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE;
     Ok(regular(at, path, flags, 0o600)?.0)
 }
 
-/// Opens for writing from the start; made with `mode` when missing, emptied
-/// when not.
+/// Opens for writing from the start; creates the file with `mode` when it is
+/// missing, empties it when not.
 pub fn truncate(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE;
     let (file, info) = regular(at, path, flags, mode)?;
     if info.size > 0 {
-        file::truncate(file.as_fd(), 0)?;
+        open::truncate(file.as_fd(), 0)?;
     }
     Ok(file)
 }
 
-/// Opens for writing a file that is there.
+/// Opens an existing file for writing.
 pub fn write(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     Ok(regular(at, path, OFlags::WRONLY, 0)?.0)
 }
@@ -50,31 +51,32 @@ pub fn read(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     Ok(regular(at, path, OFlags::RDONLY, 0)?.0)
 }
 
-/// Makes a file, to be written to; one that has the name already is removed,
-/// whatever it is.
+/// Creates a file for writing. Removes what has the name already, except a
+/// directory.
 pub fn create(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     match open(at, path, flags, mode) {
         Err(Errno::EEXIST) => {
-            file::remove(at, path)?;
+            open::remove(at, path)?;
             open(at, path, flags, mode)
         }
         opened => opened,
     }
 }
 
-/// Which ends of a FIFO are opened.
+/// The ends of a FIFO to open.
 #[derive(Clone, Copy, Debug)]
 pub enum Ends {
-    /// The one to read from.
+    /// The end to read from.
     Reader,
-    /// The one to write to: ENXIO when there is no reader.
+    /// The end to write to: ENXIO when there is no reader.
     Writer,
-    /// Both in one: it never shows its end, and takes what is written.
+    /// Both in one descriptor: it never reads end of file, and accepts writes
+    /// without another reader.
     Both,
 }
 
-/// Opens a FIFO, non-blocking. ENXIO when it is none.
+/// Opens a FIFO, non-blocking. ENXIO when the file is not a FIFO.
 pub fn fifo(at: At<'_>, path: &CStr, ends: Ends) -> Result<Fd, Errno> {
     let flags = match ends {
         Ends::Reader => OFlags::RDONLY,
@@ -83,20 +85,21 @@ pub fn fifo(at: At<'_>, path: &CStr, ends: Ends) -> Result<Fd, Errno> {
     };
     let flags = flags | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let fifo = open(at, path, flags, 0)?;
-    if file::info_of(fifo.as_fd())?.kind == Kind::Fifo {
+    if open::info_of(fifo.as_fd())?.kind == Kind::Fifo {
         Ok(fifo)
     } else {
         Err(Errno::ENXIO)
     }
 }
 
-/// Opens a directory that is no link. EPERM unless it is ours or root's, and
-/// nobody else may write to it; with `sticky`, others may where they cannot
-/// rename or remove what is not theirs, as in a tmpfs mounted without `mode=`.
+/// Opens a directory that is not a link. EPERM unless this user or root owns
+/// it and no other user may write to it. With `sticky`, others may write to it
+/// if its sticky bit keeps them from renaming or removing entries that are not
+/// theirs, as in a tmpfs mounted without `mode=`.
 pub fn directory(at: At<'_>, path: &CStr, sticky: bool) -> Result<Fd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let dir = open(at, path, flags, 0)?;
-    let info = file::info_of(dir.as_fd())?;
+    let info = open::info_of(dir.as_fd())?;
     let user = rustix::process::geteuid().as_raw();
     let is_ours = info.owner == user || info.owner == 0;
     let is_sticky = sticky && info.mode & 0o1000 != 0;
@@ -107,7 +110,7 @@ pub fn directory(at: At<'_>, path: &CStr, sticky: bool) -> Result<Fd, Errno> {
     }
 }
 
-/// Opens a regular file that has one name, or none any more.
+/// Opens a regular file that has at most one name.
 fn regular(
     at: At<'_>,
     path: &CStr,
@@ -116,7 +119,7 @@ fn regular(
 ) -> Result<(Fd, Info), Errno> {
     let flags = flags | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let file = open(at, path, flags, mode)?;
-    let info = file::info_of(file.as_fd())?;
+    let info = open::info_of(file.as_fd())?;
     if info.kind != Kind::Regular {
         Err(Errno::EINVAL)
     } else if info.links > 1 {
@@ -137,31 +140,38 @@ mod test {
     use super::*;
     use crate::sys::{CWD, identity};
 
-    /// A directory, and an open file of it.
-    fn place() -> (tempfile::TempDir, Fd) {
+    /// Makes a FIFO.
+    fn make_fifo(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(at, path, kind, mode.into(), 0)?;
+        Ok(())
+    }
+
+    /// Makes a temporary directory and opens it.
+    fn temp_dir() -> (tempfile::TempDir, Fd) {
         let dir = tempfile::tempdir().unwrap();
         let path = std::format!("{}\0", dir.path().display());
         let path = CStr::from_bytes_with_nul(path.as_bytes()).unwrap();
-        let open = file::open_dir(CWD, path).unwrap();
+        let open = open::open_dir(CWD, path).unwrap();
         (dir, open)
     }
 
     type Opener = fn(At<'_>, &CStr) -> Result<Fd, Errno>;
 
-    /// Everything that opens a file to be written to.
+    /// All functions that open a file for writing.
     const WRITERS: [Opener; 4] =
         [append, update, write, |at, path| truncate(at, path, 0o644)];
 
     #[test]
     fn nothing_that_was_planted_is_written_to() {
-        let (dir, at) = place();
+        let (dir, at) = temp_dir();
         let (at, path) = (at.as_fd(), |name| dir.path().join(name));
         fs::write(path("secret"), "secret").unwrap();
         symlink("secret", path("link")).unwrap();
         symlink("missing", path("dangling")).unwrap();
         fs::create_dir(path("dir")).unwrap();
-        file::make_fifo(at, c"fifo", 0o600).unwrap();
-        let _reader = file::open_read(at, c"fifo").unwrap();
+        make_fifo(at, c"fifo", 0o600).unwrap();
+        let _reader = open::open_read(at, c"fifo").unwrap();
         for open in WRITERS {
             let refused = |name| open(at, name).err();
             assert_eq!(refused(c"link"), Some(Errno::ELOOP));
@@ -171,7 +181,7 @@ mod test {
         }
         assert_eq!(read(at, c"link").err(), Some(Errno::ELOOP));
         assert_eq!(read(at, c"fifo").err(), Some(Errno::EINVAL));
-        // A second name of what somebody else must not change.
+        // A second name of a file that others must not change.
         fs::hard_link(path("secret"), path("hard")).unwrap();
         for open in WRITERS {
             assert_eq!(open(at, c"hard").err(), Some(Errno::EMLINK));
@@ -182,7 +192,7 @@ mod test {
 
     #[test]
     fn what_is_made_anew_replaces_what_was_planted() {
-        let (dir, at) = place();
+        let (dir, at) = temp_dir();
         let path = |name| dir.path().join(name);
         fs::write(path("secret"), "secret").unwrap();
         symlink("secret", path("link")).unwrap();
@@ -201,7 +211,7 @@ mod test {
 
     #[test]
     fn what_is_there_is_kept_or_emptied() {
-        let (dir, at) = place();
+        let (dir, at) = temp_dir();
         let mut file = fs::File::create(dir.path().join("file")).unwrap();
         file.write_all(b"abc").unwrap();
         let size = || file.metadata().unwrap().len();
@@ -215,9 +225,9 @@ mod test {
 
     #[test]
     fn only_a_fifo_is_one() {
-        let (dir, at) = place();
+        let (dir, at) = temp_dir();
         let at = at.as_fd();
-        file::make_fifo(at, c"fifo", 0o600).unwrap();
+        make_fifo(at, c"fifo", 0o600).unwrap();
         symlink("fifo", dir.path().join("link")).unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         let writer = || fifo(at, c"fifo", Ends::Writer);
@@ -233,7 +243,7 @@ mod test {
 
     #[test]
     fn only_a_directory_of_ours_is_trusted() {
-        let (dir, at) = place();
+        let (dir, at) = temp_dir();
         let path = |name| dir.path().join(name);
         let open = |name| directory(at.as_fd(), name, false);
         fs::create_dir(path("dir")).unwrap();
@@ -244,7 +254,7 @@ mod test {
             let permissions = fs::Permissions::from_mode(mode);
             fs::set_permissions(path("dir"), permissions).unwrap();
             assert_eq!(open(c"dir").err(), Some(Errno::EPERM));
-            // Sticky: others cannot touch what is ours in it.
+            // Sticky: others cannot rename or remove our entries in it.
             let sticky = directory(at.as_fd(), c"dir", true).is_ok();
             assert_eq!(sticky, mode & 0o1000 != 0);
         }

@@ -1,4 +1,4 @@
-//! How the program begins: from the kernel's stack to `main` with arguments.
+//! Enters the program: from the kernel's stack to `main` with arguments.
 
 use core::{
     ffi::{CStr, c_char},
@@ -6,106 +6,13 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use super::child::Environ;
+pub use super::program::{Argv, Environ, List, Word};
 
-/// A list of C strings that ends in a null pointer.
-#[derive(Clone, Copy, Debug)]
-pub struct List(pub(super) *const *const c_char);
-
-impl Iterator for List {
-    type Item = &'static CStr;
-
-    fn next(&mut self) -> Option<&'static CStr> {
-        // SAFETY: the pointer is inside the list or at its null.
-        let word = unsafe { *self.0 };
-        if word.is_null() {
-            return None;
-        }
-        // SAFETY: `word` was not the null, so one more is there.
-        self.0 = unsafe { self.0.add(1) };
-        // SAFETY: the kernel ends every argument and variable in a NUL and
-        // leaves them in place as long as the process lives.
-        Some(unsafe { CStr::from_ptr(word) })
-    }
-}
-
-/// The arguments of the program, its own name first.
-#[derive(Clone, Copy, Debug)]
-pub struct Argv(List);
-
-impl Argv {
-    /// The arguments from the first on.
-    pub fn iter(self) -> List {
-        self.0
-    }
-
-    /// The arguments behind the first `count`; none when there are fewer.
-    #[must_use]
-    pub fn skip(self, count: usize) -> Self {
-        let mut list = self.0;
-        for _ in 0..count {
-            if list.next().is_none() {
-                break;
-            }
-        }
-        Self(list)
-    }
-
-    /// The first argument.
-    pub fn first(self) -> Option<&'static CStr> {
-        self.0.clone().next()
-    }
-
-    /// Puts `word` in the place of the first argument, if there is one.
-    pub fn replace_first(self, word: &'static CStr) {
-        if self.first().is_some() {
-            // SAFETY: the place is one of the list that the kernel made on
-            // our stack for us to change; it holds an argument.
-            unsafe { *self.0.0.cast_mut() = word.as_ptr() };
-        }
-    }
-
-    /// Takes the argument behind the first `count` out of the list, which
-    /// ends there from now on, to be written on.
-    ///
-    /// Of this argument no reference may have been handed out before: a
-    /// caller asks for it before it reads that far.
-    pub fn claim(self, count: usize) -> Option<Word> {
-        let place = self.skip(count).0.0;
-        // SAFETY: the pointer is inside the list or at its null.
-        let word = unsafe { *place };
-        let length = self.skip(count).first()?.count_bytes();
-        // SAFETY: the place is one of the list that the kernel made on our
-        // stack for us to change; it holds an argument.
-        unsafe { *place.cast_mut() = ptr::null() };
-        Some(Word(word.cast_mut().cast(), length))
-    }
-
-    /// The list as `execve` takes it.
-    pub(super) fn pointer(self) -> *const *const c_char {
-        self.0.0
-    }
-}
-
-/// An argument to be written on, which is what `ps` shows of this process.
-#[derive(Debug)]
-pub struct Word(*mut u8, usize);
-
-impl Word {
-    /// Its bytes, without the NUL.
-    pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: `claim` found so many bytes there, in the part of our stack
-        // that the kernel filled and left to us, and took the only way to
-        // them out of the list.
-        unsafe { core::slice::from_raw_parts_mut(self.0, self.1) }
-    }
-}
-
-/// What a program is given.
+/// The arguments and environment of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// The path by which its file was executed, whatever name it was given;
-    /// empty if the kernel does not tell.
+    /// The path by which its file was executed, whatever its first argument
+    /// is; empty if the kernel does not report it.
     pub file: &'static CStr,
     /// Its arguments.
     pub argv: Argv,
@@ -116,13 +23,13 @@ pub struct Start {
 /// The environment that this process was given; null in the unit tests.
 static GIVEN: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
 
-/// A variable of the environment that this process was given.
+/// Returns the value of a variable of this process's original environment.
 pub fn variable(name: &[u8]) -> Option<&'static CStr> {
     let given = GIVEN.load(Ordering::Relaxed);
     (!given.is_null()).then(|| Environ(given).get(name))?
 }
 
-/// The environment that this process was given.
+/// Returns the environment that this process was given.
 pub fn environ() -> Environ {
     let given = GIVEN.load(Ordering::Relaxed);
     if given.is_null() {
@@ -131,7 +38,7 @@ pub fn environ() -> Environ {
     Environ(given)
 }
 
-/// Reads what the kernel left on the stack: the number of arguments, the
+/// Reads the stack that the kernel prepared: the number of arguments, the
 /// arguments, a null, the environment, a null, the auxiliary vector.
 ///
 /// # Safety
@@ -141,9 +48,9 @@ pub unsafe fn from_stack(stack: *const usize) -> Start {
     let count = unsafe { *stack };
     // SAFETY: the arguments follow it.
     let argv = unsafe { stack.add(1) }.cast();
-    let behind = count.saturating_add(2);
+    let after = count.saturating_add(2);
     // SAFETY: the environment follows the arguments and their null.
-    let environ = unsafe { stack.add(behind) }.cast::<*const c_char>();
+    let environ = unsafe { stack.add(after) }.cast::<*const c_char>();
     GIVEN.store(environ.cast_mut(), Ordering::Relaxed);
     let mut variables = List(environ);
     while variables.next().is_some() {}
@@ -183,21 +90,21 @@ unsafe fn executed_file(mut entry: *const [usize; 2]) -> &'static CStr {
 }
 
 /// Makes `fn $main(Start) -> u8` the program: defines `_start`, which the
-/// kernel enters, and ends the process with the code `$main` answers.
+/// kernel enters, and exits with the code that `$main` returns.
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
         $crate::start_code!();
 
-        /// Where `_start` goes on, with the kernel's stack pointer.
+        /// Continues `_start`, with the kernel's stack pointer.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn runt_start(stack: *const usize) -> ! {
             // SAFETY: `_start` passes what the kernel gave it.
             let start = unsafe { $crate::sys::start::from_stack(stack) };
-            $crate::sys::child::exit($main(start))
+            $crate::sys::exit($main(start))
         }
 
-        /// A panic path that is left: the linker refuses this symbol.
+        /// Makes the link fail if a panic path is left.
         #[panic_handler]
         fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
             $crate::sys::start::panicked()
@@ -205,8 +112,8 @@ macro_rules! program {
     };
 }
 
-/// What a panic does: with `nopanic` it cannot be linked; else it says that
-/// it came to pass and ends the process with 111.
+/// Handles a panic: with `nopanic` a program that reaches this cannot be
+/// linked; otherwise reports the panic and exits with 111.
 pub fn panicked() -> ! {
     #[cfg(feature = "nopanic")]
     {
@@ -220,6 +127,6 @@ pub fn panicked() -> ! {
     #[cfg(not(feature = "nopanic"))]
     {
         super::print_error(b"runt: fatal: a defect of the program: panic\n");
-        super::child::exit(111)
+        super::exit(111)
     }
 }

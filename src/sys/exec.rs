@@ -1,0 +1,173 @@
+//! Replaces this process by a program, after it has taken on the state that
+//! the program starts in.
+
+use core::{ffi::CStr, ptr};
+
+use rustix::fd::{AsFd, AsRawFd as _};
+
+use super::{
+    At, Errno, error, fd, file, limits, print_error,
+    program::{ARGUMENTS, Argv, Environ, Program, SELF_EXE, Setup},
+    raw, signal, write_all,
+};
+
+/// In the child: becomes the program, or reports why it cannot and exits with
+/// `setup.code`.
+pub(super) fn run_child(
+    program: &Program<'_>,
+    setup: &Setup<'_>,
+    extra: Option<[At<'_>; 2]>,
+) -> ! {
+    let errno = match prepare(setup, extra) {
+        Ok(()) => exec(program),
+        Err(errno) => errno,
+    };
+    if let Some(complaint) = setup.complaint {
+        let mut line = complaint.clone();
+        print_error(line.text(": ").text(error::text(errno)).finish());
+    }
+    raw::exit(setup.code)
+}
+
+/// In the child: gives it a table of open files of its own that holds only
+/// the standard streams and `files`.
+///
+/// Every child does this before it looks up a path: on a medium that does not
+/// answer the lookup may block for ever, and until it returned each other
+/// descriptor would keep something open that its owner has closed.
+pub(super) fn keep_only(files: &[At<'_>]) -> Result<(), Errno> {
+    let numbers = || files.iter().map(|file| file.as_raw_fd().cast_unsigned());
+    let last = numbers().fold(2, u32::max);
+    // The greatest ones first: of a shared table they are not even copied.
+    let mut first = last.saturating_add(1);
+    match raw::close_range(first, u32::MAX, true) {
+        Ok(()) => {}
+        // Before Linux 5.9 no child shares the table.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            for number in first..limits::files() {
+                let _closed = raw::close_number(number).is_err();
+            }
+        }
+        Err(errno) => return Err(errno),
+    }
+    while first > 3 {
+        let end = first.saturating_sub(1);
+        first = numbers().filter(|n| *n < end).fold(2, u32::max);
+        first = first.saturating_add(1);
+        close_between(first, end);
+    }
+    Ok(())
+}
+
+/// Closes descriptors from `first` up to `end`, which stays open.
+fn close_between(first: u32, end: u32) {
+    let last = end.saturating_sub(1);
+    if first > last || raw::close_range(first, last, false).is_ok() {
+        return;
+    }
+    for number in first..end {
+        let _closed = raw::close_number(number).is_err();
+    }
+}
+
+/// In the child: takes on the state that the program starts in. `extra` files
+/// become descriptors 4 and 5.
+fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
+    if setup.session {
+        // Refused only to the leader of a group: then it has its own already.
+        let _leads = rustix::process::setsid().is_err();
+    } else if setup.group {
+        // Never refused to a child that has not become its program.
+        let _leads = rustix::process::setpgid(None, None).is_err();
+    }
+    if let Some(procs) = setup.cgroup
+        // 0 stands for the writer.
+        && write_all(procs, b"0").is_err()
+    {
+        // Without its cause: a line of its own would not fit a shared stack.
+        print_error(b"warning: unable to join the cgroup\n");
+    }
+    // A file that is not given counts as descriptor 0, which stays anyway.
+    let [four, five] = extra.unwrap_or([fd::STDIN; 2]);
+    let files = [setup.dir, setup.stdin, setup.stdout, setup.stderr];
+    let [dir, stdin, stdout, stderr] =
+        files.map(|file| file.unwrap_or(fd::STDIN));
+    keep_only(&[dir, stdin, stdout, stderr, four, five])?;
+    if setup.stdin.is_some() {
+        raw::dup_onto(stdin, 0)?;
+    }
+    if setup.stdout.is_some() {
+        raw::dup_onto(stdout, 1)?;
+    }
+    if setup.stderr.is_some() {
+        raw::dup_onto(stderr, 2)?;
+    }
+    if setup.blocking {
+        for stream in [fd::STDIN, fd::STDOUT, fd::STDERR] {
+            // A closed descriptor has no flags.
+            let _set = file::set_blocking(stream, true).is_err();
+        }
+    }
+    if setup.dir.is_some() {
+        file::change_dir_to(dir)?;
+    }
+    if let Some(sub) = setup.sub {
+        file::change_dir(sub)?;
+    }
+    if let Some(files) = extra {
+        // Last: the directory's own descriptor may be 4 or 5.
+        number_extra(files)?;
+    }
+    if setup.terminal {
+        // Without a terminal a stage does without job control.
+        let _none = rustix::process::ioctl_tiocsctty(fd::STDIN).is_err();
+    }
+    limits::restore_files();
+    signal::unblock_all();
+    Ok(())
+}
+
+/// In the child: makes files descriptors 4 and 5.
+fn number_extra([four, five]: [At<'_>; 2]) -> Result<(), Errno> {
+    // Copied above both first: either may be 4 or 5 now.
+    let (four, five) = (raw::dup_above(four, 6)?, raw::dup_above(five, 6)?);
+    raw::dup_onto(four.as_fd(), 4)?;
+    raw::dup_onto(five.as_fd(), 5)
+}
+
+/// Becomes the program; returns only with the reason why it could not.
+fn exec(program: &Program<'_>) -> Errno {
+    let mut argv = [ptr::null(); ARGUMENTS + 2];
+    let own = usize::from(program.path == SELF_EXE);
+    let words = [program.path].into_iter().skip(own);
+    let words = words.chain(program.arguments.iter().copied());
+    let last = argv.len().saturating_sub(1);
+    for (entry, word) in argv.iter_mut().take(last).zip(words) {
+        *entry = word.as_ptr();
+    }
+    // SAFETY: `argv` ends in a null, because its last entry was left out, and
+    // its strings are C strings; the environment is a list that the kernel
+    // made or that `Environ`'s maker vouched for.
+    unsafe { raw::execve(program.path, argv.as_ptr(), program.environ.0) }
+}
+
+/// Becomes `path` with arguments that the kernel laid out.
+pub fn exec_argv(path: &CStr, arguments: Argv, environ: Environ) -> Errno {
+    // SAFETY: both lists were made by the kernel or vouched for by their
+    // maker.
+    unsafe { raw::execve(path, arguments.pointer(), environ.0) }
+}
+
+/// Becomes `path` with the given arguments, at most [`ARGUMENTS`] after it.
+pub fn exec_program(program: &Program<'_>) -> Errno {
+    exec(program)
+}
+
+/// Becomes a program as [`exec_program`] does, with no signal blocked and the
+/// limit of open files that this process was given: for a process that
+/// collects signals, or a copy of it.
+pub fn exec_unblocked(program: &Program<'_>) -> Errno {
+    limits::restore_files();
+    signal::unblock_all();
+    exec(program)
+}
