@@ -1,18 +1,18 @@
-//! What time it is, on both clocks.
+//! Reads the monotonic and the wall clock, and watches for steps.
 
 use rustix::fd::AsFd;
 
 use super::{At, Errno, Fd, raw, read};
 use crate::wire::clock::{Instant, Now, Wall};
 
-/// The clock that never jumps.
+/// Reads the monotonic clock.
 pub fn mono() -> Instant {
     let (secs, nanos) = raw::clock(1);
     let (secs, nanos) = (natural(secs), natural(nanos));
     Instant::at(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
-/// The wall clock; before 1970 it counts as 1970.
+/// Reads the wall clock; a time before 1970 counts as 1970.
 pub fn wall() -> Wall {
     let (secs, nanos) = raw::clock(0);
     Wall {
@@ -22,11 +22,11 @@ pub fn wall() -> Wall {
 }
 
 /// Sets the wall clock to a second since 1970.
-pub fn set_wall(secs: u64) -> Result<(), super::Errno> {
+pub fn set_wall(secs: u64) -> Result<(), Errno> {
     raw::set_clock(secs)
 }
 
-/// Both.
+/// Reads both clocks.
 pub fn now() -> Now {
     Now {
         mono: mono(),
@@ -34,32 +34,32 @@ pub fn now() -> Now {
     }
 }
 
-/// Tells when somebody sets the wall clock: a timer for a day that never
-/// comes, which the kernel cancels then.
+/// Reports that the wall clock was set: a timer for a time that never comes,
+/// which the kernel cancels when the clock is set.
 #[derive(Debug)]
 pub struct Steps(Fd);
 
 impl Steps {
-    /// From now on.
+    /// Starts to watch.
     pub fn new() -> Result<Self, Errno> {
         let timer = raw::timerfd()?;
         raw::cancel_on_set(&timer)?;
         Ok(Self(timer))
     }
 
-    /// Takes note that it was set.
+    /// Acknowledges that the clock was set.
     pub fn take(&self) {
-        // ECANCELED is what it has to say; it then waits for the next time.
+        // ECANCELED is the report; the next read waits for the next step.
         let _canceled = read(self.0.as_fd(), &mut [0; 8]).is_err();
     }
 
-    /// The descriptor that becomes readable.
+    /// Returns the descriptor that becomes readable when the clock is set.
     pub fn as_fd(&self) -> At<'_> {
         self.0.as_fd()
     }
 }
 
-/// The number, or 0 when it is negative.
+/// Returns the number, or 0 when it is negative.
 fn natural(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

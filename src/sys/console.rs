@@ -1,11 +1,11 @@
 //! Writes lines to the console, or in a program that is not PID 1 to
-//! descriptor 2, without ever waiting for it.
+//! descriptor 2, without ever blocking.
 //!
-//! What is not taken at once waits in a backlog, which the loop writes on when
-//! there is room again. Lines that the backlog has no room for are counted, and
-//! the count is written where they are missing. Without a console the lines
-//! of PID 1 go to the kernel's log; without a reader behind descriptor 2 they
-//! are dropped, and counted in case one comes.
+//! What is not taken at once is kept in a backlog, which the loop writes when
+//! there is room again. Lines that do not fit the backlog are counted, and the
+//! count is written where they are missing. Without a console the lines of
+//! PID 1 go to the kernel's log. Without a reader of descriptor 2 lines are
+//! dropped, and counted in case a reader appears.
 
 use core::{cell::RefCell, ffi::CStr, time::Duration};
 
@@ -26,64 +26,69 @@ use crate::{
 
 /// The console's device file.
 const CONSOLE: &CStr = c"/dev/console";
-/// Which terminals are consoles; the last is the one that /dev/console means.
+/// The list of the terminals that are consoles; /dev/console is the last.
 const ACTIVE: &CStr = c"/sys/class/tty/console/active";
 /// The kernel's log.
 const LOG: &CStr = c"/dev/kmsg";
-/// What stands before a line there: a daemon's, and of information.
+/// The prefix of a line in the kernel's log: facility daemon, level info.
 const LEVEL: &str = "<30>";
-/// How often a flush looks how much of its text is on the wire.
-const LOOK: Duration = Duration::from_millis(10);
+/// The interval at which a flush checks how much text is still unsent.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What stands before PID 1's lines.
-const OWN: &str = "- runit";
+/// The prefix of PID 1's lines.
+const PREFIX: &str = "- runit";
 
-/// The console, for the one who speaks to it.
+/// The console with its backlog, for the one part of the program that writes
+/// to it.
 pub struct Console(RefCell<State>);
 
-/// The only one.
+/// The only [`Console`].
 static CONSOLE_STATE: StaticCell<Console> =
     StaticCell::new(Console(RefCell::new(State {
         program: None,
         path: None,
         file: None,
-        awaited: false,
+        is_polled: false,
         contained: false,
         backlog: Backlog {
             bytes: Vec::new(),
             lost: 0,
-            told: 0,
+            reported: 0,
         },
     })));
 
-/// What a console is while something waits for it.
+/// The state of a [`Console`].
 struct State {
-    /// The program that writes to descriptor 2; without one it is PID 1, which
-    /// writes to the console.
+    /// The name of the program if it writes to descriptor 2; `None` for PID 1,
+    /// which writes to the console.
     program: Option<&'static str>,
-    /// The device tried first, where it is not [`CONSOLE`]. (All zeros in
-    /// the beginning, the state takes no place in the program's file.)
+    /// The device tried first, if that is not [`CONSOLE`]. (The state is all
+    /// zeros at first, so that it takes no space in the program's file.)
     path: Option<&'static CStr>,
-    /// Open for as long as something waits.
+    /// The open console, while lines wait for it.
     file: Option<Fd>,
-    /// A loop sleeps on `file`.
-    awaited: bool,
-    /// PID 1 of a container: the kernel and its terminals are the host's.
+    /// True while a loop polls `file`.
+    is_polled: bool,
+    /// True for PID 1 of a container, where the kernel and its terminals belong
+    /// to the host.
     contained: bool,
+    /// The lines that are not written yet.
     backlog: Backlog,
 }
 
-/// Lines that nobody has taken yet, in their order.
+/// Lines that are not written yet, in order.
 ///
 /// When it is full the newest lines are left out. They are counted, and the
-/// count stands where they are missing.
+/// count is written where they are missing.
 #[derive(Debug, Default)]
 struct Backlog {
+    /// The lines.
     bytes: Vec<u8, { config::CONSOLE_BYTES }>,
-    /// Lines left out behind `bytes`.
+    /// Number of lines left out after `bytes`.
     lost: u64,
-    /// How many the first line of `bytes` tells of, as long as that is whole.
-    told: u64,
+    /// The count in the first line of `bytes`, if that is a report of lost
+    /// lines of which nothing is written yet; else 0.
+    reported: u64,
 }
 
 impl Backlog {
@@ -99,52 +104,52 @@ impl Backlog {
     fn clear(&mut self) {
         self.bytes.clear();
         self.lost = 0;
-        self.told = 0;
+        self.reported = 0;
     }
 
-    /// Removes what has been written.
+    /// Removes the first `count` bytes, which have been written.
     fn written(&mut self, program: Option<&str>, count: usize) {
-        self.told = 0;
+        self.reported = 0;
         let rest = self.bytes.len().saturating_sub(count);
         text::to_front(&mut self.bytes, count, rest);
         self.bytes.truncate(rest);
         self.report(program);
     }
 
-    /// Counts what nothing will take as lost.
+    /// Drops everything and counts it as lost.
     fn drop_all(&mut self) {
         let lines = self.bytes.split(|byte| *byte == b'\n').skip(1).count();
         let lines = u64::try_from(lines).unwrap_or(u64::MAX);
-        // The line that tells of others stands for those.
-        let own = u64::from(self.told > 0);
-        let lines = lines.saturating_sub(own).saturating_add(self.told);
+        // A report counts for the lines that it reports, not for itself.
+        let own = u64::from(self.reported > 0);
+        let lines = lines.saturating_sub(own).saturating_add(self.reported);
         self.lost = self.lost.saturating_add(lines);
-        self.told = 0;
+        self.reported = 0;
         self.bytes.clear();
     }
 
-    /// Adds how many lines were lost once all before them are written.
+    /// Adds a report of the lost lines once all lines before them are written.
     fn report(&mut self, program: Option<&str>) {
         if self.lost == 0 || !self.bytes.is_empty() {
             return;
         }
         let mut line = Line::new();
-        line.text(program.unwrap_or(OWN));
+        line.text(program.unwrap_or(PREFIX));
         line.text(if program.is_some() {
             ": warning: standard error was blocked: "
         } else {
             ": warning: the console was slow: "
         });
-        self.told = core::mem::take(&mut self.lost);
-        line.number(self.told);
+        self.reported = core::mem::take(&mut self.lost);
+        line.number(self.reported);
         line.text(" lines left out (console-bytes = ");
         line.number(u64::try_from(config::CONSOLE_BYTES).unwrap_or(0));
-        // The least capacity holds it.
+        // It fits the smallest capacity.
         let line = line.text(")").finish();
         let _fits = self.bytes.extend_from_slice(line).is_ok();
     }
 
-    /// The first line, or what is left of it.
+    /// Returns the first line, or the rest of it.
     fn first(&self) -> &[u8] {
         let mut lines = self.bytes.split_inclusive(|byte| *byte == b'\n');
         lines.next().unwrap_or(&[])
@@ -152,7 +157,7 @@ impl Backlog {
 }
 
 impl State {
-    /// Writes what is taken now. False when there is no console.
+    /// Writes as much as is taken now. False when there is no console.
     fn write(&mut self) -> bool {
         if self.program.is_none() {
             return self.write_to_console();
@@ -161,7 +166,7 @@ impl State {
         true
     }
 
-    /// Writes what descriptor 2 takes now.
+    /// Writes as much as descriptor 2 takes now.
     fn write_to_stderr(&mut self) {
         while !self.backlog.bytes.is_empty() {
             match stderr::write(&self.backlog.bytes) {
@@ -175,21 +180,21 @@ impl State {
         }
     }
 
-    /// Writes what the console takes now. Opened for this, so that it works
-    /// after the terminal was hung up. False when there is no console.
+    /// Writes as much as the console takes now. Opens it for this, so that it
+    /// works after the terminal was hung up. False when there is no console.
     fn write_to_console(&mut self) -> bool {
         let mut fresh = false;
         while !self.backlog.bytes.is_empty() {
             let file = match self.file.take() {
                 Some(file) => file,
-                None if fresh => return self.log(),
+                None if fresh => return self.write_to_log(),
                 None => match self.open() {
                     Ok(file) => {
                         fresh = true;
-                        self.awaited = false;
+                        self.is_polled = false;
                         file
                     }
-                    Err(_) => return self.log(),
+                    Err(_) => return self.write_to_log(),
                 },
             };
             match write_once(file.as_fd(), &self.backlog.bytes) {
@@ -198,12 +203,12 @@ impl State {
                     self.file = Some(file);
                     return true;
                 }
-                // Hung up, or nothing behind the name: tried once anew.
+                // Hung up, or no device behind the name: opened once more.
                 Err(_) => continue,
             }
             self.file = Some(file);
         }
-        if !self.awaited {
+        if !self.is_polled {
             self.file = None;
         }
         true
@@ -215,12 +220,12 @@ impl State {
     }
 
     /// Without a console: writes all lines to the kernel's log. False when
-    /// there is none either; then they wait for a console to come. The kernel
-    /// of a container is not its own: descriptor 2 takes the lines there, from
-    /// then on.
-    fn log(&mut self) -> bool {
+    /// that is missing too; then the lines are kept until there is a console.
+    /// In a container the kernel belongs to the host: there the lines go to
+    /// descriptor 2 from then on.
+    fn write_to_log(&mut self) -> bool {
         if self.contained {
-            self.program = Some(OWN);
+            self.program = Some(PREFIX);
             self.write_to_stderr();
             return true;
         }
@@ -240,8 +245,8 @@ impl State {
         true
     }
 
-    /// What a loop waits for while lines are left: that it takes more.
-    fn waits_for(&self) -> Option<At<'_>> {
+    /// Returns the descriptor that becomes writable when more lines are taken.
+    fn poll_fd(&self) -> Option<At<'_>> {
         match self.program {
             Some(_) => Some(fd::STDERR),
             None => self.file.as_ref().map(AsFd::as_fd),
@@ -250,8 +255,8 @@ impl State {
 }
 
 impl Console {
-    /// The console, that of a container if `contained`. `None` the second
-    /// time.
+    /// Returns the console, that of a container if `contained`. `None` the
+    /// second time.
     pub fn get(contained: bool) -> Option<&'static Self> {
         let console = CONSOLE_STATE.take().map(|console| &*console)?;
         if let Ok(mut state) = console.0.try_borrow_mut() {
@@ -260,8 +265,8 @@ impl Console {
         Some(console)
     }
 
-    /// Descriptor 2 in the place of the console, for a program that is not
-    /// PID 1; `program` begins the line that tells of lost ones. `None` the
+    /// Returns descriptor 2 as the console, for a program that is not PID 1;
+    /// `program` is the prefix of the line that reports lost ones. `None` the
     /// second time.
     pub fn stderr(program: &'static str) -> Option<&'static Self> {
         let console = Self::get(false)?;
@@ -271,10 +276,10 @@ impl Console {
         Some(console)
     }
 
-    /// Says a line, at once or as soon as the console takes it. False when
-    /// nobody will: there is neither a console nor a kernel's log.
+    /// Writes a line, at once or as soon as the console takes it. False when
+    /// there is neither a console nor a kernel's log.
     pub fn say(&self, line: &[u8]) -> bool {
-        // Nobody calls it from within itself.
+        // It is never called from within itself.
         self.0.try_borrow_mut().is_ok_and(|mut state| {
             let program = state.program;
             state.backlog.push(program, line);
@@ -282,27 +287,27 @@ impl Console {
         })
     }
 
-    /// Has a loop that is about to sleep on `waiter` woken when the console
-    /// takes more, for as long as something waits for it.
-    pub fn attend(&self, waiter: &Poller, token: u64) {
+    /// Prepares `poller` for the next sleep of a loop: it reports `token` when
+    /// the console takes more, for as long as lines wait.
+    pub fn attend(&self, poller: &Poller, token: u64) {
         let Ok(mut state) = self.0.try_borrow_mut() else {
             return;
         };
-        let waits = !state.backlog.bytes.is_empty();
-        if waits == state.awaited {
+        let has_lines = !state.backlog.bytes.is_empty();
+        if has_lines == state.is_polled {
             return;
         }
-        let Some(file) = state.waits_for() else {
+        let Some(file) = state.poll_fd() else {
             return;
         };
-        if waits {
-            let added = waiter.add(file, Interest::Writable, token);
-            // Else the next line brings the others along.
-            state.awaited = added.is_ok();
+        if has_lines {
+            let added = poller.add(file, Interest::Writable, token);
+            // If not, the next line writes the others too.
+            state.is_polled = added.is_ok();
         } else {
             // Before it is closed: a child may have a copy of it.
-            let _left = waiter.remove(file).is_err();
-            state.awaited = false;
+            let _left = poller.remove(file).is_err();
+            state.is_polled = false;
             state.file = None;
         }
     }
@@ -313,15 +318,15 @@ impl Console {
         state.is_ok_and(|state| state.backlog.bytes.is_empty())
     }
 
-    /// Writes on: the console takes more.
+    /// Writes more of the backlog, when the console takes more.
     pub fn write_on(&self) {
         if let Ok(mut state) = self.0.try_borrow_mut() {
             state.write();
         }
     }
 
-    /// Waits until everything said is on the wire, but not beyond `limit`:
-    /// what a serial port still has when the power goes is lost.
+    /// Waits until all text has been transmitted, at most for `limit`: what a
+    /// serial port still holds when the power is switched off is lost.
     pub fn flush(&self, limit: Duration) {
         let until = clock::mono().after(limit);
         let Ok(mut state) = self.0.try_borrow_mut() else {
@@ -331,27 +336,27 @@ impl Console {
             if !state.write() {
                 return;
             }
-            // What is no terminal has sent what it took.
+            // Anything but a terminal has sent what it took.
             let unsent = state.open().and_then(|file| raw::unsent(&file));
             if state.backlog.bytes.is_empty() && unsent.unwrap_or(0) == 0 {
                 return;
             }
-            poller::sleep(LOOK);
+            poller::sleep(FLUSH_INTERVAL);
         }
     }
 
-    /// In a copy of the process: what waits is the original's to say.
+    /// Drops the backlog, in a copy of the process: the original writes it.
     pub fn forget(&self) {
         if let Ok(mut state) = self.0.try_borrow_mut() {
             state.file = None;
-            state.awaited = false;
+            state.is_polled = false;
             state.backlog.clear();
         }
     }
 }
 
-/// Opens the console: `path`, or the terminal that the kernel calls its
-/// console where that name is missing or leads nowhere, unless `contained`.
+/// Opens the console: `path`, or the terminal that the kernel names as its
+/// console if `path` is missing or has no device, unless `contained`.
 fn open(path: &CStr, contained: bool) -> Result<Fd, Errno> {
     file::open_both(CWD, path).or_else(|errno| {
         if contained {
@@ -374,8 +379,8 @@ pub fn open_blocking(contained: bool) -> Result<Fd, Errno> {
     Ok(console)
 }
 
-/// Makes descriptor 0 /dev/null; with `replace`, 1 and 2 a console of a
-/// container that cannot be read.
+/// Makes descriptor 0 /dev/null. With `replace`, also makes descriptors 1 and 2
+/// the console, for a container whose console cannot be read.
 pub fn leave(replace: bool) -> Result<(), Errno> {
     let null = file::open_read(CWD, c"/dev/null")?;
     child::set_standard(&null, 0)?;
@@ -391,8 +396,8 @@ pub fn leave(replace: bool) -> Result<(), Errno> {
 /// Makes the console descriptors 0, 1 and 2, for this process and its
 /// children. When it cannot be opened the streams stay as they are.
 ///
-/// The descriptors wait for the console, since children share them; a
-/// `Console` opens its own and does not.
+/// The descriptors are blocking, since children share them; a [`Console`] opens
+/// its own, which are not.
 pub fn take(contained: bool) -> Result<(), Errno> {
     let console = open_blocking(contained)?;
     for number in 0..3 {
@@ -407,8 +412,8 @@ mod test {
 
     use super::*;
 
-    /// A FIFO as console, and what reads it. Nothing is behind its name when
-    /// nobody reads.
+    /// Makes a FIFO as console; returns its path too. Like a missing device it
+    /// cannot be opened for writing while it has no reader.
     fn console(dir: &tempfile::TempDir) -> (Console, &'static CStr) {
         let path = dir.path().join("console");
         let path = CString::new(path.as_os_str().as_bytes()).unwrap();
@@ -418,7 +423,7 @@ mod test {
             program: None,
             path: Some(path),
             file: None,
-            awaited: false,
+            is_polled: false,
             contained: false,
             backlog: Backlog::default(),
         };
@@ -440,26 +445,26 @@ mod test {
         let dir = tempfile::tempdir().unwrap();
         let (console, path) = console(&dir);
         let reader = file::open_read(CWD, path).unwrap();
-        let waiter = Poller::new().unwrap();
+        let poller = Poller::new().unwrap();
         let now = || Some(clock::mono());
         assert!(console.say(b"first\n"));
         assert_eq!(read_all(&reader).as_slice(), b"first\n");
-        // Somebody else fills it.
+        // Another process fills it.
         let other = file::open_write(CWD, path).unwrap();
         while write_once(other.as_fd(), &[b'x'; 4096]).is_ok() {}
         assert!(console.say(b"second\n"));
-        console.attend(&waiter, 7);
-        assert!(waiter.wait(now()).unwrap().is_empty());
+        console.attend(&poller, 7);
+        assert!(poller.wait(now()).unwrap().is_empty());
         assert!(console.say(b"third\n"));
-        // And reads again.
+        // Its reader continues.
         assert!(read_all(&reader).iter().all(|byte| *byte == b'x'));
-        console.attend(&waiter, 7);
-        assert_eq!(waiter.wait(now()).unwrap(), [7]);
+        console.attend(&poller, 7);
+        assert_eq!(poller.wait(now()).unwrap(), [7]);
         console.write_on();
         assert_eq!(read_all(&reader).as_slice(), b"second\nthird\n");
-        // Nothing waits: nothing wakes.
-        console.attend(&waiter, 7);
-        assert!(waiter.wait(now()).unwrap().is_empty());
+        // Nothing is left to write: no wake-up.
+        console.attend(&poller, 7);
+        assert!(poller.wait(now()).unwrap().is_empty());
         assert!(console.0.borrow().file.is_none());
     }
 
@@ -471,20 +476,20 @@ mod test {
         for _ in 0..fit + 5 {
             backlog.push(None, &line);
         }
-        // Room for a short one would put it before those that are missing.
+        // A short line would fit, but before those that are missing.
         backlog.written(None, 10);
         backlog.push(None, b"x\n");
         assert_eq!(backlog.bytes.len(), fit * line.len() - 10);
         backlog.written(None, backlog.bytes.len());
-        let said = String::from_utf8(backlog.bytes.to_vec()).unwrap();
+        let text = String::from_utf8(backlog.bytes.to_vec()).unwrap();
         assert!(
-            said.contains(": 6 lines left out (console-bytes = "),
-            "{said}"
+            text.contains(": 6 lines left out (console-bytes = "),
+            "{text}"
         );
-        assert!(said.ends_with(")\n"));
+        assert!(text.ends_with(")\n"));
         backlog.push(None, b"x\n");
         assert!(backlog.bytes.ends_with(b")\nx\n"));
-        assert_eq!(backlog.first(), said.as_bytes());
+        assert_eq!(backlog.first(), text.as_bytes());
     }
     #[test]
     fn what_is_dropped_is_counted_once() {
@@ -494,12 +499,12 @@ mod test {
             backlog.drop_all();
         }
         backlog.push(Some("p"), b"d\n");
-        let said = String::from_utf8(backlog.bytes.to_vec()).unwrap();
-        let told = "p: warning: standard error was blocked: 3 lines left out \
+        let text = String::from_utf8(backlog.bytes.to_vec()).unwrap();
+        let report = "p: warning: standard error was blocked: 3 lines left out \
                     (console-bytes = ";
-        assert!(said.starts_with(told), "{said}");
-        assert!(said.ends_with(")\nd\n"), "{said}");
-        // A part of it was read: what is dropped then is a line.
+        assert!(text.starts_with(report), "{text}");
+        assert!(text.ends_with(")\nd\n"), "{text}");
+        // A part of the report was written: the rest counts as a line.
         backlog.written(Some("p"), 1);
         backlog.drop_all();
         assert_eq!(backlog.lost, 2);

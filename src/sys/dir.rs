@@ -1,4 +1,4 @@
-//! Which entries a directory has.
+//! Lists the entries of a directory.
 
 use core::ffi::CStr;
 
@@ -7,29 +7,29 @@ use rustix::fd::AsFd as _;
 use super::{At, CWD, Errno, file, raw};
 use crate::text::Path;
 
-/// Bytes of records read at once: some twenty names.
+/// Bytes of records read at once: about twenty names.
 const BUFFER: usize = 1024;
 
 /// A reader of a directory that may pause between any two entries.
 ///
-/// The kernel keeps the position: an entry that is there during the whole
-/// reading comes exactly once, whatever is made or removed meanwhile.
+/// The kernel keeps the position: an entry that exists during the whole reading
+/// is returned exactly once, whatever is made or removed meanwhile.
 #[derive(Debug)]
 pub struct Reader {
     buffer: [u8; BUFFER],
-    /// Where the records not yet handed out begin and end.
+    /// The range of the records in `buffer` that are not returned yet.
     rest: core::ops::Range<usize>,
 }
 
 impl Reader {
-    /// A reader that starts where the offset of the open directory is.
+    /// A reader that starts at the offset of the open directory.
     pub const NEW: Self = Self {
         buffer: [0; BUFFER],
         rest: 0..0,
     };
 
     /// Returns the name of the next entry of `dir` but `.` and `..`; `None`
-    /// behind the last. `dir` must be the same open directory each time.
+    /// after the last. `dir` must be the same open directory each time.
     pub fn next(&mut self, dir: At<'_>) -> Result<Option<&CStr>, Errno> {
         loop {
             if self.rest.is_empty() {
@@ -61,13 +61,13 @@ impl Reader {
 
 /// Calls `each` with the name of every entry but `.` and `..`.
 ///
-/// The directory's offset is where the last reader left it: open it anew for
-/// each use. An error ends the reading; `each` has then seen a part only.
+/// The directory's offset stays where the last reader left it: open it again
+/// for each use. An error ends the reading after a part of the entries.
 pub fn list(dir: At<'_>, mut each: impl FnMut(&CStr)) -> Result<(), Errno> {
     list_to(dir, &mut each)
 }
 
-/// As [`list`]: one copy of the code for all its callers.
+/// Does the work of [`list`]: one copy of the code for all callers.
 fn list_to(dir: At<'_>, each: &mut dyn FnMut(&CStr)) -> Result<(), Errno> {
     let mut reader = Reader::NEW;
     while let Some(name) = reader.next(dir)? {
@@ -76,10 +76,10 @@ fn list_to(dir: At<'_>, each: &mut dyn FnMut(&CStr)) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The path of the entry behind `last` in the order of names, of those that
-/// end in `suffix` and are not hidden. A directory that is not there has none.
+/// Returns the path of the entry after `last` in the order of names, among
+/// those that end in `suffix` and are not hidden. A missing directory has none.
 ///
-/// Whose path is longer than `config::PATH_BYTES` is left out.
+/// An entry whose path is longer than `config::PATH_BYTES` is left out.
 pub fn next(dir: &CStr, last: Option<&Path>, suffix: &[u8]) -> Option<Path> {
     let mut best: Option<Path> = None;
     let open = file::open_dir(CWD, dir).ok()?;
@@ -91,9 +91,9 @@ pub fn next(dir: &CStr, last: Option<&Path>, suffix: &[u8]) -> Option<Path> {
             return;
         };
         let bytes = path.as_bytes();
-        let behind = last.is_none_or(|last| bytes > last.as_bytes());
+        let after = last.is_none_or(|last| bytes > last.as_bytes());
         let before = best.as_ref().is_none_or(|best| bytes < best.as_bytes());
-        if behind && before {
+        if after && before {
             best = Some(path);
         }
     });
@@ -102,11 +102,11 @@ pub fn next(dir: &CStr, last: Option<&Path>, suffix: &[u8]) -> Option<Path> {
     best
 }
 
-/// Where the name of a record begins: behind inode (8 bytes), offset (8), the
+/// The offset of the name in a record: after inode (8 bytes), offset (8), the
 /// record's own length (2) and type (1).
 const NAME: usize = 19;
 
-/// Returns the length of the first record; `None` when it is not whole, which
+/// Returns the length of the first record; `None` when it is incomplete, which
 /// the kernel never writes.
 fn first(records: &[u8]) -> Option<usize> {
     let length = records.get(16..)?.first_chunk::<2>()?;

@@ -1,4 +1,4 @@
-//! How an environment is changed for a program to come: `chpst -e` and `-U`.
+//! Builds a changed environment for the next program: `chpst -e` and `-U`.
 
 use core::{ffi::c_char, ptr};
 
@@ -7,29 +7,30 @@ use heapless::Vec;
 use super::{program::Environ, static_cell::StaticCell};
 use crate::{config, text};
 
-/// A capacity was reached: its name and its value.
+/// The error of a full table: name and value of the capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full(pub &'static str, pub usize);
 
-/// Pointers to the variables, and the null behind them.
+/// Pointers to the variables, and the null after them.
 type List = Vec<*const c_char, { config::ENVIRON + 1 }>;
 
-/// An environment being put together: what was inherited stays where the
-/// kernel put it; what is new is kept here.
+/// An environment under construction: inherited variables stay where the kernel
+/// put them; new ones are stored here.
 pub struct Builder {
+    /// All variables.
     list: List,
     /// New variables, each with its NUL. Never moved: the builder is static,
-    /// and the bytes in use stay as they are.
+    /// and the bytes in use do not change.
     text: [u8; config::ENVIRON_BYTES],
-    /// Bytes of `text` in use.
+    /// Number of bytes of `text` in use.
     used: usize,
 }
 
-// SAFETY: the pointers lead to memory that lives as long as the process and
-// is not written; a thread could use them as well as any.
+// SAFETY: the pointers lead to memory that is valid as long as the process and
+// is not written; any thread could use them.
 unsafe impl Send for Builder {}
 
-/// The environment of this process's successor.
+/// The environment of the program that replaces this one.
 static BUILDER: StaticCell<Builder> = StaticCell::new(Builder {
     list: List::new(),
     text: [0; config::ENVIRON_BYTES],
@@ -37,7 +38,8 @@ static BUILDER: StaticCell<Builder> = StaticCell::new(Builder {
 });
 
 impl Builder {
-    /// A builder with the variables of `environ`. `None` the second time.
+    /// Returns a builder with the variables of `environ`. `None` the second
+    /// time.
     pub fn take(environ: Environ) -> Option<Result<&'static mut Self, Full>> {
         let builder = BUILDER.take()?;
         for variable in environ.iter() {
@@ -48,7 +50,7 @@ impl Builder {
         Some(Ok(builder))
     }
 
-    /// Adds a variable to the list, leaving room for the null.
+    /// Adds a variable to the list, and leaves room for the null.
     fn push(&mut self, variable: *const c_char) -> Result<(), Full> {
         let full = Full("environ", config::ENVIRON);
         if self.list.len() >= config::ENVIRON {
@@ -65,8 +67,8 @@ impl Builder {
         self.text.get_mut(start..).unwrap_or(&mut [])
     }
 
-    /// Returns where the value of the next variable stands: behind its name
-    /// and a `=`.
+    /// Returns the offset of the next variable's value: after its name and a
+    /// `=`.
     fn value_start(&self, name: &[u8]) -> usize {
         self.used.saturating_add(name.len()).saturating_add(1)
     }
@@ -82,8 +84,8 @@ impl Builder {
     /// when there is no length. A NUL in the value becomes a newline
     /// (contract §6.1).
     ///
-    /// A name with a `=` is odd but taken: the variable is what stands before
-    /// that, so that even without a value there is one to set.
+    /// A name with a `=` is accepted: the variable's name is the part before
+    /// that, so that it is set even when there is no length.
     ///
     /// `Err(Full)` leaves the variable unset.
     pub fn set_filled(
@@ -95,7 +97,7 @@ impl Builder {
         let variable = variable.unwrap_or(name);
         self.list.retain(|known| {
             // SAFETY: every pointer of the list leads to a C string that
-            // lives as long as the process.
+            // is valid as long as the process.
             let text = unsafe { core::ffi::CStr::from_ptr(*known) };
             let value = text.to_bytes().strip_prefix(variable);
             !value.is_some_and(|value| value.starts_with(b"="))
@@ -111,8 +113,8 @@ impl Builder {
         let added = self.text.get_mut(start..=end);
         let added = added.ok_or(Full("environ-bytes", config::ENVIRON_BYTES));
         let added = added?;
-        for (place, byte) in added.iter_mut().zip(name.iter().chain(b"=")) {
-            *place = *byte;
+        for (target, byte) in added.iter_mut().zip(name.iter().chain(b"=")) {
+            *target = *byte;
         }
         for byte in added.iter_mut().filter(|byte| **byte == 0) {
             *byte = b'\n';
@@ -125,7 +127,7 @@ impl Builder {
         self.push(added.cast())
     }
 
-    /// The environment as it is now.
+    /// Returns the environment with all changes so far.
     pub fn finish(&mut self) -> Environ {
         // `push` left room for it.
         let _fits = self.list.push(ptr::null()).is_ok();

@@ -1,17 +1,18 @@
-//! The reason why a system call was refused, and runit's text for it.
+//! Defines the error numbers of system calls, and runit's text for each.
 //!
-//! Numbers differ between machines: on MIPS most above 34 do. Those of
-//! `syscalls` are x86's everywhere, those of rustix the machine's own.
+//! Numbers differ between architectures: on MIPS most above 34 do. The
+//! constants of `syscalls` have x86's numbers everywhere, those of rustix the
+//! architecture's own.
 
-/// The kernel's number for a refusal.
+/// An error number of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(i32);
 
 impl Errno {
-    /// Returns what a system call answered: a result, or the error of which
-    /// it is the negative number.
-    pub(super) fn from_ret(answer: usize) -> Result<usize, Self> {
-        syscalls::Errno::from_ret(answer).map_err(Self::from)
+    /// Converts the return value of a system call: a result, or the negative
+    /// number of an error.
+    pub(super) fn from_ret(value: usize) -> Result<usize, Self> {
+        syscalls::Errno::from_ret(value).map_err(Self::from)
     }
 }
 
@@ -27,12 +28,12 @@ impl From<syscalls::Errno> for Errno {
     }
 }
 
-/// Returns the same error in the type of this layer.
+/// Converts an error of rustix.
 pub(super) fn from(errno: rustix::io::Errno) -> Errno {
     Errno(errno.raw_os_error())
 }
 
-/// `syscalls::syscall!` with the errors of this layer.
+/// Calls `syscalls::syscall!`, with errors of type [`Errno`].
 macro_rules! syscall {
     ($($argument:tt)*) => {
         syscalls::syscall!($($argument)*)
@@ -41,7 +42,8 @@ macro_rules! syscall {
 }
 pub(super) use syscall;
 
-/// runit's text for an error, which is not the C library's (contract §0.2).
+/// Returns runit's text for an error, which differs from the C library's
+/// (contract §0.2).
 pub fn text(errno: Errno) -> &'static str {
     let mut start = 0;
     for (known, end) in INDEX {
@@ -68,8 +70,8 @@ macro_rules! errors {
     };
 }
 
-// Only what can reach a message of ours; the rest of runit's table are errors
-// of streams and of protocols that no program here speaks.
+// Only errors that can reach a message of ours; the rest of runit's table are
+// errors of streams and of protocols that no program here uses.
 errors! {
     EINTR = INTR: "interrupted system call",
     ENOMEM = NOMEM: "out of memory",
@@ -127,11 +129,11 @@ errors! {
     EREMOTEIO = REMOTEIO: "input/output error",
 }
 
-/// The table as it is kept: without a pointer and a length for each text,
-/// which would be most of it on a 64-bit machine.
+/// Each error and the end of its text in [`TEXTS`]. A pointer and a length for
+/// each text would be most of the table on a 64-bit machine.
 static INDEX: [(Errno, u16); TABLE.len()] = index();
 
-/// All texts, one behind the other.
+/// All texts, one after the other.
 const TEXTS: &str = match core::str::from_utf8(&JOINED) {
     Ok(texts) => texts,
     Err(_) => "",
@@ -140,22 +142,22 @@ const TEXTS: &str = match core::str::from_utf8(&JOINED) {
 /// The bytes of [`TEXTS`].
 const JOINED: [u8; length()] = join();
 
-/// How long all texts are together.
+/// Returns the length of all texts together.
 #[allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "runs at compile time"
 )]
 const fn length() -> usize {
-    let (mut row, mut length) = (0, 0);
-    while row < TABLE.len() {
-        length += TABLE[row].1.len();
-        row += 1;
+    let (mut entry, mut length) = (0, 0);
+    while entry < TABLE.len() {
+        length += TABLE[entry].1.len();
+        entry += 1;
     }
     length
 }
 
-/// Each error and where its text ends.
+/// Computes [`INDEX`].
 #[allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -166,16 +168,16 @@ const fn length() -> usize {
 )]
 const fn index() -> [(Errno, u16); TABLE.len()] {
     let mut index = [(Errno::EIO, 0); TABLE.len()];
-    let (mut row, mut end) = (0, 0);
-    while row < TABLE.len() {
-        end += TABLE[row].1.len();
-        index[row] = (TABLE[row].0, end as u16);
-        row += 1;
+    let (mut entry, mut end) = (0, 0);
+    while entry < TABLE.len() {
+        end += TABLE[entry].1.len();
+        index[entry] = (TABLE[entry].0, end as u16);
+        entry += 1;
     }
     index
 }
 
-/// Joins the texts.
+/// Joins the texts: computes [`JOINED`].
 #[allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -183,20 +185,20 @@ const fn index() -> [(Errno, u16); TABLE.len()] {
 )]
 const fn join() -> [u8; length()] {
     let mut joined = [0; length()];
-    let (mut row, mut end) = (0, 0);
-    while row < TABLE.len() {
-        let text = TABLE[row].1.as_bytes();
+    let (mut entry, mut end) = (0, 0);
+    while entry < TABLE.len() {
+        let text = TABLE[entry].1.as_bytes();
         let mut at = 0;
         while at < text.len() {
             joined[end] = text[at];
             (at, end) = (at + 1, end + 1);
         }
-        row += 1;
+        entry += 1;
     }
     joined
 }
 
-/// The numbers of MIPS, written down once more: no test runs there.
+/// Checks the numbers of MIPS when compiling: no test runs there.
 #[cfg(target_arch = "mips")]
 const _: () = {
     let known = [
@@ -244,8 +246,8 @@ mod test {
     #[test]
     fn an_error_has_one_number_whoever_gives_it() {
         for (errno, _) in TABLE {
-            let answer = usize::try_from(errno.0).unwrap().wrapping_neg();
-            assert_eq!(Errno::from_ret(answer), Err(*errno));
+            let value = usize::try_from(errno.0).unwrap().wrapping_neg();
+            assert_eq!(Errno::from_ret(value), Err(*errno));
             let other = rustix::io::Errno::from_raw_os_error(errno.0);
             assert_eq!(from(other), *errno);
             let same = TABLE.iter().filter(|(other, _)| other == errno);

@@ -1,18 +1,18 @@
-//! What an open file is here: a descriptor that closes itself.
+//! Defines descriptors: lent ones, and owned ones that close themselves.
 
 use core::num::NonZero;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
-/// A descriptor lent to a call; as a directory, where a path starts.
+/// A borrowed descriptor; for paths, the directory that they are resolved from.
 pub type At<'a> = BorrowedFd<'a>;
 
-/// Paths start at the working directory.
+/// The working directory.
 pub const CWD: At<'static> = rustix::fs::CWD;
 
 /// Descriptor 0.
-// SAFETY: the number is not -1. Whether it is open is the caller's affair,
-// as for every program; a call on a closed one answers EBADF.
+// SAFETY: the number is not -1. It may be closed, as in every program; a call
+// on a closed one returns EBADF.
 pub const STDIN: At<'static> = unsafe { BorrowedFd::borrow_raw(0) };
 /// Descriptor 1.
 // SAFETY: as for STDIN.
@@ -26,30 +26,30 @@ pub const STDERR: At<'static> = unsafe { BorrowedFd::borrow_raw(2) };
 /// Not `OwnedFd`: without std that one asserts, and an assertion is a panic
 /// path that the linker cannot rule out.
 ///
-/// Its number is kept with every bit turned over: never 0, so that "no file"
-/// takes no more memory than a file.
+/// Its number is stored with every bit inverted: never 0, so that an
+/// `Option<Fd>` takes no more memory than an `Fd`.
 #[derive(Debug)]
 pub struct Fd(NonZero<RawFd>);
 
 impl Fd {
-    /// Takes over what an opening call returned, which is never negative.
+    /// Takes over the result of an opening call, which is never negative.
     pub(super) fn own(number: usize) -> Self {
         let number = RawFd::try_from(number).unwrap_or(RawFd::MAX);
-        // Of no number that is not negative are all bits set.
+        // No number that is not negative has all bits set.
         Self(NonZero::new(!number).unwrap_or(NonZero::<RawFd>::MIN))
     }
 
-    /// No file: every call on it answers EBADF.
+    /// Returns a descriptor of no file: every call on it returns EBADF.
     pub fn none() -> Self {
         Self(NonZero::<RawFd>::MIN)
     }
 
-    /// The descriptor's number, for the kernel only.
+    /// Returns the descriptor's number, for the kernel only.
     pub(super) fn number(&self) -> RawFd {
         !self.0.get()
     }
 
-    /// Leaves the file open for the rest of the process's life.
+    /// Leaves the file open until the process ends.
     pub fn leave_open(self) {
         let _number = self.into_raw_fd();
     }
@@ -92,15 +92,16 @@ impl Drop for Fd {
     }
 }
 
-/// A file that its owner keeps open for longer than the compiler can see.
+/// Extends the lifetime of a file that its owner keeps open for longer than the
+/// compiler can see.
 ///
-/// For children that are about to become programs: one that has a table of
-/// its own has a copy from its first moment on; one that shares ours is given
-/// what a slot or a stage keeps open until it has ended. A number that was
-/// closed nonetheless would cost it an EBADF or the wrong directory, and no
-/// memory.
+/// For children that are about to become programs: one with a table of its own
+/// has a copy from the start; one that shares ours is given only files that a
+/// slot or a stage keeps open until it has ended. A number that was closed
+/// nonetheless would cause an EBADF or the wrong directory in the child, but
+/// no memory error.
 pub(super) fn kept(file: At<'_>) -> At<'static> {
-    // SAFETY: the types differ in the lifetime only; what keeps the file open
-    // is said above.
+    // SAFETY: the types differ in the lifetime only; the reason why the
+    // file stays open is given above.
     unsafe { core::mem::transmute::<At<'_>, At<'static>>(file) }
 }

@@ -1,7 +1,6 @@
-//! How a process hands open files to another: with a message, over a pair of
-//! sockets (unix(7)). So it needs no way there of its own, neither by name nor
-//! by /proc.
-
+//! Passes open files to another process, with a message over a pair of sockets
+//! (unix(7)). The receiver needs no path to the files, neither by name nor by
+//! /proc.
 #![allow(
     clippy::as_conversions,
     clippy::ref_as_ptr,
@@ -14,22 +13,22 @@ use syscalls::Sysno;
 
 use super::{At, Errno, Fd, error::syscall};
 
-/// Two sockets that are each other's other end. A message comes as it was
-/// sent, whole; neither end waits.
+/// Makes a pair of connected sockets. A message arrives whole, as it was sent;
+/// both ends are non-blocking.
 pub fn socket_pair() -> Result<[Fd; 2], Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     // SOCK_CLOEXEC and SOCK_NONBLOCK are the O_ ones.
     let kind = net::SOCK_SEQPACKET | flags.bits();
     let mut ends = [0_u32; 2];
-    let place = ends.as_mut_ptr();
-    // SAFETY: the kernel writes two 32-bit numbers, which is what is there.
-    unsafe { syscall!(Sysno::socketpair, net::AF_UNIX, kind, 0, place) }?;
+    let pointer = ends.as_mut_ptr();
+    // SAFETY: the kernel writes two 32-bit numbers, which `ends` holds.
+    unsafe { syscall!(Sysno::socketpair, net::AF_UNIX, kind, 0, pointer) }?;
     Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
 }
 
-/// Sends a message, and files that the receiver gets descriptors of.
+/// Sends a message, and files of which the receiver gets descriptors.
 ///
-/// EAGAIN: the receiver has as much as the kernel keeps for it.
+/// EAGAIN: the receiver's queue is full.
 pub fn send(
     to: At<'_>,
     bytes: &[u8],
@@ -53,8 +52,9 @@ pub fn send(
     Ok(())
 }
 
-/// Takes a message: its bytes that fit, 0 when the other end is gone, and its
-/// files, none for those it did not bring, or for which there is no room.
+/// Receives a message. Returns the number of bytes stored, 0 when the other end
+/// is closed, and the files: [`Fd::none`] for those that it did not bring, or
+/// that this process has no descriptors left for.
 pub fn receive(
     from: At<'_>,
     buffer: &mut [u8],
@@ -67,7 +67,7 @@ pub fn receive(
     }
 }
 
-/// `recvmsg`: how many bytes came, and the files, which are closed on exec.
+/// Calls `recvmsg`: the number of bytes, and the files, closed on exec.
 fn receive_once(
     from: At<'_>,
     buffer: &mut [u8],
@@ -77,20 +77,19 @@ fn receive_once(
         start: buffer.as_mut_ptr(),
         bytes: buffer.len(),
     };
-    // Where the kernel writes none there stays none.
+    // Entries that the kernel does not write stay the number of no file.
     let mut rights = ScmRights::of([i32::MAX; 2]);
     let mut message = rights.message(&piece);
     message.control = &raw mut rights;
-    let (fd, place) = (from.as_raw_fd(), &raw mut message);
+    let (fd, pointer) = (from.as_raw_fd(), &raw mut message);
     // SAFETY: the kernel writes into the buffer, the rights and the message
     // no more than their lengths say.
-    let count = unsafe { syscall!(Sysno::recvmsg, fd, place, CLOEXEC) }?;
+    let count = unsafe { syscall!(Sysno::recvmsg, fd, pointer, CLOEXEC) }?;
     let files = rights.files.map(|file| usize::try_from(file).unwrap_or(0));
     Ok((count, files.map(Fd::own)))
 }
 
-/// `struct msghdr`, `struct iovec` and what they lead to: one piece of bytes,
-/// two files at most.
+/// `struct msghdr`, of one piece of bytes and at most two files.
 #[repr(C)]
 struct MessageHeader {
     name: usize,
@@ -119,7 +118,7 @@ struct ScmRights {
 }
 
 impl ScmRights {
-    /// Of these files.
+    /// Returns the control message for these files.
     fn of(files: [i32; 2]) -> Self {
         Self {
             bytes: size_of::<Self>(),
@@ -129,7 +128,7 @@ impl ScmRights {
         }
     }
 
-    /// A message that it goes with.
+    /// Returns the header of a message with these files.
     fn message(&self, piece: &IoVec) -> MessageHeader {
         MessageHeader {
             name: 0,

@@ -1,4 +1,4 @@
-//! Who the process is to the kernel: user and groups.
+//! Reads and sets the user and the groups of this process.
 
 use heapless::Vec;
 use rustix::{
@@ -9,20 +9,20 @@ use rustix::{
 use super::{Errno, error, privilege};
 use crate::config;
 
-/// Whether it is root.
+/// Returns true when the effective user is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// As whom the shared loggers run, where the board has a user for them and
-/// this process may become another.
+/// Returns user and group of the shared loggers, if the board has a user for
+/// them and this process may change to it.
 pub fn of_loggers() -> Option<[u32; 2]> {
     let user = config::LOGGER_USER;
     (user != [0, 0] && is_root()).then_some(user)
 }
 
-/// Becomes a user of one group, who has no capabilities, and whose programs
-/// get no privileges from their files.
+/// Changes to a user of one group, without capabilities; its programs get no
+/// privileges from their files.
 pub fn become_only([user, group]: [u32; 2]) -> Result<(), Errno> {
     set_groups(&[])?;
     set_group(group)?;
@@ -45,7 +45,7 @@ pub fn set_group(group: u32) -> Result<(), Errno> {
     thread::set_thread_gid(Gid::from_raw(group)).map_err(error::from)
 }
 
-/// Sets real, effective and saved user; there is no way back from it.
+/// Sets real, effective and saved user; this cannot be undone.
 pub fn set_user(user: u32) -> Result<(), Errno> {
     thread::set_thread_uid(Uid::from_raw(user)).map_err(error::from)
 }

@@ -1,4 +1,4 @@
-//! What has changed in a few directories, by inotify.
+//! Watches directories for changes, by inotify.
 
 use core::ffi::CStr;
 
@@ -10,28 +10,29 @@ use linux_raw_sys::general::{
 };
 use rustix::fd::AsFd;
 
-/// Directories being watched.
+/// An inotify instance: a set of watched directories.
 #[derive(Debug)]
 pub struct Inotify(Fd);
 
-/// Number of a watch, as long as its `Watch` lives.
+/// The number of a watch, valid as long as its [`Inotify`].
 pub type WatchId = u32;
 
-/// Which changes of a directory are told.
+/// The changes of a directory that a watch reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchKind {
-    /// An entry appeared, went or was replaced, or the directory itself did.
+    /// An entry was made, removed or replaced, or the directory itself was
+    /// removed or renamed.
     Entries,
-    /// An entry was renamed away, or somebody who only read it closed it: a
-    /// new `supervise/status` is told as `status.new`, a supervisor that
-    /// leaves as `ok`, and of what its own looking causes `sv` hears
-    /// `status` alone.
+    /// An entry was renamed away, or closed by a process that only read it. A
+    /// new `supervise/status` is reported as `status.new`, a supervisor that
+    /// exits as `ok`. Of the events that `sv` itself causes by reading, it is
+    /// sent `status` only.
     Status,
     /// An entry's content was written to.
     Content,
 }
 
-/// What [`Changes::Entries`] asks for.
+/// The event mask of [`WatchKind::Entries`].
 const ENTRIES: u32 = IN_MOVED_FROM
     | IN_MOVED_TO
     | IN_CREATE
@@ -39,17 +40,17 @@ const ENTRIES: u32 = IN_MOVED_FROM
     | IN_DELETE_SELF
     | IN_MOVE_SELF
     | IN_ONLYDIR;
-/// What [`Changes::Status`] asks for.
+/// The event mask of [`WatchKind::Status`].
 const STATUS: u32 = IN_MOVED_FROM
     | IN_CLOSE_NOWRITE
     | IN_DELETE_SELF
     | IN_MOVE_SELF
     | IN_ONLYDIR;
-/// What [`Changes::Content`] asks for.
+/// The event mask of [`WatchKind::Content`].
 const CONTENT: u32 = IN_MODIFY | IN_ONLYDIR;
 
-/// Types of file systems that tell no change made by another machine or by
-/// their own server: NFS, 9p, FUSE, SMB of three ages.
+/// Types of file systems that do not report changes made by another machine or
+/// by their own server: NFS, 9p, FUSE, three generations of SMB.
 const REMOTE_FILE_SYSTEMS: [u32; 6] = [
     NFS_SUPER_MAGIC,
     V9FS_MAGIC,
@@ -59,7 +60,7 @@ const REMOTE_FILE_SYSTEMS: [u32; 6] = [
     SMB2_SUPER_MAGIC,
 ];
 
-/// Whether the file system of an open directory tells every change.
+/// Returns true when the file system of an open directory reports all changes.
 #[allow(
     clippy::useless_conversion,
     clippy::unnecessary_fallible_conversions,
@@ -73,34 +74,31 @@ pub fn reports_changes(dir: At<'_>) -> bool {
     })
 }
 
-/// One thing that happened.
+/// A reported change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// Where; `WatchId::MAX` when the kernel's queue ran over.
+    /// The watch; `WatchId::MAX` when the kernel's queue overflowed.
     pub id: WatchId,
     /// The entry's name; empty for the directory itself.
     pub name: &'a [u8],
-    /// The entry was moved to here: it was made elsewhere.
+    /// The entry was moved to this directory: it was made elsewhere.
     pub moved_to: bool,
-    /// The entry was moved away. Where to is told next, if it can be.
+    /// The entry was moved away. The next event reports the destination, if
+    /// that is watched.
     pub moved_from: bool,
-    /// The entry was made: there was none of that name.
+    /// The entry was created: there was none of that name.
     pub created: bool,
 }
 
 impl Inotify {
-    /// Nothing watched yet.
+    /// Returns an instance that watches nothing yet.
     pub fn new() -> Result<Self, Errno> {
         raw::inotify_init().map(Self)
     }
 
-    /// Watches the directory that `path` leads to.
-    pub fn add(
-        &self,
-        path: &CStr,
-        changes: WatchKind,
-    ) -> Result<WatchId, Errno> {
-        let mask = match changes {
+    /// Starts to watch the directory that `path` leads to.
+    pub fn add(&self, path: &CStr, kind: WatchKind) -> Result<WatchId, Errno> {
+        let mask = match kind {
             WatchKind::Entries => ENTRIES,
             WatchKind::Status => STATUS,
             WatchKind::Content => CONTENT,
@@ -109,17 +107,17 @@ impl Inotify {
         Ok(WatchId::try_from(id).unwrap_or(WatchId::MAX))
     }
 
-    /// Watches a directory no more. One that is gone is not watched anyway.
+    /// Stops watching a directory. A removed one is not watched anyway.
     pub fn remove(&self, id: WatchId) {
         let _gone = raw::inotify_remove(&self.0, id).is_err();
     }
 
-    /// Takes what has happened, a bounded part of it at a time.
+    /// Calls `each` with the changes of one read: a bounded part of the queue.
     pub fn drain(&self, mut each: impl FnMut(Event<'_>)) -> Result<(), Errno> {
         self.drain_to(&mut each)
     }
 
-    /// As [`Watch::drain`]: one copy of the code for all its callers.
+    /// Does the work of [`Self::drain`]: one copy of the code for all callers.
     fn drain_to(&self, each: &mut dyn FnMut(Event<'_>)) -> Result<(), Errno> {
         let mut buffer = [0; 1024];
         let count = match read(self.0.as_fd(), &mut buffer) {
@@ -127,23 +125,23 @@ impl Inotify {
             other => other?,
         };
         let mut records = buffer.get(..count).unwrap_or(&[]);
-        while let Some((change, rest)) = first(records) {
+        while let Some((event, rest)) = first(records) {
             records = rest;
-            each(change);
+            each(event);
         }
         Ok(())
     }
 
-    /// The descriptor that becomes readable.
+    /// Returns the descriptor that becomes readable when there are changes.
     pub fn as_fd(&self) -> At<'_> {
         self.0.as_fd()
     }
 }
 
-/// The first record, and what follows it.
+/// Returns the first record and the bytes after it.
 ///
 /// A record is watch (4 bytes), mask (4), cookie (4), length of the name (4)
-/// and the name, filled up with NULs.
+/// and the name, padded with NULs.
 fn first(records: &[u8]) -> Option<(Event<'_>, &[u8])> {
     let (id, rest) = records.split_first_chunk::<4>()?;
     let (mask, rest) = rest.split_first_chunk::<4>()?;
@@ -151,12 +149,12 @@ fn first(records: &[u8]) -> Option<(Event<'_>, &[u8])> {
     let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
     let (name, rest) = rest.get(8..)?.split_at_checked(length)?;
     let mask = u32::from_ne_bytes(*mask);
-    let change = Event {
+    let event = Event {
         id: WatchId::from_ne_bytes(*id),
         name: name.split(|byte| *byte == 0).next().unwrap_or(name),
         moved_to: mask & IN_MOVED_TO != 0,
         moved_from: mask & IN_MOVED_FROM != 0,
         created: mask & IN_CREATE != 0,
     };
-    Some((change, rest))
+    Some((event, rest))
 }

@@ -1,4 +1,4 @@
-//! How much a process may use: soft limits, read and set.
+//! Reads and sets resource limits, and sizes the limit of open files.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,18 +9,18 @@ use crate::config;
 
 pub use rustix::process::Resource as Limit;
 
-/// The soft and the hard limit of open files that this process was given, once
-/// it has raised them: until then the soft one is 0. No limit is `usize::MAX`.
+/// The original soft and hard limit of open files, stored when this process
+/// raises them: until then the soft one is 0. No limit is `usize::MAX`.
 static GIVEN: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Raises the number of files this process may open to what it may have at
-/// most, or to what it needs with `slots` slots where that is more and it may
-/// do so. Its children get back what it was given: [`restore_files`].
+/// Raises the limit of open files to the hard limit, or to what this process
+/// needs with `slots` slots where that is more and the kernel allows it. Its
+/// children get the original limits back: [`restore_files`].
 pub fn raise_files(slots: usize) {
     let given = getrlimit(Resource::Nofile);
-    for (place, limit) in GIVEN.iter().zip([given.current, given.maximum]) {
+    for (stored, limit) in GIVEN.iter().zip([given.current, given.maximum]) {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-        place.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
+        stored.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
     let needed = given.maximum.map(|most| most.max(files_of(slots).into()));
     for most in [needed, given.maximum] {
@@ -28,47 +28,48 @@ pub fn raise_files(slots: usize) {
             current: most,
             maximum: most,
         };
-        // When it is refused the table holds what fits, and says so then.
+        // If both are refused the table holds fewer slots, and reports that
+        // when it is full.
         if setrlimit(Resource::Nofile, most).is_ok() {
             return;
         }
     }
 }
 
-/// Descriptors of a slot at most: the service directory, both ends of the log
+/// Most descriptors of a slot: the service directory, both ends of the log
 /// pipe, `cgroup.procs`, and for each of service and log two locks, the control
-/// FIFO, `ok` and the directory that these are in, when that is elsewhere.
+/// FIFO, `ok` and the directory that holds these, when that is elsewhere.
 const OF_SLOT: usize = 14;
 
-/// Descriptors of a supervisor besides those of its slots and loggers: the
-/// standard streams, what its loop sleeps on and what tells it of changes, its
-/// directories, console, watchdog and front, and those open for a moment.
+/// Most descriptors of a supervisor besides those of its slots and loggers: the
+/// standard streams, those that its loop polls, its directories, console,
+/// watchdog and front, and those open for a moment.
 const OTHERS: usize = 36;
 
-/// Returns how many descriptors a supervisor with `slots` slots has at most.
-/// The kernel gives the lowest free number: none is greater.
+/// Returns the most descriptors that a supervisor with `slots` slots has. The
+/// kernel assigns the lowest free number: every number is below that.
 pub fn files_of(slots: usize) -> u32 {
     let files = slots.saturating_mul(OF_SLOT).saturating_add(OTHERS);
     u32::try_from(files.saturating_add(config::LOGGERS)).unwrap_or(u32::MAX)
 }
 
-/// Returns how many descriptors any process of this program has at most.
+/// Returns the most descriptors that any process of this program has.
 pub fn files() -> u32 {
     files_of(config::SLOTS)
 }
 
-/// Makes room for the descriptors of `slots` slots, by opening `any` once more
-/// with the greatest number. A table that is full grows, and one that children
-/// have too waits then until every processor has let go of the old one: tens
-/// of milliseconds each time (`expand_fdtable`, Linux fs/file.c). Where the
-/// limit is lower it grows when it must.
+/// Makes room in the kernel's table for the descriptors of `slots` slots, by
+/// copying `any` to the greatest number for a moment. A full table grows, and
+/// if children share it the kernel then waits until every processor has
+/// released the old one: tens of milliseconds each time (`expand_fdtable`,
+/// Linux fs/file.c). Where the limit is lower the table grows when it must.
 pub fn reserve_files(any: At<'_>, slots: usize) {
     let last = files_of(slots).saturating_sub(1);
     let _lower = raw::dup_above(any, last).is_err();
 }
 
-/// In a child: puts the limits of open files back to what this process was
-/// given, if it has raised them.
+/// In a child: restores the original limits of open files, if this process has
+/// raised them.
 pub(super) fn restore_files() {
     let [soft, hard] = GIVEN.each_ref().map(|g| g.load(Ordering::Relaxed));
     let limit = |value: usize| match value {
@@ -84,7 +85,7 @@ pub(super) fn restore_files() {
     }
 }
 
-/// Sets a soft limit, at most as high as the hard one.
+/// Sets a soft limit, at most to the hard one.
 pub fn set_soft(limit: Resource, value: u64) -> Result<(), Errno> {
     let old = getrlimit(limit);
     let value = old.maximum.map_or(value, |most| value.min(most));

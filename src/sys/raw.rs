@@ -1,4 +1,4 @@
-//! The system calls that rustix lacks, or has only with a panic path.
+//! Makes the system calls that rustix lacks, or has only with a panic path.
 #![allow(
     clippy::as_conversions,
     clippy::ref_as_ptr,
@@ -20,10 +20,10 @@ use super::{
 /// MIPS has 128 signals, all others 64.
 pub(super) type Mask = [u32; MASK / 4];
 
-/// Bytes in a signal set, which every call about signals is told.
+/// Size of a signal set in bytes, which every call about signals takes.
 const MASK: usize = general::_NSIG as usize / 8;
 
-/// The greatest number of a signal: each has a bit of a set.
+/// The greatest signal number: each signal has a bit of a set.
 #[allow(clippy::cast_possible_truncation, reason = "it is 64 or 128")]
 pub(super) const LAST_SIGNAL: u8 = general::_NSIG as u8;
 
@@ -50,9 +50,9 @@ pub(super) fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
     };
     let flags = wait | rustix::fs::OFlags::CLOEXEC;
     let mut ends = [0_u32; 2];
-    let place = ends.as_mut_ptr();
-    // SAFETY: the kernel writes two 32-bit numbers, which is what is there.
-    unsafe { syscall!(Sysno::pipe2, place, flags.bits()) }?;
+    let pointer = ends.as_mut_ptr();
+    // SAFETY: the kernel writes two 32-bit numbers, which `ends` holds.
+    unsafe { syscall!(Sysno::pipe2, pointer, flags.bits()) }?;
     Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
 }
 
@@ -64,14 +64,14 @@ pub(super) fn epoll_create() -> Result<Fd, Errno> {
     Ok(Fd::own(fd))
 }
 
-/// One row of what `epoll_pwait` answers.
+/// An event that `epoll_pwait` returns.
 #[derive(Clone, Copy, Default)]
 #[cfg_attr(target_arch = "x86_64", repr(C, packed))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C))]
 pub(super) struct EpollEvent {
-    /// What happened.
+    /// The conditions that are met.
     pub(super) events: u32,
-    /// What the caller attached.
+    /// The caller's token.
     pub(super) data: u64,
 }
 
@@ -90,16 +90,17 @@ pub(super) fn epoll_ctl(
     Ok(())
 }
 
-/// `epoll_pwait` with the mask left alone: how many rows were filled.
-/// `millis` below zero waits without end.
+/// `epoll_pwait` with the signal mask unchanged: the number of events stored.
+/// Negative `millis` waits without limit.
 pub(super) fn epoll_wait(
     epoll: &Fd,
     events: &mut [EpollEvent],
     millis: i32,
 ) -> Result<usize, Errno> {
-    let (fd, rows, count) = (epoll.number(), events.as_mut_ptr(), events.len());
-    // SAFETY: the kernel writes at most `count` rows, all of them in `events`.
-    unsafe { syscall!(Sysno::epoll_pwait, fd, rows, count, millis, 0, MASK) }
+    let (fd, start, count) =
+        (epoll.number(), events.as_mut_ptr(), events.len());
+    // SAFETY: the kernel writes at most `count` events into `events`.
+    unsafe { syscall!(Sysno::epoll_pwait, fd, start, count, millis, 0, MASK) }
 }
 
 /// `signalfd4`, non-blocking and closed on exec.
@@ -159,18 +160,22 @@ pub(super) fn inotify_remove(inotify: &Fd, id: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `fork`, as `clone` with nothing shared, or the table of open files only:
-/// 0 in the child. A child that is not `told` of ends without a word and is
-/// waited for by nobody.
+/// `fork`, as `clone` with nothing shared, or with `share` the table of open
+/// files only: 0 in the child. Only a child with `notify` sends SIGCHLD when
+/// it ends and is reported by a wait for children.
 ///
 /// The kernel stores the child's pid in `pid` before the child runs.
 pub(super) fn fork(
     pid: &mut u32,
     share: bool,
-    told: bool,
+    notify: bool,
 ) -> Result<usize, Errno> {
     let child_ends = rustix::process::Signal::CHILD.as_raw();
-    let signal = if told { child_ends.cast_unsigned() } else { 0 };
+    let signal = if notify {
+        child_ends.cast_unsigned()
+    } else {
+        0
+    };
     let shared = if share { general::CLONE_FILES } else { 0 };
     let flags = general::CLONE_PARENT_SETTID | shared | signal;
     // SAFETY: no memory is shared, so the child has a copy of everything and
@@ -180,7 +185,7 @@ pub(super) fn fork(
     unsafe { syscall!(Sysno::clone, flags, 0, &raw mut *pid, 0, 0) }
 }
 
-/// `execve`: only comes back with the reason why not.
+/// `execve`: returns only with the reason why it failed.
 ///
 /// # Safety
 /// Both lists must end in a null pointer, and what they point at in a NUL.
@@ -197,21 +202,21 @@ pub(super) unsafe fn execve(
     }
 }
 
-/// `waitid` for any child that has ended, which stays a zombie: its number, 0
-/// when none has ended.
+/// `waitid` for any child that has ended, which stays a zombie: its pid, 0 when
+/// none has ended. ECHILD when there are no children.
 pub(super) fn waitid() -> Result<u32, Errno> {
     const FLAGS: u32 = general::WNOHANG | general::WEXITED | general::WNOWAIT;
-    /// Where a `siginfo_t` has the number of a child, in words.
+    /// The index of a child's pid in a `siginfo_t`, in words.
     const PID: usize = if cfg!(target_pointer_width = "64") {
         4
     } else {
         3
     };
     let mut info = [0_u32; 32];
-    let place = info.as_mut_ptr();
+    let pointer = info.as_mut_ptr();
     // SAFETY: the kernel writes a `siginfo_t`, which is 128 bytes everywhere;
     // no `rusage` is asked for.
-    unsafe { syscall!(Sysno::waitid, general::P_ALL, 0, place, FLAGS, 0) }?;
+    unsafe { syscall!(Sysno::waitid, general::P_ALL, 0, pointer, FLAGS, 0) }?;
     let [.., pid] = info.first_chunk::<{ PID + 1 }>().ok_or(Errno::ECHILD)?;
     Ok(*pid)
 }
@@ -219,7 +224,7 @@ pub(super) fn waitid() -> Result<u32, Errno> {
 /// `exit_group`.
 pub(super) fn exit(code: u8) -> ! {
     loop {
-        // SAFETY: the call takes no pointer and does not come back.
+        // SAFETY: the call takes no pointer and does not return.
         let _gone = unsafe { syscall!(Sysno::exit_group, code) }.is_ok();
     }
 }
@@ -227,26 +232,27 @@ pub(super) fn exit(code: u8) -> ! {
 /// `clock_gettime`: seconds and nanoseconds.
 ///
 /// 32-bit kernels before 5.1 lack the call with 64-bit seconds: there the old
-/// one answers, until 2038.
+/// call is used, which works until 2038.
 pub(super) fn clock(id: u32) -> (i64, i64) {
     let mut long = [0_i64; 2];
-    let place = long.as_mut_ptr();
+    let pointer = long.as_mut_ptr();
     #[cfg(target_pointer_width = "64")]
-    // SAFETY: the kernel writes two 64-bit numbers, which is what is there.
-    let done = unsafe { syscall!(Sysno::clock_gettime, id, place) };
+    // SAFETY: the kernel writes two 64-bit numbers, which `long` holds.
+    let done = unsafe { syscall!(Sysno::clock_gettime, id, pointer) };
     #[cfg(target_pointer_width = "32")]
     // SAFETY: as above: the new call writes 64-bit numbers on every machine.
-    let done = unsafe { syscall!(Sysno::clock_gettime64, id, place) };
+    let done = unsafe { syscall!(Sysno::clock_gettime64, id, pointer) };
     #[cfg(target_pointer_width = "32")]
     if done == Err(Errno::ENOSYS) {
         let mut short = [0_i32; 2];
-        let place = short.as_mut_ptr();
+        let pointer = short.as_mut_ptr();
         // SAFETY: the old call writes two 32-bit numbers.
-        let _old = unsafe { syscall!(Sysno::clock_gettime, id, place) }.is_ok();
+        let _old =
+            unsafe { syscall!(Sysno::clock_gettime, id, pointer) }.is_ok();
         let [secs, nanos] = short;
         return (i64::from(secs), i64::from(nanos));
     }
-    // Both clocks are always there; a kernel that refuses gives 1970.
+    // Both clocks always exist; a kernel that refuses yields 1970.
     let _done = done.is_ok();
     let [secs, nanos] = long;
     (secs, nanos)
@@ -261,65 +267,65 @@ pub(super) fn timerfd() -> Result<Fd, Errno> {
 }
 
 /// `timerfd_settime` with TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET to a
-/// second that is further away than any clock will ever be.
+/// second that no clock ever reaches.
 pub(super) fn cancel_on_set(timer: &Fd) -> Result<(), Errno> {
     const FLAGS: u32 =
         general::TFD_TIMER_ABSTIME | general::TFD_TIMER_CANCEL_ON_SET;
     let fd = timer.number();
     let long = [0, 0, 1_i64 << 40, 0];
-    let place = long.as_ptr();
+    let pointer = long.as_ptr();
     #[cfg(target_pointer_width = "64")]
     // SAFETY: the kernel reads two pairs of 64-bit numbers.
-    unsafe { syscall!(Sysno::timerfd_settime, fd, FLAGS, place, 0) }?;
+    unsafe { syscall!(Sysno::timerfd_settime, fd, FLAGS, pointer, 0) }?;
     #[cfg(target_pointer_width = "32")]
     // SAFETY: as above: the new call reads 64-bit numbers on every machine.
     let done =
-        unsafe { syscall!(Sysno::timerfd_settime64, fd, FLAGS, place, 0) };
+        unsafe { syscall!(Sysno::timerfd_settime64, fd, FLAGS, pointer, 0) };
     #[cfg(target_pointer_width = "32")]
     if done == Err(Errno::ENOSYS) {
         let short = [0, 0, i32::MAX, 0];
-        let place = short.as_ptr();
+        let pointer = short.as_ptr();
         // SAFETY: the old call reads two pairs of 32-bit numbers.
-        unsafe { syscall!(Sysno::timerfd_settime, fd, FLAGS, place, 0) }?;
+        unsafe { syscall!(Sysno::timerfd_settime, fd, FLAGS, pointer, 0) }?;
     } else {
         done?;
     }
     Ok(())
 }
 
-/// `readlinkat`: how many bytes of the target were stored.
+/// `readlinkat`: the number of bytes of the target that were stored.
 pub(super) fn readlink(
     at: At<'_>,
     path: &CStr,
     buffer: &mut [u8],
 ) -> Result<usize, Errno> {
     let at = at.as_raw_fd();
-    let (path, place, room) =
+    let (path, pointer, room) =
         (path.as_ptr(), buffer.as_mut_ptr(), buffer.len());
     // SAFETY: the kernel writes at most `room` bytes into the buffer.
-    unsafe { syscall!(Sysno::readlinkat, at, path, place, room) }
+    unsafe { syscall!(Sysno::readlinkat, at, path, pointer, room) }
 }
 
-/// `getdents64`: how many bytes of records were stored.
+/// `getdents64`: the number of bytes of records that were stored.
 pub(super) fn getdents(dir: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     let fd = dir.as_raw_fd();
-    let (place, room) = (buffer.as_mut_ptr(), buffer.len());
+    let (pointer, room) = (buffer.as_mut_ptr(), buffer.len());
     // SAFETY: the kernel writes at most `room` bytes into the buffer.
-    unsafe { syscall!(Sysno::getdents64, fd, place, room) }
+    unsafe { syscall!(Sysno::getdents64, fd, pointer, room) }
 }
 
 /// `close_range` that marks descriptors from `first` on as closed on exec.
 pub(super) fn cloexec_from(first: u32) -> Result<(), Errno> {
     /// CLOSE_RANGE_CLOEXEC.
     const CLOEXEC: u32 = 4;
-    // SAFETY: marking a descriptor takes it from nobody in this process.
+    // SAFETY: marking a descriptor takes it from no owner in this process.
     unsafe { syscall!(Sysno::close_range, first, u32::MAX, CLOEXEC) }?;
     Ok(())
 }
 
-/// `close_range` from `first` to `last` in a child; `unshare` gives it a
-/// table of open files of its own before that, to which none of them is copied
-/// when `last` is the greatest number.
+/// `close_range` from `first` to `last` in a child. `unshare` gives it a table
+/// of open files of its own before that, to which none of them is copied when
+/// `last` is the greatest number.
 pub(super) fn close_range(
     first: u32,
     last: u32,
@@ -329,8 +335,8 @@ pub(super) fn close_range(
     const UNSHARE: u32 = 2;
     let flags = if unshare { UNSHARE } else { 0 };
     // SAFETY: a child that is about to become another program, or a copy that
-    // names what it keeps, has no use for what is closed; what it shared the
-    // table with has it still.
+    // names what it keeps, does not use what is closed; a process that shared
+    // the table with it keeps it.
     unsafe { syscall!(Sysno::close_range, first, last, flags) }?;
     Ok(())
 }
@@ -339,29 +345,29 @@ pub(super) fn close_range(
 /// any in a child that is about to become a program.
 pub(super) fn dup_onto(from: At<'_>, onto: u32) -> Result<(), Errno> {
     let from = from.as_raw_fd();
-    // SAFETY: only `sys` names numbers: 0, 1 and 2, which no `Fd` ever owns,
-    // and in a child that uses none of its `Fd`s any more.
+    // SAFETY: only `sys` passes numbers: 0, 1 and 2, which no `Fd` ever owns,
+    // and any in a child that uses none of its `Fd`s any more.
     unsafe { syscall!(Sysno::dup3, from, onto, 0) }?;
     Ok(())
 }
 
-/// `fcntl(F_DUPFD_CLOEXEC)`: another number for a file, `least` or above.
+/// `fcntl(F_DUPFD_CLOEXEC)`: a copy of the descriptor, `least` or above.
 pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
     let (from, copy) = (from.as_raw_fd(), general::F_DUPFD_CLOEXEC);
-    // SAFETY: the call takes no pointer; nobody has the new number yet.
+    // SAFETY: the call takes no pointer; the new number has no owner yet.
     let fd = unsafe { syscall!(Sysno::fcntl, from, copy, least) }?;
     Ok(Fd::own(fd))
 }
 
-/// `close` of a standard stream, or in a copy of this process of what it does
-/// not need.
+/// `close` of a standard stream, or in a copy of this process of a descriptor
+/// that it does not need.
 pub(super) fn close_number(number: u32) -> Result<(), Errno> {
     // SAFETY: as in `dup_onto`.
     unsafe { syscall!(Sysno::close, number) }?;
     Ok(())
 }
 
-/// `socket` for datagrams of an address family; it never waits.
+/// `socket` for datagrams of an address family, non-blocking.
 pub(super) fn datagram_socket(family: u32) -> Result<Fd, Errno> {
     // SOCK_CLOEXEC and SOCK_NONBLOCK are the O_ ones.
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
@@ -373,14 +379,14 @@ pub(super) fn datagram_socket(family: u32) -> Result<Fd, Errno> {
 
 /// `connect` to an address as the kernel lays it out.
 pub(super) fn connect(socket: &Fd, address: &[u8]) -> Result<(), Errno> {
-    let (fd, place, length) =
+    let (fd, pointer, length) =
         (socket.number(), address.as_ptr(), address.len());
     // SAFETY: the kernel reads `length` bytes.
-    unsafe { syscall!(Sysno::connect, fd, place, length) }?;
+    unsafe { syscall!(Sysno::connect, fd, pointer, length) }?;
     Ok(())
 }
 
-/// `sendto` an address, without waiting.
+/// `sendto` an address, non-blocking.
 pub(super) fn send_udp(
     socket: &Fd,
     bytes: &[u8],
@@ -388,10 +394,10 @@ pub(super) fn send_udp(
 ) -> Result<(), Errno> {
     const DONTWAIT: u32 = net::MSG_DONTWAIT;
     let (fd, start, count) = (socket.number(), bytes.as_ptr(), bytes.len());
-    let (place, room) = (address.as_ptr(), address.len());
+    let (pointer, room) = (address.as_ptr(), address.len());
     // SAFETY: the kernel reads `count` bytes, and `room` of the address.
     unsafe {
-        syscall!(Sysno::sendto, fd, start, count, DONTWAIT, place, room)
+        syscall!(Sysno::sendto, fd, start, count, DONTWAIT, pointer, room)
     }?;
     Ok(())
 }
@@ -402,19 +408,19 @@ pub(super) fn ifreq(
     request: u32,
     ifreq: &mut [u8; 40],
 ) -> Result<(), Errno> {
-    let (fd, place) = (socket.number(), ifreq.as_mut_ptr());
+    let (fd, pointer) = (socket.number(), ifreq.as_mut_ptr());
     // SAFETY: the kernel reads and writes a `struct ifreq`, which is 32 bytes
     // on 32-bit machines and 40 on the others.
-    unsafe { syscall!(Sysno::ioctl, fd, request, place) }?;
+    unsafe { syscall!(Sysno::ioctl, fd, request, pointer) }?;
     Ok(())
 }
 
 /// `ioctl(TIOCOUTQ)`: bytes that a terminal has not sent yet.
 pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
     let mut bytes = 0_i32;
-    let (fd, place) = (terminal.number(), &raw mut bytes);
-    // SAFETY: the kernel writes an `int` to where `place` leads.
-    unsafe { syscall!(Sysno::ioctl, fd, ioctl::TIOCOUTQ, place) }?;
+    let (fd, pointer) = (terminal.number(), &raw mut bytes);
+    // SAFETY: the kernel writes an `int`, which `bytes` is.
+    unsafe { syscall!(Sysno::ioctl, fd, ioctl::TIOCOUTQ, pointer) }?;
     Ok(bytes)
 }
 
@@ -442,29 +448,30 @@ pub(super) fn swap_off(path: &CStr) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `clock_settime(CLOCK_REALTIME)` to a second. As with `clock`, the old call
-/// serves kernels that lack the new one.
+/// `clock_settime(CLOCK_REALTIME)` to a second. As in [`clock`], the old call
+/// is used on kernels that lack the new one.
 pub(super) fn set_clock(secs: u64) -> Result<(), Errno> {
     let long = [secs, 0];
-    let place = long.as_ptr();
+    let pointer = long.as_ptr();
     #[cfg(target_pointer_width = "64")]
-    // SAFETY: the kernel reads two 64-bit numbers, which is what is there.
-    let done = unsafe { syscall!(Sysno::clock_settime, 0, place) };
+    // SAFETY: the kernel reads two 64-bit numbers, which `long` holds.
+    let done = unsafe { syscall!(Sysno::clock_settime, 0, pointer) };
     #[cfg(target_pointer_width = "32")]
     // SAFETY: as above: the new call reads 64-bit numbers on every machine.
-    let done = unsafe { syscall!(Sysno::clock_settime64, 0, place) };
+    let done = unsafe { syscall!(Sysno::clock_settime64, 0, pointer) };
     #[cfg(target_pointer_width = "32")]
     if done == Err(Errno::ENOSYS) {
         let short = [u32::try_from(secs).unwrap_or(u32::MAX), 0];
-        let place = short.as_ptr();
+        let pointer = short.as_ptr();
         // SAFETY: the old call reads two 32-bit numbers.
-        unsafe { syscall!(Sysno::clock_settime, 0, place) }?;
+        unsafe { syscall!(Sysno::clock_settime, 0, pointer) }?;
         return Ok(());
     }
     done.map(|_| ())
 }
 
-/// `reboot(RESTART2)`: a new start, of what `argument` says.
+/// `reboot(RESTART2)`: restarts with an argument for the firmware. Returns only
+/// with the reason why it failed.
 pub(super) fn reboot_with(argument: &CStr) -> Errno {
     let (first, second) = (0xfee1_dead_u32, 672_274_793);
     let (command, argument) = (0xa1b2_c3d4_u32, argument.as_ptr());
@@ -481,10 +488,10 @@ pub(super) fn watchdog(
     request: u32,
     value: &mut i32,
 ) -> Result<(), Errno> {
-    let (fd, place) = (device.number(), &raw mut *value);
+    let (fd, pointer) = (device.number(), &raw mut *value);
     // SAFETY: the requests of `sys::watchdog` are about one `int`, and
     // `value` is one.
-    unsafe { syscall!(Sysno::ioctl, fd, request, place) }?;
+    unsafe { syscall!(Sysno::ioctl, fd, request, pointer) }?;
     Ok(())
 }
 
@@ -504,20 +511,25 @@ pub(super) const LARGEFILE: u32 = if cfg!(target_pointer_width = "32") {
 
 /// `fcntl(F_SETFD, FD_CLOEXEC)`.
 pub(super) fn set_cloexec(number: u32) -> Result<(), Errno> {
-    // SAFETY: marking a descriptor takes it from nobody in this process.
+    // SAFETY: marking a descriptor takes it from no owner in this process.
     unsafe {
         syscall!(Sysno::fcntl, number, general::F_SETFD, general::FD_CLOEXEC)
     }?;
     Ok(())
 }
 
-/// `prctl`, of those that take numbers.
-pub(super) fn prctl(what: u32, one: u32, two: u32) -> Result<usize, Errno> {
+/// `prctl`, for operations that take numbers only.
+pub(super) fn prctl(
+    operation: u32,
+    one: u32,
+    two: u32,
+) -> Result<usize, Errno> {
     // SAFETY: the callers' operations take no pointer.
-    unsafe { syscall!(Sysno::prctl, what, one, two, 0, 0) }
+    unsafe { syscall!(Sysno::prctl, operation, one, two, 0, 0) }
 }
 
-/// Effective, permitted and inheritable: the first 32, then the others.
+/// Effective, permitted and inheritable set: the first 32 capabilities, then
+/// the others.
 pub(super) type Capabilities = [[u32; 3]; 2];
 
 /// `_LINUX_CAPABILITY_VERSION_3`, and this process.
@@ -526,19 +538,19 @@ const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
 /// `capget` of this process.
 pub(super) fn capabilities() -> Result<Capabilities, Errno> {
     let (mut header, mut sets) = (CAPABILITY_HEADER, Capabilities::default());
-    let (head, place) = (header.as_mut_ptr(), sets.as_mut_ptr());
-    // SAFETY: the kernel writes six numbers, which is what is there, and may
+    let (head, pointer) = (header.as_mut_ptr(), sets.as_mut_ptr());
+    // SAFETY: the kernel writes six numbers, which `sets` holds, and may
     // correct the header.
-    unsafe { syscall!(Sysno::capget, head, place) }?;
+    unsafe { syscall!(Sysno::capget, head, pointer) }?;
     Ok(sets)
 }
 
 /// `capset` of this process.
 pub(super) fn set_capabilities(sets: &Capabilities) -> Result<(), Errno> {
     let mut header = CAPABILITY_HEADER;
-    let (head, place) = (header.as_mut_ptr(), sets.as_ptr());
+    let (head, pointer) = (header.as_mut_ptr(), sets.as_ptr());
     // SAFETY: as above; the sets are only read.
-    unsafe { syscall!(Sysno::capset, head, place) }?;
+    unsafe { syscall!(Sysno::capset, head, pointer) }?;
     Ok(())
 }
 
@@ -554,8 +566,8 @@ pub(super) fn sched_setscheduler(
     policy: u32,
     priority: u32,
 ) -> Result<(), Errno> {
-    let place = &raw const priority;
+    let pointer = &raw const priority;
     // SAFETY: the priority outlives the call, which only reads it.
-    unsafe { syscall!(Sysno::sched_setscheduler, 0, policy, place) }?;
+    unsafe { syscall!(Sysno::sched_setscheduler, 0, policy, pointer) }?;
     Ok(())
 }
