@@ -247,8 +247,8 @@ mod test {
     #[test]
     fn a_copy_whose_parent_is_gone_gets_the_signal_at_once() {
         let death = signal::Number::KILL;
-        let lives = in_copy(&[], Some(death), || true);
-        assert_eq!(lives, Some(ExitStatus::Exited(0)));
+        let status = in_copy(&[], Some(death), || true);
+        assert_eq!(status, Some(ExitStatus::Exited(0)));
         // As if another had been its parent.
         let other = rustix::process::getpid();
         let (copy, pid) = fork().unwrap();

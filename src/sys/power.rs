@@ -1,4 +1,5 @@
-//! What only PID 1 does: mounts, the host's name, loopback, the end.
+//! Makes the calls that only PID 1 needs: mounts, swap, modules, the host's
+//! name, the loopback interface, and the end of the machine.
 
 use core::ffi::CStr;
 
@@ -10,18 +11,18 @@ use rustix::{
 
 use super::{CWD, Errno, error, file, raw};
 
-/// How the machine ends.
+/// The kinds of machine shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Power off.
     Off,
-    /// Start again.
+    /// Restart.
     Reboot,
-    /// Stop, power on.
+    /// Stop with the power on.
     Halt,
 }
 
-/// Mounts a kernel file system. EBUSY says that it is there already.
+/// Mounts a kernel file system. EBUSY: it is mounted already.
 pub fn mount(
     kind: &CStr,
     target: &CStr,
@@ -39,7 +40,8 @@ pub fn mount(
         .map_err(error::from)
 }
 
-/// Mounts what a line of fstab says: `flags` as mount(2) has them.
+/// Mounts a file system as a line of fstab describes it; `flags` are those of
+/// mount(2).
 pub fn mount_as(
     device: &CStr,
     target: &CStr,
@@ -52,17 +54,17 @@ pub fn mount_as(
         .map_err(error::from)
 }
 
-/// Swaps to `path` too.
+/// Starts swapping to `path`.
 pub fn swap_on(path: &CStr) -> Result<(), Errno> {
     raw::swap_on(path)
 }
 
-/// Swaps to `path` no more.
+/// Stops swapping to `path`.
 pub fn swap_off(path: &CStr) -> Result<(), Errno> {
     raw::swap_off(path)
 }
 
-/// Loads a module's file into the kernel. EEXIST says that it is there.
+/// Loads a module's file into the kernel. EEXIST: it is loaded already.
 pub fn load_module(path: &CStr, parameters: &CStr) -> Result<(), Errno> {
     /// MODULE_INIT_COMPRESSED_FILE.
     const COMPRESSED: i32 = 4;
@@ -72,27 +74,27 @@ pub fn load_module(path: &CStr, parameters: &CStr) -> Result<(), Errno> {
     rustix::system::finit_module(&file, parameters, flags).map_err(error::from)
 }
 
-/// Whether this process is in a PID namespace of its own: a container, whose
-/// mounts belong to who made it.
+/// Returns true when this process is in a PID namespace of its own: in a
+/// container, whose mounts belong to the container's manager.
 pub fn is_contained() -> bool {
-    /// PROC_PID_INIT_INO: the first PID namespace has the same number always.
+    /// PROC_PID_INIT_INO: the first PID namespace always has this number.
     const FIRST: &[u8] = b"pid:[4026531836]";
     let mut text = [0; 64];
     file::link_target(CWD, c"/proc/self/ns/pid", &mut text)
         .is_ok_and(|namespace| namespace != FIRST)
 }
 
-/// Unmounts what is mounted at `target`.
+/// Unmounts the file system at `target`.
 pub fn unmount(target: &CStr) -> Result<(), Errno> {
     rustix::mount::unmount(target, UnmountFlags::empty()).map_err(error::from)
 }
 
-/// Moves what is mounted at `from`, and what is mounted in it.
+/// Moves the file system that is mounted at `from`, with all mounts in it.
 pub fn move_mount(from: &CStr, to: &CStr) -> Result<(), Errno> {
     rustix::mount::mount_move(from, to).map_err(error::from)
 }
 
-/// Makes what is mounted at `target` read-only.
+/// Remounts the file system at `target` read-only.
 pub fn make_read_only(target: &CStr) -> Result<(), Errno> {
     rustix::mount::mount_remount(target, MountFlags::RDONLY, c"")
         .map_err(error::from)
@@ -103,7 +105,7 @@ pub fn set_host_name(name: &[u8]) -> Result<(), Errno> {
     rustix::system::sethostname(name).map_err(error::from)
 }
 
-/// Brings the loopback interface up.
+/// Brings up the loopback interface.
 pub fn loopback_up() -> Result<(), Errno> {
     /// IFF_UP.
     const UP: u8 = 1;
@@ -113,34 +115,34 @@ pub fn loopback_up() -> Result<(), Errno> {
         *name = *b"lo";
     }
     raw::ifreq(&socket, SIOCGIFFLAGS, &mut ifreq)?;
-    // The flags are a 16-bit number behind 16 bytes of name; IFF_UP is the
-    // lowest bit, and every machine of ours is little-endian.
+    // The flags are a 16-bit number after 16 bytes of name; IFF_UP is the
+    // lowest bit, and all supported machines are little-endian.
     if let Some(flags) = ifreq.get_mut(16) {
         *flags |= UP;
     }
     raw::ifreq(&socket, SIOCSIFFLAGS, &mut ifreq)
 }
 
-/// Writes everything that is not yet on its medium.
+/// Flushes all file systems to their media.
 pub fn sync() {
     rustix::fs::sync();
 }
 
-/// From now on ctrl-alt-del sends INT to PID 1 instead of resetting.
+/// Makes ctrl-alt-del send INT to PID 1 instead of resetting the machine.
 pub fn take_ctrl_alt_del() -> Result<(), Errno> {
     rustix::system::reboot(RebootCommand::CadOff).map_err(error::from)
 }
 
-/// Starts the machine again with an argument for its firmware.
+/// Restarts the machine with an argument for its firmware.
 ///
-/// Comes back only with the reason why it could not.
+/// Returns only with the reason why it could not.
 pub fn restart_with(argument: &CStr) -> Errno {
     raw::reboot_with(argument)
 }
 
-/// Ends the machine. In a PID namespace the kernel ends that.
+/// Shuts down the machine; in a PID namespace the kernel ends the namespace.
 ///
-/// Comes back only with the reason why it could not.
+/// Returns only with the reason why it could not.
 pub fn end(ending: Ending) -> Errno {
     let command = match ending {
         Ending::Off => RebootCommand::PowerOff,

@@ -1,5 +1,5 @@
-//! What the process and its programs may do: capabilities, no new privileges
-//! (capabilities(7), prctl(2)).
+//! Limits the privileges of this process and its programs: capabilities, no
+//! new privileges (capabilities(7), prctl(2)).
 
 use super::{Errno, raw};
 use crate::wire::capability::Set;
@@ -17,19 +17,19 @@ const AMBIENT: u32 = 47;
 /// PR_CAP_AMBIENT_RAISE.
 const RAISE: u32 = 2;
 
-/// No program from here on gets privileges from its file.
+/// Keeps all later programs from getting privileges from their files.
 pub fn no_new() -> Result<(), Errno> {
     raw::prctl(NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
 /// Calls `each` with every capability the kernel knows: its number, whether
-/// it is in the set, and whether programs may get it.
+/// it is in the set, and whether it is in the bounding set.
 fn every(
     set: Set,
     mut each: impl FnMut(u32, bool, bool) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     for number in 0..Set::BITS {
-        // EINVAL comes behind the last one.
+        // EINVAL: the last one was before.
         let Ok(bound) = raw::prctl(BOUND_READ, number, 0) else {
             return Ok(());
         };
@@ -39,7 +39,7 @@ fn every(
     Ok(())
 }
 
-/// Programs from here on get no capability but those in `keep`.
+/// Limits the capabilities of later programs to those in `keep`.
 pub fn bound(keep: Set) -> Result<(), Errno> {
     every(keep, |number, wanted, bound| {
         if bound && !wanted {
@@ -49,15 +49,16 @@ pub fn bound(keep: Set) -> Result<(), Errno> {
     })
 }
 
-/// Lets the process keep what it may have when it is no longer root's.
+/// Keeps the permitted capabilities when this process changes from root to
+/// another user.
 pub fn keep() -> Result<(), Errno> {
     raw::prctl(KEEP, 1, 0).map(drop)
 }
 
-/// Programs from here on get these capabilities, whoever's they are.
+/// Gives these capabilities to later programs, whatever their user.
 ///
-/// EPERM when the process does not have one of them. What the kernel does not
-/// know is passed over.
+/// EPERM when this process lacks one of them. Those that the kernel does not
+/// know are ignored.
 pub fn ambient(set: Set) -> Result<(), Errno> {
     let mut sets = raw::capabilities()?;
     for ([_, _, inheritable], half) in

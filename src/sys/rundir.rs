@@ -1,11 +1,11 @@
-//! Where a directory keeps what it cannot hold itself: its state in a place
-//! of its own in the run directory, its changed entries in an overlay.
+//! Stores what a read-only directory cannot hold: its state in a directory of
+//! its own in the run directory, its changed entries in an overlay.
 //!
-//! The supervisor makes the place of a service directory that is on a
-//! read-only file system; `sv` looks there when it finds no supervisor in the
-//! service directory. The name comes from device and inode alone
-//! ([`rundir`]). What a directory leaves behind in the run directory is some
-//! empty files; they go with the run directory, at the next boot.
+//! The supervisor makes the state directory of a service directory that is on
+//! a read-only file system; `sv` looks there when it finds no supervisor in
+//! the service directory. Its name is derived from device and inode alone
+//! ([`rundir`]). After use a state directory holds a few empty files; they
+//! disappear with the run directory, at the next boot.
 
 use core::ffi::CStr;
 
@@ -21,13 +21,13 @@ use crate::{
 };
 use rustix::fd::AsFd as _;
 
-/// The run directory: $RUNT_RUN, or the board's.
+/// Returns the run directory: $RUNT_RUN, or the board's.
 pub fn run_dir() -> &'static CStr {
     start::variable(b"RUNT_RUN").unwrap_or(config::RUN_DIR)
 }
 
-/// The path of the place that belongs to the directory `of`, or to an `entry`
-/// of it that is not empty. ENAMETOOLONG when it does not fit
+/// Returns the path of the state directory of directory `of`, or of its entry
+/// `entry` if that is not empty. ENAMETOOLONG when it does not fit
 /// `config::PATH_BYTES`.
 pub fn path(of: At<'_>, entry: &[u8]) -> Result<Path, Errno> {
     let identity = file::info_of(of)?.identity;
@@ -38,13 +38,13 @@ pub fn path(of: At<'_>, entry: &[u8]) -> Result<Path, Errno> {
     .map_err(|_| Errno::ENAMETOOLONG)
 }
 
-/// Opens the place that belongs to a directory or an entry of it, and makes
-/// what is missing, but for what holds the run directory.
+/// Opens the state directory of a directory or of an entry of it. Makes it and
+/// the run directory when missing, but not the parents of that.
 ///
-/// Everybody may enter a place; what is in it has modes of its own, as a
-/// supervise directory in a service directory has. Neither the run directory
-/// nor a place is used that is not ours alone (a sticky run directory, whose places
-/// only their owners rename, is): see [`is_refusal`].
+/// All users may enter a state directory; its files have modes of their own,
+/// as those of a supervise directory have. Directories that other users may
+/// write to are refused ([`is_refusal`]); a sticky run directory is accepted,
+/// because only the owners of its entries may rename them.
 pub fn create(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     open(of, entry, &|at, dir| match file::make_dir(at, dir, 0o755) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
@@ -52,19 +52,20 @@ pub fn create(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     })
 }
 
-/// Opens the place that belongs to a directory or an entry of it, if it is
-/// there. The same is refused as by [`make`].
+/// Opens the state directory of a directory or of an entry of it; ENOENT when
+/// it is missing. Refuses the same directories as [`create`].
 pub fn find(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     open(of, entry, &|_, _| Ok(()))
 }
 
-/// Whether this is why the run directory, or a place in it, is refused: it is
-/// a link, or somebody else owns it or may write to it.
+/// Returns true when this errno refuses the run directory or a state directory:
+/// it is a link, or another user owns it or may write to it.
 pub fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EPERM | Errno::ELOOP | Errno::ENOTDIR)
 }
 
-/// Opens a place; `prepare` comes before each directory on the way.
+/// Opens a state directory; calls `prepare` before it opens the run directory
+/// and the state directory.
 fn open(
     of: At<'_>,
     entry: &[u8],
@@ -74,26 +75,27 @@ fn open(
     let name = rundir::name(identity.device, identity.inode, entry)
         .map_err(|_| Errno::ENAMETOOLONG)?;
     prepare(CWD, run_dir())?;
-    // What is in it is looked at as well, and held open.
+    // It is checked as well, and held open meanwhile.
     let run = secure::directory(CWD, run_dir(), true)?;
     prepare(run.as_fd(), name.as_c_str())?;
     secure::directory(run.as_fd(), name.as_c_str(), false)
 }
 
-/// Opens the place that belongs to `dir`, which need not be there: that of its
-/// last component in the directory that it stands in.
+/// Opens the state directory of `dir`, which need not exist: that of the entry
+/// named by its last component in its parent directory. Makes it as [`create`]
+/// does.
 pub fn open_for(dir: &CStr) -> Result<Fd, Errno> {
     let (parent, name) = split_parent(dir)?;
     create(parent.as_fd(), name)
 }
 
-/// As [`of`], without making anything.
+/// Opens the state directory of `dir` as [`open_for`] does, without making it.
 pub fn find_of(dir: &CStr) -> Result<Fd, Errno> {
     let (parent, name) = split_parent(dir)?;
     find(parent.as_fd(), name)
 }
 
-/// The directory that `dir` stands in, and its name there.
+/// Opens the parent directory of `dir`; returns it with the name of `dir` in it.
 fn split_parent(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
     let mut path = dir.to_bytes();
     while let [rest @ .., b'/'] = path {
@@ -105,53 +107,54 @@ fn split_parent(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
     Ok((file::open_dir(CWD, parent.as_c_str())?, name))
 }
 
-/// The record of a supervisor's longest turn in the place of its services
-/// directory, and its name until it is whole.
+/// The record of a supervisor's longest loop iteration, in the state directory
+/// of its services directory, and its name until it is complete.
 pub const LATENCY: [&CStr; 2] = [c"turn", c"turn.new"];
 
-/// The name of a log ring in the place of its service directory.
+/// The name of a log ring in the state directory of its service directory.
 pub const RING: &CStr = c"ring";
 
-/// How many bytes the log ring of a service directory keeps, 0 for none: what
-/// `runt/log-ring` says, or the board. `None` when that is no number, or one
-/// that is more than [`MOST_RING`].
+/// Returns the size in bytes of the log ring of a service directory, 0 for
+/// none: the content of `runt/log-ring`, or the board's default. `None` when
+/// that is not a number, or greater than [`MAX_RING`].
 pub fn ring_bytes(dir: At<'_>) -> Option<u64> {
     let mut buffer = [0; 16];
     let bytes = match file::read_whole(dir, c"runt/log-ring", &mut buffer) {
         Ok(text) => options::number(text)?.into(),
         Err(_) => u64::try_from(config::LOG_RING).unwrap_or(0),
     };
-    (bytes <= MOST_RING).then_some(bytes)
+    (bytes <= MAX_RING).then_some(bytes)
 }
 
-/// Most bytes of a log ring: it is memory.
-const MOST_RING: u64 = 16 << 20;
+/// Greatest size of a log ring in bytes: it is kept in memory.
+const MAX_RING: u64 = 16 << 20;
 
 /// Opens a FIFO of the supervise directory of `dir` for writing: in `dir`, or
-/// when nobody reads there in its place, which is then answered too.
+/// if it has no reader there, in the state directory, which is then returned
+/// too.
 ///
-/// ENXIO: it has no supervisor. Else the reason why it could not be opened in
-/// `dir`.
+/// ENXIO: there is no supervisor. Any other error is the reason why it could
+/// not be opened in `dir`.
 pub fn open_write(dir: At<'_>, fifo: &CStr) -> Result<(Fd, Option<Fd>), Errno> {
     let open = |at| secure::fifo(at, fifo, Ends::Writer);
     let errno = match open(dir) {
         Ok(fifo) => return Ok((fifo, None)),
         Err(errno) => errno,
     };
-    let place = find(dir, b"").map_err(|_| errno)?;
-    match open(place.as_fd()) {
-        Ok(fifo) => Ok((fifo, Some(place))),
+    let state = find(dir, b"").map_err(|_| errno)?;
+    match open(state.as_fd()) {
+        Ok(fifo) => Ok((fifo, Some(state))),
         Err(Errno::ENXIO) if errno == Errno::ENOENT => Err(Errno::ENXIO),
         Err(_) => Err(errno),
     }
 }
 
-/// The overlay of a services directory: a writable directory each entry of
-/// which hides the one of the same name, so that a link to a service directory
-/// adds or replaces a service and a link to /dev/null takes one away.
+/// Returns the overlay of a services directory: a writable directory whose
+/// entries hide those of the same name, so that a link to a service directory
+/// adds or replaces a service and a link to /dev/null removes one.
 ///
-/// The board's belongs to the board's services directory;
-/// $RUNT_SERVICES_OVERLAY belongs to any.
+/// The board's overlay applies to the board's services directory,
+/// $RUNT_SERVICES_OVERLAY to any.
 pub fn overlay(services: &CStr) -> Option<&'static CStr> {
     let own = services == config::SERVICES_DIR;
     let overlay = start::variable(b"RUNT_SERVICES_OVERLAY")

@@ -1,5 +1,4 @@
-//! Which signals came, taken as bytes from a descriptor and never in a
-//! handler.
+//! Receives signals from a descriptor, never in a handler, and sends them.
 
 use rustix::{
     fd::AsFd,
@@ -11,50 +10,52 @@ use crate::wire::control;
 
 pub use rustix::process::Signal as Number;
 
-/// What asks PID 1 to switch off, as glibc's RTMIN+3 and RTMIN+4 of a
-/// container's host do (systemd(1)).
+/// The signal that asks PID 1 to halt: glibc's RTMIN+3, which the host of a
+/// container sends (systemd(1)).
 pub const HALT: Signal = {
-    // SAFETY: no C library is here that would use the number.
+    // SAFETY: there is no C library that uses this number.
     unsafe { Signal::from_raw_unchecked(37) }
 };
-/// As `HALT`.
+/// The signal that asks PID 1 to power off: RTMIN+4.
 pub const OFF: Signal = {
     // SAFETY: as above.
     unsafe { Signal::from_raw_unchecked(38) }
 };
-/// What asks PID 1 to start again: RTMIN+5.
+/// The signal that asks PID 1 to restart the machine: RTMIN+5.
 pub const RESTART: Signal = {
     // SAFETY: as above.
     unsafe { Signal::from_raw_unchecked(39) }
 };
 
-/// Bytes of one `struct signalfd_siginfo`; it opens with the signal's number.
+/// Size of a `struct signalfd_siginfo` in bytes; it begins with the signal's
+/// number.
 const INFO: usize = 128;
 
-/// Signals that wait in a descriptor instead of interrupting.
+/// A descriptor that collects signals, which then do not interrupt.
 #[derive(Debug)]
 pub struct Signals(Fd);
 
 impl Signals {
-    /// Blocks and collects `wanted`; the others do what they do by default.
+    /// Blocks and collects `wanted`; all other signals have their default
+    /// actions.
     ///
-    /// All dispositions go back to their defaults, so that every child
-    /// starts with them whatever this process inherited.
+    /// All dispositions are reset to their defaults, so that every child starts
+    /// with them whatever this process inherited.
     pub fn take(wanted: &[Signal]) -> Result<Self, Errno> {
         for signal in 1..=raw::LAST_SIGNAL {
-            // KILL, STOP and the C library's own are refused: no matter.
+            // KILL, STOP and the C library's own are refused, which is fine.
             let _refused = raw::default_action(signal.into()).is_err();
         }
         Self::collect(wanted)
     }
 
-    /// Blocks and collects `wanted`, which go back to their default actions;
+    /// Blocks and collects `wanted`, and resets them to their default actions;
     /// all others stay as they were inherited.
     pub fn collect(wanted: &[Signal]) -> Result<Self, Errno> {
         let mut mask = raw::Mask::default();
         for signal in wanted {
             let number = signal.as_raw().cast_unsigned();
-            // An ignored CHLD would leave no child to be waited for.
+            // With CHLD ignored there would be no child to wait for.
             raw::default_action(number)?;
             let bit = number.wrapping_sub(1);
             let word = usize::try_from(bit >> 5).unwrap_or(usize::MAX);
@@ -66,7 +67,7 @@ impl Signals {
         raw::signalfd(&mask).map(Self)
     }
 
-    /// The next signal that came, or `None` when there is none.
+    /// Returns the next signal that arrived, or `None` when there is none.
     pub fn next(&self) -> Option<Signal> {
         let mut info = [0; INFO];
         match read(self.0.as_fd(), &mut info) {
@@ -81,15 +82,15 @@ impl Signals {
         }
     }
 
-    /// The descriptor that becomes readable.
+    /// Returns the descriptor that becomes readable when a signal arrives.
     pub fn as_fd(&self) -> At<'_> {
         self.0.as_fd()
     }
 }
 
-/// Lets every signal through again: the state children start in.
+/// Unblocks all signals: the state in which children start.
 pub(super) fn unblock_all() {
-    // The call cannot fail with a mask of the right size.
+    // The call does not fail with a mask of the right size.
     let _refused = raw::set_mask(&raw::Mask::default()).is_err();
 }
 
@@ -107,12 +108,12 @@ pub fn kill_group(leader: u32, signal: Signal) -> Result<(), Errno> {
     rustix::process::kill_process_group(pid, signal).map_err(error::from)
 }
 
-/// Sends a signal to the process group that `leader`, a child that was not
-/// waited for yet, leads or is about to lead.
+/// Sends a signal to the process group that `leader`, a child that has not been
+/// waited for, leads or is about to lead.
 ///
-/// ESRCH for the group means that the child has not created it yet: then it
-/// has no descendants in it either, and the signal is sent to it alone. So it
-/// is delivered once in both cases.
+/// ESRCH for the group means that the child has not created it yet. Then the
+/// group has no other members either, and the signal is sent to the child
+/// alone. So it is delivered once in both cases.
 pub fn kill_led(leader: u32, signal: Signal) -> Result<(), Errno> {
     match kill_group(leader, signal) {
         Err(Errno::ESRCH) => kill(leader, signal),
@@ -120,7 +121,7 @@ pub fn kill_led(leader: u32, signal: Signal) -> Result<(), Errno> {
     }
 }
 
-/// The number of a signal that a control byte names.
+/// Returns the signal that a control byte names.
 pub fn number(signal: control::Signal) -> Signal {
     match signal {
         control::Signal::Alarm => Signal::ALARM,
@@ -136,18 +137,18 @@ pub fn number(signal: control::Signal) -> Signal {
     }
 }
 
-/// Names of the signals from 1 on.
+/// The names of the signals from number 1 on.
 #[cfg(not(target_arch = "mips"))]
 const NAMES: &[u8] = b"HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 \
     PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM \
     PROF WINCH IO PWR SYS";
-/// Names of the signals from 1 on.
+/// The names of the signals from number 1 on.
 #[cfg(target_arch = "mips")]
 const NAMES: &[u8] = b"HUP INT QUIT ILL TRAP ABRT EMT FPE KILL BUS SEGV SYS \
     PIPE ALRM TERM USR1 USR2 CHLD PWR WINCH URG IO STOP TSTP CONT TTIN TTOU \
     VTALRM PROF XCPU XFSZ";
 
-/// The name of a signal, without `SIG`; `RT` for a real-time one.
+/// Returns the name of a signal, without `SIG`; `RT` for a real-time signal.
 pub fn name(number: u8) -> &'static [u8] {
     let mut names = NAMES.split(|byte| *byte == b' ');
     let index = usize::from(number).checked_sub(1);
@@ -159,7 +160,8 @@ pub fn kill_all(signal: Signal) -> Result<(), Errno> {
     raw::kill_all(signal.as_raw().cast_unsigned())
 }
 
-/// Each name stands in `NAMES` where the kernel's headers have its number.
+/// Checks when compiling that the names in `NAMES` have the numbers of the
+/// kernel's headers.
 const _: () = {
     use linux_raw_sys::general as kernel;
     let known: [(&[u8], u32); 30] = [
@@ -201,7 +203,7 @@ const _: () = {
     }
 };
 
-/// Returns whether word `number` of `NAMES`, counted from 1, is `name`.
+/// Returns true when word `number` of `NAMES`, counted from 1, is `name`.
 const fn is_named(mut number: u32, name: &[u8]) -> bool {
     let (mut names, mut left) = (NAMES, name);
     while let [byte, rest @ ..] = names {

@@ -1,4 +1,4 @@
-//! How big tables come out of static memory: each once, to one owner.
+//! Hands out large static tables, each once, to one owner.
 
 use core::{
     cell::UnsafeCell,
@@ -7,21 +7,21 @@ use core::{
 
 /// A static value that is handed out once.
 ///
-/// Tables live in `.bss` and not on the stack, so that the file's headers
-/// show the real memory and only the pages in use are touched.
+/// Tables are in `.bss` and not on the stack, so that the file's headers show
+/// the real memory use and only the pages in use are touched.
 ///
-/// The flag stands first: behind a big table it would have a page of its own.
+/// The flag comes first: after a large table it would need a page of its own.
 #[repr(C)]
 pub struct StaticCell<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: `take` lets one caller only reach the value.
+// SAFETY: `take` gives only one caller access to the value.
 unsafe impl<T: Send> Sync for StaticCell<T> {}
 
 impl<T> StaticCell<T> {
-    /// A value that nobody has taken.
+    /// Returns a cell whose value has not been taken.
     pub const fn new(value: T) -> Self {
         Self {
             taken: AtomicBool::new(false),
@@ -29,7 +29,7 @@ impl<T> StaticCell<T> {
         }
     }
 
-    /// The value, to the first who asks; `None` to all others.
+    /// Returns the value to the first caller, `None` to all others.
     #[allow(clippy::mut_from_ref, reason = "`taken` makes it the only one")]
     pub fn take(&'static self) -> Option<&'static mut T> {
         // A load and a store, not a swap: there is one thread, and the first

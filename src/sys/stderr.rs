@@ -1,23 +1,23 @@
-//! Writes to descriptor 2 that cannot block.
+//! Writes to descriptor 2 without blocking.
 //!
 //! The open file description behind descriptor 2 is inherited, and shared
 //! with programs that do not expect it to be non-blocking, so its flags are
 //! never changed. A poll before a blocking write is not enough: it promises
 //! room for some bytes, not for a line, and another writer may take it.
 //!
-//! - A terminal or another character device: through an open file description
-//!   of our own, non-blocking, of `/proc/self/fd/2` or, if it is the controlling
+//! - A terminal or another character device: through a non-blocking open file
+//!   description of our own, of `/proc/self/fd/2` or, if it is the controlling
 //!   terminal, of `/dev/tty`.
-//! - A pipe or FIFO: the same way; where that is refused, through a pipe of our
+//! - A pipe or FIFO: likewise; where that is refused, through a pipe of our
 //!   own, which splice(2) empties into it without blocking.
 //! - A socket: with send(2) and `MSG_DONTWAIT`.
 //! - Anything else: with write(2). A regular file does not block.
 //!
-//! What remains is a terminal that cannot be opened again: without /proc, or
-//! another user's, and not the controlling one. There each write is at most
-//! [`PIECE`] bytes without a newline, or a newline alone, behind a poll of its
-//! own: n_tty looks for room once for each of these, and every driver's room
-//! that poll calls writable is more than that. Only another writer that takes
+//! The remaining case is a terminal that cannot be opened again: without /proc,
+//! or another user's, and not the controlling one. There each write is at most
+//! [`PIECE`] bytes without a newline, or a newline alone, after a poll of its
+//! own: n_tty checks for room once per such piece, and every driver that poll
+//! reports writable has room for more than that. Only another writer that uses
 //! the room between the two calls can block this one.
 #![allow(
     clippy::as_conversions,
@@ -32,7 +32,7 @@ use syscalls::Sysno;
 
 use super::{CWD, Errno, Fd, error::syscall, fd, file, poller, write_once};
 
-/// Descriptor 2, to be opened again.
+/// The path by which descriptor 2 is opened again.
 const AGAIN: &core::ffi::CStr = c"/proc/self/fd/2";
 
 /// Most bytes written after one poll to a terminal that cannot be opened again:
@@ -42,10 +42,10 @@ const PIECE: usize = 64;
 /// S_IFMT.
 const FORMAT: u32 = 0o170_000;
 
-/// Sends as much of `bytes` as descriptor 2 takes now; answers how much.
+/// Writes as many of `bytes` as descriptor 2 takes now; returns their number.
 ///
-/// EAGAIN when that is nothing. Any other error is final for these bytes:
-/// ENXIO, EPIPE, EIO and EBADF say that there is no reader.
+/// EAGAIN when that is 0. Any other error is final for these bytes: ENXIO,
+/// EPIPE, EIO and EBADF mean that there is no reader.
 pub fn write(bytes: &[u8]) -> Result<usize, Errno> {
     let stat = rustix::fs::fstat(fd::STDERR).map_err(super::error::from)?;
     #[allow(
@@ -54,8 +54,8 @@ pub fn write(bytes: &[u8]) -> Result<usize, Errno> {
         reason = "the field's width differs between machines"
     )]
     let mode = u32::try_from(stat.st_mode).unwrap_or(0);
-    // Compared, and not matched: a table would be a frame more in the child
-    // that says why it cannot run its program.
+    // Compared, not matched: a table would need one more stack frame in the
+    // child that reports why it cannot run its program.
     let is = |kind: FileType| mode & FORMAT == kind.as_raw_mode();
     let is_pipe = is(FileType::Fifo);
     if is(FileType::Socket) {
@@ -76,14 +76,16 @@ pub fn write(bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Whether there is nothing behind descriptor 2 that could be opened.
+/// Returns true when an error says that descriptor 2 has no device or reader
+/// that could be opened.
 fn is_final(errno: Errno) -> bool {
     matches!(errno, Errno::ENXIO | Errno::EIO | Errno::ENODEV)
 }
 
-/// Opens the controlling terminal, if that is descriptor 2; else `errno`.
+/// Opens the controlling terminal, if that is descriptor 2; fails with `errno`
+/// if not.
 fn terminal(errno: Errno) -> Result<Fd, Errno> {
-    // It answers for no other terminal.
+    // The call succeeds for no other terminal.
     rustix::termios::tcgetsid(fd::STDERR).map_err(|_| errno)?;
     file::open_write(CWD, c"/dev/tty")
 }
@@ -114,9 +116,9 @@ fn send(bytes: &[u8]) -> Result<usize, Errno> {
     unsafe { syscall!(Sysno::sendto, 2, start, count, FLAGS, 0, 0) }
 }
 
-/// Moves `bytes` into a pipe, however that was opened.
+/// Moves `bytes` into a pipe, whatever its open flags.
 ///
-/// Each call takes a page of what the pipe holds, so this is not the first
+/// Each call uses a whole page of the pipe's capacity, so this is not the first
 /// choice.
 fn splice(bytes: &[u8]) -> Result<usize, Errno> {
     /// SPLICE_F_NONBLOCK.

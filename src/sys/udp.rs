@@ -1,4 +1,4 @@
-//! How a datagram is sent.
+//! Sends datagrams over UDP.
 
 use core::net::SocketAddr;
 
@@ -14,14 +14,14 @@ pub fn socket() -> Result<Fd, Errno> {
     raw::datagram_socket(INET.into())
 }
 
-/// Opens a socket for datagrams to such an address.
+/// Opens a socket for datagrams to an address of the family of `to`.
 pub fn socket_to(to: SocketAddr) -> Result<Fd, Errno> {
     raw::datagram_socket(if to.is_ipv4() { INET } else { INET6 }.into())
 }
 
-/// Sends a datagram, without waiting for anything.
+/// Sends a datagram, non-blocking.
 pub fn send(socket: &Fd, to: SocketAddr, bytes: &[u8]) -> Result<(), Errno> {
-    // `struct sockaddr_in6`, of which the scope stays 0, or `sockaddr_in`.
+    // `struct sockaddr_in6`, whose scope stays 0, or `sockaddr_in`.
     let mut address = [0; 28];
     let (family, at, ip, length) = match &to {
         SocketAddr::V4(to) => (INET, 4, &to.ip().octets()[..], 16),
@@ -33,7 +33,7 @@ pub fn send(socket: &Fd, to: SocketAddr, bytes: &[u8]) -> Result<(), Errno> {
         (at, ip),
     ];
     for (at, part) in parts {
-        // They are all inside.
+        // All parts are within the address.
         let room = address.get_mut(at..).unwrap_or(&mut []);
         let _fits = crate::text::copy(room, part);
     }

@@ -1,4 +1,4 @@
-//! How the hardware watchdog is spoken to (Documentation/watchdog of Linux).
+//! Controls the hardware watchdog (Documentation/watchdog of Linux).
 
 use core::{ffi::CStr, time::Duration};
 
@@ -7,36 +7,37 @@ use rustix::fd::AsFd;
 
 use super::{CWD, Errno, Fd, file, raw, write_once};
 
-/// An open watchdog: it bites when nobody feeds it. Closing it, by whatever
-/// end, leaves it armed, since the letter that would stop it is never written.
+/// An open watchdog: it resets the machine when it is not pinged in time. When
+/// the descriptor is closed, even by the end of the process, it stays armed,
+/// since the magic character `V` that would stop it is never written.
 #[derive(Debug)]
 pub struct Watchdog(Fd);
 
-/// WDIOF_CARDRESET: the last start was the watchdog's doing.
+/// WDIOF_CARDRESET: the watchdog caused the last restart.
 const CARD_RESET: i32 = 0x20;
 
 impl Watchdog {
-    /// Opens it, which arms it.
+    /// Opens the watchdog, which arms it.
     pub fn open(path: &CStr) -> Result<Self, Errno> {
         file::open_write(CWD, path).map(Self)
     }
 
-    /// Asks for a period in seconds; answers the one that it has, which the
-    /// hardware may round. Where it cannot be asked it stays as it is.
+    /// Requests a timeout in seconds; returns the timeout in effect, which the
+    /// hardware may round. On an error the timeout stays as it is.
     pub fn set_period(&self, seconds: u32) -> Result<Duration, Errno> {
         let mut value = i32::try_from(seconds).unwrap_or(i32::MAX);
         raw::watchdog(&self.0, WDIOC_SETTIMEOUT, &mut value)?;
         Ok(Duration::from_secs(u64::try_from(value).unwrap_or(0)))
     }
 
-    /// Whether it has started the machine this time.
+    /// Returns true when the watchdog caused the last restart.
     pub fn caused_reset(&self) -> bool {
         let mut value = 0;
         raw::watchdog(&self.0, WDIOC_GETBOOTSTATUS, &mut value).is_ok()
             && value & CARD_RESET != 0
     }
 
-    /// Feeds it.
+    /// Restarts its timeout.
     pub fn ping(&self) -> Result<(), Errno> {
         write_once(self.0.as_fd(), b"\0").map(|_| ())
     }

@@ -1,5 +1,5 @@
-//! What AArch64 wants in assembly: where the kernel enters, with the arguments
-//! at sp, and how a process begins on a stack of its own.
+//! Contains the assembly of AArch64: the entry point, with the arguments at
+//! sp, and the start of a process on a stack of its own.
 
 /// Defines `_start`.
 #[macro_export]
@@ -17,8 +17,8 @@ macro_rules! start_code {
     };
 }
 
-/// All of `apart::clone`: what the kernel is given, in its order, and how the
-/// new process goes on.
+/// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
+/// order, and continues the new process in `child_main`.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(

@@ -1,7 +1,8 @@
-//! What 32-bit ARM wants in assembly: where the kernel enters, with the
-//! arguments at sp, and how a process begins on a stack of its own.
+//! Contains the assembly of 32-bit ARM: the entry point, with the arguments at
+//! sp, and the start of a process on a stack of its own.
 
-/// Defines `_start`, and what GNU ld wants for unwinding that never happens.
+/// Defines `_start`, and the symbols that GNU ld requires for unwinding, which
+/// never happens.
 #[macro_export]
 macro_rules! start_code {
     () => {
@@ -12,7 +13,7 @@ macro_rules! start_code {
         unsafe extern "C" fn _start() -> ! {
             core::arch::naked_asm!(
                 "mov r0, sp",
-                // By way of r1: Thumb's `bic` does not take sp.
+                // Through r1: Thumb's `bic` does not accept sp.
                 "bic r1, r0, #7",
                 "mov sp, r1",
                 "mov fp, #0",
@@ -33,8 +34,8 @@ macro_rules! start_code {
     };
 }
 
-/// All of `apart::clone`: what the kernel is given, in its order, and how the
-/// new process goes on.
+/// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
+/// order, and continues the new process in `child_main`.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(

@@ -1,21 +1,21 @@
-//! What 32-bit MIPS wants in assembly: where the kernel enters, with the
-//! arguments at sp, and how a process begins on a stack of its own.
+//! Contains the assembly of 32-bit MIPS: the entry point, with the arguments at
+//! sp, and the start of a process on a stack of its own.
 //!
-//! And how its system calls are kept honest. The kernel changes `$1`, `$3`,
+//! Also makes system calls preserve registers. The kernel changes `$1`, `$3`,
 //! `hi` and `lo`, but `asm!` cannot name `$1` and the libraries do not name
-//! the rest, so the compiler keeps values in them over a call (seen: PID 1
-//! stored through such a pointer). Every `syscall` instruction of the
-//! program is therefore a call of a routine that saves and restores them.
-//! It does that below the stack pointer: nothing else writes there, since
-//! the program has no signal handlers and a child has its own stack.
+//! the rest, so the compiler keeps values in them over a call (observed: PID 1
+//! stored through such a pointer). Every `syscall` instruction of the program
+//! is therefore replaced by a call of a routine that saves and restores them.
+//! It does that below the stack pointer: nothing else writes there, since the
+//! program has no signal handlers and a child has its own stack.
 
 /// Defines `_start` and the system call routine.
 #[macro_export]
 macro_rules! start_code {
     () => {
         core::arch::global_asm!(
-            // A macro goes before the instruction of the same name, in all
-            // of the program: it is compiled as one unit.
+            // The macro takes precedence over the instruction of its name in
+            // the whole program, which is compiled as one unit.
             ".macro syscall",
             ".set push",
             ".set noreorder",
@@ -26,8 +26,8 @@ macro_rules! start_code {
             "lw $ra, -4($sp)",
             ".set pop",
             ".endm",
-            // `$8` and `$9` are changed by every system call, as `asm!` is
-            // told: they are free here.
+            // Every system call changes `$8` and `$9`, and `asm!` declares
+            // that: they are free here.
             "__runt_syscall:",
             ".set push",
             ".set noreorder",
@@ -68,11 +68,11 @@ macro_rules! start_code {
     };
 }
 
-/// All of `apart::clone`: what the kernel is given, in its order, and how the
-/// new process goes on.
+/// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
+/// order, and continues the new process in `child_main`.
 ///
-/// The fifth argument lies on the stack. The letter is kept in `$16`: of the
-/// registers that a call may change the new process gets none.
+/// The fifth argument is on the stack. `args` is kept in `$16`: the new process
+/// does not get the registers that a call may change.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(
@@ -85,7 +85,7 @@ macro_rules! clone_code {
             "move $a3, $zero",
             "li $v0, {number}",
             // The instruction itself: the macro of this name saves registers
-            // below the stack pointer, which is another one for the new process.
+            // below the stack pointer, which differs in the new process.
             ".word 0x0000000c",
             "bnez $a3, 3f",
             "nop",

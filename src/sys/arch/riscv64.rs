@@ -1,12 +1,13 @@
-//! What 64-bit RISC-V wants in assembly: where the kernel enters, with the
-//! arguments at sp, and how a process begins on a stack of its own.
+//! Contains the assembly of 64-bit RISC-V: the entry point, with the arguments at
+//! sp, and the start of a process on a stack of its own.
 //!
-//! And the routines that save and restore the registers which a function may
-//! not change. The compiler calls them (`+save-restore`, 4 per cent less
-//! code) by names and frames that GCC's manual and the RISC-V ABI fix: saved
-//! by `jal t0, __riscv_save_N`, restored by a jump to `__riscv_restore_N`,
-//! for ra and N registers from s0 on. What is saved for a moment below the
-//! stack pointer is safe there: the program has no signal handlers.
+//! Also contains the routines that save and restore the registers that a
+//! function may not change. The compiler calls them (`+save-restore`, 4 per
+//! cent less code) with names and frames that GCC's manual and the RISC-V ABI
+//! define: it saves ra and N registers from s0 on by
+//! `jal t0, __riscv_save_N`, and restores them by a jump to
+//! `__riscv_restore_N`. Values below the stack pointer are safe for a moment:
+//! the program has no signal handlers.
 
 /// Defines `_start` and the routines.
 #[macro_export]
@@ -142,8 +143,8 @@ macro_rules! start_code {
     };
 }
 
-/// All of `apart::clone`: what the kernel is given, in its order, and how the
-/// new process goes on.
+/// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
+/// order, and continues the new process in `child_main`.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(
