@@ -10,8 +10,8 @@ use super::{At, CWD, Errno, Fd, file, proc, write_all};
 /// The roots of the tree: alone, or beside version 1.
 const TREES: [&CStr; 2] = [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"];
 
-/// Bytes read of /proc/PID/cgroup. The line of version 2 is the last one, after
-/// a line for each of a dozen controllers where version 1 is in use too.
+/// Bytes read of /proc/PID/cgroup. The line of version 2 is the last one,
+/// after a line for each of a dozen controllers where version 1 is in use too.
 pub const LIST: usize = 1024;
 
 /// Opens the root of the tree; `None` where the kernel lacks it.

@@ -73,8 +73,8 @@ pub fn fork_with(
     Ok((copy, pid))
 }
 
-/// In a copy: asks the kernel to send `death` when `parent` ends, or sends it
-/// at once if `parent` has ended already.
+/// Makes the kernel send `death` to this copy when `parent` ends; sends it at
+/// once if `parent` has ended already.
 fn end_with(parent: Pid, death: signal::Number) {
     /// PR_SET_PDEATHSIG.
     const DEATH: u32 = 1;

@@ -69,8 +69,8 @@ struct State {
     file: Option<Fd>,
     /// True while a loop polls `file`.
     is_polled: bool,
-    /// True for PID 1 of a container, where the kernel and its terminals belong
-    /// to the host.
+    /// True for PID 1 of a container, where the kernel and its terminals
+    /// belong to the host.
     contained: bool,
     /// The lines that are not written yet.
     backlog: Backlog,
@@ -379,8 +379,8 @@ pub fn open_blocking(contained: bool) -> Result<Fd, Errno> {
     Ok(console)
 }
 
-/// Makes descriptor 0 /dev/null. With `replace`, also makes descriptors 1 and 2
-/// the console, for a container whose console cannot be read.
+/// Makes descriptor 0 /dev/null. With `replace`, also makes descriptors 1 and
+/// 2 the console, for a container whose console cannot be read.
 pub fn leave(replace: bool) -> Result<(), Errno> {
     let null = file::open_read(CWD, c"/dev/null")?;
     child::set_standard(&null, 0)?;
@@ -396,8 +396,8 @@ pub fn leave(replace: bool) -> Result<(), Errno> {
 /// Makes the console descriptors 0, 1 and 2, for this process and its
 /// children. When it cannot be opened the streams stay as they are.
 ///
-/// The descriptors are blocking, since children share them; a [`Console`] opens
-/// its own, which are not.
+/// The descriptors are blocking, since children share them; a [`Console`]
+/// opens its own, which are not.
 pub fn take(contained: bool) -> Result<(), Errno> {
     let console = open_blocking(contained)?;
     for number in 0..3 {
@@ -501,7 +501,7 @@ mod test {
         backlog.push(Some("p"), b"d\n");
         let text = String::from_utf8(backlog.bytes.to_vec()).unwrap();
         let report = "p: warning: standard error was blocked: 3 lines left out \
-                    (console-bytes = ";
+                      (console-bytes = ";
         assert!(text.starts_with(report), "{text}");
         assert!(text.ends_with(")\nd\n"), "{text}");
         // A part of the report was written: the rest counts as a line.

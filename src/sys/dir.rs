@@ -12,8 +12,8 @@ const BUFFER: usize = 1024;
 
 /// A reader of a directory that may pause between any two entries.
 ///
-/// The kernel keeps the position: an entry that exists during the whole reading
-/// is returned exactly once, whatever is made or removed meanwhile.
+/// The kernel keeps the position: an entry that exists during the whole
+/// reading is returned exactly once, whatever is made or removed meanwhile.
 #[derive(Debug)]
 pub struct Reader {
     buffer: [u8; BUFFER],
@@ -77,7 +77,8 @@ fn list_to(dir: At<'_>, each: &mut dyn FnMut(&CStr)) -> Result<(), Errno> {
 }
 
 /// Returns the path of the entry after `last` in the order of names, among
-/// those that end in `suffix` and are not hidden. A missing directory has none.
+/// those that end in `suffix` and are not hidden. A missing directory has
+/// none.
 ///
 /// An entry whose path is longer than `config::PATH_BYTES` is left out.
 pub fn next(dir: &CStr, last: Option<&Path>, suffix: &[u8]) -> Option<Path> {

@@ -14,8 +14,8 @@ pub struct Full(pub &'static str, pub usize);
 /// Pointers to the variables, and the null after them.
 type List = Vec<*const c_char, { config::ENVIRON + 1 }>;
 
-/// An environment under construction: inherited variables stay where the kernel
-/// put them; new ones are stored here.
+/// An environment under construction: inherited variables stay where the
+/// kernel put them; new ones are stored here.
 pub struct Builder {
     /// All variables.
     list: List,

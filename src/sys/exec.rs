@@ -11,8 +11,8 @@ use super::{
     raw, signal, write_all,
 };
 
-/// In the child: becomes the program, or reports why it cannot and exits with
-/// `setup.code`.
+/// Runs in the child: becomes the program, or reports why it cannot and exits
+/// with `setup.code`.
 pub(super) fn run_child(
     program: &Program<'_>,
     setup: &Setup<'_>,
@@ -29,8 +29,8 @@ pub(super) fn run_child(
     raw::exit(setup.code)
 }
 
-/// In the child: gives it a table of open files of its own that holds only
-/// the standard streams and `files`.
+/// Gives the child a table of open files of its own that holds only the
+/// standard streams and `files`.
 ///
 /// Every child does this before it looks up a path: on a medium that does not
 /// answer the lookup may block for ever, and until it returned each other
@@ -70,8 +70,8 @@ fn close_between(first: u32, end: u32) {
     }
 }
 
-/// In the child: takes on the state that the program starts in. `extra` files
-/// become descriptors 4 and 5.
+/// Puts the child into the state that the program starts in. `extra` files
+/// become its descriptors 4 and 5.
 fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     if setup.session {
         // Refused only to the leader of a group: then it has its own already.
@@ -127,7 +127,7 @@ fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// In the child: makes files descriptors 4 and 5.
+/// Makes files the child's descriptors 4 and 5.
 fn number_extra([four, five]: [At<'_>; 2]) -> Result<(), Errno> {
     // Copied above both first: either may be 4 or 5 now.
     let (four, five) = (raw::dup_above(four, 6)?, raw::dup_above(five, 6)?);

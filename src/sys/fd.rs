@@ -4,7 +4,8 @@ use core::num::NonZero;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
-/// A borrowed descriptor; for paths, the directory that they are resolved from.
+/// A borrowed descriptor; for paths, the directory that they are resolved
+/// from.
 pub type At<'a> = BorrowedFd<'a>;
 
 /// The working directory.
@@ -92,8 +93,8 @@ impl Drop for Fd {
     }
 }
 
-/// Extends the lifetime of a file that its owner keeps open for longer than the
-/// compiler can see.
+/// Extends the lifetime of a file that its owner keeps open for longer than
+/// the compiler can see.
 ///
 /// For children that are about to become programs: one with a table of its own
 /// has a copy from the start; one that shares ours is given only files that a

@@ -52,9 +52,9 @@ pub fn send(
     Ok(())
 }
 
-/// Receives a message. Returns the number of bytes stored, 0 when the other end
-/// is closed, and the files: [`Fd::none`] for those that it did not bring, or
-/// that this process has no descriptors left for.
+/// Receives a message. Returns the number of bytes stored, 0 when the other
+/// end is closed, and the files: [`Fd::none`] for those that it did not bring,
+/// or that this process has no descriptors left for.
 pub fn receive(
     from: At<'_>,
     buffer: &mut [u8],

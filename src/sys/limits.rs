@@ -37,12 +37,13 @@ pub fn raise_files(slots: usize) {
 }
 
 /// Most descriptors of a slot: the service directory, both ends of the log
-/// pipe, `cgroup.procs`, and for each of service and log two locks, the control
-/// FIFO, `ok` and the directory that holds these, when that is elsewhere.
+/// pipe, `cgroup.procs`, and for each of service and log two locks, the
+/// control FIFO, `ok` and the directory that holds these, when that is
+/// elsewhere.
 const OF_SLOT: usize = 14;
 
-/// Most descriptors of a supervisor besides those of its slots and loggers: the
-/// standard streams, those that its loop polls, its directories, console,
+/// Most descriptors of a supervisor besides those of its slots and loggers:
+/// the standard streams, those that its loop polls, its directories, console,
 /// watchdog and front, and those open for a moment.
 const OTHERS: usize = 36;
 
@@ -68,7 +69,7 @@ pub fn reserve_files(any: At<'_>, slots: usize) {
     let _lower = raw::dup_above(any, last).is_err();
 }
 
-/// In a child: restores the original limits of open files, if this process has
+/// Restores the original limits of open files in a child, if this process has
 /// raised them.
 pub(super) fn restore_files() {
     let [soft, hard] = GIVEN.each_ref().map(|g| g.load(Ordering::Relaxed));

@@ -85,7 +85,7 @@ pub fn bytes() -> [usize; 2] {
 #[repr(C)]
 struct ElfHeader {
     _ident: [u32; 6],
-    _places: [usize; 3],
+    _offsets: [usize; 3],
     _flags: u32,
     _sizes: [u16; 2],
     /// Number of segments; their records follow the header.

@@ -72,7 +72,8 @@ pub fn open_both(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
 }
 
 /// Opens for appending; creates the file with mode 0600 when it is missing.
-/// Follows links: for paths that the user names; see [`super::secure::append`].
+/// Follows links: for paths that the user names; see
+/// [`super::secure::append`].
 pub fn open_append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     let flags =
         OFlags::WRONLY | OFlags::NONBLOCK | OFlags::APPEND | OFlags::CREATE;

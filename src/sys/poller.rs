@@ -22,7 +22,8 @@ pub enum Interest {
     Exception,
 }
 
-/// A set of files that wake the loop, each with a token that its owner chooses.
+/// A set of files that wake the loop, each with a token that its owner
+/// chooses.
 #[derive(Debug)]
 pub struct Poller(Fd);
 

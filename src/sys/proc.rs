@@ -16,9 +16,9 @@ pub fn read<'b>(
     file::read_whole(CWD, path.as_c_str(), buffer)
 }
 
-/// Returns true when a process exists and has called `execve`: it is not just a
-/// copy of its parent, which has not become a program yet or could not. False
-/// where /proc is not mounted.
+/// Returns true when a process exists and has called `execve`: it is not just
+/// a copy of its parent, which has not become a program yet or could not.
+/// False where /proc is not mounted.
 pub fn is_program(pid: u32) -> bool {
     /// PF_FORKNOEXEC.
     const FORKNOEXEC: u64 = 0x40;

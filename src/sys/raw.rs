@@ -27,7 +27,7 @@ const MASK: usize = general::_NSIG as usize / 8;
 #[allow(clippy::cast_possible_truncation, reason = "it is 64 or 128")]
 pub(super) const LAST_SIGNAL: u8 = general::_NSIG as u8;
 
-/// `openat`: the new descriptor.
+/// Calls `openat`; returns the new descriptor.
 pub(super) fn openat(
     at: At<'_>,
     path: &CStr,
@@ -41,7 +41,8 @@ pub(super) fn openat(
     Ok(Fd::own(fd))
 }
 
-/// `pipe2`, closed on exec: the end to read from, the end to write to.
+/// Calls `pipe2`, closed on exec; returns the end to read from and the end to
+/// write to.
 pub(super) fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
     let wait = if nonblocking {
         rustix::fs::OFlags::NONBLOCK
@@ -56,7 +57,7 @@ pub(super) fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
     Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
 }
 
-/// `epoll_create1(EPOLL_CLOEXEC)`.
+/// Calls `epoll_create1(EPOLL_CLOEXEC)`.
 pub(super) fn epoll_create() -> Result<Fd, Errno> {
     let flags = rustix::event::epoll::CreateFlags::CLOEXEC.bits();
     // SAFETY: the call takes no pointer.
@@ -75,7 +76,7 @@ pub(super) struct EpollEvent {
     pub(super) data: u64,
 }
 
-/// `epoll_ctl`: operation 1 adds, 2 removes, 3 changes.
+/// Calls `epoll_ctl`: operation 1 adds, 2 removes, 3 changes.
 pub(super) fn epoll_ctl(
     epoll: &Fd,
     operation: u32,
@@ -90,8 +91,8 @@ pub(super) fn epoll_ctl(
     Ok(())
 }
 
-/// `epoll_pwait` with the signal mask unchanged: the number of events stored.
-/// Negative `millis` waits without limit.
+/// Calls `epoll_pwait` with the signal mask unchanged; returns the number of
+/// events stored. Negative `millis` waits without limit.
 pub(super) fn epoll_wait(
     epoll: &Fd,
     events: &mut [EpollEvent],
@@ -103,7 +104,7 @@ pub(super) fn epoll_wait(
     unsafe { syscall!(Sysno::epoll_pwait, fd, start, count, millis, 0, MASK) }
 }
 
-/// `signalfd4`, non-blocking and closed on exec.
+/// Calls `signalfd4`, non-blocking and closed on exec.
 pub(super) fn signalfd(mask: &Mask) -> Result<Fd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     let mask = mask.as_ptr();
@@ -114,7 +115,7 @@ pub(super) fn signalfd(mask: &Mask) -> Result<Fd, Errno> {
     Ok(Fd::own(fd))
 }
 
-/// `rt_sigprocmask(SIG_SETMASK)`.
+/// Calls `rt_sigprocmask(SIG_SETMASK)`.
 pub(super) fn set_mask(mask: &Mask) -> Result<(), Errno> {
     let (how, mask) = (general::SIG_SETMASK, mask.as_ptr());
     // SAFETY: the mask outlives the call; the old one is not asked for.
@@ -122,7 +123,7 @@ pub(super) fn set_mask(mask: &Mask) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `rt_sigaction` back to the default for one signal.
+/// Calls `rt_sigaction` to restore the default action of one signal.
 pub(super) fn default_action(signal: u32) -> Result<(), Errno> {
     // All zeros are the default handler, no flags and an empty mask, in the
     // layout of every machine; none is longer than this.
@@ -133,7 +134,7 @@ pub(super) fn default_action(signal: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `inotify_init1`, non-blocking and closed on exec.
+/// Calls `inotify_init1`, non-blocking and closed on exec.
 pub(super) fn inotify_init() -> Result<Fd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     // SAFETY: the call takes no pointer.
@@ -141,7 +142,7 @@ pub(super) fn inotify_init() -> Result<Fd, Errno> {
     Ok(Fd::own(fd))
 }
 
-/// `inotify_add_watch`: the watch's number.
+/// Calls `inotify_add_watch`; returns the watch's number.
 pub(super) fn inotify_add(
     inotify: &Fd,
     path: &CStr,
@@ -152,7 +153,7 @@ pub(super) fn inotify_add(
     unsafe { syscall!(Sysno::inotify_add_watch, fd, path, mask) }
 }
 
-/// `inotify_rm_watch`.
+/// Calls `inotify_rm_watch`.
 pub(super) fn inotify_remove(inotify: &Fd, id: u32) -> Result<(), Errno> {
     let fd = inotify.number();
     // SAFETY: the call takes no pointer.
@@ -160,9 +161,9 @@ pub(super) fn inotify_remove(inotify: &Fd, id: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `fork`, as `clone` with nothing shared, or with `share` the table of open
-/// files only: 0 in the child. Only a child with `notify` sends SIGCHLD when
-/// it ends and is reported by a wait for children.
+/// Forks by `clone` with nothing shared, or with `share` the table of open
+/// files only; returns 0 in the child. Only a child with `notify` sends
+/// SIGCHLD when it ends and is reported by a wait for children.
 ///
 /// The kernel stores the child's pid in `pid` before the child runs.
 pub(super) fn fork(
@@ -185,7 +186,7 @@ pub(super) fn fork(
     unsafe { syscall!(Sysno::clone, flags, 0, &raw mut *pid, 0, 0) }
 }
 
-/// `execve`: returns only with the reason why it failed.
+/// Calls `execve`; returns only with the reason why it failed.
 ///
 /// # Safety
 /// Both lists must end in a null pointer, and what they point at in a NUL.
@@ -202,8 +203,8 @@ pub(super) unsafe fn execve(
     }
 }
 
-/// `waitid` for any child that has ended, which stays a zombie: its pid, 0 when
-/// none has ended. ECHILD when there are no children.
+/// Calls `waitid` for any child that has ended, which stays a zombie; returns
+/// its pid, 0 when none has ended. ECHILD when there are no children.
 pub(super) fn waitid() -> Result<u32, Errno> {
     const FLAGS: u32 = general::WNOHANG | general::WEXITED | general::WNOWAIT;
     /// The index of a child's pid in a `siginfo_t`, in words.
@@ -221,7 +222,7 @@ pub(super) fn waitid() -> Result<u32, Errno> {
     Ok(*pid)
 }
 
-/// `exit_group`.
+/// Calls `exit_group`.
 pub(super) fn exit(code: u8) -> ! {
     loop {
         // SAFETY: the call takes no pointer and does not return.
@@ -229,7 +230,7 @@ pub(super) fn exit(code: u8) -> ! {
     }
 }
 
-/// `clock_gettime`: seconds and nanoseconds.
+/// Calls `clock_gettime`; returns seconds and nanoseconds.
 ///
 /// 32-bit kernels before 5.1 lack the call with 64-bit seconds: there the old
 /// call is used, which works until 2038.
@@ -258,7 +259,7 @@ pub(super) fn clock(id: u32) -> (i64, i64) {
     (secs, nanos)
 }
 
-/// `timerfd_create` on the wall clock, non-blocking and closed on exec.
+/// Calls `timerfd_create` on the wall clock, non-blocking and closed on exec.
 pub(super) fn timerfd() -> Result<Fd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     // SAFETY: the call takes no pointer.
@@ -266,8 +267,8 @@ pub(super) fn timerfd() -> Result<Fd, Errno> {
     Ok(Fd::own(fd))
 }
 
-/// `timerfd_settime` with TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET to a
-/// second that no clock ever reaches.
+/// Calls `timerfd_settime` with TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET
+/// to a second that no clock ever reaches.
 pub(super) fn cancel_on_set(timer: &Fd) -> Result<(), Errno> {
     const FLAGS: u32 =
         general::TFD_TIMER_ABSTIME | general::TFD_TIMER_CANCEL_ON_SET;
@@ -293,7 +294,8 @@ pub(super) fn cancel_on_set(timer: &Fd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `readlinkat`: the number of bytes of the target that were stored.
+/// Calls `readlinkat`; returns the number of bytes of the target that were
+/// stored.
 pub(super) fn readlink(
     at: At<'_>,
     path: &CStr,
@@ -306,7 +308,8 @@ pub(super) fn readlink(
     unsafe { syscall!(Sysno::readlinkat, at, path, pointer, room) }
 }
 
-/// `getdents64`: the number of bytes of records that were stored.
+/// Calls `getdents64`; returns the number of bytes of records that were
+/// stored.
 pub(super) fn getdents(dir: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     let fd = dir.as_raw_fd();
     let (pointer, room) = (buffer.as_mut_ptr(), buffer.len());
@@ -314,7 +317,7 @@ pub(super) fn getdents(dir: At<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     unsafe { syscall!(Sysno::getdents64, fd, pointer, room) }
 }
 
-/// `close_range` that marks descriptors from `first` on as closed on exec.
+/// Calls `close_range` to mark descriptors from `first` on as closed on exec.
 pub(super) fn cloexec_from(first: u32) -> Result<(), Errno> {
     /// CLOSE_RANGE_CLOEXEC.
     const CLOEXEC: u32 = 4;
@@ -323,9 +326,9 @@ pub(super) fn cloexec_from(first: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `close_range` from `first` to `last` in a child. `unshare` gives it a table
-/// of open files of its own before that, to which none of them is copied when
-/// `last` is the greatest number.
+/// Calls `close_range` from `first` to `last` in a child. `unshare` gives it a
+/// table of open files of its own before that, to which none of them is copied
+/// when `last` is the greatest number.
 pub(super) fn close_range(
     first: u32,
     last: u32,
@@ -341,8 +344,8 @@ pub(super) fn close_range(
     Ok(())
 }
 
-/// `dup3` onto a number that the process uses as a standard stream, or onto
-/// any in a child that is about to become a program.
+/// Calls `dup3` onto a number that the process uses as a standard stream, or
+/// onto any in a child that is about to become a program.
 pub(super) fn dup_onto(from: At<'_>, onto: u32) -> Result<(), Errno> {
     let from = from.as_raw_fd();
     // SAFETY: only `sys` passes numbers: 0, 1 and 2, which no `Fd` ever owns,
@@ -351,7 +354,8 @@ pub(super) fn dup_onto(from: At<'_>, onto: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `fcntl(F_DUPFD_CLOEXEC)`: a copy of the descriptor, `least` or above.
+/// Calls `fcntl(F_DUPFD_CLOEXEC)`; returns a copy of the descriptor, `least`
+/// or above.
 pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
     let (from, copy) = (from.as_raw_fd(), general::F_DUPFD_CLOEXEC);
     // SAFETY: the call takes no pointer; the new number has no owner yet.
@@ -359,15 +363,15 @@ pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
     Ok(Fd::own(fd))
 }
 
-/// `close` of a standard stream, or in a copy of this process of a descriptor
-/// that it does not need.
+/// Calls `close` of a standard stream, or in a copy of this process of a
+/// descriptor that it does not need.
 pub(super) fn close_number(number: u32) -> Result<(), Errno> {
     // SAFETY: as in `dup_onto`.
     unsafe { syscall!(Sysno::close, number) }?;
     Ok(())
 }
 
-/// `socket` for datagrams of an address family, non-blocking.
+/// Calls `socket` for datagrams of an address family, non-blocking.
 pub(super) fn datagram_socket(family: u32) -> Result<Fd, Errno> {
     // SOCK_CLOEXEC and SOCK_NONBLOCK are the O_ ones.
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
@@ -377,7 +381,7 @@ pub(super) fn datagram_socket(family: u32) -> Result<Fd, Errno> {
     Ok(Fd::own(fd))
 }
 
-/// `connect` to an address as the kernel lays it out.
+/// Calls `connect` to an address as the kernel lays it out.
 pub(super) fn connect(socket: &Fd, address: &[u8]) -> Result<(), Errno> {
     let (fd, pointer, length) =
         (socket.number(), address.as_ptr(), address.len());
@@ -386,7 +390,7 @@ pub(super) fn connect(socket: &Fd, address: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `sendto` an address, non-blocking.
+/// Calls `sendto` an address, non-blocking.
 pub(super) fn send_udp(
     socket: &Fd,
     bytes: &[u8],
@@ -402,7 +406,7 @@ pub(super) fn send_udp(
     Ok(())
 }
 
-/// `ioctl` on `struct ifreq`: 16 bytes of name, then flags.
+/// Calls `ioctl` on `struct ifreq`: 16 bytes of name, then flags.
 pub(super) fn ifreq(
     socket: &Fd,
     request: u32,
@@ -415,7 +419,8 @@ pub(super) fn ifreq(
     Ok(())
 }
 
-/// `ioctl(TIOCOUTQ)`: bytes that a terminal has not sent yet.
+/// Calls `ioctl(TIOCOUTQ)`; returns the number of bytes that a terminal has
+/// not sent yet.
 pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
     let mut bytes = 0_i32;
     let (fd, pointer) = (terminal.number(), &raw mut bytes);
@@ -424,7 +429,7 @@ pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
     Ok(bytes)
 }
 
-/// `uname`: the kernel's release, as text that ends in a NUL.
+/// Calls `uname`; returns the kernel's release, as text that ends in a NUL.
 pub(super) fn release() -> [u8; 65] {
     // Six texts of 65 bytes, of which it is the third.
     let mut texts = [[0_u8; 65]; 6];
@@ -434,22 +439,22 @@ pub(super) fn release() -> [u8; 65] {
     release
 }
 
-/// `swapon`.
+/// Calls `swapon`.
 pub(super) fn swap_on(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path ends in a NUL and outlives the call.
     unsafe { syscall!(Sysno::swapon, path.as_ptr(), 0) }?;
     Ok(())
 }
 
-/// `swapoff`.
+/// Calls `swapoff`.
 pub(super) fn swap_off(path: &CStr) -> Result<(), Errno> {
     // SAFETY: as above.
     unsafe { syscall!(Sysno::swapoff, path.as_ptr()) }?;
     Ok(())
 }
 
-/// `clock_settime(CLOCK_REALTIME)` to a second. As in [`clock`], the old call
-/// is used on kernels that lack the new one.
+/// Calls `clock_settime(CLOCK_REALTIME)` to a second. As in [`clock`], the old
+/// call is used on kernels that lack the new one.
 pub(super) fn set_clock(secs: u64) -> Result<(), Errno> {
     let long = [secs, 0];
     let pointer = long.as_ptr();
@@ -470,7 +475,7 @@ pub(super) fn set_clock(secs: u64) -> Result<(), Errno> {
     done.map(|_| ())
 }
 
-/// `reboot(RESTART2)`: restarts with an argument for the firmware. Returns only
+/// Calls `reboot(RESTART2)` with an argument for the firmware; returns only
 /// with the reason why it failed.
 pub(super) fn reboot_with(argument: &CStr) -> Errno {
     let (first, second) = (0xfee1_dead_u32, 672_274_793);
@@ -482,7 +487,7 @@ pub(super) fn reboot_with(argument: &CStr) -> Errno {
     }
 }
 
-/// `ioctl` of a watchdog that reads or writes an `int`.
+/// Calls `ioctl` of a watchdog that reads or writes an `int`.
 pub(super) fn watchdog(
     device: &Fd,
     request: u32,
@@ -495,7 +500,7 @@ pub(super) fn watchdog(
     Ok(())
 }
 
-/// `kill(-1)`: a signal to every process but this one and PID 1.
+/// Calls `kill(-1)`: a signal to every process but this one and PID 1.
 pub(super) fn kill_all(signal: u32) -> Result<(), Errno> {
     // SAFETY: the call takes no pointer.
     unsafe { syscall!(Sysno::kill, -1_isize, signal) }?;
@@ -509,7 +514,7 @@ pub(super) const LARGEFILE: u32 = if cfg!(target_pointer_width = "32") {
     0
 };
 
-/// `fcntl(F_SETFD, FD_CLOEXEC)`.
+/// Calls `fcntl(F_SETFD, FD_CLOEXEC)`.
 pub(super) fn set_cloexec(number: u32) -> Result<(), Errno> {
     // SAFETY: marking a descriptor takes it from no owner in this process.
     unsafe {
@@ -518,7 +523,7 @@ pub(super) fn set_cloexec(number: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `prctl`, for operations that take numbers only.
+/// Calls `prctl`, for operations that take numbers only.
 pub(super) fn prctl(
     operation: u32,
     one: u32,
@@ -535,7 +540,7 @@ pub(super) type Capabilities = [[u32; 3]; 2];
 /// `_LINUX_CAPABILITY_VERSION_3`, and this process.
 const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
 
-/// `capget` of this process.
+/// Calls `capget` for this process.
 pub(super) fn capabilities() -> Result<Capabilities, Errno> {
     let (mut header, mut sets) = (CAPABILITY_HEADER, Capabilities::default());
     let (head, pointer) = (header.as_mut_ptr(), sets.as_mut_ptr());
@@ -545,7 +550,7 @@ pub(super) fn capabilities() -> Result<Capabilities, Errno> {
     Ok(sets)
 }
 
-/// `capset` of this process.
+/// Calls `capset` for this process.
 pub(super) fn set_capabilities(sets: &Capabilities) -> Result<(), Errno> {
     let mut header = CAPABILITY_HEADER;
     let (head, pointer) = (header.as_mut_ptr(), sets.as_ptr());
@@ -554,14 +559,14 @@ pub(super) fn set_capabilities(sets: &Capabilities) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `ioprio_set` of this process.
+/// Calls `ioprio_set` for this process.
 pub(super) fn ioprio_set(value: u32) -> Result<(), Errno> {
     // SAFETY: the call takes no pointer.
     unsafe { syscall!(Sysno::ioprio_set, 1, 0, value) }?;
     Ok(())
 }
 
-/// `sched_setscheduler` of this process.
+/// Calls `sched_setscheduler` for this process.
 pub(super) fn sched_setscheduler(
     policy: u32,
     priority: u32,

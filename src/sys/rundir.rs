@@ -58,8 +58,8 @@ pub fn find(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
     open(of, entry, &|_, _| Ok(()))
 }
 
-/// Returns true when this errno refuses the run directory or a state directory:
-/// it is a link, or another user owns it or may write to it.
+/// Returns true when this errno refuses the run directory or a state
+/// directory: it is a link, or another user owns it or may write to it.
 pub fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EPERM | Errno::ELOOP | Errno::ENOTDIR)
 }
@@ -95,7 +95,8 @@ pub fn find_of(dir: &CStr) -> Result<Fd, Errno> {
     find(parent.as_fd(), name)
 }
 
-/// Opens the parent directory of `dir`; returns it with the name of `dir` in it.
+/// Opens the parent directory of `dir`; returns it with the name of `dir` in
+/// it.
 fn split_parent(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
     let mut path = dir.to_bytes();
     while let [rest @ .., b'/'] = path {

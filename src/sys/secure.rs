@@ -4,8 +4,8 @@
 //! Another user who may write to a directory can have put a link there, or
 //! another file than the expected one. So no link is followed in the last
 //! component of a path (ELOOP), a file that is written to must be a regular
-//! one (EINVAL) without a second name (EMLINK), a FIFO must be one (ENXIO), and
-//! no file is emptied before that is known. Links in other components are
+//! one (EINVAL) without a second name (EMLINK), a FIFO must be one (ENXIO),
+//! and no file is emptied before that is known. Links in other components are
 //! followed: `supervise` may be one (contract §2.2).
 
 use core::ffi::CStr;

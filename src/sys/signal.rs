@@ -39,8 +39,8 @@ impl Signals {
     /// Blocks and collects `wanted`; all other signals have their default
     /// actions.
     ///
-    /// All dispositions are reset to their defaults, so that every child starts
-    /// with them whatever this process inherited.
+    /// All dispositions are reset to their defaults, so that every child
+    /// starts with them whatever this process inherited.
     pub fn take(wanted: &[Signal]) -> Result<Self, Errno> {
         for signal in 1..=raw::LAST_SIGNAL {
             // KILL, STOP and the C library's own are refused, which is fine.
@@ -108,8 +108,8 @@ pub fn kill_group(leader: u32, signal: Signal) -> Result<(), Errno> {
     rustix::process::kill_process_group(pid, signal).map_err(error::from)
 }
 
-/// Sends a signal to the process group that `leader`, a child that has not been
-/// waited for, leads or is about to lead.
+/// Sends a signal to the process group that `leader`, a child that has not
+/// been waited for, leads or is about to lead.
 ///
 /// ESRCH for the group means that the child has not created it yet. Then the
 /// group has no other members either, and the signal is sent to the child

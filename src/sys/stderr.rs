@@ -13,12 +13,12 @@
 //! - A socket: with send(2) and `MSG_DONTWAIT`.
 //! - Anything else: with write(2). A regular file does not block.
 //!
-//! The remaining case is a terminal that cannot be opened again: without /proc,
-//! or another user's, and not the controlling one. There each write is at most
-//! [`PIECE`] bytes without a newline, or a newline alone, after a poll of its
-//! own: n_tty checks for room once per such piece, and every driver that poll
-//! reports writable has room for more than that. Only another writer that uses
-//! the room between the two calls can block this one.
+//! The remaining case is a terminal that cannot be opened again: without
+//! /proc, or another user's, and not the controlling one. There each write is
+//! at most [`PIECE`] bytes without a newline, or a newline alone, after a poll
+//! of its own: n_tty checks for room once per such piece, and every driver
+//! that poll reports writable has room for more than that. Only another writer
+//! that uses the room between the two calls can block this one.
 #![allow(
     clippy::as_conversions,
     clippy::ref_as_ptr,
@@ -35,8 +35,8 @@ use super::{CWD, Errno, Fd, error::syscall, fd, file, poller, write_once};
 /// The path by which descriptor 2 is opened again.
 const AGAIN: &core::ffi::CStr = c"/proc/self/fd/2";
 
-/// Most bytes written after one poll to a terminal that cannot be opened again:
-/// a quarter of what a pseudo-terminal's buffer grows by.
+/// Most bytes written after one poll to a terminal that cannot be opened
+/// again: a quarter of what a pseudo-terminal's buffer grows by.
 const PIECE: usize = 64;
 
 /// S_IFMT.
@@ -118,8 +118,8 @@ fn send(bytes: &[u8]) -> Result<usize, Errno> {
 
 /// Moves `bytes` into a pipe, whatever its open flags.
 ///
-/// Each call uses a whole page of the pipe's capacity, so this is not the first
-/// choice.
+/// Each call uses a whole page of the pipe's capacity, so this is not the
+/// first choice.
 fn splice(bytes: &[u8]) -> Result<usize, Errno> {
     /// SPLICE_F_NONBLOCK.
     const NONBLOCK: u32 = 2;

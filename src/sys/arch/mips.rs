@@ -1,5 +1,5 @@
-//! Contains the assembly of 32-bit MIPS: the entry point, with the arguments at
-//! sp, and the start of a process on a stack of its own.
+//! Contains the assembly of 32-bit MIPS: the entry point, with the arguments
+//! at sp, and the start of a process on a stack of its own.
 //!
 //! Also makes system calls preserve registers. The kernel changes `$1`, `$3`,
 //! `hi` and `lo`, but `asm!` cannot name `$1` and the libraries do not name
@@ -71,8 +71,8 @@ macro_rules! start_code {
 /// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
 /// order, and continues the new process in `child_main`.
 ///
-/// The fifth argument is on the stack. `args` is kept in `$16`: the new process
-/// does not get the registers that a call may change.
+/// The fifth argument is on the stack. `args` is kept in `$16`: the new
+/// process does not get the registers that a call may change.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(

@@ -1,5 +1,5 @@
-//! Contains the assembly of 64-bit RISC-V: the entry point, with the arguments at
-//! sp, and the start of a process on a stack of its own.
+//! Contains the assembly of 64-bit RISC-V: the entry point, with the arguments
+//! at sp, and the start of a process on a stack of its own.
 //!
 //! Also contains the routines that save and restore the registers that a
 //! function may not change. The compiler calls them (`+save-restore`, 4 per
