@@ -1,8 +1,8 @@
-//! Which capacities this build has: RUNT_* variables -> OUT_DIR/capacities.rs.
+//! Writes this build's capacities: RUNT_* variables -> OUT_DIR/capacities.rs.
 //!
 //! `capacities.txt` names every variable, its default and its range. A RUNT_*
 //! variable that is not in the table, or a value that is out of range, stops
-//! the build with the name of the board file it came from.
+//! the build with the name of the board file that set it.
 
 #![allow(
     clippy::std_instead_of_alloc,
@@ -14,7 +14,7 @@
 
 use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 
-/// The table; xtask reads the same file.
+/// Table of capacities; xtask reads the same file.
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are texts, not capacities.
@@ -160,10 +160,10 @@ fn main() {
         .expect("OUT_DIR can be written");
 }
 
-/// What a board says of its PID 1: rescue, signals, root, date, watchdog.
+/// Writes a board's settings of PID 1: rescue, signals, root, date, watchdog.
 ///
 /// # Panics
-/// When a value means nothing: that is how the build is stopped.
+/// Panics on an invalid value, which stops the build.
 fn init(out: &mut String, board: &str) {
     println!("cargo::rerun-if-env-changed=RUNT_RESCUE");
     let rescue = env::var("RUNT_RESCUE").unwrap_or_else(|_| "login".into());
@@ -257,7 +257,7 @@ fn init(out: &mut String, board: &str) {
     .expect("a String takes every write");
 }
 
-/// `name-bytes` -> `NAME_BYTES`.
+/// Converts `name-bytes` to `NAME_BYTES`.
 fn constant(name: &str) -> String {
     name.replace('-', "_").to_uppercase()
 }

@@ -1,4 +1,4 @@
-//! Every capacity of this build: from the board, or small ones under test.
+//! Capacities of this build: those of the board, or small ones for unit tests.
 //!
 //! `src/capacities.txt` names and explains them; `src/build.rs` turns the
 //! board's numbers into constants. Unit tests use the small ones below, so
@@ -53,5 +53,5 @@ mod small {
 #[cfg(test)]
 pub use small::*;
 
-/// Release of the program, from Cargo.toml.
+/// Version of the program, from Cargo.toml.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

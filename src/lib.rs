@@ -1,6 +1,6 @@
 //! runt: runit for small Linux boards, without libc, heap or threads.
 //!
-//! | module | answers | may use |
+//! | module | purpose | may use |
 //! |---|---|---|
 //! | [`config`] | every capacity, from the board | - |
 //! | [`text`] | names, paths, lines of bounded length | config |

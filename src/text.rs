@@ -1,4 +1,4 @@
-//! What a name, a path and a line of output are: bytes of bounded length.
+//! Types for names, paths and lines of output: bytes of bounded length.
 
 pub mod mask;
 
@@ -12,7 +12,7 @@ use crate::config;
 /// A service's name: any bytes but `/` and NUL, as a file name may have.
 pub type Name = Vec<u8, { config::NAME_BYTES }, u8>;
 
-/// More bytes were given than `limit` of them fit; nothing was taken.
+/// Error: more bytes were given than the `limit`; nothing was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong {
     /// The capacity that was reached, in bytes.
@@ -21,22 +21,22 @@ pub struct TooLong {
 
 /// Copies `bytes` into a name.
 ///
-/// `Err(TooLong)` when they are more than `config::NAME_BYTES`.
+/// Returns `Err(TooLong)` if they are more than `config::NAME_BYTES`.
 pub fn name(bytes: &[u8]) -> Result<Name, TooLong> {
     Name::from_slice(bytes).map_err(|_| TooLong {
         limit: config::NAME_BYTES,
     })
 }
 
-/// A path that ends in a NUL and holds no other.
+/// A path that ends in a NUL and contains no other.
 #[derive(Clone, Debug)]
 pub struct Path(Vec<u8, { config::PATH_BYTES }>);
 
 impl Path {
-    /// Joins `parts` without anything between them.
+    /// Joins `parts` without a separator.
     ///
-    /// `Err(TooLong)` when they and the NUL are more than
-    /// `config::PATH_BYTES`, or when a part holds a NUL (which no file name
+    /// Returns `Err(TooLong)` if they and the NUL are more than
+    /// `config::PATH_BYTES`, or if a part contains a NUL (which no file name
     /// can).
     pub fn join(parts: &[&[u8]]) -> Result<Self, TooLong> {
         let limit = TooLong {
@@ -62,35 +62,35 @@ impl Path {
         }
         self.0.truncate(length);
         for byte in part.iter().chain(&[0]) {
-            // There is room, as was seen above.
+            // There is room, as checked above.
             let _room = self.0.push(*byte).is_ok();
         }
         Ok(())
     }
 
-    /// Leaves the first `length` bytes of the path.
+    /// Truncates the path to its first `length` bytes.
     pub fn cut(&mut self, length: usize) {
         let length = length.min(self.as_bytes().len());
         self.0.truncate(length);
-        // What was cut off had a place at least for its NUL.
+        // The path had room at least for its own NUL.
         let _room = self.0.push(0).is_ok();
     }
 
-    /// The path as the kernel takes it.
+    /// Returns the path in the form that the kernel takes.
     pub fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
     }
 
-    /// The path without its NUL.
+    /// Returns the path without its NUL.
     pub fn as_bytes(&self) -> &[u8] {
         self.as_c_str().to_bytes()
     }
 }
 
-/// One line being put together, at most `config::MESSAGE_BYTES` long.
+/// Builder of one line of at most `config::MESSAGE_BYTES`.
 ///
-/// What does not fit is left out and the line then ends in `...`, so that a
-/// cut line is seen to be one.
+/// Text that does not fit is left out and the line then ends in `...`, which
+/// shows that it was cut.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     bytes: Vec<u8, { config::MESSAGE_BYTES }>,
@@ -98,7 +98,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// An empty line.
+    /// Returns an empty line.
     pub const fn new() -> Self {
         Self {
             bytes: Vec::new(),
@@ -106,9 +106,9 @@ impl Line {
         }
     }
 
-    /// Appends what somebody else chose: a name, a path, an argument. What a
-    /// terminal obeys is shown as `?` ([`mask`]): a file name may hold any
-    /// bytes, and a line is one line.
+    /// Appends text from outside: a name, a path, an argument. Control
+    /// characters are shown as `?` ([`mask`]): a file name may contain any
+    /// bytes, and a line must stay one line.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         let Self { bytes: line, cut } = self;
         mask::each(bytes, &mut |shown| {
@@ -117,7 +117,7 @@ impl Line {
         self
     }
 
-    /// Appends a text of this program as it is.
+    /// Appends a text of this program unchanged.
     pub fn text(&mut self, text: &str) -> &mut Self {
         for byte in text.as_bytes() {
             self.cut |= self.bytes.push(*byte).is_err();
@@ -131,7 +131,7 @@ impl Line {
         self
     }
 
-    /// Ends the line with a newline and gives the bytes to write.
+    /// Ends the line with a newline and returns the bytes to write.
     pub fn finish(&mut self) -> &[u8] {
         let end: &[u8] = if self.cut { b"...\n" } else { b"\n" };
         let mut room = config::MESSAGE_BYTES.saturating_sub(end.len());
@@ -146,15 +146,15 @@ impl Line {
         &self.bytes
     }
 
-    /// What is in the line so far.
+    /// Returns the line so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// The number that the leading decimal digits of `text` spell, and the rest.
+/// Returns the number in the leading decimal digits of `text`, and the rest.
 ///
-/// No digits give 0; what does not fit a `u64` gives the largest one
+/// No digits give 0; a number that does not fit a `u64` gives the largest one
 /// (contract §0.3: runit does not check for overflow at all).
 pub fn leading_number(text: &[u8]) -> (u64, &[u8]) {
     let mut number: u64 = 0;
@@ -168,7 +168,7 @@ pub fn leading_number(text: &[u8]) -> (u64, &[u8]) {
     (number, rest)
 }
 
-/// The number that `text` spells when it is nothing but digits.
+/// Returns the number that `text` spells; `None` unless it is only digits.
 pub fn whole_number(text: &[u8]) -> Option<u64> {
     match leading_number(text) {
         (number, []) if !text.is_empty() => Some(number),
@@ -176,13 +176,13 @@ pub fn whole_number(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// The part of a path behind its last `/`.
+/// Returns the part of a path after its last `/`.
 pub fn basename(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
-/// Moves `count` bytes from `from` to the front. Not `copy_within`: its
-/// bounds are checked by a panic.
+/// Moves `count` bytes from `from` to the front. Not `copy_within`: its bounds
+/// are checked by a panic.
 pub fn to_front(bytes: &mut [u8], from: usize, count: usize) {
     for at in 0..count {
         let byte = bytes.get(from.saturating_add(at)).copied();
@@ -192,16 +192,14 @@ pub fn to_front(bytes: &mut [u8], from: usize, count: usize) {
     }
 }
 
-/// Keeps those items of a list for which `wanted` answers true, in their
-/// order.
+/// Keeps the items of a list for which `wanted` returns true, in order.
 ///
-/// Not `Vec::retain`, which is all that would bring `memmove` along: 700
-/// bytes.
+/// Not `Vec::retain`, which alone would link `memmove`: 700 bytes.
 pub fn keep<T>(list: &mut VecView<T>, mut wanted: impl FnMut(&mut T) -> bool) {
     let mut kept = 0_usize;
     for at in 0..list.len() {
         if list.get_mut(at).is_some_and(&mut wanted) {
-            // There is no such place when it stands right already.
+            // There is no such entry when the item is in position already.
             if let Some((before, rest)) = list.split_at_mut_checked(at)
                 && let (Some(place), [item, ..]) = (before.get_mut(kept), rest)
             {
@@ -213,11 +211,11 @@ pub fn keep<T>(list: &mut VecView<T>, mut wanted: impl FnMut(&mut T) -> bool) {
     list.truncate(kept);
 }
 
-/// Copies `from` to the start of `to`; false, and nothing is copied, when it
+/// Copies `from` to the start of `to`. Returns false and copies nothing if it
 /// does not fit.
 ///
-/// The one place for `copy_from_slice`: where lengths are not seen to be
-/// equal it is a panic path, and what copies byte by byte is slow.
+/// All uses of `copy_from_slice` go through here: it is a panic path unless
+/// the compiler sees that the lengths are equal, and a byte-wise copy is slow.
 pub fn copy(to: &mut [u8], from: &[u8]) -> bool {
     match to.get_mut(..from.len()) {
         Some(place) if place.len() == from.len() => {
@@ -228,9 +226,9 @@ pub fn copy(to: &mut [u8], from: &[u8]) -> bool {
     }
 }
 
-/// Where `byte` first stands in `bytes`.
+/// Returns the first position of `byte` in `bytes`.
 ///
-/// Looks at a word at once: what svlogd does with a line is mostly this.
+/// Reads a word at a time: this is most of the work of svlogd on a line.
 pub fn find(bytes: &[u8], byte: u8) -> Option<usize> {
     const ONES: usize = usize::MAX / 255;
     const TOPS: usize = ONES << 7;
@@ -238,8 +236,8 @@ pub fn find(bytes: &[u8], byte: u8) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<{ size_of::<usize>() }>();
     let mut at = 0_usize;
     for word in words {
-        // A byte that is the wanted one is now 0, and the lowest 0 gets its
-        // top bit: a borrow reaches only those above it.
+        // A byte that equals the wanted one is now 0, and the lowest 0 gets
+        // its top bit: a borrow reaches only those above it.
         let word = usize::from_le_bytes(*word) ^ pattern;
         let found = word.wrapping_sub(ONES) & !word & TOPS;
         if found != 0 {
@@ -252,7 +250,7 @@ pub fn find(bytes: &[u8], byte: u8) -> Option<usize> {
     Some(at.saturating_add(behind))
 }
 
-/// FNV-1a: a number that two different texts seldom share.
+/// Returns the FNV-1a hash of a text.
 pub fn hash(text: &[u8]) -> u32 {
     text.iter().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)

@@ -1,39 +1,40 @@
-//! When a logger pauses before it looks for more lines: while they come so
-//! fast that several are there afterwards, each of them costs less.
+//! Decides when a logger pauses before it reads more lines: while lines arrive
+//! so fast that several are there after the pause, each of them costs less.
 //!
-//! Lines that are not read yet are safe in their pipe. When much came at once
+//! Lines that are not read yet are safe in their pipe. After a large read
 //! there is no pause: it would only slow the writer down.
 
 use core::time::Duration;
 
 use crate::wire::clock::Instant;
 
-/// How long the pause is: nobody who follows a log sees it.
+/// Length of the pause; too short to be noticed by a user who follows a log.
 pub const PAUSE: Duration = Duration::from_millis(4);
 
-/// What comes so soon after the last is the beginning of many.
+/// Input that arrives this soon after the last is the start of a burst.
 const BEFORE: Duration = Duration::from_millis(1);
 
-/// As long as the pause, and a little: something was there when it ended.
+/// Slightly longer than the pause: input was there when the pause ended.
 const AFTER: Duration = Duration::from_millis(5);
 
-/// Fewer bytes than this at once are little.
+/// Reads of fewer bytes than this count as small.
 const SMALL: usize = 4096;
 
-/// How fast lines came lately.
+/// Rate of recent input.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
     /// When something was read last.
     last: Instant,
-    /// There was a pause before that.
+    /// A pause preceded that read.
     paused: bool,
-    /// Fewer bytes than this at once are little.
+    /// Reads of fewer bytes than this count as small.
     small: usize,
 }
 
 impl Batch {
-    /// Nothing was read before `now`, and no more than `most` bytes can be at
-    /// once: then half of that is much.
+    /// Returns the state of a logger that has read nothing before `now`.
+    /// `most` is the maximum number of bytes of a read; a read of half of it
+    /// is never small.
     pub fn new(now: Instant, most: usize) -> Self {
         Self {
             last: now,
@@ -42,7 +43,8 @@ impl Batch {
         }
     }
 
-    /// So many bytes were read: whether to pause now.
+    /// Records a read of this many bytes; returns true if a pause should
+    /// follow.
     pub fn should_pause(&mut self, bytes: usize, now: Instant) -> bool {
         let soon = if self.paused { AFTER } else { BEFORE };
         self.paused = bytes < self.small && now.since(self.last) < soon;
@@ -55,19 +57,18 @@ impl Batch {
 mod test {
     use super::*;
 
-    /// Lines of 80 bytes come every so many microseconds for a second: how
-    /// often they are read.
+    /// Returns the number of reads in a second when a line of 80 bytes arrives
+    /// every `every` microseconds.
     fn reads(every: u64) -> usize {
         let at = |micros: u64| Instant::at(micros * 1000);
-        let mut gather = Batch::new(at(0), 8192);
+        let mut batch = Batch::new(at(0), 8192);
         let (mut now, mut next, mut reads) = (0, every, 0);
         while now < 1_000_000 {
             now = now.max(next);
             let lines = (now - next) / every + 1;
             next += lines * every;
             reads += 1;
-            if gather
-                .should_pause(usize::try_from(lines).unwrap() * 80, at(now))
+            if batch.should_pause(usize::try_from(lines).unwrap() * 80, at(now))
             {
                 now += 4000;
             }
@@ -89,9 +90,9 @@ mod test {
 
     #[test]
     fn a_flood_is_never_held_up() {
-        let mut gather = Batch::new(Instant::at(0), 1024);
+        let mut batch = Batch::new(Instant::at(0), 1024);
         for micros in 1..100 {
-            assert!(!gather.should_pause(512, Instant::at(micros * 1000)));
+            assert!(!batch.should_pause(512, Instant::at(micros * 1000)));
         }
     }
 }

@@ -1,39 +1,41 @@
-//! Whether a service is what an `sv` command asked for (contract §4.6).
+//! Decides if a service has reached what an `sv` command asked for (contract
+//! §4.6).
 //!
-//! # Against runit
-//! There "restarted" means that the label's seconds are not before those of
+//! # Differences from runit
+//! In runit "restarted" means that the label's seconds are not before those of
 //! the start of `sv`, so that a service younger than a second counts as
 //! restarted with its old process (§16.15). Here process and label are
-//! compared to those before the command, and both must be other ones: while
-//! `./finish` runs the label is the old one still, and when the wall clock is
-//! set the old process gets a new label. A service that waits to be started
-//! again is not down before its supervisor has taken that in: `sv start` would
-//! find it told already and be silent. `check` is 2.3.0's (§16.12).
+//! compared with those before the command, and both must differ: while
+//! `./finish` runs the label is still the old one, and when the wall clock is
+//! set the old process gets a new label. A service that waits for its restart
+//! does not count as down until its supervisor has processed the command;
+//! otherwise `sv start` would see the command as already sent and print
+//! nothing. `check` is that of 2.3.0 (§16.12).
 
 use crate::wire::status::{State, Status, Want};
 
-/// What a test says.
+/// Result of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Completion {
-    /// It holds.
+    /// The test holds.
     Holds,
-    /// It holds if the service's `check` succeeds.
+    /// The test holds if the service's `check` succeeds.
     IfChecked,
-    /// Not yet.
+    /// The test does not hold yet.
     NotYet,
 }
 
-/// What all tests together say about a service whose status is `now` and was
-/// `before` when the command was given.
+/// Returns the combined result of all tests for a service whose status is
+/// `now` and was `before` when the command was given.
 ///
-/// Of the tests, `x` is not decided here: that a supervisor is gone no
-/// status tells.
+/// The test `x` is not decided here: a status cannot tell if the supervisor is
+/// gone.
 pub fn completion(tests: &[u8], before: &Status, now: &Status) -> Completion {
     let each = tests.iter().map(|test| one(*test, before, now));
     each.max().unwrap_or(Completion::Holds)
 }
 
-/// What one test says.
+/// Returns the result of one test.
 fn one(test: u8, before: &Status, now: &Status) -> Completion {
     let lives = now.pid != 0;
     let (other, later) = (now.pid != before.pid, now.since != before.since);
@@ -56,7 +58,7 @@ fn one(test: u8, before: &Status, now: &Status) -> Completion {
     }
 }
 
-/// The service runs.
+/// Tests if the service runs.
 fn up(now: &Status) -> Completion {
     if now.pid != 0 && now.state == State::Run {
         Completion::IfChecked
@@ -65,13 +67,14 @@ fn up(now: &Status) -> Completion {
     }
 }
 
-/// The service is down, its `finish` over, and is not about to be started.
+/// Tests if the service is down, its `finish` has ended and no start is
+/// pending.
 fn down(now: &Status) -> Completion {
     let down = now.pid == 0 && now.state == State::Down;
     plain(down && now.want != Want::Up)
 }
 
-/// A test without `check`.
+/// Returns the result of a test without `check`.
 fn plain(holds: bool) -> Completion {
     if holds {
         Completion::Holds
@@ -85,7 +88,7 @@ mod test {
     use super::*;
     use crate::wire::clock::Wall;
 
-    /// Every status there can be, of two processes and two labels.
+    /// Returns every possible status of two processes and two labels.
     fn all() -> Vec<Status> {
         let mut all = Vec::new();
         for pid in [0, 1, 2] {

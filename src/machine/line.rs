@@ -1,4 +1,5 @@
-//! How a stream falls into lines, whatever the pieces it is read in.
+//! Splits a stream into lines, independently of the blocks in which it is
+//! read.
 //!
 //! ```text
 //!             newline, or `limit` bytes without one
@@ -8,22 +9,23 @@
 //!     +------------------- newline ---------------- Inside
 //! ```
 //!
-//! A line's first `limit` bytes decide what becomes of it, so they are told
-//! together; what follows is told as it comes (contract §5.3).
+//! The first `limit` bytes of a line decide how it is handled, so they are
+//! delivered together; the rest is delivered as it is read (contract §5.3).
 
 use crate::text::find;
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
-    /// A line begins here: its first `limit` bytes are here if it has them.
+    /// A line begins here; its first `limit` bytes are included if it has as
+    /// many.
     pub first: bool,
-    /// The bytes, with the newline if the line ends here.
+    /// The bytes, including the newline if the line ends here.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Piece<'a> {
-    /// The bytes without a newline.
+    /// Returns the bytes without a newline.
     pub fn text(&self) -> &'a [u8] {
         match self.bytes {
             [text @ .., b'\n'] => text,
@@ -32,7 +34,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Where a stream is among its lines.
+/// Position of a stream within its lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines {
     limit: usize,
@@ -40,7 +42,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// At the start of a line. `limit` is not 0.
+    /// Returns the position at the start of a line. `limit` is not 0.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -48,13 +50,13 @@ impl Lines {
         }
     }
 
-    /// Whether a line is open of which a part was told.
+    /// Returns true if part of a line was delivered and its end was not.
     pub fn is_inside(self) -> bool {
         self.inside
     }
 
-    /// How many bytes of `input` can be told now: all whole lines, and of an
-    /// open one what is decided.
+    /// Returns how many bytes of `input` can be delivered now: all whole
+    /// lines, and the part of an incomplete line whose handling is decided.
     pub fn ready_bytes(self, input: &[u8]) -> usize {
         let newline = input.iter().rposition(|byte| *byte == b'\n');
         let whole = newline.map_or(0, |at| at.saturating_add(1));
@@ -63,7 +65,7 @@ impl Lines {
         if decided { input.len() } else { whole }
     }
 
-    /// The pieces of a block that is ripe.
+    /// Returns the pieces of a block of [`Lines::ready_bytes`].
     pub fn pieces(self, block: &[u8]) -> Pieces<'_> {
         Pieces {
             rest: block,
@@ -71,7 +73,7 @@ impl Lines {
         }
     }
 
-    /// A block has been told.
+    /// Records that a block was delivered.
     pub fn consumed(&mut self, block: &[u8]) {
         if let Some(last) = block.last() {
             self.inside = *last != b'\n';
@@ -79,7 +81,7 @@ impl Lines {
     }
 }
 
-/// The pieces of a block, in their order.
+/// Pieces of a block, in order.
 #[derive(Clone, Debug)]
 pub struct Pieces<'a> {
     rest: &'a [u8],
@@ -107,8 +109,8 @@ mod test {
     use super::*;
     use proptest::prelude::*;
 
-    /// What comes out when `stream` is read in pieces of these sizes: for
-    /// each line its decisive bytes, and all of it.
+    /// Returns what is delivered when `stream` is read in pieces of these
+    /// sizes: for each line its decisive bytes, and the whole line.
     fn read(
         stream: &[u8],
         sizes: &[usize],
@@ -125,19 +127,19 @@ mod test {
             buffer.extend_from_slice(&rest[..size]);
             rest = &rest[size..];
             if end && (lines.is_inside() || !buffer.is_empty()) {
-                // As the program ends a line that the stream left open.
+                // The program ends an incomplete last line in the same manner.
                 buffer.push(b'\n');
             }
-            let ripe = lines.ready_bytes(&buffer);
-            for piece in lines.pieces(&buffer[..ripe]) {
+            let ready = lines.ready_bytes(&buffer);
+            for piece in lines.pieces(&buffer[..ready]) {
                 if piece.first {
                     let cut = piece.text().len().min(limit);
                     out.push((piece.text()[..cut].to_vec(), Vec::new()));
                 }
                 out.last_mut().unwrap().1.extend_from_slice(piece.text());
             }
-            lines.consumed(&buffer[..ripe]);
-            buffer.drain(..ripe);
+            lines.consumed(&buffer[..ready]);
+            buffer.drain(..ready);
             assert!(buffer.len() < limit);
             if end {
                 assert!(buffer.is_empty() && !lines.is_inside());

@@ -1,7 +1,7 @@
 //! STATE x EVENT -> STATE + ACTIONS: every decision, without I/O or a clock.
 //!
-//! A machine is a value with a `step`: it is told what happened and what
-//! time it is, and answers what to do. Whoever owns it does that.
+//! A machine is a value with a `step`: it takes an event and the time, and
+//! returns what to do. Its owner does that.
 
 pub mod batch;
 pub mod completion;

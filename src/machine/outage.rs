@@ -7,15 +7,15 @@ use core::time::Duration;
 
 use crate::wire::clock::Instant;
 
-/// A daemon that may not take messages at times.
+/// State of a daemon that may not accept messages at times.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outage {
-    /// The first failure since a message was taken.
+    /// Time of the first failure since a message was accepted.
     since: Option<Instant>,
     dropped: u64,
 }
 
-/// What to do with a message that was not taken.
+/// Decision about a message that was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Try again a little later.

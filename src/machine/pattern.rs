@@ -1,12 +1,12 @@
-//! Whether a line matches a pattern of svlogd (contract §5.4).
+//! Matches lines against the patterns of svlogd (contract §5.4).
 //!
 //! `*` before a character skips to the first such character; `*` at the end
-//! takes the rest; `+c` takes one or more `c`. Nothing is tried twice, so the
-//! time is that of one look at the line.
+//! takes the rest; `+c` takes one or more `c`. There is no backtracking, so
+//! the time is linear in the length of the line.
 
 use crate::text::find;
 
-/// Whether `pattern` covers the whole of `line`.
+/// Returns true if `pattern` matches the whole of `line`.
 pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
     let mut rest = line;
     let mut pattern = pattern;
@@ -29,8 +29,8 @@ pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
                     return false;
                 }
                 let end = behind.iter().position(|byte| byte != many);
-                // A line that ends inside the run matches, whatever the
-                // pattern goes on with.
+                // A line that ends inside the run matches, regardless of the
+                // rest of the pattern.
                 let Some(end) = end else { return true };
                 rest = behind.get(end..).unwrap_or(&[]);
                 pattern = tail;
@@ -82,8 +82,8 @@ mod test {
         }
     }
 
-    /// The rules of the contract, word by word: what may follow a pattern's
-    /// first element, tried on every way to cut the line.
+    /// Applies the rules of the contract literally: tries what may follow a
+    /// pattern's first element at every split of the line.
     fn naive(pattern: &[u8], line: &[u8]) -> bool {
         let Some(element) = pattern.first() else {
             return line.is_empty();

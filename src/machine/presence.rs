@@ -10,9 +10,9 @@
 //! ```
 //!
 //! # Invariants
-//! A slot that is seen within [`SETTLE`] of the scan that missed it first never
-//! leaves, unless its name leads elsewhere. One that stays unseen leaves with
-//! the first scan after that.
+//! A slot that is seen within [`SETTLE`] of the scan that missed it first
+//! never leaves, unless its name leads elsewhere. A slot that stays unseen
+//! leaves with the first scan after that.
 
 use core::time::Duration;
 
@@ -21,31 +21,31 @@ use crate::wire::clock::Instant;
 /// Time for which the directory of a running service must be missing before
 /// the service is told to exit.
 ///
-/// What deploys a service by `rm` and `ln -s`, or writes the services
-/// directory anew, needs two processes or some more for that: tens of
-/// milliseconds, on a slow board that is starting up a second. An operator who
-/// removes a link waits no longer than runit needs at best (1.3 s) plus what a
-/// slow board needs.
+/// A script that deploys a service by `rm` and `ln -s`, or that rewrites the
+/// services directory, needs two or more processes for it: tens of
+/// milliseconds, or a second on a slow board during boot. An operator who
+/// removes a link waits no longer than runit needs at best (1.3 s) plus the
+/// time that a slow board needs.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
 /// Presence of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presence {
-    /// The scan at hand has seen it, or does not look.
+    /// The current scan has seen it, or does not look for it.
     seen: bool,
     state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// No scan has seen it: `runsv`'s slot, or that of a directory that is
-    /// served no more.
+    /// No scan has seen it: the slot of `runsv`, or of a directory that is no
+    /// longer served.
     Unlisted,
     /// The last scan that looked saw it.
     Listed,
-    /// A scan missed it; it leaves from this moment on.
+    /// A scan missed it; it leaves from this time on.
     Missing(Instant),
-    /// It was told to exit.
+    /// It has been told to exit.
     Leaving,
 }
 
@@ -54,14 +54,14 @@ enum State {
 pub enum Outcome {
     /// None.
     Stays,
-    /// It leaves unless a scan sees it before this moment.
+    /// It leaves unless a scan sees it before this time.
     Settles(Instant),
-    /// It is to be told to exit, now.
+    /// It must be told to exit now.
     Leaves,
 }
 
 impl Presence {
-    /// A slot that no scan has seen.
+    /// State of a slot that no scan has seen.
     pub const UNLISTED: Self = Self {
         seen: false,
         state: State::Unlisted,
@@ -77,7 +77,7 @@ impl Presence {
         self.seen = !looks && self.state == State::Listed;
     }
 
-    /// Notes that the scan sees it; true when it has done so before, under
+    /// Records that the scan sees it; returns true if it did so before, under
     /// another name.
     pub fn see(&mut self) -> bool {
         if self.state != State::Leaving {
@@ -86,23 +86,22 @@ impl Presence {
         core::mem::replace(&mut self.seen, true)
     }
 
-    /// Notes that its name leads to something else: it leaves with this scan
-    /// unless that sees it under another name.
+    /// Records that its name leads to something else: it leaves with this scan
+    /// unless the scan sees it under another name.
     pub fn replace(&mut self) {
         if !self.seen && self.state != State::Leaving {
             self.state = State::Missing(Instant::at(0));
         }
     }
 
-    /// Ends a scan that could not compare everything: what runs goes on.
+    /// Ends a scan that could not compare everything: running slots stay.
     pub fn keep(&mut self) {
         if matches!(self.state, State::Missing(_)) {
             self.state = State::Listed;
         }
     }
 
-    /// Ends a scan; `at_once` answers whether an absence needs no time to
-    /// settle.
+    /// Ends a scan; `at_once` returns true if an absence counts immediately.
     pub fn end(
         &mut self,
         at_once: impl FnOnce() -> bool,
@@ -122,8 +121,8 @@ impl Presence {
         Outcome::Settles(until)
     }
 
-    /// Returns true when the slot stays known after its end: its directory is
-    /// there, or may come back.
+    /// Returns true if the slot stays known after its end: its directory is
+    /// present, or may come back.
     pub fn stays_known(&self) -> bool {
         matches!(self.state, State::Listed | State::Missing(_))
     }
@@ -165,7 +164,7 @@ mod test {
             let mut presence = Presence::UNLISTED;
             presence.see();
             let mut at = 1;
-            // When it was missed first, of those that matter.
+            // Time at which it was missed first, among the relevant scans.
             let mut missed = None;
             for (entry, pause) in scans {
                 at += pause * 1_000_000;
@@ -210,7 +209,7 @@ mod test {
                     expected != Outcome::Leaves
                 );
                 if expected == Outcome::Leaves {
-                    // Once, whatever comes.
+                    // It leaves once, whatever follows.
                     presence.begin(true);
                     presence.see();
                     prop_assert_eq!(presence.end(|| true, now), Outcome::Stays);

@@ -1,45 +1,48 @@
-//! Which lines of a stream are shown where little may be: so many bytes in a
-//! second, then none until that is over and their number is told.
+//! Limits the lines that are shown of a stream: a number of bytes in each
+//! second, then none until the second is over and the number of dropped lines
+//! was reported.
 //!
 //! ```text
-//!            there is no room for a line, or nobody takes it
-//!   Shows --------------------------------------------------> Leaves out
-//!     ^                                                            |
-//!     +------------------------------------------------------------+
-//!        the second is over: [`Allowance::tell`], out of the next one
+//!           no budget for a line, or the output refuses it
+//!   Shows --------------------------------------------------> Drops
+//!     ^                                                         |
+//!     +---------------------------------------------------------+
+//!        the second is over: [`RateLimit::take_dropped`], from the
+//!        budget of the next one
 //! ```
 //!
 //! # Invariants
-//! Each line is shown or counted. In any time of N seconds no more than N + 1
-//! times the bytes of a second are shown, what is told about lines among them.
+//! Each line is shown or counted. In any period of N seconds, at most N + 1
+//! times the bytes of a second are shown, reports of dropped lines included.
 
 use core::time::Duration;
 
 use crate::{config, wire::clock::Instant};
 
-/// What the bytes are counted in.
+/// Period for which the bytes are counted.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a stream may show.
+/// Budget of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
-    /// The end of the second at hand.
+    /// End of the current second.
     until: Instant,
     /// Bytes that may still be shown in it.
     room: usize,
-    /// Lines that were not shown and not told of.
+    /// Lines that were neither shown nor reported.
     dropped: u64,
 }
 
 impl RateLimit {
-    /// Nothing was shown.
+    /// Budget of a stream of which nothing was shown yet.
     pub const NEW: Self = Self {
         until: Instant::at(0),
         room: 0,
         dropped: 0,
     };
 
-    /// Whether a line of `length` bytes is shown.
+    /// Takes `length` bytes for a line from the budget; returns true if the
+    /// line is to be shown.
     pub fn take(&mut self, length: usize, now: Instant) -> bool {
         if self.dropped == 0 && now >= self.until {
             self.begin(now);
@@ -53,13 +56,13 @@ impl RateLimit {
         shown
     }
 
-    /// Lines could not be shown after all.
+    /// Counts lines that could not be shown after all.
     pub fn drop_lines(&mut self, lines: u64) {
         self.dropped = self.dropped.saturating_add(lines);
     }
 
-    /// How many lines were left out, if it is time to tell that, in at most
-    /// `length` bytes.
+    /// Returns the number of dropped lines if it is time to report it, and
+    /// takes the `length` bytes of the report from the budget.
     pub fn take_dropped(&mut self, length: usize, now: Instant) -> Option<u64> {
         if self.due()? > now {
             return None;
@@ -69,12 +72,12 @@ impl RateLimit {
         Some(core::mem::take(&mut self.dropped))
     }
 
-    /// When there is something to tell.
+    /// Returns the time of the next report, if one is due.
     pub fn due(&self) -> Option<Instant> {
         (self.dropped > 0).then_some(self.until)
     }
 
-    /// A second begins.
+    /// Begins a second.
     fn begin(&mut self, now: Instant) {
         self.until = now.after(SECOND);
         self.room = config::LOG_CONSOLE;
@@ -86,8 +89,8 @@ mod test {
     use super::*;
     use proptest::prelude::*;
 
-    /// Bytes of what is told.
-    const TOLD: usize = 20;
+    /// Bytes of a report.
+    const REPORT: usize = 20;
 
     proptest! {
         #[test]
@@ -97,32 +100,32 @@ mod test {
                 0..200,
             ),
         ) {
-            let mut allowance = RateLimit::NEW;
-            let (mut at, mut sent, mut shown, mut told) = (7, 0, 0, 0);
+            let mut limit = RateLimit::NEW;
+            let (mut at, mut sent, mut shown, mut reported) = (7, 0, 0, 0);
             let mut written = vec![];
             for (pause, length, refused) in lines {
                 at += pause * 1_000_000;
                 let now = Instant::at(at);
-                if let Some(count) = allowance.take_dropped(TOLD, now) {
-                    told += count;
-                    written.push((at, TOLD));
+                if let Some(count) = limit.take_dropped(REPORT, now) {
+                    reported += count;
+                    written.push((at, REPORT));
                 }
                 sent += 1;
-                if !allowance.take(length, now) {
-                    // It is told within a second.
-                    let due = allowance.due().unwrap();
+                if !limit.take(length, now) {
+                    // It is reported within a second.
+                    let due = limit.due().unwrap();
                     prop_assert!(due > now && due <= now.after(SECOND));
                 } else if refused {
-                    allowance.drop_lines(1);
+                    limit.drop_lines(1);
                 } else {
                     shown += 1;
                     written.push((at, length));
                 }
             }
-            let due = allowance.due().unwrap_or(Instant::at(at));
-            told += allowance.take_dropped(TOLD, due).unwrap_or(0);
-            prop_assert_eq!(shown + told, sent);
-            prop_assert_eq!(allowance.due(), None);
+            let due = limit.due().unwrap_or(Instant::at(at));
+            reported += limit.take_dropped(REPORT, due).unwrap_or(0);
+            prop_assert_eq!(shown + reported, sent);
+            prop_assert_eq!(limit.due(), None);
             for (from, (began, _)) in written.iter().enumerate() {
                 let mut bytes = 0;
                 for (at, length) in &written[from..] {

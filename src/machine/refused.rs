@@ -1,6 +1,6 @@
-//! Entries of the services directory that cannot be used: each cause is
-//! reported once, and a refused service directory is tried again later and
-//! later.
+//! Entries of the services directory that cannot be used. Each cause is
+//! reported once; a refused service directory is tried again at growing
+//! intervals.
 //!
 //! | event | consequence |
 //! |---|---|
@@ -10,10 +10,10 @@
 //! | its name leads to another directory, or something is freed | tried at once |
 //!
 //! # Capacity
-//! `config::SLOTS` entries. Those beyond are counted; their number is reported
-//! when it has changed. They are tried again with each scan of all, every
-//! 30 s at least. [`GENERAL`] causes that concern no entry have places of
-//! their own.
+//! `config::SLOTS` entries. Further entries are counted, and the number is
+//! reported when it has changed. They are tried again with each full scan, at
+//! least every 30 s. [`GENERAL`] causes that concern no entry have table
+//! entries of their own.
 
 use core::{num::NonZero, time::Duration};
 
@@ -26,63 +26,63 @@ use crate::{
 };
 
 /// Seconds until a refused service directory is tried for the second time. All
-/// tries fall on whole seconds, so that many refused directories do not cause
+/// tries are on whole seconds, so that many refused directories do not cause
 /// many scans.
 const FIRST: u8 = 1;
 
-/// Most seconds between two tries.
+/// Maximum seconds between two tries.
 const CAP: u8 = 30;
 
-/// Causes remembered that concern the services directory as a whole: it cannot
-/// be read, or changes cannot be seen.
+/// Maximum number of remembered causes that concern the services directory as
+/// a whole: it cannot be read, or changes cannot be seen.
 const GENERAL: usize = 4;
 
-/// Every place for causes.
-const PLACES: usize = config::SLOTS.saturating_add(GENERAL);
+/// Capacity of the table.
+const CAPACITY: usize = config::SLOTS.saturating_add(GENERAL);
 
-/// What cannot be used.
+/// Table of the entries that cannot be used.
 #[derive(Debug, Default)]
 pub struct Refused {
-    entries: Vec<Entry, PLACES>,
-    /// Entries of the scan at hand for which there was no place.
+    entries: Vec<Entry, CAPACITY>,
+    /// Entries of the current scan for which the table had no room.
     more: usize,
     /// The number of those that was reported last.
     told: usize,
-    /// When those of them that were refused are tried again.
+    /// Time at which the refused ones among them are tried again.
     more_due: Option<Instant>,
 }
 
-/// One cause that was reported.
+/// A cause that was reported.
 #[derive(Debug)]
 struct Entry {
-    /// The hash of the entry's name, or of the cause that concerns none.
+    /// Hash of the entry's name, or of the cause if it concerns no entry.
     subject: u32,
-    /// The hash of the cause.
+    /// Hash of the cause.
     cause: u32,
     retry: Option<Retry>,
-    /// The scan at hand has met it, or does not look.
+    /// The current scan has met it, or does not look for it.
     seen: bool,
 }
 
-/// When a service directory is tried again.
+/// Next try of a service directory.
 #[derive(Clone, Copy, Debug)]
 struct Retry {
-    /// Which directory it is.
+    /// Hash of the directory.
     target: u32,
-    /// When, in seconds of the clock that never jumps.
+    /// Time of the try, in seconds of the monotonic clock.
     due: NonZero<u32>,
-    /// Seconds waited for that.
+    /// Seconds of the current wait.
     delay: u8,
 }
 
 /// Consequence of a cause that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
-    /// It is to be reported.
+    /// It must be reported.
     New,
-    /// It was reported.
+    /// It was reported already.
     Known,
-    /// There is no place for it: it is counted, if the scan looks at all.
+    /// The table is full: it is counted, if the current scan looks for it.
     Full,
 }
 
@@ -97,7 +97,7 @@ impl Refused {
         }
     }
 
-    /// Forgets everything.
+    /// Removes everything.
     pub fn clear(&mut self) {
         self.entries.clear();
         (self.more, self.told, self.more_due) = (0, 0, None);
@@ -114,11 +114,11 @@ impl Refused {
         self.of(name).for_each(|entry| entry.seen = false);
     }
 
-    /// Notes that the entry `name` cannot be used, or, without a name, that
+    /// Records that the entry `name` cannot be used, or, without a name, that
     /// the services directory cannot.
     ///
-    /// `refused` is the service directory that was refused, as a hash, and the
-    /// moment: it is to be tried again.
+    /// `refused` is given for a service directory that is to be tried again:
+    /// the hash of the directory and the current time.
     pub fn note(
         &mut self,
         name: &[u8],
@@ -158,8 +158,8 @@ impl Refused {
         Noted::New
     }
 
-    /// Returns true when the service directory `target`, which `name` leads
-    /// to, was refused and is not yet to be tried again.
+    /// Returns true if the service directory `target`, to which `name` leads,
+    /// was refused and is not yet due for another try.
     pub fn waits(&mut self, name: &[u8], target: u32, now: Instant) -> bool {
         let waits = |entry: &&mut Entry| {
             entry
@@ -175,17 +175,17 @@ impl Refused {
         }
     }
 
-    /// Makes every refused directory due: something was freed, or an operator
+    /// Makes every refused directory due: a resource was freed, or an operator
     /// asks.
     pub fn hurry(&mut self) {
         let retries = self.entries.iter_mut().filter_map(|e| e.retry.as_mut());
         retries.for_each(|retry| retry.due = NonZero::<u32>::MIN);
     }
 
-    /// Ends a scan and forgets what it did not meet.
+    /// Ends a scan and removes the entries that it did not meet.
     ///
-    /// After one of all entries (`all`) answers the number of those without a
-    /// place, if that is to be reported.
+    /// After a full scan (`all`) returns the number of entries for which there
+    /// was no room, if that is to be reported.
     pub fn end(&mut self, all: bool) -> Option<usize> {
         text::keep(&mut self.entries, |entry| entry.seen);
         let told = all.then(|| core::mem::replace(&mut self.told, self.more));
@@ -193,19 +193,19 @@ impl Refused {
         Some(self.more)
     }
 
-    /// Ends a scan that did not look at all that it should have.
+    /// Ends a scan that was incomplete: no entry is removed.
     pub fn keep(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.seen = true);
     }
 
-    /// Returns the moment from which on something is to be tried again.
+    /// Returns the time of the next try.
     pub fn due(&self) -> Option<Instant> {
         let retries = self.entries.iter().filter_map(|entry| entry.retry);
         let due = retries.map(Retry::due);
         due.chain(self.more_due).min()
     }
 
-    /// The entries of a name: one, hashes aside.
+    /// Returns the entries of a name: one, unless hashes collide.
     fn of(&mut self, name: &[u8]) -> impl Iterator<Item = &mut Entry> {
         let subject = hash(name);
         self.entries
@@ -215,8 +215,8 @@ impl Refused {
 }
 
 impl Retry {
-    /// Returns the next try after one at `now`, before which `last` seconds
-    /// were waited.
+    /// Returns the next try after one at `now` that had been delayed by `last`
+    /// seconds.
     fn new(target: u32, last: u8, now: Instant) -> Self {
         let delay = last.saturating_mul(2).clamp(FIRST, CAP);
         let due = now.after(Duration::from_secs(delay.into())).nanos();
@@ -228,7 +228,7 @@ impl Retry {
         }
     }
 
-    /// Returns when it is tried again.
+    /// Returns the time of the try.
     fn due(self) -> Instant {
         Instant::at(u64::from(self.due.get()).saturating_mul(1_000_000_000))
     }
@@ -244,7 +244,7 @@ mod test {
         Instant::at(secs * 1_000_000_000)
     }
 
-    /// Scans all; answers how often something was reported.
+    /// Scans all; returns the number of reports.
     fn scan(refused: &mut Refused, names: &[String], cause: &str) -> usize {
         refused.begin_all();
         let told = names
@@ -275,7 +275,7 @@ mod test {
             }
             // Another cause; the number of the rest is the same.
             assert_eq!(scan(&mut refused, &all, "y"), some);
-            // Mended, and broken again.
+            // Repaired, and broken again.
             assert_eq!(scan(&mut refused, &[], ""), 0);
             assert_eq!(scan(&mut refused, &all, "y"), first);
         }
@@ -320,7 +320,7 @@ mod test {
         assert_eq!(refused.end(false), None);
         assert_eq!(refused.note(b"n0", b"x", None), Noted::New);
         assert_eq!(refused.note(b"n1", b"x", None), Noted::Known);
-        // A scan that was cut short forgets nothing.
+        // A scan that was cut short removes nothing.
         refused.begin_all();
         refused.keep();
         assert_eq!(refused.end(true), None);
@@ -345,7 +345,7 @@ mod test {
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
         refused.hurry();
         assert!(!refused.waits(b"a", 7, now));
-        // Another directory begins anew.
+        // Another directory starts anew.
         refused.note(b"a", b"x", Some((8, now)));
         assert_eq!(refused.due().unwrap().since(now).as_secs(), 1);
         // It can be used.
@@ -359,7 +359,7 @@ mod test {
         fn tries_are_never_dense(
             moments in proptest::collection::vec(0..5_000_000_000_u64, 1..9),
         ) {
-            // More than there are places.
+            // More than the capacity.
             let mut refused = Refused::new();
             let mut last = 0;
             for (number, moment) in moments.iter().enumerate() {

@@ -1,47 +1,49 @@
-//! How long a process that has ended waits to be started again.
+//! Computes the delay before a process that has ended is started again.
 //!
-//! | what the service directory says | wait |
+//! | the service directory sets | delay |
 //! |---|---|
-//! | nothing | [`PACE`] after a life shorter than that (contract §2.5) |
-//! | `runt/backoff` | doubles with each short life, up to its cap |
-//! | `max-death-tally` | that many short lives in a row: parked, [`PARK`] |
+//! | nothing | [`RESTART_PAUSE`] after a run shorter than that (contract §2.5)
+//! |
+//! | `runt/backoff` | doubles with each short run, up to its cap |
+//! | `max-death-tally` | after that many short runs in a row: parked, [`PARK`]
+//! |
 //!
-//! A life is short when it is shorter than the backoff's reset-after, and
-//! one that an operator ended is not. Without short lives the first row
-//! holds; a parked service is still tried, for ever.
+//! A run is short when it is shorter than the backoff's reset-after; one that
+//! an operator ended never counts as short. Without short runs the first row
+//! holds. A parked service is still tried, forever.
 
 use core::time::Duration;
 
 use crate::wire::{clock::Now, options::Backoff, why::Waits};
 
-/// How long a process that lived shorter than this waits to be restarted.
+/// Delay of a restart after a run that was shorter than this.
 pub const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a start that the kernel refused waits to be tried again, and a
-/// status file that could not be written.
+/// Delay before a start that the kernel refused, or a status file that could
+/// not be written, is tried again.
 pub const RETRY: Duration = Duration::from_secs(5);
 
-/// How long a service that died too often waits for each further try.
+/// Delay before each further try of a service that died too often.
 pub const PARK: Duration = Duration::from_secs(300);
 
-/// What a service directory says about its restarts.
+/// Restart settings of a service directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct RestartDelay {
     /// `runt/backoff`.
     pub backoff: Option<Backoff>,
-    /// `max-death-tally`: short lives in a row that park; 0 is no bound.
+    /// `max-death-tally`: short runs in a row that park; 0 for no limit.
     pub max_deaths: u32,
 }
 
 impl RestartDelay {
-    /// Whether a life was short.
+    /// Returns true if a run of this length counts as short.
     pub fn is_short(&self, life: Duration) -> bool {
         let backoff = self.backoff.unwrap_or(Backoff::DEFAULT);
         life < Duration::from_millis(backoff.reset_after.into())
     }
 
-    /// How long to wait, and what that wait is called, after `short` short
-    /// lives in a row, when the last start was `age` ago.
+    /// Returns the delay and its name after `short` short runs in a row, when
+    /// the last start was `age` ago.
     pub fn wait(
         &self,
         short: u32,
@@ -57,8 +59,8 @@ impl RestartDelay {
             let wait = u64::from(backoff.first).saturating_mul(factor);
             let wait = wait.min(backoff.cap.into());
             let wait = wait.max(Backoff::LEAST.into());
-            // The clock's last digits are chance enough: they tell apart
-            // what ended in the same millisecond.
+            // The last digits of the clock are random enough: they differ for
+            // processes that ended in the same millisecond.
             let chance =
                 now.mono.nanos().wrapping_mul(0x9e37_79b9) >> 16 & 0x3ff;
             let most = wait.saturating_mul(backoff.jitter.into()) / 100;
@@ -89,9 +91,9 @@ mod test {
 
     #[test]
     fn runits_second_without_any_file() {
-        let pace = RestartDelay::default();
+        let delay = RestartDelay::default();
         let waits = |millis, short| {
-            pace.wait(short, Duration::from_millis(millis), now(0)).0
+            delay.wait(short, Duration::from_millis(millis), now(0)).0
         };
         for short in [0, 1, 100, u32::MAX] {
             assert_eq!(waits(0, short), RESTART_PAUSE);
@@ -108,18 +110,18 @@ mod test {
             reset_after: 5000,
             jitter: 0,
         };
-        let pace = RestartDelay {
+        let delay = RestartDelay {
             backoff: Some(backoff),
             max_deaths: 6,
         };
         let waits = [1, 2, 3, 4, 5].map(|short| {
-            pace.wait(short, Duration::ZERO, now(9)).0.as_millis()
+            delay.wait(short, Duration::ZERO, now(9)).0.as_millis()
         });
         assert_eq!(waits, [200, 400, 800, 1500, 1500]);
-        let parked = pace.wait(6, Duration::ZERO, now(9));
+        let parked = delay.wait(6, Duration::ZERO, now(9));
         assert_eq!(parked, (PARK, Waits::Parked));
-        assert!(pace.is_short(Duration::from_millis(4999)));
-        assert!(!pace.is_short(Duration::from_millis(5000)));
+        assert!(delay.is_short(Duration::from_millis(4999)));
+        assert!(!delay.is_short(Duration::from_millis(5000)));
     }
 
     proptest! {
@@ -133,8 +135,8 @@ mod test {
         ) {
             let mut backoff = Backoff { first, cap, reset_after: 0, jitter };
             let wait = |backoff| {
-                let pace = RestartDelay { backoff: Some(backoff), max_deaths: 0 };
-                pace.wait(short, Duration::ZERO, now(at)).0.as_millis()
+                let delay = RestartDelay { backoff: Some(backoff), max_deaths: 0 };
+                delay.wait(short, Duration::ZERO, now(at)).0.as_millis()
             };
             let with = wait(backoff);
             backoff.jitter = 0;

@@ -1,41 +1,43 @@
-//! When a log file is full, and which old ones go (contract §5.6, §5.8).
+//! Decides when a log file is full, and which old ones are deleted (contract
+//! §5.6, §5.8).
 //!
 //! # Invariants
-//! A file never grows beyond its bound; a line that fits the space that is
-//! left below the bound is not split. What waits for a processor is never
-//! chosen to be deleted (§16.23).
+//! A file never grows beyond its bound. A line that fits the space left below
+//! the bound is not split. A file that waits for a processor is never chosen
+//! for deletion (§16.23).
 
 use crate::{
     text::find,
     wire::logname::{Kind, LogName},
 };
 
-/// How full `current` is.
+/// Fill level of `current`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fill {
-    /// Bytes in the file, or on their way to it.
+    /// Bytes in the file or queued for it.
     pub size: u64,
-    /// The bound (`s`), 0 for none.
+    /// Maximum bytes of the file (`s`), 0 for none.
     pub bound: u64,
-    /// The bytes that a line is expected to have at most (`-l`).
+    /// Expected maximum bytes of a line (`-l`).
     pub line: u64,
 }
 
-/// What to do with bytes that are to be logged.
+/// Result of [`Fill::step`]: what to do with bytes to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// How many of them go into this file.
+    /// Number of bytes that go into this file.
     pub take: usize,
-    /// Whether to rotate when they are there.
+    /// True if the file is to be rotated after these bytes.
     pub rotate: bool,
 }
 
 impl Fill {
-    /// What to do with `bytes`, which may hold many lines.
+    /// Decides what to do with `bytes`, which may hold many lines.
     ///
-    /// A file ends with the first line behind which another one of `line`
-    /// bytes might not fit, or else at its bound. A bound below one line's
-    /// length knows only the second (§5.6: runit's subtraction is unsigned).
+    /// A file ends after the first line after which another one of `line`
+    /// bytes might not fit, or else at its bound. With a bound below the
+    /// length of one line only the second rule applies (§5.6: runit's
+    /// subtraction is unsigned).
     pub fn step(self, bytes: &[u8]) -> Step {
         let count = bytes.len();
         if self.bound == 0 {
@@ -62,28 +64,28 @@ impl Fill {
         }
     }
 
-    /// Takes back bytes that were added and did not get into the file.
+    /// Subtracts bytes that were added and did not get into the file.
     pub fn take_back(&mut self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.size = self.size.saturating_sub(count);
     }
 
-    /// Bytes were added.
+    /// Adds bytes.
     pub fn add(&mut self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.size = self.size.saturating_add(count);
     }
 }
 
-/// A count of bytes in memory, of which there are never more than fit.
+/// Converts a count of bytes in memory, which always fits.
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What the names in a log directory add up to.
+/// Summary of the old logs of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OldLogs {
-    /// Old logs, whatever their letter.
+    /// Number of old logs of any kind.
     pub count: u64,
     /// The oldest that may be deleted.
     pub oldest: Option<LogName>,
@@ -91,12 +93,12 @@ pub struct OldLogs {
     pub pending: Option<LogName>,
     /// The newest.
     pub newest: Option<LogName>,
-    /// Whether there is a processor: what is marked `.u` waits for it.
+    /// A processor is configured: files marked `.u` wait for it.
     processed: bool,
 }
 
 impl OldLogs {
-    /// Nothing seen yet.
+    /// Returns the summary of no files.
     pub fn new(newest: Option<LogName>, processed: bool) -> Self {
         Self {
             count: 0,
@@ -107,30 +109,30 @@ impl OldLogs {
         }
     }
 
-    /// There is an old log of this name.
+    /// Adds an old log of this name.
     pub fn add(&mut self, name: LogName) {
         self.count = self.count.saturating_add(1);
         let waits = self.processed && name.kind() == Some(Kind::Unsafe);
-        let place = if waits {
+        let oldest = if waits {
             &mut self.pending
         } else {
             &mut self.oldest
         };
-        if place.is_none_or(|oldest| name < oldest) {
-            *place = Some(name);
+        if oldest.is_none_or(|oldest| name < oldest) {
+            *oldest = Some(name);
         }
         if self.newest.is_none_or(|newest| name > newest) {
             self.newest = Some(name);
         }
     }
 
-    /// What to delete so that no more than `keep` are left.
+    /// Returns the file to delete so that at most `keep` are left.
     pub fn excess(&self, keep: u64) -> Option<LogName> {
         self.oldest.filter(|_| self.count > keep)
     }
 
-    /// The oldest was deleted; answers whether another look is needed to
-    /// know which one is the oldest now, to get down to `keep`.
+    /// Records that the oldest was deleted. Returns true if the directory must
+    /// be read again to find the next one to delete for `keep`.
     pub fn removed_oldest(&mut self, keep: u64) -> bool {
         self.count = self.count.saturating_sub(1);
         self.oldest = None;

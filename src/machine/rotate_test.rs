@@ -1,5 +1,5 @@
-//! Whether files stay below their bound and directories below theirs, for
-//! any sequence of lines, rotations and failures.
+//! Tests that files and directories stay within their bounds for any sequence
+//! of lines, rotations and failures.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::wire::clock::Wall;
 
-/// Feeds `bytes` in blocks of these sizes; answers the files.
+/// Adds `bytes` in blocks of these sizes; returns the files.
 fn files(mut fill: Fill, bytes: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
     let mut files = vec![Vec::new()];
     let mut sizes = sizes.iter().cycle();
@@ -33,7 +33,7 @@ fn files(mut fill: Fill, bytes: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
     files
 }
 
-/// The rules of the contract for one line after the other.
+/// Applies the rules of the contract line by line.
 fn naive(bound: u64, line: u64, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut files = vec![Vec::new()];
     for byte in bytes {
@@ -64,7 +64,7 @@ proptest! {
         let mut found = files(fill, &bytes, &sizes);
         prop_assert!(found.iter().all(|file| file.len() as u64 <= bound));
         let mut expected = naive(bound, line, &bytes);
-        // An empty file at the end is made early or late: no matter.
+        // An empty file at the end may be made early or late.
         for files in [&mut found, &mut expected] {
             files.retain(|file| !file.is_empty());
         }
@@ -121,20 +121,20 @@ fn what_is_counted_and_what_goes_first() {
     }
 }
 
-/// What happens to a directory.
+/// Event of a directory.
 #[derive(Clone, Debug)]
 enum Event {
-    /// Lines of these lengths come in one read.
+    /// Lines of these lengths are read at once.
     Lines(Vec<usize>),
-    /// `current` is old, or ALRM came.
+    /// `current` has reached its age, or ALRM was received.
     Rotate,
-    /// The processor ends, well or not.
+    /// The processor ends, successfully or not.
     Processed(bool),
-    /// Deleting is refused from now on, or allowed again.
+    /// Deletion is refused from now on, or allowed again.
     Sealed(bool),
-    /// The disk is full: the oldest goes if more than `N` are there.
+    /// The disk is full: the oldest is deleted if there are more than `N`.
     Full,
-    /// Killed, and started anew.
+    /// The logger is killed and started again.
     Killed,
     /// The clock jumps.
     Clock(u64),
@@ -151,10 +151,10 @@ struct Model {
     sealed: bool,
     clock: u64,
     newest: Option<LogName>,
-    /// Bytes that were logged, and that were deleted by rule.
+    /// Bytes that were logged, and bytes that were deleted by the rules.
     logged: u64,
     deleted: u64,
-    /// Old logs that could not be deleted when it was time.
+    /// Some old logs could not be deleted when they should have been.
     late: bool,
 }
 
@@ -316,9 +316,9 @@ proptest! {
         for event in &events {
             model.step(event);
             let kept: u64 = model.files.values().sum();
-            // Nothing is lost but by rule.
+            // Nothing is lost except by the rules.
             prop_assert_eq!(model.logged, kept + model.fill.size + model.deleted);
-            // Each crash leaves one more that waits for the processor.
+            // Each crash leaves one more file that waits for the processor.
             let waiting = model.files.keys()
                 .filter(|name| name.kind() == Some(Kind::Unsafe)).count() as u64;
             let most = if processed { keep.max(waiting) } else { keep };
@@ -327,7 +327,8 @@ proptest! {
                 prop_assert!(kept + model.fill.size <= (most + 1) * bound);
             }
         }
-        // What could not be deleted goes at the first chance, all of it.
+        // All files whose deletion failed are deleted at the first
+        // opportunity.
         model.step(&Event::Sealed(false));
         while model.busy.is_some() {
             model.step(&Event::Processed(true));

@@ -1,61 +1,63 @@
-//! In which order the processes of a system are ended (contract §7.5).
+//! Order in which the processes of a system are ended (contract §7.5).
 //!
 //! ```text
 //!  Stop ----1----> Kill services ----2----> Terminate ----3----> Kill --4--> .
 //!    \________________1_________________________^
 //! ```
 //!
-//! Each edge is taken when nothing that the step is about is left, or when
-//! its time is up. 1, 2: services told to exit are gone, loggers with them
-//! (their input ended, so they wrote all of it). 3, 4: no process is left.
-//! While services stop, those that are left are named from time to time.
+//! Each edge is taken when nothing that the step waits for is left, or when
+//! its time is up. 1, 2: the services have exited, and with them their loggers
+//! (their input has ended, so they wrote all of it). 3, 4: no process is left.
+//! While services stop, those that are left are named at regular intervals.
 //!
-//! Each service has a limit of its own, [`STOP`] or what its directory says;
-//! that of the step is the whole way's, less what the rest may take.
+//! Each service has a time limit of its own, [`STOP_MILLIS`] or the one its
+//! directory sets. The limit of the step is that of the whole shutdown less
+//! the maximum that the later steps may take.
 //!
-//! # Against runit
-//! There the scripts of a distribution do this; this is the order of theirs.
+//! # Differences from runit
+//! With runit the scripts of a distribution do this; the order here is theirs.
 
 use core::time::Duration;
 
 use crate::wire::clock::Instant;
 
 /// Milliseconds that each child of a service has to end when its directory
-/// does not say: as long as `sv force-stop` waits (contract §4.1).
+/// sets no limit: as long as `sv force-stop` waits (contract §4.1).
 pub const STOP_MILLIS: u32 = 7000;
-/// How often services that have not ended are named.
+/// Interval at which services that have not ended are named.
 pub const NAME_INTERVAL: Duration = Duration::from_secs(3);
-/// How long the loggers of killed services have to write what is left, and a
-/// service that was killed to be gone.
+/// Time for the loggers of killed services to write what is left, and for a
+/// killed service to be gone.
 pub const DRAIN: Duration = Duration::from_secs(2);
-/// How long all other processes have after TERM.
+/// Time for all other processes to end after TERM.
 pub const TERMINATE: Duration = Duration::from_secs(5);
-/// How long the kernel has to take killed processes away. What stays then
-/// hangs in a driver and holds nothing up.
+/// Time for the kernel to remove killed processes. A process that remains
+/// after it hangs in a driver and delays nothing further.
 pub const KILL: Duration = Duration::from_secs(2);
 
-/// What comes behind services and scripts takes at most so long: the steps
-/// from [`DRAIN`] to [`KILL`], the media, [`LAST_WORDS`].
+/// Maximum time for everything after services and scripts: the steps from
+/// [`DRAIN`] to [`KILL`], the media and [`LAST_WORDS`].
 pub const END: Duration = Duration::from_secs(50);
-/// When, of that, the media must have come to rest, but for the last that is touched.
+/// Part of [`END`] after which all media must have been synced and unmounted,
+/// except the last one that is tried.
 pub const MEDIA: Duration = Duration::from_secs(48);
-/// How long the console has at the end for what it was told.
+/// Time for the console to take its pending output at the end.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How many nanoseconds a medium may take to come to rest.
-const REST: u64 = 10_000_000_000;
-/// How many it may take at least.
-const LEAST: u64 = 1_000_000_000;
+/// Maximum nanoseconds to sync and unmount one medium.
+const MEDIUM_MAX: u64 = 10_000_000_000;
+/// Minimum nanoseconds granted to a medium.
+const MEDIUM_MIN: u64 = 1_000_000_000;
 
-/// How long the next medium may take, when all must have come to rest by
-/// `until`: half of what is left, so that who comes after it has the same.
-/// `None`: no time is left.
+/// Returns the time granted to the next medium when all must be finished by
+/// `until`: half of the time left, so that the media after it have as much.
+/// Returns `None` when no time is left.
 pub fn share(until: Instant, now: Instant) -> Option<Duration> {
     let left = until.nanos().saturating_sub(now.nanos());
-    let share = (left >> 1).clamp(LEAST, REST);
+    let share = (left >> 1).clamp(MEDIUM_MIN, MEDIUM_MAX);
     (left > 0).then(|| Duration::from_nanos(share))
 }
 
-/// What the owner does now.
+/// Request to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Tell every service to exit.
@@ -72,27 +74,28 @@ pub enum Step {
     Done,
 }
 
-/// What is still there.
+/// Processes that still exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// A slot has not ended, and may.
+    /// A slot has not ended, and still may.
     pub services: bool,
-    /// There are processes. Every process without a parent is PID 1's child.
+    /// Child processes exist. Every process without a parent is a child of PID
+    /// 1.
     pub children: bool,
 }
 
-/// Where the descent is: at the last order, until when.
+/// State of the shutdown: the last request and its deadline.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {
     order: Step,
     until: Instant,
-    /// When services are waited for no more.
+    /// Time from which services are no longer waited for.
     limit: Instant,
 }
 
 impl Shutdown {
-    /// A descent that begins with `order`, which the owner carries out, and
-    /// waits for services until `limit`.
+    /// Returns a shutdown that begins with `order`, which the owner carries
+    /// out, and waits for services until `limit`.
     pub fn from(order: Step, now: Instant, limit: Instant) -> Self {
         let until = match order {
             Step::StopServices | Step::NamePending => {
@@ -110,12 +113,12 @@ impl Shutdown {
         }
     }
 
-    /// When to ask again at the latest.
+    /// Returns the latest time at which to call [`Shutdown::step`] again.
     pub fn due(self) -> Instant {
         self.until
     }
 
-    /// The next order, when it is time for one.
+    /// Returns the next request, if it is time for one.
     pub fn step(&mut self, left: Remaining, now: Instant) -> Option<Step> {
         let late = now >= self.until;
         let rest = if left.children {
@@ -183,10 +186,10 @@ mod test {
         KillAll,
         Done,
     ];
-    /// When services are waited for no more.
+    /// Time from which services are no longer waited for.
     const LIMIT: Instant = Instant::at(10_000_000_000);
 
-    /// Every combination of what may be left.
+    /// Returns every combination of what may be left.
     fn lefts() -> Vec<Remaining> {
         let all = [(false, false), (false, true), (true, false), (true, true)];
         all.map(|(services, children)| Remaining { services, children })
@@ -195,22 +198,23 @@ mod test {
 
     #[test]
     fn it_never_goes_back_and_always_ends() {
-        let place = |order| ORDERS.iter().position(|o| *o == order).unwrap();
+        let index = |order| ORDERS.iter().position(|o| *o == order).unwrap();
         for order in ORDERS {
             for left in lefts() {
                 for late in [false, true] {
-                    let mut descent =
+                    let mut shutdown =
                         Shutdown::from(order, Instant::at(0), LIMIT);
-                    let now = if late { descent.due() } else { Instant::at(0) };
-                    let before = descent;
-                    match descent.step(left, now) {
+                    let now =
+                        if late { shutdown.due() } else { Instant::at(0) };
+                    let before = shutdown;
+                    match shutdown.step(left, now) {
                         Some(NamePending) => {
                             assert!(late && left.services);
-                            assert!(place(order) <= place(NamePending));
-                            assert!(descent.due() > before.due());
+                            assert!(index(order) <= index(NamePending));
+                            assert!(shutdown.due() > before.due());
                         }
                         Some(next) => {
-                            assert!(place(next) > place(order) || next == Done)
+                            assert!(index(next) > index(order) || next == Done)
                         }
                         None => assert!(!late, "{order:?} {left:?} stays"),
                     }
@@ -222,31 +226,31 @@ mod test {
     #[test]
     fn nothing_left_ends_it_at_once() {
         for order in ORDERS {
-            let mut descent = Shutdown::from(order, Instant::at(0), LIMIT);
+            let mut shutdown = Shutdown::from(order, Instant::at(0), LIMIT);
             let none = Remaining {
                 services: false,
                 children: false,
             };
-            assert_eq!(descent.step(none, Instant::at(0)), Some(Done));
+            assert_eq!(shutdown.step(none, Instant::at(0)), Some(Done));
         }
     }
 
     #[test]
-    fn who_ignores_term_is_named_and_killed() {
-        let mut descent = Shutdown::from(StopServices, Instant::at(0), LIMIT);
+    fn processes_that_ignore_term_are_named_and_killed() {
+        let mut shutdown = Shutdown::from(StopServices, Instant::at(0), LIMIT);
         let left = Remaining {
             services: true,
             children: true,
         };
-        assert_eq!(descent.step(left, Instant::at(0)), None);
+        assert_eq!(shutdown.step(left, Instant::at(0)), None);
         for _ in 0..3 {
-            let due = descent.due();
-            assert_eq!(descent.step(left, due), Some(NamePending));
+            let due = shutdown.due();
+            assert_eq!(shutdown.step(left, due), Some(NamePending));
         }
-        assert_eq!(descent.due(), LIMIT);
+        assert_eq!(shutdown.due(), LIMIT);
         for order in [KillServices, TerminateAll, KillAll, Done] {
-            let due = descent.due();
-            assert_eq!(descent.step(left, due), Some(order));
+            let due = shutdown.due();
+            assert_eq!(shutdown.step(left, due), Some(order));
         }
     }
 
@@ -257,13 +261,13 @@ mod test {
             children: true,
         };
         for order in ORDERS {
-            let mut descent = Shutdown::from(order, LIMIT, LIMIT);
-            while descent.order != Done {
-                descent.step(left, descent.due());
+            let mut shutdown = Shutdown::from(order, LIMIT, LIMIT);
+            while shutdown.order != Done {
+                shutdown.step(left, shutdown.due());
             }
-            // Each medium takes all of its time, and none is left out for
-            // those before it but where there are very many.
-            let (until, mut now) = (LIMIT.after(MEDIA), descent.due());
+            // Each medium takes all of its time, and none is skipped because
+            // of those before it, except where there are very many.
+            let (until, mut now) = (LIMIT.after(MEDIA), shutdown.due());
             let mut media = 0;
             while let Some(time) = share(until, now) {
                 assert!((1..=10).contains(&time.as_secs()));

@@ -1,6 +1,8 @@
-//! How one service directory lives: its service, its log service, their ends.
+//! State machine of one service directory: its service, its log service and
+//! the order in which both end.
 //!
-//! Each of the two is a process with the states of runit (contract §2):
+//! Service and log service are each a process with the states of runit
+//! (contract §2):
 //!
 //! ```text
 //!            1 want up, pause over       2 ended, ./finish is there
@@ -12,9 +14,10 @@
 //!                                        4 ./finish ended
 //! ```
 //!
-//! 1 [`Slot::settle`] asks for the start, [`Slot::started`] takes the edge;
-//! 2, 3, 4 [`Slot::ended`]. A log service has no `Finish` (contract §2.1). A
-//! `./finish` that exits with 125 makes *want up* a *want down* at 4.
+//! 1: `SlotState::settle` requests the start, [`SlotState::started`] takes
+//! the edge. 2, 3, 4: [`SlotState::ended`]. A log service has no `Finish`
+//! (contract §2.1). A `./finish` that exits with 125 turns *want up* into
+//! *want down* at 4.
 //!
 //! | byte | Down | Run | Finish |
 //! |---|---|---|---|
@@ -27,44 +30,47 @@
 //! | p c | flag | [p] STOP, flag or [c] CONT, flag | flag |
 //! | a h i q 1 2 | - | [that byte] that signal | - |
 //!
-//! `[t]` is: run the script `control/t` of the service directory and, unless
-//! that exits with 0, send TERM. `(d)`: run `control/d`, whatever comes of
-//! it. `(u)` runs so before each 1. A log service has no scripts.
+//! `[t]` means: run the script `control/t` of the service directory and,
+//! unless that exits with 0, send TERM. `(d)` means: run `control/d` and
+//! ignore its result; `(u)` runs in the same manner before each 1. A log
+//! service has no scripts.
 //!
 //! # Scripts
-//! A script is a child of the slot like any other, [`Role::Script`], one at a
-//! time. While it runs the slot is [`Slot::busy`]: bytes for its service stay
-//! in the FIFO, whose size (64 kB on Linux) bounds them, and its service is
-//! not started; that it ended is taken at once. The log service and all other
-//! slots do not notice.
+//! A script is a child of the slot like any other, [`Role::Script`]; at most
+//! one runs at a time. While it runs the slot is [`SlotState::busy`]: bytes
+//! for its service stay in the FIFO, whose size (64 kB on Linux) bounds them,
+//! and its service is not started. The end of the service is still taken at
+//! once. The log service and all other slots are not affected.
 //!
 //! # Limits
-//! The owner may put a moment to each child, [`Slot::limit`]: to the service
-//! once it was told to stop (`timeout-kill`), to `./finish`
-//! (`timeout-finish`), to each script, to the log service once its pipe is
-//! closed (`log/timeout-kill`). A child that lives longer is killed, and that
-//! is said: [`Action::Late`].
+//! The owner may set a deadline for each child with [`SlotState::limit`]: for
+//! the service once it is being stopped (`timeout-kill`), for `./finish`
+//! (`timeout-finish`), for each script, and for the log service once its pipe
+//! is closed (`log/timeout-kill`). A child that exceeds its deadline is
+//! killed, and this is reported: [`Action::TimedOut`].
 //!
-//! # The end
-//! The owner's [`Slot::leave`] is byte `x`, and no `u`, `d` or `o` takes it
-//! back. When the service wants exit and is down, and its scripts have
-//! ended, the log service is told to end by closing the pipe (it then reads
-//! what is left); when that is down too, the slot is gone. If somebody kills
-//! it before it is done, another goes on.
+//! # Exit
+//! The owner's [`SlotState::leave`] acts like byte `x`, and no later `u`, `d`
+//! or `o` revokes it. When the service wants exit and is down, and its scripts
+//! have ended, closing the pipe tells the log service to end after it has read
+//! what is left. When that is down too, the slot is gone. If the log service
+//! is killed from outside before it has read everything, it is started again
+//! to continue.
 //!
 //! # Invariants
-//! At most one child of each role; a step asks for one start at most, as its
-//! last action; no start before the wait of [`Pace`] is over, unless the
-//! operator asks; no deadline is left in the past (the owner would spin); a
-//! slot whose service wants exit comes to [`Action::Gone`] when its children
-//! end. The tests walk every reachable state with every event.
+//! There is at most one child of each role. A step requests at most one start,
+//! as its last action. No start happens before the wait of [`RestartDelay`] is
+//! over, unless the operator asks for it. No deadline stays in the past (the
+//! owner would spin). A slot whose service wants exit reaches [`Action::Gone`]
+//! when its children end. The tests walk every reachable state with every
+//! event.
 //!
-//! # Against runit (§16)
+//! # Differences from runit (§16)
 //! `k` changes no state before the process was reaped (4) and reaches
-//! `./finish` (5); the pause after a short life is a moment, not a sleep (6);
-//! `x` with a logger lets `./finish` run before the pipe closes (3). Nobody
-//! waits for a script; one that a signal ended has not handled its byte
-//! (runit takes it for success, see 24).
+//! `./finish` (5). The pause after a short run is a deadline, not a sleep (6).
+//! `x` with a logger lets `./finish` run before the pipe closes (3). No
+//! process waits for a script. A script that was ended by a signal has not
+//! handled its byte (runit takes it for success, see 24).
 
 mod control;
 mod process;
@@ -80,60 +86,62 @@ use crate::wire::{
     why::Waits,
 };
 
-/// Most actions of one step: the end of a script `t` gives TERM, its limit,
-/// CONT and the next script. The exhaustive test proves the bound.
+/// Maximum number of actions of one step: the end of a script `t` gives TERM,
+/// its limit, CONT and the next script. The exhaustive test proves the bound.
 pub const ACTIONS: usize = 4;
 
-/// Starts of a log service that has to read what its service has left: once if
-/// it waits to be restarted then, and again if somebody kills it at that.
+/// Maximum number of extra starts of a log service that has to read what its
+/// service left: one if it was waiting for its restart, and one each time it
+/// is killed from outside while it reads.
 const DRAINS: u8 = 3;
 
-/// Which child of a slot.
+/// Child of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// `./run` of the service directory, and then its `./finish`.
+    /// `./run` of the service directory, followed by its `./finish`.
     Service,
     /// `./run` of its `log` directory.
     Log,
-    /// The script of its `control` directory that runs now.
+    /// The running script of the `control` directory.
     Script,
 }
 
-/// What the owner of a slot has to do, in this order.
+/// Request to the owner of a slot; requests are carried out in order.
 ///
-/// The first three are starts: the owner tells [`Slot::started`] or
-/// [`Slot::refused`] before anything else.
+/// The first three are starts: the owner reports [`SlotState::started`] or
+/// [`SlotState::refused`] before anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start `./run`.
     Run(Role),
-    /// Start `./finish` with what it is told.
+    /// Start `./finish` with this exit of `./run` as its arguments.
     Finish(Exit),
     /// Start the script of this byte; refused when there is none.
     Script(u8),
-    /// Send the process this signal.
+    /// Send this signal to the process.
     Signal(Role, Signal),
-    /// The service was told to stop: tell [`Slot::limit`] until when it may
-    /// take, if that is bounded.
+    /// The service is being stopped: call [`SlotState::limit`] with its
+    /// deadline, if it has one.
     Limit,
-    /// The child has had its time: kill it and say so.
+    /// The child has exceeded its deadline: kill it and report that.
     TimedOut(Role),
-    /// The service has died too often and is parked: say so.
+    /// The service has died too often and is parked: report that.
     Parked,
-    /// `./finish` exited with 125, so the service is wanted down now: say so.
+    /// `./finish` exited with 125, so the service is now wanted down: report
+    /// that.
     GiveUp,
-    /// Close the end of the log pipe that is written to, and bound what the
-    /// log service still may take as for [`Action::Limit`]. Again when it was
-    /// started once more.
+    /// Close the write end of the log pipe, and set the log service's deadline
+    /// as for [`Action::Limit`]. Requested again when the log service was
+    /// started again.
     ClosePipe,
-    /// The slot has ended: release everything.
+    /// The slot has ended: release all its resources.
     Gone,
 }
 
-/// What a step asks for.
+/// Requests of one step, in the order to carry them out.
 pub type Actions = Vec<Action, ACTIONS>;
 
-/// How a child ended, as `./finish` is told.
+/// Exit status of a child, in the form that `./finish` gets as arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exit {
     /// Its exit code, or -1 when a signal ended it.
@@ -142,12 +150,12 @@ pub struct Exit {
     pub signal: u8,
 }
 
-/// What the service directory says now that a process has ended.
+/// Settings of the service directory, read when a process has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// There is a `finish`.
+    /// A `finish` script exists.
     pub finish: bool,
-    /// How restarts are paced.
+    /// Delay of the next start.
     pub pace: RestartDelay,
 }
 
@@ -157,19 +165,19 @@ pub struct SlotState {
     service: Process,
     log: Option<Process>,
     script: Option<Script>,
-    /// The owner wants it to end; obeyed when no script runs, and no byte
-    /// takes it back.
+    /// The owner wants the slot to end. Obeyed when no script runs; no byte
+    /// revokes it.
     leaving: bool,
-    /// The log service was told to end by closing its pipe.
+    /// The pipe of the log service was closed, so that it ends.
     closed: bool,
-    /// How often the log service was started once more to read what is left.
+    /// Extra starts of the log service so far, see [`DRAINS`].
     drains: u8,
 }
 
 impl SlotState {
-    /// A service directory that nothing has been started for. `down` and
-    /// `log_down` say whether there is a file `down`; `log_down` is `None`
-    /// without a log service.
+    /// Returns the state of a service directory for which nothing was started
+    /// yet. `down` and `log_down` tell if a file `down` exists; `log_down` is
+    /// `None` without a log service.
     pub fn new(down: bool, log_down: Option<bool>, now: Now) -> Self {
         Self {
             service: Process::new(down, now),
@@ -181,17 +189,18 @@ impl SlotState {
         }
     }
 
-    /// Adds a log service to a slot that has none; `down` says whether there is a
-    /// file `log/down`. To be called between a start of the service and its
-    /// report, so that the step that takes that asks for the log's start.
+    /// Adds a log service to a slot that has none. `down` tells if the file
+    /// `log/down` exists. Must be called between a start of the service and
+    /// its report, so that the step that handles the report requests the log's
+    /// start.
     pub fn add_log(&mut self, down: bool, now: Now) {
         if self.log.is_none() {
             self.log = Some(Process::new(down, now));
         }
     }
 
-    /// What to publish for a process; `None` for one that the slot does not
-    /// have.
+    /// Returns the status to publish for a process; `None` if the slot does
+    /// not have the process.
     pub fn status(&self, role: Role) -> Option<Status> {
         let process = self.process(role)?;
         Some(Status {
@@ -204,7 +213,7 @@ impl SlotState {
         })
     }
 
-    /// The child's number while there is one.
+    /// Returns the process ID of a child while it runs.
     pub fn pid(&self, role: Role) -> Option<u32> {
         match role {
             Role::Script => self.script?.pid,
@@ -212,30 +221,31 @@ impl SlotState {
         }
     }
 
-    /// Which of the slot's children has this number.
+    /// Returns the role of the child with this process ID.
     pub fn role_of(&self, pid: u32) -> Option<Role> {
         [Role::Service, Role::Log, Role::Script]
             .into_iter()
             .find(|role| self.pid(*role) == Some(pid))
     }
 
-    /// Whether a script runs: bytes for the service have to wait, and
-    /// [`Slot::control`] does not take them.
+    /// Returns true while a script runs: bytes for the service have to wait,
+    /// and [`SlotState::control`] drops them.
     pub fn busy(&self) -> bool {
         self.script.is_some()
     }
 
-    /// Whether the service is not to be started again, as things are.
+    /// Returns true if the service will not be started again in its current
+    /// state.
     pub fn wants_down(&self) -> bool {
         self.service.want != Want::Up
     }
 
-    /// When the service's `./run` was started.
+    /// Returns the time at which the service's `./run` was started.
     pub fn started_at(&self) -> Instant {
         self.service.started_at
     }
 
-    /// What the service waits for, and until when if that is known.
+    /// Returns what the service waits for, and until when if that is known.
     pub fn waits(&self) -> (Waits, Option<Instant>) {
         let service = &self.service;
         match (self.script, service.due) {
@@ -253,7 +263,7 @@ impl SlotState {
         }
     }
 
-    /// The next moment at which [`Slot::tick`] has something to do.
+    /// Returns the next time at which [`SlotState::tick`] has work to do.
     pub fn due(&self) -> Option<Instant> {
         let start = |process: &Process| {
             let waits = process.pid.is_none() && process.wants_start();
@@ -271,7 +281,7 @@ impl SlotState {
         .min()
     }
 
-    /// A byte was written to a control FIFO.
+    /// Handles a byte that was written to a control FIFO.
     pub fn control(&mut self, role: Role, byte: u8, now: Now) -> Actions {
         let mut actions = Actions::new();
         if let Some(control) = decode(byte)
@@ -284,26 +294,27 @@ impl SlotState {
         actions
     }
 
-    /// Whether the owner wants it to end.
+    /// Returns true if the owner wants the slot to end.
     pub fn is_leaving(&self) -> bool {
         self.leaving
     }
 
-    /// Whether a control would keep from ending what the owner wants to end.
+    /// Returns true if a control would revoke the end that the owner wants.
     fn would_revive(&self, control: Control) -> bool {
         let wants =
             matches!(control, Control::Up | Control::Down | Control::Once);
         self.leaving && wants
     }
 
-    /// The owner wants the slot to end: byte `x`, as soon as no script runs.
+    /// Ends the slot at the owner's request: byte `x`, as soon as no script
+    /// runs.
     pub fn leave(&mut self, now: Now) -> Actions {
         self.leaving = true;
         self.tick(now)
     }
 
-    /// The owner is done waiting: KILL to service and script, without asking
-    /// `control/k`.
+    /// Kills service and script because the owner stops waiting, without
+    /// running `control/k`.
     pub fn kill(&self) -> Actions {
         let mut actions = Actions::new();
         for role in [Role::Service, Role::Script] {
@@ -314,7 +325,7 @@ impl SlotState {
         actions
     }
 
-    /// Time has passed.
+    /// Handles expired deadlines and starts that are due.
     pub fn tick(&mut self, now: Now) -> Actions {
         let mut actions = Actions::new();
         let late = |limit: &mut Option<Instant>| {
@@ -334,8 +345,8 @@ impl SlotState {
         actions
     }
 
-    /// The wall clock was set: what `status` shows as moments is what it would
-    /// have shown had it been right before. Nothing else changes.
+    /// Handles a step of the wall clock: `status` now shows the times that it
+    /// would have shown had the clock been right before. Nothing else changes.
     pub fn restamp(&mut self, now: Now) {
         let processes = [Some(&mut self.service), self.log.as_mut()];
         for process in processes.into_iter().flatten() {
@@ -343,19 +354,19 @@ impl SlotState {
         }
     }
 
-    /// A child has until `limit`; of several the earliest holds.
+    /// Sets a deadline for a child; the earliest of several holds.
     pub fn limit(&mut self, role: Role, limit: Instant) {
         let pid = self.pid(role);
-        let place = match (role, &mut self.script) {
+        let slot_limit = match (role, &mut self.script) {
             (Role::Script, Some(script)) => Some(&mut script.limit),
             _ => self.process_mut(role).map(|process| &mut process.limit),
         };
-        if let (Some(place), Some(_)) = (place, pid) {
-            *place = Some(place.map_or(limit, |until| until.min(limit)));
+        if let (Some(old), Some(_)) = (slot_limit, pid) {
+            *old = Some(old.map_or(limit, |until| until.min(limit)));
         }
     }
 
-    /// The child that an action asked for runs as `pid`.
+    /// Handles a requested start that succeeded: the child runs as `pid`.
     pub fn started(&mut self, role: Role, pid: u32, now: Now) -> Actions {
         let mut actions = Actions::new();
         if let (Role::Script, Some(script)) = (role, &mut self.script) {
@@ -378,8 +389,8 @@ impl SlotState {
         actions
     }
 
-    /// The child that an action asked for cannot be had: the kernel refused
-    /// it, or there is no such script.
+    /// Handles a requested start that failed: the kernel refused the process,
+    /// or there is no such script.
     pub fn refused(&mut self, role: Role, now: Now) -> Actions {
         let mut actions = Actions::new();
         if role == Role::Script {
@@ -391,7 +402,7 @@ impl SlotState {
         actions
     }
 
-    /// A child has ended.
+    /// Handles the end of a child.
     pub fn ended(
         &mut self,
         role: Role,
@@ -414,7 +425,7 @@ impl SlotState {
         actions
     }
 
-    /// Asks for what the state wants: the steps of the end, then one start.
+    /// Requests what the state wants: the steps of the exit, then one start.
     fn settle(&mut self, now: Now, actions: &mut Actions) {
         let wants_exit = self.service.want == Want::Exit;
         if self.leaving && self.script.is_none() && !wants_exit {
@@ -425,7 +436,7 @@ impl SlotState {
             self.finish_exit(actions);
         }
         if actions.last().is_some_and(Action::is_start) {
-            // Its outcome brings us back.
+            // The report of its result leads back here.
             return;
         }
         for role in [Role::Log, Role::Service] {
@@ -450,7 +461,7 @@ impl SlotState {
         }
     }
 
-    /// The service is down for good: ends the log service, then the slot.
+    /// Ends the log service once the service is down for good, then the slot.
     fn finish_exit(&mut self, actions: &mut Actions) {
         let Some(log) = &mut self.log else {
             push(actions, Action::Gone);
@@ -463,8 +474,8 @@ impl SlotState {
             return;
         }
         if log.is_down() && log.want == Want::Up && self.drains < DRAINS {
-            // A logger that waits to be restarted is started now, or what
-            // the service wrote last would be lost with the pipe.
+            // A logger that waits for its restart is started now, or the last
+            // output of the service would be lost with the pipe.
             self.drains = self.drains.saturating_add(1);
             log.due = None;
             return;
@@ -478,8 +489,9 @@ impl SlotState {
         }
     }
 
-    /// The log service was killed by somebody while it read what is left: the
-    /// owner still has that, and the next one goes on with it.
+    /// Reopens the drain after the log service was killed from outside while
+    /// it read what was left: the owner still holds the pipe, so the next log
+    /// service continues with it.
     fn restart_log(&mut self) {
         let ends = self.closed && self.service.want == Want::Exit;
         if let Some(log) = self.log.as_mut().filter(|_| ends) {
@@ -488,7 +500,7 @@ impl SlotState {
         }
     }
 
-    /// The process of a role.
+    /// Returns the process of a role.
     fn process(&self, role: Role) -> Option<&Process> {
         match role {
             Role::Service => Some(&self.service),
@@ -497,7 +509,7 @@ impl SlotState {
         }
     }
 
-    /// The process of a role, to change.
+    /// Returns the process of a role, mutably.
     fn process_mut(&mut self, role: Role) -> Option<&mut Process> {
         match role {
             Role::Service => Some(&mut self.service),
@@ -508,14 +520,14 @@ impl SlotState {
 }
 
 impl Action {
-    /// Whether the owner reports its outcome.
+    /// Returns true if the owner reports the action's result.
     pub fn is_start(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Finish(_) | Self::Script(_))
     }
 }
 
-/// Adds an action. The bound is proved by the exhaustive test, so that what
-/// is dropped here is nothing.
+/// Adds an action. The exhaustive test proves the bound, so nothing is ever
+/// dropped here.
 fn push(actions: &mut Actions, action: Action) {
     let full = actions.push(action).is_err();
     debug_assert!(!full, "ACTIONS is too small");

@@ -1,4 +1,4 @@
-//! What PID 1 does next: stage 1, 2, 3 and the end (contract §7.3, §7.4).
+//! Stages of PID 1: stage 1, 2, 3 and the end (contract §7.3, §7.4).
 //!
 //! ```text
 //!            1 ended            3 ended, or asked to go down
@@ -7,54 +7,54 @@
 //!    |  \\ 6 failed       | 7   again                     |   |
 //!    |   +-----------> Rescue ---------------------------+   |
 //!    |____ 7 ____________|   3                                |
-//!    |_________ 2 exit 100, or crashed where nobody rescues __|
+//!    |_________ 2 exit 100, or crashed without rescue _______|
 //! ```
 //!
-//! Edges: 1, 2, 4 to 7 [`Stages::ended`] with the rules of runit 2.3.0, where
-//! there is no rescue (§16.19); 3 also [`Stages::leave`]. Where rescue is to
-//! be had, a stage 1 that fails or crashes leads to it, and so do the wishes
-//! `single` (after stage 1) and `emergency` (before it). Whether a stage is a
-//! script or the program's own steps, its owner knows.
+//! Edges: 1, 2, 4 to 7 [`Stages::ended`] with the rules of runit 2.3.0, which
+//! has no rescue (§16.19); 3 also [`Stages::leave`]. Where rescue is
+//! available, a stage 1 that fails or crashes leads to it, and so do the boot
+//! parameters `single` (after stage 1) and `emergency` (before it). Only the
+//! owner knows if a stage is a script or built in.
 
-/// When an operator is let in.
+/// Conditions under which an operator gets a rescue shell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy {
-    /// There is a rescue at all; else the other two count nothing.
+    /// Rescue is available; otherwise the other two have no effect.
     pub rescue: bool,
-    /// After stage 1.
+    /// Enter rescue after stage 1.
     pub single: bool,
-    /// Before stage 1.
+    /// Enter rescue before stage 1.
     pub emergency: bool,
 }
 
-/// Where PID 1 is.
+/// Current stage of PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// One-time set-up.
     One,
-    /// An operator is let in.
+    /// An operator has a rescue shell.
     Rescue,
     /// Services run.
     Two,
-    /// Services stop, the system comes down.
+    /// Services stop, the system is shut down.
     Three,
-    /// Nothing is left but the machine's end.
+    /// Only the power-off or reboot is left.
     Over,
 }
 
-/// How a stage ended.
+/// Way in which a stage ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageExit {
-    /// With this exit code; a stage of our own ends with 0.
+    /// With this exit code; a built-in stage ends with 0.
     Exited(u8),
     /// By a signal.
     Crashed,
 }
 
-/// What the owner does about the end of a stage.
+/// Request to the owner at the end of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Go on to this stage; the flag says to warn about the one that ended.
+    /// Enter this stage; the flag asks for a warning about the one that ended.
     Enter(Stage, bool),
     /// Kill what is left of stage 2, pause, and enter it again.
     Again,
@@ -65,12 +65,12 @@ pub enum Next {
 pub struct Stages {
     stage: Stage,
     policy: Policy,
-    /// Where rescue goes on to.
+    /// Stage that follows rescue.
     next: Stage,
 }
 
 impl Stages {
-    /// Before anything: stage 1, or rescue in an emergency.
+    /// Returns the first stage: stage 1, or rescue in an emergency.
     pub const fn new(policy: Policy) -> Self {
         let (stage, next) = if policy.rescue && policy.emergency {
             (Stage::Rescue, Stage::One)
@@ -84,12 +84,12 @@ impl Stages {
         }
     }
 
-    /// Where PID 1 is.
+    /// Returns the current stage.
     pub fn stage(self) -> Stage {
         self.stage
     }
 
-    /// The stage has ended.
+    /// Handles the end of the current stage.
     pub fn ended(&mut self, outcome: StageExit) -> Next {
         let failed = outcome != StageExit::Exited(0);
         let next = match (self.stage, outcome) {
@@ -113,13 +113,13 @@ impl Stages {
         Next::Enter(next, failed)
     }
 
-    /// Whether somebody can ask to go down now: in stage 2 and in rescue. In
-    /// all others runit says that signals only work in stage 2.
+    /// Returns true if a shutdown can be requested now: in stage 2 and in
+    /// rescue. In all others runit says that signals only work in stage 2.
     pub fn can_leave(self) -> bool {
         matches!(self.stage, Stage::Two | Stage::Rescue)
     }
 
-    /// Somebody asks to go down; false when that cannot be asked now.
+    /// Requests a shutdown; returns false when that is not possible now.
     pub fn leave(&mut self) -> bool {
         let can = self.can_leave();
         if can {
@@ -135,7 +135,7 @@ mod test {
     use Next::{Again, Enter};
     use Stage::{One, Over, Rescue, Three, Two};
 
-    /// Stages that are at `stage`.
+    /// Returns the stages with `stage` as the current one.
     fn at(stage: Stage, policy: Policy) -> Stages {
         Stages {
             stage,
@@ -144,7 +144,7 @@ mod test {
     }
 
     #[test]
-    fn every_stage_with_every_outcome_where_nobody_rescues() {
+    fn every_stage_with_every_outcome_without_rescue() {
         let policy = Policy {
             rescue: false,
             single: true,

@@ -1,40 +1,40 @@
-//! What the rolling log in a process title shows (contract §3.3).
+//! Rolling log in a process title (contract §3.3).
 //!
-//! The title is a text of fixed length. Its first [`KEPT`] bytes stay; what
-//! is written goes in at the end and moves the rest to the left. A dot goes in
-//! at the start and every [`DOT`], so that old text leaves.
+//! The title is a text of fixed length. Its first [`KEPT`] bytes stay; new
+//! text is added at the end and moves the rest to the left. A dot is added at
+//! the start and every [`DOT`], so that old text disappears.
 
 use core::time::Duration;
 
 use crate::{text, wire::clock::Instant};
 
-/// Bytes at the start that are never touched: what tells the title apart.
+/// Bytes at the start that never change: they identify the title.
 pub const KEPT: usize = 5;
 
-/// Bytes that a title has at least.
+/// Minimum bytes of a title.
 pub const LEAST: usize = 7;
 
-/// How often a dot goes in.
+/// Interval at which a dot is added.
 pub const DOT: Duration = Duration::from_secs(900);
 
-/// When the next dot is due.
+/// Time of the next dot.
 #[derive(Clone, Copy, Debug)]
 pub struct Title {
     dot: Instant,
 }
 
 impl Title {
-    /// The first dot is due now.
+    /// Returns the state in which the first dot is due now.
     pub fn new(now: Instant) -> Self {
         Self { dot: now }
     }
 
-    /// The next moment at which [`Title::tick`] has something to do.
+    /// Returns the next time at which [`Title::tick`] has work to do.
     pub fn due(self) -> Instant {
         self.dot
     }
 
-    /// Time has passed.
+    /// Adds a dot if it is due.
     pub fn tick(&mut self, title: &mut [u8], now: Instant) {
         if self.dot <= now {
             self.dot = now.after(DOT);
@@ -43,7 +43,7 @@ impl Title {
     }
 }
 
-/// Puts text in at the end. NULs are left out: they would end the title.
+/// Adds text at the end. NULs are left out: they would end the title.
 pub fn push(title: &mut [u8], bytes: &[u8]) {
     let Some(room) = title.get_mut(KEPT..) else {
         return;
@@ -52,9 +52,9 @@ pub fn push(title: &mut [u8], bytes: &[u8]) {
     let count = shown.clone().count();
     let stays = room.len().saturating_sub(count);
     text::to_front(room, count, stays);
-    // From the end: what would leave again at once has no place left.
-    for (place, byte) in room.iter_mut().rev().zip(shown.rev()) {
-        *place = *byte;
+    // From the end: text that would be moved out at once has no room.
+    for (to, byte) in room.iter_mut().rev().zip(shown.rev()) {
+        *to = *byte;
     }
 }
 
@@ -64,7 +64,7 @@ mod test {
 
     use super::*;
 
-    /// One byte at a time, as the contract says it.
+    /// Adds one byte at a time, as the contract describes it.
     fn naive(title: &mut [u8], bytes: &[u8]) {
         for byte in bytes.iter().filter(|byte| **byte != 0) {
             if let [_, _, _, _, _, room @ ..] = title

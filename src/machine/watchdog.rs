@@ -1,41 +1,43 @@
-//! When the hardware watchdog is fed, and when it is left to bite.
+//! Decides when the hardware watchdog is pinged, and when pings stop for good:
 //!
 //! ```text
-//!             1            2
-//!   (start) ----> fed ----------> starved
-//!                 |_^ 1
+//!             1               2
+//!   (start) ----> pinged ----------> stopped
+//!                  |_^ 1
 //! ```
 //!
-//! Edges, all by [`Watchdog::step`]: 1 half a period has passed and all is
-//! well; 2 something critical fails. Nothing leads back: who starves a
-//! watchdog wants the machine to start again.
+//! Edges, both by [`PingTimer::step`]: 1 half a period has passed and all is
+//! well; 2 a critical part fails. There is no edge back: once pings stop, the
+//! machine is to be reset.
 
 use core::time::Duration;
 
 use crate::wire::clock::Instant;
 
-/// What the owner does now.
+/// Request to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Feed it.
+    /// Ping the watchdog.
     Ping,
-    /// Say that it is fed no more.
+    /// Report that pings have stopped.
     Stop,
 }
 
-/// A watchdog's meals.
+/// Timer of a watchdog's pings.
 #[derive(Clone, Copy, Debug)]
 pub struct PingTimer {
     every: Duration,
-    /// The next meal; none once it starves.
+    /// Time of the next ping; `None` once pings have stopped.
     next: Option<Instant>,
 }
 
 impl PingTimer {
-    /// A watchdog that bites `period` after its last meal; hungry now.
+    /// Returns the timer of a watchdog that resets the machine `period` after
+    /// the last ping; the first ping is due now.
     ///
-    /// It is fed twice as often, so that a meal may be half a period late. A
-    /// driver that claims none has one second, the least that it can claim.
+    /// Pings are sent twice in each period, so that one may be half a period
+    /// late. For a driver that reports no period one second is used, the
+    /// minimum that it can report.
     pub fn new(period: Duration, now: Instant) -> Self {
         let period = period.max(Duration::from_secs(1));
         Self {
@@ -44,12 +46,13 @@ impl PingTimer {
         }
     }
 
-    /// When to step next.
+    /// Returns the time of the next step.
     pub fn due(self) -> Option<Instant> {
         self.next
     }
 
-    /// Its time has come, or not yet.
+    /// Requests a ping or the end of pings if it is time for it; `well` tells
+    /// if all critical parts work.
     pub fn step(&mut self, well: bool, now: Instant) -> Option<Action> {
         let next = self.next?;
         if now < next {
@@ -65,7 +68,7 @@ mod test {
     use super::*;
 
     #[test]
-    fn it_is_fed_in_time_until_something_fails() {
+    fn it_is_pinged_in_time_until_something_fails() {
         let period = Duration::from_secs(10);
         let mut watchdog = PingTimer::new(period, Instant::at(0));
         let mut now = Instant::at(0);
@@ -78,13 +81,13 @@ mod test {
         }
         assert_eq!(watchdog.step(false, Instant::at(now.nanos() - 1)), None);
         assert_eq!(watchdog.step(false, now), Some(Action::Stop));
-        // All is well again: too late.
+        // All is well again, but too late.
         assert_eq!(watchdog.step(true, now.after(period)), None);
         assert_eq!(watchdog.due(), None);
     }
 
     #[test]
-    fn one_that_claims_no_period_keeps_nobody_busy() {
+    fn a_driver_without_a_period_causes_no_busy_loop() {
         let mut watchdog = PingTimer::new(Duration::ZERO, Instant::at(0));
         assert_eq!(watchdog.step(true, Instant::at(0)), Some(Action::Ping));
         assert!(watchdog.due().unwrap() > Instant::at(0));

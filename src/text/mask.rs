@@ -1,37 +1,38 @@
-//! Replaces what a terminal obeys, so that names and the output of services
-//! can be shown.
+//! Replaces control characters, so that names and the output of services can
+//! be shown on a terminal.
 //!
 //! Control characters are those of ASCII and U+0080 to U+009F. A byte that is
-//! no part of well-formed UTF-8 is replaced too: a terminal that is not set to
-//! UTF-8, or that decodes it leniently (an overlong form, a sequence that
-//! another one cuts off), may take it for a control character.
+//! not part of well-formed UTF-8 is replaced too: a terminal that is not set
+//! to UTF-8, or that decodes it leniently (an overlong form, a sequence cut
+//! off by another one), may interpret it as a control character.
 
 use heapless::Vec;
 
-/// Stands for a byte or character that is not shown.
+/// Shown in place of a replaced byte or character.
 const REPLACEMENT: &[u8] = b"?";
 
-/// Takes text in pieces of any size, which may cut a character in two.
+/// Filter of a text that arrives in pieces of any size, even within a
+/// character.
 #[derive(Clone, Debug)]
 pub struct Mask {
-    /// The beginning of a character whose end is still to come.
+    /// Bytes of an incomplete character.
     begun: Vec<u8, 4>,
     /// Newline and tab are not replaced.
     keeps_lines: bool,
 }
 
-/// What some bytes are to UTF-8.
+/// Form of some bytes in UTF-8.
 enum Form {
-    /// One character.
+    /// One whole character.
     Whole,
-    /// The beginning of one.
+    /// The beginning of a character.
     Begun,
     /// Neither.
     Malformed,
 }
 
 impl Mask {
-    /// For a name, or what else belongs into one line.
+    /// Returns a mask for a name or other text within one line.
     pub const fn name() -> Self {
         Self {
             begun: Vec::new(),
@@ -39,7 +40,7 @@ impl Mask {
         }
     }
 
-    /// For many lines: newline and tab stay.
+    /// Returns a mask for several lines: newline and tab are kept.
     pub const fn lines() -> Self {
         Self {
             begun: Vec::new(),
@@ -47,14 +48,14 @@ impl Mask {
         }
     }
 
-    /// Takes a byte; calls `show` with each character that is complete now, or
+    /// Takes a byte; calls `show` with each character that is now complete, or
     /// with its replacement.
     pub fn take(&mut self, byte: u8, show: &mut dyn FnMut(&[u8])) {
-        // No more than three are ever left.
+        // At most three are ever left.
         let _room = self.begun.push(byte).is_ok();
         if self.begun.len() > 1 && matches!(form(&self.begun), Form::Malformed)
         {
-            // What was begun has no end; the byte may begin another.
+            // The character has no end; this byte may begin another.
             let _byte = self.begun.pop();
             self.end(show);
             let _room = self.begun.push(byte).is_ok();
@@ -67,8 +68,7 @@ impl Mask {
         self.begun.clear();
     }
 
-    /// Ends the text; a character that has no end is replaced, each byte of
-    /// it.
+    /// Ends the text; replaces each byte of an incomplete character.
     pub fn end(&mut self, show: &mut dyn FnMut(&[u8])) {
         for _ in 0..self.begun.len() {
             show(REPLACEMENT);
@@ -76,7 +76,7 @@ impl Mask {
         self.begun.clear();
     }
 
-    /// Whether a terminal obeys the character.
+    /// Returns true if a terminal would interpret the character.
     fn is_obeyed(&self) -> bool {
         match *self.begun {
             [b'\n' | b'\t'] => !self.keeps_lines,
@@ -87,7 +87,7 @@ impl Mask {
     }
 }
 
-/// Tells well-formed UTF-8 (Unicode 15.0, table 3-7) from other bytes.
+/// Classifies bytes as well-formed UTF-8 (Unicode 15.0, table 3-7) or not.
 const fn form(bytes: &[u8]) -> Form {
     match *bytes {
         [0x00..=0x7f]
@@ -120,7 +120,7 @@ mod test {
 
     use super::*;
 
-    /// What is shown of a text that comes in pieces of these sizes.
+    /// Returns what is shown of a text that comes in pieces of these sizes.
     fn shown(
         mut mask: Mask,
         text: &[u8],
@@ -142,7 +142,7 @@ mod test {
         all
     }
 
-    /// The same by way of std's decoder.
+    /// Does the same with the decoder of std.
     fn model(text: &[u8], keeps_lines: bool) -> std::string::String {
         let mut all = std::string::String::new();
         for chunk in text.utf8_chunks() {
@@ -159,7 +159,7 @@ mod test {
         all
     }
 
-    /// Bytes that make up whole, cut, overlong and wrong characters.
+    /// Bytes that form whole, cut, overlong and wrong characters.
     fn texts() -> impl Strategy<Value = std::vec::Vec<u8>> {
         let byte = prop_oneof![
             any::<u8>(),
@@ -219,7 +219,7 @@ mod test {
             prop_assert_eq!(&lines, &model(&text, true));
             let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
             prop_assert!(!lines.contains(obeyed), "{lines:?}");
-            // What was masked stays as it is.
+            // Masked text stays unchanged.
             let again = shown(Mask::name(), name.as_bytes(), &[3]);
             prop_assert_eq!(again, name.into_bytes());
         }

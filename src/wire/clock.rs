@@ -106,8 +106,8 @@ impl Now {
     /// step, is from another life of the clock and keeps its name.
     pub fn renamed(&self, before: &Self, moment: Wall) -> Wall {
         let (start, end) = (Instant::at(0), self.mono);
-        let lived = before.wall_of(start)..=before.wall_of(end);
-        if !lived.contains(&moment) {
+        let uptime = before.wall_of(start)..=before.wall_of(end);
+        if !uptime.contains(&moment) {
             return moment;
         }
         let age = before.wall_of(end).in_nanos();

@@ -21,7 +21,7 @@ pub enum BootParam<'a> {
 /// Everything that a command line asks, in its order. Words that are the
 /// kernel's or another program's ask nothing.
 pub fn boot_params(line: &[u8]) -> impl Iterator<Item = BootParam<'_>> {
-    words(line).filter_map(wish)
+    words(line).filter_map(boot_param)
 }
 
 /// The words of a line, without the quotes around them.
@@ -35,7 +35,7 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// What a word asks.
-fn wish(word: &[u8]) -> Option<BootParam<'_>> {
+fn boot_param(word: &[u8]) -> Option<BootParam<'_>> {
     match word {
         b"single" | b"S" => return Some(BootParam::Single),
         b"emergency" => return Some(BootParam::Emergency),

@@ -91,8 +91,8 @@ fn set_bits(flags: &mut u32, word: &[u8]) -> bool {
         if let [letter, name @ ..] = entry
             && name == word
         {
-            let place = letter.to_ascii_uppercase().wrapping_sub(b'A');
-            let bit = 1_u32.wrapping_shl(place.into());
+            let number = letter.to_ascii_uppercase().wrapping_sub(b'A');
+            let bit = 1_u32.wrapping_shl(number.into());
             if letter.is_ascii_uppercase() {
                 *flags |= bit;
             } else {

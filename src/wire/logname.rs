@@ -39,8 +39,8 @@ impl LogName {
     pub fn new(wall: Wall, kind: Kind) -> Self {
         let mut name = [0; BYTES + 1];
         let bytes = tai::label(wall).into_iter().chain([b'.', kind.code()]);
-        for (place, byte) in name.iter_mut().zip(bytes) {
-            *place = byte;
+        for (to, byte) in name.iter_mut().zip(bytes) {
+            *to = byte;
         }
         Self(name)
     }
@@ -61,8 +61,8 @@ impl LogName {
             return None;
         }
         let mut own = [0; BYTES + 1];
-        for (place, byte) in own.iter_mut().zip(name) {
-            *place = *byte;
+        for (to, byte) in own.iter_mut().zip(name) {
+            *to = *byte;
         }
         Some(Self(own))
     }
@@ -87,9 +87,9 @@ impl LogName {
     pub fn moment(&self) -> Option<Wall> {
         let mut packed = [0; tai::BYTES];
         let digits = self.0.get(1..tai::LABEL)?;
-        for (place, pair) in packed.iter_mut().zip(digits.chunks_exact(2)) {
+        for (to, pair) in packed.iter_mut().zip(digits.chunks_exact(2)) {
             let [high, low] = *pair else { return None };
-            *place = digit(high)? << 4 | digit(low)?;
+            *to = digit(high)? << 4 | digit(low)?;
         }
         Some(tai::unpack(packed))
     }

@@ -77,7 +77,7 @@ impl Ring {
     /// before the data begins anew; they count from then on. Nothing when
     /// there are none.
     pub fn add(&mut self, bytes: &[u8]) -> Option<(u64, usize)> {
-        let (at, run) = self.place(self.end)?;
+        let (at, run) = self.position(self.end)?;
         let count = usize::try_from(run).unwrap_or(usize::MAX);
         let count = count.min(bytes.len());
         let added = u64::try_from(count).unwrap_or(u64::MAX);
@@ -86,7 +86,7 @@ impl Ring {
     }
 
     /// Where the byte with this count is in the file, and how many follow.
-    fn place(self, count: u64) -> Option<(u64, u64)> {
+    fn position(self, count: u64) -> Option<(u64, u64)> {
         let at = count.checked_rem(self.room)?;
         Some((at.saturating_add(16), self.room.saturating_sub(at)))
     }
@@ -121,7 +121,7 @@ impl Reader {
             self.skips = start > 0;
             self.at = start.saturating_sub(u64::from(self.skips));
         }
-        let (at, run) = ring.place(self.at)?;
+        let (at, run) = ring.position(self.at)?;
         let most = run.min(ring.end.saturating_sub(self.at));
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         (most > 0).then_some((at, most))

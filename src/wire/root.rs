@@ -32,9 +32,9 @@ impl<'a> Root<'a> {
                 (b"rootflags=", &mut self.options),
                 (b"runt.overlay=", &mut self.overlay),
             ];
-            for (key, place) in values {
+            for (key, field) in values {
                 if let Some(value) = word.strip_prefix(key) {
-                    *place = unquoted(value);
+                    *field = unquoted(value);
                 }
             }
             match word {

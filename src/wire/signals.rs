@@ -47,14 +47,14 @@ impl Meanings {
     fn take(&mut self, word: &[u8]) -> Option<()> {
         let colon = word.iter().position(|byte| *byte == b':')?;
         let (name, meaning) = word.split_at_checked(colon)?;
-        let meaning = MEANINGS.get(place(WORDS, meaning.get(1..)?)?)?;
-        *self.0.get_mut(place(NAMES, name)?)? = Some(*meaning);
+        let meaning = MEANINGS.get(index_of(WORDS, meaning.get(1..)?)?)?;
+        *self.0.get_mut(index_of(NAMES, name)?)? = Some(*meaning);
         Some(())
     }
 }
 
 /// Which of the words of `list` it is.
-fn place(list: &[u8], word: &[u8]) -> Option<usize> {
+fn index_of(list: &[u8], word: &[u8]) -> Option<usize> {
     list.split(|byte| *byte == b' ')
         .position(|known| known == word)
 }

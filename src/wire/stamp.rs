@@ -160,9 +160,9 @@ const BEFORE: u64 = 719_468;
 fn digits<const N: usize>(number: u64) -> [u8; N] {
     let mut rest = number;
     let mut digits = [b'0'; N];
-    for place in digits.iter_mut().rev() {
+    for to in digits.iter_mut().rev() {
         let digit = u8::try_from(rest % 10).unwrap_or(0);
-        *place = b'0'.wrapping_add(digit);
+        *to = b'0'.wrapping_add(digit);
         rest /= 10;
     }
     digits

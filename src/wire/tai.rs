@@ -36,9 +36,9 @@ pub fn label(wall: Wall) -> [u8; LABEL] {
     let mut label = [b'@'; LABEL];
     let mut value = u128::from(wall.secs.wrapping_add(EPOCH)) << 32
         | u128::from(wall.nanos);
-    for place in label.iter_mut().skip(1).rev() {
+    for digit in label.iter_mut().skip(1).rev() {
         let [low, ..] = value.to_le_bytes();
-        *place = match low & 15 {
+        *digit = match low & 15 {
             digit @ 0..10 => b'0'.wrapping_add(digit),
             digit => b'a'.wrapping_sub(10).wrapping_add(digit),
         };

@@ -101,8 +101,8 @@ impl Record {
 
     /// Puts bytes into their place.
     fn put(&mut self, at: usize, bytes: impl IntoIterator<Item = u8>) {
-        for (place, byte) in self.0.iter_mut().skip(at).zip(bytes) {
-            *place = byte;
+        for (to, byte) in self.0.iter_mut().skip(at).zip(bytes) {
+            *to = byte;
         }
     }
 }

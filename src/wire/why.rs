@@ -1,8 +1,9 @@
-//! What `supervise/why` says: how `./run` ended lately, and what is waited for.
+//! Reads and writes `supervise/why`: how `./run` ended recently, and what the
+//! service waits for.
 //!
 //! The supervisor writes the record by rename when `./run` has ended, and
-//! again when what it waits for changes; `sv why` reads it. It is text, a
-//! line for each fact, moments in UTC as svlogd's `-tt` writes them:
+//! again when the reason to wait changes; `sv why` reads it. The record is
+//! text with one fact a line and times in UTC in the format of svlogd's `-tt`:
 //!
 //! ```text
 //! restarts 12
@@ -11,9 +12,10 @@
 //! died 2026-11-24_23:44:16.50000 signal 11 core after 40 ms
 //! ```
 //!
-//! The oldest death comes first. A line that begins with a word not known
-//! here is passed over, so that a record may grow. When the wall clock was set,
-//! moments since the start of the machine are written anew, each with its age.
+//! The oldest death comes first. A line that begins with an unknown word is
+//! ignored, so that the record can be extended. When the wall clock was set,
+//! times since the boot of the machine are rewritten so that each keeps its
+//! age.
 
 use heapless::Vec;
 
@@ -23,59 +25,59 @@ use super::{
 };
 use crate::text::{Line, keep, whole_number};
 
-/// Deaths that are kept; an older one gives way to a new one.
+/// Number of deaths kept; the oldest is dropped for a new one.
 pub const DEATHS: usize = 8;
 
-/// Longest record: 30 bytes of restarts, 49 of what is waited for, and for
-/// each death 77.
+/// Maximum bytes of a record: 30 for the restarts, 49 for the wait, and 77 for
+/// each death.
 pub const BYTES: usize = 30 + 49 + 77 * DEATHS;
 
-/// How `./run` ended.
+/// Way in which `./run` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// It exited with this code.
     Exited(u8),
-    /// This signal ended it; whether a core was dumped.
+    /// It was ended by this signal; the flag is true if a core was dumped.
     Killed(u8, bool),
 }
 
 /// One end of `./run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// When, on the wall clock. The record keeps hundred-thousandths of a
-    /// second and years up to 9999.
+    /// Wall clock time. The record keeps hundred-thousandths of a second and
+    /// years up to 9999.
     pub when: Wall,
-    /// How.
+    /// Exit code or signal.
     pub how: How,
-    /// How long it had run, in milliseconds of the clock that never jumps.
+    /// Run time in milliseconds of the monotonic clock.
     pub lived: u64,
 }
 
-/// What a service waits for.
+/// Reason why a service waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// Nothing: it runs, or it is down because it is wanted down.
+    /// None: it runs, or it is down because it is wanted down.
     Nothing,
-    /// The second that runit lets pass after a short life.
+    /// The second that runit waits after a short run.
     Pace,
-    /// The longer pause that `runt/backoff` asks for.
+    /// The longer pause that `runt/backoff` sets.
     Backoff,
     /// The slow retry of a service that died too often.
     Parked,
     /// The end of `./finish`.
     Finish,
-    /// The end of the script `control/` and this letter.
+    /// The end of the script `control/` with this letter.
     Control(u8),
     /// The lock of the supervise directory, which another supervisor holds.
     Lock,
-    /// A process: the kernel refused one.
+    /// A process: the kernel refused to create one.
     Fork,
-    /// An operator's command: `./finish` exited with 125, which says not to
+    /// An operator's command: `./finish` exited with 125, which asks not to
     /// start the service again.
     Failed,
 }
 
-/// The words of the record for what is waited for, but for the scripts.
+/// Words of the record for each reason, except those for scripts.
 const WORDS: [(Waits, &str); 8] = [
     (Waits::Nothing, "nothing"),
     (Waits::Pace, "pace"),
@@ -87,24 +89,25 @@ const WORDS: [(Waits, &str); 8] = [
     (Waits::Failed, "permanent-failure"),
 ];
 
-/// The word before the letter of a script.
+/// Prefix of the letter of a script.
 const CONTROL: &[u8] = b"control/";
 
-/// Everything that the record says.
+/// Contents of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Why {
-    /// How often `./run` was started again after it had ended by itself.
+    /// Number of times that `./run` was restarted after it had ended by
+    /// itself.
     pub restarts: u32,
-    /// What is waited for.
+    /// Reason of the current wait.
     pub waits: Waits,
-    /// When it is tried again, if that is known.
+    /// Time of the next try, if that is known.
     pub until: Option<Wall>,
     /// The last deaths, the oldest first.
     pub deaths: Vec<Death, DEATHS>,
 }
 
 impl Why {
-    /// Of a service that never died.
+    /// Returns the record of a service that never died.
     pub const fn new() -> Self {
         Self {
             restarts: 0,
@@ -114,24 +117,24 @@ impl Why {
         }
     }
 
-    /// Adds a death; the oldest gives way when [`DEATHS`] are kept already.
+    /// Adds a death; drops the oldest when [`DEATHS`] are kept already.
     pub fn died(&mut self, death: Death) {
         let mut oldest = self.deaths.is_full();
         keep(&mut self.deaths, |_| !core::mem::take(&mut oldest));
-        // There is room now.
+        // The loop above made room.
         let _fits = self.deaths.push(death).is_ok();
     }
 
-    /// Gives every moment the name that `renamed` has for it; false when that
-    /// is the old one each time.
+    /// Replaces every time by what `renamed` returns for it. Returns false if
+    /// none changed.
     pub fn restamp(&mut self, renamed: &dyn Fn(Wall) -> Wall) -> bool {
-        let mut news = false;
+        let mut changed = false;
         let deaths = self.deaths.iter_mut().map(|death| &mut death.when);
         for moment in deaths.chain(&mut self.until) {
             let old = core::mem::replace(moment, renamed(*moment));
-            news |= *moment != old;
+            changed |= *moment != old;
         }
-        news
+        changed
     }
 }
 
@@ -141,7 +144,7 @@ impl Default for Why {
     }
 }
 
-/// Appends the word for what is waited for: `pace`, `control/t`.
+/// Appends the word for a reason to wait: `pace`, `control/t`.
 fn name(line: &mut Line, waits: Waits) -> &mut Line {
     if let Waits::Control(letter) = waits {
         return line.bytes(CONTROL).bytes(&[letter]);
@@ -150,7 +153,7 @@ fn name(line: &mut Line, waits: Waits) -> &mut Line {
     line.text(word.map_or("", |(_, word)| word))
 }
 
-/// The record.
+/// Encodes the record.
 pub fn pack(why: &Why) -> Vec<u8, BYTES> {
     let mut record = Vec::new();
     let mut put = |line: &mut Line| {
@@ -180,18 +183,19 @@ pub fn pack(why: &Why) -> Vec<u8, BYTES> {
     record
 }
 
-/// One line of a record; moments stay as they are written.
+/// One line of a record; times stay in their written form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact<'a> {
-    /// How often it was started again.
+    /// Number of restarts.
     Restarts(u64),
-    /// What is waited for, and until when: empty when that is not known.
+    /// Reason of the wait and its end, which is empty when not known.
     Waits(&'a [u8], &'a [u8]),
-    /// When `./run` ended, how, and how long it had run in milliseconds.
+    /// Time at which `./run` ended, how it ended, and its run time in
+    /// milliseconds.
     Died(&'a [u8], How, u64),
 }
 
-/// What a line says; `None` for one that is malformed or not known.
+/// Decodes a line; `None` if it is malformed or unknown.
 pub fn fact(line: &[u8]) -> Option<Fact<'_>> {
     let mut words = line.split(|byte| *byte == b' ');
     let mut word = || words.next().unwrap_or(b"");
@@ -221,8 +225,8 @@ pub fn fact(line: &[u8]) -> Option<Fact<'_>> {
     }
 }
 
-/// What a record says; `None` when a moment or a number of it is malformed
-/// or the last line has no end.
+/// Decodes a record; `None` if one of its times or numbers is malformed or its
+/// last line has no newline.
 pub fn unpack(record: &[u8]) -> Option<Why> {
     let mut why = Why::new();
     let lines = match record {
@@ -254,15 +258,15 @@ pub fn unpack(record: &[u8]) -> Option<Why> {
     Some(why)
 }
 
-/// How the lines begin that are known here.
+/// First words of the lines that are known.
 const KNOWN: [&[u8]; 3] = [b"restarts", b"waits", b"died"];
 
-/// A moment as the record has it, and a space.
+/// Returns a time in the record's format, followed by a space.
 fn moment(wall: Wall) -> stamp::Stamp {
     stamp(Style::Date, wall)
 }
 
-/// What a word says is waited for.
+/// Decodes the word for a reason to wait.
 fn waits(word: &[u8]) -> Option<Waits> {
     if let Some([letter]) = word.strip_prefix(CONTROL) {
         return Some(Waits::Control(*letter));
@@ -278,7 +282,7 @@ mod test {
 
     use super::*;
 
-    /// Moments that the record keeps exactly: to the end of the year 9999.
+    /// Times that the record keeps exactly: up to the end of the year 9999.
     fn moments() -> impl Strategy<Value = Wall> {
         (0..253_402_300_800_u64, 0..100_000_u32).prop_map(|(secs, part)| Wall {
             secs,

@@ -1,5 +1,5 @@
-//! What a control byte does to a slot: the table of `slot`, with the scripts
-//! that may take a signal's place (contract §2.6).
+//! Effect of a control byte on a slot: the table in `slot`, with the scripts
+//! that can replace a signal (contract §2.6).
 
 use super::{Action, Actions, DRAINS, Role, SlotState, push};
 use crate::wire::{
@@ -8,18 +8,18 @@ use crate::wire::{
     status::Want,
 };
 
-/// The script that runs, or was asked for.
+/// The running script, or the one whose start was requested.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Script {
     pub(super) control: Control,
     pub(super) pid: Option<u32>,
-    /// Killed then.
+    /// Deadline at which the script is killed.
     pub(super) limit: Option<Instant>,
 }
 
 impl SlotState {
-    /// Does what a control byte says, or asks for its script first; `settle`
-    /// does the starting.
+    /// Carries out a control byte, or requests its script first; `settle` does
+    /// the starts.
     pub(super) fn apply(
         &mut self,
         role: Role,
@@ -71,7 +71,7 @@ impl SlotState {
         }
     }
 
-    /// Asks for the script of a control; a log service has none.
+    /// Requests the script of a control; a log service has none.
     pub(super) fn ask(
         &mut self,
         role: Role,
@@ -90,7 +90,7 @@ impl SlotState {
         push(actions, Action::Script(control::encode(control)));
     }
 
-    /// The script has ended, or there was none.
+    /// Handles the end of the script, or its absence.
     pub(super) fn script_ended(
         &mut self,
         handled: bool,
@@ -101,8 +101,8 @@ impl SlotState {
         }
     }
 
-    /// Does what a control does to a process behind its script. The process
-    /// may have ended while that ran.
+    /// Applies a control to a process after its script. The process may have
+    /// ended while the script ran.
     fn act(
         &mut self,
         role: Role,

@@ -1,4 +1,5 @@
-//! What one of the two processes of a slot is, and what its end makes of it.
+//! State of one process of a slot, service or log service, and the effect of
+//! its end.
 
 use super::{Action, Actions, Exit, Facts, Role, push};
 use crate::wire::{
@@ -7,7 +8,8 @@ use crate::wire::{
     why::Waits,
 };
 
-/// Exit code of `./finish` that means: do not start it again (s6-supervise).
+/// Exit code of `./finish` that means: do not start the service again (as in
+/// s6-supervise).
 const PERMANENT_FAILURE: Exit = Exit {
     code: 125,
     signal: 0,
@@ -21,31 +23,31 @@ pub(super) struct Process {
     pub(super) pid: Option<u32>,
     pub(super) paused: bool,
     pub(super) term: bool,
-    /// The moment of the last change.
+    /// Time of the last change of state.
     pub(super) since: Instant,
-    /// What `status` shows as that: nanoseconds since 1970.
+    /// The same as `status` shows it: nanoseconds since 1970.
     pub(super) status_time: u64,
-    /// When `./run` was started.
+    /// Time at which `./run` was started.
     pub(super) started_at: Instant,
-    /// Not started before this, and why.
+    /// Earliest time of the next start, and the reason for the wait.
     pub(super) due: Option<(Instant, Waits)>,
-    /// Killed then.
+    /// Deadline at which the process is killed.
     pub(super) limit: Option<Instant>,
-    /// Start it although it is not wanted up: byte `o`.
+    /// Start it once although it is not wanted up: byte `o`.
     pub(super) once: bool,
-    /// What goes before the start is done: the script `u`.
+    /// The script `u`, which precedes each start, has ended.
     pub(super) ready: bool,
-    /// Its `./finish` said not to start it again, and no byte has said
-    /// otherwise since.
+    /// Its `./finish` asked not to start it again, and no byte has asked for a
+    /// start since.
     pub(super) failed: bool,
-    /// Short lives in a row.
+    /// Number of short runs in a row.
     pub(super) short_runs: u32,
-    /// What `./finish` is told.
+    /// Exit status that `./finish` gets as arguments.
     pub(super) exit: Exit,
 }
 
 impl Process {
-    /// A process that was never started.
+    /// Returns a process that was never started.
     pub(super) fn new(down: bool, now: Now) -> Self {
         Self {
             state: State::Down,
@@ -66,29 +68,29 @@ impl Process {
         }
     }
 
-    /// It has changed its state.
+    /// Records the time of a change of state.
     pub(super) fn changed(&mut self, now: Now) {
         self.since = now.mono;
         self.status_time = now.wall.in_nanos();
     }
 
-    /// Whether nothing runs and nothing is about to be cleaned up.
+    /// Returns true if nothing runs and no `./finish` is due.
     pub(super) fn is_down(&self) -> bool {
         self.state == State::Down && self.pid.is_none()
     }
 
-    /// Whether `./run` is running.
+    /// Returns true if `./run` is running.
     pub(super) fn runs(&self) -> bool {
         self.state == State::Run && self.pid.is_some()
     }
 
-    /// Whether there is something to start, now or when it is due.
+    /// Returns true if there is something to start, now or when it is due.
     pub(super) fn wants_start(&self) -> bool {
         let wanted = self.want == Want::Up || self.once;
         self.state == State::Finish || self.state == State::Down && wanted
     }
 
-    /// It has ended: takes edge 2, 3 or 4.
+    /// Handles its end: takes edge 2, 3 or 4.
     pub(super) fn ended(
         &mut self,
         role: Role,

@@ -1,4 +1,5 @@
-//! Every reachable state of a slot with every event, and what must hold.
+//! Walks every reachable state of a slot with every event, and checks what
+//! must hold.
 
 use std::{
     collections::{HashSet, VecDeque, hash_map::DefaultHasher},
@@ -8,34 +9,35 @@ use std::{
 use super::{super::restart_delay::RESTART_PAUSE, *};
 use crate::wire::{clock::Wall, options::Backoff};
 
-/// The clock's steps of the walk: half a pace, so that both sides of every
-/// deadline are met.
+/// Clock step of the walk: half of the restart pause, so that both sides of
+/// every deadline are reached.
 const STEP: u64 = 500_000_000;
 
-/// Every byte that differs; `a` stands for all that only send a signal.
+/// Every byte with an effect of its own; `a` stands for all that only send a
+/// signal.
 const BYTES: &[u8] = b"udoxtkpca\n";
 
-/// The bytes that start and stop. With a log service the walk takes these
-/// alone: what the others do does not reach over to the other process, and
-/// their flags would make it sixteen times as long.
+/// Bytes that start and stop. With a log service the walk takes these alone:
+/// the others have no effect on the other process, and their flags would make
+/// the walk sixteen times as long.
 const STARTS_AND_STOPS: &[u8] = b"udoxk";
 
-/// What can happen to a slot.
+/// Event of a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Event {
     Control(Role, u8),
     Leave,
-    /// So much time passes.
+    /// This time has passed.
     Tick(u64),
-    /// The child ends, with 0 or not, and there is a `finish` or not.
+    /// The child ends, with 0 or another code; a `finish` exists or not.
     Ended(Role, bool, bool),
     Started,
     Refused,
-    /// Before the owner reports a start, it takes up a log service.
+    /// The owner adds a log service before it reports a start.
     LogAdded,
 }
 
-/// A slot and the owner's side: which start it still has to report.
+/// A slot, and on the owner's side the start that is still to be reported.
 #[derive(Clone, Debug)]
 struct World {
     slot: SlotState,
@@ -43,7 +45,7 @@ struct World {
     gone: bool,
     pipe: bool,
     facts: Facts,
-    /// Each child gets a limit.
+    /// Each child gets a deadline.
     limits: bool,
     /// A log service may be added.
     adds: bool,
@@ -56,8 +58,8 @@ fn now(nanos: u64) -> Now {
     }
 }
 
-/// The state without what grows for ever: deadlines relative to the clock,
-/// and those that are far from it as one.
+/// Returns the state without what grows without bound: deadlines relative to
+/// the clock, and all those that are far away as one.
 fn key(world: &World, at: u64) -> u64 {
     let left = |due: Instant| due.nanos().saturating_sub(at).min(3 * STEP);
     let process = |p: &Process| {
@@ -81,7 +83,7 @@ fn key(world: &World, at: u64) -> u64 {
     hasher.finish()
 }
 
-/// The events that can come now.
+/// Returns the events that are possible now.
 fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
     let mut events = vec![];
     if world.gone {
@@ -116,7 +118,8 @@ fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
         }
     }
     events.push(Event::Leave);
-    // Deadlines that are near are approached, those that are far are met.
+    // The clock steps toward deadlines that are near, and jumps to those that
+    // are far.
     let far = world
         .slot
         .due()
@@ -125,7 +128,7 @@ fn events(world: &World, at: u64) -> std::vec::Vec<Event> {
     events
 }
 
-/// Takes a step and does the owner's part, checking what must hold.
+/// Takes a step, does the owner's part, and checks what must hold.
 fn step(world: &mut World, event: Event, at: u64) {
     let before = world.slot;
     let slot = &mut world.slot;
@@ -145,11 +148,11 @@ fn step(world: &mut World, event: Event, at: u64) {
         Event::Leave => slot.leave(now(at)),
         Event::Tick(_) => slot.tick(now(at)),
         Event::Ended(role, good, finish) => {
-            // A log service is killed, which matters where it drains.
+            // The log service ends by a signal, which matters while it drains.
             let (code, signal) = match (good, role) {
                 (true, _) => (0, 0),
                 (false, Role::Log) => (-1, 9),
-                // Of `./finish`: not to start the service again.
+                // Exit code of `./finish`: do not start the service again.
                 (false, _) if before.service.state == State::Finish => (125, 0),
                 (false, _) => (1, 0),
             };
@@ -217,7 +220,7 @@ fn step(world: &mut World, event: Event, at: u64) {
                 assert!(world.pipe || again, "the pipe was closed twice");
                 assert!(service.is_down(), "it is still in use");
                 world.pipe = false;
-                // From here on its service is down for good.
+                // From here on the service is down for good.
                 world.slot.limit(Role::Log, Instant::at(at + 2 * STEP));
             }
             Action::Gone => {
@@ -252,8 +255,8 @@ fn step(world: &mut World, event: Event, at: u64) {
             assert!(process.is_down(), "two processes of one kind");
             let free = role == Role::Log || !world.slot.busy();
             assert!(free, "a start beside a script");
-            // Paced, unless the operator's byte asked for it, or the log
-            // must read what is left.
+            // The start was delayed, unless an operator's byte asked for it or
+            // the log service must read what is left.
             let due = before.process(role).unwrap().due;
             let asked =
                 matches!(event, Event::Control(r, b'u' | b'o') if r == role);
@@ -275,7 +278,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             assert!(byte != b'u' || down, "control/u beside the process");
         }
         _ => {
-            // The owner would spin.
+            // Otherwise the owner would spin.
             let due = world.slot.due();
             assert!(
                 world.gone || due.is_none_or(|due| due.nanos() > at),
@@ -296,7 +299,8 @@ fn walk(
     walk_from(down, log_down, facts, limits, false)
 }
 
-/// As [`walk`], also with a log service that is added when there is none.
+/// Walks as [`walk`] does, also with a log service that is added when there is
+/// none.
 fn walk_from(
     down: bool,
     log_down: Option<bool>,
@@ -337,8 +341,8 @@ fn walk_from(
     seen.len()
 }
 
-/// From any state: the owner leaves, and then children that end, come to
-/// `Gone`.
+/// Asserts that from any state, after the owner's `leave`, the ends of all
+/// children lead to `Gone`.
 fn assert_ends(mut world: World, mut at: u64) {
     let mut left = false;
     for round in 0..40 {
@@ -407,8 +411,8 @@ fn every_state_with_every_event() {
     assert!(states.iter().all(|states| *states > 400), "{states:?}");
 }
 
-/// What the owner does when there are no scripts: the actions of a byte on a
-/// running service, as runit's own table has them.
+/// Plays the owner's part when there are no scripts. Returns the actions of a
+/// byte on a running service, as in runit's own table.
 fn without_scripts(slot: &mut SlotState, byte: u8) -> std::vec::Vec<Action> {
     let mut all = vec![];
     let mut actions = slot.control(Role::Service, byte, now(STEP));
@@ -422,7 +426,7 @@ fn without_scripts(slot: &mut SlotState, byte: u8) -> std::vec::Vec<Action> {
     }
 }
 
-/// A slot whose service runs as process 9.
+/// Returns a slot whose service runs as process 9.
 fn running() -> SlotState {
     let service = Role::Service;
     let mut slot = SlotState::new(false, None, now(0));
@@ -433,8 +437,8 @@ fn running() -> SlotState {
     slot
 }
 
-/// What a running service answers to each byte; the scripts asked for stand
-/// where their signal does.
+/// Tests the actions of each byte on a running service; a requested script
+/// stands at the position of its signal.
 #[test]
 fn bytes_on_a_running_service() {
     use Action::{Limit, Script};
@@ -500,7 +504,7 @@ fn a_script_that_exits_with_zero_takes_the_signals_place() {
         assert_eq!(actions.contains(&term), !handled);
         assert_eq!(slot.status(Role::Service).unwrap().term, !handled);
         assert_eq!(actions.last(), Some(&Action::Script(b'd')));
-        // What comes of it does not matter.
+        // The result of this script does not matter.
         slot.started(Role::Script, 11, now(STEP));
         assert!(ended(&mut slot, code, signal).is_empty());
         assert!(!slot.busy());
@@ -551,7 +555,7 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
         slot.refused(Role::Script, now(at));
         slot.started(Role::Service, 10, now(at));
     }
-    // An operator's start counts from the beginning.
+    // A start by an operator resets the count.
     slot.ended(Role::Service, exit, facts, now(at));
     slot.control(Role::Service, b'u', now(at));
     slot.refused(Role::Script, now(at));
@@ -571,7 +575,7 @@ fn a_finish_that_exits_with_125_keeps_the_service_down() {
         };
         slot.ended(service, exit, facts, now(4 * STEP))
     };
-    // A code of `./run`, another code and a signal are none.
+    // This code of `./run`, another code and a signal do not count.
     let rows = [(125, 0, true), (124, 0, false), (-1, 125, false)];
     for (code, signal, fails) in rows {
         let mut slot = running();
@@ -601,7 +605,7 @@ fn a_finish_that_exits_with_125_keeps_the_service_down() {
         slot.started(service, 11, now(40 * STEP));
         assert_eq!(slot.waits().0, Waits::Nothing);
     }
-    // What is to end does end.
+    // A slot that is to exit does exit.
     let mut slot = running();
     slot.leave(now(STEP));
     slot.refused(Role::Script, now(STEP));
@@ -639,7 +643,7 @@ fn a_wall_clock_that_is_set_moves_moments_and_nothing_else() {
         assert_eq!(shown(&slot, wall), (mono - 10, mono - 10), "{wall}");
         assert_eq!((slot.due(), slot.pid(Role::Service)), (due, Some(1)));
     }
-    // Even from where the record cannot tell it.
+    // Also from a time that the record cannot represent.
     slot.restamp(at(100, 1));
     assert_eq!(shown(&slot, 1), (1, 1));
     slot.restamp(at(101, 1_800_000_000));
