@@ -23,7 +23,7 @@ const SMALL: usize = 4096;
 /// Rate of recent input.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
-    /// When something was read last.
+    /// Time of the last read.
     last: Instant,
     /// A pause preceded that read.
     paused: bool,

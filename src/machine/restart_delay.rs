@@ -2,11 +2,9 @@
 //!
 //! | the service directory sets | delay |
 //! |---|---|
-//! | nothing | [`RESTART_PAUSE`] after a run shorter than that (contract §2.5)
-//! |
+//! | nothing | [`RESTART_PAUSE`] after a run shorter than that (contract §2.5) |
 //! | `runt/backoff` | doubles with each short run, up to its cap |
-//! | `max-death-tally` | after that many short runs in a row: parked, [`PARK`]
-//! |
+//! | `max-death-tally` | after that many short runs in a row: parked, [`PARK`] |
 //!
 //! A run is short when it is shorter than the backoff's reset-after; one that
 //! an operator ended never counts as short. Without short runs the first row
@@ -126,7 +124,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn jitter_adds_its_part_at_most(
+        fn jitter_adds_at_most_its_share(
             short in 1..u32::MAX,
             first: u32,
             cap: u32,

@@ -1,4 +1,4 @@
-//! Which capabilities a list names (capabilities(7)).
+//! Lists of capabilities (capabilities(7)).
 
 /// The kernel's names in the order of their numbers, without `cap_`.
 const NAMES: &str = "chown dac_override dac_read_search fowner fsetid kill \
@@ -11,12 +11,12 @@ const NAMES: &str = "chown dac_override dac_read_search fowner fsetid kill \
 
 use crate::text::whole_number;
 
-/// Capabilities: bit N is number N.
+/// Set of capabilities: bit N is number N.
 pub type Set = u64;
 
-/// The set of a list: names with or without `cap_` in either case, numbers
-/// up to 63, `all`, `none`, a comma between two; `~` in front means all but
-/// these. `None` when a word is none of these.
+/// Reads a list: names with or without `cap_` in either case, numbers up to
+/// 63, `all`, `none`, separated by commas; `~` in front means all except
+/// these. Returns `None` if a word is none of these.
 pub fn set(text: &[u8]) -> Option<Set> {
     let (but, list) = match text {
         [b'~', list @ ..] => (true, list),
@@ -29,7 +29,7 @@ pub fn set(text: &[u8]) -> Option<Set> {
     Some(if but { !set } else { set })
 }
 
-/// The set of a word.
+/// Returns the set of a word.
 fn one(word: &[u8]) -> Option<Set> {
     if word == b"all" {
         return Some(Set::MAX);
@@ -49,7 +49,7 @@ fn one(word: &[u8]) -> Option<Set> {
     1_u64.checked_shl(u32::try_from(number).ok()?)
 }
 
-/// Whether a word is a name, in either case.
+/// Returns true if a word is this name, in either case.
 fn same(word: &[u8], name: &[u8]) -> bool {
     let lower = word.iter().map(u8::to_ascii_lowercase);
     word.len() == name.len() && lower.eq(name.iter().copied())

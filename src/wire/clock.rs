@@ -1,58 +1,59 @@
-//! What a moment is: on the clock that never jumps, and on the wall clock.
+//! Times of the monotonic clock and of the wall clock.
 
 use core::{num::NonZero, time::Duration};
 
-/// A moment of CLOCK_MONOTONIC, in nanoseconds. Every wait uses it.
+/// Time of CLOCK_MONOTONIC in nanoseconds. Every wait uses it.
 ///
-/// It is kept as one more than that: never 0, so that "no moment" takes no
-/// more memory than a moment.
+/// The value is stored plus one and so is never 0: `Option<Instant>` takes no
+/// more memory than an `Instant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(NonZero<u64>);
 
-// What multiplies and divides 64 bits is not inlined: a copy at each call costs
-// 32-bit machines more than the call.
+// Functions that multiply or divide 64 bits are not inlined: on 32-bit
+// machines a copy at each call costs more than the call.
 impl Instant {
-    /// So many nanoseconds after the clock began.
+    /// Returns the time this many nanoseconds after the clock's start.
     pub const fn at(nanos: u64) -> Self {
         Self(NonZero::<u64>::MIN.saturating_add(nanos))
     }
 
-    /// Nanoseconds since the clock began.
+    /// Returns the nanoseconds since the clock's start.
     pub const fn nanos(self) -> u64 {
         self.0.get().saturating_sub(1)
     }
 
-    /// The moment `wait` from this one; the end of time when that is past it.
+    /// Returns the time `wait` after this one; the maximum if that overflows.
     #[inline(never)]
     pub fn after(self, wait: Duration) -> Self {
         let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
     }
 
-    /// How long it is from `earlier` to this moment; zero if it lies later.
+    /// Returns the time from `earlier` to this one; zero if `earlier` is
+    /// later.
     #[inline(never)]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.nanos().saturating_sub(earlier.nanos()))
     }
 }
 
-/// A moment of CLOCK_REALTIME, as runit's records want it.
+/// Time of CLOCK_REALTIME, as runit's records use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wall {
     /// Seconds since 1970; a clock before that counts as 1970.
     pub secs: u64,
-    /// Nanoseconds, below one thousand million.
+    /// Nanoseconds, below 1,000,000,000.
     pub nanos: u32,
 }
 
 impl Wall {
-    /// Nanoseconds since 1970; the largest number after the year 2554.
+    /// Returns the nanoseconds since 1970; the maximum after the year 2554.
     pub fn in_nanos(self) -> u64 {
         let secs = self.secs.saturating_mul(1_000_000_000);
         secs.saturating_add(self.nanos.into())
     }
 
-    /// The moment so many nanoseconds after the beginning of 1970.
+    /// Returns the time this many nanoseconds after the beginning of 1970.
     pub fn from_nanos(nanos: u64) -> Self {
         Self {
             secs: nanos / 1_000_000_000,
@@ -60,7 +61,7 @@ impl Wall {
         }
     }
 
-    /// The next nanosecond.
+    /// Returns the time one nanosecond later.
     pub fn next(self) -> Self {
         match self.nanos {
             999_999_999 => Self {
@@ -75,7 +76,7 @@ impl Wall {
     }
 }
 
-/// One look at both clocks, taken once for each turn of a loop.
+/// Reading of both clocks, taken once in each iteration of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// For waits.
@@ -84,13 +85,13 @@ pub struct Now {
     pub wall: Wall,
 }
 
-/// How far the wall clock must be set to be set at all: what is shown of
-/// moments are whole seconds, and files are not to be written for less.
+/// Minimum change of the wall clock that counts as a step: times are shown in
+/// whole seconds, and files are not to be rewritten for less.
 const STEP: Duration = Duration::from_secs(1);
 
 impl Now {
-    /// What the wall clock showed or will show at `moment`, if nobody had set
-    /// it or will; 1970 for what lies before.
+    /// Returns the wall clock time of `moment` according to this reading, as
+    /// if the clock were never set; 1970 for anything earlier.
     pub fn wall_of(&self, moment: Instant) -> Wall {
         let now = self.wall.in_nanos();
         let (here, there) = (self.mono.nanos(), moment.nanos());
@@ -101,9 +102,9 @@ impl Now {
         })
     }
 
-    /// What a moment is called now that the wall clock was set since the look
-    /// `before`. One that lies before the start of this machine, or after the
-    /// step, is from another life of the clock and keeps its name.
+    /// Returns the wall clock time of `moment` after the clock was set since
+    /// the reading `before`. A time before the boot of this machine, or after
+    /// the step, was not taken with the old setting and stays unchanged.
     pub fn renamed(&self, before: &Self, moment: Wall) -> Wall {
         let (start, end) = (Instant::at(0), self.mono);
         let uptime = before.wall_of(start)..=before.wall_of(end);
@@ -115,7 +116,8 @@ impl Now {
         Wall::from_nanos(self.wall.in_nanos().saturating_sub(age))
     }
 
-    /// Whether the wall clock was set between the look `before` and this one.
+    /// Returns true if the wall clock was set between `before` and this
+    /// reading.
     pub fn is_set_since(&self, before: &Self) -> bool {
         let expected = before.wall_of(self.mono).in_nanos();
         let step = expected.abs_diff(self.wall.in_nanos());
@@ -129,7 +131,7 @@ mod test {
 
     use super::*;
 
-    /// A look at both clocks.
+    /// Returns a reading of both clocks.
     fn at(mono: u64, wall: u64) -> Now {
         Now {
             mono: Instant::at(mono),
@@ -148,7 +150,7 @@ mod test {
             let there = now.wall_of(Instant::at(other)).in_nanos();
             let expected = i128::from(wall) + i128::from(other) - i128::from(mono);
             prop_assert_eq!(i128::from(there), expected.max(0));
-            // From there it looks the same.
+            // From the new setting it looks the same.
             let then = at(other, there);
             if there > 0 {
                 prop_assert_eq!(then.wall_of(now.mono), now.wall);
@@ -161,23 +163,24 @@ mod test {
     fn a_moment_keeps_its_age() {
         let secs = 1_000_000_000;
         let today = 1_800_000_000 * secs;
-        // Up for 100 seconds, since 50 seconds into 1970; then it is set.
+        // Up for 100 seconds, since 50 seconds after 1970; then the clock is
+        // set.
         let before = at(90 * secs, 140 * secs);
         let now = at(100 * secs, today);
         for (moment, name) in [
             (150 * secs, today),
             (149 * secs, today - secs),
             (50 * secs, today - 100 * secs),
-            // Of the last time that the machine was up.
+            // Times before this boot.
             (49 * secs, 49 * secs),
             (today - 9000 * secs, today - 9000 * secs),
-            // Noted since the step.
+            // Recorded after the step.
             (today, today),
         ] {
             let renamed = now.renamed(&before, Wall::from_nanos(moment));
             assert_eq!(renamed.in_nanos(), name, "{moment}");
         }
-        // Back by an hour: nothing is older than 1970.
+        // Back by an hour: nothing is earlier than 1970.
         let back = at(100 * secs, 30 * secs);
         let old = Wall::from_nanos(60 * secs);
         assert_eq!(back.renamed(&before, old).in_nanos(), 0);

@@ -1,30 +1,31 @@
-//! What the kernel's command line asks of PID 1: the words of /proc/cmdline
+//! Boot parameters: the words of /proc/cmdline that are meant for PID 1
 //! (kernel-parameters(7)).
 
-/// What one word asks.
+/// Request in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootParam<'a> {
-    /// `single`, `S`: rescue when stage 1 is done.
+    /// `single`, `S`: rescue after stage 1.
     Single,
-    /// `emergency`: rescue before anything is done.
+    /// `emergency`: rescue before stage 1.
     Emergency,
     /// `runt.services=DIR`: the services directory.
     Services(&'a [u8]),
-    /// `runt.rig=PROGRAM`: run it when services are up, then switch off.
+    /// `runt.rig=PROGRAM`: run it when services are up, then power off.
     Rig(&'a [u8]),
-    /// `runt.signals=WORDS`: what signals mean, see `wire::signals`.
+    /// `runt.signals=WORDS`: meanings of signals, see `wire::signals`.
     Signals(&'a [u8]),
-    /// A word under `runt.` that means nothing, or whose value cannot.
+    /// A word that begins with `runt.` and has an unknown name or an invalid
+    /// value.
     Unknown(&'a [u8]),
 }
 
-/// Everything that a command line asks, in its order. Words that are the
-/// kernel's or another program's ask nothing.
+/// Returns the boot parameters of a command line in order. Words for the
+/// kernel or for other programs are ignored.
 pub fn boot_params(line: &[u8]) -> impl Iterator<Item = BootParam<'_>> {
     words(line).filter_map(boot_param)
 }
 
-/// The words of a line, without the quotes around them.
+/// Returns the words of a line, without the quotes around them.
 pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
     core::iter::from_fn(move || {
@@ -34,7 +35,7 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What a word asks.
+/// Decodes a word.
 fn boot_param(word: &[u8]) -> Option<BootParam<'_>> {
     match word {
         b"single" | b"S" => return Some(BootParam::Single),
@@ -58,8 +59,8 @@ fn boot_param(word: &[u8]) -> Option<BootParam<'_>> {
     Some(known.unwrap_or(BootParam::Unknown(word)))
 }
 
-/// The first word of a line and what stands behind it. As in the kernel, a
-/// blank between double quotes ends no word.
+/// Splits the first word from a line. As in the kernel, a blank between double
+/// quotes does not end a word.
 fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.trim_ascii_start();
     let mut quoted = false;
@@ -71,7 +72,7 @@ fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (!word.is_empty()).then_some((unquoted(word), rest))
 }
 
-/// A word or value without the quotes around it.
+/// Returns a word or value without the quotes around it.
 pub fn unquoted(text: &[u8]) -> &[u8] {
     let inner = text.strip_prefix(b"\"");
     inner.map_or(text, |text| text.strip_suffix(b"\"").unwrap_or(text))

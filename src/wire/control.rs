@@ -1,7 +1,7 @@
-//! What a byte written to `supervise/control` asks for (contract §2.6).
+//! Bytes of `supervise/control` and their meaning (contract §2.6).
 
-/// A signal that a control byte can send, by its meaning and not its number:
-/// numbers differ between machines.
+/// Signal that a control byte can send, by its meaning and not its number:
+/// numbers differ between architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the signals' own")]
 pub enum Signal {
@@ -28,19 +28,19 @@ pub enum Control {
     Once,
     /// `x`: want exit: stop, and be supervised no more.
     Exit,
-    /// `t`: stop the process; what is wanted stays as it is.
+    /// `t`: terminate the process; the wanted state does not change.
     Term,
     /// `k`: kill the process.
     Kill,
-    /// `p`: stop the process with STOP and remember it.
+    /// `p`: stop the process with STOP and set the flag.
     Pause,
-    /// `c`: let it go on.
+    /// `c`: continue the process.
     Cont,
     /// `a h i q 1 2`: send that signal and nothing else.
     Send(Signal),
 }
 
-/// Every byte that means something, and what it asks for.
+/// Every byte with a meaning, and its request.
 const BYTES: [(u8, Control); 14] = [
     (b'u', Control::Up),
     (b'd', Control::Down),
@@ -58,14 +58,14 @@ const BYTES: [(u8, Control); 14] = [
     (b'2', Control::Send(Signal::User2)),
 ];
 
-/// What `byte` asks for; `None` for every byte that runit ignores, a newline
-/// among them.
+/// Decodes `byte`; `None` for every byte that runit ignores, including a
+/// newline.
 pub fn decode(byte: u8) -> Option<Control> {
     let known = BYTES.iter().find(|(known, _)| *known == byte);
     known.map(|(_, control)| *control)
 }
 
-/// The byte that asks for `control`: the name of its script.
+/// Returns the byte of `control`, which is also the name of its script.
 pub fn encode(control: Control) -> u8 {
     let known = BYTES.iter().find(|(_, known)| *known == control);
     known.map_or(b'\n', |(byte, _)| *byte)

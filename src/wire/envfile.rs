@@ -1,12 +1,12 @@
 //! Lines of an environment file: assignments as systemd's `EnvironmentFile=`
-//! reads them (systemd.exec(5)), without those that go on in the next line.
+//! reads them (systemd.exec(5)), except that a line cannot be continued.
 
 /// The value of an assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {
     /// The bytes between the quotes, if there are any.
     text: &'a [u8],
-    /// A backslash may stand for what is behind it.
+    /// A backslash escapes the byte after it.
     escapes: bool,
 }
 
@@ -28,8 +28,7 @@ impl Value<'_> {
     }
 }
 
-/// Returns the byte that an escape at the start of `text` stands for, and what
-/// is behind it.
+/// Returns the byte of an escape at the start of `text`, and the rest.
 fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     match text {
         [b'\\', byte @ (b'"' | b'\\' | b'$' | b'`'), tail @ ..] => {
@@ -40,7 +39,7 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// Reads a line: a name and a value, or `None` for blank lines and comments.
-/// `Err` says what is wrong with it.
+/// Returns the reason as `Err` if the line is invalid.
 pub fn assignment(
     line: &[u8],
 ) -> Result<Option<(&[u8], Value<'_>)>, &'static str> {
@@ -65,7 +64,7 @@ pub fn assignment(
     self::value(value).map(|value| Some((name, value)))
 }
 
-/// Takes the quotes off a value.
+/// Removes the quotes of a value.
 fn value(text: &[u8]) -> Result<Value<'_>, &'static str> {
     let (quote, quoted) = match text {
         [quote @ (b'"' | b'\''), rest @ ..] => (*quote, rest),
@@ -103,7 +102,7 @@ mod test {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a line says, as text.
+    /// Returns the contents of a line as text.
     fn read(line: &str) -> Result<Option<(&str, String)>, &'static str> {
         let read = assignment(line.as_bytes())?;
         Ok(read.map(|(name, value)| {

@@ -1,25 +1,25 @@
-//! What a line of /etc/fstab says (fstab(5), mount(8)).
+//! Lines of /etc/fstab (fstab(5), mount(8)).
 
 use crate::text::{Path, TooLong};
 
-/// A line: what is mounted where, and how.
+/// Line of the file: a source, its mount point, and how to mount it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// What: a device, a directory to bind, or a name without meaning.
+    /// Source: a device, a directory to bind, or a name without meaning.
     pub device: &'a [u8],
-    /// Where; `none` for swap.
+    /// Mount point; `none` for swap.
     pub target: &'a [u8],
-    /// The file system's type.
+    /// Type of the file system.
     pub kind: &'a [u8],
-    /// The words of the fourth field.
+    /// Words of the fourth field.
     pub options: &'a [u8],
-    /// It is to be checked before it is mounted.
+    /// The file system must be checked before it is mounted.
     pub checked: bool,
 }
 
 impl<'a> Entry<'a> {
-    /// Reads a line. `Ok(None)` for blanks and comments, `Err` for a line
-    /// that has fewer than three fields.
+    /// Reads a line. Returns `Ok(None)` for blanks and comments, `Err` for a
+    /// line with fewer than three fields.
     pub fn parse(line: &'a [u8]) -> Result<Option<Self>, Short> {
         let mut words = line
             .split(u8::is_ascii_whitespace)
@@ -42,14 +42,14 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A line has too few fields.
+/// Error: a line has too few fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short;
 
-/// A field with its escapes resolved: `\040` is a blank.
+/// Returns a field with its escapes resolved: `\040` is a blank.
 ///
-/// `Err(TooLong)` when that is more than `config::PATH_BYTES`, or when it has
-/// a NUL.
+/// Returns `Err(TooLong)` if that is more than `config::PATH_BYTES` or
+/// contains a NUL.
 pub fn field(text: &[u8]) -> Result<Path, TooLong> {
     let mut bytes = text.iter();
     let mut path = Path::join(&[])?;
@@ -72,19 +72,19 @@ pub fn field(text: &[u8]) -> Result<Path, TooLong> {
 pub const READ_ONLY: u32 = 1;
 /// MS_REMOUNT.
 pub const REMOUNT: u32 = 0x20;
-/// MS_SILENT: what cannot be mounted is not the kernel's to tell.
+/// MS_SILENT: the kernel does not log that a mount failed.
 pub const SILENT: u32 = 0x8000;
 /// MS_BIND.
 pub const BIND: u32 = 0x1000;
 
-/// Options that are bits of mount(2), each behind the letter of its bit: `A`
-/// the lowest, small where the option clears it. Of one with two bits both
-/// are set.
+/// Options that are bits of mount(2), each after the letter of its bit: `A` is
+/// the lowest; lower case clears the bit. An option with two bits is listed
+/// twice, and both are set.
 const BITS: &[u8] = b"Aro arw Bnosuid bsuid Cnodev cdev Dnoexec dexec Esync \
     easync Fremount Hdirsync Knoatime katime Lnodiratime ldiratime Mbind \
     Mrbind Orbind Psilent Vrelatime Ystrictatime Zlazytime";
 
-/// Changes the bits of an option; false when it has none.
+/// Changes the bits of an option; returns false if it has none.
 fn set_bits(flags: &mut u32, word: &[u8]) -> bool {
     let mut some = false;
     for entry in BITS.split(|byte| *byte == b' ') {
@@ -104,25 +104,25 @@ fn set_bits(flags: &mut u32, word: &[u8]) -> bool {
     some
 }
 
-/// Options that are for whoever reads the file, not for the kernel.
+/// Options for the programs that read the file, not for the kernel.
 const OTHERS: &[u8] = b"defaults auto nouser user users _netdev sw";
 
-/// What the fourth field asks.
+/// Contents of the fourth field.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The bits of mount(2).
+    /// Flags of mount(2).
     pub flags: u32,
-    /// What is the file system's affair, joined by commas.
+    /// Options for the file system, joined by commas.
     pub data: Path,
-    /// Not at boot: `noauto`.
+    /// `noauto`: not mounted at boot.
     pub later: bool,
-    /// Its absence is no failure: `nofail`.
+    /// `nofail`: the absence of the device is no failure.
     pub optional: bool,
 }
 
 impl Options {
-    /// Reads the field. `Err(TooLong)` when what is left for the file system
-    /// is more than `config::PATH_BYTES`.
+    /// Reads the field. Returns `Err(TooLong)` if the options for the file
+    /// system are more than `config::PATH_BYTES`.
     pub fn parse(text: &[u8]) -> Result<Self, TooLong> {
         let mut options = Self {
             flags: 0,

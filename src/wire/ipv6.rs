@@ -1,4 +1,4 @@
-//! Reads IPv6 addresses (RFC 4291 §2.2); core's reader has paths that panic.
+//! Reads IPv6 addresses (RFC 4291 §2.2); the reader of `core` can panic.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! What the `config` of a log directory says (contract §5.5).
+//! Reads the `config` of a log directory (contract §5.5).
 
 use core::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -8,60 +8,60 @@ use core::{
 use super::ipv6;
 use crate::text::{find, leading_number};
 
-/// The settings of a log directory; the patterns stay in the text.
+/// Settings of a log directory; the patterns stay in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings<'a> {
-    /// `s`: bytes at which `current` is rotated, 0 for never.
+    /// `s`: size in bytes at which `current` is rotated, 0 for never.
     pub size: u64,
-    /// `n`: old logs to keep, 0 for all.
+    /// `n`: number of old logs to keep, 0 for all.
     pub keep: u64,
-    /// `N`: old logs to keep at least when the disk is full.
+    /// `N`: minimum number of old logs to keep when the disk is full.
     pub keep_full: u64,
     /// `t`: age at which `current` is rotated, zero for never.
     pub age: Duration,
-    /// `f`: how long what was written may wait for the medium, zero for the
-    /// next rotation. Not in runit.
+    /// `f`: maximum time until written lines are synced to the medium, zero
+    /// for the next rotation. Not in runit.
     pub durable: Duration,
-    /// `d`: how long what cannot be written is waited with before lines are
-    /// dropped, zero for ever. Not in runit.
+    /// `d`: time to wait on a write error before lines are dropped, zero for
+    /// ever. Not in runit.
     pub lossy: Duration,
     /// `m`: permission bits of the files, without x bits. Not in runit.
     pub mode: u32,
     /// `g`: name or number of their group, empty for the kernel's choice. Not
     /// in runit.
     pub group: &'a [u8],
-    /// `p`: what stands before every line.
+    /// `p`: prefix of every line.
     pub prefix: &'a [u8],
     /// `!`: the processor, empty for none.
     pub command: &'a [u8],
-    /// `u` and `U`: where lines are sent.
+    /// `u` and `U`: destination to which lines are sent.
     pub udp: Option<Udp>,
 }
 
-/// Where lines are sent, beside the file or instead of it.
+/// Destination of lines, in addition to the file or instead of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Udp {
-    /// The address, of which the port is never 0.
+    /// The address; its port is never 0.
     pub to: SocketAddr,
-    /// `U`: not into the file.
+    /// `U`: lines are not written to the file.
     pub only: bool,
 }
 
-/// Why a line is not done as it says.
+/// Reason why a line is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
     /// It begins with no known character.
     Unknown,
-    /// No number where one must be, or something behind it: what the digits
-    /// say is done.
+    /// A number is missing, or followed by something else; the value of the
+    /// leading digits is used.
     Number,
-    /// The address is none.
+    /// The address is invalid.
     Ip,
-    /// The port is none.
+    /// The port is invalid.
     Port,
 }
 
-/// What a pattern decides about a line that it matches.
+/// Effect of a pattern on a line that it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// `+` and `-`: into the log, or not.
@@ -70,14 +70,14 @@ pub enum Decision {
     Error(bool),
 }
 
-/// svlogd's bounds when a config names none: size, and old logs to keep.
+/// svlogd's defaults: size in bytes, and number of old logs to keep.
 pub const SIZE_AND_KEEP: (u64, u64) = (1_000_000, 10);
 
-/// The port of `u` and `U` when none is given: syslog's.
+/// Default port of `u` and `U`: that of syslog.
 const PORT: u16 = 514;
 
-/// The lines of a config. A last line of one character without a newline is
-/// left out, as in runit.
+/// Returns the lines of a config. A last line of one character without a
+/// newline is left out, as in runit.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or(b"");
     let kept = match last {
@@ -87,11 +87,11 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     kept.split(|byte| *byte == b'\n')
 }
 
-/// Reads the settings; `pattern` is told each line that is a pattern, `odd`
-/// each that cannot be done as it says, and the part of it in question.
+/// Reads the settings. Calls `pattern` for each line that is a pattern, and
+/// `odd` for each invalid line with the part of it in question.
 ///
-/// A number is what the leading digits say, 0 without any. `bounds` are size
-/// and count when it does not say.
+/// A number is the value of the leading digits, 0 without any. `bounds` are
+/// the defaults of size and count.
 pub fn settings<'a>(
     text: &'a [u8],
     (size, keep): (u64, u64),
@@ -116,7 +116,7 @@ pub fn settings<'a>(
         match key {
             b'#' => {}
             b'+' | b'-' | b'e' | b'E' => pattern(line),
-            // One of nothing takes nothing back, as in runit.
+            // An empty prefix does not reset an earlier one, as in runit.
             b'p' if value.is_empty() => {}
             b'p' => settings.prefix = value,
             b'!' => settings.command = value,
@@ -158,9 +158,9 @@ pub fn settings<'a>(
     settings
 }
 
-/// Reads `A.B.C.D[:PORT]`, `[IPV6]:PORT` or an IPv6 address. What follows the
-/// address or the port is ignored, as in runit; numbers that are too large are
-/// not cut to size, as there.
+/// Reads `A.B.C.D[:PORT]`, `[IPV6]:PORT` or an IPv6 address. Anything after
+/// the address or the port is ignored, as in runit; numbers that are too large
+/// are invalid, while runit truncates them.
 fn udp(text: &[u8], only: bool) -> Result<Udp, (Invalid, &[u8])> {
     let colon = |byte: &u8| *byte == b':';
     let many = text.iter().position(colon) != text.iter().rposition(colon);
@@ -196,7 +196,7 @@ fn v6(text: &[u8]) -> Option<IpAddr> {
     ipv6::parse(text, v4).map(IpAddr::V6)
 }
 
-/// Reads an IPv4 address; answers also what is behind it.
+/// Reads an IPv4 address; also returns the rest of the text.
 fn v4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let mut ip = [0; 4];
     let mut rest = text;
@@ -216,11 +216,10 @@ fn v4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     Some((Ipv4Addr::from(ip), rest))
 }
 
-/// Reads permission bits in octal; `None` for anything else. Whether a file
-/// can be executed is not for the config to say: the owner's x bit means
-/// another thing.
+/// Reads permission bits in octal; `None` for anything else. The config cannot
+/// make a file executable: the owner's x bit has another meaning.
 fn mode(text: &[u8]) -> Option<u32> {
-    /// Bits that say who reads and writes.
+    /// Read and write bits.
     const MASK: u32 = 0o666;
     let octal = |byte: &u8| (b'0'..=b'7').contains(byte);
     if !(1..=4).contains(&text.len()) || !text.iter().all(octal) {
@@ -232,7 +231,7 @@ fn mode(text: &[u8]) -> Option<u32> {
     (mode <= 0o777).then_some(mode & MASK)
 }
 
-/// The patterns in their order, from lines that each end in a newline.
+/// Returns the patterns in order, from lines that each end in a newline.
 pub fn patterns(text: &[u8]) -> impl Iterator<Item = (Decision, &[u8])> {
     let mut rest = text;
     core::iter::from_fn(move || {
@@ -255,7 +254,7 @@ mod test {
 
     use super::*;
 
-    /// The settings, the patterns, and what was odd.
+    /// Returns the settings, the patterns and the invalid parts.
     fn read(text: &[u8]) -> (Settings<'_>, Vec<u8>, Vec<(Invalid, &[u8])>) {
         let (mut patterns, mut odd) = (Vec::new(), Vec::new());
         let settings = settings(

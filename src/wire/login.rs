@@ -1,9 +1,9 @@
 //! Accounts that open a root shell, as login programs read them in
 //! /etc/passwd and /etc/shadow (passwd(5), shadow(5)).
 //!
-//! `sulogin` and `login` come from util-linux, shadow or busybox and read
-//! the files through glibc, musl or busybox itself. Where these disagree,
-//! a line counts as whatever is worst:
+//! `sulogin` and `login` are those of util-linux, shadow or busybox and read
+//! the files through glibc, musl or busybox itself. Where these disagree, the
+//! worst interpretation of a line counts:
 //!
 //! | text | meaning for one of them |
 //! |---|---|
@@ -18,22 +18,22 @@
 
 use crate::text::whole_number;
 
-/// The name that util-linux's `sulogin` looks for.
+/// Name that util-linux's `sulogin` searches for.
 const ROOT: &[u8] = b"root";
 
-/// The lines of /etc/passwd read so far.
+/// Result of the lines of /etc/passwd read so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guard {
-    /// There is an account that opens a root shell.
+    /// An account opens a root shell.
     found: bool,
-    /// There is one that may open it without a password.
+    /// One of these accounts may open it without a password.
     open: bool,
 }
 
 impl Guard {
     /// Adds a line of /etc/passwd, or `None` for one too long to be read.
-    /// Calls `shadow` with an account's name for what /etc/shadow says of
-    /// it.
+    /// Calls `shadow` with the name of an account to get its state in
+    /// /etc/shadow.
     pub fn passwd(
         &mut self,
         line: Option<&[u8]>,
@@ -45,7 +45,7 @@ impl Guard {
         };
         let mut fields = fields(line);
         let name = fields.next();
-        // A line with fewer fields is no account for any of them.
+        // A line with fewer fields is an account for none of them.
         let (Some(name), Some(password), Some(uid)) =
             (name, fields.next(), fields.next())
         else {
@@ -57,30 +57,30 @@ impl Guard {
         self.found = true;
         self.open |= match password.trim_ascii() {
             b"" => true,
-            // Missing from /etc/shadow it is locked.
+            // An account that is missing from /etc/shadow is locked.
             b"*" => shadow(name) == Shadow::Open,
-            // The last two are PAM's.
+            // The last two belong to PAM.
             b"x" | b"*NP*" | [b'#', b'#', ..] => shadow(name) != Shadow::Set,
             _ => false,
         };
     }
 
-    /// Returns true when a root shell takes a password with every login
-    /// program; false without any account that opens one.
+    /// Returns true if a root shell takes a password with every login program;
+    /// false if no account opens one.
     pub fn holds(self) -> bool {
         self.found && !self.open
     }
 }
 
-/// The lines of an account in /etc/shadow.
+/// State of an account in /etc/shadow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shadow {
-    /// There is none.
+    /// It has no line.
     #[default]
     Missing,
-    /// Each has a password, or a mark that no password matches.
+    /// Each line has a password, or a mark that no password matches.
     Set,
-    /// One has no password, or could not be read.
+    /// A line has no password, or could not be read.
     Open,
 }
 
@@ -108,7 +108,7 @@ impl Shadow {
     }
 }
 
-/// Returns the fields of a line, which for C ends at a NUL.
+/// Returns the fields of a line, which ends at a NUL for C programs.
 fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let line = line.split(|byte| *byte == 0).next().unwrap_or(b"");
     line.split(|byte| *byte == b':')
@@ -125,7 +125,7 @@ mod test {
     use super::*;
     use proptest::{prelude::*, string::string_regex};
 
-    /// Reads both files whole.
+    /// Reads both files completely.
     fn holds(passwd: &str, shadow: &str) -> bool {
         let mut guard = Guard::default();
         for line in passwd.split('\n') {
@@ -151,7 +151,8 @@ mod test {
         ("root:x:0:0:root:/:/bin/sh", "root", false),
         ("root:x:0:0:root:/:/bin/sh", "other:a:1::::::", false),
         ("root:x:0:0:root:/:/bin/sh", "", false),
-        // The first line counts for most, the second for who skips it.
+        // The first line counts for most programs, the second for those that
+        // skip the first.
         ("root:x:0:0:::", "root:a:1::::::\nroot::1::::::", false),
         ("root::0:0:root:/:/bin/sh", "root:$1$a$b:1::::::", false),
         ("root: :0:0:root:/:/bin/sh", "", false),
@@ -167,7 +168,7 @@ mod test {
         ),
         ("root:*NP*:0:0:root:/:/bin/sh", "", false),
         ("root:##root:0:0:root:/:/bin/sh", "root::1::::::", false),
-        // Another account of uid 0, before root and behind it.
+        // Another account of uid 0, before root and after it.
         ("a::0:0:::\nroot:x:0:0:::", "root:!:1::::::", false),
         ("root:x:0:0:::\na::0:0:::", "root:!:1::::::", false),
         ("a:x:0:0:::\nroot:x:0:0:::", "root:!:1\na::1", false),
@@ -180,7 +181,7 @@ mod test {
         ("a:::0:::\nroot:b:0:0:::", "", false),
         ("a::+0:0:::\nroot:b:0:0:::", "", false),
         ("a:: 0:0:::\nroot:b:0:0:::", "", false),
-        // What is no account, or one of another user.
+        // A line that is no account, or the account of another user.
         ("# a comment\n\na::7:7:::\nroot:b:0:0:::", "", true),
         ("a:b:1:1:::", "", false),
         ("", "", false),
@@ -204,7 +205,7 @@ mod test {
         let mut shadow = Shadow::Set;
         shadow.line(None, b"root");
         assert_eq!(shadow, Shadow::Open);
-        // For C it has ended there.
+        // For C programs the line has ended there.
         let mut guard = Guard::default();
         guard.passwd(Some(b"root:a:0:0:::"), none);
         guard.passwd(Some(b"b:\0a:0:0:::"), none);
@@ -214,7 +215,7 @@ mod test {
         assert_eq!(shadow, Shadow::Open);
     }
 
-    /// A C library's way to read the files.
+    /// Implementation that reads the files.
     #[derive(Clone, Copy, Debug)]
     enum Library {
         Glibc,
@@ -223,7 +224,8 @@ mod test {
     }
 
     impl Library {
-        /// The number in a field, if the line is an account then.
+        /// Returns the number in a field, if the line then counts as an
+        /// account.
         fn number(self, text: &str) -> Option<u32> {
             let digits = text.bytes().take_while(u8::is_ascii_digit).count();
             match self {
@@ -243,7 +245,7 @@ mod test {
             }
         }
 
-        /// The accounts: name, password, uid.
+        /// Returns the accounts: name, password, uid.
         fn accounts(self, passwd: &str) -> Vec<(String, String, u32)> {
             let mut all = Vec::new();
             for line in passwd.split('\n') {
@@ -271,7 +273,7 @@ mod test {
             all
         }
 
-        /// The password of a name in /etc/shadow.
+        /// Returns the password of a name in /etc/shadow.
         fn shadow(self, shadow: &str, name: &str) -> Option<String> {
             let blank: &[char] = match self {
                 Self::Glibc | Self::Musl => &[],
@@ -286,7 +288,7 @@ mod test {
         }
     }
 
-    /// Whether some program opens a root shell without a password.
+    /// Returns true if some program opens a root shell without a password.
     fn is_open(passwd: &str, shadow: &str) -> bool {
         use Library::{Busybox, Glibc, Musl};
         [Glibc, Musl, Busybox].into_iter().any(|library| {
@@ -302,7 +304,8 @@ mod test {
                 };
                 own.is_empty()
             };
-            // login takes any name, both kinds of sulogin the first.
+            // login takes any name, both kinds of sulogin only the first
+            // match.
             accounts.iter().any(|account| {
                 let (name, _, uid) = account;
                 (*uid == 0 || name == "root")
@@ -311,7 +314,7 @@ mod test {
         })
     }
 
-    /// Text in which accounts are likely.
+    /// Text that is likely to contain accounts.
     fn text() -> impl Strategy<Value = String> {
         let name = "(root|a|#a| root|)";
         let password = "(|x|\\*|!| |x |a)";

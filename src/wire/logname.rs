@@ -1,4 +1,4 @@
-//! What old logs are called: `@TAI64N.c`, 27 characters (contract §5.2).
+//! Names of old logs: `@TAI64N.c`, 27 characters (contract §5.2).
 
 use core::ffi::CStr;
 
@@ -7,19 +7,19 @@ use super::{clock::Wall, tai};
 /// Length of a name without its NUL.
 pub const BYTES: usize = tai::LABEL + 2;
 
-/// What a name's last letter says.
+/// Kind of a file, the last letter of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `s`: finished.
+    /// `s`: complete.
     Safe,
-    /// `u`: not closed in order, or waiting for its processor.
+    /// `u`: not closed properly, or waiting for its processor.
     Unsafe,
-    /// `t`: what a processor is writing, or left unfinished.
+    /// `t`: output of a processor, in progress or left unfinished.
     Temporary,
 }
 
 impl Kind {
-    /// The letter.
+    /// Returns the letter.
     fn code(self) -> u8 {
         match self {
             Self::Safe => b's',
@@ -29,13 +29,13 @@ impl Kind {
     }
 }
 
-/// A name with its NUL. Aligned, because it is copied as words then.
+/// File name with its NUL. Aligned so that it is copied in words.
 #[repr(align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogName([u8; BYTES + 1]);
 
 impl LogName {
-    /// The name of a log that was closed at this moment.
+    /// Returns the name of a log that was closed at this time.
     pub fn new(wall: Wall, kind: Kind) -> Self {
         let mut name = [0; BYTES + 1];
         let bytes = tai::label(wall).into_iter().chain([b'.', kind.code()]);
@@ -45,9 +45,10 @@ impl LogName {
         Self(name)
     }
 
-    /// The name of a log that was closed at this moment, or, when that is not
-    /// behind `newest`, a nanosecond after that one: where the clock was set
-    /// back, or never set, the newest must not look like the oldest.
+    /// Returns the name of a log that was closed at this time or, if that is
+    /// not later than `newest`, one nanosecond after `newest`: where the clock
+    /// was set back, or never set, the newest log must not look like the
+    /// oldest.
     pub fn behind(newest: Option<Self>, wall: Wall, kind: Kind) -> Self {
         let least = newest.and_then(|newest| newest.moment());
         let wall = least.map_or(wall, |least| wall.max(least.next()));
@@ -67,7 +68,7 @@ impl LogName {
         Some(Self(own))
     }
 
-    /// What the letter says; `None` when it is none of ours.
+    /// Returns the kind; `None` if the letter is not one of ours.
     pub fn kind(&self) -> Option<Kind> {
         let code = self.0.get(BYTES.wrapping_sub(1))?;
         [Kind::Safe, Kind::Unsafe, Kind::Temporary]
@@ -75,7 +76,7 @@ impl LogName {
             .find(|kind| kind.code() == *code)
     }
 
-    /// The same label with another letter.
+    /// Returns the same label with another letter.
     pub fn with(mut self, kind: Kind) -> Self {
         if let Some(code) = self.0.get_mut(BYTES.wrapping_sub(1)) {
             *code = kind.code();
@@ -83,7 +84,7 @@ impl LogName {
         self
     }
 
-    /// The moment in the name; `None` when its label is none.
+    /// Returns the time in the name; `None` if its label is malformed.
     pub fn moment(&self) -> Option<Wall> {
         let mut packed = [0; tai::BYTES];
         let digits = self.0.get(1..tai::LABEL)?;
@@ -94,18 +95,18 @@ impl LogName {
         Some(tai::unpack(packed))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_bytes(&self) -> &[u8] {
         self.as_c_str().to_bytes()
     }
 
-    /// The name as the kernel takes it.
+    /// Returns the name in the form that the kernel takes.
     pub fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
     }
 }
 
-/// The value of a lower-case hexadecimal digit.
+/// Returns the value of a lower-case hexadecimal digit.
 fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character.wrapping_sub(b'0')),

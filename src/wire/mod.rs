@@ -1,4 +1,4 @@
-//! BYTES <-> MEANING: the formats that others read and write. No I/O.
+//! BYTES <-> MEANING: formats that are shared with other programs. No I/O.
 
 pub mod capability;
 pub mod clock;

@@ -1,12 +1,12 @@
-//! Which kernel modules a board wants, and which files they are: the lines
-//! of /etc/modules and of modules.dep (modules(5), depmod(8)).
+//! Kernel modules that a board wants, and their files: lines of /etc/modules
+//! and of modules.dep (modules(5), depmod(8)).
 
 /// A line of /etc/modules: a module and its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module<'a> {
-    /// Its name, or the path of its file below the kernel's directory.
+    /// Name, or path of the file below the kernel's directory.
     pub name: &'a [u8],
-    /// What stands behind the name.
+    /// Text after the name.
     pub parameters: &'a [u8],
 }
 
@@ -24,8 +24,9 @@ impl<'a> Module<'a> {
     }
 }
 
-/// The files of a line of modules.dep when it is about the module `name`:
-/// the module's own first, then what it needs; to be loaded from the last.
+/// Returns the files in a line of modules.dep if it is about the module
+/// `name`: the module's own first, then its dependencies; they must be loaded
+/// last to first.
 pub fn files<'a>(
     line: &'a [u8],
     name: &[u8],
@@ -39,7 +40,8 @@ pub fn files<'a>(
     })
 }
 
-/// Whether the file `path` is the module `name`: `-` and `_` are the same.
+/// Returns true if the file `path` is the module `name`; `-` and `_` are
+/// equal.
 fn is_called(path: &[u8], name: &[u8]) -> bool {
     let file = crate::text::basename(path);
     let fold = |byte: &u8| if *byte == b'-' { b'_' } else { *byte };

@@ -1,4 +1,4 @@
-//! What a line of /proc/self/mounts says (proc(5), fstab(5)).
+//! Lines of /proc/self/mounts (proc(5), fstab(5)).
 
 use super::fstab::field;
 use crate::text::{Path, TooLong};
@@ -6,14 +6,14 @@ use crate::text::{Path, TooLong};
 /// One mounted file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mount<'a> {
-    /// Where it is mounted, with fstab's escapes.
+    /// Mount point, with the escapes of fstab.
     target: &'a [u8],
-    /// Its type.
+    /// Type.
     kind: &'a [u8],
 }
 
-/// Types that keep nothing on a medium: there is nothing to write back, and
-/// some of them are in use to the end.
+/// Types that store nothing on a medium: there is nothing to write back, and
+/// some of them stay in use to the end.
 const WITHOUT_MEDIUM: &[u8] = b"proc sysfs devtmpfs devpts tmpfs ramfs \
     rootfs cgroup cgroup2 debugfs tracefs securityfs configfs pstore bpf \
     mqueue";
@@ -29,21 +29,21 @@ impl<'a> Mount<'a> {
         })
     }
 
-    /// Whether something may have to be written before the power goes.
+    /// Returns true if data may have to be written before the power goes off.
     pub fn has_medium(self) -> bool {
         let mut without = WITHOUT_MEDIUM.split(|byte| *byte == b' ');
         !without.any(|kind| kind == self.kind)
     }
 
-    /// Whether it is what the kernel has at its start and unpacks an
-    /// initramfs into.
+    /// Returns true if it is the kernel's initial file system, into which it
+    /// unpacks an initramfs.
     pub fn is_initial(self) -> bool {
         self.kind == b"rootfs"
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     ///
-    /// `Err(TooLong)` when that is more than `config::PATH_BYTES`.
+    /// Returns `Err(TooLong)` if that is more than `config::PATH_BYTES`.
     pub fn target(self) -> Result<Path, TooLong> {
         field(self.target)
     }

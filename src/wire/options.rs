@@ -1,41 +1,42 @@
-//! What the optional files of a service directory say: s6's names and units
-//! where s6 has them, else files in `runt/`.
+//! Reads the optional files of a service directory: s6's names and units where
+//! s6 has them, otherwise files in `runt/`.
 //!
-//! | file | says |
+//! | file | content |
 //! |---|---|
-//! | `down-signal` | what stops the service instead of TERM |
-//! | `timeout-kill` | milliseconds from that signal to KILL; 0 is never |
+//! | `down-signal` | signal that stops the service instead of TERM |
+//! | `timeout-kill` | milliseconds from that signal to KILL; 0: never |
 //! | `log/timeout-kill` | milliseconds from the end of its input to KILL for the logger; 0: never |
-//! | `timeout-finish` | milliseconds that `./finish` may take; 0 is for ever |
-//! | `max-death-tally` | short lives in a row until the service is parked |
+//! | `timeout-finish` | milliseconds that `./finish` may take; 0: no limit |
+//! | `max-death-tally` | short runs in a row until the service is parked |
 //! | `runt/backoff` | FIRST CAP RESET-AFTER JITTER, see [`Backoff`] |
 //! | `runt/timeout-control` | milliseconds that a script of `control` may take |
-//! | `runt/log-ring` | bytes of its output that are kept where there is no `log/` |
-//! | `runt/log-console` | that it is there, or a device: its lines are shown there |
-//! | `runt/group-kill` | that its process group is stopped ([`GroupKill`]), its own cgroup killed |
+//! | `runt/log-ring` | bytes of the service's output that are kept if there is no `log/` |
+//! | `runt/log-console` | empty, or a device: the service's lines are shown there |
+//! | `runt/group-kill` | present: its process group is stopped ([`GroupKill`]), its own cgroup killed |
 
 use super::control::Signal;
 use crate::text::whole_number;
 
-/// How the waits grow between the starts of a service that does not live.
+/// Growth of the delay between the starts of a service that keeps failing.
 ///
-/// The file has up to four numbers, of which the last ones may be left out.
+/// The file has up to four numbers; trailing ones may be omitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// Milliseconds to wait after the first short life; each one that
-    /// follows doubles them.
+    /// Milliseconds to wait after the first short run; doubled by each further
+    /// one.
     pub first: u32,
-    /// Milliseconds that no wait is longer than, but for its jitter.
+    /// Maximum delay in milliseconds, without jitter.
     pub cap: u32,
-    /// Milliseconds of life after which the service counts as well again.
+    /// Run time in milliseconds after which the service counts as working
+    /// again.
     pub reset_after: u32,
-    /// Per cent of the wait that chance adds at most, so that what failed
-    /// together is not started together.
+    /// Maximum random addition to the delay in per cent, so that services that
+    /// failed together are not restarted together.
     pub jitter: u32,
 }
 
 impl Backoff {
-    /// What an empty file means.
+    /// Values for an empty file.
     pub const DEFAULT: Self = Self {
         first: 1000,
         cap: 60_000,
@@ -43,11 +44,11 @@ impl Backoff {
         jitter: 10,
     };
 
-    /// Milliseconds that any wait lasts at least: less is a busy loop.
+    /// Minimum of any delay in milliseconds: less would be a busy loop.
     pub const LEAST: u32 = 100;
 }
 
-/// Which signals reach the whole process group of a service.
+/// Signals that are sent to the whole process group of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupKill {
     /// An empty file: all that stop it, `down-signal`, CONT and KILL.
@@ -57,7 +58,7 @@ pub enum GroupKill {
     Mixed,
 }
 
-/// Returns what `runt/group-kill` says; `None` for any other word.
+/// Reads `runt/group-kill`; `None` for an unknown word.
 pub fn group_kill(text: &[u8]) -> Option<GroupKill> {
     match text.trim_ascii() {
         b"" => Some(GroupKill::All),
@@ -66,13 +67,13 @@ pub fn group_kill(text: &[u8]) -> Option<GroupKill> {
     }
 }
 
-/// The one number of a file; `None` when it is none.
+/// Reads a file with one number; `None` if it is malformed.
 pub fn number(text: &[u8]) -> Option<u32> {
     u32::try_from(whole_number(text.trim_ascii())?).ok()
 }
 
-/// What `runt/backoff` says; `None` when a word of it is no number or there
-/// are more than four.
+/// Reads `runt/backoff`; `None` if a word is no number or there are more than
+/// four.
 pub fn backoff(text: &[u8]) -> Option<Backoff> {
     let d = Backoff::DEFAULT;
     let mut fields = [d.first, d.cap, d.reset_after, d.jitter];
@@ -90,10 +91,10 @@ pub fn backoff(text: &[u8]) -> Option<Backoff> {
     })
 }
 
-/// The signal that `down-signal` names: with `SIG` or without, or by its
-/// number where that is the same on every machine (s6-supervise).
+/// Reads `down-signal`: a name with or without `SIG`, or a number if that is
+/// the same on every machine (as in s6-supervise).
 ///
-/// `None` for what cannot stop a process.
+/// Returns `None` for a signal that cannot stop a process.
 pub fn down_signal(text: &[u8]) -> Option<Signal> {
     let name = text.trim_ascii();
     let name = name.strip_prefix(b"SIG").unwrap_or(name);
@@ -133,7 +134,7 @@ mod test {
     }
 
     #[test]
-    fn numbers_and_what_is_none() {
+    fn numbers_and_malformed_numbers() {
         assert_eq!(number(b"300\n"), Some(300));
         assert_eq!(number(b" 0 "), Some(0));
         for wrong in ["", "\n", "1s", "-1", "4294967296"] {

@@ -1,18 +1,18 @@
-//! What a supervisor tells the logger that it shares among its services, and
-//! what that answers.
+//! Messages between a supervisor and the logger that its services share.
 //!
-//! Orders are messages of [`BYTES`] on a socket, numbers least byte first:
+//! Orders are messages of [`BYTES`] on a socket, numbers little endian:
 //!
-//! | at | what |
+//! | at | content |
 //! |---|---|
-//! | 0 | the stream, two bytes: the service's place in the supervisor's table |
-//! | 2 | a control byte: `u` take it up, `x` it has ended, `t h a p c` as to a log service |
+//! | 0 | the stream, two bytes: the service's index in the supervisor's table |
+//! | 2 | a control byte: `u` add the stream, `x` it has ended, `t h a p c` as to a log service |
 //! | 3 | with `u`: 1 for its log directory, 0 for its log ring |
-//! | 4 | the service's name, filled up with NULs |
+//! | 4 | the service's name, padded with NULs |
 //!
-//! With `u` comes what is open: the service directory, and the pipe to be read.
-//! The answer, on the same socket, is the two bytes of a stream that the logger
-//! is done with; each one taken up has one, unless the logger ends.
+//! `u` carries two open descriptors: the service directory, and the pipe to be
+//! read. The answer, on the same socket, is the two bytes of a stream that the
+//! logger has finished; there is one answer for each stream added, unless the
+//! logger ends.
 
 use crate::{config, text::copy};
 
@@ -22,31 +22,31 @@ pub const BYTES: usize = HEAD + config::NAME_BYTES;
 /// Bytes before the name.
 const HEAD: usize = 4;
 
-/// An order.
+/// Order of the supervisor to the logger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoggerOrder<'a> {
-    /// Which stream.
+    /// Number of the stream.
     pub stream: u16,
-    /// What is to happen to it.
+    /// Control byte for the stream.
     pub byte: u8,
-    /// It goes to the log directory, and not to a ring.
+    /// The stream is logged to the log directory, not to a ring.
     pub has_dir: bool,
     /// The service's name.
     pub name: &'a [u8],
 }
 
-/// The record of an order.
+/// Encodes an order.
 pub fn pack(order: LoggerOrder<'_>) -> [u8; BYTES] {
     let mut record = [0; BYTES];
     let (head, name) = record.split_at_mut(HEAD);
     let [low, high] = order.stream.to_le_bytes();
     let bytes = [low, high, order.byte, order.has_dir.into()];
-    // It fits: names have a bound.
+    // It fits: the length of names is bounded.
     let _fits = copy(head, &bytes) && copy(name, order.name);
     record
 }
 
-/// What a record orders; `None` when it is none.
+/// Decodes an order; `None` if the record is malformed.
 pub fn unpack(record: &[u8]) -> Option<LoggerOrder<'_>> {
     let (head, name) = record.split_first_chunk::<HEAD>()?;
     let [low, high, byte, has_dir] = *head;
@@ -65,7 +65,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn a_record_says_what_it_was_made_of(
+        fn unpack_undoes_pack(
             stream: u16,
             byte: u8,
             has_dir: bool,
@@ -79,7 +79,7 @@ mod test {
         }
 
         #[test]
-        fn no_bytes_are_too_odd(
+        fn any_bytes_are_decoded_or_refused(
             bytes in proptest::collection::vec(0..=255_u8, 0..2 * BYTES),
         ) {
             let _any = unpack(&bytes);

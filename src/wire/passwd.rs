@@ -1,11 +1,11 @@
-//! Who a user and a group are: the lines of /etc/passwd and /etc/group, and
-//! `chpst`'s way to name them (contract §6, passwd(5), group(5)).
+//! Users and groups: lines of /etc/passwd and /etc/group, and `chpst`'s
+//! notation for them (contract §6, passwd(5), group(5)).
 
 use heapless::Vec;
 
 use crate::{config, text::whole_number};
 
-/// A user's numbers.
+/// Numbers of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     /// User number.
@@ -14,7 +14,7 @@ pub struct User {
     pub gid: u32,
 }
 
-/// What is searched for in one of the two files.
+/// Object of a search in one of the two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The user of that name, in /etc/passwd.
@@ -25,8 +25,7 @@ pub enum Wanted {
     Membership,
 }
 
-/// Searches lines of any length, byte by byte. Malformed lines are passed
-/// over.
+/// Search in lines of any length, byte by byte. Malformed lines are ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct Search<'a> {
     wanted: Wanted,
@@ -127,7 +126,7 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// Compares a word that is complete with the name.
+    /// Compares a completed word with the name.
     fn end_of_word(&mut self) {
         let field = match self.wanted {
             Wanted::User | Wanted::Group => 0,
@@ -140,7 +139,7 @@ impl<'a> Search<'a> {
 }
 
 impl Entry {
-    /// Nothing of a line.
+    /// Returns the state at the start of a line.
     fn new() -> Self {
         Self {
             matched: Some(0),
@@ -149,15 +148,15 @@ impl Entry {
     }
 }
 
-/// A user or group number.
+/// Reads a user or group number.
 fn number(text: &[u8]) -> Option<u32> {
     u32::try_from(whole_number(text)?).ok()
 }
 
-/// The groups of a user, the first one as the group.
+/// Groups of a user; the first one is the primary group.
 pub type Groups = Vec<u32, { config::GROUPS }>;
 
-/// How a user is named.
+/// Notation of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named<'a> {
     /// `name`, or `name:group:group`: to be looked up.
@@ -166,23 +165,23 @@ pub enum Named<'a> {
     Numbers(u32, Groups),
 }
 
-/// What is wrong with a name.
+/// Error in the notation of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// Numbers that are none, or no group.
+    /// A number is malformed, or there is no group.
     Numbers,
-    /// More than `config::GROUPS`.
+    /// There are more than `config::GROUPS` groups.
     TooMany,
 }
 
-/// Takes the name of a user apart.
+/// Parses the notation of a user.
 pub fn named(text: &[u8]) -> Result<Named<'_>, Wrong> {
     if let [b':', rest @ ..] = text {
         let mut fields = rest.split(|byte| *byte == b':');
         let uid = fields.next().and_then(number).ok_or(Wrong::Numbers)?;
         let mut groups = Groups::new();
         for field in fields {
-            // An empty one counts as 0, as in runit.
+            // An empty field counts as 0, as in runit.
             let gid = if field.is_empty() {
                 0
             } else {
@@ -208,7 +207,7 @@ mod test {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every hit of a search in a file's text.
+    /// Returns every match of a search in a file's text.
     fn hits(wanted: Wanted, name: &[u8], text: &[u8]) -> std::vec::Vec<User> {
         let mut search = Search::new(wanted, name);
         let bytes = text.iter().chain(b"\n");

@@ -1,18 +1,18 @@
-//! What a process is doing: the start of /proc/PID/stat (proc(5)).
+//! State of a process: the start of /proc/PID/stat (proc(5)).
 
 /// The first fields: `PID (NAME) STATE PARENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcStat<'a> {
-    /// The program's name, at most 15 bytes; any byte may be in it.
+    /// Name of the program, at most 15 bytes of any value.
     pub name: &'a [u8],
-    /// The letter of its state.
+    /// Letter of the state.
     pub state: u8,
-    /// Its parent is PID 1: no thread of the kernel is like that.
+    /// The parent is PID 1, which is never the parent of a kernel thread.
     pub orphan: bool,
 }
 
 impl<'a> ProcStat<'a> {
-    /// Reads the line; `None` when it is none.
+    /// Reads the line; `None` if it is malformed.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let start = line.iter().position(|byte| *byte == b'(')?;
         let end = line.iter().rposition(|byte| *byte == b')')?;
@@ -25,12 +25,13 @@ impl<'a> ProcStat<'a> {
         })
     }
 
-    /// Whether a signal has stopped it.
+    /// Returns true if a signal has stopped the process.
     pub fn is_stopped(self) -> bool {
         matches!(self.state, b'T' | b't')
     }
 
-    /// Whether it is an orphan that hangs in the kernel, where no KILL ends it.
+    /// Returns true for an orphan that hangs in the kernel, where KILL cannot
+    /// end it.
     pub fn hangs(self) -> bool {
         self.orphan && self.state == b'D'
     }

@@ -1,44 +1,44 @@
-//! What a log ring is: a file of fixed size that keeps the newest lines of a
-//! stream, written by one process and read by any at any time.
+//! Log ring: a file of fixed size that keeps the newest lines of a stream,
+//! written by one process and read by any at any time.
 //!
-//! | at | what, numbers least byte first |
+//! | at | content, numbers little endian |
 //! |---|---|
-//! | 0 | how many bytes are kept, eight bytes |
-//! | 8 | how many bytes were written since it was made, eight bytes |
-//! | 16 | the bytes, the one that was the n-th at n modulo the rest's length |
+//! | 0 | number of bytes kept, eight bytes |
+//! | 8 | number of bytes written since the ring was created, eight bytes |
+//! | 16 | the data; the n-th byte is at n modulo the length of the data area |
 //!
-//! That rest is longer than what is kept by what is written at once, and one
-//! more. The bytes are written before their count: so nothing that is counted
-//! and kept is ever being overwritten, and who reads bytes and then finds that
-//! they are still kept has read them whole. No lock, and a writer that dies
-//! leaves a ring that is right.
+//! The data area is longer than the bytes kept by the maximum written at once
+//! plus one. The bytes are written before their count, so a byte that is
+//! counted and kept is never being overwritten: a reader that reads bytes and
+//! then finds them still kept has read them intact. No lock is needed, and a
+//! writer that dies leaves a valid ring.
 
 use crate::text::copy;
 
 /// Bytes before the data.
 pub const HEADER: usize = 16;
 
-/// A ring as its header and its length say.
+/// Geometry and position of a ring, from its header and file length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ring {
-    /// Bytes that are kept.
+    /// Number of bytes kept.
     size: u64,
-    /// Bytes that there is room for.
+    /// Size of the data area in bytes.
     room: u64,
-    /// Bytes that were written.
+    /// Number of bytes written so far.
     end: u64,
 }
 
 impl Ring {
-    /// A new one that keeps `size` bytes, of which at most `most` are written
-    /// at once.
+    /// Returns a new ring that keeps `size` bytes, of which at most `most` are
+    /// written at once.
     pub fn new(size: u64, most: u64) -> Self {
         let room = size.saturating_add(most).saturating_add(1);
         Self { size, room, end: 0 }
     }
 
-    /// What a file of this header and length says. One that is none, or is
-    /// just being made, has nothing in it.
+    /// Decodes a header; `length` is that of the file. A file that is invalid,
+    /// or is being created, is read as an empty ring.
     pub fn unpack(header: &[u8; HEADER], length: u64) -> Self {
         let whole = u128::from_le_bytes(*header);
         let half = |bits: u128| {
@@ -53,7 +53,7 @@ impl Ring {
         }
     }
 
-    /// The header.
+    /// Encodes the header.
     pub fn header(self) -> [u8; HEADER] {
         let mut header = [0; HEADER];
         let (size, end) = header.split_at_mut(8);
@@ -63,19 +63,19 @@ impl Ring {
         header
     }
 
-    /// The length of its file.
+    /// Returns the length of the file.
     pub fn length(self) -> u64 {
         self.room.saturating_add(16)
     }
 
-    /// Whether it keeps as much, and as it is written here, as `other`.
+    /// Returns true if both rings have the same geometry.
     pub fn is_like(self, other: Self) -> bool {
         (self.size, self.room) == (other.size, other.room)
     }
 
-    /// Where in the file the first of these bytes goes, and how many of them
-    /// before the data begins anew; they count from then on. Nothing when
-    /// there are none.
+    /// Returns the file offset for the first of `bytes` and the number of them
+    /// to write there, up to the end of the data area, and counts these as
+    /// written. Returns `None` if `bytes` is empty.
     pub fn add(&mut self, bytes: &[u8]) -> Option<(u64, usize)> {
         let (at, run) = self.position(self.end)?;
         let count = usize::try_from(run).unwrap_or(usize::MAX);
@@ -85,39 +85,42 @@ impl Ring {
         (count > 0).then_some((at, count))
     }
 
-    /// Where the byte with this count is in the file, and how many follow.
+    /// Returns the file offset of the byte with this count, and the number of
+    /// bytes from there to the end of the data area.
     fn position(self, count: u64) -> Option<(u64, u64)> {
         let at = count.checked_rem(self.room)?;
         Some((at.saturating_add(16), self.room.saturating_sub(at)))
     }
 
-    /// The count of the oldest byte that is kept.
+    /// Returns the count of the oldest byte kept.
     fn start(self) -> u64 {
         self.end.saturating_sub(self.size)
     }
 }
 
-/// Who reads a ring: how far it is.
+/// Position of a reader in a ring.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reader {
     at: u64,
-    /// What comes up to a newline is the end of a line that was overwritten.
+    /// Skip everything up to a newline: the end of a line that was
+    /// overwritten.
     skips: bool,
 }
 
 impl Reader {
-    /// Whether what follows that which was read last was overwritten, or the
-    /// ring is another one.
+    /// Returns true if the bytes that follow those read last were overwritten,
+    /// or the ring was replaced.
     pub fn is_lost(self, ring: Ring) -> bool {
         self.at < ring.start() || self.at > ring.end
     }
 
-    /// What to read next: where, and how much at most; `None` when all was
-    /// read. Goes on with the oldest whole line when it is lost.
+    /// Returns the file offset and the maximum number of bytes to read next;
+    /// `None` if all was read. After a loss it continues with the oldest whole
+    /// line.
     pub fn next(&mut self, ring: Ring) -> Option<(u64, usize)> {
         let start = ring.start();
         if self.is_lost(ring) {
-            // One before: a newline there says that a line begins.
+            // One byte earlier: a newline there shows that a line begins.
             self.skips = start > 0;
             self.at = start.saturating_sub(u64::from(self.skips));
         }
@@ -127,17 +130,18 @@ impl Reader {
         (most > 0).then_some((at, most))
     }
 
-    /// Whether it has come to what was the end when the header was `ring`.
+    /// Returns true if everything up to the end in the header `ring` was read.
     pub fn is_behind(self, ring: Ring) -> bool {
         self.at >= ring.end
     }
 
-    /// Takes what was read; `ring` is what its header says behind that. From
-    /// where on to show it; `None` when it was overwritten meanwhile.
+    /// Takes bytes that were read; `ring` is the header as read after them.
+    /// Returns the index of the first byte to show, or `None` if they were
+    /// overwritten during the read.
     pub fn take(&mut self, ring: Ring, bytes: &[u8]) -> Option<usize> {
         let kept = self.at >= ring.start().saturating_sub(1);
         if !kept || self.at > ring.end {
-            // To begin anew.
+            // Start again with the oldest line.
             self.at = u64::MAX;
             return None;
         }
@@ -157,11 +161,10 @@ mod test {
     use super::*;
     use proptest::prelude::*;
 
-    /// Most bytes written at once.
+    /// Maximum bytes written at once.
     const MOST: usize = 20;
 
-    /// Writes a block as the logger does, stopping before the header when it
-    /// dies.
+    /// Writes a block as the logger does; stops before the header if it dies.
     fn write(file: &mut [u8], ring: &mut Ring, block: &[u8], dies: bool) {
         let mut rest = block;
         let before = *ring;
@@ -177,7 +180,7 @@ mod test {
         }
     }
 
-    /// What a reader shows of the file now, `piece` bytes at a time.
+    /// Returns what a reader shows of the file now, `piece` bytes at a time.
     fn read(file: &[u8], reader: &mut Reader, piece: usize) -> Vec<u8> {
         let mut shown = Vec::new();
         let look = || {
@@ -193,7 +196,7 @@ mod test {
         shown
     }
 
-    /// The newest whole lines of `all` in its last `size` bytes.
+    /// Returns the newest whole lines of `all` in its last `size` bytes.
     fn newest(all: &[u8], size: usize) -> Vec<u8> {
         let Some(start) = all.len().checked_sub(size).filter(|s| *s > 0) else {
             return all.to_vec();
@@ -227,18 +230,18 @@ mod test {
                 let shown = read(&file, &mut Reader::default(), piece);
                 prop_assert_eq!(shown, newest(&all, size));
                 followed.extend(read(&file, &mut follower, piece));
-                // Its writer comes back to what it finds.
+                // Its writer continues with the state in the file.
                 let header = file.first_chunk().unwrap();
                 prop_assert_eq!(Ring::unpack(header, ring.length()), ring);
             }
             if size > 2 * MOST {
-                // Who follows closely has seen everything.
+                // A reader that follows closely has seen everything.
                 prop_assert_eq!(followed, all);
             }
         }
 
         #[test]
-        fn what_is_overwritten_meanwhile_is_not_shown(
+        fn bytes_overwritten_during_a_read_are_not_shown(
             first in blocks(), then in blocks(), size in 0..60_usize,
             piece in 1..30_usize,
         ) {
@@ -267,7 +270,7 @@ mod test {
         }
 
         #[test]
-        fn no_header_is_too_odd(
+        fn any_header_is_read_without_panic(
             header: [u8; HEADER],
             length: u64,
             at: u64,

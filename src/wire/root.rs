@@ -1,29 +1,28 @@
-//! Which root the words of a kernel's command line name
-//! (kernel-parameters(7)), and what is laid over it.
+//! Root file system named by the kernel's command line (kernel-parameters(7)),
+//! and its overlay.
 
 use super::cmdline::{unquoted, words};
 
-/// What a command line says of the root. Of a word that comes twice the last
-/// one counts.
+/// Boot parameters of the root. The last of several equal words counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Root<'a> {
-    /// `root=`: a device or a volume's name; empty when none is named.
+    /// `root=`: a device or a volume's name; empty: not given.
     pub device: &'a [u8],
-    /// `rootfstype=`: the file system's type; empty: whichever fits.
+    /// `rootfstype=`: type of the file system; empty: any that fits.
     pub kind: &'a [u8],
-    /// `rootflags=`: what that is told.
+    /// `rootflags=`: options of the file system.
     pub options: &'a [u8],
-    /// `runt.overlay=`: `tmpfs`, or the device that keeps what is written;
-    /// empty: nothing is laid over.
+    /// `runt.overlay=`: `tmpfs`, or the device that stores the changes; empty:
+    /// no overlay.
     pub overlay: &'a [u8],
-    /// `rw`, not `ro`.
+    /// `rw`, as opposed to `ro`.
     pub writable: bool,
-    /// `rootwait`: the device may take as long as it likes.
+    /// `rootwait`: wait for the device without a time limit.
     pub patient: bool,
 }
 
 impl<'a> Root<'a> {
-    /// Takes the words of a line.
+    /// Reads the words of a line.
     pub fn read(&mut self, line: &'a [u8]) {
         for word in words(line) {
             let values: [(&[u8], _); 4] = [
@@ -46,7 +45,7 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Whether it is another than the one that the kernel has unpacked.
+    /// Returns true if it is not the one that the kernel has unpacked.
     pub fn is_elsewhere(&self) -> bool {
         !self.device.is_empty() && !self.device.starts_with(b"/dev/ram")
     }

@@ -1,14 +1,14 @@
-//! Under which name the run directory keeps what a directory cannot hold.
+//! Names in the run directory for data that a service directory cannot hold.
 //!
-//! A directory is known by its device and inode, so that supervisor and `sv`
-//! come to the same name by whatever path they reached it, without a table of
-//! links: `DEVICE-INODE`, both decimal, as `stat -c %d-%i DIRECTORY` prints
-//! them. What belongs to one entry of a directory, whatever that leads to, is
-//! `DEVICE-INODE-ENTRY`.
+//! A directory is identified by its device and inode, so that supervisor and
+//! `sv` derive the same name from any path to it, without a table of links:
+//! `DEVICE-INODE`, both decimal, as `stat -c %d-%i DIRECTORY` prints them.
+//! Data that belongs to an entry of a directory, regardless of where that
+//! leads, is named `DEVICE-INODE-ENTRY`.
 
 use crate::text::{Line, Path, TooLong};
 
-/// The name for a directory, or with an `entry` that is not empty for that
+/// Returns the name for a directory or, if `entry` is not empty, for that
 /// entry of it.
 pub fn name(device: u64, inode: u64, entry: &[u8]) -> Result<Path, TooLong> {
     let mut line = Line::new();

@@ -1,12 +1,12 @@
-//! What signals mean to PID 1, where board or command line say so: the words
-//! `SIGNAL:MEANING`, with commas between them.
+//! Meanings of signals for PID 1, set by the board or the command line: words
+//! `SIGNAL:MEANING`, separated by commas.
 
-/// The signals, by their names in the words.
+/// Names of the signals.
 const NAMES: &[u8] =
     b"CONT INT PWR ALRM USR1 USR2 TERM RTMIN+3 RTMIN+4 RTMIN+5";
-/// How many they are.
+/// Number of signals.
 pub const COUNT: usize = 10;
-/// What they can mean, in the order of [`MEANINGS`].
+/// Names of the meanings, in the order of [`MEANINGS`].
 const WORDS: &[u8] = b"none off reboot halt";
 const MEANINGS: [Meaning; 4] = [
     Meaning::Nothing,
@@ -15,26 +15,26 @@ const MEANINGS: [Meaning; 4] = [
     Meaning::Halt,
 ];
 
-/// What a signal asks PID 1.
+/// Request of a signal to PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// Nothing.
     Nothing,
-    /// Switch the power off.
+    /// Power off.
     Off,
-    /// Start again.
+    /// Reboot.
     Reboot,
-    /// Stop with the power on.
+    /// Halt with the power on.
     Halt,
 }
 
-/// What is said of each signal, in the order of `NAMES`; `None` where
-/// nothing is.
+/// Meaning set for each signal, in the order of `NAMES`; `None` where none is
+/// set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meanings(pub [Option<Meaning>; COUNT]);
 
 impl Meanings {
-    /// Reads the words; `unknown` gets those that say nothing known.
+    /// Reads the words; calls `unknown` for each that is invalid.
     pub fn read(&mut self, text: &[u8], unknown: &mut dyn FnMut(&[u8])) {
         for word in text.split(|byte| *byte == b',') {
             if self.take(word).is_none() && !word.is_empty() {
@@ -43,7 +43,7 @@ impl Meanings {
         }
     }
 
-    /// Takes one word.
+    /// Reads one word.
     fn take(&mut self, word: &[u8]) -> Option<()> {
         let colon = word.iter().position(|byte| *byte == b':')?;
         let (name, meaning) = word.split_at_checked(colon)?;
@@ -53,7 +53,7 @@ impl Meanings {
     }
 }
 
-/// Which of the words of `list` it is.
+/// Returns the index of `word` in `list`.
 fn index_of(list: &[u8], word: &[u8]) -> Option<usize> {
     list.split(|byte| *byte == b' ')
         .position(|known| known == word)

@@ -1,4 +1,4 @@
-//! How svlogd stamps a line: 25 characters and a space (contract §5.3).
+//! Timestamps of svlogd's lines: 25 characters and a space (contract §5.3).
 
 use heapless::Vec;
 
@@ -18,11 +18,10 @@ pub enum Style {
     Iso,
 }
 
-/// A stamp and its space; empty for [`Style::Plain`].
+/// Timestamp and space; empty for [`Style::Plain`].
 pub type Stamp = Vec<u8, { tai::LABEL + 1 }>;
 
-/// The stamps of the lines that one read has brought: a moment is formatted
-/// once.
+/// Timestamps of the lines of one read, of which only the first is formatted.
 #[derive(Clone, Debug)]
 pub struct Stamps {
     style: Style,
@@ -31,7 +30,7 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// From this moment on.
+    /// Returns the stamps that begin at this time.
     pub fn new(style: Style, wall: Wall) -> Self {
         Self {
             style,
@@ -40,13 +39,14 @@ impl Stamps {
         }
     }
 
-    /// The stamp of the line at hand.
+    /// Returns the stamp of the current line.
     pub fn stamp(&self) -> &[u8] {
         &self.stamp
     }
 
-    /// Goes on to the next line. Labels count its place in nanoseconds, so
-    /// that sorting by them keeps the order of the lines; dates are coarser.
+    /// Advances to the next line. Labels grow by a nanosecond for each line,
+    /// so that sorting by them keeps the order of the lines; dates are
+    /// coarser.
     pub fn advance(&mut self) {
         if self.style != Style::Label {
             return;
@@ -56,7 +56,7 @@ impl Stamps {
             self.stamp = stamp(self.style, self.wall);
             return;
         }
-        // One more, in hexadecimal digits, before the space.
+        // Add one, in hexadecimal digits, before the space.
         for digit in self.stamp.iter_mut().rev().skip(1) {
             *digit = match *digit {
                 b'9' => b'a',
@@ -70,7 +70,7 @@ impl Stamps {
     }
 }
 
-/// The stamp of a moment. A year beyond 9999 shows its last four digits.
+/// Formats a time. A year beyond 9999 shows its last four digits.
 pub fn stamp(style: Style, wall: Wall) -> Stamp {
     let mut stamp = Stamp::new();
     let mut put = |bytes: &[u8]| {
@@ -106,9 +106,9 @@ pub fn stamp(style: Style, wall: Wall) -> Stamp {
     stamp
 }
 
-/// The moment that a [`Style::Date`] names, without its space.
+/// Reads a time in the format of [`Style::Date`], without the space.
 ///
-/// `None` for anything else, a day that the calendar lacks among it.
+/// Returns `None` for anything else, including a day that does not exist.
 pub fn parse(text: &[u8]) -> Option<Wall> {
     let (text, part) = text.split_at_checked(20)?;
     let (date, time) = text.split_at_checked(11)?;
@@ -132,13 +132,13 @@ pub fn parse(text: &[u8]) -> Option<Wall> {
         secs,
         nanos: nanos.saturating_mul(10_000),
     };
-    // What is not a date, or not written as one, comes out another.
+    // An invalid date, or one in another format, is formatted differently.
     let again = stamp(Style::Date, wall);
     let same = date.iter().chain(time).chain(part).eq(again.trim_ascii());
     same.then_some(wall)
 }
 
-/// Days from 1970-01-01 to a day; the reverse of [`civil`].
+/// Returns the days from 1970-01-01 to a day; the inverse of [`civil`].
 fn days(year: u64, month: u64, day: u64) -> u64 {
     // Years and months from March, as in `civil`.
     let early = u64::from(month < 3);
@@ -156,7 +156,7 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
 /// Days from 0000-03-01 to 1970-01-01.
 const BEFORE: u64 = 719_468;
 
-/// The last `N` decimal digits of a number.
+/// Returns the last `N` decimal digits of a number.
 fn digits<const N: usize>(number: u64) -> [u8; N] {
     let mut rest = number;
     let mut digits = [b'0'; N];
@@ -168,10 +168,10 @@ fn digits<const N: usize>(number: u64) -> [u8; N] {
     digits
 }
 
-/// Year, month and day of a day since 1970-01-01.
+/// Returns year, month and day of a day since 1970-01-01.
 ///
-/// Counted in years that begin in March, so that the odd day is the last one
-/// of a year, and from the year 0, so that 400-year cycles begin there.
+/// Years are counted from March, so that the leap day is the last one of a
+/// year, and from the year 0, so that 400-year cycles begin there.
 fn civil(days: u64) -> (u64, u64, u64) {
     /// Days of 400, 100, 4 years and 1 year.
     const CYCLE: u64 = 146_097;

@@ -1,4 +1,4 @@
-//! What a supervisor publishes: the 20-byte `status` record, the line of
+//! Files that a supervisor publishes: the 20-byte `status` record, the line of
 //! `stat` and the text of `pid` (contract §1).
 
 use heapless::Vec;
@@ -6,13 +6,13 @@ use ufmt::uwrite;
 
 use super::{clock::Wall, tai};
 
-/// Length of `supervise/status`; readers insist on it.
+/// Length of `supervise/status`; readers require it.
 pub const BYTES: usize = 20;
 
 /// Longest line of `stat`: `finish, paused, got TERM, want down`, newline.
 pub const STAT_BYTES: usize = 48;
 
-/// What the process of a service is doing.
+/// State of a service's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// No process.
@@ -23,35 +23,36 @@ pub enum State {
     Finish,
 }
 
-/// What the operator asked for.
+/// State that the operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     /// Keep it running.
     Up,
     /// Keep it down.
     Down,
-    /// Take it down and supervise it no more.
+    /// Take it down and end its supervision.
     Exit,
 }
 
-/// Everything that the three files say.
+/// Contents of the three files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// When `./run` was started, or when the state last became down.
+    /// Time at which `./run` was started, or the state last became down.
     pub since: Wall,
-    /// The process, 0 if there is none.
+    /// Process ID, 0 if there is no process.
     pub pid: u32,
-    /// A pause was requested and not taken back.
+    /// A pause was requested and not revoked.
     pub paused: bool,
     /// TERM was sent and the process has not ended.
     pub term: bool,
-    /// What was asked for. The record knows no `Exit`: it reads back `Down`.
+    /// Wanted state. The record cannot represent `Exit`: it is read back as
+    /// `Down`.
     pub want: Want,
-    /// What the process is doing.
+    /// State of the process.
     pub state: State,
 }
 
-/// The 20-byte record: TAI64N, pid little endian, four flag bytes.
+/// Encodes the 20-byte record: TAI64N, pid little endian, four flag bytes.
 pub fn pack(status: &Status) -> [u8; BYTES] {
     let want = match status.want {
         Want::Up => b'u',
@@ -74,9 +75,9 @@ pub fn pack(status: &Status) -> [u8; BYTES] {
     record
 }
 
-/// What a record says, or `None` when it is not exactly 20 bytes.
+/// Decodes a record; `None` unless it is exactly 20 bytes.
 ///
-/// An unknown state byte reads as down: no supervisor writes one.
+/// An unknown state byte is read as down: no supervisor writes one.
 pub fn unpack(bytes: &[u8]) -> Option<Status> {
     let (stamp, rest) = bytes.split_first_chunk::<{ tai::BYTES }>()?;
     let (pid, rest) = rest.split_first_chunk::<4>()?;
@@ -97,7 +98,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Status> {
     })
 }
 
-/// The line of `supervise/stat`, newline included.
+/// Returns the line of `supervise/stat`, newline included.
 pub fn stat(status: &Status) -> Vec<u8, STAT_BYTES> {
     let down = status.state == State::Down;
     let parts = [
@@ -125,10 +126,10 @@ pub fn stat(status: &Status) -> Vec<u8, STAT_BYTES> {
     line
 }
 
-/// The text of `supervise/pid`: decimal and newline, or nothing.
+/// Returns the text of `supervise/pid`: decimal and newline, or nothing.
 pub fn pid(pid: u32) -> Vec<u8, 11> {
     let mut text = Vec::new();
-    // Ten digits and a newline are the longest there is.
+    // The longest text is ten digits and a newline.
     if pid != 0 && uwrite!(text, "{}\n", pid).is_err() {
         text.clear();
     }

@@ -1,15 +1,15 @@
-//! Which kernel settings a line of a sysctl.d file makes (sysctl.d(5)).
+//! Kernel settings in the lines of a sysctl.d file (sysctl.d(5)).
 
 use crate::text::{Path, TooLong};
 
-/// A setting.
+/// Kernel setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting<'a> {
-    /// Its name, with dots or slashes.
+    /// Name, with dots or slashes.
     name: &'a [u8],
-    /// What it is set to.
+    /// New value.
     pub value: &'a [u8],
-    /// That it cannot be set is no failure.
+    /// A failure to set it is ignored.
     pub optional: bool,
 }
 
@@ -31,8 +31,8 @@ impl<'a> Setting<'a> {
         })
     }
 
-    /// Its file. Where the first separator is a slash, dots are dots of a
-    /// name: `net/ipv4/conf/eth0.1/forwarding`.
+    /// Returns the path of its file. If the first separator is a slash, dots
+    /// are part of names: `net/ipv4/conf/eth0.1/forwarding`.
     pub fn path(self) -> Result<Path, TooLong> {
         let first = self.name.iter().find(|byte| matches!(byte, b'.' | b'/'));
         let dots = first == Some(&b'.');

@@ -2,20 +2,20 @@
 
 use core::ffi::CStr;
 
-/// The priority of a message.
+/// Priority of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority {
     facility: u8,
     level: u8,
 }
 
-/// Facilities and their numbers. A name behind another one with its number is
-/// a synonym.
+/// Facilities and their numbers. A name that follows another one with the same
+/// number is a synonym.
 const FACILITIES: [(&CStr, u8); 21] = [
     (c"user", 1),
     (c"mail", 2),
     (c"daemon", 3),
-    // Only the kernel may use its own, 0.
+    // Only the kernel may use its own number, 0.
     (c"kern", 3),
     (c"auth", 4),
     (c"security", 4),
@@ -63,8 +63,7 @@ impl Priority {
         level: 5,
     };
 
-    /// Reads `FACILITY` or `FACILITY.LEVEL`; the level is `notice` unless it
-    /// is given.
+    /// Reads `FACILITY` or `FACILITY.LEVEL`; the default level is `notice`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = text.splitn(2, |byte| *byte == b'.');
         let facility = number(&FACILITIES, parts.next()?)?;
@@ -75,7 +74,7 @@ impl Priority {
         Some(Self { facility, level })
     }
 
-    /// Returns the number that stands before a message.
+    /// Returns the number that precedes a message.
     pub fn number(self) -> u8 {
         self.facility << 3 | self.level
     }

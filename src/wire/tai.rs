@@ -1,11 +1,11 @@
-//! TAI64N: the 12-byte form of a moment and its 25-character label.
+//! TAI64N: the 12-byte form of a time and its 25-character label.
 //!
-//! The value is Unix seconds + 2^62 + 10, big endian, then the nanoseconds,
-//! big endian; no table of leap seconds (contract §0.4).
+//! The value is Unix seconds + 2^62 + 10, big endian, followed by the
+//! nanoseconds, big endian. No table of leap seconds is used (contract §0.4).
 
 use super::clock::Wall;
 
-/// What the zero of Unix time is on the TAI64 scale.
+/// TAI64 value of the Unix epoch.
 const EPOCH: u64 = 0x4000_0000_0000_000a;
 
 /// Length of the binary form in bytes.
@@ -14,14 +14,14 @@ pub const BYTES: usize = 12;
 /// Length of a label in characters: `@` and 24 hexadecimal digits.
 pub const LABEL: usize = 25;
 
-/// The 12-byte form.
+/// Encodes a time in 12 bytes.
 pub fn pack(wall: Wall) -> [u8; BYTES] {
     let [a, b, c, d, e, f, g, h] = wall.secs.wrapping_add(EPOCH).to_be_bytes();
     let [i, j, k, l] = wall.nanos.to_be_bytes();
     [a, b, c, d, e, f, g, h, i, j, k, l]
 }
 
-/// What the 12-byte form says; a moment before 1970 reads as 1970.
+/// Decodes the 12-byte form; a time before 1970 is read as 1970.
 pub fn unpack(bytes: [u8; BYTES]) -> Wall {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
     let secs = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
@@ -31,7 +31,7 @@ pub fn unpack(bytes: [u8; BYTES]) -> Wall {
     }
 }
 
-/// The label: `@` and 24 lower-case hexadecimal digits.
+/// Returns the label: `@` and 24 lower-case hexadecimal digits.
 pub fn label(wall: Wall) -> [u8; LABEL] {
     let mut label = [b'@'; LABEL];
     let mut value = u128::from(wall.secs.wrapping_add(EPOCH)) << 32

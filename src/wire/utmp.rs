@@ -1,4 +1,4 @@
-//! What a record of utmp and wtmp is (contract §10, utmp(5)).
+//! Records of utmp and wtmp (contract §10, utmp(5)).
 //!
 //! ```text
 //! at        bytes     field
@@ -16,77 +16,78 @@
 //! 364 (376)    20     unused: 384 (400) bytes in all
 //! ```
 //!
-//! Numbers are the machine's own. In brackets: AArch64, the one of our
-//! machines where glibc has the times as wide as a register. All others,
-//! x86-64, riscv64 and those of 32 bits, have 384 bytes.
+//! Numbers are in the machine's byte order. The values in parentheses are
+//! those of AArch64, the only one of our machines where glibc stores times in
+//! the width of a register. All others, x86-64, riscv64 and those of 32 bits,
+//! have 384 bytes.
 
-/// Whether times have 64 bits.
+/// Times have 64 bits.
 const WIDE: bool = cfg!(target_arch = "aarch64");
-/// Bytes of a record.
+/// Length of a record in bytes.
 pub const BYTES: usize = if WIDE { 400 } else { 384 };
 
-/// Where the type is.
+/// Offset of the type.
 const TYPE: usize = 0;
-/// Where the line is.
+/// Offset of the line.
 const LINE: usize = 8;
-/// Where user and host are, one behind the other.
+/// Offset of user and host, which are adjacent.
 const USER: usize = 44;
-/// Where what follows the host is.
+/// Offset of the field after the host.
 const EXIT: usize = 332;
-/// Where the seconds are.
+/// Offset of the seconds.
 const SECONDS: usize = if WIDE { 344 } else { 340 };
-/// Bytes of a line's name.
+/// Maximum bytes of a line's name.
 const NAME: usize = 32;
 
 /// The type of a process that has ended.
 const DEAD: u16 = 8;
 
-/// A name that fits the field of a line.
+/// Name that fits the line field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
-    /// `None` when it is too long.
+    /// Returns `None` if `name` is too long.
     pub fn new(name: &'a [u8]) -> Option<Self> {
         (name.len() <= NAME).then_some(Self(name))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 }
 
-/// A record.
+/// Record of utmp or wtmp.
 #[derive(Clone, Debug)]
 pub struct Record([u8; BYTES]);
 
 impl Record {
-    /// An empty one.
+    /// Returns an empty record.
     pub fn new() -> Self {
         Self([0; BYTES])
     }
 
-    /// One of a line, else empty.
+    /// Returns a record with this line and everything else empty.
     pub fn of_line(line: Name<'_>) -> Self {
         let mut record = Self::new();
         record.put(LINE, line.0.iter().copied());
         record
     }
 
-    /// Its bytes, to be read and written.
+    /// Returns its bytes, to be read and written.
     pub fn bytes(&mut self) -> &mut [u8] {
         &mut self.0
     }
 
-    /// Whether a user is logged in there.
+    /// Returns true if it says that a user is logged in on `line`.
     pub fn is_login(&self, line: Name<'_>) -> bool {
         let field = self.0.iter().skip(LINE).take(NAME);
         let padded = line.0.iter().chain(&[0; NAME]).take(NAME);
         self.0.get(USER).is_some_and(|first| *first != 0) && field.eq(padded)
     }
 
-    /// Makes it that of a process that has ended at `now`, in seconds.
+    /// Turns it into that of a process that ended at `now`, in seconds.
     pub fn end(&mut self, now: u64) {
         self.put(TYPE, DEAD.to_ne_bytes());
         self.put(USER, core::iter::repeat_n(0, EXIT.saturating_sub(USER)));
@@ -99,7 +100,7 @@ impl Record {
         }
     }
 
-    /// Puts bytes into their place.
+    /// Writes bytes at an offset.
     fn put(&mut self, at: usize, bytes: impl IntoIterator<Item = u8>) {
         for (to, byte) in self.0.iter_mut().skip(at).zip(bytes) {
             *to = byte;

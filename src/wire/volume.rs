@@ -1,46 +1,47 @@
-//! By which names a volume is known: label and UUID in the first bytes of a
-//! file system or swap, a partition's UUID in the table of its disk, its name
-//! as the kernel tells it (fstab(5), blkid(8)).
+//! Names of a volume: label and UUID in the first bytes of a file system or
+//! swap area, UUID of a partition in the partition table, and its name in the
+//! kernel's `uevent` (fstab(5), blkid(8)).
 
 use crate::text::whole_number;
 
-/// What kind of name it is.
+/// Kind of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// The label in the file system.
     Label,
     /// The UUID in the file system.
     Uuid,
-    /// The UUID in the table of partitions; where that has none, the disk's
-    /// number and the partition's: `0123abcd-01`.
+    /// The UUID in the partition table; if the table has none, the number of
+    /// the disk and that of the partition: `0123abcd-01`.
     Partition,
-    /// The name in the table of partitions, which only a GPT has.
+    /// The name in the partition table, which only a GPT has.
     PartitionName,
 }
 
 /// The name of a volume: `LABEL=data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag<'a> {
-    /// What kind.
+    /// Kind of the name.
     pub key: Key,
     /// The name itself.
     value: &'a [u8],
 }
 
-/// How much of a volume or disk has to be read.
+/// Bytes to read from the start of a volume or disk.
 pub const HEAD: usize = 4096;
 
-/// A kind of volume. Behind its UUID stands its label.
+/// Format of a volume. The label follows the UUID.
 struct Kind {
-    /// By which bytes it is known, and where they are.
+    /// Offset and bytes of its magic number.
     magic: (u16, &'static [u8]),
-    /// Where its UUID is.
+    /// Offset of its UUID.
     uuid: u16,
-    /// That is a number, and blanks fill up a label, not zeros.
+    /// The UUID is a number, and the label is padded with blanks instead of
+    /// zeros.
     fat: bool,
 }
 
-/// A row of the table.
+/// Returns an entry of the table.
 const fn kind(place: u16, magic: &'static [u8], uuid: u16, fat: bool) -> Kind {
     Kind {
         magic: (place, magic),
@@ -49,8 +50,8 @@ const fn kind(place: u16, magic: &'static [u8], uuid: u16, fat: bool) -> Kind {
     }
 }
 
-/// The kinds: ext2 to ext4, swap with pages of 4096 bytes, FAT32, FAT12 and
-/// FAT16. The first that fits counts.
+/// Known formats: ext2 to ext4, swap with pages of 4096 bytes, FAT32, FAT12
+/// and FAT16. The first match counts.
 const KINDS: [Kind; 4] = [
     kind(0x438, &[0x53, 0xef], 0x468, false),
     kind(4086, b"SWAPSPACE2", 1036, false),
@@ -59,8 +60,8 @@ const KINDS: [Kind; 4] = [
 ];
 
 impl Kind {
-    /// The order in which its UUID is spelled, the length of its label and
-    /// what fills that up.
+    /// Returns the order in which the bytes of the UUID are spelled, the
+    /// length of the label and its padding byte.
     fn form(&self) -> (&'static [u8], usize, u8) {
         if self.fat {
             (&NUMBER, 11, b' ')
@@ -71,7 +72,7 @@ impl Kind {
 }
 
 impl<'a> Tag<'a> {
-    /// Reads a name; `None` when it is that of a device.
+    /// Reads a name; `None` if it is that of a device.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let keys: [(&[u8], _); 4] = [
             (b"LABEL=", Key::Label),
@@ -85,9 +86,10 @@ impl<'a> Tag<'a> {
         })
     }
 
-    /// Whether anything can have this name. That of a partition is its UUID or,
-    /// where the table has none, `0123abcd-01`, where partitions count from
-    /// one; nothing stands behind it, as the kernel's `/PARTNROFF=`.
+    /// Returns true if a volume can have this name. The name of a partition is
+    /// its UUID or, where the table has none, `0123abcd-01` with partitions
+    /// counted from one. Suffixes such as the kernel's `/PARTNROFF=` are not
+    /// accepted.
     pub fn is_possible(self) -> bool {
         self.key != Key::Partition
             || match self.value.len() {
@@ -96,9 +98,9 @@ impl<'a> Tag<'a> {
             }
     }
 
-    /// Whether it is the name of the volume with these first [`HEAD`] bytes;
-    /// or of partition `number` of the disk with them, when that has a table
-    /// of the old kind.
+    /// Returns true if it names the volume that begins with `head`, its first
+    /// [`HEAD`] bytes, or partition `number` of the disk that begins with it
+    /// if that has an MBR partition table.
     pub fn names(self, head: &[u8], number: u8) -> bool {
         let mut digits = Digits(self.value);
         if self.key == Key::Partition {
@@ -122,34 +124,34 @@ impl<'a> Tag<'a> {
             && rest.is_some_and(|rest| rest.iter().all(|byte| *byte == fill))
     }
 
-    /// Whether it is the name that a line of a partition's `uevent` in sysfs
-    /// tells. There a letter beyond ASCII is a `!`.
+    /// Returns true if it is the name in this line of a partition's `uevent`
+    /// in sysfs, which shows letters beyond ASCII as `!`.
     pub fn names_partition(self, line: &[u8]) -> bool {
         self.key == Key::PartitionName
             && line.strip_prefix(b"PARTNAME=") == Some(self.value)
     }
 
-    /// Whether it is the name of the partition with this UUID in a GPT.
+    /// Returns true if it names the partition with this UUID in a GPT.
     pub fn names_entry(self, uuid: &[u8; 16]) -> bool {
         let mut digits = Digits(self.value);
         digits.spell(uuid, &MIXED) && digits.0.is_empty()
     }
 }
 
-/// The order of the bytes of a number with the lowest byte first.
+/// Byte order of a little-endian number.
 const NUMBER: [u8; 4] = [3, 2, 1, 0];
-/// The order of a UUID's bytes.
+/// Byte order of a UUID.
 const STRAIGHT: [u8; 16] =
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-/// The same in a GPT, where the first three fields are numbers, lowest byte
-/// first.
+/// Byte order of a UUID in a GPT, where the first three fields are
+/// little-endian numbers.
 const MIXED: [u8; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// Hexadecimal digits, with hyphens between them or not.
+/// Hexadecimal digits, with or without hyphens between them.
 struct Digits<'a>(&'a [u8]);
 
 impl Digits<'_> {
-    /// Whether the next digits spell the bytes at these places.
+    /// Returns true if the next digits spell `bytes` in this `order`.
     fn spell(&mut self, bytes: &[u8], order: &[u8]) -> bool {
         order.iter().all(|place| {
             let byte = bytes.get(usize::from(*place)).copied();
@@ -159,7 +161,7 @@ impl Digits<'_> {
         })
     }
 
-    /// Whether the next digit is this one.
+    /// Returns true if the next digit is this one.
     fn is_next(&mut self, nibble: u8) -> bool {
         while let [digit, rest @ ..] = self.0 {
             self.0 = rest;
@@ -172,9 +174,9 @@ impl Digits<'_> {
     }
 }
 
-/// Which partition of `disk` the device `name` is, counted from one; `None`
-/// when it is none. Behind a digit stands a `p`: `loop12` is no partition of
-/// `loop1`.
+/// Returns the number of the partition of `disk` that the device `name` is,
+/// counted from one; `None` if it is none. A disk name that ends in a digit is
+/// followed by a `p`: `loop12` is no partition of `loop1`.
 pub fn partition_number(disk: &[u8], name: &[u8]) -> Option<u8> {
     let rest = name.strip_prefix(disk)?;
     let rest = if disk.last()?.is_ascii_digit() {
@@ -186,12 +188,13 @@ pub fn partition_number(disk: &[u8], name: &[u8]) -> Option<u8> {
     (number > 0).then_some(number)
 }
 
-/// Where the disk with these first [`HEAD`] bytes has the UUID of partition
-/// `number`, which counts from one; `None` when it has no GPT.
+/// Returns the byte offset of the UUID of partition `number`, counted from
+/// one, on the disk that begins with `head`, its first [`HEAD`] bytes; `None`
+/// if it has no GPT.
 pub fn entry_place(head: &[u8], number: u8) -> Option<u64> {
-    /// Bytes of a block; disks with larger ones are not known here.
+    /// Bytes of a block; disks with larger blocks are not supported.
     const BLOCK: u64 = 512;
-    /// Where in an entry the UUID is.
+    /// Offset of the UUID in a table entry.
     const UUID: u64 = 16;
     let header = at(head, 512);
     if !has(header, 0, b"EFI PART") {
@@ -205,12 +208,12 @@ pub fn entry_place(head: &[u8], number: u8) -> Option<u64> {
     Some(place.wrapping_add(before.wrapping_mul(size.into())))
 }
 
-/// Whether these bytes are at `place`.
+/// Returns true if `wanted` is at offset `place`.
 fn has(bytes: &[u8], place: usize, wanted: &[u8]) -> bool {
     at(bytes, place).starts_with(wanted)
 }
 
-/// The bytes from `place` on.
+/// Returns the bytes from offset `place` on.
 fn at(bytes: &[u8], place: usize) -> &[u8] {
     bytes.get(place..).unwrap_or(&[])
 }
@@ -233,8 +236,8 @@ mod test {
         0x89, 0xab, 0xcd, 0xef,
     ];
 
-    /// Bytes with these at these places, as the programs named in the tests
-    /// write them.
+    /// Returns a head with these bytes at these offsets, as the programs named
+    /// in the tests write them.
     fn bytes(parts: &[(usize, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; HEAD];
         for (place, part) in parts {
@@ -450,7 +453,7 @@ mod test {
                 order.iter().map(|i| format!("{:02X}", uuid[usize::from(*i)])).collect();
             let uuid = format!("UUID={digits}");
             prop_assert!(tag(&uuid).names(&head, 0));
-            // Quotes around it are no part of it.
+            // Quotes around a name are not part of it.
             if let Some(tag) = Tag::parse(format!("LABEL={label}").as_bytes())
                 && tag.value == label.as_bytes()
             {

@@ -27,11 +27,12 @@ impl SlotState {
         actions: &mut Actions,
     ) {
         if self.closed && matches!(control, Control::Up | Control::Once) {
-            // The pipe is closed: what was started now could not be heard.
+            // The pipe is closed: no output could reach a log service started
+            // now.
             return;
         }
         if self.closed && role == Role::Log && control == Control::Kill {
-            // An operator wants it gone, whatever is left to be read.
+            // An operator wants it to exit, even if input is left to be read.
             self.drains = DRAINS;
         }
         let Some(process) = self.process_mut(role) else {
