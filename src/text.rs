@@ -201,9 +201,9 @@ pub fn keep<T>(list: &mut VecView<T>, mut wanted: impl FnMut(&mut T) -> bool) {
         if list.get_mut(at).is_some_and(&mut wanted) {
             // There is no such entry when the item is in position already.
             if let Some((before, rest)) = list.split_at_mut_checked(at)
-                && let (Some(place), [item, ..]) = (before.get_mut(kept), rest)
+                && let (Some(free), [item, ..]) = (before.get_mut(kept), rest)
             {
-                core::mem::swap(place, item);
+                core::mem::swap(free, item);
             }
             kept = kept.saturating_add(1);
         }
@@ -218,8 +218,8 @@ pub fn keep<T>(list: &mut VecView<T>, mut wanted: impl FnMut(&mut T) -> bool) {
 /// the compiler sees that the lengths are equal, and a byte-wise copy is slow.
 pub fn copy(to: &mut [u8], from: &[u8]) -> bool {
     match to.get_mut(..from.len()) {
-        Some(place) if place.len() == from.len() => {
-            place.copy_from_slice(from);
+        Some(start) if start.len() == from.len() => {
+            start.copy_from_slice(from);
             true
         }
         Some(_) | None => false,
@@ -262,7 +262,7 @@ mod test {
     use super::*;
 
     #[test]
-    fn a_line_that_is_cut_says_so() {
+    fn a_line_that_is_cut_ends_in_dots() {
         let mut line = Line::new();
         line.bytes(&[b'x'; config::MESSAGE_BYTES]);
         let _full = line.finish();
@@ -289,7 +289,7 @@ mod test {
     }
 
     #[test]
-    fn a_line_holds_nothing_that_a_terminal_obeys() {
+    fn a_line_holds_no_control_characters() {
         let mut line = Line::new();
         line.bytes(b"a\n\x1b[2J\x7f\x9b\xc2\x9bz");
         assert_eq!(line.as_bytes(), b"a??[2J???z");

@@ -37,22 +37,22 @@ pub fn completion(tests: &[u8], before: &Status, now: &Status) -> Completion {
 
 /// Returns the result of one test.
 fn one(test: u8, before: &Status, now: &Status) -> Completion {
-    let lives = now.pid != 0;
+    let alive = now.pid != 0;
     let (other, later) = (now.pid != before.pid, now.since != before.since);
     match test {
         b'u' => up(now),
         b'd' => down(now),
         b'C' if now.want == Want::Up => up(now),
         b'C' => down(now),
-        b't' | b'k' if !lives => plain(now.want != Want::Up),
+        b't' | b'k' if !alive => plain(now.want != Want::Up),
         b't' | b'k' if other && later && !now.term => Completion::IfChecked,
-        b'o' => plain(if lives {
+        b'o' => plain(if alive {
             now.want != Want::Up
         } else {
             other || later
         }),
-        b'p' => plain(!lives || now.paused),
-        b'c' => plain(!lives || !now.paused),
+        b'p' => plain(!alive || now.paused),
+        b'c' => plain(!alive || !now.paused),
         b't' | b'k' | b'x' => Completion::NotYet,
         _ => Completion::Holds,
     }
@@ -117,25 +117,25 @@ mod test {
         for before in all() {
             for now in all() {
                 let says = |test: &[u8]| completion(test, &before, &now);
-                let lives = now.pid != 0;
+                let alive = now.pid != 0;
                 let other = now.pid != before.pid;
                 let later = now.since != before.since;
-                let runs = lives && now.state == State::Run;
+                let runs = alive && now.state == State::Run;
                 let wanted = now.want == Want::Up;
-                let down = !lives && now.state == State::Down;
+                let down = !alive && now.state == State::Down;
                 let ended = down && !wanted;
                 assert_eq!(says(b"u") == IfChecked, runs);
                 assert_eq!(says(b"d") == Holds, ended);
                 assert_eq!(says(b"C"), says(if wanted { b"u" } else { b"d" }));
-                let t = match (lives, other && later && !now.term) {
+                let t = match (alive, other && later && !now.term) {
                     (false, _) if !wanted => Holds,
                     (true, true) => IfChecked,
                     _ => NotYet,
                 };
                 assert_eq!((says(b"t"), says(b"k")), (t, t));
-                assert_eq!(says(b"p") == Holds, !lives || now.paused);
-                assert_eq!(says(b"c") == Holds, !lives || !now.paused);
-                let once = if lives { !wanted } else { other || later };
+                assert_eq!(says(b"p") == Holds, !alive || now.paused);
+                assert_eq!(says(b"c") == Holds, !alive || !now.paused);
+                let once = if alive { !wanted } else { other || later };
                 assert_eq!(says(b"o") == Holds, once);
                 for sent in [b"h", b"a", b"i", b"q", b"1", b"2"] {
                     assert_eq!(says(sent), Holds);

@@ -150,7 +150,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn the_cuts_of_reading_do_not_show(
+        fn the_sizes_of_reads_do_not_matter(
             stream in proptest::collection::vec(
                 prop_oneof![Just(b'\n'), Just(b'a'), Just(b'b')], 0..80
             ),

@@ -114,7 +114,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn as_the_naive_matcher_has_it(
+        fn agrees_with_the_naive_matcher(
             pattern in "[ab+*]{0,8}", line in "[ab+*]{0,12}"
         ) {
             let (pattern, line) = (pattern.as_bytes(), line.as_bytes());

@@ -1,4 +1,4 @@
-//! Presence of a slot's directory in the services directory, and the moment
+//! Presence of a slot's directory in the services directory, and the time
 //! from which its absence counts.
 //!
 //! ```text
@@ -67,7 +67,7 @@ impl Presence {
         state: State::Unlisted,
     };
 
-    /// Forgets that a scan has seen it.
+    /// Resets the state to that before any scan.
     pub fn unlist(&mut self) {
         *self = Self::UNLISTED;
     }
@@ -209,7 +209,7 @@ mod test {
                     expected != Outcome::Leaves
                 );
                 if expected == Outcome::Leaves {
-                    // It leaves once, whatever follows.
+                    // It leaves once, regardless of later scans.
                     presence.begin(true);
                     presence.see();
                     prop_assert_eq!(presence.end(|| true, now), Outcome::Stays);

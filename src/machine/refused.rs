@@ -5,7 +5,7 @@
 //! | event | consequence |
 //! |---|---|
 //! | an entry cannot be used, for another cause than last time | reported |
-//! | it can be used, or is gone | forgotten: the same cause is reported anew |
+//! | it can be used, or is gone | removed: the same cause is reported again |
 //! | a service directory is refused | tried again after 1 s, then 2 s and so on, up to 30 s |
 //! | its name leads to another directory, or something is freed | tried at once |
 //!
@@ -47,7 +47,7 @@ pub struct Refused {
     /// Entries of the current scan for which the table had no room.
     more: usize,
     /// The number of those that was reported last.
-    told: usize,
+    reported: usize,
     /// Time at which the refused ones among them are tried again.
     more_due: Option<Instant>,
 }
@@ -92,7 +92,7 @@ impl Refused {
         Self {
             entries: Vec::new(),
             more: 0,
-            told: 0,
+            reported: 0,
             more_due: None,
         }
     }
@@ -100,7 +100,7 @@ impl Refused {
     /// Removes everything.
     pub fn clear(&mut self) {
         self.entries.clear();
-        (self.more, self.told, self.more_due) = (0, 0, None);
+        (self.more, self.reported, self.more_due) = (0, 0, None);
     }
 
     /// Begins a scan of all entries.
@@ -188,8 +188,9 @@ impl Refused {
     /// was no room, if that is to be reported.
     pub fn end(&mut self, all: bool) -> Option<usize> {
         text::keep(&mut self.entries, |entry| entry.seen);
-        let told = all.then(|| core::mem::replace(&mut self.told, self.more));
-        told.filter(|told| *told != self.more && self.more > 0)?;
+        let reported =
+            all.then(|| core::mem::replace(&mut self.reported, self.more));
+        reported.filter(|reported| *reported != self.more && self.more > 0)?;
         Some(self.more)
     }
 
@@ -247,7 +248,7 @@ mod test {
     /// Scans all; returns the number of reports.
     fn scan(refused: &mut Refused, names: &[String], cause: &str) -> usize {
         refused.begin_all();
-        let told = names
+        let reported = names
             .iter()
             .filter(|name| {
                 let noted =
@@ -255,7 +256,7 @@ mod test {
                 noted == Noted::New
             })
             .count();
-        told + usize::from(refused.end(true).is_some())
+        reported + usize::from(refused.end(true).is_some())
     }
 
     fn names(count: usize) -> Vec<String, 20> {
@@ -282,7 +283,7 @@ mod test {
     }
 
     #[test]
-    fn the_number_of_the_rest_is_told_when_it_changes() {
+    fn the_number_of_the_rest_is_reported_when_it_changes() {
         let mut refused = Refused::new();
         let mut more = |count| {
             refused.begin_all();
@@ -301,11 +302,11 @@ mod test {
     }
 
     #[test]
-    fn general_causes_have_places_of_their_own() {
+    fn general_causes_have_entries_of_their_own() {
         let mut refused = Refused::new();
         refused.note(b"", b"first", None);
-        let told = config::SLOTS + 1;
-        assert_eq!(scan(&mut refused, &names(20), "x"), told);
+        let reported = config::SLOTS + 1;
+        assert_eq!(scan(&mut refused, &names(20), "x"), reported);
         assert_eq!(refused.note(b"", b"one", None), Noted::New);
         assert_eq!(refused.note(b"", b"two", None), Noted::New);
         assert_eq!(refused.note(b"", b"one", None), Noted::Known);
@@ -345,7 +346,7 @@ mod test {
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
         refused.hurry();
         assert!(!refused.waits(b"a", 7, now));
-        // Another directory starts anew.
+        // Another directory starts over.
         refused.note(b"a", b"x", Some((8, now)));
         assert_eq!(refused.due().unwrap().since(now).as_secs(), 1);
         // It can be used.

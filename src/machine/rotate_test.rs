@@ -96,7 +96,7 @@ fn defaults_rotate_in_the_last_thousand_bytes() {
 }
 
 #[test]
-fn what_is_counted_and_what_goes_first() {
+fn files_are_counted_and_the_oldest_is_deleted_first() {
     let name = |secs, kind| LogName::new(Wall { secs, nanos: 0 }, kind);
     for processed in [false, true] {
         let mut olds = OldLogs::new(None, processed);

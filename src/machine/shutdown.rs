@@ -38,12 +38,12 @@ pub const KILL: Duration = Duration::from_secs(2);
 /// Maximum time for everything after services and scripts: the steps from
 /// [`DRAIN`] to [`KILL`], the media and [`LAST_WORDS`].
 pub const END: Duration = Duration::from_secs(50);
-/// Part of [`END`] after which all media must have been synced and unmounted,
-/// except the last one that is tried.
+/// Part of [`END`] after which all media must have been unmounted or made
+/// read-only, except the last one that is tried.
 pub const MEDIA: Duration = Duration::from_secs(48);
 /// Time for the console to take its pending output at the end.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Maximum nanoseconds to sync and unmount one medium.
+/// Maximum nanoseconds granted to a medium.
 const MEDIUM_MAX: u64 = 10_000_000_000;
 /// Minimum nanoseconds granted to a medium.
 const MEDIUM_MIN: u64 = 1_000_000_000;
@@ -255,7 +255,7 @@ mod test {
     }
 
     #[test]
-    fn whatever_hangs_it_ends_in_time() {
+    fn it_ends_in_time_if_everything_hangs() {
         let left = Remaining {
             services: true,
             children: true,

@@ -313,8 +313,8 @@ impl SlotState {
         self.tick(now)
     }
 
-    /// Kills service and script because the owner stops waiting, without
-    /// running `control/k`.
+    /// Requests KILL for service and script, without `control/k`, because the
+    /// owner stops waiting.
     pub fn kill(&self) -> Actions {
         let mut actions = Actions::new();
         for role in [Role::Service, Role::Script] {

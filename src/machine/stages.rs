@@ -56,7 +56,7 @@ pub enum StageExit {
 pub enum Next {
     /// Enter this stage; the flag asks for a warning about the one that ended.
     Enter(Stage, bool),
-    /// Kill what is left of stage 2, pause, and enter it again.
+    /// Kill the remaining processes of stage 2, pause, and enter it again.
     Again,
 }
 

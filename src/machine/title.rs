@@ -95,7 +95,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn at_once_is_as_one_by_one(
+        fn a_whole_text_is_pushed_as_byte_by_byte(
             title in proptest::collection::vec(any::<u8>(), 0..20),
             parts in proptest::collection::vec(
                 proptest::collection::vec(0..4u8, 0..30), 0..4),

@@ -62,7 +62,7 @@ impl Mask {
         }
         match form(&self.begun) {
             Form::Begun => return,
-            Form::Whole if !self.is_obeyed() => show(&self.begun),
+            Form::Whole if !self.is_control() => show(&self.begun),
             Form::Whole | Form::Malformed => show(REPLACEMENT),
         }
         self.begun.clear();
@@ -77,7 +77,7 @@ impl Mask {
     }
 
     /// Returns true if a terminal would interpret the character.
-    fn is_obeyed(&self) -> bool {
+    fn is_control(&self) -> bool {
         match *self.begun {
             [b'\n' | b'\t'] => !self.keeps_lines,
             [byte] => byte.is_ascii_control(),
@@ -206,7 +206,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn nothing_that_a_terminal_obeys_is_shown(
+        fn no_control_character_is_shown(
             text in texts(),
             sizes in prop::collection::vec(1..5_usize, 1..4),
         ) {

@@ -141,7 +141,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn moments_keep_their_distance(
+        fn wall_clock_times_keep_their_distance(
             mono in 0..1u64 << 50,
             wall in 0..1u64 << 60,
             other in 0..1u64 << 50,
@@ -160,7 +160,7 @@ mod test {
     }
 
     #[test]
-    fn a_moment_keeps_its_age() {
+    fn a_time_keeps_its_age_when_the_clock_is_set() {
         let secs = 1_000_000_000;
         let today = 1_800_000_000 * secs;
         // Up for 100 seconds, since 50 seconds after 1970; then the clock is

@@ -89,7 +89,7 @@ mod test {
     }
 
     #[test]
-    fn words_and_what_they_ask() {
+    fn words_and_their_requests() {
         use BootParam::{Emergency, Rig, Services, Signals, Single, Unknown};
         let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
             runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
@@ -123,7 +123,7 @@ mod test {
         }
 
         #[test]
-        fn what_is_quoted_is_one_word(dir in "/[a-z /=.]{0,30}", before in "[a-z= ]{0,20}") {
+        fn quoted_text_is_one_word(dir in "/[a-z /=.]{0,30}", before in "[a-z= ]{0,20}") {
             let line = format!("{before} runt.services=\"{dir}\" runt.x");
             let asked = all(line.as_bytes());
             let last = [BootParam::Services(dir.as_bytes()), BootParam::Unknown(b"runt.x")];

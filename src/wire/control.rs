@@ -76,7 +76,7 @@ mod test {
     use super::*;
 
     #[test]
-    fn fourteen_bytes_mean_something() {
+    fn fourteen_bytes_are_known() {
         let known: Vec<u8> =
             (0..=255).filter(|byte| decode(*byte).is_some()).collect();
         assert_eq!(known, b"12acdhikopqtux");

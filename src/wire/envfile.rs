@@ -114,7 +114,7 @@ mod test {
     }
 
     #[test]
-    fn lines_and_what_they_say() {
+    fn lines_and_their_values() {
         for line in ["", " \t ", "# A=1", "  # A=1", "; A=1", "#\\", "\r"] {
             assert_eq!(read(line), Ok(None), "{line}");
         }

@@ -80,7 +80,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn as_core_reads_them(
+        fn agrees_with_the_reader_of_core(
             text in "[0-9a-fA-F]{0,5}(:{1,3}[0-9a-f]{1,5}){0,8}:{0,2}(1\\.2\\.3\\.[0-9]{1,3})?",
             groups in prop::array::uniform8(prop_oneof![Just(0), any::<u16>()]),
         ) {
@@ -91,7 +91,7 @@ mod test {
     }
 
     #[test]
-    fn odd_ones() {
+    fn unusual_forms() {
         for text in [
             "",
             ":",

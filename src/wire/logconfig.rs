@@ -88,7 +88,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads the settings. Calls `pattern` for each line that is a pattern, and
-/// `odd` for each invalid line with the part of it in question.
+/// `invalid` for each invalid line with the part of it in question.
 ///
 /// A number is the value of the leading digits, 0 without any. `bounds` are
 /// the defaults of size and count.
@@ -96,7 +96,7 @@ pub fn settings<'a>(
     text: &'a [u8],
     (size, keep): (u64, u64),
     mut pattern: impl FnMut(&'a [u8]),
-    mut odd: impl FnMut(Invalid, &'a [u8]),
+    mut invalid: impl FnMut(Invalid, &'a [u8]),
 ) -> Settings<'a> {
     let mut settings = Settings {
         size,
@@ -123,11 +123,11 @@ pub fn settings<'a>(
             b'g' => settings.group = value,
             b'm' => match mode(value) {
                 Some(mode) => settings.mode = mode,
-                None => odd(Invalid::Number, line),
+                None => invalid(Invalid::Number, line),
             },
             b'u' | b'U' => match udp(value, *key == b'U') {
                 Ok(udp) => settings.udp = Some(udp),
-                Err((what, part)) => odd(what, part),
+                Err((what, part)) => invalid(what, part),
             },
             b's' | b'n' | b'N' | b't' | b'f' | b'd' => {
                 let (number, unit) = leading_number(value);
@@ -140,7 +140,7 @@ pub fn settings<'a>(
                 };
                 let known = usize::from(factor > 1);
                 if unit.len() > known || unit.len() == value.len() {
-                    odd(Invalid::Number, line);
+                    invalid(Invalid::Number, line);
                 }
                 let number = number.saturating_mul(factor);
                 match key {
@@ -152,7 +152,7 @@ pub fn settings<'a>(
                     _ => settings.durable = Duration::from_secs(number),
                 }
             }
-            _ => odd(Invalid::Unknown, line),
+            _ => invalid(Invalid::Unknown, line),
         }
     }
     settings
@@ -200,7 +200,7 @@ fn v6(text: &[u8]) -> Option<IpAddr> {
 fn v4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let mut ip = [0; 4];
     let mut rest = text;
-    for (place, dot) in ip.iter_mut().zip([false, true, true, true]) {
+    for (octet, dot) in ip.iter_mut().zip([false, true, true, true]) {
         let part = match rest {
             [b'.', part @ ..] if dot => part,
             part if !dot => part,
@@ -210,7 +210,7 @@ fn v4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
         if behind.len() == part.len() {
             return None;
         }
-        *place = u8::try_from(number).ok()?;
+        *octet = u8::try_from(number).ok()?;
         rest = behind;
     }
     Some((Ipv4Addr::from(ip), rest))
@@ -256,14 +256,14 @@ mod test {
 
     /// Returns the settings, the patterns and the invalid parts.
     fn read(text: &[u8]) -> (Settings<'_>, Vec<u8>, Vec<(Invalid, &[u8])>) {
-        let (mut patterns, mut odd) = (Vec::new(), Vec::new());
+        let (mut patterns, mut invalid) = (Vec::new(), Vec::new());
         let settings = settings(
             text,
             SIZE_AND_KEEP,
             |line| patterns.extend([line, b"\n"].concat()),
-            |what, part| odd.push((what, part)),
+            |what, part| invalid.push((what, part)),
         );
-        (settings, patterns, odd)
+        (settings, patterns, invalid)
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod test {
         let text =
             b"# comment\ns4k\nn5\nN2\nt3h\nf2m\nd7\nm750\ngadm\np pre: \n-*\n+*: *\n\
             e*x\nE*\n!cmd a\nu1.2.3.4:99\nZ";
-        let (settings, found, odd) = read(text);
+        let (settings, found, invalid) = read(text);
         assert_eq!(
             settings,
             Settings {
@@ -291,7 +291,7 @@ mod test {
                 }),
             }
         );
-        assert_eq!(odd, []);
+        assert_eq!(invalid, []);
         let found: Vec<_> = patterns(&found).collect();
         assert_eq!(
             found,
@@ -305,7 +305,7 @@ mod test {
     }
 
     #[test]
-    fn defaults_and_odd_ends() {
+    fn defaults_and_invalid_lines() {
         let (plain, ..) = read(b"");
         assert_eq!(
             (plain.size, plain.keep, plain.keep_full),
@@ -313,15 +313,15 @@ mod test {
         );
         assert_eq!(read(b"n7\nn").0.keep, 7);
         let number = |line| vec![(Invalid::Number, line)];
-        let (none, _, odd) = read(b"n7\nn\n");
-        assert_eq!((none.keep, odd), (0, number(&b"n"[..])));
-        let (none, _, odd) = read(b"s2m\nsx");
-        assert_eq!((none.size, odd), (0, number(&b"sx"[..])));
-        let (none, _, odd) = read(b"t5\ntm");
-        assert_eq!((none.age, odd), (Duration::ZERO, number(&b"tm"[..])));
+        let (none, _, invalid) = read(b"n7\nn\n");
+        assert_eq!((none.keep, invalid), (0, number(&b"n"[..])));
+        let (none, _, invalid) = read(b"s2m\nsx");
+        assert_eq!((none.size, invalid), (0, number(&b"sx"[..])));
+        let (none, _, invalid) = read(b"t5\ntm");
+        assert_eq!((none.age, invalid), (Duration::ZERO, number(&b"tm"[..])));
         assert_eq!(read(b"s7 k").2, number(&b"s7 k"[..]));
-        let (large, _, odd) = read(b"s99999999999999999999m\n");
-        assert_eq!((large.size, odd), (u64::MAX, vec![]));
+        let (large, _, invalid) = read(b"s99999999999999999999m\n");
+        assert_eq!((large.size, invalid), (u64::MAX, vec![]));
         assert_eq!(read(b" s1\n").2, vec![(Invalid::Unknown, &b" s1"[..])]);
     }
 
@@ -364,9 +364,9 @@ mod test {
             (b"u1.2.3.4:70000", Invalid::Port, b"70000"),
         ];
         for (line, what, part) in rows {
-            let (settings, _, odd) = read(line);
+            let (settings, _, invalid) = read(line);
             assert_eq!(settings.udp, None);
-            assert_eq!(odd, [(what, part)]);
+            assert_eq!(invalid, [(what, part)]);
         }
     }
 
@@ -375,9 +375,9 @@ mod test {
         fn anything_may_be_a_config(text in proptest::collection::vec(
             prop_oneof![Just(b'\n'), any::<u8>()], 0..200
         )) {
-            let (_, found, odd) = read(&text);
+            let (_, found, invalid) = read(&text);
             let lines = text.split(|byte| *byte == b'\n').count();
-            prop_assert!(patterns(&found).count() + odd.len() <= lines);
+            prop_assert!(patterns(&found).count() + invalid.len() <= lines);
         }
     }
 }

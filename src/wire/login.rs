@@ -10,7 +10,7 @@
 //! | `root:*:0:` | busybox: the password is in /etc/shadow, as with `x` |
 //! | `root: :0:` | busybox strips blanks: no password |
 //! | `a::0:` before `root:x:0:` | busybox's `sulogin` takes the first uid 0 |
-//! | `root::9:` | util-linux's `sulogin` takes the name, whatever its uid |
+//! | `root::9:` | util-linux's `sulogin` takes the name, with any uid |
 //! | `a:::`, `a::4294967296:` | musl: uid 0 |
 //! | `a:: 0:`, `a::+0:` | glibc: uid 0 |
 //! | `#a::0:` | musl: an account like any other |

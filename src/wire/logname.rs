@@ -122,7 +122,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn a_name_tells_its_moment_and_names_sort_by_it(
+        fn a_name_contains_its_time_and_names_sort_by_it(
             a in 0..u64::MAX >> 2, b in 0..u64::MAX >> 2, nanos in 0..1_000_000_000_u32
         ) {
             let name = |secs| LogName::new(Wall { secs, nanos }, Kind::Safe);
@@ -132,7 +132,7 @@ mod test {
         }
 
         #[test]
-        fn anything_may_be_a_file_name(name in proptest::collection::vec(1..255_u8, 0..40)) {
+        fn any_file_name_is_read(name in proptest::collection::vec(1..255_u8, 0..40)) {
             if let Some(parsed) = LogName::parse(&name) {
                 prop_assert_eq!(parsed.as_bytes(), &name[..]);
                 let _label = parsed.moment();
@@ -148,9 +148,9 @@ mod test {
         assert_eq!(t.kind(), Some(Kind::Temporary));
         assert_eq!(t.with(Kind::Safe).kind(), Some(Kind::Safe));
         assert_eq!(t.with(Kind::Unsafe).as_bytes().last(), Some(&b'u'));
-        let odd = LogName::parse(b"@40000000000000XX00000000.s").unwrap();
-        assert_eq!(odd.moment(), None);
-        let odd = LogName::parse(b"@400000000000000a00000000.x").unwrap();
-        assert_eq!(odd.kind(), None);
+        let other = LogName::parse(b"@40000000000000XX00000000.s").unwrap();
+        assert_eq!(other.moment(), None);
+        let other = LogName::parse(b"@400000000000000a00000000.x").unwrap();
+        assert_eq!(other.kind(), None);
     }
 }

@@ -12,7 +12,7 @@
 //! | `runt/timeout-control` | milliseconds that a script of `control` may take |
 //! | `runt/log-ring` | bytes of the service's output that are kept if there is no `log/` |
 //! | `runt/log-console` | empty, or a device: the service's lines are shown there |
-//! | `runt/group-kill` | present: its process group is stopped ([`GroupKill`]), its own cgroup killed |
+//! | `runt/group-kill` | its process group is stopped ([`GroupKill`]), its own cgroup killed |
 
 use super::control::Signal;
 use crate::text::whole_number;

@@ -42,9 +42,9 @@ struct Kind {
 }
 
 /// Returns an entry of the table.
-const fn kind(place: u16, magic: &'static [u8], uuid: u16, fat: bool) -> Kind {
+const fn kind(offset: u16, magic: &'static [u8], uuid: u16, fat: bool) -> Kind {
     Kind {
-        magic: (place, magic),
+        magic: (offset, magic),
         uuid,
         fat,
     }
@@ -153,8 +153,8 @@ struct Digits<'a>(&'a [u8]);
 impl Digits<'_> {
     /// Returns true if the next digits spell `bytes` in this `order`.
     fn spell(&mut self, bytes: &[u8], order: &[u8]) -> bool {
-        order.iter().all(|place| {
-            let byte = bytes.get(usize::from(*place)).copied();
+        order.iter().all(|index| {
+            let byte = bytes.get(usize::from(*index)).copied();
             byte.is_some_and(|byte| {
                 self.is_next(byte >> 4) && self.is_next(byte & 15)
             })
@@ -204,18 +204,18 @@ pub fn entry_place(head: &[u8], number: u8) -> Option<u64> {
     let block = u32::from_le_bytes(*at(header, 72).first_chunk()?);
     let size = u16::from_le_bytes(*at(header, 84).first_chunk()?);
     let before = u64::from(number).checked_sub(1)?;
-    let place = u64::from(block).wrapping_mul(BLOCK).wrapping_add(UUID);
-    Some(place.wrapping_add(before.wrapping_mul(size.into())))
+    let offset = u64::from(block).wrapping_mul(BLOCK).wrapping_add(UUID);
+    Some(offset.wrapping_add(before.wrapping_mul(size.into())))
 }
 
-/// Returns true if `wanted` is at offset `place`.
-fn has(bytes: &[u8], place: usize, wanted: &[u8]) -> bool {
-    at(bytes, place).starts_with(wanted)
+/// Returns true if `wanted` is at `offset`.
+fn has(bytes: &[u8], offset: usize, wanted: &[u8]) -> bool {
+    at(bytes, offset).starts_with(wanted)
 }
 
-/// Returns the bytes from offset `place` on.
-fn at(bytes: &[u8], place: usize) -> &[u8] {
-    bytes.get(place..).unwrap_or(&[])
+/// Returns the bytes from `offset` on.
+fn at(bytes: &[u8], offset: usize) -> &[u8] {
+    bytes.get(offset..).unwrap_or(&[])
 }
 
 #[cfg(test)]
@@ -240,8 +240,8 @@ mod test {
     /// in the tests write them.
     fn bytes(parts: &[(usize, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; HEAD];
-        for (place, part) in parts {
-            bytes[*place..][..part.len()].copy_from_slice(part);
+        for (offset, part) in parts {
+            bytes[*offset..][..part.len()].copy_from_slice(part);
         }
         bytes
     }
@@ -312,7 +312,7 @@ mod test {
     }
 
     #[test]
-    fn what_the_kernel_says_of_a_partition_is_known() {
+    fn the_kernels_name_of_a_partition_is_known() {
         let boot = tag("PARTLABEL=boot");
         assert!(boot.names_partition(b"PARTNAME=boot"));
         for line in ["PARTNAME=boot2", "PARTNAME=boo", "PARTN=boot", "boot", ""]
@@ -388,7 +388,7 @@ mod test {
         let offset = format!("{UUID}/PARTNROFF=1");
         let longer = format!("{UUID}0");
         let shorter = UUID.replacen('-', "", 1);
-        for odd in [
+        for bad in [
             "0123abcd-00",
             "0123abcd-1",
             "0123abcd-001",
@@ -400,8 +400,8 @@ mod test {
             &shorter,
             "-",
         ] {
-            assert!(!tag(&format!("PARTUUID={odd}")).is_possible(), "{odd}");
-            assert!(tag(&format!("LABEL={odd}")).is_possible(), "{odd}");
+            assert!(!tag(&format!("PARTUUID={bad}")).is_possible(), "{bad}");
+            assert!(tag(&format!("LABEL={bad}")).is_possible(), "{bad}");
         }
     }
 
@@ -419,7 +419,7 @@ mod test {
         }
 
         #[test]
-        fn any_bytes_are_looked_at(
+        fn any_bytes_are_read_without_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..HEAD),
             value in ".{1,40}", number in any::<u8>(),
         ) {
@@ -443,11 +443,11 @@ mod test {
             let (order, room, fill) = kind.form();
             let mut padded = label.clone().into_bytes();
             padded.resize(room, fill);
-            let place = usize::from(kind.uuid);
+            let offset = usize::from(kind.uuid);
             let head = bytes(&[
                 (kind.magic.0.into(), kind.magic.1),
-                (place, &uuid[..order.len()]),
-                (place + order.len(), &padded),
+                (offset, &uuid[..order.len()]),
+                (offset + order.len(), &padded),
             ]);
             let digits: String =
                 order.iter().map(|i| format!("{:02X}", uuid[usize::from(*i)])).collect();

@@ -125,13 +125,13 @@ impl Why {
         let _fits = self.deaths.push(death).is_ok();
     }
 
-    /// Replaces every time by what `renamed` returns for it. Returns false if
+    /// Replaces every time by what `rewritten` returns for it. Returns false if
     /// none changed.
-    pub fn restamp(&mut self, renamed: &dyn Fn(Wall) -> Wall) -> bool {
+    pub fn restamp(&mut self, rewritten: &dyn Fn(Wall) -> Wall) -> bool {
         let mut changed = false;
         let deaths = self.deaths.iter_mut().map(|death| &mut death.when);
         for moment in deaths.chain(&mut self.until) {
-            let old = core::mem::replace(moment, renamed(*moment));
+            let old = core::mem::replace(moment, rewritten(*moment));
             changed |= *moment != old;
         }
         changed
@@ -372,7 +372,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_cut_is_refused() {
+    fn a_record_that_is_cut_is_refused() {
         let mut why = Why::new();
         assert_eq!(unpack(b""), Some(why.clone()));
         why.died(Death {
@@ -391,7 +391,7 @@ mod test {
     }
 
     #[test]
-    fn all_moments_get_new_names() {
+    fn every_time_is_rewritten() {
         let moment = |secs| Wall { secs, nanos: 0 };
         let record = |first, second, until| {
             let mut why = Why::new();
@@ -422,14 +422,14 @@ mod test {
         }
 
         #[test]
-        fn any_bytes_are_answered_or_refused(
+        fn any_bytes_are_decoded_or_refused(
             bytes in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let _known = unpack(&bytes).is_some();
         }
 
         #[test]
-        fn a_changed_record_is_answered_or_refused(
+        fn a_changed_record_is_decoded_or_refused(
             why in whys(),
             at in any::<prop::sample::Index>(),
             byte in any::<u8>(),

@@ -512,7 +512,7 @@ fn a_script_that_exits_with_zero_takes_the_signals_place() {
 }
 
 #[test]
-fn a_short_life_is_paced_and_a_long_one_is_not() {
+fn a_short_run_delays_the_restart_and_a_long_one_does_not() {
     let exit = Exit { code: 1, signal: 0 };
     let mut slot = running();
     let ended = |slot: &mut SlotState, at| {
@@ -616,7 +616,7 @@ fn a_finish_that_exits_with_125_keeps_the_service_down() {
 }
 
 #[test]
-fn a_wall_clock_that_is_set_moves_moments_and_nothing_else() {
+fn a_wall_clock_step_moves_shown_times_and_nothing_else() {
     let secs = 1_000_000_000;
     let at = |mono: u64, wall: u64| Now {
         mono: Instant::at(mono * secs),
