@@ -1,5 +1,5 @@
-//! runsvctrl, runsvstat, svwaitup, svwaitdown, svc, svstat, svok: what runit
-//! 1.x and daemontools had in place of `sv` (contract §11, §12).
+//! runsvctrl, runsvstat, svwaitup, svwaitdown, svc, svstat, svok: the
+//! predecessors of `sv` in runit 1.x and daemontools (contract §11, §12).
 //!
 //! # Synopsis
 //! `runsvctrl COMMAND DIR...`\
@@ -13,26 +13,26 @@
 //! # Description
 //! DIR is a service directory. `runsvctrl` sends the first letter of COMMAND,
 //! `svc` every letter of its options, in their order; neither waits.
-//! `runsvstat` and `svstat` tell how services are, `runsvstat -l` their log
-//! services too. `svwaitup` waits until each service has run for 2 seconds or
-//! `-s`, 1 to 600. `svwaitdown` takes all down, with `-x` their supervisors
-//! too, and waits for each, at most 600 seconds or `-t`, 1 to 6000; what is
-//! not down then is killed with `-k`. `-v` says how it goes. `svok` asks
-//! whether DIR is supervised.
+//! `runsvstat` and `svstat` print the status of services, `runsvstat -l` also
+//! that of their log services. `svwaitup` waits until each service has run for
+//! 2 seconds or `-s`, 1 to 600. `svwaitdown` takes all services down, with
+//! `-x` their supervisors too, and waits for each, at most 600 seconds or
+//! `-t`, 1 to 6000; with `-k` it kills those that are not down by then. `-v`
+//! reports progress. `svok` tests whether DIR is supervised.
 //!
 //! # Exit codes
-//! runsvctrl, runsvstat, svwaitup, svwaitdown: the number of services with
-//! which something went wrong, at most 100; 1 usage; `svwaitdown` 111 when
-//! the time was up. svc and svstat: 0, svc 100 usage. svok: 0 supervised, 100
-//! not, 111 DIR cannot be looked at.
+//! runsvctrl, runsvstat, svwaitup, svwaitdown: the number of services that
+//! failed, at most 100; 1 usage; `svwaitdown` 111 when the time was up. svc
+//! and svstat: 0, svc 100 usage. svok: 0 supervised, 100 not, 111 DIR cannot
+//! be examined.
 
 use core::{ffi::CStr, time::Duration};
 
 use heapless::Vec;
 
 use super::sv::{
+    describe::{GOT_TERM, flags, seconds, word},
     service::{Silent, is_normally_up, probe, send},
-    status::{GOT_TERM, flags, seconds, word},
 };
 use crate::{
     args::getopt::{Getopt, Opt},
@@ -45,48 +45,48 @@ use crate::{
     wire::status::{State, Status},
 };
 
-/// Exit code of a usage error of runit's.
+/// Exit code of a usage error of runit's programs.
 const USAGE: u8 = 1;
-/// The same of daemontools'.
-const OTHER_USAGE: u8 = 100;
-/// Most that is counted into an exit code.
-const MOST: u8 = 100;
-/// Most letters of one `svc`.
+/// Exit code of a usage error of daemontools' programs.
+const DAEMONTOOLS_USAGE: u8 = 100;
+/// Maximum number of failed services in an exit code.
+const MAX_FAILED: u8 = 100;
+/// Maximum number of option letters of one command line.
 const LETTERS: usize = 64;
-/// Pause between two looks.
-const STEP: Duration = Duration::from_millis(200);
+/// Interval between two checks of a status.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is done with each service.
-type Act<'a> =
-    &'a mut dyn FnMut(&mut Face, &'static CStr, At<'_>) -> Result<(), Silent>;
+/// Action to run on each service.
+type Action<'a> =
+    &'a mut dyn FnMut(&mut Tool, &'static CStr, At<'_>) -> Result<(), Silent>;
 
-/// One run of a program.
-struct Face {
-    /// Its name, as it is printed.
+/// One invocation of a program.
+struct Tool {
+    /// Name, as it is printed.
     name: &'static [u8],
-    /// What follows it in the usage message, and the exit code then; with
-    /// that of daemontools it is the whole message.
+    /// Text that follows the name in the usage message, and the exit code of
+    /// a usage error. With that of daemontools it is the whole message.
     usage: (&'static str, u8),
-    /// Option letters in their order; of those with a value it is one.
+    /// Option letters in their order.
     given: Vec<u8, LETTERS>,
-    /// The value of an option.
+    /// Value of the option that takes one.
     value: Option<u64>,
-    /// The operands.
+    /// Operands.
     operands: List,
-    /// Services with which something went wrong.
+    /// Number of services that failed.
     failed: u8,
 }
 
-impl Face {
-    /// Takes a command line apart. `Err` is the exit code of a usage error,
-    /// which is said.
+impl Tool {
+    /// Parses a command line. After a usage error prints it and returns its
+    /// exit code as `Err`.
     fn new(
         start: Start,
         known: &'static [u8],
         usage: (&'static str, u8),
     ) -> Result<Self, u8> {
         let name = start.argv.first().unwrap_or(c"").to_bytes();
-        let mut face = Self {
+        let mut tool = Self {
             name,
             usage,
             given: Vec::new(),
@@ -99,120 +99,125 @@ impl Face {
             let letter = match option {
                 Opt::Flag(letter) => letter,
                 Opt::Value(letter, text) => {
-                    // What is no number is out of every range.
+                    // 0 is out of every range.
                     let number = whole_number(text.to_bytes());
-                    face.value = Some(number.unwrap_or(0));
+                    tool.value = Some(number.unwrap_or(0));
                     letter
                 }
                 Opt::Illegal(_) | Opt::Missing(_) => {
                     super::complain_of(basename(name), option);
-                    return Err(face.refuse());
+                    return Err(tool.usage_error());
                 }
             };
-            if face.given.push(letter).is_err() {
+            if tool.given.push(letter).is_err() {
                 let mut line = Line::new();
                 let bound = u64::try_from(LETTERS).unwrap_or(0);
                 line.bytes(name).text(": too many options (the bound is ");
                 sys::print_error(line.number(bound).text(")").finish());
-                return Err(face.refuse());
+                return Err(tool.usage_error());
             }
         }
         let used = options.used().saturating_add(1);
-        face.operands = start.argv.skip(used).iter();
-        Ok(face)
+        tool.operands = start.argv.skip(used).iter();
+        Ok(tool)
     }
 
-    /// Says how the program is used; answers the exit code for that.
-    fn refuse(&self) -> u8 {
+    /// Prints the usage message. Returns the exit code of a usage error.
+    fn usage_error(&self) -> u8 {
         let (usage, code) = self.usage;
-        if code == OTHER_USAGE {
+        if code == DAEMONTOOLS_USAGE {
             sys::print_error(usage.as_bytes());
             return code;
         }
         super::usage(self.name, usage, code)
     }
 
-    /// Whether an option was given.
+    /// Returns true when an option was given.
     fn has(&self, letter: u8) -> bool {
         self.given.contains(&letter)
     }
 
-    /// Says `PROG: LEVELNAME: WHAT` on descriptor 2.
-    fn say(&self, level: &str, name: &CStr, what: &[u8]) {
+    /// Prints `PROG: LEVELNAME: WHAT` on descriptor 2.
+    fn report(&self, level: &str, name: &CStr, what: &[u8]) {
         let mut line = Line::new();
         line.bytes(self.name).text(": ").text(level);
         line.bytes(name.to_bytes()).text(": ").bytes(what);
         sys::print_error(line.finish());
     }
 
-    /// Warns that a service is silent, and counts it.
-    fn silent(&mut self, name: &CStr, silent: Silent) {
+    /// Warns that a service does not answer, and counts it as failed.
+    fn count_silent(&mut self, name: &CStr, silent: Silent) {
         let mut line = Line::new();
         silent.text(&mut line);
         if silent == Silent::Unsupervised {
             line.text(".");
         }
-        self.say("warning: ", name, line.as_bytes());
-        self.failed = self.failed.saturating_add(1).min(MOST);
+        self.report("warning: ", name, line.as_bytes());
+        self.failed = self.failed.saturating_add(1).min(MAX_FAILED);
     }
 
-    /// Does something with each service; answers the exit code, or that of a
-    /// usage error when none is named.
-    fn each(&mut self, act: Act<'_>) -> u8 {
+    /// Runs an action on each service. Returns the exit code, or that of a
+    /// usage error when no service is named.
+    fn each(&mut self, action: Action<'_>) -> u8 {
         let mut none = true;
         for name in self.operands {
             none = false;
-            let done = open(name).and_then(|dir| act(self, name, dir.as_fd()));
+            let done =
+                open(name).and_then(|dir| action(self, name, dir.as_fd()));
             if let Err(silent) = done {
-                self.silent(name, silent);
+                self.count_silent(name, silent);
             }
         }
-        if none { self.refuse() } else { self.failed }
+        if none {
+            self.usage_error()
+        } else {
+            self.failed
+        }
     }
 }
 
 /// Opens a service directory.
 fn open(name: &CStr) -> Result<Fd, Silent> {
-    let trouble = |errno| Silent::Trouble("change directory", Some(errno));
-    file::open_dir(CWD, name).map_err(trouble)
+    let failed = |errno| Silent::Failed("change directory", Some(errno));
+    file::open_dir(CWD, name).map_err(failed)
 }
 
-/// `runsvctrl`.
+/// Runs `runsvctrl`.
 pub(super) fn runsvctrl(start: Start) -> u8 {
     let usage = (" u|d|o|p|c|h|a|i|q|1|2|t|k|x|e service ...", USAGE);
-    let mut face = match Face::new(start, b"", usage) {
-        Ok(face) => face,
+    let mut tool = match Tool::new(start, b"", usage) {
+        Ok(tool) => tool,
         Err(code) => return code,
     };
-    let word = face.operands.next().unwrap_or(c"");
+    let word = tool.operands.next().unwrap_or(c"");
     let letter = match word.to_bytes().first() {
         Some(b'e') => b'x',
         Some(letter) if b"udopchaiq12tkx".contains(letter) => *letter,
-        _ => return face.refuse(),
+        _ => return tool.usage_error(),
     };
-    face.each(&mut |_, _, dir| send(dir, &[letter]))
+    tool.each(&mut |_, _, dir| send(dir, &[letter]))
 }
 
-/// `runsvstat`.
+/// Runs `runsvstat`.
 pub(super) fn runsvstat(start: Start) -> u8 {
-    let mut face = match Face::new(start, b"l", (" [ -l ] service ...", USAGE))
+    let mut tool = match Tool::new(start, b"l", (" [ -l ] service ...", USAGE))
     {
-        Ok(face) => face,
+        Ok(tool) => tool,
         Err(code) => return code,
     };
-    face.each(&mut |face, name, dir| {
+    tool.each(&mut |tool, name, dir| {
         let mut line = Line::new();
         line.bytes(name.to_bytes()).text(": ");
-        line_of(&mut line, dir, &probe(dir)?);
-        if face.has(b'l')
+        append_status(&mut line, dir, &probe(dir)?);
+        if tool.has(b'l')
             && let Ok(log) = file::open_dir(dir, c"log")
         {
             match probe(log.as_fd()) {
                 Ok(status) => {
                     line.text("\n  log: ");
-                    line_of(&mut line, log.as_fd(), &status);
+                    append_status(&mut line, log.as_fd(), &status);
                 }
-                Err(silent) => face.silent(name, silent),
+                Err(silent) => tool.count_silent(name, silent),
             }
         }
         sys::print(line.finish());
@@ -220,17 +225,22 @@ pub(super) fn runsvstat(start: Start) -> u8 {
     })
 }
 
-/// Appends a status as `runsvstat` has it.
-fn line_of(line: &mut Line, dir: At<'_>, status: &Status) {
+/// Appends a status as `runsvstat` prints it.
+fn append_status(line: &mut Line, dir: At<'_>, status: &Status) {
     line.text(word(status.state));
     if status.state != State::Down {
         line.text(" (pid ").number(status.pid.into()).text(")");
     }
-    rest_of(line, dir, status, "");
+    append_details(line, dir, status, "");
 }
 
-/// Appends for how long, and the flags but for `left_out`.
-fn rest_of(line: &mut Line, dir: At<'_>, status: &Status, left_out: &str) {
+/// Appends the seconds in this state, and the flags except `left_out`.
+fn append_details(
+    line: &mut Line,
+    dir: At<'_>,
+    status: &Status,
+    left_out: &str,
+) {
     line.text(" ").number(seconds(status)).text(" seconds");
     let normally_up = is_normally_up(dir).unwrap_or(true);
     for flag in flags(status, normally_up).filter(|flag| *flag != left_out) {
@@ -238,81 +248,81 @@ fn rest_of(line: &mut Line, dir: At<'_>, status: &Status, left_out: &str) {
     }
 }
 
-/// `svwaitup`.
+/// Runs `svwaitup`.
 pub(super) fn svwaitup(start: Start) -> u8 {
     let usage = (" [-v] [-s 1..600] service ...", USAGE);
-    let mut face = match Face::new(start, b"vs:", usage) {
-        Ok(face) => face,
+    let mut tool = match Tool::new(start, b"vs:", usage) {
+        Ok(tool) => tool,
         Err(code) => return code,
     };
-    let least = face.value.unwrap_or(2);
+    let least = tool.value.unwrap_or(2);
     if !(1..=600).contains(&least) {
-        return face.refuse();
+        return tool.usage_error();
     }
-    face.each(&mut |face, name, dir| {
+    tool.each(&mut |tool, name, dir| {
         loop {
             let status = probe(dir)?;
-            let lived = seconds(&status);
+            let uptime = seconds(&status);
             if status.pid == 0 {
-                face.say("warning: ", name, b"is down.");
-                face.failed = face.failed.saturating_add(1).min(MOST);
+                tool.report("warning: ", name, b"is down.");
+                tool.failed = tool.failed.saturating_add(1).min(MAX_FAILED);
                 return Ok(());
             }
-            if lived >= least {
-                if face.has(b'v') {
+            if uptime >= least {
+                if tool.has(b'v') {
                     let mut line = Line::new();
-                    line.text("is up (").number(lived).text(" seconds)");
-                    face.say("", name, line.as_bytes());
+                    line.text("is up (").number(uptime).text(" seconds)");
+                    tool.report("", name, line.as_bytes());
                 }
                 return Ok(());
             }
-            poller::sleep(STEP);
+            poller::sleep(POLL_INTERVAL);
         }
     })
 }
 
-/// `svwaitdown`.
+/// Runs `svwaitdown`.
 pub(super) fn svwaitdown(start: Start) -> u8 {
     let usage = (" [-v] [-xk] [-t 1..6000] service ...", USAGE);
-    let mut face = match Face::new(start, b"vxkt:", usage) {
-        Ok(face) => face,
+    let mut tool = match Tool::new(start, b"vxkt:", usage) {
+        Ok(tool) => tool,
         Err(code) => return code,
     };
-    let most = face.value.unwrap_or(600);
+    let most = tool.value.unwrap_or(600);
     if !(1..=6000).contains(&most) {
-        return face.refuse();
+        return tool.usage_error();
     }
     let until = clock::mono().after(Duration::from_secs(most));
-    let exits = face.has(b'x');
+    let exits = tool.has(b'x');
     let bytes: &[u8] = if exits { b"dx" } else { b"d" };
-    let names = face.operands;
+    let names = tool.operands;
     for name in names {
-        // Who cannot be told is found silent below.
-        let _told = open(name).and_then(|dir| send(dir.as_fd(), bytes)).is_ok();
+        // A failure shows in the status below.
+        let _sent = open(name).and_then(|dir| send(dir.as_fd(), bytes)).is_ok();
     }
     let mut late = false;
-    let code = face.each(&mut |face, name, dir| {
+    let code = tool.each(&mut |tool, name, dir| {
         loop {
-            let seen: &[u8] = match probe(dir) {
+            let outcome: &[u8] = match probe(dir) {
                 Err(Silent::Unsupervised) => b"runsv not running.",
                 Err(silent) => return Err(silent),
                 Ok(status) if status.pid == 0 && !exits => b"down.",
                 Ok(_) if clock::mono() > until => {
                     late = true;
-                    if face.has(b'k') {
+                    if tool.has(b'k') {
                         send(dir, b"k")?;
-                        face.say("", name, b"killed.");
+                        tool.report("", name, b"killed.");
                         return Ok(());
                     }
                     b"timeout."
                 }
                 Ok(_) => {
-                    poller::sleep(STEP);
+                    poller::sleep(POLL_INTERVAL);
                     continue;
                 }
             };
-            if face.has(b'v') {
-                face.say("", name, seen);
+            if tool.has(b'v') {
+                tool.report("", name, outcome);
             }
             return Ok(());
         }
@@ -320,14 +330,14 @@ pub(super) fn svwaitdown(start: Start) -> u8 {
     if late { super::FATAL } else { code }
 }
 
-/// `svc`.
+/// Runs `svc`.
 pub(super) fn svc(start: Start) -> u8 {
     let known = b"udopchaitkx";
-    let face = match Face::new(start, known, (SVC_OPTIONS, OTHER_USAGE)) {
-        Ok(face) => face,
+    let tool = match Tool::new(start, known, (SVC_OPTIONS, DAEMONTOOLS_USAGE)) {
+        Ok(tool) => tool,
         Err(code) => return code,
     };
-    for name in face.operands {
+    for name in tool.operands {
         let mut line = Line::new();
         line.text("svc: warning: unable to ");
         match file::open_dir(CWD, name) {
@@ -336,11 +346,11 @@ pub(super) fn svc(start: Start) -> u8 {
                 line.text(": ").text(error::text(errno));
             }
             Ok(dir) => {
-                let Err(silent) = send(dir.as_fd(), &face.given) else {
+                let Err(silent) = send(dir.as_fd(), &tool.given) else {
                     continue;
                 };
                 line.text("control ").bytes(name.to_bytes()).text(": ");
-                other_text(&mut line, silent);
+                daemontools_text(&mut line, silent);
             }
         }
         sys::print_error(line.finish());
@@ -348,33 +358,33 @@ pub(super) fn svc(start: Start) -> u8 {
     0
 }
 
-/// What `svc` says in place of a usage message.
+/// Text that `svc` prints instead of a usage message.
 const SVC_OPTIONS: &str = "svc options: u up, d down, o once, x exit, p pause, \
     c continue, h hup, a alarm, i interrupt, t term, k kill\n";
 
-/// Appends why a service is silent in daemontools' words.
-fn other_text(line: &mut Line, silent: Silent) {
+/// Appends the reason why a service does not answer, in daemontools' words.
+fn daemontools_text(line: &mut Line, silent: Silent) {
     match silent {
         Silent::Unsupervised => line.text("supervise not running"),
-        Silent::Trouble("open supervise/control", Some(errno)) => {
+        Silent::Failed("open supervise/control", Some(errno)) => {
             line.text(error::text(errno))
         }
-        Silent::Trouble(..) => silent.text(line),
+        Silent::Failed(..) => silent.text(line),
     };
 }
 
-/// `svstat`.
+/// Runs `svstat`.
 pub(super) fn svstat(start: Start) -> u8 {
     for name in start.argv.skip(1).iter() {
         let mut line = Line::new();
         line.bytes(name.to_bytes()).text(": ");
         match file::open_dir(CWD, name) {
             Err(errno) => {
-                let silent = Silent::Trouble("chdir", Some(errno));
+                let silent = Silent::Failed("chdir", Some(errno));
                 silent.text(&mut line);
             }
             Ok(dir) => match probe(dir.as_fd()) {
-                Err(silent) => other_text(&mut line, silent),
+                Err(silent) => daemontools_text(&mut line, silent),
                 Ok(status) => {
                     match status.pid {
                         0 => line.text("down"),
@@ -382,7 +392,7 @@ pub(super) fn svstat(start: Start) -> u8 {
                             line.text("up (pid ").number(pid.into()).text(")")
                         }
                     };
-                    rest_of(&mut line, dir.as_fd(), &status, GOT_TERM);
+                    append_details(&mut line, dir.as_fd(), &status, GOT_TERM);
                 }
             },
         }
@@ -391,20 +401,20 @@ pub(super) fn svstat(start: Start) -> u8 {
     0
 }
 
-/// `svok`.
+/// Runs `svok`.
 pub(super) fn svok(start: Start) -> u8 {
     /// Exit code for a directory that is not supervised.
-    const NOT: u8 = 100;
+    const UNSUPERVISED: u8 = 100;
     let Some(name) = start.argv.skip(1).first() else {
         sys::print_error(b"svok: usage: svok dir\n");
-        return OTHER_USAGE;
+        return DAEMONTOOLS_USAGE;
     };
     let (what, errno) = match file::open_dir(CWD, name) {
         Err(errno) => ("svok: fatal: unable to chdir to ", errno),
         Ok(dir) => {
             match secure::fifo(dir.as_fd(), c"supervise/ok", Ends::Writer) {
                 Ok(_) => return 0,
-                Err(Errno::ENXIO | Errno::ENOENT) => return NOT,
+                Err(Errno::ENXIO | Errno::ENOENT) => return UNSUPERVISED,
                 Err(errno) => ("svok: fatal: unable to open ok of ", errno),
             }
         }

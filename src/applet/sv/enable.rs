@@ -1,10 +1,10 @@
-//! Which services are supervised from now on, at each boot (`sv enable`,
-//! `sv disable`).
+//! Changes which services are supervised, from now on and after each boot
+//! (`sv enable`, `sv disable`).
 //!
-//! It is done in the overlay, a writable directory whose entries add to and
-//! hide those of a services directory that may be read-only; without one, in
-//! the services directory itself. An entry is made beside its place and
-//! renamed onto it, so that a supervisor sees the old one or the new one:
+//! The change is made in the overlay, a writable directory whose entries add
+//! to and hide those of a services directory that may be read-only; without
+//! one, in the services directory itself. An entry is made under a temporary
+//! name and renamed, so that a supervisor sees the old one or the new one:
 //!
 //! | | in the services directory | elsewhere |
 //! |---|---|---|
@@ -24,20 +24,20 @@ use crate::{
     text::{Line, Path},
 };
 
-/// Where a service that is only named is looked for.
+/// Directory in which a service given by a plain name is looked up.
 const AVAILABLE: &CStr = c"/etc/sv";
 
-/// Where a mask leads.
-const NOWHERE: &CStr = c"/dev/null";
+/// Target of a mask.
+const MASK_TARGET: &CStr = c"/dev/null";
 
-/// What something was refused for, in the words of [`Silent`].
+/// Reason why a change was refused, printed as a [`Silent`].
 type Refused = Silent;
 
 impl Sv {
-    /// Enables or disables one service, and says what came of it.
-    pub(super) fn set(&mut self, name: &CStr) {
+    /// Enables or disables one service, and reports the result.
+    pub(super) fn set_enabled(&mut self, name: &CStr) {
         let enable = self.verb == Verb::Enable;
-        match self.place(name.to_bytes(), enable) {
+        match self.update_entry(name.to_bytes(), enable) {
             Ok(changed) => {
                 let mut line = Line::new();
                 line.text("ok: ").bytes(name.to_bytes()).text(": ");
@@ -46,14 +46,19 @@ impl Sv {
                 sys::print(line.finish());
             }
             Err(refused) => {
-                self.silent(name.to_bytes(), refused);
+                self.report(name.to_bytes(), refused);
             }
         }
     }
 
-    /// Puts the entry of a service in order; answers whether it was not.
-    fn place(&self, given: &[u8], enable: bool) -> Result<bool, Refused> {
-        let refused = |what| move |errno| Silent::Trouble(what, Some(errno));
+    /// Makes the entry of a service as it should be. Returns false when it
+    /// was so already.
+    fn update_entry(
+        &self,
+        given: &[u8],
+        enable: bool,
+    ) -> Result<bool, Refused> {
+        let refused = |what| move |errno| Silent::Failed(what, Some(errno));
         let given = match given {
             [front @ .., b'/'] => front,
             given => given,
@@ -62,7 +67,7 @@ impl Sv {
         let from = slash.map_or(0, |slash| slash.saturating_add(1));
         let name = given.get(from..).unwrap_or(b"");
         if name.is_empty() || name.starts_with(b".") {
-            return Err(Silent::Trouble("supervise a name like this", None));
+            return Err(Silent::Failed("supervise a name like this", None));
         }
         let too_long = |_| refused("put a path together")(Errno::ENAMETOOLONG);
         let entry = Path::join(&[name]).map_err(too_long)?;
@@ -71,10 +76,11 @@ impl Sv {
 
         let services = names::services(self.environ);
         let overlay = rundir::overlay(services);
-        let home = file::open_dir(CWD, overlay.unwrap_or(services));
-        let home = home.map_err(refused("open the directory to change"))?;
-        let at = home.as_fd();
-        // Whether the services directory has it, below an overlay.
+        let dir = file::open_dir(CWD, overlay.unwrap_or(services));
+        let dir = dir.map_err(refused("open the directory to change"))?;
+        let at = dir.as_fd();
+        // True when there is an overlay and the services directory has the
+        // entry too.
         let below = overlay.is_some() && is_below(services, entry);
         let kind = match file::info_of_link(at, entry) {
             Ok(info) => Some(info.kind),
@@ -94,18 +100,18 @@ impl Sv {
             }
             (false, true) if masked => return Ok(false),
             (false, true) => {
-                Some(Path::join(&[NOWHERE.to_bytes()]).map_err(too_long)?)
+                Some(Path::join(&[MASK_TARGET.to_bytes()]).map_err(too_long)?)
             }
             (false, false) if kind.is_none() => return Ok(false),
             (false, false) => None,
         };
         if kind.is_some() && kind != Some(Kind::Link) {
-            return Err(Silent::Trouble("replace what is no link", None));
+            return Err(Silent::Failed("replace what is no link", None));
         }
         match target {
             Some(target) => {
-                // Left by somebody who was cut short.
-                let _left = file::remove(at, new.as_c_str()).is_err();
+                // An interrupted run may have left it.
+                let _removed = file::remove(at, new.as_c_str()).is_err();
                 file::make_link(target.as_c_str(), at, new.as_c_str())
                     .map_err(refused("make a link"))?;
                 file::rename(at, new.as_c_str(), entry)
@@ -115,13 +121,14 @@ impl Sv {
                 file::remove(at, entry).map_err(refused("remove its link"))?;
             }
         }
-        // Not every file system can: then it is written with the rest.
-        let _asked = file::sync(at).is_err();
+        // Not every file system supports this: it then writes the entry in
+        // its own time.
+        let _synced = file::sync(at).is_err();
         Ok(true)
     }
 }
 
-/// Whether the services directory has an entry.
+/// Returns true when the services directory has the entry.
 fn is_below(services: &CStr, entry: &CStr) -> bool {
     file::open_dir(CWD, services).is_ok_and(|services: Fd| {
         let services: At<'_> = services.as_fd();
@@ -129,8 +136,8 @@ fn is_below(services: &CStr, entry: &CStr) -> bool {
     })
 }
 
-/// The whole path of the service directory that a word names: of a path with
-/// a `/` that path, of a plain name the one in [`AVAILABLE`].
+/// Returns the absolute path of a service directory: `given` itself if it
+/// has a `/` in it, else that name in [`AVAILABLE`].
 fn source(given: &[u8]) -> Result<Path, Errno> {
     let mut buffer = [0; 512];
     let (from, slash): (&[u8], &[u8]) = if given.starts_with(b"/") {
@@ -142,6 +149,6 @@ fn source(given: &[u8]) -> Result<Path, Errno> {
         (AVAILABLE.to_bytes(), b"/")
     };
     let path = file::path_of(&[from, slash, given])?;
-    // Only what can be entered now can be supervised.
+    // A supervisor has to be able to enter it.
     file::open_dir(CWD, path.as_c_str()).map(|_| path)
 }

@@ -1,9 +1,9 @@
-//! How a service is, as one JSON object in one line (`-j`).
+//! Prints the status of a service as one JSON object in one line (`-j`).
 
 use super::{
+    describe::{flags, seconds, word},
     page::Page,
     service::{ENTER, Silent, is_normally_up, probe},
-    status::{flags, seconds, word},
 };
 use crate::{
     sys::{AsFd, At, Errno, file},
@@ -13,9 +13,9 @@ use crate::{
 
 /// Appends a string in quotes.
 ///
-/// A name may hold any byte, a JSON text only UTF-8: each byte is shown as
-/// the character of that number, so that every name can be told from every
-/// other and turned back.
+/// A name may hold any byte, but JSON text only UTF-8. Each byte becomes the
+/// character of that number, so that different names stay different and can
+/// be converted back.
 pub(super) fn string(page: &mut Page, bytes: &[u8]) {
     page.text("\"");
     for byte in bytes {
@@ -47,9 +47,9 @@ pub(super) fn key<'p>(page: &'p mut Page, key: &str) -> &'p mut Page {
     page.text(",\"").text(key).text("\":")
 }
 
-/// Appends `{"name":NAME` and what there is to say of the service and its
-/// log service; the closing brace is the caller's. Answers what the service
-/// said.
+/// Appends `{"name":NAME` and the fields of the service and its log service.
+/// The caller appends the closing brace. Returns the status of the service,
+/// or why it is not available.
 pub(super) fn service(
     page: &mut Page,
     dir: At<'_>,
@@ -57,29 +57,29 @@ pub(super) fn service(
 ) -> Result<Status, Silent> {
     page.text("{\"name\":");
     string(page, name);
-    let said = probe(dir);
-    fields(page, dir, said);
+    let result = probe(dir);
+    fields(page, dir, result);
     key(page, "log");
     let Ok(log) = file::open_dir(dir, c"log") else {
         page.text("null");
-        return said;
+        return result;
     };
     page.text("{\"name\":\"log\"");
     fields(page, log.as_fd(), probe(log.as_fd()));
     page.text("}");
-    said
+    result
 }
 
-/// Appends the object of a service that cannot be looked at at all, up to
+/// Appends the object of a service whose directory cannot be opened, up to
 /// the closing brace.
 pub(super) fn missing(page: &mut Page, name: &[u8], errno: Errno) {
     page.text("{\"name\":");
     string(page, name);
     key(page, "state").text("null");
-    error(page, Silent::Trouble(ENTER, Some(errno)));
+    error(page, Silent::Failed(ENTER, Some(errno)));
 }
 
-/// Appends why there is no state.
+/// Appends the reason why there is no state.
 fn error(page: &mut Page, silent: Silent) {
     let mut line = Line::new();
     silent.text(&mut line);
@@ -87,9 +87,9 @@ fn error(page: &mut Page, silent: Silent) {
     string(page, line.as_bytes());
 }
 
-/// Appends what a service said, or why it is silent.
-fn fields(page: &mut Page, dir: At<'_>, said: Result<Status, Silent>) {
-    let status = match said {
+/// Appends the fields of a status, or the reason why there is none.
+fn fields(page: &mut Page, dir: At<'_>, result: Result<Status, Silent>) {
+    let status = match result {
         Ok(status) => status,
         Err(silent) => {
             key(page, "state").text("null");

@@ -1,4 +1,4 @@
-//! All services of the services directory, in one table (`sv list`).
+//! Prints all services of the services directory as a table (`sv list`).
 //!
 //! ```text
 //! STATE   NAME                          PID    UP  LOG     FLAGS
@@ -6,26 +6,27 @@
 //! down    a-name-that-is-longer-t~        -   12s  -       want up
 //! ```
 //!
-//! The table is never in memory: each row is looked for among the names of
-//! the directory, so that there may be any number.
+//! The table is never in memory. For each row the directory is read again to
+//! find the next name, so the number of services has no bound.
 
 use core::ffi::CStr;
 
 use heapless::Vec;
 
 use super::{
-    Sv, json, names,
+    Sv,
+    describe::{flags, seconds, word},
+    json, names,
     page::{Page, digits},
     service::{Silent, is_normally_up, probe},
-    status::{flags, seconds, word},
 };
 use crate::{
     sys::{AsFd, At, CWD, Errno, Fd, dir, error, file},
     text::{Line, mask},
 };
 
-/// Heads, widths and whether numbers stand in the columns of the table. With
-/// two blanks between them they fill a line of 79.
+/// Columns of the table: heading, width, and true for right-aligned numbers.
+/// With two blanks between them the columns fill a line of 79.
 const COLUMNS: [(&str, usize, bool); 6] = [
     ("STATE", 6, false),
     ("NAME", 24, false),
@@ -39,24 +40,24 @@ const COLUMNS: [(&str, usize, bool); 6] = [
 type Entry = Vec<u8, 256>;
 
 impl Sv {
-    /// `list`; answers the exit code.
+    /// Runs `list`. Returns the exit code.
     pub(super) fn list(&mut self, page: &mut Page) -> u8 {
-        let places = names::places(self.environ);
-        let [_, services] = places;
+        let dirs = names::search_dirs(self.environ);
+        let [_, services] = dirs;
         if !self.json {
-            row(page, COLUMNS.map(|(head, ..)| head.as_bytes()));
+            row(page, COLUMNS.map(|(heading, ..)| heading.as_bytes()));
         }
         let mut last = Entry::new();
         loop {
             let mut next = Entry::new();
-            for place in places.iter().flatten() {
-                if let Err(errno) = look(place, &last, &mut next)
-                    // The overlay may still be to come.
-                    && (errno != Errno::ENOENT || services == Some(*place))
+            for path in dirs.iter().flatten() {
+                if let Err(errno) = next_name(path, &last, &mut next)
+                    // The overlay need not exist yet.
+                    && (errno != Errno::ENOENT || services == Some(*path))
                 {
                     page.flush();
-                    let silent = Silent::Trouble(READ, Some(errno));
-                    self.silent(place.to_bytes(), silent);
+                    let silent = Silent::Failed(READ, Some(errno));
+                    self.report(path.to_bytes(), silent);
                     return self.failed;
                 }
             }
@@ -66,8 +67,8 @@ impl Sv {
             }
             last = next;
             let name = CStr::from_bytes_until_nul(&last).unwrap_or(c"");
-            match names::in_places(&places, name) {
-                // A file is no service.
+            match names::find(&dirs, name) {
+                // A file is not a service.
                 Err(Errno::ENOTDIR) => {}
                 found if self.json => object(page, name.to_bytes(), found),
                 found => line(page, name.to_bytes(), found),
@@ -76,37 +77,38 @@ impl Sv {
     }
 }
 
-/// What is said of a services directory that cannot be listed.
+/// Message for a services directory that cannot be listed.
 const READ: &str = "read the services directory";
 
-/// Takes the name in the directory `place` that comes first behind `last` in
-/// the order of bytes, if it comes before `next`, an empty one being the last.
-fn look(place: &CStr, last: &[u8], next: &mut Entry) -> Result<(), Errno> {
-    let place = file::open_dir(CWD, place)?;
-    dir::list(place.as_fd(), |name| {
+/// Stores in `next` the first name of the directory `path` after `last` in
+/// byte order, unless `next` already holds an earlier one. Empty means none
+/// yet. Names that begin with a dot are skipped.
+fn next_name(path: &CStr, last: &[u8], next: &mut Entry) -> Result<(), Errno> {
+    let services = file::open_dir(CWD, path)?;
+    dir::list(services.as_fd(), |name| {
         let bytes = name.to_bytes_with_nul();
         let sooner = next.is_empty() || bytes < next.as_slice();
         if sooner && bytes > last && !bytes.starts_with(b".") {
             next.clear();
-            // 255 bytes are the longest name there is.
+            // No name is longer than 255 bytes.
             let _fits = next.extend_from_slice(bytes).is_ok();
         }
     })
 }
 
-/// One JSON object of a service.
+/// Appends one JSON object for a service.
 fn object(page: &mut Page, name: &[u8], found: Result<Fd, Errno>) {
     match found {
         Ok(dir) => {
-            // What it says is in the object.
-            let _said = json::service(page, dir.as_fd(), name).is_ok();
+            // The object holds the failure too.
+            let _result = json::service(page, dir.as_fd(), name).is_ok();
         }
         Err(errno) => json::missing(page, name, errno),
     }
     page.text("}\n");
 }
 
-/// One row of a service.
+/// Appends the row of a service.
 fn line(page: &mut Page, name: &[u8], found: Result<Fd, Errno>) {
     let mut flags_or_cause = Line::new();
     let cause = &mut flags_or_cause;
@@ -117,9 +119,9 @@ fn line(page: &mut Page, name: &[u8], found: Result<Fd, Errno>) {
         Err(errno) => {
             cause.text(error::text(errno));
         }
-        Ok((said, dir)) => {
+        Ok((result, dir)) => {
             *log = log_word(dir.as_fd()).as_bytes();
-            match said {
+            match result {
                 Err(silent) if silent.may_pass() => {
                     cause.text("not supervised");
                 }
@@ -136,7 +138,7 @@ fn line(page: &mut Page, name: &[u8], found: Result<Fd, Errno>) {
                     *up_cell = up.as_bytes();
                     let normally_up = is_normally_up(dir.as_fd());
                     let normally_up = normally_up.unwrap_or(true);
-                    // The most pressing first: the rest may be cut.
+                    // The most important first: the rest may be cut off.
                     for flag in flags(&status, normally_up).rev() {
                         if !cause.as_bytes().is_empty() {
                             cause.text(", ");
@@ -152,15 +154,15 @@ fn line(page: &mut Page, name: &[u8], found: Result<Fd, Errno>) {
     row(page, cells);
 }
 
-/// The word for a log service: its state, `-` for none, `?` when it does not
-/// say.
+/// Returns the word for a log service: its state, `-` for none, `?` when the
+/// state is not available.
 fn log_word(dir: At<'_>) -> &'static str {
     file::open_dir(dir, c"log").map_or("-", |log| {
         probe(log.as_fd()).map_or("?", |status| word(status.state))
     })
 }
 
-/// A span of time in the largest unit of which it has two or more.
+/// Formats a time span in the largest unit that gives 2 or more.
 fn span(seconds: u64) -> Line {
     let (count, unit) = match seconds {
         0..120 => (seconds, "s"),
@@ -173,10 +175,10 @@ fn span(seconds: u64) -> Line {
     line
 }
 
-/// Appends a row. A cell that is longer than its column is cut, and ends in
-/// `~` then; what a terminal would obey is shown as `?`.
+/// Appends a row. A cell longer than its column is cut and then ends in `~`.
+/// Control characters are shown as `?`.
 fn row(page: &mut Page, cells: [&[u8]; 6]) {
-    // Written when something follows: no blanks stand at the end of a line.
+    // Written only when something follows: no line ends in blanks.
     let mut blanks = 0_usize;
     for (cell, (_, width, right)) in cells.into_iter().zip(COLUMNS) {
         let mut columns = 0_usize;

@@ -1,4 +1,4 @@
-//! What is in the log ring of a service (`wire::ring`).
+//! Shows the lines in the log ring of a service (`sv log`, `wire::ring`).
 
 use heapless::Vec;
 
@@ -13,20 +13,21 @@ use crate::{
     wire::ring::{HEADER, Reader, Ring},
 };
 
-/// Bytes read at once.
+/// Maximum number of bytes of one read.
 const BYTES: usize = 4096;
 
-/// Lines on their way to descriptor 1.
-struct Shown {
-    /// Lines go as they are.
+/// Output of lines to descriptor 1.
+struct Output {
+    /// Writes lines as they are, without masking.
     raw: bool,
     mask: Mask,
-    /// Never more than was taken, and a character that it completed.
+    /// Masked bytes: at most one piece, and a character that it completed.
     bytes: Vec<u8, { BYTES + 4 }>,
 }
 
-impl Shown {
-    /// Writes a piece of at most [`BYTES`]; what a terminal obeys is masked.
+impl Output {
+    /// Writes a piece of at most [`BYTES`] bytes. Masks control characters
+    /// unless `raw`.
     fn show(&mut self, piece: &[u8]) -> Result<(), Errno> {
         if self.raw {
             return sys::write_all(fd::STDOUT, piece);
@@ -39,7 +40,7 @@ impl Shown {
         self.flush()
     }
 
-    /// Ends the text that was shown, which may be cut.
+    /// Ends the text shown so far, which may stop inside a character.
     fn end(&mut self) -> Result<(), Errno> {
         self.mask.end(&mut |shown| {
             let _fits = self.bytes.extend_from_slice(shown).is_ok();
@@ -47,7 +48,7 @@ impl Shown {
         self.flush()
     }
 
-    /// Writes what is masked.
+    /// Writes the masked bytes.
     fn flush(&mut self) -> Result<(), Errno> {
         let written = sys::write_all(fd::STDOUT, &self.bytes);
         self.bytes.clear();
@@ -55,29 +56,33 @@ impl Shown {
     }
 }
 
-/// Shows the ring of a service directory, to its end or, if it `follows`,
-/// for ever; `raw` as it is, else without what a terminal obeys.
+/// Shows the log ring of a service directory, up to its end or, if `follows`,
+/// forever. Control characters are masked unless `raw`.
 pub(super) fn show(
     dir: At<'_>,
     follows: bool,
     raw: bool,
 ) -> Result<(), Silent> {
-    let mut shown = Shown {
+    let mut out = Output {
         raw,
         mask: Mask::lines(),
         bytes: Vec::new(),
     };
-    ring(dir, follows, &mut shown).map_err(|errno| {
+    show_ring(dir, follows, &mut out).map_err(|errno| {
         let what = "read log ring (see also log/)";
-        Silent::Trouble(what, Some(errno))
+        Silent::Failed(what, Some(errno))
     })
 }
 
-/// As [`show`].
-fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
+/// Does the work of [`show`].
+fn show_ring(
+    dir: At<'_>,
+    follows: bool,
+    out: &mut Output,
+) -> Result<(), Errno> {
     let path = rundir::path(dir, b"")?;
-    let place = rundir::find(dir, b"")?;
-    let file = secure::read(place.as_fd(), rundir::RING)?;
+    let rundir = rundir::find(dir, b"")?;
+    let file = secure::read(rundir.as_fd(), rundir::RING)?;
     let watch = if follows {
         let watch = Inotify::new()?;
         watch.add(path.as_c_str(), WatchKind::Content)?;
@@ -86,17 +91,17 @@ fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
         None
     };
     let file = file.as_fd();
-    // A stream that never rests has no other end.
-    let first = look(file)?;
+    // The end as of now: a busy stream would never reach another one.
+    let first = read_header(file)?;
     let mut reader = Reader::default();
     let mut buffer = [0; BYTES];
-    // A part of a line was shown last.
+    // The last byte shown was not a newline.
     let mut open = false;
     loop {
         loop {
-            let now = look(file)?;
+            let now = read_header(file)?;
             if open && reader.is_lost(now) {
-                // Its rest is gone: what follows is another line.
+                // The rest of that line was overwritten: another one follows.
                 out.end()?;
                 out.show(b"\n")?;
                 open = false;
@@ -110,7 +115,7 @@ fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
             let room = buffer.get_mut(..most.min(BYTES)).unwrap_or(&mut []);
             let count = file::read_at(file, room, at)?;
             let bytes = room.get(..count).unwrap_or(&[]);
-            let from = reader.take(look(file)?, bytes);
+            let from = reader.take(read_header(file)?, bytes);
             let shown = from.and_then(|from| bytes.get(from..)).unwrap_or(&[]);
             open = shown.last().map_or(open, |last| *last != b'\n');
             out.show(shown)?;
@@ -119,13 +124,14 @@ fn ring(dir: At<'_>, follows: bool, out: &mut Shown) -> Result<(), Errno> {
             return out.end();
         };
         poller::readable([watch.as_fd()], None)?;
-        // What has changed is looked at; that it has is all they say.
+        // The events say no more than that the ring has changed.
         sys::read(watch.as_fd(), &mut buffer)?;
     }
 }
 
-/// What a ring's file says now; one that is being made has nothing in it.
-fn look(file: At<'_>) -> Result<Ring, Errno> {
+/// Reads the header of a ring. A file that is being created counts as an
+/// empty ring.
+fn read_header(file: At<'_>) -> Result<Ring, Errno> {
     let mut header = [0; HEADER];
     file::read_at(file, &mut header, 0)?;
     let length = file::info_of(file)?.size;

@@ -1,4 +1,4 @@
-//! sv: controls services and tells how they are.
+//! sv: controls services and reports their status.
 //!
 //! # Synopsis
 //! `sv [-v] [-w SECONDS] COMMAND SERVICE...`\
@@ -8,13 +8,14 @@
 //! `sv log [-f] [-r] SERVICE...`
 //!
 //! # Description
-//! Sends COMMAND to the supervisor of each SERVICE, all at once, and then, if
-//! the command or `-v` says so, waits until it has taken effect everywhere,
-//! at most 7 seconds, $SVWAIT or `-w`. A SERVICE that begins with `/` or `.`
-//! or ends with `/` is a service directory; any other is one in the services
-//! directory, $SVDIR. `NAME/log` is the log service of NAME. What starts a
-//! service and waits also waits, within the same time, for its supervisor to
-//! appear: a service directory that was linked just now has none yet.
+//! Sends COMMAND to the supervisor of each SERVICE, to all of them first.
+//! Then, if the command or `-v` asks for it, waits until the command has taken
+//! effect everywhere: for at most 7 seconds, $SVWAIT or `-w`. A SERVICE that
+//! begins with `/` or `.` or ends with `/` is a service directory; any other
+//! is an entry of the services directory, $SVDIR. `NAME/log` is the log
+//! service of NAME. A command that starts a service and waits also waits,
+//! within the same time, for the supervisor to appear: a service directory
+//! that was linked just now has none yet.
 //!
 //! `status`; `up`, `down`, `once`, `exit`; `pause`, `cont`, `hup`, `alarm`,
 //! `interrupt`, `quit`, `1`, `2`, `term`, `kill`: the first letter is enough.
@@ -22,69 +23,71 @@
 //! wait; `force-stop`, `force-reload`, `force-restart`, `force-shutdown` wait
 //! and then kill.
 //!
-//! `list`, or nothing at all, shows all services of the services directory,
-//! in the order of their names: state, name, process, for how long (in the
-//! largest unit of which it has two), state of the log service (`-` none, `?`
-//! silent), and what else `status` would say, the most pressing first. `~`
-//! ends what had to be cut.
+//! `list`, or no argument at all, shows all services of the services
+//! directory, sorted by name: state, name, process, time in this state (in
+//! the largest unit that gives 2 or more), state of the log service (`-`
+//! none, `?` not available), and the other flags that `status` shows, the most
+//! important first. `~` marks the end of a cell that was cut.
 //!
-//! `why` shows besides the status what keeps `./run` from running, how often
-//! it was started again, what is waited for and until when (`pace`: the
-//! second after a short life; `backoff`, `parked`: `runt/backoff` and
+//! `why` shows, besides the status, what keeps `./run` from running, how often
+//! it was restarted, what the service waits for and until when (`pace`: the
+//! second after a short run; `backoff`, `parked`: `runt/backoff` and
 //! `max-death-tally`; `finish`, `control/C`: that script; `lock`: another
 //! supervisor; `fork`: the kernel refused a process; `permanent-failure`:
-//! `finish` exited with 125), and its last eight
-//! ends, in UTC; of a service without supervisor, why that is so.
+//! `finish` exited with 125), and its last eight ends, in UTC. For a service
+//! without a supervisor it shows the reason for that.
 //!
 //! `enable` has a service supervised from now on and after each boot;
 //! `disable` undoes that. Both work in the overlay, the writable directory
 //! `services-overlay` of the board file or $RUNT_SERVICES_OVERLAY, whose
-//! entries add to and hide those of a services directory that is read-only;
-//! without one, in the services directory. SERVICE is the path of a service
-//! directory, with a `/` in it, or its name in /etc/sv or in the services
-//! directory. A service that is so already is left alone. One whose link is
-//! removed is told to exit 2 seconds later, one that is masked at once. A plain
-//! name of the other commands is looked up in the overlay first.
+//! entries add to and hide those of a read-only services directory; without
+//! an overlay, they work in the services directory. SERVICE is the path of a
+//! service directory, with a `/` in it, or its name in /etc/sv or in the
+//! services directory. A service that is already enabled or disabled is left
+//! alone. A service whose link is removed has to exit 2 seconds later, one
+//! that is masked at once. The other commands look a plain name up in the
+//! overlay first.
 //!
-//! `log` shows the lines in the log ring of a service, see svlogger(8); with
-//! `-f` then those to come, of the first SERVICE. What was overwritten before
-//! it could be shown is left out. `-r` shows lines as the service wrote them.
+//! `log` shows the lines in the log ring of a service, see svlogger(8); `-f`
+//! then follows the ring of the first SERVICE. Lines that were overwritten
+//! before they could be shown are left out. `-r` shows lines as the service
+//! wrote them.
 //!
-//! In all that is shown, control characters (U+0000 to U+001F, U+007F to
-//! U+009F) and bytes that are not UTF-8 are replaced by `?`, but for newline and
-//! tab in lines of `log`: a terminal may obey them. `log -r` alone replaces
-//! nothing.
+//! In all output, control characters (U+0000 to U+001F, U+007F to U+009F) and
+//! bytes that are not UTF-8 are replaced by `?`, except for newline and tab in
+//! lines of `log`: a terminal might obey them. Only `log -r` replaces nothing.
 //!
-//! `-j` answers one JSON object a line: `name`, `state` (null when `error`
+//! `-j` prints one JSON object per line: `name`, `state` (null when `error`
 //! says why it is not known), `pid` (0: none), `seconds`, `flags` as `status`
-//! has them, `log` (null or the same); with `why` also `run`, `restarts`,
+//! shows them, `log` (null or the same); with `why` also `run`, `restarts`,
 //! `waits`, `until`, `deaths` (`when`, `exit` or `signal` and `core`,
-//! `lived-ms`). A byte of a name that is not ASCII is the character of that
-//! number.
+//! `lived-ms`). A byte of a name that is not ASCII becomes the character of
+//! that number.
 //!
 //! Under another name, as a link `/etc/init.d/NAME`, it is
 //! `NAME [-w SECONDS] COMMAND` for the service NAME.
 //!
 //! # Files
-//! `SERVICE/check` decides whether a service that runs is up. It has no time
+//! `SERVICE/check` decides whether a running service is up. It has no time
 //! limit; the other services are waited for meanwhile.
 //!
 //! # Against runit
-//! As in runit 2.3.1 a command is always sent, whatever the record says. One
-//! that waits goes on while the record of a living supervisor is missing or
-//! damaged, and says so when the time is up: runit gives up at once. Names are
-//! resolved once (contract §16.13); "restarted" compares process
-//! and nanoseconds (§16.15); a log service without a record is no second
-//! main service (§16.14); a record longer than 20 bytes is `bad format`. A
-//! service that was down is up when it has lived a tenth of a second, and one
-//! that ends at once never is: runit looks every 0.42 s.
+//! As in runit 2.3.1, a command is always sent, whatever the record says. A
+//! command that waits continues while the supervisor runs but its record is
+//! missing or damaged, and reports that when the time is up: runit gives up
+//! at once. Names are resolved once (contract §16.13); "restarted" compares
+//! process and nanoseconds (§16.15); a log service without a record is not
+//! taken for a second main service (§16.14); a record longer than 20 bytes is
+//! `bad format`. A service that was down is up when it has run for a tenth of
+//! a second, and one that ends at once never is: runit checks every 0.42 s.
 //!
 //! # Exit codes
-//! The number of services with which something went wrong, at most 99; 100
-//! usage. `list`: 0, or 1 when the services directory cannot be read; `why`
-//! counts services without supervisor. As init script: 1 trouble, 2 usage;
-//! `status`: 0 running, 3 down, 4 unknown.
+//! The number of services that failed, at most 99; 100 usage. `list`: 0, or 1
+//! when the services directory cannot be read; `why` counts services without
+//! a supervisor. As init script: 1 failure, 2 usage; `status`: 0 running,
+//! 3 down, 4 unknown.
 
+pub(super) mod describe;
 mod enable;
 mod json;
 mod list;
@@ -93,7 +96,7 @@ mod names;
 pub(super) use names::services;
 mod page;
 pub(super) mod service;
-pub(super) mod status;
+mod status;
 mod wait;
 mod why;
 
@@ -122,57 +125,58 @@ use crate::{
 
 /// Exit code of a usage error.
 const USAGE: u8 = 100;
-/// The same as init script.
+/// Exit code of a usage error, as init script.
 const LSB_USAGE: u8 = 2;
-/// `status` of a service that is down, as init script.
+/// Exit code of `status` for a service that is down, as init script.
 const LSB_DOWN: u8 = 3;
-/// `status` of a service that cannot be asked, as init script.
+/// Exit code of `status` for a service without a readable status, as init
+/// script.
 const LSB_UNKNOWN: u8 = 4;
-/// Most that is counted into the exit code.
-const MOST: u8 = 99;
-/// Pause between two looks at what no event tells.
+/// Maximum number of failed services in the exit code.
+const MAX_FAILED: u8 = 99;
+/// Interval between checks of what no event reports.
 const ROUND: Duration = Duration::from_millis(420);
 
-/// A service of the command line that is waited for.
+/// Service of the command line that is waited for.
 struct Task {
-    /// As it was given, and as it is printed.
+    /// Name as given, and as it is printed.
     name: &'static CStr,
-    /// Its directory.
+    /// Service directory.
     dir: Fd,
-    /// How it was before the command was sent.
+    /// Status before the command was sent.
     before: Status,
-    /// The command was sent. Else a supervisor is waited for.
+    /// The command was sent. Otherwise a supervisor is waited for.
     sent: bool,
-    /// It has to be looked at.
+    /// Its status has to be read again.
     stale: bool,
-    /// The numbers of its supervise directories that are watched: its own,
-    /// and the one in the run directory.
+    /// Watches on its supervise directories: the one in the service
+    /// directory, and the one in the run directory.
     watch: [Option<WatchId>; 2],
-    /// How far its `check` is.
+    /// Progress of its `check`.
     check: Check,
 }
 
-/// All services that are waited for.
+/// Services that are waited for.
 static TASKS: StaticCell<Vec<Task, { config::SERVICES }>> =
     StaticCell::new(Vec::new());
 
-/// What is answered in more than a line: in static memory, since a stack
-/// frame of its size costs code.
+/// Output of more than a line. It is in static memory because a stack frame
+/// of its size costs code.
 static PAGE: StaticCell<Page> = StaticCell::new(Page::new());
 
-/// One run of the program.
+/// One invocation of the program.
 struct Sv {
     verb: Verb,
     command: Command,
     json: bool,
-    /// `log` follows; it shows lines as they are.
+    /// Options of `log`: it follows the ring; it shows lines as they are.
     log: (bool, bool),
     waits: bool,
     limit: Duration,
     environ: Environ,
-    /// Called as an init script.
+    /// The program was called as an init script.
     lsb: bool,
-    /// Services with which something went wrong.
+    /// Number of services that failed.
     failed: u8,
 }
 
@@ -185,7 +189,7 @@ pub(super) fn main(start: Start) -> u8 {
     let wait = start.environ.get(b"SVWAIT");
     let request = match request(words.iter(), wait, lsb) {
         Ok(request) => request,
-        Err(refusal) => return refuse(name, refusal, lsb),
+        Err(error) => return refuse(name, error, lsb),
     };
     let Request {
         verb,
@@ -209,7 +213,7 @@ pub(super) fn main(start: Start) -> u8 {
         failed: 0,
     };
     if lsb {
-        // The name of a link has no directory part in it.
+        // The service is the last component of the link's path.
         let bytes = own.to_bytes_with_nul();
         let from = bytes.len().saturating_sub(name.len().saturating_add(1));
         let name =
@@ -219,9 +223,9 @@ pub(super) fn main(start: Start) -> u8 {
     sv.run(words.skip(used).iter())
 }
 
-/// Says what is wrong with a command line.
-fn refuse(name: &[u8], refusal: Error<'_>, lsb: bool) -> u8 {
-    match refusal {
+/// Reports what is wrong with a command line. Returns the exit code.
+fn refuse(name: &[u8], error: Error<'_>, lsb: bool) -> u8 {
+    match error {
         Error::Version => sys::print_error(super::version().finish()),
         Error::Option(option) => super::complain_of(name, option),
         Error::Usage => {}
@@ -233,16 +237,15 @@ fn refuse(name: &[u8], refusal: Error<'_>, lsb: bool) -> u8 {
 }
 
 impl Sv {
-    /// Does what the command says to each service in turn; answers the exit
-    /// code.
+    /// Runs the command on each service in turn. Returns the exit code.
     fn run(&mut self, names: impl Iterator<Item = &'static CStr>) -> u8 {
-        // A reader that goes away must not end a command half-way.
         let Some(page) = PAGE.take() else {
             return USAGE;
         };
         if self.verb == Verb::List {
             return self.list(page);
         }
+        // PIPE too: a reader that goes away must not end a command half-way.
         let signals = Signals::collect(&[Number::CHILD, Number::PIPE]);
         let (Ok(signals), Some(tasks)) = (signals, TASKS.take()) else {
             return USAGE;
@@ -251,7 +254,7 @@ impl Sv {
         for name in names {
             let bytes = name.to_bytes();
             if matches!(self.verb, Verb::Enable | Verb::Disable) {
-                self.set(name);
+                self.set_enabled(name);
                 continue;
             }
             let found = names::directory(self.environ, name);
@@ -263,13 +266,13 @@ impl Sv {
                 }
                 (_, Err(errno)) => {
                     page.flush();
-                    let silent = Silent::Trouble(service::ENTER, Some(errno));
-                    self.silent(bytes, silent);
+                    let silent = Silent::Failed(service::ENTER, Some(errno));
+                    self.report(bytes, silent);
                 }
                 (Verb::Log, Ok(dir)) => {
                     let (follows, raw) = self.log;
                     if let Err(silent) = log::show(dir.as_fd(), follows, raw) {
-                        self.silent(bytes, silent);
+                        self.report(bytes, silent);
                     }
                 }
                 (Verb::Why, Ok(dir)) => self.why(page, bytes, dir.as_fd()),
@@ -286,28 +289,29 @@ impl Sv {
         match (self.lsb, self.command.is_status()) {
             (true, true) => lsb,
             (true, false) => self.failed.min(1),
-            (false, _) => self.failed.min(MOST),
+            (false, _) => self.failed.min(MAX_FAILED),
         }
     }
 
-    /// Sends the command to a service, and puts it among those to wait for.
+    /// Sends the command to a service, and adds it to those to wait for.
     fn act(&mut self, tasks: &mut VecView<Task>, name: &'static CStr, dir: Fd) {
         let mut task = Task {
             name,
             dir,
-            before: NEVER,
+            before: NO_STATUS,
             sent: false,
             stale: true,
             watch: [None; 2],
             check: Check::Due,
         };
-        match self.tell(&mut task) {
+        match self.send_command(&mut task) {
             Ok(()) => {}
-            // It may be linked just now: its supervisor is waited for.
+            // The service may have been linked just now: its supervisor is
+            // waited for.
             Err(silent)
                 if self.waits && self.command.starts() && silent.may_pass() => {
             }
-            Err(silent) => return self.silent(name.to_bytes(), silent),
+            Err(silent) => return self.report(name.to_bytes(), silent),
         }
         if self.waits && tasks.push(task).is_err() {
             let mut line = Line::new();
@@ -321,8 +325,8 @@ impl Sv {
     }
 }
 
-/// The status of a service before its record was read, or when that cannot be.
-const NEVER: Status = Status {
+/// Stands for the status of a service whose record was not or cannot be read.
+const NO_STATUS: Status = Status {
     since: Wall { secs: 0, nanos: 0 },
     pid: 0,
     paused: false,

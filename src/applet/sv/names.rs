@@ -1,4 +1,5 @@
-//! Which directory a name on the command line leads to (contract §4.2).
+//! Finds the service directory for a name on the command line (contract
+//! §4.2).
 
 use core::ffi::CStr;
 
@@ -9,8 +10,8 @@ use crate::{
     text::basename,
 };
 
-/// The services directory: $SVDIR or the built-in one. When that is missing,
-/// those of other distributions are looked for.
+/// Returns the services directory: $SVDIR, or the built-in one, or the first
+/// of other distributions' directories that exists.
 pub(in crate::applet) fn services(environ: Environ) -> &'static CStr {
     if let Some(dir) = environ.get(b"SVDIR") {
         return dir;
@@ -20,32 +21,33 @@ pub(in crate::applet) fn services(environ: Environ) -> &'static CStr {
     found.unwrap_or(config::SERVICES_DIR)
 }
 
-/// Where plain names are looked up: in the overlay, if there is one, then in
-/// the services directory.
-pub(super) type Places = [Option<&'static CStr>; 2];
+/// Directories in which plain names are looked up: the overlay, if there is
+/// one, then the services directory.
+pub(super) type SearchDirs = [Option<&'static CStr>; 2];
 
-/// All places, the one that decides first.
-pub(super) fn places(environ: Environ) -> Places {
+/// Returns the directories to search, in order of precedence.
+pub(super) fn search_dirs(environ: Environ) -> SearchDirs {
     let services = services(environ);
     [rundir::overlay(services), Some(services)]
 }
 
-/// Opens a service's directory, once: a link that moves later does not
-/// change what a command is about.
+/// Opens the directory of a service. It is opened only once per command, so
+/// that a link that changes later does not redirect the command.
 pub(super) fn directory(environ: Environ, name: &CStr) -> Result<Fd, Errno> {
     if is_path(name.to_bytes()) {
         return file::open_dir(CWD, name);
     }
-    in_places(&places(environ), name)
+    find(&search_dirs(environ), name)
 }
 
-/// Opens the directory of a plain name, in the first place that has one:
-/// what is no directory in the overlay hides one that can still be asked.
-pub(super) fn in_places(places: &Places, name: &CStr) -> Result<Fd, Errno> {
+/// Opens the directory of a plain name, from the first of `dirs` that has
+/// one. A mask in the overlay is not a directory: the service that it hides
+/// can still be queried.
+pub(super) fn find(dirs: &SearchDirs, name: &CStr) -> Result<Fd, Errno> {
     let mut found = Err(Errno::ENOENT);
-    for place in places.iter().flatten() {
-        let place = file::open_dir(CWD, place);
-        found = place.and_then(|at| file::open_dir(at.as_fd(), name));
+    for path in dirs.iter().flatten() {
+        let dir = file::open_dir(CWD, path);
+        found = dir.and_then(|dir| file::open_dir(dir.as_fd(), name));
         if found.is_ok() {
             break;
         }
@@ -53,7 +55,7 @@ pub(super) fn in_places(places: &Places, name: &CStr) -> Result<Fd, Errno> {
     found
 }
 
-/// Whether a name is one that no supervisor takes up.
+/// Returns true for a name that supervisors ignore.
 pub(super) fn is_hidden(name: &[u8]) -> bool {
     basename(name).starts_with(b".")
 }

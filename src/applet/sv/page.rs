@@ -1,24 +1,24 @@
-//! How an answer of many lines is written: a screenful at a time.
+//! Buffers output of many lines and writes it a screenful at a time.
 
 use heapless::Vec;
 use ufmt::uwrite;
 
 use crate::{sys, text::mask};
 
-/// Bytes of one write: a screen of 24 lines of 80 columns, and a bit.
+/// Bytes of one write: slightly more than 24 lines of 80 columns.
 const BYTES: usize = 2048;
 
-/// An answer on descriptor 1, to be flushed at its end.
+/// Output to descriptor 1. The caller flushes it at the end.
 pub(super) struct Page(Vec<u8, BYTES>);
 
 impl Page {
-    /// Nothing yet.
+    /// Returns an empty page.
     pub(super) const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Appends what somebody else chose; what a terminal obeys is shown as
-    /// `?`.
+    /// Appends bytes from an untrusted source; control characters are shown
+    /// as `?`.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         mask::each(bytes, &mut |shown| {
             self.raw(shown);
@@ -48,17 +48,18 @@ impl Page {
         self.raw(&digits(number))
     }
 
-    /// Writes what is there. Nobody is left to tell when that fails.
+    /// Writes the buffered bytes. A failure is ignored: there is no other
+    /// output to report it to.
     pub(super) fn flush(&mut self) {
         let _written = sys::print(&self.0);
         self.0.clear();
     }
 }
 
-/// A number in decimal.
+/// Formats a number in decimal.
 pub(super) fn digits(number: u64) -> Vec<u8, 20> {
     let mut digits = Vec::new();
-    // Twenty digits are the longest there is.
+    // No number has more than 20 digits.
     let _fits = uwrite!(digits, "{}", number).is_ok();
     digits
 }

@@ -1,4 +1,5 @@
-//! How one service directory is asked and told (contract §4.4).
+//! Reads the status of one service directory and sends it control bytes
+//! (contract §4.4).
 
 use crate::{
     sys::{self, AsFd, At, Errno, error, file, rundir},
@@ -6,22 +7,22 @@ use crate::{
     wire::status::{self, Status},
 };
 
-/// Why a service cannot be asked or told.
+/// Reason why the supervisor of a service cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::applet) enum Silent {
-    /// It has no supervisor now.
+    /// The service has no supervisor now.
     Unsupervised,
-    /// Something could not be done: what, and why.
-    Trouble(&'static str, Option<Errno>),
+    /// A step failed: its name, and the cause if there is one.
+    Failed(&'static str, Option<Errno>),
 }
 
 impl Silent {
-    /// The text in runit's words: `runsv not running`, or `unable to WHAT:
-    /// CAUSE`.
+    /// Appends the reason in runit's words: `runsv not running`, or `unable
+    /// to WHAT: CAUSE`.
     pub(in crate::applet) fn text(self, line: &mut Line) -> &mut Line {
         let (what, cause) = match self {
             Self::Unsupervised => return line.text("runsv not running"),
-            Self::Trouble(what, cause) => (what, cause),
+            Self::Failed(what, cause) => (what, cause),
         };
         line.text("unable to ").text(what);
         match cause {
@@ -30,73 +31,73 @@ impl Silent {
         }
     }
 
-    /// Returns whether a supervisor may still appear: there was none yet, the
-    /// last one has ended, or it has published nothing yet.
+    /// Returns true when a supervisor may still appear: there has been none
+    /// yet, the last one has ended, or it has published nothing yet.
     pub(in crate::applet) fn may_pass(self) -> bool {
         match self {
             Self::Unsupervised => true,
-            Self::Trouble(what, Some(Errno::ENOENT)) => {
+            Self::Failed(what, Some(Errno::ENOENT)) => {
                 [OPEN_OK, OPEN_CONTROL, OPEN_STATUS].contains(&what)
             }
-            Self::Trouble(..) => false,
+            Self::Failed(..) => false,
         }
     }
 
-    /// Returns whether no supervisor has ever been here.
+    /// Returns true when the service has never had a supervisor.
     pub(super) fn is_new(self) -> bool {
-        self == Self::Trouble(OPEN_OK, Some(Errno::ENOENT))
+        self == Self::Failed(OPEN_OK, Some(Errno::ENOENT))
     }
 
-    /// Returns whether a supervisor is alive and only its record cannot be
+    /// Returns true when a supervisor runs and only its record cannot be
     /// read: it still takes commands, and its next record may be readable.
     pub(super) fn is_record(self) -> bool {
-        matches!(self, Self::Trouble(what, _) if RECORD.contains(&what))
+        matches!(self, Self::Failed(what, _) if RECORD.contains(&what))
     }
 }
 
-/// The first step of [`probe`].
+/// First step of [`probe`].
 const OPEN_OK: &str = "open supervise/ok";
 
-/// The first step of [`send`].
+/// First step of [`send`].
 const OPEN_CONTROL: &str = "open supervise/control";
 
-/// The second step of [`probe`].
+/// Second step of [`probe`].
 const OPEN_STATUS: &str = "open supervise/status";
 
-/// The third.
+/// Third step of [`probe`].
 const READ_STATUS: &str = "read supervise/status";
 
-/// The message for a record of another length.
+/// Message for a record of another length.
 const BAD_FORMAT: &str = "read supervise/status: bad format";
 
-/// The steps of [`probe`] that follow when a supervisor has been found.
+/// Steps of [`probe`] after a supervisor has been found.
 const RECORD: [&str; 3] = [OPEN_STATUS, READ_STATUS, BAD_FORMAT];
 
-/// What is said of a directory that cannot be entered.
+/// Message for a service directory that cannot be opened.
 pub(super) const ENTER: &str = "change to service directory";
 
-/// Asks for a service's status.
+/// Reads the status of a service.
 ///
 /// A record that is not exactly [`status::BYTES`] long is `bad format`:
-/// runit reads over what is too much.
+/// runit ignores the bytes beyond that.
 pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Silent> {
-    let trouble = |what| move |errno| Silent::Trouble(what, Some(errno));
-    let place = match rundir::open_write(dir, c"supervise/ok") {
-        Ok((_, place)) => place,
+    let failed = |what| move |errno| Silent::Failed(what, Some(errno));
+    let rundir = match rundir::open_write(dir, c"supervise/ok") {
+        Ok((_, rundir)) => rundir,
         Err(Errno::ENXIO) => return Err(Silent::Unsupervised),
-        Err(errno) => return Err(trouble(OPEN_OK)(errno)),
+        Err(errno) => return Err(failed(OPEN_OK)(errno)),
     };
-    let dir = place.as_ref().map_or(dir, AsFd::as_fd);
+    let dir = rundir.as_ref().map_or(dir, AsFd::as_fd);
     let record = file::open_read(dir, c"supervise/status")
-        .map_err(trouble(OPEN_STATUS))?;
-    // One more than it has: so that a longer file is seen to be one.
+        .map_err(failed(OPEN_STATUS))?;
+    // One byte more than a record, to detect a longer file.
     let mut bytes = [0; status::BYTES + 1];
     let count =
-        sys::read(record.as_fd(), &mut bytes).map_err(trouble(READ_STATUS))?;
+        sys::read(record.as_fd(), &mut bytes).map_err(failed(READ_STATUS))?;
     bytes
         .get(..count)
         .and_then(status::unpack)
-        .ok_or(Silent::Trouble(BAD_FORMAT, None))
+        .ok_or(Silent::Failed(BAD_FORMAT, None))
 }
 
 /// Sends control bytes, all in one write.
@@ -104,17 +105,17 @@ pub(in crate::applet) fn send(dir: At<'_>, act: &[u8]) -> Result<(), Silent> {
     let opened = rundir::open_write(dir, c"supervise/control");
     let (fifo, _) = opened.map_err(|errno| match errno {
         Errno::ENXIO => Silent::Unsupervised,
-        errno => Silent::Trouble(OPEN_CONTROL, Some(errno)),
+        errno => Silent::Failed(OPEN_CONTROL, Some(errno)),
     })?;
     match sys::write_once(fifo.as_fd(), act) {
         Ok(count) if count == act.len() => Ok(()),
         Ok(_) | Err(_) => {
-            Err(Silent::Trouble("write to supervise/control", None))
+            Err(Silent::Failed("write to supervise/control", None))
         }
     }
 }
 
-/// Whether a service is up unless somebody takes it down: it has no file
+/// Returns true when a service is started automatically: it has no file
 /// `down`.
 pub(in crate::applet) fn is_normally_up(dir: At<'_>) -> Result<bool, Errno> {
     match file::info(dir, c"down") {

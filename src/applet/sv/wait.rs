@@ -1,20 +1,19 @@
-//! Whether a command has taken effect, and how that is waited for (contract
-//! §4.6, §4.7).
+//! Waits until a command has taken effect (contract §4.6, §4.7).
 //!
-//! A service is looked at when its supervisor has published something or
-//! left, which inotify tells. Rounds of 0.42 s, as runit has them, are for
-//! what tells nothing: a `check` that failed, a supervisor still to come, a
-//! file system without inotify. A `check` runs beside everything else, one at
-//! a time for a service, and has no limit of its own.
+//! A service is checked when inotify reports that its supervisor has published
+//! something or ended. Rounds of 0.42 s, as in runit, are for what causes no
+//! event: a `check` that failed, a supervisor still to appear, a file system
+//! without inotify. A `check` runs in parallel to everything else, one at a
+//! time per service, and has no time limit of its own.
 
 use core::time::Duration;
 
 use heapless::VecView;
 
 use super::{
-    NEVER, ROUND, Sv, Task,
+    NO_STATUS, ROUND, Sv, Task,
+    describe::{describe, warn_of},
     service::{Silent, probe, send},
-    status::{describe, warn_of},
 };
 use crate::{
     machine::completion::{Completion, completion},
@@ -30,73 +29,75 @@ use crate::{
     wire::status::Status,
 };
 
-/// Microseconds before the first look at what a command has done.
-const FIRST_LOOK: u64 = 250;
+/// Microseconds before the first check of the effect of a command.
+const FIRST_POLL: u64 = 250;
 
-/// How long before the last of the looks that nobody has to ask for at most:
-/// with those before it three times as much, 12 ms.
-const LAST_LOOK: Duration = Duration::from_millis(4);
+/// Maximum delay before the last check without events. Together with the
+/// delays before it that is three times as long, 12 ms.
+const MAX_POLL: Duration = Duration::from_millis(4);
 
-/// How far a service's `check` is.
+/// Progress of a service's `check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// It is to be run when the rest holds.
+    /// It has to run once the other conditions hold.
     Due,
-    /// The same; but at the last look the service's process was too young.
-    Unborn,
+    /// As `Due`, but at the last check the service's process was too young.
+    TooYoung,
     /// It runs, as this process.
-    Runs(u32),
+    Running(u32),
     /// It has succeeded.
     Passed,
     /// It has failed; the next round runs it again.
     Failed,
 }
 
-/// How long a service's process may be on its way to becoming its program.
-/// Then it counts as one, whatever /proc says: that may be of processes in
-/// another name space.
-const BIRTH: Duration = Duration::from_secs(1);
+/// Maximum time between fork and exec of a service's process. After that it
+/// counts as the program whatever /proc says, since /proc may show the
+/// processes of another namespace.
+const EXEC_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a service that was down must have lived to be up: one whose
-/// `./run` ends at once is none. runit's rounds hardly ever meet such a life,
-/// events would meet each.
-const LIFE: Duration = Duration::from_millis(100);
+/// Minimum run time of a service that was down before it counts as up, so
+/// that one whose `./run` ends at once does not. runit's rounds rarely observe
+/// such a short run, but events would report each.
+const MIN_UPTIME: Duration = Duration::from_millis(100);
 
-/// Whether a service's process is too young to tell whether it runs: just
-/// started, or a copy of its supervisor still, or gone; its `./run` may be
-/// none that can be executed.
-fn is_unborn(before: &Status, now: &Status) -> bool {
+/// Returns true when it is too early to tell whether the service runs: its
+/// process has just started, is still a copy of the supervisor, or is gone.
+/// It may turn out that `./run` cannot be executed.
+fn is_too_young(before: &Status, now: &Status) -> bool {
     let wall = clock::wall().in_nanos();
-    // A start in the future is that of a clock that was set.
+    // A start in the future means that the clock was set.
     let Some(age) = wall.checked_sub(now.since.in_nanos()) else {
         return false;
     };
     let age = Duration::from_nanos(age);
-    before.pid == 0 && age < LIFE || age < BIRTH && !proc::is_program(now.pid)
+    before.pid == 0 && age < MIN_UPTIME
+        || age < EXEC_LIMIT && !proc::is_program(now.pid)
 }
 
 impl Task {
-    /// Whether only the next round can tell something new.
+    /// Returns true when only the next round can bring progress.
     fn needs_rounds(&self) -> bool {
         !self.sent || self.watch == [None; 2] || self.check == Check::Failed
     }
 
-    /// Watches the supervise directory, or the one where it will appear.
+    /// Watches the supervise directory, or the directory in which it will
+    /// appear.
     fn watch(&mut self, watch: Option<&Inotify>) {
         let Some(watch) = watch else { return };
         if file::change_dir_to(self.dir.as_fd()).is_err() {
             return;
         }
         if !self.sent {
-            // What comes of it a round would find out as well.
-            let _told = watch.add(c".", WatchKind::Entries).is_ok();
+            // Without this watch a round notices the directory.
+            let _watched = watch.add(c".", WatchKind::Entries).is_ok();
         }
         let here = watch.add(c"supervise", WatchKind::Status).ok();
-        // Of the two the one that is not in use tells nothing.
+        // The one of the two that is not in use causes no events.
         let there = rundir::path(self.dir.as_fd(), b"")
             .ok()
-            .and_then(|place| {
-                Path::join(&[place.as_bytes(), b"/supervise"]).ok()
+            .and_then(|rundir| {
+                Path::join(&[rundir.as_bytes(), b"/supervise"]).ok()
             })
             .and_then(|path| {
                 watch.add(path.as_c_str(), WatchKind::Status).ok()
@@ -104,15 +105,16 @@ impl Task {
         self.watch = [here, there];
     }
 
-    /// Takes in that something has changed in a directory that is watched.
-    fn hear(&mut self, change: Event<'_>) {
+    /// Handles a change in a watched directory.
+    fn on_event(&mut self, change: Event<'_>) {
         if !self.sent || change.id == WatchId::MAX {
             self.stale = true;
         } else if self.watch.contains(&Some(change.id)) {
             match change.name {
-                // Renamed to `status` just now; `ok` has lost its reader.
+                // `status.new` was renamed to `status`, or `ok` has lost its
+                // reader.
                 b"status.new" | b"ok" => self.stale = true,
-                // The directory itself: it is another one from now on.
+                // The directory itself was replaced.
                 b"" => self.watch = [None; 2],
                 _ => {}
             }
@@ -127,11 +129,11 @@ impl Sv {
         tasks: &mut VecView<Task>,
         signals: &Signals,
     ) {
-        if self.looks_done(tasks, signals) {
+        if self.poll_briefly(tasks, signals) {
             return;
         }
-        // Not less than a round: runit measures the time before it sleeps,
-        // so that a limit of 0 is one round.
+        // At least one round: runit measures the time before it sleeps, so
+        // that a limit of 0 is one round.
         let until = clock::mono().after(self.limit.max(ROUND));
         let mut round = clock::mono().after(ROUND);
         let watch = Inotify::new().ok();
@@ -139,15 +141,15 @@ impl Sv {
             task.watch(watch.as_ref());
         }
         loop {
-            // Before looking, so that everything is looked at once more when
-            // the time is up.
+            // Taken before the checks, so that everything is checked once
+            // more when the time is up.
             let late = clock::mono() > until;
             while let Some((pid, end)) = child::reap() {
                 let passed = matches!(
                     end,
                     ExitStatus::Exited(0) | ExitStatus::Killed(..)
                 );
-                let check = Check::Runs(pid);
+                let check = Check::Running(pid);
                 for task in tasks.iter_mut().filter(|t| t.check == check) {
                     task.check =
                         if passed { Check::Passed } else { Check::Failed };
@@ -166,7 +168,7 @@ impl Sv {
             if tasks.is_empty() {
                 return;
             }
-            // After the limit only a `check` that still runs is waited for.
+            // After the limit only a running `check` is waited for.
             let mut pause = None;
             if !late {
                 let now = clock::mono();
@@ -174,21 +176,22 @@ impl Sv {
                 if tasks.iter().any(Task::needs_rounds) {
                     next = next.min(round);
                 }
-                let unborn = |task: &&mut Task| task.check == Check::Unborn;
-                for task in tasks.iter_mut().filter(unborn) {
+                let too_young =
+                    |task: &&mut Task| task.check == Check::TooYoung;
+                for task in tasks.iter_mut().filter(too_young) {
                     task.stale = true;
-                    next = next.min(now.after(LAST_LOOK));
+                    next = next.min(now.after(MAX_POLL));
                 }
                 pause = Some(next.since(now));
             }
             let ended = signals.as_fd();
-            let told = watch.as_ref().map_or(ended, Inotify::as_fd);
-            // What has changed the next look tells.
-            let _woken = poller::readable([told, ended], pause).is_ok();
+            let changed = watch.as_ref().map_or(ended, Inotify::as_fd);
+            // The next iteration finds out what has happened.
+            let _woken = poller::readable([changed, ended], pause).is_ok();
             while signals.next().is_some() {}
             if let Some(watch) = &watch {
                 let all = watch.drain(|change| {
-                    tasks.iter_mut().for_each(|task| task.hear(change));
+                    tasks.iter_mut().for_each(|task| task.on_event(change));
                 });
                 let _lost = all.is_err();
             }
@@ -204,57 +207,64 @@ impl Sv {
         }
     }
 
-    /// Looks a few times before anybody is asked to tell: most commands take
-    /// effect within milliseconds, and the kernel takes up to 20 of them to
-    /// close an inotify descriptor. Whether everything is done.
-    fn looks_done(
+    /// Checks a few times before inotify is used: most commands take effect
+    /// within milliseconds, and the kernel takes up to 20 ms to close an
+    /// inotify descriptor. Returns true when everything is done.
+    fn poll_briefly(
         &mut self,
         tasks: &mut VecView<Task>,
         signals: &Signals,
     ) -> bool {
-        let (mut micros, mut past) = (FIRST_LOOK, 0_u64);
+        let (mut micros, mut past) = (FIRST_POLL, 0_u64);
         loop {
             let pause = Duration::from_micros(micros);
-            if pause > LAST_LOOK {
+            if pause > MAX_POLL {
                 break;
             }
             let _woken =
                 poller::readable([signals.as_fd()], Some(pause)).is_ok();
             keep(tasks, |task| !self.is_done(task, false));
-            let checks = |task: &Task| matches!(task.check, Check::Runs(_));
+            let checks = |task: &Task| matches!(task.check, Check::Running(_));
             if tasks.is_empty() || tasks.iter().any(checks) {
                 break;
             }
-            // Who is done is seen half as late again as it was at most.
+            // Each delay is half the time elapsed, so completion is noticed
+            // at most 50 % late.
             past = past.saturating_add(micros);
             micros = past >> 1;
         }
         tasks.is_empty()
     }
 
-    /// Whether a service is done with; says so when it is.
+    /// Returns true when there is nothing more to wait for, after printing
+    /// the result. `late`: the time is up.
     fn is_done(&mut self, task: &mut Task, late: bool) -> bool {
         let name = task.name.to_bytes();
-        if matches!(task.check, Check::Runs(_)) {
+        if matches!(task.check, Check::Running(_)) {
             return false;
         }
-        let told = if task.sent { Ok(()) } else { self.tell(task) };
-        let now = match told.and_then(|()| probe(task.dir.as_fd())) {
+        let sent = if task.sent {
+            Ok(())
+        } else {
+            self.send_command(task)
+        };
+        let now = match sent.and_then(|()| probe(task.dir.as_fd())) {
             Ok(now) => now,
             Err(silent) => {
-                let lives = silent.is_record();
-                let comes = task.before == NEVER
+                let running = silent.is_record();
+                let may_start = task.before == NO_STATUS
                     && self.command.starts()
                     && silent.may_pass();
-                if !late && (lives || comes) {
+                if !late && (running || may_start) {
                     return false;
                 }
-                if lives && self.command.kills {
-                    // The service is not known to have stopped in time. That
-                    // its supervisor has ended meanwhile is shown below.
-                    let _ended = send(task.dir.as_fd(), b"k").is_err();
+                if running && self.command.kills {
+                    // The service is not known to have stopped in time. If
+                    // its supervisor has ended meanwhile, `silent` below is
+                    // all that is left to report.
+                    let _sent = send(task.dir.as_fd(), b"k").is_err();
                 }
-                self.silent(name, silent);
+                self.report(name, silent);
                 return true;
             }
         };
@@ -263,18 +273,20 @@ impl Sv {
             Completion::Holds => true,
             Completion::IfChecked => match task.check {
                 Check::Passed => true,
-                Check::Due | Check::Unborn if is_unborn(&task.before, &now) => {
-                    task.check = Check::Unborn;
+                Check::Due | Check::TooYoung
+                    if is_too_young(&task.before, &now) =>
+                {
+                    task.check = Check::TooYoung;
                     false
                 }
-                Check::Due | Check::Unborn => self.start_check(task),
-                Check::Runs(_) | Check::Failed => false,
+                Check::Due | Check::TooYoung => self.start_check(task),
+                Check::Running(_) | Check::Failed => false,
             },
         };
-        if matches!(task.check, Check::Runs(_)) {
+        if matches!(task.check, Check::Running(_)) {
             return false;
         }
-        // It passed before something else changed its mind.
+        // It passed, but another condition has changed since.
         if task.check == Check::Passed {
             task.check = Check::Due;
         }
@@ -295,17 +307,20 @@ impl Sv {
             self.failed = self.failed.saturating_add(1);
         }
         if kills && let Err(silent) = send(dir, b"k") {
-            self.silent(name, silent);
+            self.report(name, silent);
         }
         true
     }
 
-    /// Sends the command to a service, whatever its record says or whether it
-    /// can be read at all: the FIFO alone tells whether a supervisor is there
+    /// Sends the command to a service, whatever its record says and even if
+    /// it cannot be read: the FIFO alone shows that a supervisor is there
     /// (contract §18).
-    pub(super) fn tell(&mut self, task: &mut Task) -> Result<(), Silent> {
+    pub(super) fn send_command(
+        &mut self,
+        task: &mut Task,
+    ) -> Result<(), Silent> {
         let before = probe(task.dir.as_fd());
-        task.before = before.unwrap_or(NEVER);
+        task.before = before.unwrap_or(NO_STATUS);
         match (self.command.act, before) {
             ([], before) => {
                 before?;
@@ -313,23 +328,24 @@ impl Sv {
             (act, _) => send(task.dir.as_fd(), act)?,
         }
         if file::info(task.dir.as_fd(), c"run") == Err(Errno::ENOENT) {
-            // The logger that services share: the same process goes on when
-            // the stream is begun anew.
+            // A shared logger: its process stays the same when the stream
+            // is restarted.
             task.before.pid = 0;
         }
         task.sent = true;
         Ok(())
     }
 
-    /// Starts a service's `check`; true when there is none, or one that
-    /// cannot be run (contract §4.7). Then it counts as passed.
+    /// Starts a service's `check`. Returns true when there is none: that
+    /// counts as passed. One that cannot be executed passes too (contract
+    /// §4.7).
     fn start_check(&mut self, task: &mut Task) -> bool {
         let (dir, name) = (task.dir.as_fd(), task.name.to_bytes());
         let failed = match file::info(dir, c"check") {
             Ok(_) => match child::fork() {
                 Ok((true, _)) => self.become_check(dir, name),
                 Ok((false, pid)) => {
-                    task.check = Check::Runs(pid);
+                    task.check = Check::Running(pid);
                     return false;
                 }
                 Err(errno) => ("unable to fork for ", errno),
@@ -342,10 +358,11 @@ impl Sv {
         false
     }
 
-    /// Becomes a service's `check`, with descriptor 1 closed.
+    /// Executes a service's `check` in this process, with descriptor 1 closed.
+    /// Exits with 0 when that fails.
     fn become_check(&self, dir: At<'_>, name: &[u8]) -> ! {
         let errno = file::change_dir_to(dir).err().unwrap_or_else(|| {
-            // Closed already: the caller has none itself.
+            // A failure means that it was closed already.
             let _closed = child::close_standard(1).is_err();
             child::exec_unblocked(&Program {
                 path: c"check",

@@ -1,11 +1,12 @@
-//! Why a service is as it is (`sv why`): how it ended lately, what it waits
-//! for, what keeps it from running.
+//! Explains the state of a service (`sv why`): its last ends, what it waits
+//! for, and what keeps it from running.
 
 use super::{
-    Sv, json, names,
+    Sv,
+    describe::describe,
+    json, names,
     page::Page,
     service::{Silent, probe},
-    status::describe,
 };
 use crate::{
     sys::{
@@ -21,38 +22,38 @@ use crate::{
 };
 
 impl Sv {
-    /// `why` of one service.
+    /// Prints the answer of `why` for one service.
     pub(super) fn why(&mut self, page: &mut Page, name: &[u8], dir: At<'_>) {
         let fault = run_fault(dir);
-        let said;
+        let result;
         if self.json {
-            said = json::service(page, dir, name);
+            result = json::service(page, dir, name);
             json::string(json::key(page, "run"), fault.as_bytes());
-            let silent = u8::from(said.is_err());
-            self.failed = self.failed.saturating_add(silent);
+            let failed = u8::from(result.is_err());
+            self.failed = self.failed.saturating_add(failed);
         } else {
             let mut line = Line::new();
-            said = probe(dir);
-            match said {
+            result = probe(dir);
+            match result {
                 Ok(status) => {
                     describe(&mut line, dir, name, name, &status);
                 }
                 Err(silent) => {
-                    self.count(&mut line, name, silent);
+                    self.count_failure(&mut line, name, silent);
                     line.text("\n  ").text(unsupervised(name, dir, silent));
                 }
             }
             line.text("\n  run: ").text(fault);
             page.raw(line.finish());
         }
-        let runs = said.is_ok_and(|status| status.state == State::Run);
+        let runs = result.is_ok_and(|status| status.state == State::Run);
         let mut buffer = [0; why::BYTES];
-        // Where the supervisor keeps its state.
-        let home = rundir::open_write(dir, c"supervise/ok");
-        let home = home.ok().and_then(|(_, place)| place);
-        let home = home.as_ref().map_or(dir, AsFd::as_fd);
+        // The directory in which the supervisor keeps its state.
+        let rundir = rundir::open_write(dir, c"supervise/ok");
+        let rundir = rundir.ok().and_then(|(_, rundir)| rundir);
+        let home = rundir.as_ref().map_or(dir, AsFd::as_fd);
         let record = file::read_whole(home, c"supervise/why", &mut buffer);
-        // What ends the list of deaths once it is begun.
+        // The closing bracket, once the list of deaths has begun.
         let mut deaths = "";
         for line in record.unwrap_or(b"").split(|byte| *byte == b'\n') {
             match why::fact(line) {
@@ -68,13 +69,13 @@ impl Sv {
     }
 }
 
-/// Whether nothing is waited for any more: the record is written when `./run`
-/// ends, so that a pause in it is over when `./run` runs.
+/// Returns true when a recorded wait is over. The record is written when
+/// `./run` ends, so a pause in it is over once `./run` runs again.
 fn is_over(what: &[u8], runs: bool) -> bool {
     what == b"nothing" || (runs && !what.starts_with(b"control/"))
 }
 
-/// Appends a fact as the record has it, with signals by name.
+/// Appends a fact as the record states it, with signals by name.
 fn show(page: &mut Page, fact: Fact<'_>) {
     match fact {
         Fact::Restarts(number) => page.text("  restarts ").number(number),
@@ -98,7 +99,8 @@ fn show(page: &mut Page, fact: Fact<'_>) {
     .text("\n");
 }
 
-/// Appends a fact to an object; `deaths` is what ends the list of deaths.
+/// Appends a fact to a JSON object; `deaths` is the text that ends the list of
+/// deaths.
 fn object(page: &mut Page, deaths: &mut &str, fact: Fact<'_>) {
     match fact {
         Fact::Restarts(number) => {
@@ -131,7 +133,8 @@ fn object(page: &mut Page, deaths: &mut &str, fact: Fact<'_>) {
     }
 }
 
-/// What keeps `./run` from being run, as far as can be seen; `ok` for nothing.
+/// Returns what keeps `./run` from being run, as far as its file shows; `ok`
+/// for nothing.
 fn run_fault(dir: At<'_>) -> &'static str {
     match file::info(dir, c"run") {
         Ok(info) if info.kind != Kind::Regular => "not a file",
@@ -142,7 +145,7 @@ fn run_fault(dir: At<'_>) -> &'static str {
     }
 }
 
-/// Why a service has no supervisor, as far as can be seen.
+/// Returns why a service has no supervisor, as far as its files show.
 fn unsupervised(name: &[u8], dir: At<'_>, silent: Silent) -> &'static str {
     if silent == Silent::Unsupervised {
         "its supervisor has ended or was told to exit"
