@@ -1,13 +1,14 @@
-//! Looks through /etc/passwd and /etc/group, whose lines may have any length.
+//! Searches /etc/passwd and /etc/group, whose lines may have any length.
 //!
-//! These two files are all that is asked: no NSS, no directory service.
+//! No other source is used: no NSS, no directory service.
 
 use crate::{
     sys::{self, AsFd, CWD, Errno, file},
     wire::passwd::{Search, User, Wanted},
 };
 
-/// Calls `each` with every entry that is wanted, until it returns false.
+/// Calls `each` with every entry that matches `wanted`, until it returns
+/// false.
 pub(super) fn search(
     name: &[u8],
     wanted: Wanted,
@@ -23,7 +24,7 @@ pub(super) fn search(
     loop {
         let count = sys::read(file.as_fd(), &mut buffer)?;
         let bytes = match count {
-            // The end of the file ends its last line.
+            // The end of the file also ends its last line.
             0 => b"\n",
             count => buffer.get(..count).unwrap_or(&[]),
         };

@@ -1,25 +1,25 @@
-//! runt limits: prints every bound of this build, and what a supervisor has
-//! needed of one that is none of its own.
+//! runt limits: prints every bound of this build, and the worst latency that
+//! a supervisor has measured.
 //!
 //! # Synopsis
 //! `runt limits [DIR]`
 //!
 //! # Description
-//! A line for each capacity of the board file, by its name there; then what
-//! follows from them for a supervisor with all slots in use:
+//! Prints one line for each capacity of the board file, under its name there;
+//! then what follows from them for a supervisor with all slots in use:
 //!
-//! - `descriptors`: files that it has open at most.
-//! - `processes`: its children at most: of each slot the service, its log
-//!   service and a script, and the shared loggers.
-//! - `code`, `variables`: bytes of the program, shared by all who run it, and
-//!   of its tables, of which each process has the pages that it uses. There
-//!   is no other memory but the stack: no heap.
-//! - `turn`: microseconds of the longest time so far that the supervisor of
-//!   DIR, or of the directory that `sv` looks into, did not listen. A record
-//!   is at least a second old; without a supervisor there may be none.
+//! - `descriptors`: maximum number of open files.
+//! - `processes`: maximum number of children: for each slot the service, its
+//!   log service and a script, and the shared loggers.
+//! - `code`, `variables`: bytes of the program, shared by all processes that
+//!   run it, and of its tables, of which each process has the pages that it
+//!   uses. There is no other memory but the stack: no heap.
+//! - `turn`: microseconds of the longest time so far in which the supervisor
+//!   of DIR, or of the directory that `sv` uses, took no events. A record is
+//!   at least a second old; without a supervisor there may be none.
 //!
 //! # Exit codes
-//! 0; 111 when descriptor 1 takes nothing.
+//! 0; 111 when descriptor 1 cannot be written to.
 
 use crate::{
     config,
@@ -40,7 +40,7 @@ pub(super) fn main(start: Start) -> u8 {
         ("code", code),
         ("variables", variables),
     ];
-    let told = config::LIMITS.iter().chain(&more).all(|(name, value)| {
+    let printed = config::LIMITS.iter().chain(&more).all(|(name, value)| {
         let mut line = Line::new();
         line.text(name).text(" ");
         line.number(u64::try_from(*value).unwrap_or(u64::MAX));
@@ -49,16 +49,16 @@ pub(super) fn main(start: Start) -> u8 {
     let dir = start.argv.skip(1).first();
     let dir = dir.unwrap_or_else(|| super::sv::services(start.environ));
     let mut buffer = [0; 24];
-    let turn = rundir::find_of(dir).and_then(|place| {
-        file::read_whole(place.as_fd(), rundir::LATENCY[0], &mut buffer)
+    let turn = rundir::find_of(dir).and_then(|rundir| {
+        file::read_whole(rundir.as_fd(), rundir::LATENCY[0], &mut buffer)
     });
-    let told = match turn {
-        Ok(turn) if told => {
+    let printed = match turn {
+        Ok(turn) if printed => {
             let mut line = Line::new();
             line.text("turn ").bytes(turn.trim_ascii_end());
             sys::print(line.finish())
         }
-        _ => told,
+        _ => printed,
     };
-    if told { 0 } else { super::FATAL }
+    if printed { 0 } else { super::FATAL }
 }

@@ -7,14 +7,14 @@
 //! # Description
 //! A run script sets something up and ends in `exec pause`, or in
 //! `exec chpst -b NAME pause` so that `ps` shows NAME; `finish` undoes it.
-//! The service is up for as long as `pause` runs. It wakes for signals only
-//! and takes no arguments: those given are ignored.
+//! The service is up for as long as `pause` runs. It wakes up for signals
+//! only. Arguments are ignored.
 //!
 //! # Signals
-//! TERM, INT, HUP: exit. All others do what they do by default.
+//! TERM, INT, HUP: exit. All others have their default action.
 //!
 //! # Exit codes
-//! 0 on one of these signals; 111 it cannot wait for them.
+//! 0 after one of these signals; 111 when it cannot wait for them.
 
 use crate::sys::{
     Errno, poller,
@@ -32,7 +32,7 @@ pub(super) fn main(_: Start) -> u8 {
     }
 }
 
-/// Sleeps until one of the signals comes.
+/// Sleeps until one of the signals arrives.
 fn until_signal() -> Result<(), Errno> {
     let wanted = [Number::TERM, Number::INT, Number::HUP];
     let signals = Signals::collect(&wanted)?;

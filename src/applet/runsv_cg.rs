@@ -4,31 +4,31 @@
 //! `runsv-cg create|control|remove|destroy|setup`
 //!
 //! # Description
-//! For `run` and `finish` files that are written for Debian; all but `setup`
-//! are to be run in a service directory with an executable `run` and a
+//! For `run` and `finish` files written for Debian. All commands but `setup`
+//! have to be run in a service directory with an executable `run` and a
 //! directory `cgroup`. NAME is the last component of that directory's path.
 //! Under this supervisor a service with `cgroup/` has its group without them:
-//! it is set up before each start of `run`, see `runsv`.
+//! the group is set up before each start of `run`, see `runsv`.
 //!
-//! `create` makes the control group `runit/NAME` in the tree of the second
-//! version, does what `control` does and adds the process that called it.
-//! `control` copies the files of `cgroup` to the group's files of those names,
-//! each by one write; one that cannot be copied costs a line. `remove` removes
-//! the group, which must be empty; `destroy` kills what is in it first and
-//! waits for at most a second. `setup` mounts the tree on /sys/fs/cgroup where
-//! the kernel has one that is not mounted, makes `runit` and enables all
+//! `create` makes the control group `runit/NAME` in the version 2 tree, does
+//! what `control` does and adds the calling process. `control` copies the
+//! files of `cgroup` to the group's files of the same names, each in one
+//! write, and prints a line for one that cannot be copied. `remove` removes
+//! the group, which must be empty; `destroy` first kills all processes in it
+//! and waits for at most a second. `setup` mounts the tree on /sys/fs/cgroup
+//! if the kernel has one that is not mounted, makes `runit` and enables all
 //! controllers for it.
 //!
 //! # Bounds
-//! 64 files of at most 1023 bytes are copied.
+//! At most 64 files of at most 1023 bytes are copied.
 //!
 //! # Against Debian's
-//! `setup` may be repeated, and leaves a tree alone that is mounted.
+//! `setup` may be repeated, and does not touch a tree that is mounted.
 //!
 //! # Exit codes
-//! 0 success, also where the kernel lacks the tree for `setup`; 1 the group
-//! cannot be made or removed; 100 wrong usage; 111 the working directory is no
-//! service directory with `cgroup`, or there is no group `runit`.
+//! 0 success, also for `setup` when the kernel lacks the tree; 1 the group
+//! cannot be made or removed; 100 wrong usage; 111 the working directory is
+//! not a service directory with `cgroup`, or there is no group `runit`.
 
 use core::time::Duration;
 
@@ -48,8 +48,10 @@ const USAGE: u8 = 100;
 /// Exit code when a group cannot be made or removed.
 const FAILED: u8 = 1;
 
-/// Looks of `destroy` for the end of what it has killed, and the pause between.
-const LOOKS: usize = 50;
+/// Maximum number of attempts of `destroy` to remove a group that it has
+/// killed.
+const ATTEMPTS: usize = 50;
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs the program.
@@ -89,7 +91,7 @@ pub(super) fn main(start: Start) -> u8 {
         b"create" | b"control" => {
             apply(services, &name, files.as_fd(), command == b"create")
         }
-        _ => leave(services, &name, command == b"destroy"),
+        _ => remove(services, &name, command == b"destroy"),
     });
     match done {
         Ok(()) => 0,
@@ -100,7 +102,7 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// `create` and `control`.
+/// Runs `create` or `control`.
 fn apply(
     services: At<'_>,
     name: &Path,
@@ -123,14 +125,14 @@ fn apply(
     Ok(())
 }
 
-/// `remove` and `destroy`.
-fn leave(services: At<'_>, name: &Path, kills: bool) -> Result<(), Errno> {
+/// Runs `remove` or `destroy`.
+fn remove(services: At<'_>, name: &Path, kills: bool) -> Result<(), Errno> {
     if !kills {
         return file::remove_dir(services, name.as_c_str());
     }
     let group = file::open_dir(services, name.as_c_str())?;
     cgroup::put(group.as_fd(), c"cgroup.kill", b"1")?;
-    for _ in 0..LOOKS {
+    for _ in 0..ATTEMPTS {
         match file::remove_dir(services, name.as_c_str()) {
             Err(Errno::EBUSY) => poller::sleep(PAUSE),
             other => return other,
@@ -139,12 +141,12 @@ fn leave(services: At<'_>, name: &Path, kills: bool) -> Result<(), Errno> {
     Err(Errno::EBUSY)
 }
 
-/// `setup`.
+/// Runs `setup`. Returns the exit code.
 fn set_up() -> u8 {
     if cgroup::tree().is_none() {
         let target = c"/sys/fs/cgroup";
         match power::mount(c"cgroup2", target, c"", false) {
-            // The kernel lacks it.
+            // The kernel has no such tree.
             Err(Errno::ENODEV) => return 0,
             Err(errno) => {
                 fail("mount", target.to_bytes(), errno);
@@ -163,7 +165,7 @@ fn set_up() -> u8 {
     }
 }
 
-/// Reports what could not be done.
+/// Reports a failed step.
 fn fail(verb: &str, subject: &[u8], errno: Errno) {
     let mut line = Line::new();
     line.text("runsv-cg: unable to ").text(verb).text(" ");

@@ -1,27 +1,27 @@
-//! runsvchdir: has runsvdir supervise another services directory.
+//! runsvchdir: makes runsvdir supervise another services directory.
 //!
 //! # Synopsis
 //! `runsvchdir DIR`
 //!
 //! # Description
-//! In /etc/runit/runsvdir, or $RUNSVDIR, makes the link `current` lead to DIR
-//! and `previous` to where `current` led. A runsvdir whose services directory
-//! ends in that `current` takes the services over that are in both.
+//! In /etc/runit/runsvdir, or $RUNSVDIR, makes the link `current` point to DIR
+//! and `previous` to the former target of `current`. A runsvdir whose services
+//! directory ends in that `current` keeps the services that are in both.
 //!
-//! `current` is there at every instant: both links are made beside and then
-//! renamed. (A `current` that is a directory is moved to `previous`: then
-//! there is an instant without.) A `current` that is missing or leads nowhere,
-//! and a `current.new` or `previous.new` that a crash has left, are replaced;
-//! `previous` stays what it is then.
+//! `current` exists at every instant: both links are created under temporary
+//! names and then renamed. (A `current` that is a directory is moved to
+//! `previous`: then it is missing for an instant.) A `current` that is missing
+//! or dangles, and a `current.new` or `previous.new` that a crash has left,
+//! are replaced; `previous` is not changed when there was no `current`.
 //!
 //! # Files
 //! `current`, `previous`; `current.new`, `previous.new` while it works.
 //!
 //! # Exit codes
-//! 0 DIR is current now, or was; 1 usage; 111 nothing was changed.
+//! 0 DIR is current now, or was already; 1 usage; 111 nothing was changed.
 //!
 //! # Capacity
-//! Where `current` leads must be shorter than `path-bytes`.
+//! The target of `current` must be shorter than `path-bytes`.
 
 use core::ffi::CStr;
 
@@ -35,10 +35,10 @@ use crate::{
     text::Line,
 };
 
-/// Where the links are without $RUNSVDIR.
+/// Directory of the links, without $RUNSVDIR.
 const DIR: &CStr = c"/etc/runit/runsvdir";
 
-/// What could not be done: text, its subject, cause.
+/// Failed step: text, its subject, cause.
 type Failed<'a> = (&'static str, &'a CStr, Errno);
 
 /// Runs the program.
@@ -55,7 +55,7 @@ pub(super) fn main(start: Start) -> u8 {
     } else {
         let base = start.environ.get(b"RUNSVDIR").unwrap_or(DIR);
         match change(base, dir) {
-            // As in runit: nothing stands between.
+            // As in runit: no separator in front.
             Ok(None) => Err("not a directory."),
             Ok(Some(current)) => Ok(current),
             Err((what, subject, errno)) => {
@@ -80,8 +80,8 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// Makes `dir` the current one; answers what is to be said behind its name,
-/// `None` when it is no directory.
+/// Makes `dir` the current one. Returns the text to print after its name, or
+/// `None` when it is not a directory.
 fn change<'a>(
     base: &'a CStr,
     dir: &'a CStr,
@@ -98,7 +98,7 @@ fn change<'a>(
     }
     let now = match file::info(CWD, c"current") {
         Ok(now) => Some(now.identity),
-        // There is none, or it leads nowhere: nothing to keep as `previous`.
+        // It is missing or dangles: nothing to keep as `previous`.
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => None,
         Err(errno) => return Err(("unable to stat: ", c"current", errno)),
     };
@@ -112,41 +112,41 @@ fn change<'a>(
     let moved_away = now.is_some() && keep_current()?;
     let moved = file::rename(CWD, c"current.new", c"current");
     if moved.is_err() && moved_away {
-        // The first failure is the one to tell.
-        let _back = file::rename(CWD, c"previous", c"current").is_err();
+        // The first failure is reported, not this.
+        let _restored = file::rename(CWD, c"previous", c"current").is_err();
     }
     moved.map_err(failed("unable to move: current.new to ", c"current"))?;
     Ok(Some(": now current."))
 }
 
-/// Makes `previous` lead to where `current` leads; true when `current` is a
-/// directory, which is moved there.
+/// Makes `previous` point to the target of `current`. Returns true when
+/// `current` is a directory, which is then moved to `previous`.
 fn keep_current() -> Result<bool, Failed<'static>> {
-    let in_the_way = file::info_of_link(CWD, c"previous");
-    if in_the_way.is_ok_and(|info| info.kind == Kind::Directory) {
+    let existing = file::info_of_link(CWD, c"previous");
+    if existing.is_ok_and(|info| info.kind == Kind::Directory) {
         return Err(("unable to unlink: ", c"previous", Errno::EISDIR));
     }
     let mut target = [0; config::PATH_BYTES];
-    let led = file::link_target(CWD, c"current", &mut target).map(drop);
-    match led {
+    let read = file::link_target(CWD, c"current", &mut target).map(drop);
+    match read {
         Ok(()) => {
-            // The buffer began as zeros, and one of them is left.
+            // The buffer was all zeros, and at least one is left.
             let target = CStr::from_bytes_until_nul(&target).unwrap_or(c"");
             clear(c"previous.new")
                 .and_then(|()| file::make_link(target, CWD, c"previous.new"))
                 .and_then(|()| file::rename(CWD, c"previous.new", c"previous"))
         }
         Err(Errno::EINVAL) => {
-            let _gone = file::remove(CWD, c"previous").is_err();
+            let _removed = file::remove(CWD, c"previous").is_err();
             file::rename(CWD, c"current", c"previous")
         }
         Err(errno) => Err(errno),
     }
     .map_err(|errno| ("unable to copy: current to ", c"previous", errno))?;
-    Ok(led.is_err())
+    Ok(read.is_err())
 }
 
-/// Removes what an earlier run may have left.
+/// Removes a file that an earlier run may have left.
 fn clear(path: &CStr) -> Result<(), Errno> {
     match file::remove(CWD, path) {
         Err(Errno::ENOENT) => Ok(()),

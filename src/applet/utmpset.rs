@@ -4,18 +4,18 @@
 //! `utmpset [-w] LINE`
 //!
 //! # Description
-//! Looks in /var/run/utmp for the first record of LINE (`tty1`) that has a
-//! user, and makes it that of a process that has ended. With `-w` adds such a
-//! record to /var/log/wtmp. Waits for the lock of either file.
+//! Finds in /var/run/utmp the first record of LINE (`tty1`) that has a user,
+//! and turns it into that of a process that has ended. With `-w` also appends
+//! such a record to /var/log/wtmp. Waits for the lock of either file.
 //!
-//! The records are those of the C library of this machine; `wire::utmp` says
-//! which. musl's programs write none.
+//! The records have the format of this machine's C library, see `wire::utmp`.
+//! Programs linked with musl write none.
 //!
 //! # Files
-//! `/var/run/utmp`, `/var/log/wtmp` (made, with mode 0600, when missing).
+//! `/var/run/utmp`, `/var/log/wtmp` (created, with mode 0600, when missing).
 //!
 //! # Exit codes
-//! 0 logged out; 1 usage; 111 nobody was logged in, or a file could not be
+//! 0 logged out; 1 usage; 111 no user was logged in, or a file could not be
 //! opened or written.
 
 use core::ffi::CStr;
@@ -27,9 +27,9 @@ use crate::{
     wire::utmp::{self, Record},
 };
 
-/// Who is logged in now.
+/// File of current logins.
 const UTMP: &CStr = c"/var/run/utmp";
-/// Who ever was.
+/// File of all logins.
 const WTMP: &CStr = c"/var/log/wtmp";
 
 /// Runs the program.
@@ -37,10 +37,10 @@ pub(super) fn main(start: Start) -> u8 {
     let own = start.argv.first().unwrap_or(c"utmpset").to_bytes();
     let words = start.argv.skip(1);
     let mut options = Getopt::new(words.iter(), b"wV");
-    let mut also = false;
+    let mut append_wtmp = false;
     for option in &mut options {
         match option {
-            Opt::Flag(b'w') => also = true,
+            Opt::Flag(b'w') => append_wtmp = true,
             Opt::Flag(_) => {
                 sys::print_error(super::version().finish());
                 return usage(own);
@@ -59,20 +59,20 @@ pub(super) fn main(start: Start) -> u8 {
         return unable("fatal", line, "utmp", "name too long");
     };
     let now = clock::wall().secs;
-    let out = match file::open_both(CWD, UTMP) {
+    let logged_out = match file::open_both(CWD, UTMP) {
         Ok(utmp) => file::lock_wait(utmp.as_fd())
             .and_then(|()| log_out(utmp.as_fd(), line, now)),
         Err(errno) => return cannot_open(UTMP, errno),
     };
     let name = line.as_bytes();
-    match out {
+    match logged_out {
         Ok(true) => {}
         Ok(false) => return unable("warning", name, "utmp", "no such entry"),
         Err(errno) => {
             return unable("warning", name, "utmp", error::text(errno));
         }
     }
-    if !also {
+    if !append_wtmp {
         return 0;
     }
     let added = match file::open_append(CWD, WTMP) {
@@ -85,18 +85,18 @@ pub(super) fn main(start: Start) -> u8 {
     0
 }
 
-/// Says the usage.
+/// Prints the usage message. Returns the exit code.
 fn usage(own: &[u8]) -> u8 {
     super::usage(own, " [-w] line", super::USAGE)
 }
 
-/// Says that a log cannot be opened; answers the exit code.
+/// Reports that a file cannot be opened. Returns the exit code.
 fn cannot_open(path: &CStr, errno: Errno) -> u8 {
     let (head, path) = (b"utmpset: fatal: ", path.to_bytes());
     super::fatal(head, "unable to open ", path, errno)
 }
 
-/// Says that a line cannot be logged out; answers the exit code.
+/// Reports that a line cannot be logged out. Returns the exit code.
 fn unable(level: &str, line: &[u8], log: &str, cause: &str) -> u8 {
     let mut text = Line::new();
     text.text("utmpset: ").text(level);
@@ -106,7 +106,8 @@ fn unable(level: &str, line: &[u8], log: &str, cause: &str) -> u8 {
     super::FATAL
 }
 
-/// Rewrites the record of a line in place; false when there is none.
+/// Rewrites the record of a line in the file. Returns false when there is
+/// none.
 fn log_out(
     utmp: sys::At<'_>,
     line: utmp::Name<'_>,
@@ -115,7 +116,7 @@ fn log_out(
     let mut at = 0;
     loop {
         let mut record = Record::new();
-        // A part of a record at the end is none.
+        // An incomplete record at the end is ignored.
         if sys::read(utmp, record.bytes())? < utmp::BYTES {
             return Ok(false);
         }
@@ -128,7 +129,8 @@ fn log_out(
     }
 }
 
-/// Adds a record to wtmp; none when it cannot be whole.
+/// Appends a record to wtmp. Truncates the file again when the record cannot
+/// be written completely.
 fn append(
     wtmp: sys::At<'_>,
     line: utmp::Name<'_>,
@@ -140,8 +142,8 @@ fn append(
     record.end(now);
     let written = sys::write_all(wtmp, record.bytes());
     if written.is_err() {
-        // The failure to write is the one to tell.
-        let _cut = file::truncate(wtmp, before).is_err();
+        // The failed write is reported, not this.
+        let _truncated = file::truncate(wtmp, before).is_err();
     }
     written
 }
