@@ -1,39 +1,39 @@
-//! How single-letter options are taken apart (contract §0.3).
+//! Parses single-letter options (contract §0.3).
 //!
-//! Bundles are allowed; a value may be attached or be the next argument; `--`
-//! ends the options and is taken, a lone `-` ends them and is kept.
+//! Bundles are allowed. A value may be attached or be the next argument. `--`
+//! ends the options and is consumed; a lone `-` ends them and stays.
 
 use core::ffi::CStr;
 
-/// One step through the options.
+/// One parsed option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opt<'a> {
-    /// An option without a value.
+    /// Option without a value.
     Flag(u8),
-    /// An option with its value.
+    /// Option with its value.
     Value(u8, &'a CStr),
-    /// A letter that is no option: `illegal option -- c`.
+    /// Letter that is not an option: `illegal option -- c`.
     Illegal(u8),
-    /// The value is missing: `option requires an argument -- c`.
+    /// Option whose value is missing: `option requires an argument -- c`.
     Missing(u8),
 }
 
-/// The options of a command line, taken from an iterator over the arguments
-/// behind the program's name.
+/// Iterator over the options of a command line, which it takes from an
+/// iterator over the arguments after the program's name.
 #[derive(Clone, Debug)]
 pub struct Getopt<'a, I> {
     words: I,
-    /// What is left of the bundle at hand, with its NUL.
+    /// Rest of the current bundle, with its NUL.
     bundle: &'a CStr,
-    /// Letters of options; one with a `:` behind it takes a value.
+    /// Option letters; one followed by `:` takes a value.
     known: &'static [u8],
-    /// Arguments used up so far.
+    /// Number of arguments consumed so far.
     used: usize,
 }
 
 impl<'a, I: Iterator<Item = &'a CStr> + Clone> Getopt<'a, I> {
-    /// `known` lists the letters, each with a `:` behind it when it takes a
-    /// value.
+    /// Returns an iterator over the options in `words`. `known` lists the
+    /// letters; one followed by `:` takes a value.
     pub fn new(words: I, known: &'static [u8]) -> Self {
         Self {
             words,
@@ -43,13 +43,14 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Getopt<'a, I> {
         }
     }
 
-    /// How many arguments the options took: the first operand is behind them.
+    /// Returns the number of arguments consumed, which is the index of the
+    /// first operand once all options are taken.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// Takes what is left of the bundle at hand: behind `Illegal(b'-')` that
-    /// is a long option.
+    /// Takes the rest of the current bundle: after `Illegal(b'-')` that is a
+    /// long option.
     pub fn rest(&mut self) -> &'a CStr {
         core::mem::take(&mut self.bundle)
     }
@@ -61,8 +62,8 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Getopt<'a, I> {
         Some(word)
     }
 
-    /// The bundle of the next argument, if that holds options.
-    fn open(&mut self) -> Option<()> {
+    /// Starts the bundle of the next argument, if that holds options.
+    fn next_bundle(&mut self) -> Option<()> {
         let word = self.words.clone().next()?;
         match word.to_bytes() {
             b"--" => {
@@ -84,15 +85,15 @@ impl<'a, I: Iterator<Item = &'a CStr> + Clone> Iterator for Getopt<'a, I> {
 
     fn next(&mut self) -> Option<Opt<'a>> {
         if self.bundle.is_empty() {
-            self.open()?;
+            self.next_bundle()?;
         }
         let letter = *self.bundle.to_bytes().first()?;
         self.bundle = skip(self.bundle, 1);
-        let place = self.known.iter().position(|known| *known == letter);
-        let Some(place) = place.filter(|_| letter != b':') else {
+        let index = self.known.iter().position(|known| *known == letter);
+        let Some(index) = index.filter(|_| letter != b':') else {
             return Some(Opt::Illegal(letter));
         };
-        if self.known.get(place.saturating_add(1)) != Some(&b':') {
+        if self.known.get(index.saturating_add(1)) != Some(&b':') {
             return Some(Opt::Flag(letter));
         }
         let attached = self.rest();

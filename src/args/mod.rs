@@ -1,4 +1,4 @@
-//! ARGV -> REQUEST: what a command line asks for. No I/O.
+//! ARGV -> REQUEST: parses command lines. No I/O.
 
 pub mod chpst;
 pub mod getopt;

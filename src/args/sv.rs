@@ -1,31 +1,31 @@
-//! What a command line of `sv` asks for (contract §4.1, §4.3).
+//! Parses the command line of `sv` (contract §4.1, §4.3).
 
 use core::{ffi::CStr, time::Duration};
 
 use super::getopt::{Getopt, Opt};
 use crate::text::leading_number;
 
-/// How long to wait when nobody says.
+/// Default time limit of a command that waits.
 const LIMIT: Duration = Duration::from_secs(7);
 
-/// What a command line is about.
+/// Kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// A command of runit's; `status` is one.
+    /// One of runit's commands, including `status`.
     Command,
-    /// `list`: all services in a table.
+    /// `list`: shows all services in a table.
     List,
-    /// `why`: how a service ended lately, and what it waits for.
+    /// `why`: shows the last ends of a service, and what it waits for.
     Why,
-    /// `enable`: from now on supervised, at each boot.
+    /// `enable`: has a service supervised from now on and after each boot.
     Enable,
-    /// `disable`: supervised no more.
+    /// `disable`: ends that.
     Disable,
-    /// `log`: the newest lines in the log ring.
+    /// `log`: shows the lines in the log ring.
     Log,
 }
 
-/// Words that runit lacks. As an init script the program does not know them.
+/// Words that runit lacks. They are unknown in an init script.
 const VERBS: [(&[u8], Verb); 5] = [
     (b"list", Verb::List),
     (b"why", Verb::Why),
@@ -34,28 +34,28 @@ const VERBS: [(&[u8], Verb); 5] = [
     (b"log", Verb::Log),
 ];
 
-/// A command line taken apart.
+/// Parsed command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What it is about.
+    /// Kind of request.
     pub verb: Verb,
-    /// The command of [`Verb::Command`]; [`STATUS`] for all others.
+    /// Command of [`Verb::Command`]; [`STATUS`] for all others.
     pub command: Command,
-    /// `-j`: the answer is one JSON object for each service.
+    /// `-j`: prints one JSON object for each service.
     pub json: bool,
-    /// `log -f`: also shows the lines to come.
+    /// `log -f`: also shows future lines.
     pub follows: bool,
     /// `log -r`: shows lines as they are.
     pub raw: bool,
-    /// Whether its effect is waited for.
+    /// Waits for the effect of the command.
     pub waits: bool,
-    /// How long at most.
+    /// Maximum time to wait.
     pub limit: Duration,
-    /// Arguments before the first service, the program's name not counted.
+    /// Number of arguments between the program's name and the first service.
     pub used: usize,
 }
 
-/// Why there is no request; a usage message follows.
+/// Reason why there is no request. A usage message follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<'a> {
     /// `-V` was given.
@@ -66,9 +66,9 @@ pub enum Error<'a> {
     Usage,
 }
 
-/// Takes the arguments behind the program's name apart. `wait` is the value
-/// of $SVWAIT; `lsb` says that the program was called as an init script,
-/// which names the service.
+/// Parses `words`, the arguments after the program's name. `wait` is the value
+/// of $SVWAIT. `lsb` means that the program was called as an init script,
+/// whose name is that of the service.
 pub fn request<'a>(
     words: impl Iterator<Item = &'a CStr> + Clone,
     wait: Option<&CStr>,
@@ -105,7 +105,8 @@ pub fn request<'a>(
     request.used = options.used().saturating_add(1);
     let mut words = words.skip(options.used());
     let word = match words.next() {
-        // Alone it lists. With an option of runit's it was a usage error.
+        // Without arguments it lists. With one of runit's options that is a
+        // usage error, as in runit.
         None if !lsb && !request.waits => b"list",
         word => word.ok_or(Error::Usage)?.to_bytes(),
     };
@@ -139,15 +140,15 @@ pub fn request<'a>(
     fits.then_some(request).ok_or(Error::Usage)
 }
 
-/// The command `status`: nothing is sent, nothing waited for.
+/// The command `status`, which sends nothing and waits for nothing.
 pub const STATUS: Command = Command::plain(b"");
 
-/// What one `sv` command does to every service it names.
+/// Effect of a command on each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// The control bytes to send; none for `status` and `check`.
+    /// Control bytes to send; none for `status` and `check`.
     pub act: &'static [u8],
-    /// What is waited for: a test for each byte, see `machine::verdict`.
+    /// Conditions to wait for, one per byte, see `machine::completion`.
     pub tests: &'static [u8],
     /// Waits even without `-v` and `-w`.
     pub waits: bool,
@@ -156,7 +157,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command that is only sent, unless `-v` says to wait.
+    /// Returns a command that waits only with `-v` or `-w`.
     const fn plain(act: &'static [u8]) -> Self {
         Self {
             act,
@@ -166,7 +167,8 @@ impl Command {
         }
     }
 
-    /// A command that waits for its effect, and may kill then.
+    /// Returns a command that waits for its effect; with `kills` it then
+    /// kills what has not ended.
     const fn waits(act: &'static [u8], kills: bool) -> Self {
         Self {
             act,
@@ -176,22 +178,22 @@ impl Command {
         }
     }
 
-    /// Whether it can have an effect only when the service has a supervisor,
-    /// so that one that is still to come is worth waiting for (§16.9).
+    /// Returns true for a command that starts a service. It needs a
+    /// supervisor, so one that has still to appear is waited for (§16.9).
     pub fn starts(&self) -> bool {
         self.act.iter().any(|byte| matches!(byte, b'u' | b'o'))
     }
 
-    /// Whether it prints a status line and nothing else.
+    /// Returns true for a command that only prints a status line.
     pub fn is_status(&self) -> bool {
         self.tests.is_empty()
     }
 }
 
-/// A command that waits: its word, its control bytes, whether it kills.
+/// Command that waits: its word, its control bytes, true if it kills.
 type Waiting = (&'static [u8], &'static [u8], bool);
 
-/// Commands that are these words and no others.
+/// Commands known only by the whole word.
 const WORDS: [Waiting; 10] = [
     (b"start", b"u", false),
     (b"stop", b"d", false),
@@ -205,10 +207,10 @@ const WORDS: [Waiting; 10] = [
     (b"force-stop", b"d", true),
 ];
 
-/// Commands that are known by their first letter, which is what they send.
+/// Commands known by their first letter, which is the byte that they send.
 const PLAIN: &[u8] = b"udophaikq12ctx";
 
-/// Others that are known by their first letter.
+/// Other commands known by their first letter.
 const LETTERS: [Waiting; 4] = [
     (b"X", b"x", true),
     (b"E", b"x", true),
@@ -216,10 +218,10 @@ const LETTERS: [Waiting; 4] = [
     (b"T", b"tc", true),
 ];
 
-/// The command that a word stands for; `None` is a usage error.
+/// Returns the command for a word, or `None` for a usage error.
 ///
-/// In the LSB form (`lsb`, as `/etc/init.d/NAME`) a word that begins with `s`
-/// has to be written out.
+/// As an init script (`lsb`, `/etc/init.d/NAME`) a word that begins with `s`
+/// must not be abbreviated.
 pub fn command(word: &[u8], lsb: bool) -> Option<Command> {
     let waiting = |known: &[Waiting], word: &[u8]| {
         let mut known = known.iter();
@@ -250,8 +252,8 @@ pub fn command(word: &[u8], lsb: bool) -> Option<Command> {
     waiting(&LETTERS, letter)
 }
 
-/// Whether a name is used as it is, from the working directory; others are
-/// looked up in the services directory (contract §4.2).
+/// Returns true for a name that is used as a path, relative to the working
+/// directory. Others are looked up in the services directory (contract §4.2).
 pub fn is_path(name: &[u8]) -> bool {
     name.is_empty()
         || name.starts_with(b"/")
@@ -389,7 +391,7 @@ mod test {
             (&[c"log", c"-f", c"a"], (true, false)),
             (&[c"log", c"-r", c"a"], (false, true)),
             (&[c"log", c"-r", c"-f", c"a"], (true, true)),
-            // The words behind the first service name others.
+            // Words after the first service name other services.
             (&[c"log", c"a", c"-r"], (false, false)),
             (&[c"status", c"-r"], (false, false)),
         ];

@@ -1,4 +1,4 @@
-//! What a command line of `svlogd` asks for (contract §5.1).
+//! Parses the command line of `svlogd` (contract §5.1).
 
 use core::ffi::CStr;
 
@@ -6,23 +6,23 @@ use crate::wire::stamp::Style;
 
 use super::getopt::{Getopt, Opt};
 
-/// What svlogd does to every line.
+/// Treatment of every line by svlogd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// How lines are stamped.
+    /// Timestamp of each line.
     pub style: Style,
-    /// What replaces odd bytes; `None` leaves them.
+    /// Replacement for unprintable bytes; `None` keeps them.
     pub replacement: Option<u8>,
     /// Further bytes to replace.
     pub also: &'a [u8],
-    /// The bytes of a line that are looked at.
+    /// Maximum number of bytes of a line that are processed.
     pub length: usize,
-    /// Says what it does.
+    /// Reports on descriptor 2 what svlogd does.
     pub verbose: bool,
 }
 
 impl Request<'_> {
-    /// What is done with no options but so many `-t`.
+    /// Returns the request of a command line with only `stamps` times `-t`.
     pub fn stamped(stamps: usize) -> Self {
         Self {
             style: match stamps {
@@ -38,7 +38,7 @@ impl Request<'_> {
         }
     }
 
-    /// What stands in the log for a byte.
+    /// Returns the byte to write to the log for `byte`.
     pub fn replace(&self, byte: u8) -> u8 {
         match self.replacement {
             Some(new) if !(32..=126).contains(&byte) => new,
@@ -48,24 +48,24 @@ impl Request<'_> {
     }
 }
 
-/// Why there is no request.
+/// Reason why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<'a> {
-    /// An option that is wrong, to be named.
+    /// An option is wrong. The message names it.
     Option(Opt<'a>),
-    /// `-V`.
+    /// `-V` was given.
     Version,
-    /// A value that is wrong, or no directory.
+    /// A value is wrong, or no directory is named.
     Usage,
 }
 
-/// Bytes of a line that are looked at unless `-l` says otherwise.
+/// Default of `-l`, the maximum number of bytes of a line.
 pub const LENGTH: usize = 1000;
-/// What `-b` is unless it is given.
+/// Default of `-b`, the size of the buffer in bytes.
 const BUFFER: usize = 1024;
 
-/// Reads the options in `words`, the arguments behind the program's name;
-/// answers also how many of them the options took.
+/// Parses `words`, the arguments after the program's name. Also returns the
+/// number of arguments that the options take.
 pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Error<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,

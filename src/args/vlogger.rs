@@ -1,4 +1,4 @@
-//! What a command line of `vlogger` asks for.
+//! Parses the command line of `vlogger`.
 
 use core::ffi::CStr;
 
@@ -6,36 +6,36 @@ use crate::wire::syslog::Priority;
 
 use super::getopt::{Getopt, Opt};
 
-/// How messages are sent.
+/// Options for sending messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// `-f`: where lines are read instead of descriptor 0.
+    /// `-f`: file to read lines from, instead of descriptor 0.
     pub file: Option<&'a CStr>,
-    /// `-i`: the process's number goes with each message.
+    /// `-i`: each message has the process ID.
     pub pid: bool,
-    /// `-p`.
+    /// `-p`: priority of each message.
     pub priority: Option<Priority>,
     /// `-S`: /etc/vlogger is not run.
     pub syslog: bool,
     /// `-s`: messages also go to descriptor 2.
     pub copy: bool,
-    /// `-t`.
+    /// `-t`: tag of each message.
     pub tag: Option<&'a CStr>,
 }
 
-/// The reason why there is no request.
+/// Reason why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong<'a> {
-    /// An option that is wrong, to be named; then usage.
+    /// An option is wrong. The message names it, and the usage follows.
     Option(Opt<'a>),
-    /// The value of `-p` is no priority.
+    /// The value of `-p` is not a priority.
     Priority(&'a CStr),
-    /// Both `-f` and a message.
+    /// Both `-f` and a message were given.
     Usage,
 }
 
-/// Reads the arguments behind the program's name. Returns also how many of
-/// them are options: a message stands behind them.
+/// Parses `words`, the arguments after the program's name. Also returns the
+/// number of arguments that the options take; a message follows them.
 pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Wrong<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,

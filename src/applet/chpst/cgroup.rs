@@ -1,5 +1,5 @@
-//! How the process gets into a control group with limits (`--cgroup`,
-//! cgroups(7), the kernel's cgroup-v2 document).
+//! Puts the process into a control group with limits (`--cgroup`, cgroups(7),
+//! the kernel's cgroup-v2 document).
 
 use core::ffi::CStr;
 
@@ -11,15 +11,16 @@ use crate::{
 
 use super::{Stop, unable};
 
-/// Makes the group if it is not there, sets its limits, joins it.
+/// Creates the group if it does not exist, sets its limits, and joins it.
 ///
-/// What the kernel lacks, all groups or a limit, is said and left out.
+/// If the kernel lacks control groups or the file of a limit, prints a warning
+/// and continues without.
 pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
     let Some(path) = wanted.group else {
         return Ok(());
     };
     let Some(mut group) = cgroup::tree() else {
-        lacks(path, c"/sys/fs/cgroup/cgroup.controllers");
+        warn_missing(path, c"/sys/fs/cgroup/cgroup.controllers");
         return Ok(());
     };
     let failed = |what| move |errno| unable(what, Some(path), errno);
@@ -30,7 +31,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
         }
         for ((_, controller), limit) in limits() {
             if limit.is_some() {
-                // When it is refused there is no file for the limit below.
+                // If it is refused, the file for the limit is missing below.
                 let text = controller.as_bytes();
                 let file = c"cgroup.subtree_control";
                 let _refused = cgroup::put(group.as_fd(), file, text).is_err();
@@ -48,19 +49,19 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
         let Some(limit) = limit else { continue };
         match cgroup::put(group.as_fd(), file, limit) {
             Ok(()) => {}
-            Err(Errno::ENOENT) => lacks(path, file),
+            Err(Errno::ENOENT) => warn_missing(path, file),
             Err(errno) => {
                 return Err(failed("set limit of cgroup")(errno));
             }
         }
     }
-    // 0 is who writes it.
+    // 0 stands for the writing process.
     cgroup::put(group.as_fd(), c"cgroup.procs", b"0")
         .map_err(failed("join cgroup"))
 }
 
-/// Says what the kernel lacks.
-fn lacks(path: &[u8], file: &CStr) {
+/// Warns of a file that the kernel lacks.
+fn warn_missing(path: &[u8], file: &CStr) {
     let mut line = Line::new();
     line.text("chpst: warning: cgroup ").bytes(path);
     line.text(": goes on without ").bytes(file.to_bytes());

@@ -1,4 +1,4 @@
-//! Which variables the files of a directory set (contract §6.1).
+//! Sets the variables of an environment directory (`-e`, contract §6.1).
 
 use core::ffi::CStr;
 
@@ -10,12 +10,12 @@ use crate::{
 
 use super::{Stop, failed_at, number, too_many};
 
-/// Sets the variables of the files in `dir`, each read to where its value is
-/// kept: `environ-bytes` is the only bound.
+/// Sets the variables of the files in `dir`. Each file is read directly into
+/// the buffer of its value, so `environ-bytes` is the only bound.
 ///
-/// A file that is gone when it is read, or a link to nowhere, is like an
-/// empty one. A directory is passed over, unless `strict`. `verbose` names
-/// both.
+/// A file that is gone when it is read, or a dangling link, counts as an empty
+/// file. A directory is skipped, or an error if `strict`. With `verbose`
+/// prints a warning for both.
 pub(super) fn read(
     dir: &CStr,
     strict: bool,
@@ -77,8 +77,8 @@ pub(super) fn read(
     wrong.map_or(Ok(()), Err)
 }
 
-/// The value in a file's text: its first line, which ends at `end`, without
-/// the blanks and tabs at its end.
+/// Returns the value in a file's text: its first line, which ends at `end`,
+/// without trailing blanks and tabs.
 fn value(text: &[u8], end: Option<usize>) -> &[u8] {
     let line = text.get(..end.unwrap_or(text.len())).unwrap_or(&[]);
     let last = line.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'));

@@ -16,8 +16,8 @@ use crate::{
 
 use super::{Stop, failed_at, number, too_many};
 
-/// Sets the variables that the lines of a file assign, in their order. The
-/// first line that cannot be read ends it.
+/// Sets the variables that the lines of a file assign, in their order. Stops
+/// at the first line that is wrong or too long.
 pub(super) fn read(
     file: EnvFile<'_>,
     builder: &mut Builder,
@@ -44,7 +44,7 @@ pub(super) fn read(
     }
 }
 
-/// Sets the variable of a line.
+/// Sets the variable that a line assigns.
 fn set(
     path: &CStr,
     count: u64,
@@ -65,7 +65,7 @@ fn set(
     builder.set_filled(name, Some(length)).map_err(too_many)
 }
 
-/// Says what is wrong with a line.
+/// Reports what is wrong with a line.
 fn refuse(path: &CStr, count: u64, what: impl FnOnce(&mut Line)) -> Stop {
     let mut line = Line::new();
     line.text("chpst: fatal: unable to read ")

@@ -6,40 +6,40 @@
 //! [-n NICE] [-l|-L LOCK] [-m|-d|-o|-p|-f|-c|-r|-t NUMBER] PROGRAM [ARG...]`
 //!
 //! # Description
-//! In this order: `-P` a session of its own; `-e` the environment from the
-//! files of DIR; `-/` the root; `-C` the directory; `-n` the nice level; `-U`
-//! $UID and $GID; `-u` user and groups (`name`, `name:group:...`,
-//! `:uid:gid:...`); `-l` (waits) or `-L` (does not) a lock; `-0` `-1` `-2` a
-//! stream closed; soft limits: `-m` memory, `-d` data, `-o` open files, `-p`
-//! processes, `-f` file size, `-c` core, `-r` resident, `-t` seconds. Then
-//! PROGRAM, looked up in $PATH as it was at the start.
+//! Applies in this order: `-P` a session of its own; `-e` the environment from
+//! the files of DIR; `-/` the root; `-C` the directory; `-n` the nice level;
+//! `-U` $UID and $GID; `-u` user and groups (`name`, `name:group:...`,
+//! `:uid:gid:...`); `-l` (waits) or `-L` (does not wait) a lock; `-0` `-1`
+//! `-2` closes a stream; soft limits: `-m` memory, `-d` data, `-o` open files,
+//! `-p` processes, `-f` file size, `-c` core, `-r` resident, `-t` seconds.
+//! Then runs PROGRAM, looked up in $PATH as it was at the start.
 //!
 //! Users and groups come from /etc/passwd and /etc/group (of the new root)
-//! and nowhere else: there is no NSS. A malformed line is passed over. As in
-//! runit, the program has no other groups than those named: `--init-groups`
-//! below adds the user's own.
+//! only: there is no NSS. A malformed line is skipped. As in runit, the
+//! program has no groups other than those named: `--init-groups` below adds
+//! those of the user.
 //!
-//! A file NAME of `-e`: empty unsets $NAME, else its first line without the
-//! blanks at its end is the value, a NUL in it a newline. Directories are
-//! passed over (`envdir`: an error); `-v` names them.
+//! A file NAME of `-e`: if empty, it unsets $NAME; else its first line,
+//! without trailing blanks, is the value, and a NUL in it becomes a newline.
+//! Directories are skipped (`envdir`: an error); `-v` names them.
 //!
 //! # Long options
-//! runit has none. A value is the next argument or stands behind a `=`. Behind
-//! `-e`, before the root changes:
+//! runit has none. A value is the next argument or follows a `=`. After `-e`,
+//! before the root changes:
 //! * `--env-file FILE`: sets the variables that the lines of FILE assign.
 //!   Blank lines and lines that begin with `#` or `;` are comments; all
-//!   others are `NAME=VALUE`, without the blanks around NAME and VALUE. VALUE
-//!   may stand in quotes: `'...'` is taken as it is; in `"..."` a backslash
-//!   quotes `"`, `\`, `$` and `` ` ``. Nothing is expanded. systemd's
-//!   `EnvironmentFile=` reads such a line the same way; what it would go on
-//!   with in the next line, a backslash outside of quotes, text behind the
+//!   others are `NAME=VALUE`; blanks around NAME and VALUE are removed. VALUE
+//!   may be quoted: `'...'` is taken literally; in `"..."` a backslash quotes
+//!   `"`, `\`, `$` and `` ` ``. Nothing is expanded. systemd's
+//!   `EnvironmentFile=` reads such a line the same way; a value that it would
+//!   continue in the next line, a backslash outside of quotes, text after the
 //!   closing quote and any other line are errors that name the line. With a
 //!   `-` before FILE it need not exist.
-//! * `--cgroup PATH`: into this control group, made if it is not there; needs
-//!   cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified. With
+//! * `--cgroup PATH`: joins this control group, which is created if missing;
+//!   needs cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified. With
 //!   `--memory-max MAX`, `--cpu-max MAX`, `--pids-max MAX`: its limits, as the
-//!   kernel takes them (`64M`, `50000 100000`, `max`). What the kernel lacks
-//!   of these is named in a warning and left out.
+//!   kernel takes them (`64M`, `50000 100000`, `max`). Those that the kernel
+//!   lacks are named in a warning and left out.
 //! * `--oom N`: the OOM killer's adjustment, -1000 to 1000.
 //! * `--ionice CLASS[:N]`: `none`, `realtime`, `best-effort` (0 to 7, 4 by
 //!   default), `idle`, as ionice(1).
@@ -47,41 +47,42 @@
 //!   1 by default), as chrt(1).
 //! * `--nice N`: the nice level itself; `-n` then adds to it.
 //! * `--cap-bound LIST`: the capabilities that programs can still get.
-//!   LIST is names (with `cap_` or without) and numbers with commas between
-//!   them, `all` or `none`; `~LIST` all but these.
+//!   LIST is names (with or without `cap_`) and numbers separated by commas,
+//!   `all` or `none`; `~LIST` all but these.
 //!
-//! With `-u`: `--init-groups`: the supplementary groups are also those that
-//! list the user in /etc/group, as after a login; `-u` must name the user.
+//! With `-u`: `--init-groups`: adds the supplementary groups that list the
+//! user in /etc/group, as after a login; `-u` must name the user.
 //!
 //! After `-u`: `--cap-ambient LIST`: capabilities that the program has though
-//! it is not root's. At the end: `--umask OCTAL`, `--no-new-privs`.
+//! it does not run as root. At the end: `--umask OCTAL`, `--no-new-privs`.
 //!
 //! # Other names
 //! * `envdir DIR PROGRAM`, `pgrphack PROGRAM`: `-e` and `-P`.
 //! * `envuidgid ACCOUNT PROGRAM`, `setuidgid ACCOUNT PROGRAM`: `-U` and `-u`
 //!   for a plain account.
 //! * `setlock [-nNxX] FILE PROGRAM`: `-N`, the default, waits for the lock,
-//!   `-n` does not; with `-x` it ends with 0 and silently when it cannot lock
-//!   or run.
+//!   `-n` does not; with `-x` it exits with 0 and prints nothing when it
+//!   cannot lock or run.
 //! * `softlimit -LETTER BYTES ... PROGRAM`: the limits above, `-a` address
 //!   space, `-l` locked memory, `-s` stack; `=` is the hard limit.
 //!
 //! # Against runit
-//! `setlock` waits unless told not to, as daemontools' does; runit's has `-n`
-//! and `-N` the other way round (contract §16.25). An empty user number is
-//! refused, not root's. A link to nowhere under `-e` unsets: runit sets what
-//! the file before it held. $PATH's directories that are too long are passed
-//! over.
+//! By default `setlock` waits, as daemontools' does; in runit's `-n` and `-N`
+//! have the opposite meaning (contract §16.25). An empty user number is
+//! refused, not taken as root's. A dangling link under `-e` unsets the
+//! variable: runit sets the content of the file before it. Directories in
+//! $PATH that are too long are skipped.
 //!
 //! # Capacity
-//! `groups` of a user; `environ` variables, with those that are passed on;
+//! `groups` of a user; `environ` variables, including inherited ones;
 //! `environ-bytes` of names and values that `-e`, `-U` and `--env-file` set;
 //! `line-bytes` in a line of an environment file. Beyond a bound the program
 //! is not run, and a line names the bound and its value. The lines of
 //! /etc/passwd and /etc/group may have any length.
 //!
 //! # Exit codes
-//! 100 usage; 111 something could not be changed or run; else PROGRAM's.
+//! 100 usage; 111 a change failed or PROGRAM could not be run; else
+//! PROGRAM's.
 
 mod cgroup;
 mod env_dir;
@@ -109,13 +110,13 @@ use crate::{
 
 /// Exit code of a usage error.
 const USAGE: u8 = 100;
-/// Where programs are looked for without $PATH.
-const PATH: &[u8] = b"/bin:/usr/bin";
+/// Directories in which programs are looked up without $PATH.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// The program does not run; why was said where it is known.
+/// Error: the program is not run. The function that failed has reported why.
 struct Stop;
 
-/// Says `unable to WHAT: SUBJECT: CAUSE`.
+/// Reports `unable to WHAT: SUBJECT: CAUSE`.
 fn unable(what: &str, subject: Option<&[u8]>, errno: Errno) -> Stop {
     let mut line = Line::new();
     line.text("chpst: fatal: unable to ").text(what);
@@ -126,7 +127,7 @@ fn unable(what: &str, subject: Option<&[u8]>, errno: Errno) -> Stop {
     Stop
 }
 
-/// Says `WHAT: SUBJECT`.
+/// Reports `WHAT: SUBJECT`.
 fn wrong(what: &str, subject: &[u8]) -> Stop {
     let mut line = Line::new();
     line.text("chpst: fatal: ")
@@ -137,7 +138,7 @@ fn wrong(what: &str, subject: &[u8]) -> Stop {
     Stop
 }
 
-/// Says which capacity was reached.
+/// Reports the capacity that was reached.
 fn too_many(Full(what, bound): Full) -> Stop {
     let mut line = Line::new();
     line.text("chpst: fatal: too many ").text(what);
@@ -146,18 +147,18 @@ fn too_many(Full(what, bound): Full) -> Stop {
     Stop
 }
 
-/// What stands for a call without a subject that failed.
+/// Returns a function that reports the failure of a step without a subject.
 fn failed(what: &str) -> impl Fn(Errno) -> Stop {
     move |errno| unable(what, None, errno)
 }
 
-/// The same with a subject.
+/// Returns a function that reports the failure of a step with a subject.
 fn failed_at(what: &str, subject: &CStr) -> impl Fn(Errno) -> Stop {
     move |errno| unable(what, Some(subject.to_bytes()), errno)
 }
 
-/// Whether a name that is not in the list of programs is one of these
-/// (`denvdir`).
+/// Returns true when chpst runs under this name, which may be missing in the
+/// list of programs (`denvdir`).
 pub(super) fn is_name(name: &[u8]) -> bool {
     Alias::named(name).is_some()
 }
@@ -165,10 +166,10 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
     let own = start.argv.first().unwrap_or(c"chpst").to_bytes();
-    let face = Alias::named(basename(own)).unwrap_or(Alias::Chpst);
-    let name = face.name().as_bytes();
+    let alias = Alias::named(basename(own)).unwrap_or(Alias::Chpst);
+    let name = alias.name().as_bytes();
     let words = start.argv.skip(1);
-    match request(face, words.iter()) {
+    match request(alias, words.iter()) {
         Ok((request, used)) => {
             let program = words.skip(used);
             let Stop = run(&request, program, start);
@@ -184,13 +185,13 @@ pub(super) fn main(start: Start) -> u8 {
                 Error::Usage | Error::Value => {}
             }
             let value = wrong == Error::Value;
-            let face = if value { Alias::Chpst } else { face };
-            super::usage(name, face.usage(), USAGE)
+            let alias = if value { Alias::Chpst } else { alias };
+            super::usage(name, alias.usage(), USAGE)
         }
     }
 }
 
-/// Says what is wrong with a long option, and which there are.
+/// Reports what is wrong with a long option, and lists all of them.
 fn complain_of_long(fault: long::Fault, option: &[u8]) {
     let what = match fault {
         long::Fault::Unknown => "illegal option",
@@ -201,7 +202,7 @@ fn complain_of_long(fault: long::Fault, option: &[u8]) {
     };
     let mut line = Line::new();
     line.text("chpst: ").text(what).text(" -- ").bytes(option);
-    // Who asks for help has made no mistake.
+    // A request for help is not a mistake.
     if option != b"help" {
         sys::print_error(line.finish());
     }
@@ -216,13 +217,13 @@ fn complain_of_long(fault: long::Fault, option: &[u8]) {
     sys::print_error(line.finish());
 }
 
-/// A bound as a message has it.
+/// Converts a bound for a message.
 fn number(bound: usize) -> u64 {
     u64::try_from(bound).unwrap_or(u64::MAX)
 }
 
-/// Changes what is to be changed and becomes the program; comes back when
-/// that was not possible.
+/// Makes the requested changes and executes the program. Returns only when
+/// that fails.
 fn run(request: &Request<'static>, program: Argv, start: Start) -> Stop {
     let environ = match change(request, start) {
         Ok(environ) => environ,
@@ -232,20 +233,23 @@ fn run(request: &Request<'static>, program: Argv, start: Start) -> Stop {
     if let Some(name) = request.argv0 {
         program.replace_first(name);
     }
-    let path = start.environ.get(b"PATH").map_or(PATH, CStr::to_bytes);
-    let errno = become_one_of(path, word, program, environ);
+    let path = start
+        .environ
+        .get(b"PATH")
+        .map_or(DEFAULT_PATH, CStr::to_bytes);
+    let errno = exec_in_path(path, word, program, environ);
     if request.is_silent() {
         return Stop;
     }
-    // As in runit: by the name that it would have had.
+    // As in runit: the message has the name that it would have had.
     unable("run", Some(request.argv0.unwrap_or(word).to_bytes()), errno)
 }
 
 /// Makes all changes, in the order of contract §6.
 fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
     if request.session {
-        // Refused to who leads a group: then it is in one of its own.
-        let _leads = child::new_session().is_err();
+        // A group leader is refused, but then has its own group already.
+        let _session = child::new_session().is_err();
     }
     let mut builder = None;
     let env_file = request.hardening.env_file;
@@ -311,7 +315,7 @@ fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
     }
     for (number, close) in (0..).zip(request.close) {
         if close {
-            // Closed already is as good.
+            // A failure means that it was closed already.
             let _closed = child::close_standard(number).is_err();
         }
     }
@@ -330,7 +334,8 @@ fn change(request: &Request<'_>, start: Start) -> Result<child::Environ, Stop> {
     Ok(builder.map_or(start.environ, Builder::finish))
 }
 
-/// Sets how the kernel treats the process: memory, priorities, capabilities.
+/// Applies the settings of the kernel for the process: OOM adjustment,
+/// priorities, capability bounding set.
 fn schedule(wanted: &Hardening<'_>) -> Result<(), Stop> {
     if let Some(oom) = wanted.oom {
         let path = c"/proc/self/oom_score_adj";
@@ -354,7 +359,7 @@ fn schedule(wanted: &Hardening<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The kernel's names, in the order of [`crate::args::chpst::Limits`].
+/// Resources in the order of [`crate::args::chpst::Limits`].
 const LIMITS: [Limit; 10] = [
     Limit::As,
     Limit::Core,
@@ -368,7 +373,7 @@ const LIMITS: [Limit; 10] = [
     Limit::Stack,
 ];
 
-/// Takes a lock that the program inherits.
+/// Acquires a lock that the program inherits.
 fn take_lock(lock: Lock<'_>) -> Result<(), Stop> {
     let failed = |what| {
         move |errno| {
@@ -391,12 +396,12 @@ fn take_lock(lock: Lock<'_>) -> Result<(), Stop> {
         .map_err(failed("lock"))
 }
 
-/// Becomes the first program of that name in a list of directories; comes
-/// back with why not.
+/// Executes the first program of that name in a list of directories. Returns
+/// the error when that fails.
 ///
-/// A directory without it, or with one that may not be run, is passed over;
-/// of those failures the last that is not "no such file" is the reason.
-fn become_one_of(
+/// A directory without the program, or with one that may not be executed, is
+/// skipped. The error is the last of these that is not "no such file".
+fn exec_in_path(
     directories: &[u8],
     word: &CStr,
     program: Argv,

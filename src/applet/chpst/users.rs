@@ -1,7 +1,7 @@
 //! Looks up the user of `-u` and `-U`: numbers, or names in /etc/passwd and
 //! /etc/group, whose lines may have any length.
 //!
-//! These two files are all that is asked: no NSS, no directory service.
+//! No other source is used: no NSS, no directory service.
 
 use crate::{
     applet::accounts,
@@ -12,18 +12,18 @@ use crate::{
 
 use super::{Stop, too_many, unable, wrong};
 
-/// How a user's groups are found.
+/// Source of a user's groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// The text is the name of an account: no groups can be named.
+    /// The text is the name of an account: it cannot name groups.
     Account,
-    /// The groups are those named, or else the primary one.
+    /// The groups named in the text, or else the primary group.
     Named,
-    /// As `Named`, and those that list the user as a member.
+    /// As `Named`, and all groups that list the user as a member.
     Init,
 }
 
-/// Returns the number and the groups of a user.
+/// Returns the user ID and the groups of a user. Reports failures.
 pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
     let full = Full("groups", config::GROUPS);
     let account = mode == Mode::Account;
@@ -77,13 +77,14 @@ pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
     Ok((user.uid, groups))
 }
 
-/// Appends a group.
+/// Appends a group. Reports a full list.
 fn add(groups: &mut Groups, gid: u32) -> Result<(), Stop> {
     let full = Full("groups", config::GROUPS);
     groups.push(gid).map_err(|_| too_many(full))
 }
 
-/// Calls `each` with every entry that is wanted, until it returns false.
+/// Calls `each` with every entry that matches `wanted`, until it returns
+/// false. Reports a file that cannot be read.
 fn search(
     mode: Mode,
     name: &[u8],

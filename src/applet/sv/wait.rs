@@ -259,9 +259,8 @@ impl Sv {
                     return false;
                 }
                 if running && self.command.kills {
-                    // The service is not known to have stopped in time. If
-                    // its supervisor has ended meanwhile, `silent` below is
-                    // all that is left to report.
+                    // The service is not known to have stopped in time. A
+                    // supervisor that has ended is reported below.
                     let _sent = send(task.dir.as_fd(), b"k").is_err();
                 }
                 self.report(name, silent);

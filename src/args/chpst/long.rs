@@ -1,4 +1,4 @@
-//! Which long options chpst has, and what they ask for. runit has none.
+//! Parses the long options of chpst. runit has none.
 
 use core::ffi::CStr;
 
@@ -9,12 +9,12 @@ use crate::{
 
 use super::{super::getopt::skip, nice};
 
-/// What the long options ask for.
+/// Values of the long options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hardening<'a> {
     /// `--no-new-privs`.
     pub no_new_privs: bool,
-    /// `--cap-bound`: those that stay.
+    /// `--cap-bound`: the capabilities that remain in the bounding set.
     pub bound: Option<Set>,
     /// `--cap-ambient`.
     pub ambient: Set,
@@ -34,27 +34,28 @@ pub struct Hardening<'a> {
     pub umask: Option<u32>,
     /// `--cgroup`.
     pub group: Option<&'a [u8]>,
-    /// What goes into the files of [`LIMITS`].
+    /// Text for each file of [`LIMITS`].
     pub group_limits: [Option<&'a [u8]>; LIMITS.len()],
 }
 
-/// The files of a control group that hold limits, and whose they are.
+/// Files of a control group that hold limits, and the controller of each, as
+/// written to `cgroup.subtree_control`.
 pub const LIMITS: [(&CStr, &str); 3] = [
     (c"memory.max", "+memory"),
     (c"cpu.max", "+cpu"),
     (c"pids.max", "+pids"),
 ];
 
-/// A file of variables.
+/// File of variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnvFile<'a> {
-    /// Its path.
+    /// Path of the file.
     pub path: &'a CStr,
-    /// It need not exist.
+    /// The file need not exist.
     pub optional: bool,
 }
 
-/// What an option sets.
+/// Setting that an option changes.
 #[derive(Clone, Copy, Debug)]
 enum Sets {
     NoNewPrivs,
@@ -71,7 +72,7 @@ enum Sets {
     Limit(u8),
 }
 
-/// Name, what its value is (nothing: it has none), what it sets.
+/// All options: name, placeholder of the value (empty: none), setting.
 const OPTIONS: [(&str, &str, Sets); 14] = [
     ("env-file", "FILE", Sets::EnvFile),
     ("init-groups", "", Sets::InitGroups),
@@ -89,16 +90,16 @@ const OPTIONS: [(&str, &str, Sets); 14] = [
     ("pids-max", "MAX", Sets::Limit(2)),
 ];
 
-/// Every option: its name and what its value is.
+/// Returns the name of every option and the placeholder of its value.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     OPTIONS.iter().map(|(name, value, _)| (*name, *value))
 }
 
-/// A class: name, the kernel's number, its levels from, to, and the one
-/// that is meant when none is named.
+/// Scheduling class: name, the kernel's number, lowest level, highest level,
+/// default level.
 type Class = (&'static str, u8, u8, u8, u8);
 
-/// ionice(1).
+/// Classes of ionice(1).
 const IO: [Class; 4] = [
     ("none", 0, 0, 0, 0),
     ("realtime", 1, 0, 7, 4),
@@ -106,7 +107,7 @@ const IO: [Class; 4] = [
     ("idle", 3, 0, 0, 0),
 ];
 
-/// chrt(1).
+/// Policies of chrt(1).
 const SCHEDULER: [Class; 5] = [
     ("other", 0, 0, 0, 0),
     ("fifo", 1, 1, 99, 1),
@@ -115,24 +116,24 @@ const SCHEDULER: [Class; 5] = [
     ("idle", 5, 0, 0, 0),
 ];
 
-/// What is wrong with a long option.
+/// Error in a long option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// There is none of that name.
+    /// No option has that name.
     Unknown,
-    /// It needs a value.
+    /// The value is missing.
     Missing,
-    /// It has no such value.
+    /// The value is wrong, or the option takes none.
     Value,
-    /// A control group's limit, and no group.
+    /// A limit of a control group was given without a group.
     NoGroup,
-    /// `--init-groups`, and no name of a user.
+    /// `--init-groups` was given without the name of a user.
     NoUser,
 }
 
 impl<'a> Hardening<'a> {
-    /// Takes an option, `NAME` or `NAME=VALUE`; `next` gives the argument
-    /// behind it.
+    /// Takes an option, `NAME` or `NAME=VALUE`. `next` returns the argument
+    /// after it.
     pub(super) fn take(
         &mut self,
         option: &'a CStr,
@@ -155,19 +156,19 @@ impl<'a> Hardening<'a> {
             let optional = text.to_bytes().starts_with(b"-");
             let path = skip(text, usize::from(optional));
             let file = EnvFile { path, optional };
-            // The second one would hide the first.
+            // A second file would replace the first.
             let first = self.env_file.replace(file).is_none();
             return first.then_some(()).ok_or(Fault::Value);
         }
         self.set(*sets, text.to_bytes()).ok_or(Fault::Value)
     }
 
-    /// Whether limits of a control group are asked for, but no group.
+    /// Returns true when limits of a control group were given without a group.
     pub(super) fn lacks_group(&self) -> bool {
         self.group.is_none() && self.group_limits.iter().any(Option::is_some)
     }
 
-    /// Takes a value; `None` when it is none.
+    /// Sets a value; `None` when it is wrong.
     fn set(&mut self, sets: Sets, text: &'a [u8]) -> Option<()> {
         match sets {
             Sets::NoNewPrivs => self.no_new_privs = true,
@@ -182,7 +183,7 @@ impl<'a> Hardening<'a> {
             Sets::Scheduler => {
                 self.scheduler = Some(class(text, &SCHEDULER)?);
             }
-            // Its value is a path: taken by the caller.
+            // Its value is a path, which the caller has taken.
             Sets::EnvFile => {}
             Sets::InitGroups => self.init_groups = true,
             Sets::Umask => self.umask = Some(octal(text)?),
@@ -196,14 +197,15 @@ impl<'a> Hardening<'a> {
     }
 }
 
-/// A number with or without a sign, at most so far from 0.
+/// Parses a number, with or without a sign, whose magnitude is at most
+/// `most`.
 fn within(text: &[u8], most: u32) -> Option<i32> {
-    // Only digits tell 0 from nothing.
+    // `nice` reads a text without digits as 0.
     text.last().filter(|last| last.is_ascii_digit())?;
     nice(text).filter(|number| number.unsigned_abs() <= most)
 }
 
-/// A mode of up to 0777.
+/// Parses an octal mode of at most 0777.
 fn octal(text: &[u8]) -> Option<u32> {
     let mut mode = 0_u32;
     for byte in text {
@@ -213,7 +215,8 @@ fn octal(text: &[u8]) -> Option<u32> {
     (!text.is_empty() && mode <= 0o777).then_some(mode)
 }
 
-/// A class by name, with its level behind a colon.
+/// Parses the name of a class, with an optional level after a colon. Returns
+/// the kernel's numbers.
 fn class(text: &[u8], classes: &[Class]) -> Option<(u32, u32)> {
     let mut parts = text.splitn(2, |byte| *byte == b':');
     let name = parts.next()?;

@@ -1,5 +1,4 @@
-//! What a command line of `chpst` or one of its aliases asks for (contract
-//! §6).
+//! Parses the command line of `chpst` and its aliases (contract §6).
 
 pub mod long;
 
@@ -10,28 +9,29 @@ use crate::text::leading_number;
 use super::getopt::{Getopt, Opt};
 use long::{Fault, Hardening};
 
-/// The letters of the limits, in the order of [`Limits`]: address space,
+/// Option letters of the limits, in the order of [`Limits`]: address space,
 /// core, time, data, file size, locked memory, open files, processes,
 /// resident set, stack.
 const LETTERS: &[u8; 10] = b"actdfloprs";
 
-/// What soft limits become, in this order: As, Core, Cpu, Data, Fsize,
-/// Memlock, Nofile, Nproc, Rss, Stack. A hard limit that is lower wins, so
-/// that `u64::MAX` is the hard limit.
+/// New soft limits, in this order: As, Core, Cpu, Data, Fsize, Memlock,
+/// Nofile, Nproc, Rss, Stack; `None` leaves a limit as it is. A hard limit that is
+/// lower wins, so that `u64::MAX` means the hard limit.
 pub type Limits = [Option<u64>; LETTERS.len()];
 
-/// A lock to take before the program starts.
+/// Lock to acquire before the program starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lock<'a> {
-    /// Its file.
+    /// File to lock.
     pub path: &'a CStr,
-    /// Waits for it.
+    /// Waits for the lock.
     pub waits: bool,
-    /// Ends with 0 and without a word when it cannot be had (`setlock -x`).
+    /// Exits with 0 and prints nothing when the lock cannot be acquired
+    /// (`setlock -x`).
     pub silent: bool,
 }
 
-/// What to change before the program starts.
+/// Changes to make before the program starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request<'a> {
     /// `-P`.
@@ -54,7 +54,7 @@ pub struct Request<'a> {
     pub lock: Option<Lock<'a>>,
     /// `-0`, `-1`, `-2`.
     pub close: [bool; 3],
-    /// `-m` and the others.
+    /// `-m` and the other soft limits.
     pub limits: Limits,
     /// `-b`.
     pub argv0: Option<&'a CStr>,
@@ -66,22 +66,22 @@ pub struct Request<'a> {
     pub hardening: Hardening<'a>,
 }
 
-/// Why there is no request.
+/// Reason why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<'a> {
-    /// An option that is wrong, to be named; then usage.
+    /// An option is wrong. The message names it, and the usage follows.
     Option(Opt<'a>),
-    /// A long option that is wrong, to be named; then usage.
+    /// A long option is wrong. The message names it, and the usage follows.
     Long(Fault, &'a [u8]),
     /// `-V`.
     Version,
-    /// A value that is none: chpst's usage, whichever program was asked.
+    /// A value is wrong. The usage of chpst follows, under every name.
     Value,
-    /// Anything else.
+    /// Another usage error.
     Usage,
 }
 
-/// The program that a command line is for.
+/// Program name under which chpst was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the programs' names")]
 pub enum Alias {
@@ -94,8 +94,8 @@ pub enum Alias {
     Softlimit,
 }
 
-/// Of each program: its name, its options (none: even `--` is an operand),
-/// what its usage says behind its name.
+/// For each program: its name, its option letters (none: even `--` is an
+/// operand), and its usage message after the name.
 const ALIASES: [(Alias, &str, &[u8], &str); 7] = [
     (
         Alias::Chpst,
@@ -126,42 +126,43 @@ const ALIASES: [(Alias, &str, &[u8], &str); 7] = [
 ];
 
 impl Alias {
-    /// The program of a name, with or without a `d` in front (contract §6.2).
+    /// Returns the program of a name, with or without a `d` in front
+    /// (contract §6.2).
     pub fn named(name: &[u8]) -> Option<Self> {
         let name = name.strip_prefix(b"d").unwrap_or(name);
-        let mut faces = ALIASES.iter();
-        let face = faces.find(|(_, known, ..)| known.as_bytes() == name)?;
-        Some(face.0)
+        let mut aliases = ALIASES.iter();
+        let found = aliases.find(|(_, known, ..)| known.as_bytes() == name)?;
+        Some(found.0)
     }
 
-    /// Its row.
-    fn row(self) -> (&'static str, &'static [u8], &'static str) {
-        let row = ALIASES.iter().find(|row| row.0 == self);
-        row.map_or(("", b"", ""), |row| (row.1, row.2, row.3))
+    /// Returns its entry in [`ALIASES`].
+    fn entry(self) -> (&'static str, &'static [u8], &'static str) {
+        let entry = ALIASES.iter().find(|entry| entry.0 == self);
+        entry.map_or(("", b"", ""), |entry| (entry.1, entry.2, entry.3))
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
-        self.row().0
+        self.entry().0
     }
 
-    /// What its usage says behind its name.
+    /// Returns its usage message after the name.
     pub fn usage(self) -> &'static str {
-        self.row().2
+        self.entry().2
     }
 }
 
-/// Reads the arguments behind the program's name; answers also how many of
-/// them stand before the program to run.
+/// Parses `words`, the arguments after the program's name. Also returns the
+/// number of arguments before the program to run.
 pub fn request<'a, I>(
-    face: Alias,
+    alias: Alias,
     mut words: I,
 ) -> Result<(Request<'a>, usize), Error<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
 {
     let mut request = Request::default();
-    let (_, known, _) = face.row();
+    let (_, known, _) = alias.entry();
     let mut options = Getopt::new(words.clone(), known);
     let mut lock = Lock {
         path: c"",
@@ -171,7 +172,7 @@ where
     while !known.is_empty()
         && let Some(option) = options.next()
     {
-        match (option, face) {
+        match (option, alias) {
             (Opt::Illegal(b'-'), Alias::Chpst) => {
                 let long = options.rest();
                 let taken = request.hardening.take(long, || options.word());
@@ -181,8 +182,8 @@ where
                 return Err(Error::Option(option));
             }
             (Opt::Flag(letter), Alias::Setlock) => match letter {
-                // As in daemontools; runit has it the other way round, and
-                // does not wait unless told to (§16.25).
+                // As in daemontools. In runit the two have the opposite
+                // meaning, and it does not wait by default (§16.25).
                 b'n' => lock.waits = false,
                 b'N' => lock.waits = true,
                 b'x' => lock.silent = true,
@@ -222,7 +223,7 @@ where
         used = used.saturating_add(1);
         Ok(word)
     };
-    match face {
+    match alias {
         Alias::Chpst | Alias::Softlimit => {}
         Alias::Pgrphack => request.session = true,
         Alias::Envdir => {
@@ -249,7 +250,7 @@ where
     Ok((request, used))
 }
 
-/// Takes an option of chpst that has a value; `None` when that is wrong.
+/// Takes an option of chpst that has a value; `None` when the value is wrong.
 fn value<'a>(
     request: &mut Request<'a>,
     letter: u8,
@@ -281,26 +282,28 @@ fn value<'a>(
 }
 
 impl Request<'_> {
-    /// Whether nothing is said when the lock or the program cannot be had.
+    /// Returns true when nothing is printed if the lock cannot be acquired or
+    /// the program cannot be run.
     pub fn is_silent(&self) -> bool {
         self.lock.is_some_and(|lock| lock.silent)
     }
 
-    /// Sets a limit by its letter, `m` being all of memory; `None` when the
-    /// bound is none.
+    /// Sets a limit by its letter, `m` for all four of memory; `None` when
+    /// `bound` is.
     fn limit(&mut self, letter: u8, bound: Option<u64>) -> Option<()> {
         bound?;
-        for (known, place) in LETTERS.iter().zip(&mut self.limits) {
+        for (known, limit) in LETTERS.iter().zip(&mut self.limits) {
             let memory = matches!(known, b'a' | b'd' | b'l' | b's');
             if *known == letter || (letter == b'm' && memory) {
-                *place = bound;
+                *limit = bound;
             }
         }
         Some(())
     }
 }
 
-/// A number that is nothing but digits; without any it is 0, as in runit.
+/// Parses a number that consists of digits only; the empty text is 0, as in
+/// runit.
 fn digits(text: &[u8]) -> Option<u64> {
     match leading_number(text) {
         (number, []) => Some(number),
@@ -308,7 +311,7 @@ fn digits(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// A nice level: digits, with a sign or without.
+/// Parses a nice level: digits, with or without a sign.
 fn nice(text: &[u8]) -> Option<i32> {
     let (minus, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -323,10 +326,10 @@ mod test {
     use super::*;
 
     fn read<'a>(
-        face: Alias,
+        alias: Alias,
         words: &[&'a CStr],
     ) -> Result<(Request<'a>, usize), Error<'a>> {
-        request(face, words.iter().copied())
+        request(alias, words.iter().copied())
     }
 
     #[test]
@@ -398,7 +401,7 @@ mod test {
         assert_eq!(read(Alias::Setuidgid, &[c"a"]).err(), Some(Error::Usage));
         let wrong = read(Alias::Softlimit, &[c"-o", c"x", c"p"]).err();
         assert_eq!(wrong, Some(Error::Value));
-        // Who has no options has an operand instead.
+        // A program without options takes such a word as an operand.
         let (request, used) = read(Alias::Pgrphack, &[c"-x"]).unwrap();
         assert!(request.session && used == 0);
         let (request, used) = read(Alias::Envdir, &[c"--", c"-V"]).unwrap();
