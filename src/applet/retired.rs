@@ -99,7 +99,7 @@ impl Tool {
             let letter = match option {
                 Opt::Flag(letter) => letter,
                 Opt::Value(letter, text) => {
-                    // 0 is out of every range.
+                    // 0 is out of every range: the caller refuses it.
                     let number = whole_number(text.to_bytes());
                     tool.value = Some(number.unwrap_or(0));
                     letter
@@ -146,10 +146,10 @@ impl Tool {
     }
 
     /// Warns that a service does not answer, and counts it as failed.
-    fn count_silent(&mut self, name: &CStr, silent: Silent) {
+    fn count_failure(&mut self, name: &CStr, reason: Silent) {
         let mut line = Line::new();
-        silent.text(&mut line);
-        if silent == Silent::Unsupervised {
+        reason.text(&mut line);
+        if reason == Silent::Unsupervised {
             line.text(".");
         }
         self.report("warning: ", name, line.as_bytes());
@@ -164,8 +164,8 @@ impl Tool {
             none = false;
             let done =
                 open(name).and_then(|dir| action(self, name, dir.as_fd()));
-            if let Err(silent) = done {
-                self.count_silent(name, silent);
+            if let Err(reason) = done {
+                self.count_failure(name, reason);
             }
         }
         if none {
@@ -217,7 +217,7 @@ pub(super) fn runsvstat(start: Start) -> u8 {
                     line.text("\n  log: ");
                     append_status(&mut line, log.as_fd(), &status);
                 }
-                Err(silent) => tool.count_silent(name, silent),
+                Err(reason) => tool.count_failure(name, reason),
             }
         }
         sys::print(line.finish());
@@ -305,7 +305,7 @@ pub(super) fn svwaitdown(start: Start) -> u8 {
         loop {
             let outcome: &[u8] = match probe(dir) {
                 Err(Silent::Unsupervised) => b"runsv not running.",
-                Err(silent) => return Err(silent),
+                Err(reason) => return Err(reason),
                 Ok(status) if status.pid == 0 && !exits => b"down.",
                 Ok(_) if clock::mono() > until => {
                     late = true;
@@ -346,11 +346,11 @@ pub(super) fn svc(start: Start) -> u8 {
                 line.text(": ").text(error::text(errno));
             }
             Ok(dir) => {
-                let Err(silent) = send(dir.as_fd(), &tool.given) else {
+                let Err(reason) = send(dir.as_fd(), &tool.given) else {
                     continue;
                 };
                 line.text("control ").bytes(name.to_bytes()).text(": ");
-                daemontools_text(&mut line, silent);
+                daemontools_text(&mut line, reason);
             }
         }
         sys::print_error(line.finish());
@@ -363,13 +363,13 @@ const SVC_OPTIONS: &str = "svc options: u up, d down, o once, x exit, p pause, \
     c continue, h hup, a alarm, i interrupt, t term, k kill\n";
 
 /// Appends the reason why a service does not answer, in daemontools' words.
-fn daemontools_text(line: &mut Line, silent: Silent) {
-    match silent {
+fn daemontools_text(line: &mut Line, reason: Silent) {
+    match reason {
         Silent::Unsupervised => line.text("supervise not running"),
         Silent::Failed("open supervise/control", Some(errno)) => {
             line.text(error::text(errno))
         }
-        Silent::Failed(..) => silent.text(line),
+        Silent::Failed(..) => reason.text(line),
     };
 }
 
@@ -380,11 +380,11 @@ pub(super) fn svstat(start: Start) -> u8 {
         line.bytes(name.to_bytes()).text(": ");
         match file::open_dir(CWD, name) {
             Err(errno) => {
-                let silent = Silent::Failed("chdir", Some(errno));
-                silent.text(&mut line);
+                let reason = Silent::Failed("chdir", Some(errno));
+                reason.text(&mut line);
             }
             Ok(dir) => match probe(dir.as_fd()) {
-                Err(silent) => daemontools_text(&mut line, silent),
+                Err(reason) => daemontools_text(&mut line, reason),
                 Ok(status) => {
                     match status.pid {
                         0 => line.text("down"),

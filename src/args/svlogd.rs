@@ -138,7 +138,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_wrong() {
+    fn errors() {
         let usage = Err(Error::Usage);
         assert_eq!(read(&[]), usage);
         assert_eq!(read(&[c"-r", c"", c"d"]), usage);

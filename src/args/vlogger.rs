@@ -93,7 +93,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_wrong() {
+    fn errors() {
         assert_eq!(read(&[c"-f", c"x", c"a"]), Err(Wrong::Usage));
         assert_eq!(read(&[c"-px"]), Err(Wrong::Priority(c"x")));
         let illegal = Wrong::Option(Opt::Illegal(b'n'));

@@ -80,9 +80,9 @@ pub(super) fn missing(page: &mut Page, name: &[u8], errno: Errno) {
 }
 
 /// Appends the reason why there is no state.
-fn error(page: &mut Page, silent: Silent) {
+fn error(page: &mut Page, reason: Silent) {
     let mut line = Line::new();
-    silent.text(&mut line);
+    reason.text(&mut line);
     key(page, "error");
     string(page, line.as_bytes());
 }
@@ -91,9 +91,9 @@ fn error(page: &mut Page, silent: Silent) {
 fn fields(page: &mut Page, dir: At<'_>, result: Result<Status, Silent>) {
     let status = match result {
         Ok(status) => status,
-        Err(silent) => {
+        Err(reason) => {
             key(page, "state").text("null");
-            error(page, silent);
+            error(page, reason);
             return;
         }
     };

@@ -56,8 +56,8 @@ impl Sv {
                     && (errno != Errno::ENOENT || services == Some(*path))
                 {
                     page.flush();
-                    let silent = Silent::Failed(READ, Some(errno));
-                    self.report(path.to_bytes(), silent);
+                    let reason = Silent::Failed(READ, Some(errno));
+                    self.report(path.to_bytes(), reason);
                     return self.failed;
                 }
             }
@@ -122,11 +122,11 @@ fn line(page: &mut Page, name: &[u8], found: Result<Fd, Errno>) {
         Ok((result, dir)) => {
             *log = log_word(dir.as_fd()).as_bytes();
             match result {
-                Err(silent) if silent.may_pass() => {
+                Err(reason) if reason.may_pass() => {
                     cause.text("not supervised");
                 }
-                Err(silent) => {
-                    silent.text(cause);
+                Err(reason) => {
+                    reason.text(cause);
                 }
                 Ok(status) => {
                     *state = word(status.state).as_bytes();

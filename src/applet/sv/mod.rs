@@ -44,9 +44,9 @@
 //! an overlay, they work in the services directory. SERVICE is the path of a
 //! service directory, with a `/` in it, or its name in /etc/sv or in the
 //! services directory. A service that is already enabled or disabled is left
-//! alone. A service whose link is removed has to exit 2 seconds later, one
-//! that is masked at once. The other commands look a plain name up in the
-//! overlay first.
+//! alone. The supervisor of a service whose link is removed is told to exit 2
+//! seconds later, that of a masked one at once. The other commands look a
+//! plain name up in the overlay first.
 //!
 //! `log` shows the lines in the log ring of a service, see svlogger(8); `-f`
 //! then follows the ring of the first SERVICE. Lines that were overwritten
@@ -266,13 +266,13 @@ impl Sv {
                 }
                 (_, Err(errno)) => {
                     page.flush();
-                    let silent = Silent::Failed(service::ENTER, Some(errno));
-                    self.report(bytes, silent);
+                    let reason = Silent::Failed(service::ENTER, Some(errno));
+                    self.report(bytes, reason);
                 }
                 (Verb::Log, Ok(dir)) => {
                     let (follows, raw) = self.log;
-                    if let Err(silent) = log::show(dir.as_fd(), follows, raw) {
-                        self.report(bytes, silent);
+                    if let Err(reason) = log::show(dir.as_fd(), follows, raw) {
+                        self.report(bytes, reason);
                     }
                 }
                 (Verb::Why, Ok(dir)) => self.why(page, bytes, dir.as_fd()),
@@ -308,10 +308,10 @@ impl Sv {
             Ok(()) => {}
             // The service may have been linked just now: its supervisor is
             // waited for.
-            Err(silent)
-                if self.waits && self.command.starts() && silent.may_pass() => {
+            Err(reason)
+                if self.waits && self.command.starts() && reason.may_pass() => {
             }
-            Err(silent) => return self.report(name.to_bytes(), silent),
+            Err(reason) => return self.report(name.to_bytes(), reason),
         }
         if self.waits && tasks.push(task).is_err() {
             let mut line = Line::new();

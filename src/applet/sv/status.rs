@@ -32,8 +32,8 @@ impl Sv {
         let mut line = Line::new();
         let status = match probe(dir) {
             Ok(status) => status,
-            Err(silent) => {
-                self.report(name, silent);
+            Err(reason) => {
+                self.report(name, reason);
                 return super::LSB_UNKNOWN;
             }
         };
@@ -47,11 +47,11 @@ impl Sv {
     fn log(&mut self, line: &mut Line, dir: At<'_>, name: &[u8]) {
         let mut label = Line::new();
         label.bytes(name).text("/log");
-        let silent = match file::open_dir(dir, c"log") {
+        let reason = match file::open_dir(dir, c"log") {
             Err(Errno::ENOENT) => return,
             Err(errno) => Silent::Failed("change directory", Some(errno)),
             Ok(log) => match probe(log.as_fd()) {
-                Err(silent) => silent,
+                Err(reason) => reason,
                 Ok(status) => {
                     line.text("; ");
                     let name = label.as_bytes();
@@ -61,8 +61,8 @@ impl Sv {
             },
         };
         line.text("; ");
-        if !silent.is_new() {
-            return self.count_failure(line, label.as_bytes(), silent);
+        if !reason.is_new() {
+            return self.count_failure(line, label.as_bytes(), reason);
         }
         // The service itself is supervised. Its log service would be too, had
         // log/ existed when the supervisor started.
@@ -77,23 +77,23 @@ impl Sv {
         &mut self,
         line: &mut Line,
         name: &[u8],
-        silent: Silent,
+        reason: Silent,
     ) {
-        let fails = silent == Silent::Unsupervised
-            || matches!(silent, Silent::Failed(service::ENTER, _));
+        let fails = reason == Silent::Unsupervised
+            || matches!(reason, Silent::Failed(service::ENTER, _));
         line.text(if fails { "fail: " } else { "warning: " });
-        silent.text(line.bytes(name).text(": "));
+        reason.text(line.bytes(name).text(": "));
         self.failed = self.failed.saturating_add(1);
     }
 
     /// Prints why a service does not answer. After a command to exit, a
     /// missing supervisor is success.
-    pub(super) fn report(&mut self, name: &[u8], silent: Silent) {
+    pub(super) fn report(&mut self, name: &[u8], reason: Silent) {
         let mut line = Line::new();
-        if silent == Silent::Unsupervised && self.command.tests == b"x" {
-            silent.text(line.text("ok: ").bytes(name).text(": "));
+        if reason == Silent::Unsupervised && self.command.tests == b"x" {
+            reason.text(line.text("ok: ").bytes(name).text(": "));
         } else {
-            self.count_failure(&mut line, name, silent);
+            self.count_failure(&mut line, name, reason);
         }
         sys::print(line.finish());
     }

@@ -250,11 +250,11 @@ impl Sv {
         };
         let now = match sent.and_then(|()| probe(task.dir.as_fd())) {
             Ok(now) => now,
-            Err(silent) => {
-                let running = silent.is_record();
+            Err(reason) => {
+                let running = reason.is_record();
                 let may_start = task.before == NO_STATUS
                     && self.command.starts()
-                    && silent.may_pass();
+                    && reason.may_pass();
                 if !late && (running || may_start) {
                     return false;
                 }
@@ -263,7 +263,7 @@ impl Sv {
                     // supervisor that has ended is reported below.
                     let _sent = send(task.dir.as_fd(), b"k").is_err();
                 }
-                self.report(name, silent);
+                self.report(name, reason);
                 return true;
             }
         };
@@ -305,8 +305,8 @@ impl Sv {
         if !holds {
             self.failed = self.failed.saturating_add(1);
         }
-        if kills && let Err(silent) = send(dir, b"k") {
-            self.report(name, silent);
+        if kills && let Err(reason) = send(dir, b"k") {
+            self.report(name, reason);
         }
         true
     }

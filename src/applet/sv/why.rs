@@ -38,9 +38,9 @@ impl Sv {
                 Ok(status) => {
                     describe(&mut line, dir, name, name, &status);
                 }
-                Err(silent) => {
-                    self.count_failure(&mut line, name, silent);
-                    line.text("\n  ").text(unsupervised(name, dir, silent));
+                Err(reason) => {
+                    self.count_failure(&mut line, name, reason);
+                    line.text("\n  ").text(unsupervised(name, dir, reason));
                 }
             }
             line.text("\n  run: ").text(fault);
@@ -146,8 +146,8 @@ fn run_fault(dir: At<'_>) -> &'static str {
 }
 
 /// Returns why a service has no supervisor, as far as its files show.
-fn unsupervised(name: &[u8], dir: At<'_>, silent: Silent) -> &'static str {
-    if silent == Silent::Unsupervised {
+fn unsupervised(name: &[u8], dir: At<'_>, reason: Silent) -> &'static str {
+    if reason == Silent::Unsupervised {
         "its supervisor has ended or was told to exit"
     } else if names::is_hidden(name) {
         "a name that begins with a dot is not supervised"

@@ -283,7 +283,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_wrong() {
+    fn errors() {
         for (word, fault) in [
             (c"", Fault::Unknown),
             (c"oo", Fault::Unknown),

@@ -357,7 +357,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_wrong() {
+    fn errors() {
         let usage = |words: &[&'static CStr]| {
             assert_eq!(read(Alias::Chpst, words).err(), Some(Error::Value));
         };
