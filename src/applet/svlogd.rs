@@ -125,16 +125,17 @@ use crate::{
 };
 
 use super::logdir::{
-    Asked, BYTES, Directory, INPUT, LineReader, LogContext, MORE, Mode, Output,
-    Words, processor::Job,
+    BYTES, Directory, INPUT, LineReader, LogContext, Mode, Output,
+    PendingSignals, TEXT_EXTRA, Words, processor::Job,
 };
 
 /// All log directories.
 static DIRECTORIES: StaticCell<Vec<Directory, { config::LOG_DIRS }>> =
     StaticCell::new(Vec::new());
 /// The texts of their configs.
-static TEXTS: StaticCell<[[u8; config::FILE_BYTES + MORE]; config::LOG_DIRS]> =
-    StaticCell::new([[0; config::FILE_BYTES + MORE]; config::LOG_DIRS]);
+static TEXTS: StaticCell<
+    [[u8; config::FILE_BYTES + TEXT_EXTRA]; config::LOG_DIRS],
+> = StaticCell::new([[0; config::FILE_BYTES + TEXT_EXTRA]; config::LOG_DIRS]);
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -171,75 +172,80 @@ pub(super) fn main(start: Start) -> u8 {
             return super::fatal(head.as_bytes(), what, b"", errno);
         }
     };
-    let (Some(all), Some(texts), Some(bytes)) =
+    let (Some(directories), Some(texts), Some(bytes)) =
         (DIRECTORIES.take(), TEXTS.take(), BYTES.take())
     else {
         return super::FATAL;
     };
     let output = &mut bytes.output;
-    let voice = LogContext {
+    let context = LogContext {
         name,
         service: Name::new(),
         bounds: SIZE_AND_KEEP,
         request,
         environ: start.environ,
         signals,
-        asked: Asked::default(),
+        pending: PendingSignals::default(),
         deadline: None,
         mode: Mode::Alone,
         console: None,
-        pauses: None,
+        pause_reported: None,
     };
-    if voice.request.length > config::LOG_LINE_BYTES {
+    if context.request.length > config::LOG_LINE_BYTES {
         let what: [&[u8]; 1] = [b"-l is too long"];
         let bound = config::LOG_LINE_BYTES;
-        voice.bound("fatal", &what, "log-line-bytes", bound);
+        context.report_bound("fatal", &what, "log-line-bytes", bound);
         return super::FATAL;
     }
     let mut texts = texts.iter_mut();
     for name in start.argv.skip(used.saturating_add(1)).iter() {
         let added = match texts.next() {
-            Some(text) => {
-                all.push(Directory::new(name, Words::new(text))).is_ok()
-            }
+            Some(text) => directories
+                .push(Directory::new(name, Words::new(text)))
+                .is_ok(),
             None => false,
         };
         if !added {
             let what: [&[u8]; 2] =
                 [b"too many log directories: ", name.to_bytes()];
-            voice.bound("fatal", &what, "log-dirs", config::LOG_DIRS);
+            context.report_bound("fatal", &what, "log-dirs", config::LOG_DIRS);
             return super::FATAL;
         }
     }
-    let mut stream = LineReader::new(voice.request.length);
-    let mut logger = Logger { voice, all, output };
+    let mut stream = LineReader::new(context.request.length);
+    let mut logger = Svlogd {
+        context,
+        directories,
+        output,
+    };
     logger.run(&mut stream, &mut bytes.input)
 }
 
 /// Everything that a running svlogd is.
-struct Logger {
-    voice: LogContext,
-    all: &'static mut VecView<Directory>,
+struct Svlogd {
+    context: LogContext,
+    directories: &'static mut VecView<Directory>,
     output: &'static mut Output,
 }
 
-impl Logger {
+impl Svlogd {
     /// Logs until the input has ended or TERM was obeyed.
     fn run(&mut self, stream: &mut LineReader, input: &mut [u8; INPUT]) -> u8 {
         let mut failed = !self.reopen();
-        let mut gather = Batch::new(clock::mono(), config::LOG_READ_BYTES);
+        let mut batch = Batch::new(clock::mono(), config::LOG_READ_BYTES);
         loop {
-            if !self.all.iter().any(Directory::is_used) {
+            if !self.directories.iter().any(Directory::is_used) {
                 let text: &[u8] = b"no functional log directories.";
-                self.voice.say("fatal", &[text]);
+                self.context.report("fatal", &[text]);
                 failed = true;
             }
             if failed {
                 self.end();
                 return super::FATAL;
             }
-            let ends = self.voice.asked.end > 0;
-            if ends && (!stream.is_open() || self.voice.is_late(clock::mono()))
+            let ends = self.context.pending.end > 0;
+            if ends
+                && (!stream.is_open() || self.context.is_late(clock::mono()))
             {
                 break;
             }
@@ -250,7 +256,7 @@ impl Logger {
             }
             // An open line is finished byte by byte: what is behind it stays
             // in the pipe for the next logger.
-            let most = match self.voice.asked.end {
+            let most = match self.context.pending.end {
                 0 => config::LOG_READ_BYTES,
                 _ => 1,
             };
@@ -261,13 +267,13 @@ impl Logger {
             match sys::read(fd::STDIN, room) {
                 Ok(0) => break,
                 Ok(count) => {
-                    self.voice.pauses = None;
-                    let request = self.voice.request;
+                    self.context.pause_reported = None;
+                    let request = self.context.request;
                     stream.take(&request, input, count, &mut |lines, block| {
                         self.log(lines, block);
                     });
-                    let ends = self.voice.asked.end > 0;
-                    if !ends && gather.should_pause(count, clock::mono()) {
+                    let ends = self.context.pending.end > 0;
+                    if !ends && batch.should_pause(count, clock::mono()) {
                         poller::sleep(batch::PAUSE);
                     }
                 }
@@ -276,7 +282,7 @@ impl Logger {
                 Err(Errno::EAGAIN) => {}
                 Err(errno) => {
                     let what = "unable to read standard input";
-                    self.voice.pause(what, b"0", errno);
+                    self.context.pause(what, b"0", errno);
                 }
             }
         }
@@ -287,25 +293,28 @@ impl Logger {
 
     /// The next moment at which there is something to do.
     fn next_due(&self) -> Option<Instant> {
-        self.all.iter().filter_map(Directory::next_due).min()
+        self.directories
+            .iter()
+            .filter_map(Directory::next_due)
+            .min()
     }
 
     /// Sleeps until there is input, a signal, or something is due; whether
     /// there is input.
     fn sleep(&mut self) -> bool {
-        let due = [self.next_due(), self.voice.deadline];
+        let due = [self.next_due(), self.context.deadline];
         let due = due.into_iter().flatten().min();
         let rest = due.map(|due| due.since(clock::mono()));
-        let fds = [fd::STDIN, self.voice.signals.as_fd()];
+        let fds = [fd::STDIN, self.context.signals.as_fd()];
         match poller::readable(fds, rest) {
             Ok([input, signal]) => {
                 if signal {
-                    self.voice.listen();
+                    self.context.take_signals();
                 }
                 input
             }
             Err(errno) => {
-                self.voice.pause("unable to wait for input", b"0", errno);
+                self.context.pause("unable to wait for input", b"0", errno);
                 false
             }
         }
@@ -313,11 +322,11 @@ impl Logger {
 
     /// Obeys signals and the clock.
     fn obey(&mut self) {
-        let asked = &mut self.voice.asked;
-        let rotate = core::mem::take(&mut asked.rotate);
-        let child = core::mem::take(&mut asked.child);
-        if core::mem::take(&mut asked.reopen) {
-            asked.reread = false;
+        let pending = &mut self.context.pending;
+        let rotate = core::mem::take(&mut pending.rotate);
+        let child = core::mem::take(&mut pending.child);
+        if core::mem::take(&mut pending.reopen) {
+            pending.reread = false;
             // A config that became too long leaves the old one in force.
             let _fits = self.reopen();
         }
@@ -325,20 +334,20 @@ impl Logger {
             return;
         }
         let now = clock::mono();
-        for directory in self.all.iter_mut() {
-            directory.attend(&mut self.voice, self.output, now, rotate);
+        for directory in self.directories.iter_mut() {
+            directory.attend(&mut self.context, self.output, now, rotate);
         }
     }
 
     /// Closes what is open and opens every directory that works. Returns
     /// whether no bound of this build is in the way of one.
     fn reopen(&mut self) -> bool {
-        for directory in self.all.iter_mut() {
-            directory.close(&mut self.voice);
+        for directory in self.directories.iter_mut() {
+            directory.close(&mut self.context);
         }
         let mut fits = true;
-        for directory in self.all.iter_mut() {
-            let opened = directory.open(&mut self.voice, self.output, CWD);
+        for directory in self.directories.iter_mut() {
+            let opened = directory.open(&mut self.context, self.output, CWD);
             fits &= opened != Err(Errno::EFBIG);
         }
         fits
@@ -347,33 +356,35 @@ impl Logger {
     /// Brings everything to its end. The logs are safe before anything is
     /// waited for.
     fn end(&mut self) {
-        let voice = &mut self.voice;
+        let context = &mut self.context;
         loop {
             let mut settled = true;
-            for directory in self.all.iter_mut().filter(|it| it.is_open) {
-                settled &= directory.settle(voice).is_ok();
+            for directory in self.directories.iter_mut().filter(|it| it.is_open)
+            {
+                settled &= directory.seal(context).is_ok();
             }
-            if settled || voice.is_late(clock::mono()) {
+            if settled || context.is_late(clock::mono()) {
                 break;
             }
-            let dues = self.all.iter().filter_map(Directory::stalled_until);
-            voice.wait_stalled(dues.min());
+            let dues =
+                self.directories.iter().filter_map(Directory::stalled_until);
+            context.wait_stalled(dues.min());
         }
         loop {
             let now = clock::mono();
-            for directory in self.all.iter_mut() {
-                directory.look_after_job(voice, now);
+            for directory in self.directories.iter_mut() {
+                directory.look_after_job(context, now);
             }
-            let waits = self.all.iter().any(|it| it.job != Job::Idle);
-            if !waits || voice.is_late(now) {
+            let waits = self.directories.iter().any(|it| it.job != Job::Idle);
+            if !waits || context.is_late(now) {
                 break;
             }
-            let dues = self.all.iter().filter_map(|it| it.job.due());
-            voice.wait_stalled(dues.min());
+            let dues = self.directories.iter().filter_map(|it| it.job.due());
+            context.wait_stalled(dues.min());
         }
-        for directory in self.all.iter_mut() {
-            directory.end_job(voice);
-            directory.close(voice);
+        for directory in self.directories.iter_mut() {
+            directory.end_job(context);
+            directory.close(context);
         }
     }
 
@@ -381,19 +392,21 @@ impl Logger {
     /// is waited for when all others have it, so that nothing else is read
     /// meanwhile.
     fn log(&mut self, lines: Lines, block: &[u8]) {
-        let stamps = self.voice.stamps();
-        for directory in self.all.iter_mut() {
+        let stamps = self.context.stamps();
+        for directory in self.directories.iter_mut() {
             directory.begin_block();
         }
         loop {
             let now = clock::mono();
             let mut is_done = true;
-            for directory in self.all.iter_mut().filter(|it| it.is_used()) {
-                let (voice, output) = (&mut self.voice, &mut *self.output);
-                directory.seek(voice, output, CWD, now);
+            for directory in
+                self.directories.iter_mut().filter(|it| it.is_used())
+            {
+                let (context, output) = (&mut self.context, &mut *self.output);
+                directory.reopen_if_due(context, output, CWD, now);
                 let stamps = stamps.clone();
                 is_done &=
-                    directory.log(voice, output, lines, block, stamps, now);
+                    directory.log(context, output, lines, block, stamps, now);
             }
             if is_done {
                 return;
@@ -404,18 +417,19 @@ impl Logger {
 
     /// Waits until a directory that stalls may go on; the others are served.
     fn wait_for_stalled(&mut self) {
-        let behind = |it: &&mut Directory| it.is_used() && it.is_behind();
-        let stalled = self.all.iter_mut().filter(behind);
+        let has_backlog =
+            |it: &&mut Directory| it.is_used() && it.has_backlog();
+        let stalled = self.directories.iter_mut().filter(has_backlog);
         let due = stalled.filter_map(|it| it.stalled_until()).min();
         let due = [due, self.next_due()].into_iter().flatten().min();
-        let news = self.voice.wait_stalled(due);
+        let signals = self.context.wait_stalled(due);
         let now = clock::mono();
-        for directory in self.all.iter_mut() {
-            let (voice, output) = (&mut self.voice, &mut *self.output);
-            if behind(&directory) {
-                directory.look_again(voice, output, news);
+        for directory in self.directories.iter_mut() {
+            let (context, output) = (&mut self.context, &mut *self.output);
+            if has_backlog(&directory) {
+                directory.after_wait(context, output, signals);
             } else {
-                directory.attend(voice, output, now, false);
+                directory.attend(context, output, now, false);
             }
         }
     }

@@ -28,7 +28,7 @@ impl Access {
     /// Takes what the config of directory `name` says. A group that is not
     /// found is said, and the kernel's choice stays.
     pub(super) fn look_up(
-        voice: &LogContext,
+        context: &LogContext,
         name: &[u8],
         settings: &Settings<'_>,
     ) -> Self {
@@ -42,12 +42,12 @@ impl Access {
         match found {
             Ok(None) if !group.is_empty() => {
                 let what = b"/config: unknown group: ";
-                voice.say("warning", &[name, what, group]);
+                context.report("warning", &[name, what, group]);
             }
             Ok(_) => {}
             Err(errno) => {
                 let what = "unable to look up group";
-                voice.warn("warning", what, group, errno);
+                context.warn("warning", what, group, errno);
             }
         }
         Self {
@@ -68,7 +68,7 @@ impl Access {
     }
 
     /// Gives an open file to the group.
-    pub(super) fn give(self, file: At<'_>) -> Result<(), Errno> {
+    pub(super) fn set_group(self, file: At<'_>) -> Result<(), Errno> {
         self.group
             .map_or(Ok(()), |group| file::give_group(file, group))
     }

@@ -71,7 +71,7 @@ impl Directory {
     }
 
     /// Returns whether something is left of the block at hand.
-    pub(in crate::applet) fn is_behind(&self) -> bool {
+    pub(in crate::applet) fn has_backlog(&self) -> bool {
         !self.block.done
     }
 
@@ -79,7 +79,7 @@ impl Directory {
     /// took all of it. If not, it wants to be tried again.
     pub(in crate::applet) fn log(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         lines: Lines,
         block: &[u8],
@@ -91,22 +91,22 @@ impl Directory {
         }
         if self.is_open && !self.stall.waits(now) {
             let tried =
-                self.try_log(voice, output, lines, block, stamps.clone());
+                self.try_log(context, output, lines, block, stamps.clone());
             output.clear();
             self.block.done = tried.is_ok();
             if tried.is_ok() {
-                self.recover(voice);
+                self.recover(context);
             }
         }
-        if self.block.done || !self.drops(voice, clock::mono()) {
+        if self.block.done || !self.drops(context, clock::mono()) {
             return self.block.done;
         }
-        self.report_dropping(voice);
+        self.report_dropping(context);
         self.block.drops = true;
         // Nothing is written, so nothing stalls.
-        let _all = self.try_log(voice, output, lines, block, stamps).is_ok();
+        let _all = self.try_log(context, output, lines, block, stamps).is_ok();
         // The next line that is logged begins a line of the file.
-        self.mends = true;
+        self.needs_newline = true;
         self.selected &= block.ends_with(b"\n");
         self.block.done = true;
         true
@@ -116,7 +116,7 @@ impl Directory {
     /// other directory is to be served.
     pub(in crate::applet) fn log_whole(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         lines: Lines,
         block: &[u8],
@@ -125,17 +125,17 @@ impl Directory {
         self.begin_block();
         loop {
             let (now, stamps) = (clock::mono(), stamps.clone());
-            if self.log(voice, output, lines, block, stamps, now) {
+            if self.log(context, output, lines, block, stamps, now) {
                 return;
             }
-            self.wait(voice, output);
+            self.wait(context, output);
         }
     }
 
     /// Tries to log what is left of a block.
     fn try_log(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         lines: Lines,
         block: &[u8],
@@ -144,15 +144,15 @@ impl Directory {
         let drops = self.block.drops;
         if !drops {
             if self.phase != Phase::Idle {
-                self.rotate(voice)?;
+                self.rotate(context)?;
             }
-            self.mend(voice)?;
+            self.mend(context)?;
         }
         self.selected = self.block.selected;
         self.block.skip = self.block.written;
         if self.plain && !drops && (self.selected || !lines.is_inside()) {
             self.selected = true;
-            return self.put(voice, output, block);
+            return self.put(context, output, block);
         }
         for (index, piece) in lines.pieces(block).enumerate() {
             if self.worker.is_some() {
@@ -166,54 +166,54 @@ impl Directory {
             }
             if piece.first {
                 let stamp = stamps.stamp();
-                self.begin_line(voice, output, index, &piece, stamp)?;
+                self.begin_line(context, output, index, &piece, stamp)?;
                 stamps.advance();
             }
             if self.selected {
-                self.put(voice, output, piece.bytes)?;
+                self.put(context, output, piece.bytes)?;
             }
             if core::mem::take(&mut self.block.lost) {
                 self.stall.count();
             }
         }
-        self.flush(voice, output)
+        self.flush(context, output)
     }
 
     /// Ends a line that was cut by dropping the rest of it.
-    fn mend(&mut self, voice: &mut LogContext) -> Step {
-        if self.mends && !self.is_at_start {
+    fn mend(&mut self, context: &mut LogContext) -> Step {
+        if self.needs_newline && !self.is_at_start {
             let before = self.block.written;
             self.fill.add(1);
-            let mended = self.write(voice, b"\n");
+            let mended = self.write(context, b"\n");
             self.block.written = before;
             mended?;
         }
-        self.mends = false;
+        self.needs_newline = false;
         Ok(())
     }
 
     /// Decides where a line goes, and puts what stands before it.
     fn begin_line(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         index: usize,
         piece: &Piece<'_>,
         stamp: &[u8],
     ) -> Step {
         let text = piece.text();
-        let most = voice.request.length;
+        let most = context.request.length;
         let text = text.get(..most).unwrap_or(text);
         let copied = self.decide(text);
         let goes = copied || self.udp.is_some() && self.selected;
         if goes && index >= self.block.sent {
             let end: &[u8] = if text.len() == most { b"...\n" } else { b"\n" };
-            self.send(voice, output, index, &[stamp, text, end], copied)?;
+            self.send(context, output, index, &[stamp, text, end], copied)?;
         }
         self.selected &= self.udp.is_none_or(|udp| !udp.only);
         if self.selected {
-            self.put(voice, output, stamp)?;
-            self.put_prefix(voice, output)?;
+            self.put(context, output, stamp)?;
+            self.put_prefix(context, output)?;
         }
         Ok(())
     }
@@ -239,7 +239,7 @@ impl Directory {
     /// the directory.
     pub(super) fn put_prefix(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
     ) -> Step {
         let mut done = 0_usize;
@@ -247,7 +247,7 @@ impl Directory {
             && !rest.is_empty()
         {
             let part: Vec<u8, 64> = rest.iter().copied().take(64).collect();
-            self.put(voice, output, &part)?;
+            self.put(context, output, &part)?;
             done = done.saturating_add(part.len());
         }
         Ok(())
@@ -264,7 +264,7 @@ impl Directory {
     /// be written is left out.
     pub(super) fn end_notice(&mut self, put: Step) -> Step {
         self.block.written = 0;
-        self.mends |= put.is_err();
+        self.needs_newline |= put.is_err();
         put
     }
 
@@ -272,7 +272,7 @@ impl Directory {
     /// rotates before a file would be too big.
     pub(super) fn put(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         bytes: &[u8],
     ) -> Step {
@@ -291,13 +291,13 @@ impl Directory {
             if !self.plain && output.add(part) {
                 self.fill.add(take);
             } else {
-                self.flush(voice, output)?;
+                self.flush(context, output)?;
                 self.fill.add(take);
-                self.write(voice, part)?;
+                self.write(context, part)?;
             }
             if rotate {
-                self.flush(voice, output)?;
-                self.rotate(voice)?;
+                self.flush(context, output)?;
+                self.rotate(context)?;
             }
             rest = tail;
         }
@@ -307,17 +307,17 @@ impl Directory {
     /// Writes the output.
     pub(super) fn flush(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
     ) -> Step {
-        let done = self.write(voice, output.waiting());
+        let done = self.write(context, output.waiting());
         output.clear();
         done
     }
 
     /// Writes to `current`. What could not be written is not in the file and
     /// does not count as there (contract §5.8).
-    fn write(&mut self, voice: &mut LogContext, bytes: &[u8]) -> Step {
+    fn write(&mut self, context: &mut LogContext, bytes: &[u8]) -> Step {
         let mut rest = bytes;
         while !rest.is_empty() && self.worker.is_none() {
             match sys::write_once(self.current.as_fd(), rest) {
@@ -329,13 +329,13 @@ impl Directory {
                     self.is_at_start = part.ends_with(b"\n");
                     rest = tail;
                 }
-                Err(Errno::ENOSPC) if self.make_room(voice) => {}
+                Err(Errno::ENOSPC) if self.free_space(context) => {}
                 Err(errno) => {
                     self.fill.take_back(rest.len());
                     let now = clock::mono();
-                    if self.drops(voice, now) || self.in_worker(voice) {
+                    if self.drops(context, now) || self.in_worker(context) {
                         let what = "unable to write to current";
-                        return Err(self.stalled(voice, what, errno));
+                        return Err(self.stalled(context, what, errno));
                     }
                 }
             }

@@ -29,7 +29,7 @@ pub(in crate::applet) const LIMIT: Duration = Duration::from_secs(4);
 
 /// Signals that were sent and not yet obeyed.
 #[derive(Debug, Default)]
-pub(in crate::applet) struct Asked {
+pub(in crate::applet) struct PendingSignals {
     /// TERM, how often.
     pub(in crate::applet) end: u8,
     /// HUP.
@@ -41,7 +41,7 @@ pub(in crate::applet) struct Asked {
     /// CHLD.
     pub(in crate::applet) child: bool,
     /// USR1: nothing waits for a processor any more.
-    pub(in crate::applet) freed: bool,
+    pub(in crate::applet) job_done: bool,
 }
 
 /// How what takes its time is done.
@@ -65,14 +65,14 @@ pub(in crate::applet) struct LogContext {
     pub(in crate::applet) request: Request<'static>,
     pub(in crate::applet) environ: Environ,
     pub(in crate::applet) signals: Signals,
-    pub(in crate::applet) asked: Asked,
+    pub(in crate::applet) pending: PendingSignals,
     pub(in crate::applet) mode: Mode,
     /// What takes messages without blocking, in [`Mode::Shared`].
     pub(in crate::applet) console: Option<&'static Console>,
     /// TERM came: when nothing is waited for any more.
     pub(in crate::applet) deadline: Option<Instant>,
     /// Why it waits for its input, which it says once.
-    pub(in crate::applet) pauses: Option<Errno>,
+    pub(in crate::applet) pause_reported: Option<Errno>,
 }
 
 impl LogContext {
@@ -127,27 +127,27 @@ impl LogContext {
         while !rest.is_empty() {
             match stderr::write(rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or(&[]),
-                Err(Errno::EAGAIN) if self.asked.end == 0 => {
+                Err(Errno::EAGAIN) if self.pending.end == 0 => {
                     poller::writable_or_readable(
                         fd::STDERR,
                         self.signals.as_fd(),
                     );
-                    self.listen();
+                    self.take_signals();
                 }
                 Err(_) => return,
             }
         }
     }
 
-    /// Says what it does, if it was asked to.
+    /// Says what it does, if it was pending to.
     pub(in crate::applet) fn info(&self, parts: &[&[u8]]) {
         if self.request.verbose {
-            self.say("info", parts);
+            self.report("info", parts);
         }
     }
 
     /// Says `svlogd: LEVEL: ` and the parts.
-    pub(in crate::applet) fn say(&self, level: &str, parts: &[&[u8]]) {
+    pub(in crate::applet) fn report(&self, level: &str, parts: &[&[u8]]) {
         let mut line = self.line(level);
         for part in parts {
             line.bytes(part);
@@ -156,7 +156,7 @@ impl LogContext {
     }
 
     /// Says `svlogd: LEVEL: WHAT (CAPACITY: the bound is BOUND)`.
-    pub(in crate::applet) fn bound(
+    pub(in crate::applet) fn report_bound(
         &self,
         level: &str,
         what: &[&[u8]],
@@ -183,11 +183,11 @@ impl LogContext {
     }
 
     /// Takes the signals that came.
-    pub(in crate::applet) fn listen(&mut self) {
+    pub(in crate::applet) fn take_signals(&mut self) {
         while let Some(signal) = self.signals.next() {
             let said: &[u8] = match signal {
                 Number::TERM => {
-                    self.asked.end = self.asked.end.saturating_add(1);
+                    self.pending.end = self.pending.end.saturating_add(1);
                     let now = clock::mono();
                     self.deadline = Some(match self.deadline {
                         None => now.after(LIMIT),
@@ -196,20 +196,20 @@ impl LogContext {
                     b"sigterm"
                 }
                 Number::HUP => {
-                    self.asked.reopen = true;
-                    self.asked.reread = true;
+                    self.pending.reopen = true;
+                    self.pending.reread = true;
                     b"sighangup"
                 }
                 Number::ALARM => {
-                    self.asked.rotate = true;
+                    self.pending.rotate = true;
                     b"sigalarm"
                 }
                 Number::CHILD => {
-                    self.asked.child = true;
+                    self.pending.child = true;
                     b"sigchild"
                 }
                 Number::USR1 => {
-                    self.asked.freed = true;
+                    self.pending.job_done = true;
                     continue;
                 }
                 _ => continue,
@@ -222,7 +222,7 @@ impl LogContext {
     pub(in crate::applet) fn wait(&mut self, until: Option<Instant>) {
         let rest = until.map(|until| until.since(clock::mono()));
         match poller::readable([self.signals.as_fd()], rest) {
-            Ok(_) => self.listen(),
+            Ok(_) => self.take_signals(),
             Err(_) => poller::sleep(rest.unwrap_or(PAUSE)),
         }
     }
@@ -235,11 +235,11 @@ impl LogContext {
         subject: &[u8],
         errno: Errno,
     ) {
-        if self.pauses.replace(errno) != Some(errno) {
+        if self.pause_reported.replace(errno) != Some(errno) {
             self.warn("pausing", what, subject, errno);
         }
-        let (until, ends) = (clock::mono().after(PAUSE), self.asked.end);
-        while clock::mono() < until && self.asked.end == ends {
+        let (until, ends) = (clock::mono().after(PAUSE), self.pending.end);
+        while clock::mono() < until && self.pending.end == ends {
             self.wait(Some(until));
         }
     }

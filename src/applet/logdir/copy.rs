@@ -15,7 +15,7 @@ impl Directory {
     /// What the network refuses is logged. `index` is the line's piece.
     pub(super) fn send(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         index: usize,
         line: &[&[u8]; 3],
@@ -26,7 +26,7 @@ impl Directory {
         // Put together behind what waits to be written, which makes room if
         // there is none: a line is shorter than the output.
         if output.room().len() < parts.iter().map(|part| part.len()).sum() {
-            self.flush(voice, output)?;
+            self.flush(context, output)?;
         }
         if self.worker.is_some() {
             return Ok(());
@@ -34,7 +34,7 @@ impl Directory {
         let parts = [stamp, self.text.prefix(), text, end];
         let whole = join(output.room(), &parts).unwrap_or(&[]);
         if copied {
-            voice.copy(whole);
+            context.copy(whole);
         }
         let to = self.udp.filter(|_| self.selected);
         let refused = to.and_then(|to| {
@@ -51,25 +51,25 @@ impl Directory {
             self.block.sent = index.saturating_add(1);
             return Ok(());
         };
-        self.flush(voice, output)?;
+        self.flush(context, output)?;
         self.begin_notice(index);
-        let put = self.put_notice(voice, output, why, line);
+        let put = self.put_notice(context, output, why, line);
         self.end_notice(put)
     }
 
     /// Logs why a line was not sent, and the line.
     fn put_notice(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         why: &str,
         [stamp, text, end]: &[&[u8]; 3],
     ) -> Step {
-        self.put(voice, output, why.as_bytes())?;
-        self.put(voice, output, stamp)?;
-        self.put_prefix(voice, output)?;
-        self.put(voice, output, text)?;
-        self.put(voice, output, end)?;
-        self.flush(voice, output)
+        self.put(context, output, why.as_bytes())?;
+        self.put(context, output, stamp)?;
+        self.put_prefix(context, output)?;
+        self.put(context, output, text)?;
+        self.put(context, output, end)?;
+        self.flush(context, output)
     }
 }

@@ -77,19 +77,19 @@ pub(in crate::applet) struct Directory {
     /// Mode and group of its files.
     pub(super) access: Access,
     /// `current` was found removed or moved.
-    pub(super) lost: bool,
+    pub(super) missing: bool,
     /// That was said, and its name still does not lead to the open file.
-    pub(super) moved: bool,
+    pub(super) move_reported: bool,
     /// The next look whether it does.
-    pub(super) look: Instant,
+    pub(super) next_check: Instant,
     /// Whether `current` ends with a whole line.
     pub(super) is_at_start: bool,
     /// Whether a line that was cut must be ended before the next one.
-    pub(super) mends: bool,
+    pub(super) needs_newline: bool,
     /// The copy of this process that goes on with this directory.
     pub(in crate::applet) worker: Option<u32>,
     /// It was said that modes cannot be set here.
-    pub(in crate::applet) unmarked: bool,
+    pub(in crate::applet) mode_warned: bool,
     /// The open line goes into the file.
     pub(in crate::applet) selected: bool,
 }
@@ -126,13 +126,13 @@ impl Directory {
             stall: Stall::default(),
             lossy: Duration::ZERO,
             access: Access::PLAIN,
-            lost: false,
-            moved: false,
-            look: Instant::at(0),
+            missing: false,
+            move_reported: false,
+            next_check: Instant::at(0),
             is_at_start: true,
-            mends: false,
+            needs_newline: false,
             worker: None,
-            unmarked: false,
+            mode_warned: false,
             selected: true,
         }
     }
@@ -146,17 +146,17 @@ impl Directory {
     /// empty. `at` is where its name starts from.
     pub(in crate::applet) fn open(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
     ) -> Result<(), Errno> {
         let name = self.subject();
         let mut what = "";
         let opened =
-            self.enter(voice, scratch, at, self.name, false, &mut what);
+            self.enter(context, scratch, at, self.name, false, &mut what);
         if let Err(errno) = opened {
-            voice.warn("warning", what, name, errno);
-            self.leave();
+            context.warn("warning", what, name, errno);
+            self.release();
         }
         opened
     }
@@ -165,7 +165,7 @@ impl Directory {
     ///
     /// The lock is let go of by name: a processor that was started just now
     /// may be a copy of this process still, which has it open.
-    pub(in crate::applet) fn leave(&mut self) {
+    pub(in crate::applet) fn release(&mut self) {
         file::unlock(self.lock.as_fd());
         self.is_open = false;
         self.current = Fd::none();
@@ -177,7 +177,7 @@ impl Directory {
     /// done.
     pub(in crate::applet) fn enter(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
         name: &CStr,
@@ -195,25 +195,25 @@ impl Directory {
         file::lock_now(self.lock.as_fd())?;
         *what = "unable to read config";
         if !keeps || !self.configured {
-            self.configure(voice, dir.as_fd(), scratch, true)?;
+            self.configure(context, dir.as_fd(), scratch, true)?;
         }
         *what = "unable to open current";
         self.dir = dir;
-        self.begin(voice)
+        self.begin(context)
     }
 
     /// Reads the config again for what may help a step that stalls: bounds and
     /// times. The texts stay as the block at hand knows them.
     pub(super) fn reread(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         scratch: &mut Output,
     ) {
         let dir = core::mem::replace(&mut self.dir, Fd::none());
         // It was read before: a config that is too long changes nothing.
-        let _read = self.configure(voice, dir.as_fd(), scratch, false);
+        let _read = self.configure(context, dir.as_fd(), scratch, false);
         self.dir = dir;
-        self.tidy(voice);
+        self.prune(context);
     }
 
     /// Reads the config, with its texts or without. One that cannot be read
@@ -224,7 +224,7 @@ impl Directory {
     /// to start, obeys what fits, without any pattern: no line is left out.
     fn configure(
         &mut self,
-        voice: &LogContext,
+        context: &LogContext,
         dir: At<'_>,
         scratch: &mut Output,
         texts: bool,
@@ -235,12 +235,12 @@ impl Directory {
         let room = scratch.room().get_mut(..=bound).unwrap_or(&mut []);
         let mut text = match file::read_whole(dir, c"config", room) {
             Ok(text) => {
-                voice.info(&[b"read: ", name, b"/config"]);
+                context.info(&[b"read: ", name, b"/config"]);
                 text
             }
             Err(Errno::ENOENT) => &[],
             Err(errno) => {
-                voice.warn("warning", "unable to read config", name, errno);
+                context.warn("warning", "unable to read config", name, errno);
                 if self.configured {
                     return Ok(());
                 }
@@ -250,13 +250,13 @@ impl Directory {
         let is_cut = text.len() > bound;
         if is_cut {
             let what: [&[u8]; 2] = [name, b"/config: too long"];
-            let alone = voice.mode == Mode::Alone;
+            let alone = context.mode == Mode::Alone;
             let capacity = if alone {
                 "file-bytes"
             } else {
                 "log-config-bytes"
             };
-            voice.bound("warning", &what, capacity, bound);
+            context.report_bound("warning", &what, capacity, bound);
             if self.configured {
                 return Ok(());
             } else if alone {
@@ -272,15 +272,15 @@ impl Directory {
         }
         let settings = logconfig::settings(
             text,
-            voice.bounds,
+            context.bounds,
             |line| {
                 if texts && !is_cut {
                     words.add_pattern(line);
                 }
             },
-            |odd, part| {
+            |invalid, part| {
                 if texts {
-                    tell_odd(voice, name, odd, part);
+                    report_invalid(context, name, invalid, part);
                 }
             },
         );
@@ -290,7 +290,7 @@ impl Directory {
         self.age = settings.age;
         self.durable = settings.durable;
         self.lossy = settings.lossy;
-        self.access = Access::look_up(voice, name, &settings);
+        self.access = Access::look_up(context, name, &settings);
         if !texts {
             return Ok(());
         }
@@ -300,32 +300,33 @@ impl Directory {
         }
         self.udp = settings.udp;
         self.configured = true;
-        self.plain = voice.request.style == Style::Plain
+        self.plain = context.request.style == Style::Plain
             && self.udp.is_none()
             && words.prefix().is_empty()
             && words.patterns().is_empty();
         self.fill.line =
-            u64::try_from(voice.request.length).unwrap_or(u64::MAX);
+            u64::try_from(context.request.length).unwrap_or(u64::MAX);
         Ok(())
     }
 
     /// Closes it in order. What cannot be brought onto the medium is not
     /// marked as closed: the next opening keeps it as a file of its own.
-    pub(in crate::applet) fn close(&mut self, voice: &mut LogContext) {
-        let _some = self.report_dropped(voice);
+    pub(in crate::applet) fn close(&mut self, context: &mut LogContext) {
+        let _some = self.report_dropped(context);
         if self.is_open {
-            voice.info(&[b"close: ", self.subject()]);
-            let _marked = self.settle(voice).is_ok();
+            context.info(&[b"close: ", self.subject()]);
+            let _marked = self.seal(context).is_ok();
         }
-        self.leave();
-        (self.lost, self.moved, self.mends) = (false, false, false);
+        self.release();
+        (self.missing, self.move_reported, self.needs_newline) =
+            (false, false, false);
         self.phase = Phase::Idle;
         self.stall = Stall::default();
     }
 
     /// Returns whether lines are logged here, or will be when it opens again.
     pub(in crate::applet) fn is_used(&self) -> bool {
-        self.is_open || self.lost
+        self.is_open || self.missing
     }
 
     /// The next moment at which there is something to do.
@@ -333,7 +334,7 @@ impl Directory {
         let due = match self.phase {
             _ if !self.is_open || self.worker.is_some() => [None, None],
             Phase::Idle => [self.due, self.sync_due],
-            Phase::Settle | Phase::Rename | Phase::Create => {
+            Phase::Seal | Phase::Rename | Phase::Create => {
                 [self.stall.retry(), None]
             }
         };
@@ -344,31 +345,31 @@ impl Directory {
     /// medium, rotates what is old enough, or on demand.
     pub(in crate::applet) fn attend(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         now: Instant,
         rotate: bool,
     ) {
-        self.look_after_job(voice, now);
+        self.look_after_job(context, now);
         if !self.is_open || self.worker.is_some() {
             return;
         }
         if self.phase != Phase::Idle {
             if !self.stall.waits(now) {
-                self.rotate_now(voice, output);
+                self.rotate_now(context, output);
             }
             return;
         }
-        if is_due(self.sync_due, now) && self.in_worker(voice) {
+        if is_due(self.sync_due, now) && self.in_worker(context) {
             self.sync_due = None;
             if let Err(errno) = file::sync_data(self.current.as_fd()) {
                 let what = "unable to fdatasync current";
-                voice.warn("warning", what, self.subject(), errno);
+                context.warn("warning", what, self.subject(), errno);
             }
         }
         let due = is_due(self.due, now);
         if self.fill.size > 0 && (due || rotate) {
-            self.rotate_now(voice, output);
+            self.rotate_now(context, output);
         } else if due {
             // Nothing in it yet: it is old from now on.
             self.due = Some(now.after(self.age));
@@ -376,11 +377,13 @@ impl Directory {
     }
 
     /// Rotates for another reason than a full file; a hand stays with it.
-    fn rotate_now(&mut self, voice: &mut LogContext, output: &mut Output) {
-        if self.rotate(voice).is_ok() {
-            self.recover(voice);
-        } else if voice.is_hand() {
-            self.insist(voice, output, |it, voice, _| it.rotate(voice));
+    fn rotate_now(&mut self, context: &mut LogContext, output: &mut Output) {
+        if self.rotate(context).is_ok() {
+            self.recover(context);
+        } else if context.is_worker() {
+            self.retry_until_done(context, output, |it, context, _| {
+                it.rotate(context)
+            });
         }
     }
 
@@ -393,19 +396,25 @@ impl Directory {
 }
 
 /// Says what a line of a config does not mean.
-fn tell_odd(voice: &LogContext, name: &[u8], odd: Invalid, part: &[u8]) {
-    match odd {
+fn report_invalid(
+    context: &LogContext,
+    name: &[u8],
+    invalid: Invalid,
+    part: &[u8],
+) {
+    match invalid {
         Invalid::Ip => {
-            voice.say("warning", &[b"unable to scan ip address: ", part]);
+            context.report("warning", &[b"unable to scan ip address: ", part]);
         }
         Invalid::Port => {
-            voice.say("warning", &[b"unable to scan port number: ", part]);
+            context.report("warning", &[b"unable to scan port number: ", part]);
         }
         Invalid::Unknown => {
-            voice.say("warning", &[name, b"/config: unknown line: ", part]);
+            context
+                .report("warning", &[name, b"/config: unknown line: ", part]);
         }
         Invalid::Number => {
-            voice.say("warning", &[name, b"/config: odd number: ", part]);
+            context.report("warning", &[name, b"/config: odd number: ", part]);
         }
     }
 }

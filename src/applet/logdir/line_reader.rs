@@ -57,8 +57,8 @@ impl LineReader {
             return;
         }
         // What is kept is shorter than a line: there is room.
-        if let Some(place) = input.get_mut(self.kept) {
-            *place = b'\n';
+        if let Some(byte) = input.get_mut(self.kept) {
+            *byte = b'\n';
         }
         self.pass(input.get(..=self.kept).unwrap_or(&[]), log);
         self.kept = 0;

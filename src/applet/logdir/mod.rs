@@ -15,7 +15,7 @@
 //! | `processor` | what happens to an old log before it is finished |
 //! | `copy` | how a line reaches descriptor 2 and the network |
 //! | `hand` | who does what takes its time |
-//! | `output`, `voice` | what is written and what is said |
+//! | `output`, `context` | what is written and what is said |
 
 mod access;
 mod block;
@@ -32,11 +32,11 @@ mod words;
 mod worker;
 
 pub(super) use {
-    context::{Asked, LogContext, Mode},
+    context::{LogContext, Mode, PendingSignals},
     directory::Directory,
     line_reader::LineReader,
     output::Output,
-    words::{MORE, Words},
+    words::{TEXT_EXTRA, Words},
 };
 
 use crate::{config, sys::static_cell::StaticCell, wire::clock::Instant};

@@ -5,17 +5,18 @@ use crate::{config, text::copy};
 
 /// Bytes that are gathered: half of what one read can bring, since more of it
 /// would be more dirty memory and no faster (measured), and some lines.
-const GATHER: usize = config::LOG_READ_BYTES / 2 + 6144;
+const BATCH_BYTES: usize = config::LOG_READ_BYTES / 2 + 6144;
 
 /// Room for what is gathered, or for a config, or for a line as it is sent.
-const OUTPUT: usize = GATHER + config::LOG_LINE_BYTES + config::FILE_BYTES;
+const OUTPUT_BYTES: usize =
+    BATCH_BYTES + config::LOG_LINE_BYTES + config::FILE_BYTES;
 
 /// Bytes on their way to one directory.
 ///
 /// Not a `heapless::Vec`: that one copies byte by byte.
 pub(in crate::applet) struct Output {
-    bytes: [u8; OUTPUT],
-    /// At most `OUTPUT`.
+    bytes: [u8; OUTPUT_BYTES],
+    /// At most `OUTPUT_BYTES`.
     length: usize,
 }
 
@@ -23,7 +24,7 @@ impl Output {
     /// Nothing waits.
     #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
     pub(in crate::applet) const NONE: Self = Self {
-        bytes: [0; OUTPUT],
+        bytes: [0; OUTPUT_BYTES],
         length: 0,
     };
 
@@ -45,7 +46,7 @@ impl Output {
     /// Appends bytes; false when that would be more than is gathered.
     pub(in crate::applet) fn add(&mut self, bytes: &[u8]) -> bool {
         let length = self.length.saturating_add(bytes.len());
-        let added = length <= GATHER && copy(self.room(), bytes);
+        let added = length <= BATCH_BYTES && copy(self.room(), bytes);
         if added {
             self.length = length;
         }

@@ -67,19 +67,20 @@ impl Directory {
     /// Starts the processor on the log that waits, if it has nothing to do.
     pub(in crate::applet) fn begin_job(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         pending: Option<LogName>,
     ) {
-        if matches!(self.job, Job::Running(..)) || voice.mode == Mode::Worker {
+        if matches!(self.job, Job::Running(..)) || context.mode == Mode::Worker
+        {
             return;
         }
         let mut what = "";
         self.job = match pending {
             None => Job::Idle,
-            Some(name) => match self.keep(voice, name, &mut what) {
+            Some(name) => match self.launch(context, name, &mut what) {
                 Ok(pid) => Job::Running(pid, name),
                 Err(errno) => {
-                    voice.warn("pausing", what, self.subject(), errno);
+                    context.warn("pausing", what, self.subject(), errno);
                     Job::Failed(clock::mono().after(PAUSE))
                 }
             },
@@ -88,49 +89,49 @@ impl Directory {
 
     /// Starts the processor, or where there are other streams a copy of this
     /// process that stays with it. `what` is then what could not be done.
-    fn keep(
+    fn launch(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         name: LogName,
         what: &mut &'static str,
     ) -> Result<u32, Errno> {
-        if voice.mode == Mode::Alone {
-            return self.start(voice, name, what);
+        if context.mode == Mode::Alone {
+            return self.start(context, name, what);
         }
         *what = "unable to fork for processor";
         // It must not outlive us: the log is then another one's.
-        if let Some(pid) = self.fork_worker(voice, Number::KILL)? {
+        if let Some(pid) = self.fork_worker(context, Number::KILL)? {
             return Ok(pid);
         }
-        let end = match self.start(voice, name, what) {
+        let end = match self.start(context, name, what) {
             Ok(pid) => child::wait(pid),
             Err(errno) => {
-                voice.warn("pausing", what, self.subject(), errno);
+                context.warn("pausing", what, self.subject(), errno);
                 None
             }
         };
-        let done = end.is_some_and(|end| self.finish(voice, name, end));
+        let done = end.is_some_and(|end| self.finish(context, name, end));
         child::exit(u8::from(!done))
     }
 
     /// Starts the processor. `what` is then what could not be done.
     fn start(
         &self,
-        voice: &LogContext,
+        context: &LogContext,
         name: LogName,
         what: &mut &'static str,
     ) -> Result<u32, Errno> {
         let at = self.dir.as_fd();
         let subject = self.subject();
         let mode = self.access.open();
-        voice.info(&[b"processing: ", subject, b"/", name.as_bytes()]);
+        context.info(&[b"processing: ", subject, b"/", name.as_bytes()]);
         *what = "unable to open input for processor";
         let input = secure::read(at, name.as_c_str())?;
         *what = "unable to open output for processor";
         let output = name.with(Kind::Temporary);
         let output = secure::truncate(at, output.as_c_str(), mode)?;
         // As with `current`, which says what is wrong.
-        let _given = self.access.give(output.as_fd()).is_ok();
+        let _given = self.access.set_group(output.as_fd()).is_ok();
         *what = "unable to open state for processor";
         // What the processor has written for itself the last time.
         let mut state = secure::read(at, c"state");
@@ -142,13 +143,13 @@ impl Directory {
         *what = "unable to open newstate for processor";
         let newstate = secure::truncate(at, c"newstate", mode)?;
         *what = "unable to fork for processor";
-        let mut complaint = voice.line("warning");
+        let mut complaint = context.line("warning");
         complaint.text("unable to run processor: ").bytes(subject);
         let command = CStr::from_bytes_until_nul(self.text.command());
         let program = Program {
             path: c"/bin/sh",
             arguments: &[c"-c", command.unwrap_or(c"")],
-            environ: voice.environ,
+            environ: context.environ,
         };
         let setup = Setup {
             dir: Some(at),
@@ -172,13 +173,13 @@ impl Directory {
     /// Looks whether the processor has ended, or is to be tried again.
     pub(in crate::applet) fn look_after_job(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         now: Instant,
     ) {
-        match (self.job, voice.mode) {
+        match (self.job, context.mode) {
             // It is not ours; who made us tells when there is none.
             (_, Mode::Worker) => {
-                if core::mem::take(&mut voice.asked.freed) {
+                if core::mem::take(&mut context.pending.job_done) {
                     self.job = Job::Idle;
                 }
             }
@@ -187,7 +188,9 @@ impl Directory {
                     return;
                 };
                 let done = match mode {
-                    Mode::Alone | Mode::Worker => self.finish(voice, name, end),
+                    Mode::Alone | Mode::Worker => {
+                        self.finish(context, name, end)
+                    }
                     Mode::Shared => end == ExitStatus::Exited(0),
                 };
                 self.job = Job::Failed(now.after(PAUSE));
@@ -195,14 +198,14 @@ impl Directory {
                     self.job = Job::Idle;
                 }
                 if done && self.is_open {
-                    self.tidy(voice);
+                    self.prune(context);
                 }
             }
             (Job::Failed(_), _) if !self.is_open => self.job = Job::Idle,
             (Job::Failed(until), _) if until <= now => {
                 // Also when the directory cannot be looked at now.
                 self.job = Job::Failed(now.after(PAUSE));
-                self.tidy(voice);
+                self.prune(context);
             }
             (Job::Idle | Job::Failed(_), _) => {}
         }
@@ -211,16 +214,16 @@ impl Directory {
     /// The processor has ended: answers whether its log is finished.
     fn finish(
         &self,
-        voice: &LogContext,
+        context: &LogContext,
         name: LogName,
         end: ExitStatus,
     ) -> bool {
         if end == ExitStatus::Exited(0) {
-            return self.conclude(voice, name);
+            return self.conclude(context, name);
         }
         let subject = self.subject();
         let what: [&[u8]; 2] = [b"processor failed, restart: ", subject];
-        voice.say("warning", &what);
+        context.report("warning", &what);
         let temporary = name.with(Kind::Temporary);
         // What stays is deleted by the next look.
         let _stays =
@@ -230,7 +233,7 @@ impl Directory {
 
     /// Makes the processor's output the finished log. It is on the medium
     /// before the log that it was made of goes.
-    fn conclude(&self, voice: &LogContext, name: LogName) -> bool {
+    fn conclude(&self, context: &LogContext, name: LogName) -> bool {
         let at = self.dir.as_fd();
         let (new, done) = (name.with(Kind::Temporary), name.with(Kind::Safe));
         let (from, to) = (new.as_c_str(), done.as_c_str());
@@ -253,22 +256,22 @@ impl Directory {
         let subject = self.subject();
         match concluded {
             Ok(()) => {
-                voice.info(&[b"processed: ", subject, b"/", done.as_bytes()]);
+                context.info(&[b"processed: ", subject, b"/", done.as_bytes()]);
             }
-            Err(errno) => voice.warn("warning", what, subject, errno),
+            Err(errno) => context.warn("warning", what, subject, errno),
         }
         concluded.is_ok()
     }
 
     /// Ends a processor that TERM's limit leaves no time: its log is processed
     /// after the next start.
-    pub(in crate::applet) fn end_job(&mut self, voice: &LogContext) {
+    pub(in crate::applet) fn end_job(&mut self, context: &LogContext) {
         if let Job::Running(pid, name) = self.job {
             let what = b"processor does not end, it is killed: ";
             let subject = self.subject();
-            voice.say("warning", &[what, subject, b"/", name.as_bytes()]);
+            context.report("warning", &[what, subject, b"/", name.as_bytes()]);
             // ESRCH: it has ended just now.
-            let _gone = match voice.mode {
+            let _gone = match context.mode {
                 Mode::Alone => signal::kill_group(pid, Number::KILL),
                 Mode::Shared | Mode::Worker => signal::kill(pid, Number::KILL),
             };

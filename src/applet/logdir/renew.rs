@@ -19,7 +19,7 @@ use super::{
 
 /// The time between two looks whether the names still lead to the open files.
 /// That a file has no name at all is seen before each block.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Directory {
     /// Returns whether `current` is not the open file any more: it was removed
@@ -30,15 +30,15 @@ impl Directory {
         at: At<'_>,
         now: Instant,
     ) -> bool {
-        if self.is_open && !self.lost {
-            self.lost = file::is_removed(self.current.as_fd());
-            if !self.lost && now >= self.look {
-                self.look = now.after(LOOK);
-                self.lost = !self.is_named(at);
-                self.moved &= self.lost;
+        if self.is_open && !self.missing {
+            self.missing = file::is_removed(self.current.as_fd());
+            if !self.missing && now >= self.next_check {
+                self.next_check = now.after(CHECK_INTERVAL);
+                self.missing = !self.is_named(at);
+                self.move_reported &= self.missing;
             }
         }
-        self.lost
+        self.missing
     }
 
     /// Returns whether the names lead to the open file, or cannot be followed.
@@ -59,39 +59,39 @@ impl Directory {
     /// `Err` when nothing can be written anywhere: what was not done, and why.
     pub(in crate::applet) fn renew(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
     ) -> Result<(), (&'static str, Errno)> {
-        if self.is_open && !core::mem::replace(&mut self.moved, true) {
+        if self.is_open && !core::mem::replace(&mut self.move_reported, true) {
             let what = b"current was removed or moved: ";
-            voice.say("warning", &[what, self.subject()]);
+            context.report("warning", &[what, self.subject()]);
         }
-        self.lost = true;
+        self.missing = true;
         let made = self.make(at);
         let is_there = file::open_dir(at, self.name).is_ok();
         let removed = file::is_removed(self.current.as_fd());
         if !is_there && self.is_open && !removed {
-            self.look = clock::mono().after(PAUSE);
-            self.lost = false;
+            self.next_check = clock::mono().after(PAUSE);
+            self.missing = false;
             return Ok(());
         }
-        self.leave();
+        self.release();
         let old = core::mem::replace(&mut self.dir, Fd::none());
         let mut what = "";
         let name = self.name;
-        let opened = self.enter(voice, scratch, at, name, made, &mut what);
-        self.look = clock::mono().after(LOOK);
-        self.moved &= opened.is_err();
+        let opened = self.enter(context, scratch, at, name, made, &mut what);
+        self.next_check = clock::mono().after(CHECK_INTERVAL);
+        self.move_reported &= opened.is_err();
         let opened = opened.or_else(|errno| {
-            self.look = clock::mono().after(PAUSE);
+            self.next_check = clock::mono().after(PAUSE);
             let mut other = "";
             let (old, name) = (old.as_fd(), c".");
-            self.enter(voice, scratch, old, name, true, &mut other)
+            self.enter(context, scratch, old, name, true, &mut other)
                 .map_err(|_| errno)
         });
         if opened.is_err() {
-            self.leave();
+            self.release();
             self.dir = old;
         }
         opened.map_err(|errno| (what, errno))
@@ -109,7 +109,7 @@ impl Directory {
 
     /// Gives what is called `current` and is no file another name, in the
     /// place of a file that was removed.
-    pub(super) fn move_other(&self, voice: &LogContext) -> Result<(), Errno> {
+    pub(super) fn move_other(&self, context: &LogContext) -> Result<(), Errno> {
         let at = self.dir.as_fd();
         match file::info_of_link(at, c"current") {
             Ok(info) if info.kind != file::Kind::Regular => {}
@@ -122,15 +122,15 @@ impl Directory {
         file::rename(at, c"current", name.as_c_str())?;
         let subject = self.subject();
         let what = b"/current is no file, it is now called ";
-        voice.say("warning", &[subject, what, name.as_bytes()]);
+        context.report("warning", &[subject, what, name.as_bytes()]);
         Ok(())
     }
 
     /// Tries again to open a directory that cannot be opened, if it is time.
     /// Its lines are dropped until it can be.
-    pub(in crate::applet) fn seek(
+    pub(in crate::applet) fn reopen_if_due(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
         now: Instant,
@@ -138,9 +138,9 @@ impl Directory {
         let due = self.is_open || is_due(self.stall.retry(), now);
         if self.is_lost(at, now)
             && due
-            && let Err((what, errno)) = self.renew(voice, scratch, at)
+            && let Err((what, errno)) = self.renew(context, scratch, at)
         {
-            let _dropped = self.stalled(voice, what, errno);
+            let _dropped = self.stalled(context, what, errno);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum Phase {
     /// There is none.
     Idle,
     /// The processor ends, `current` is brought onto the medium.
-    Settle,
+    Seal,
     /// It gets its new name.
     Rename,
     /// A new one is opened.
@@ -37,12 +37,12 @@ impl Directory {
     /// was not is put aside, which is said.
     pub(in crate::applet) fn begin(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
     ) -> Result<(), Errno> {
         let olds = self.look_at_olds()?;
         self.newest = olds.newest;
-        if self.lost {
-            self.move_other(voice)?;
+        if self.missing {
+            self.move_other(context)?;
         }
         let name = self.subject();
         let found = match file::info(self.dir.as_fd(), c"current") {
@@ -55,11 +55,11 @@ impl Directory {
         let mut size = 0;
         let what: &[u8] = match found {
             Some(info) if unclean => {
-                voice.say(
+                context.report(
                     "warning",
                     &[name, b"/current was not closed in order: kept as .u"],
                 );
-                self.put_aside(voice, Kind::Unsafe, info.size)?;
+                self.put_aside(context, Kind::Unsafe, info.size)?;
                 b"new: "
             }
             Some(info) => {
@@ -68,26 +68,26 @@ impl Directory {
             }
             None => b"new: ",
         };
-        self.create(voice)?;
-        voice.info(&[what, name, b"/current"]);
+        self.create(context)?;
+        context.info(&[what, name, b"/current"]);
         self.fill.size = size;
         self.is_open = true;
-        self.lost = false;
+        self.missing = false;
         self.phase = Phase::Idle;
-        self.stall.hasten();
+        self.stall.retry_now();
         if unclean {
-            self.tidy(voice);
+            self.prune(context);
         } else {
-            self.begin_job(voice, olds.pending);
+            self.begin_job(context, olds.pending);
         }
         Ok(())
     }
 
     /// Opens `current` for appending.
-    fn create(&mut self, voice: &LogContext) -> Result<(), Errno> {
+    fn create(&mut self, context: &LogContext) -> Result<(), Errno> {
         self.current = secure::append(self.dir.as_fd(), c"current")?;
-        self.given(voice);
-        self.mark(voice, self.access.open());
+        self.set_group(context);
+        self.mark(context, self.access.open());
         self.fill.size = 0;
         self.is_at_start = true;
         self.due =
@@ -97,32 +97,32 @@ impl Directory {
     }
 
     /// Gives `current` to the config's group. It has no other reader yet.
-    fn given(&mut self, voice: &LogContext) {
-        let given = self.access.give(self.current.as_fd());
+    fn set_group(&mut self, context: &LogContext) {
+        let given = self.access.set_group(self.current.as_fd());
         if let Err(errno) = given
-            && !core::mem::replace(&mut self.unmarked, true)
+            && !core::mem::replace(&mut self.mode_warned, true)
         {
             let what = "unable to set group of current";
-            voice.warn("warning", what, self.subject(), errno);
+            context.warn("warning", what, self.subject(), errno);
         }
     }
 
     /// Sets the mode of `current`. A file system without modes is no reason
     /// to lose lines: it is said once.
-    pub(in crate::applet) fn mark(&mut self, voice: &LogContext, mode: u32) {
+    pub(in crate::applet) fn mark(&mut self, context: &LogContext, mode: u32) {
         let marked = file::set_mode_of(self.current.as_fd(), mode);
         if let Err(errno) = marked
-            && !core::mem::replace(&mut self.unmarked, true)
+            && !core::mem::replace(&mut self.mode_warned, true)
         {
             let what = "unable to set mode of current";
-            voice.warn("warning", what, self.subject(), errno);
+            context.warn("warning", what, self.subject(), errno);
         }
     }
 
     /// Gives `current` the name of an old log.
     fn put_aside(
         &mut self,
-        voice: &LogContext,
+        context: &LogContext,
         kind: Kind,
         size: u64,
     ) -> Result<(), Errno> {
@@ -150,7 +150,7 @@ impl Directory {
                     let name = self.subject();
                     let parts: [&[u8]; 4] =
                         [b"rename: ", name, b"/current ", text.as_bytes()];
-                    voice.info(&parts);
+                    context.info(&parts);
                     return Ok(());
                 }
                 Err(Errno::EEXIST) => {}
@@ -161,20 +161,20 @@ impl Directory {
 
     /// Ends `current` and begins a new one. After a step that stalls it goes on
     /// with that one the next time.
-    pub(super) fn rotate(&mut self, voice: &mut LogContext) -> Step {
+    pub(super) fn rotate(&mut self, context: &mut LogContext) -> Step {
         if self.phase == Phase::Idle {
-            if self.fill.size == 0 || !self.in_worker(voice) {
+            if self.fill.size == 0 || !self.in_worker(context) {
                 return Ok(());
             }
-            self.phase = Phase::Settle;
+            self.phase = Phase::Seal;
         }
-        if self.phase == Phase::Settle {
-            self.look_after_job(voice, clock::mono());
+        if self.phase == Phase::Seal {
+            self.look_after_job(context, clock::mono());
             // A queue that grows would fill the disk. At the end it may.
-            if self.job != Job::Idle && voice.asked.end == 0 {
+            if self.job != Job::Idle && context.pending.end == 0 {
                 return Err(self.waits_for_job());
             }
-            self.settle(voice)?;
+            self.seal(context)?;
             self.phase = Phase::Rename;
         }
         if self.phase == Phase::Rename {
@@ -184,23 +184,23 @@ impl Directory {
                 Kind::Safe
             };
             if !self.is_in_place() {
-                self.moved = true;
+                self.move_reported = true;
                 let what = b"current was removed or moved: ";
-                voice.say("warning", &[what, self.subject()]);
+                context.report("warning", &[what, self.subject()]);
             } else if let Err(errno) =
-                self.put_aside(voice, kind, self.fill.size)
+                self.put_aside(context, kind, self.fill.size)
             {
                 let what = "unable to rename current";
-                return Err(self.stalled(voice, what, errno));
+                return Err(self.stalled(context, what, errno));
             }
             self.phase = Phase::Create;
         }
-        while let Err(errno) = self.create_new(voice) {
-            self.give_up(voice, errno);
-            if errno != Errno::ENOSPC || !self.make_room(voice) {
-                self.lost |= errno == Errno::ENOENT;
+        while let Err(errno) = self.create_new(context) {
+            self.exit_if_removed(context, errno);
+            if errno != Errno::ENOSPC || !self.free_space(context) {
+                self.missing |= errno == Errno::ENOENT;
                 let what = "unable to create new current";
-                return Err(self.stalled(voice, what, errno));
+                return Err(self.stalled(context, what, errno));
             }
         }
         self.phase = Phase::Idle;
@@ -208,7 +208,7 @@ impl Directory {
             // Or the new file could be on the medium without a name.
             let _synced = file::sync(self.dir.as_fd()).is_ok();
         }
-        self.tidy(voice);
+        self.prune(context);
         Ok(())
     }
 
@@ -226,39 +226,42 @@ impl Directory {
     }
 
     /// Opens a new `current` where another thing may have taken its name.
-    fn create_new(&mut self, voice: &LogContext) -> Result<(), Errno> {
-        if self.moved {
-            self.move_other(voice)?;
+    fn create_new(&mut self, context: &LogContext) -> Result<(), Errno> {
+        if self.move_reported {
+            self.move_other(context)?;
         }
-        self.create(voice)
+        self.create(context)
     }
 
     /// Ends a hand whose directory was removed under it: who made it opens
     /// that anew, by its name.
-    fn give_up(&self, voice: &LogContext, errno: Errno) {
-        if voice.is_hand() && errno == Errno::ENOENT {
+    fn exit_if_removed(&self, context: &LogContext, errno: Errno) {
+        if context.is_worker() && errno == Errno::ENOENT {
             let what = b" was removed: the lines at hand are lost";
-            voice.say("warning", &[self.subject(), what]);
+            context.report("warning", &[self.subject(), what]);
             child::exit(1);
         }
     }
 
     /// Brings `current` onto the medium and marks it as closed in order.
-    pub(in crate::applet) fn settle(&mut self, voice: &LogContext) -> Step {
+    pub(in crate::applet) fn seal(&mut self, context: &LogContext) -> Step {
         match file::sync(self.current.as_fd()) {
             // Nothing there ever reaches a medium.
             Ok(()) | Err(Errno::EINVAL | Errno::EROFS) => {}
             Err(errno) => {
                 let what = "unable to fsync current logfile";
-                return Err(self.stalled(voice, what, errno));
+                return Err(self.stalled(context, what, errno));
             }
         }
-        self.mark(voice, self.access.closed());
+        self.mark(context, self.access.closed());
         Ok(())
     }
 
     /// On a full disk, deletes the oldest log if more than `N` are there.
-    pub(in crate::applet) fn make_room(&mut self, voice: &LogContext) -> bool {
+    pub(in crate::applet) fn free_space(
+        &mut self,
+        context: &LogContext,
+    ) -> bool {
         if self.keep_full >= self.keep {
             return false;
         }
@@ -267,7 +270,7 @@ impl Directory {
         let Ok(Some(oldest)) = oldest else {
             return false;
         };
-        voice.say(
+        context.report(
             "warning",
             &[
                 b"out of disk space, delete: ",
@@ -281,18 +284,18 @@ impl Directory {
 
     /// Deletes the oldest logs until no more than `n` are left, and gives
     /// the processor what waits for it.
-    pub(in crate::applet) fn tidy(&mut self, voice: &mut LogContext) {
+    pub(in crate::applet) fn prune(&mut self, context: &mut LogContext) {
         let name = self.subject();
         let mut found = self.look_at_olds();
         while let Ok(olds) = &mut found
             && self.keep > 0
             && let Some(oldest) = olds.excess(self.keep)
         {
-            voice.info(&[b"delete: ", name, b"/", oldest.as_bytes()]);
+            context.info(&[b"delete: ", name, b"/", oldest.as_bytes()]);
             let removed = file::remove(self.dir.as_fd(), oldest.as_c_str());
             if let Err(errno) = removed {
                 let what = "unable to unlink oldest logfile";
-                voice.warn("warning", what, name, errno);
+                context.warn("warning", what, name, errno);
                 break;
             }
             if olds.removed_oldest(self.keep) {
@@ -300,10 +303,10 @@ impl Directory {
             }
         }
         match found {
-            Ok(olds) => self.begin_job(voice, olds.pending),
+            Ok(olds) => self.begin_job(context, olds.pending),
             Err(errno) => {
                 let what = "unable to read directory";
-                voice.warn("warning", what, name, errno);
+                context.warn("warning", what, name, errno);
             }
         }
     }

@@ -59,7 +59,7 @@ impl Stall {
     }
 
     /// Makes the next try due.
-    pub(super) fn hasten(&mut self) {
+    pub(super) fn retry_now(&mut self) {
         self.retry = None;
     }
 
@@ -84,12 +84,12 @@ impl Directory {
     /// Notes that a step failed, and reports each cause once.
     pub(super) fn stalled(
         &mut self,
-        voice: &LogContext,
+        context: &LogContext,
         what: &'static str,
         errno: Errno,
     ) -> Stalled {
         if self.stall.cause.replace((what, errno)) != Some((what, errno)) {
-            voice.warn("pausing", what, self.subject(), errno);
+            context.warn("pausing", what, self.subject(), errno);
         }
         self.stall.retry = Some(clock::mono().after(PAUSE));
         self.waits_for_job()
@@ -102,38 +102,39 @@ impl Directory {
     }
 
     /// Returns whether lines are dropped now, rather than waited with.
-    pub(super) fn drops(&self, voice: &LogContext, now: Instant) -> bool {
-        !self.is_open || voice.is_late(now) || is_due(self.patience(), now)
+    pub(super) fn drops(&self, context: &LogContext, now: Instant) -> bool {
+        !self.is_open || context.is_late(now) || is_due(self.drop_time(), now)
     }
 
     /// Returns the moment from which on lines are dropped.
-    fn patience(&self) -> Option<Instant> {
+    fn drop_time(&self) -> Option<Instant> {
         let since = self.stall.since.filter(|_| self.lossy > Duration::ZERO);
         since.map(|since| since.after(self.lossy))
     }
 
     /// Notes that a block was written, and says what was dropped before.
-    pub(super) fn recover(&mut self, voice: &LogContext) {
+    pub(super) fn recover(&mut self, context: &LogContext) {
         if self.stall.since.is_some() {
-            let _some = self.report_dropped(voice);
+            let _some = self.report_dropped(context);
             self.stall = Stall::default();
         }
     }
 
     /// Says that lines are dropped from now on.
-    pub(super) fn report_dropping(&self, voice: &LogContext) {
+    pub(super) fn report_dropping(&self, context: &LogContext) {
         if self.stall.dropped == 0 {
-            voice.say("warning", &[b"lines are dropped: ", self.subject()]);
+            context
+                .report("warning", &[b"lines are dropped: ", self.subject()]);
         }
     }
 
     /// Says how many lines were dropped, if any were; returns whether.
-    pub(super) fn report_dropped(&mut self, voice: &LogContext) -> bool {
+    pub(super) fn report_dropped(&mut self, context: &LogContext) -> bool {
         let count = core::mem::take(&mut self.stall.dropped);
         if count > 0 {
             let mut text = Line::new();
             text.number(count).text(" lines were dropped: ");
-            voice.say("warning", &[text.as_bytes(), self.subject()]);
+            context.report("warning", &[text.as_bytes(), self.subject()]);
         }
         count > 0
     }
@@ -141,23 +142,23 @@ impl Directory {
     /// Returns the moment at which a stalled step is to be looked at again.
     pub(in crate::applet) fn stalled_until(&self) -> Option<Instant> {
         let job = self.job.due();
-        let all = [self.stall.retry, self.patience(), job];
+        let all = [self.stall.retry, self.drop_time(), job];
         all.into_iter().flatten().min()
     }
 
     /// Looks what a signal or the clock changed for a stalled step.
-    pub(in crate::applet) fn look_again(
+    pub(in crate::applet) fn after_wait(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
-        news: News,
+        signals: StallSignals,
     ) {
-        self.look_after_job(voice, clock::mono());
-        if news.reread {
-            self.reread(voice, output);
+        self.look_after_job(context, clock::mono());
+        if signals.reread {
+            self.reread(context, output);
         }
-        if news.reread || news.ends {
-            self.stall.hasten();
+        if signals.reread || signals.ends {
+            self.stall.retry_now();
         }
     }
 
@@ -165,31 +166,31 @@ impl Directory {
     /// directory is to be served.
     pub(in crate::applet) fn wait(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
     ) {
-        let news = voice.wait_stalled(self.stalled_until());
-        self.look_again(voice, output, news);
+        let signals = context.wait_stalled(self.stalled_until());
+        self.after_wait(context, output, signals);
     }
 
     /// Tries a step until it is done, or not worth more time.
-    pub(in crate::applet) fn insist(
+    pub(in crate::applet) fn retry_until_done(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         output: &mut Output,
         mut step: impl FnMut(&mut Self, &mut LogContext, &mut Output) -> Step,
     ) {
-        while step(self, voice, output).is_err()
-            && !self.drops(voice, clock::mono())
+        while step(self, context, output).is_err()
+            && !self.drops(context, clock::mono())
         {
-            self.wait(voice, output);
+            self.wait(context, output);
         }
     }
 }
 
 /// Signals that came while a step was stalled.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::applet) struct News {
+pub(in crate::applet) struct StallSignals {
     /// HUP: the config is to be read for what helps.
     reread: bool,
     /// TERM.
@@ -201,13 +202,13 @@ impl LogContext {
     pub(in crate::applet) fn wait_stalled(
         &mut self,
         until: Option<Instant>,
-    ) -> News {
-        let before = self.asked.end;
+    ) -> StallSignals {
+        let before = self.pending.end;
         let until = [until, self.deadline].into_iter().flatten().min();
         self.wait(until);
-        News {
-            reread: core::mem::take(&mut self.asked.reread),
-            ends: self.asked.end != before,
+        StallSignals {
+            reread: core::mem::take(&mut self.pending.reread),
+            ends: self.pending.end != before,
         }
     }
 
@@ -217,7 +218,7 @@ impl LogContext {
     }
 
     /// Returns whether this process serves one directory only.
-    pub(super) fn is_hand(&self) -> bool {
+    pub(super) fn is_worker(&self) -> bool {
         self.mode == Mode::Worker
     }
 }

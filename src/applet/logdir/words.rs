@@ -4,7 +4,7 @@ use crate::text::copy;
 
 /// Bytes that the texts may need beside those of the config: a newline behind
 /// the last pattern, a NUL behind the processor.
-pub(in crate::applet) const MORE: usize = 2;
+pub(in crate::applet) const TEXT_EXTRA: usize = 2;
 
 /// The texts of one config, one behind the other in memory of the owner's
 /// choice. An empty text touches none of it.
@@ -15,7 +15,7 @@ pub(in crate::applet) struct Words {
 }
 
 impl Words {
-    /// Has no text yet; `bytes` are those of the longest config, and [`MORE`].
+    /// Has no text yet; `bytes` are those of the longest config, and [`TEXT_EXTRA`].
     pub(in crate::applet) fn new(bytes: &'static mut [u8]) -> Self {
         Self {
             bytes,
@@ -25,7 +25,7 @@ impl Words {
 
     /// Returns the longest config that is certain to fit.
     pub(super) fn bound(&self) -> usize {
-        self.bytes.len().saturating_sub(MORE)
+        self.bytes.len().saturating_sub(TEXT_EXTRA)
     }
 
     /// Removes every text.
@@ -54,8 +54,8 @@ impl Words {
         let [.., end] = self.ends;
         let room = self.bytes.get_mut(end..).unwrap_or(&mut []);
         if copy(room, part) {
-            for place in self.ends.iter_mut().skip(text) {
-                *place = end.saturating_add(part.len());
+            for later in self.ends.iter_mut().skip(text) {
+                *later = end.saturating_add(part.len());
             }
         }
     }
@@ -99,7 +99,8 @@ mod test {
                 length => length + 2,
             });
             let size = lines.chain(others).sum::<usize>().saturating_sub(1);
-            let bytes = Box::leak(vec![0; size + MORE].into_boxed_slice());
+            let bytes =
+                Box::leak(vec![0; size + TEXT_EXTRA].into_boxed_slice());
             let mut words = Words::new(bytes);
             for _again in 0..2 {
                 words.clear();

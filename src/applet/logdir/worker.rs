@@ -38,17 +38,17 @@ impl Directory {
     /// When there can be no copy it is done here.
     pub(in crate::applet) fn in_worker(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
     ) -> bool {
-        if voice.mode != Mode::Shared {
+        if context.mode != Mode::Shared {
             return true;
         }
         if self.worker.is_none() {
-            match self.fork_worker(voice, Number::TERM) {
-                Ok(hand) => self.worker = hand,
+            match self.fork_worker(context, Number::TERM) {
+                Ok(worker) => self.worker = worker,
                 Err(errno) => {
                     let what = "unable to fork, all streams wait";
-                    voice.warn("warning", what, self.subject(), errno);
+                    context.warn("warning", what, self.subject(), errno);
                 }
             }
         }
@@ -59,28 +59,28 @@ impl Directory {
     /// or `None` in the copy. `death` ends it when this process dies.
     pub(in crate::applet) fn fork_worker(
         &mut self,
-        voice: &mut LogContext,
+        context: &mut LogContext,
         death: Number,
     ) -> Result<Option<u32>, Errno> {
         let files = [
             self.dir.as_fd(),
             self.lock.as_fd(),
             self.current.as_fd(),
-            voice.signals.as_fd(),
+            context.signals.as_fd(),
         ];
         let (is_copy, pid) = child::fork_with(&files, Some(death))?;
         if is_copy {
-            voice.mode = Mode::Worker;
+            context.mode = Mode::Worker;
             self.socket = None;
         }
         Ok((!is_copy).then_some(pid))
     }
 
     /// The end of what a hand was made for, in the hand: it hands over.
-    pub(in crate::applet) fn worker_done(&mut self, voice: &LogContext) {
-        if voice.is_hand() {
-            self.mark(voice, self.access.closed());
-            let dropped = self.report_dropped(voice);
+    pub(in crate::applet) fn worker_done(&mut self, context: &LogContext) {
+        if context.is_worker() {
+            self.mark(context, self.access.closed());
+            let dropped = self.report_dropped(context);
             child::exit(if dropped { DROPPED } else { 0 });
         }
     }
@@ -88,25 +88,25 @@ impl Directory {
     /// Returns whether a hand is at work; one that waits for the processor is
     /// told when there is no need to.
     pub(in crate::applet) fn worker_runs(&mut self) -> bool {
-        if let Some(hand) = self.worker {
-            if let Some(end) = child::try_wait(hand) {
+        if let Some(worker) = self.worker {
+            if let Some(end) = child::try_wait(worker) {
                 self.worker = None;
                 if end == ExitStatus::Exited(DROPPED) {
                     self.stall.go_on_dropping();
                 }
             } else if self.job == Job::Idle {
                 // ESRCH: its end is about to be seen.
-                let _gone = signal::kill(hand, Number::USR1).is_err();
+                let _gone = signal::kill(worker, Number::USR1).is_err();
             }
         }
         self.worker.is_some()
     }
 
     /// Passes a signal on to the hand, if there is one.
-    pub(in crate::applet) fn tell_hand(&self, signal: Number) {
-        if let Some(hand) = self.worker {
+    pub(in crate::applet) fn signal_worker(&self, signal: Number) {
+        if let Some(worker) = self.worker {
             // ESRCH: its end is about to be seen.
-            let _gone = signal::kill(hand, signal).is_err();
+            let _gone = signal::kill(worker, signal).is_err();
         }
     }
 }

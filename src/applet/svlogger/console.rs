@@ -16,8 +16,8 @@ const OPTION: &CStr = c"runt/log-console";
 /// The console, where the option names none.
 const CONSOLE: &[u8] = b"/dev/console";
 
-/// Most bytes of what is told of lines that were left out.
-const TOLD: usize = config::NAME_BYTES + 64;
+/// Most bytes of what is reported of lines that were left out.
+const SUMMARY_BYTES: usize = config::NAME_BYTES + 64;
 
 /// What a service shows.
 pub(super) struct ConsoleCopy {
@@ -26,18 +26,18 @@ pub(super) struct ConsoleCopy {
     /// Once something was: closed it would be waited for.
     file: Fd,
     /// A part of a line was the last that was taken.
-    cut: bool,
-    allowance: RateLimit,
+    mid_line: bool,
+    rate: RateLimit,
 }
 
 impl ConsoleCopy {
     /// Nothing.
-    pub(super) fn nothing() -> Self {
+    pub(super) fn disabled() -> Self {
         Self {
             wanted: false,
             file: Fd::none(),
-            cut: false,
-            allowance: RateLimit::NEW,
+            mid_line: false,
+            rate: RateLimit::NEW,
         }
     }
 
@@ -48,7 +48,7 @@ impl ConsoleCopy {
 
     /// When it has to tell something.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.allowance.due().filter(|_| self.wanted)
+        self.rate.due().filter(|_| self.wanted)
     }
 
     /// Shows what it may of a block of lines. `Err` when there is no console;
@@ -64,12 +64,12 @@ impl ConsoleCopy {
             return Ok(());
         }
         let now = clock::mono();
-        self.tell(at, name, now)?;
+        self.summarize(at, name, now)?;
         for piece in lines.pieces(block).filter(|piece| piece.first) {
             let text = piece.text();
             let length = text.len().saturating_add(name.len());
             let length = length.saturating_add(3).min(config::MESSAGE_BYTES);
-            if self.allowance.take(length, now) {
+            if self.rate.take(length, now) {
                 let mut line = Line::new();
                 line.bytes(name).text(": ").bytes(text);
                 self.write(at, line.finish(), 1)?;
@@ -79,13 +79,13 @@ impl ConsoleCopy {
     }
 
     /// Tells how many lines were left out, if it is time to.
-    pub(super) fn tell(
+    pub(super) fn summarize(
         &mut self,
         at: At<'_>,
         name: &[u8],
         now: Instant,
     ) -> Result<(), Errno> {
-        let Some(count) = self.allowance.take_dropped(TOLD, now) else {
+        let Some(count) = self.rate.take_dropped(SUMMARY_BYTES, now) else {
             return Ok(());
         };
         let mut line = Line::new();
@@ -104,13 +104,17 @@ impl ConsoleCopy {
         line: &[u8],
         count: u64,
     ) -> Result<(), Errno> {
-        if self.cut {
-            self.cut = self.send(at, b"\n")? == 0;
+        if self.mid_line {
+            self.mid_line = self.send(at, b"\n")? == 0;
         }
-        let sent = if self.cut { 0 } else { self.send(at, line)? };
+        let sent = if self.mid_line {
+            0
+        } else {
+            self.send(at, line)?
+        };
         if sent < line.len() {
-            self.cut |= sent > 0;
-            self.allowance.drop_lines(count);
+            self.mid_line |= sent > 0;
+            self.rate.drop_lines(count);
         }
         Ok(())
     }

@@ -11,10 +11,10 @@
 //! Old logs, processors and modes are as with svlogd.
 //!
 //! The supervisor tells it on descriptor 0, a socket, which services there are,
-//! and hears there of each that is done with. It is told, and does not look,
+//! and hears there of each that is done with. It is reported, and does not look,
 //! since who supervises knows best which directory a name meant when it was
 //! taken up, and when it has ended. That directory and the pipe,
-//! `supervise/log`, come open with what it is told; so the kernel must have
+//! `supervise/log`, come open with what it is reported; so the kernel must have
 //! CONFIG_UNIX, and /proc must be there to start it from.
 //!
 //! A service without `log/` has a log ring instead, if `runt/log-ring` names a
@@ -50,7 +50,7 @@
 //! # User
 //! The supervisor's, or where the board names one (`logger-user`) that one,
 //! with no other groups, no capabilities and no way to privileges; processors
-//! are it too. What else it may write is what everybody may. Before it is told
+//! are it too. What else it may write is what everybody may. Before it is reported
 //! of a stream the supervisor makes the ring and gives it that, or makes
 //! `log/main` and gives it that with the logs in it: if that and `log` are
 //! root's, nobody else may write to them, and `log/main` holds only what a log
@@ -101,7 +101,7 @@
 //! copy is killed.
 //!
 //! # Exit codes
-//! 0 told to end, or no stream is left without a supervisor; 111 it cannot
+//! 0 reported to end, or no stream is left without a supervisor; 111 it cannot
 //! work.
 
 mod console;
@@ -131,19 +131,21 @@ use crate::{
 };
 
 use self::stream::Stream;
-use super::logdir::{Asked, BYTES, INPUT, LogContext, MORE, Mode, Output};
+use super::logdir::{
+    BYTES, INPUT, LogContext, Mode, Output, PendingSignals, TEXT_EXTRA,
+};
 
 /// Every stream, by its number, as far as there was one.
-static ROWS: StaticCell<Vec<Stream, { config::SLOTS }>> =
+static STREAMS: StaticCell<Vec<Stream, { config::SLOTS }>> =
     StaticCell::new(Vec::new());
 /// What each may need.
-static ROOMS: StaticCell<[Buffers; config::SLOTS]> =
+static BUFFERS: StaticCell<[Buffers; config::SLOTS]> =
     StaticCell::new([const { Buffers::NEW }; config::SLOTS]);
 
 /// The memory of a stream of which most is not touched.
 struct Buffers {
     /// What its config says.
-    text: [u8; config::LOG_CONFIG_BYTES + MORE],
+    text: [u8; config::LOG_CONFIG_BYTES + TEXT_EXTRA],
     /// What is not decided of its open line: less than is looked at of it.
     kept: [u8; LENGTH],
 }
@@ -152,7 +154,7 @@ impl Buffers {
     /// Nothing in it.
     #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
     const NEW: Self = Self {
-        text: [0; config::LOG_CONFIG_BYTES + MORE],
+        text: [0; config::LOG_CONFIG_BYTES + TEXT_EXTRA],
         kept: [0; LENGTH],
     };
 }
@@ -164,14 +166,14 @@ const TOKEN_ORDERS: u64 = 1;
 /// Token of descriptor 2, while lines wait for it.
 const TOKEN_CONSOLE: u64 = 2;
 /// First token of the streams.
-const TOKEN_ROWS: u64 = 3;
+const TOKEN_STREAMS: u64 = 3;
 
 /// What all streams share.
 struct Shared {
-    voice: LogContext,
+    context: LogContext,
     output: &'static mut Output,
     input: &'static mut [u8; INPUT],
-    waiter: Poller,
+    poller: Poller,
 }
 
 /// Runs the program.
@@ -184,7 +186,7 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// Logs until it is told to end.
+/// Logs until it is reported to end.
 fn work(start: Start) -> Result<(), Errno> {
     if let Some(user) = identity::of_loggers() {
         identity::become_only(user)?;
@@ -198,77 +200,77 @@ fn work(start: Start) -> Result<(), Errno> {
         Number::USR1,
     ];
     let signals = Signals::take(&wanted)?;
-    let (Some(rows), Some(rooms), Some(bytes)) =
-        (ROWS.take(), ROOMS.take(), BYTES.take())
+    let (Some(streams), Some(buffers), Some(bytes)) =
+        (STREAMS.take(), BUFFERS.take(), BYTES.take())
     else {
         return Err(Errno::EBUSY);
     };
     limits::raise_files(config::SLOTS);
     // As it came it may wait, which the loop must not.
     sys::file::set_blocking(fd::STDIN, false)?;
-    let waiter = Poller::new()?;
-    waiter.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
-    waiter.add(fd::STDIN, Interest::Readable, TOKEN_ORDERS)?;
+    let poller = Poller::new()?;
+    poller.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
+    poller.add(fd::STDIN, Interest::Readable, TOKEN_ORDERS)?;
     let bound = |count| u64::try_from(count).unwrap_or(u64::MAX);
-    let voice = LogContext {
+    let context = LogContext {
         name: b"svlogger",
         service: Name::new(),
         bounds: (bound(config::LOG_SIZE), bound(config::LOG_KEEP)),
         request: Request::stamped(config::LOG_STAMP),
         environ: start.environ,
         signals,
-        asked: Asked::default(),
+        pending: PendingSignals::default(),
         deadline: None,
         mode: Mode::Shared,
         console: Console::stderr("svlogger"),
-        pauses: None,
+        pause_reported: None,
     };
-    let desk = Shared {
-        voice,
+    let shared = Shared {
+        context,
         output: &mut bytes.output,
         input: &mut bytes.input,
-        waiter,
+        poller,
     };
-    let rooms = rooms.iter_mut();
+    let buffers = buffers.iter_mut();
     let orphan = false;
-    Logger {
-        desk,
-        rows,
-        rooms,
+    Svlogger {
+        shared,
+        streams,
+        buffers,
         orphan,
     }
     .run()
 }
 
 /// Everything that a running logger is.
-struct Logger {
-    desk: Shared,
-    rows: &'static mut VecView<Stream>,
-    /// Of the rows that are still to come.
-    rooms: core::slice::IterMut<'static, Buffers>,
+struct Svlogger {
+    shared: Shared,
+    streams: &'static mut VecView<Stream>,
+    /// Of the streams that are still to come.
+    buffers: core::slice::IterMut<'static, Buffers>,
     /// The supervisor is gone.
     orphan: bool,
 }
 
-impl Logger {
-    /// Logs until it is told to end.
+impl Svlogger {
+    /// Logs until it is reported to end.
     fn run(&mut self) -> Result<(), Errno> {
         loop {
-            let ends = self.desk.voice.asked.end > 0 || self.orphan;
-            if ends && !self.rows.iter().any(|row| row.used) {
+            let ends = self.shared.context.pending.end > 0 || self.orphan;
+            if ends && !self.streams.iter().any(|stream| stream.used) {
                 return Ok(());
             }
-            let due = self.rows.iter().filter_map(Stream::next_due).min();
+            let due = self.streams.iter().filter_map(Stream::next_due).min();
             let mut all = due.is_some_and(|due| due <= sys::clock::mono());
             let until = if all { Some(Instant::at(0)) } else { due };
-            let console = self.desk.voice.console;
+            let console = self.shared.context.console;
             if let Some(console) = console {
-                console.attend(&self.desk.waiter, TOKEN_CONSOLE);
+                console.attend(&self.shared.poller, TOKEN_CONSOLE);
             }
-            for token in &self.desk.waiter.wait(until)? {
+            for token in &self.shared.poller.wait(until)? {
                 match *token {
                     TOKEN_SIGNALS => {
-                        self.desk.voice.listen();
+                        self.shared.context.take_signals();
                         self.obey();
                         all = true;
                     }
@@ -279,17 +281,17 @@ impl Logger {
                         }
                     }
                     token => {
-                        let index = token.saturating_sub(TOKEN_ROWS);
+                        let index = token.saturating_sub(TOKEN_STREAMS);
                         let index = usize::try_from(index).unwrap_or(0);
-                        if let Some(row) = self.rows.get_mut(index) {
-                            row.hear(&mut self.desk);
+                        if let Some(stream) = self.streams.get_mut(index) {
+                            stream.on_readable(&mut self.shared);
                         }
                     }
                 }
             }
             if all {
-                for row in self.rows.iter_mut() {
-                    row.turn(&mut self.desk);
+                for stream in self.streams.iter_mut() {
+                    stream.step(&mut self.shared);
                 }
             }
         }
@@ -297,19 +299,20 @@ impl Logger {
 
     /// Passes signals on to every stream.
     fn obey(&mut self) {
-        let asked = &mut self.desk.voice.asked;
-        let reopen = core::mem::take(&mut asked.reopen);
-        let rotate = core::mem::take(&mut asked.rotate);
-        asked.reread = false;
-        for row in self.rows.iter_mut() {
+        let pending = &mut self.shared.context.pending;
+        let reopen = core::mem::take(&mut pending.reopen);
+        let rotate = core::mem::take(&mut pending.rotate);
+        pending.reread = false;
+        for stream in self.streams.iter_mut() {
             if reopen {
-                row.reopen();
+                stream.reopen();
             }
-            row.is.rotate |= rotate;
+            stream.flags.rotate |= rotate;
             // Nobody comes back to what is left of a service that has ended.
-            let last = asked.end > 1;
-            row.is.ends |= last || asked.end > 0 && !row.is.drains;
-            row.is.drains |= last;
+            let last = pending.end > 1;
+            stream.flags.ends |=
+                last || pending.end > 0 && !stream.flags.drains;
+            stream.flags.drains |= last;
         }
     }
 
@@ -325,48 +328,48 @@ impl Logger {
             let Some(order) = order::unpack(&record) else {
                 continue;
             };
-            if let Some((row, desk)) = self.row(order.stream.into()) {
-                carry_out(row, order, files, desk);
+            if let Some((stream, shared)) = self.stream(order.stream.into()) {
+                carry_out(stream, order, files, shared);
             }
         }
         // There is nobody left who could order.
-        let _gone = self.desk.waiter.remove(fd::STDIN).is_err();
+        let _gone = self.shared.poller.remove(fd::STDIN).is_err();
         self.orphan = true;
         // What it had open may be closed only now.
         let look = sys::clock::mono().after(RESTART_PAUSE);
-        for row in self.rows.iter_mut() {
-            row.look = Some(look);
+        for stream in self.streams.iter_mut() {
+            stream.next_check = Some(look);
         }
     }
 
-    /// The row of a stream, made if there was none so far.
-    fn row(&mut self, index: usize) -> Option<(&mut Stream, &mut Shared)> {
-        while self.rows.len() <= index {
-            let row = Stream::new(self.rooms.next()?);
-            self.rows.push(row).ok()?;
+    /// The stream of a stream, made if there was none so far.
+    fn stream(&mut self, index: usize) -> Option<(&mut Stream, &mut Shared)> {
+        while self.streams.len() <= index {
+            let stream = Stream::new(self.buffers.next()?);
+            self.streams.push(stream).ok()?;
         }
-        Some((self.rows.get_mut(index)?, &mut self.desk))
+        Some((self.streams.get_mut(index)?, &mut self.shared))
     }
 }
 
 /// Does what is ordered to a stream.
 fn carry_out(
-    row: &mut Stream,
+    stream: &mut Stream,
     order: LoggerOrder<'_>,
     files: [Fd; 2],
-    desk: &mut Shared,
+    shared: &mut Shared,
 ) {
     match order.byte {
-        b'u' if !row.used && desk.voice.asked.end == 0 => {
-            row.take_up(order, files, desk);
+        b'u' if !stream.used && shared.context.pending.end == 0 => {
+            stream.start(order, files, shared);
         }
-        b't' => row.is.ends |= !row.is.drains,
-        b'x' => row.is.drains = true,
-        b'h' => row.reopen(),
-        b'a' => row.is.rotate = true,
-        b'p' => row.is.paused = true,
-        b'c' => row.is.paused = false,
+        b't' => stream.flags.ends |= !stream.flags.drains,
+        b'x' => stream.flags.drains = true,
+        b'h' => stream.reopen(),
+        b'a' => stream.flags.rotate = true,
+        b'p' => stream.flags.paused = true,
+        b'c' => stream.flags.paused = false,
         _ => {}
     }
-    row.turn(desk);
+    stream.step(shared);
 }

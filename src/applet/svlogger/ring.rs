@@ -13,14 +13,14 @@ pub(super) struct LogRing {
 }
 
 impl LogRing {
-    /// Opens the ring of a service directory, in its place in the run
+    /// Opens the ring of a service directory, in its dir in the run
     /// directory, and locks it. One of another size, or none, is made anew.
     pub(super) fn open(dir: At<'_>) -> Result<Self, Errno> {
         let size = rundir::ring_bytes(dir).unwrap_or(0);
         let most = u64::try_from(INPUT).unwrap_or(u64::MAX);
         let new = Ring::new(size, most);
-        let place = rundir::create(dir, b"")?;
-        let file = secure::update(place.as_fd(), rundir::RING)?;
+        let dir = rundir::create(dir, b"")?;
+        let file = secure::update(dir.as_fd(), rundir::RING)?;
         file::lock_now(file.as_fd())?;
         let mut header = [0; HEADER];
         sys::read(file.as_fd(), &mut header)?;
