@@ -125,8 +125,8 @@ use crate::{
 };
 
 use super::logdir::{
-    BYTES, Directory, INPUT, LineReader, LogContext, Mode, Output,
-    PendingSignals, TEXT_EXTRA, Words, processor::Job,
+    BYTES, Directory, INPUT, Job, LineReader, LogContext, Mode, Output,
+    PendingSignals, TEXT_EXTRA, Words,
 };
 
 /// All log directories.

@@ -21,52 +21,20 @@ use crate::{
 };
 
 use super::{
-    context::LogContext, directory::Directory, output::Output, rotation::Phase,
+    context::LogContext,
+    directory::Directory,
+    output::Output,
+    progress::{BlockProgress, Phase},
     stall::Step,
 };
-
-/// How far the block at hand is.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::applet) struct Block {
-    /// Nothing is left of it.
-    done: bool,
-    /// Pieces before this one are in the file.
-    base: usize,
-    /// Output from there on that is in the file.
-    written: usize,
-    /// As much of that as this try has not passed over yet.
-    skip: usize,
-    /// Pieces before this one were copied and sent.
-    pub(super) sent: usize,
-    /// The line that was open before it goes into the file.
-    selected: bool,
-    /// What is left is dropped.
-    drops: bool,
-    /// Some of the piece at hand was.
-    lost: bool,
-}
-
-impl Block {
-    /// No block is at hand.
-    pub(super) const NONE: Self = Self {
-        done: true,
-        base: 0,
-        written: 0,
-        skip: 0,
-        sent: 0,
-        selected: true,
-        drops: false,
-        lost: false,
-    };
-}
 
 impl Directory {
     /// Begins with a block: [`Directory::log`] takes it.
     pub(in crate::applet) fn begin_block(&mut self) {
-        self.block = Block {
+        self.block = BlockProgress {
             done: false,
             selected: self.selected,
-            ..Block::NONE
+            ..BlockProgress::NONE
         };
     }
 

@@ -244,3 +244,8 @@ impl LogContext {
         }
     }
 }
+
+/// Returns whether a moment is set and has come.
+pub(super) fn is_due(due: Option<Instant>, now: Instant) -> bool {
+    due.is_some_and(|due| due <= now)
+}

@@ -15,12 +15,10 @@ use crate::{
 
 use super::{
     access::Access,
-    block::Block,
-    context::{LogContext, Mode},
-    is_due,
+    context::{LogContext, Mode, is_due},
+    job::Job,
     output::Output,
-    processor::Job,
-    rotation::Phase,
+    progress::{BlockProgress, Phase},
     stall::Stall,
     words::Words,
 };
@@ -68,7 +66,7 @@ pub(in crate::applet) struct Directory {
     /// How far the rotation at hand is.
     pub(super) phase: Phase,
     /// How far the block of lines at hand is.
-    pub(super) block: Block,
+    pub(super) block: BlockProgress,
     /// Why it does not go on.
     pub(super) stall: Stall,
     /// How long what cannot be written is waited with before lines are
@@ -122,7 +120,7 @@ impl Directory {
             newest: None,
             job: Job::Idle,
             phase: Phase::Idle,
-            block: Block::NONE,
+            block: BlockProgress::NONE,
             stall: Stall::default(),
             lossy: Duration::ZERO,
             access: Access::PLAIN,

@@ -22,9 +22,12 @@ mod block;
 pub(super) mod context;
 mod copy;
 mod directory;
+mod job;
 mod line_reader;
 mod output;
-pub(super) mod processor;
+mod processor;
+mod progress;
+mod recovery;
 mod renew;
 mod rotation;
 mod stall;
@@ -34,12 +37,13 @@ mod worker;
 pub(super) use {
     context::{LogContext, Mode, PendingSignals},
     directory::Directory,
+    job::Job,
     line_reader::LineReader,
     output::Output,
     words::{TEXT_EXTRA, Words},
 };
 
-use crate::{config, sys::static_cell::StaticCell, wire::clock::Instant};
+use crate::{config, sys::static_cell::StaticCell};
 
 /// Bytes of input that are kept: a line that is not decided, and one read.
 pub(super) const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
@@ -55,8 +59,3 @@ pub(super) static BYTES: StaticCell<Bytes> = StaticCell::new(Bytes {
     input: [0; INPUT],
     output: Output::NONE,
 });
-
-/// Whether a moment has come.
-fn is_due(due: Option<Instant>, now: Instant) -> bool {
-    due.is_some_and(|due| due <= now)
-}

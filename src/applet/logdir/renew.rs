@@ -11,9 +11,8 @@ use crate::{
 };
 
 use super::{
-    context::{LogContext, PAUSE},
+    context::{LogContext, PAUSE, is_due},
     directory::Directory,
-    is_due,
     output::Output,
 };
 

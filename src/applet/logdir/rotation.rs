@@ -11,21 +11,9 @@ use crate::{
 };
 
 use super::{
-    context::LogContext, directory::Directory, processor::Job, stall::Step,
+    context::LogContext, directory::Directory, job::Job, progress::Phase,
+    stall::Step,
 };
-
-/// How far a rotation is: the step that comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// There is none.
-    Idle,
-    /// The processor ends, `current` is brought onto the medium.
-    Seal,
-    /// It gets its new name.
-    Rename,
-    /// A new one is opened.
-    Create,
-}
 
 impl Directory {
     /// Whether there is a processor for what was rotated.

@@ -13,20 +13,12 @@
 //!    +------------------------------------- it works ----------+
 //! ```
 
-use core::time::Duration;
-
 use crate::{
     sys::{Errno, clock},
-    text::Line,
     wire::clock::Instant,
 };
 
-use super::{
-    context::{LogContext, Mode, PAUSE},
-    directory::Directory,
-    is_due,
-    output::Output,
-};
+use super::context::{LogContext, Mode, PAUSE, is_due};
 
 /// Exit code of a hand that dropped lines: more of them need no hand.
 pub(super) const DROPPED: u8 = 2;
@@ -43,13 +35,13 @@ pub(in crate::applet) type Step<T = ()> = Result<T, Stalled>;
 #[derive(Debug, Default)]
 pub(in crate::applet) struct Stall {
     /// The cause that was reported last.
-    cause: Option<(&'static str, Errno)>,
+    pub(super) cause: Option<(&'static str, Errno)>,
     /// The first failure; `None` while all is well.
-    since: Option<Instant>,
+    pub(super) since: Option<Instant>,
     /// The next try; without one a processor is waited for.
-    retry: Option<Instant>,
+    pub(super) retry: Option<Instant>,
     /// Lines dropped since then.
-    dropped: u64,
+    pub(super) dropped: u64,
 }
 
 impl Stall {
@@ -80,121 +72,13 @@ impl Stall {
     }
 }
 
-impl Directory {
-    /// Notes that a step failed, and reports each cause once.
-    pub(super) fn stalled(
-        &mut self,
-        context: &LogContext,
-        what: &'static str,
-        errno: Errno,
-    ) -> Stalled {
-        if self.stall.cause.replace((what, errno)) != Some((what, errno)) {
-            context.warn("pausing", what, self.subject(), errno);
-        }
-        self.stall.retry = Some(clock::mono().after(PAUSE));
-        self.waits_for_job()
-    }
-
-    /// Notes that the processor must end first.
-    pub(super) fn waits_for_job(&mut self) -> Stalled {
-        self.stall.since.get_or_insert_with(clock::mono);
-        Stalled
-    }
-
-    /// Returns whether lines are dropped now, rather than waited with.
-    pub(super) fn drops(&self, context: &LogContext, now: Instant) -> bool {
-        !self.is_open || context.is_late(now) || is_due(self.drop_time(), now)
-    }
-
-    /// Returns the moment from which on lines are dropped.
-    fn drop_time(&self) -> Option<Instant> {
-        let since = self.stall.since.filter(|_| self.lossy > Duration::ZERO);
-        since.map(|since| since.after(self.lossy))
-    }
-
-    /// Notes that a block was written, and says what was dropped before.
-    pub(super) fn recover(&mut self, context: &LogContext) {
-        if self.stall.since.is_some() {
-            let _some = self.report_dropped(context);
-            self.stall = Stall::default();
-        }
-    }
-
-    /// Says that lines are dropped from now on.
-    pub(super) fn report_dropping(&self, context: &LogContext) {
-        if self.stall.dropped == 0 {
-            context
-                .report("warning", &[b"lines are dropped: ", self.subject()]);
-        }
-    }
-
-    /// Says how many lines were dropped, if any were; returns whether.
-    pub(super) fn report_dropped(&mut self, context: &LogContext) -> bool {
-        let count = core::mem::take(&mut self.stall.dropped);
-        if count > 0 {
-            let mut text = Line::new();
-            text.number(count).text(" lines were dropped: ");
-            context.report("warning", &[text.as_bytes(), self.subject()]);
-        }
-        count > 0
-    }
-
-    /// Returns the moment at which a stalled step is to be looked at again.
-    pub(in crate::applet) fn stalled_until(&self) -> Option<Instant> {
-        let job = self.job.due();
-        let all = [self.stall.retry, self.drop_time(), job];
-        all.into_iter().flatten().min()
-    }
-
-    /// Looks what a signal or the clock changed for a stalled step.
-    pub(in crate::applet) fn after_wait(
-        &mut self,
-        context: &mut LogContext,
-        output: &mut Output,
-        signals: StallSignals,
-    ) {
-        self.look_after_job(context, clock::mono());
-        if signals.reread {
-            self.reread(context, output);
-        }
-        if signals.reread || signals.ends {
-            self.stall.retry_now();
-        }
-    }
-
-    /// Waits until a stalled step may be tried again, where no other
-    /// directory is to be served.
-    pub(in crate::applet) fn wait(
-        &mut self,
-        context: &mut LogContext,
-        output: &mut Output,
-    ) {
-        let signals = context.wait_stalled(self.stalled_until());
-        self.after_wait(context, output, signals);
-    }
-
-    /// Tries a step until it is done, or not worth more time.
-    pub(in crate::applet) fn retry_until_done(
-        &mut self,
-        context: &mut LogContext,
-        output: &mut Output,
-        mut step: impl FnMut(&mut Self, &mut LogContext, &mut Output) -> Step,
-    ) {
-        while step(self, context, output).is_err()
-            && !self.drops(context, clock::mono())
-        {
-            self.wait(context, output);
-        }
-    }
-}
-
 /// Signals that came while a step was stalled.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::applet) struct StallSignals {
     /// HUP: the config is to be read for what helps.
-    reread: bool,
+    pub(super) reread: bool,
     /// TERM.
-    ends: bool,
+    pub(super) ends: bool,
 }
 
 impl LogContext {

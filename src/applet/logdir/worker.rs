@@ -27,7 +27,7 @@ use crate::sys::{
 use super::{
     context::{LogContext, Mode},
     directory::Directory,
-    processor::Job,
+    job::Job,
     stall::DROPPED,
 };
 

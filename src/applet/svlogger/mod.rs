@@ -106,12 +106,13 @@
 
 mod console;
 mod ring;
+mod shared;
 mod stream;
 
 use heapless::{Vec, VecView};
 
 use crate::{
-    args::svlogd::{LENGTH, Request},
+    args::svlogd::Request,
     config,
     machine::restart_delay::RESTART_PAUSE,
     sys::{
@@ -130,10 +131,11 @@ use crate::{
     },
 };
 
-use self::stream::Stream;
-use super::logdir::{
-    BYTES, INPUT, LogContext, Mode, Output, PendingSignals, TEXT_EXTRA,
+use self::{
+    shared::{Buffers, Shared, TOKEN_STREAMS},
+    stream::Stream,
 };
+use super::logdir::{BYTES, LogContext, Mode, PendingSignals};
 
 /// Every stream, by its number, as far as there was one.
 static STREAMS: StaticCell<Vec<Stream, { config::SLOTS }>> =
@@ -142,39 +144,12 @@ static STREAMS: StaticCell<Vec<Stream, { config::SLOTS }>> =
 static BUFFERS: StaticCell<[Buffers; config::SLOTS]> =
     StaticCell::new([const { Buffers::NEW }; config::SLOTS]);
 
-/// The memory of a stream of which most is not touched.
-struct Buffers {
-    /// What its config says.
-    text: [u8; config::LOG_CONFIG_BYTES + TEXT_EXTRA],
-    /// What is not decided of its open line: less than is looked at of it.
-    kept: [u8; LENGTH],
-}
-
-impl Buffers {
-    /// Nothing in it.
-    #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
-    const NEW: Self = Self {
-        text: [0; config::LOG_CONFIG_BYTES + TEXT_EXTRA],
-        kept: [0; LENGTH],
-    };
-}
-
 /// Token of the signal descriptor.
 const TOKEN_SIGNALS: u64 = 0;
 /// Token of the orders.
 const TOKEN_ORDERS: u64 = 1;
 /// Token of descriptor 2, while lines wait for it.
 const TOKEN_CONSOLE: u64 = 2;
-/// First token of the streams.
-const TOKEN_STREAMS: u64 = 3;
-
-/// What all streams share.
-struct Shared {
-    context: LogContext,
-    output: &'static mut Output,
-    input: &'static mut [u8; INPUT],
-    poller: Poller,
-}
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {

@@ -24,13 +24,14 @@ use crate::{
 };
 
 use super::{
-    Buffers, Shared, TOKEN_STREAMS, console::ConsoleCopy, ring::LogRing,
+    console::ConsoleCopy,
+    ring::LogRing,
+    shared::{Buffers, Shared, TOKEN_STREAMS},
 };
 use crate::applet::{
     logdir::{
-        Directory, LineReader, Words,
+        Directory, Job, LineReader, Words,
         context::{LIMIT, PAUSE},
-        processor::Job,
     },
     sv::service::{Silent, probe},
 };
