@@ -1,4 +1,4 @@
-//! Who may read the files of a log directory.
+//! Mode and group of the files of a log directory.
 
 use crate::{
     applet::accounts,
@@ -12,21 +12,21 @@ use super::context::LogContext;
 /// Mode and group of the logs in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Access {
-    /// Permission bits of an open file, without any x bit.
+    /// Permission bits of an open log, without the owner's x bit.
     mode: u32,
-    /// The group, if it is not the one that the kernel gives.
+    /// Group id; `None` leaves the kernel's choice.
     group: Option<u32>,
 }
 
 impl Access {
-    /// What runit does.
+    /// Access of runit's logs: mode 644, the kernel's choice of group.
     pub(super) const PLAIN: Self = Self {
         mode: 0o644,
         group: None,
     };
 
-    /// Takes what the config of directory `name` says. A group that is not
-    /// found is said, and the kernel's choice stays.
+    /// Takes the settings of the config of directory `name`. A group that is
+    /// not found is reported, and the kernel's choice stays.
     pub(super) fn look_up(
         context: &LogContext,
         name: &[u8],
@@ -61,20 +61,20 @@ impl Access {
         self.mode
     }
 
-    /// Returns those of a file that was closed in order: the owner's x bit
-    /// says so.
+    /// Returns the permission bits of a file that was closed properly, which
+    /// the owner's x bit marks.
     pub(super) fn closed(self) -> u32 {
         self.mode | 0o100
     }
 
-    /// Gives an open file to the group.
+    /// Sets the group of an open file, if the config names one.
     pub(super) fn set_group(self, file: At<'_>) -> Result<(), Errno> {
         self.group
             .map_or(Ok(()), |group| file::give_group(file, group))
     }
 }
 
-/// Returns the number of a group of /etc/group.
+/// Looks up the id of a group in /etc/group.
 fn by_name(name: &[u8]) -> Result<Option<u32>, Errno> {
     let mut found = None;
     accounts::search(name, Wanted::Group, &mut |group| {

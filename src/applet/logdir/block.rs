@@ -1,8 +1,8 @@
-//! How a block of lines reaches the file, in as many tries as that takes.
+//! Writing a block of lines to the file, in as many attempts as necessary.
 //!
-//! What a block becomes (stamps, prefixes, the lines that are selected) follows
-//! from the block alone. So a try that stalls keeps no output: the next one
-//! makes the same again and passes over what is in the file already. The
+//! The output of a block (stamps, prefixes, the selected lines) depends on the
+//! block alone. An attempt that stalls therefore keeps no output: the next one
+//! produces the same bytes and skips those that are in the file already. The
 //! block is the input buffer, which all directories share.
 
 use heapless::Vec;
@@ -29,7 +29,7 @@ use super::{
 };
 
 impl Directory {
-    /// Begins with a block: [`Directory::log`] takes it.
+    /// Begins a new block, which is then passed to [`Directory::log`].
     pub(in crate::applet) fn begin_block(&mut self) {
         self.block = BlockProgress {
             done: false,
@@ -38,13 +38,13 @@ impl Directory {
         };
     }
 
-    /// Returns whether something is left of the block at hand.
+    /// Returns whether a part of the current block is not written yet.
     pub(in crate::applet) fn has_backlog(&self) -> bool {
         !self.block.done
     }
 
-    /// Takes what is left of a block of lines that is ripe; returns whether it
-    /// took all of it. If not, it wants to be tried again.
+    /// Writes or drops the rest of a block of complete lines. Returns `false`
+    /// if it must be called again with the same block.
     pub(in crate::applet) fn log(
         &mut self,
         context: &mut LogContext,
@@ -71,17 +71,17 @@ impl Directory {
         }
         self.report_dropping(context);
         self.block.drops = true;
-        // Nothing is written, so nothing stalls.
+        // This attempt cannot stall, since nothing is written.
         let _all = self.try_log(context, output, lines, block, stamps).is_ok();
-        // The next line that is logged begins a line of the file.
+        // The next logged line must begin a new line of the file.
         self.needs_newline = true;
         self.selected &= block.ends_with(b"\n");
         self.block.done = true;
         true
     }
 
-    /// Takes a block of lines that is ripe, however long that takes, where no
-    /// other directory is to be served.
+    /// Writes or drops a whole block of complete lines, and waits as long as
+    /// necessary. Serves no other directory meanwhile.
     pub(in crate::applet) fn log_whole(
         &mut self,
         context: &mut LogContext,
@@ -100,7 +100,7 @@ impl Directory {
         }
     }
 
-    /// Tries to log what is left of a block.
+    /// Makes one attempt to log the rest of a block.
     fn try_log(
         &mut self,
         context: &mut LogContext,
@@ -147,7 +147,7 @@ impl Directory {
         self.flush(context, output)
     }
 
-    /// Ends a line that was cut by dropping the rest of it.
+    /// Writes the newline of a line whose end was dropped.
     fn mend(&mut self, context: &mut LogContext) -> Step {
         if self.needs_newline && !self.is_at_start {
             let before = self.block.written;
@@ -160,7 +160,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Decides where a line goes, and puts what stands before it.
+    /// Selects the destinations of a line, copies and sends it, and outputs
+    /// its stamp and prefix.
     fn begin_line(
         &mut self,
         context: &mut LogContext,
@@ -186,8 +187,9 @@ impl Directory {
         Ok(())
     }
 
-    /// Asks the patterns what becomes of a line; answers whether it goes to
-    /// descriptor 2. The last pattern that matches decides.
+    /// Matches a line against the patterns: sets whether it is selected for
+    /// the file, and returns whether it is copied to descriptor 2. The last
+    /// match decides.
     fn decide(&mut self, text: &[u8]) -> bool {
         let mut copied = false;
         self.selected = true;
@@ -203,8 +205,8 @@ impl Directory {
         copied
     }
 
-    /// Puts the prefix, a part at a time: rotation between them needs all of
-    /// the directory.
+    /// Outputs the prefix in parts of at most 64 bytes. They are copied, since
+    /// a rotation between two parts borrows the whole directory.
     pub(super) fn put_prefix(
         &mut self,
         context: &mut LogContext,
@@ -221,23 +223,24 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes everything before piece `index` count as done, and nothing of it:
-    /// what is put until [`Directory::end_notice`] is not made again.
+    /// Begins a notice before piece `index`: earlier pieces count as done,
+    /// none of this one. Later attempts do not repeat the output up to
+    /// [`Directory::end_notice`].
     pub(super) fn begin_notice(&mut self, index: usize) {
         self.block.base = index;
         self.block.sent = index.saturating_add(1);
     }
 
-    /// Ends what began with [`Directory::begin_notice`]; what of it could not
-    /// be written is left out.
+    /// Ends a notice begun with [`Directory::begin_notice`]. A part that could
+    /// not be written is left out.
     pub(super) fn end_notice(&mut self, put: Step) -> Step {
         self.block.written = 0;
         self.needs_newline |= put.is_err();
         put
     }
 
-    /// Appends to the output, or right to the file what needs no gathering;
-    /// rotates before a file would be too big.
+    /// Appends bytes to the output, or directly to the file if there is
+    /// nothing to gather. Rotates before the file exceeds its bound.
     pub(super) fn put(
         &mut self,
         context: &mut LogContext,
@@ -272,7 +275,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes the output.
+    /// Writes the gathered output to `current`.
     pub(super) fn flush(
         &mut self,
         context: &mut LogContext,
@@ -283,8 +286,8 @@ impl Directory {
         done
     }
 
-    /// Writes to `current`. What could not be written is not in the file and
-    /// does not count as there (contract §5.8).
+    /// Writes to `current`. Bytes that could not be written are not counted in
+    /// its size (contract §5.8).
     fn write(&mut self, context: &mut LogContext, bytes: &[u8]) -> Step {
         let mut rest = bytes;
         while !rest.is_empty() && self.worker.is_none() {

@@ -1,4 +1,4 @@
-//! What svlogd says, and which signals it has been sent.
+//! Context of a logger process: messages, pending signals and options.
 
 use core::time::Duration;
 
@@ -20,63 +20,63 @@ use crate::{
     },
 };
 
-/// How long svlogd waits before it tries again what was refused.
+/// Time before a failed action is tried again.
 pub(in crate::applet) const PAUSE: Duration = Duration::from_secs(3);
 
-/// Time from TERM to the program's end, whatever cannot be written or does not
-/// end by itself.
+/// Maximum time from TERM to the end of the program, whatever cannot be
+/// written or does not end by itself.
 pub(in crate::applet) const LIMIT: Duration = Duration::from_secs(4);
 
-/// Signals that were sent and not yet obeyed.
+/// Signals that were received and not yet handled.
 #[derive(Debug, Default)]
 pub(in crate::applet) struct PendingSignals {
-    /// TERM, how often.
+    /// Number of TERM signals; never reset.
     pub(in crate::applet) end: u8,
-    /// HUP.
+    /// HUP, for the main loop.
     pub(in crate::applet) reopen: bool,
-    /// HUP, for a step that stalls meanwhile.
+    /// HUP, for a stalled step.
     pub(in crate::applet) reread: bool,
     /// ALRM.
     pub(in crate::applet) rotate: bool,
     /// CHLD.
     pub(in crate::applet) child: bool,
-    /// USR1: nothing waits for a processor any more.
+    /// USR1: no log waits for a processor any more.
     pub(in crate::applet) job_done: bool,
 }
 
-/// How what takes its time is done.
+/// Process that does slow work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::applet) enum Mode {
-    /// Here, and all else waits: there is one stream.
+    /// This one, and everything else waits: there is only one stream.
     Alone,
-    /// By copies of this process: there are other streams.
+    /// Copies of this one (workers), since there are other streams.
     Shared,
-    /// This is such a copy.
+    /// This process is such a copy.
     Worker,
 }
 
-/// Who speaks, and what it has been told.
+/// Name, options, pending signals and message channel of a logger process.
 pub(in crate::applet) struct LogContext {
     pub(in crate::applet) name: &'static [u8],
-    /// The service it is about; empty in svlogd.
+    /// Service that messages are about; empty in svlogd.
     pub(in crate::applet) service: Name,
-    /// Size and count of logs when a config does not say.
+    /// Default size in bytes and count of logs where a config sets none.
     pub(in crate::applet) bounds: (u64, u64),
     pub(in crate::applet) request: Request<'static>,
     pub(in crate::applet) environ: Environ,
     pub(in crate::applet) signals: Signals,
     pub(in crate::applet) pending: PendingSignals,
     pub(in crate::applet) mode: Mode,
-    /// What takes messages without blocking, in [`Mode::Shared`].
+    /// Non-blocking destination of messages, used in [`Mode::Shared`].
     pub(in crate::applet) console: Option<&'static Console>,
-    /// TERM came: when nothing is waited for any more.
+    /// Moment after TERM from which on nothing is waited for.
     pub(in crate::applet) deadline: Option<Instant>,
-    /// Why it waits for its input, which it says once.
+    /// Last reported reason for a pause in reading the input.
     pub(in crate::applet) pause_reported: Option<Errno>,
 }
 
 impl LogContext {
-    /// `svlogd: LEVEL: `, `svlogger SERVICE: LEVEL: `.
+    /// Begins a message: `svlogd: LEVEL: ` or `svlogger SERVICE: LEVEL: `.
     pub(in crate::applet) fn line(&self, level: &str) -> Line {
         let mut line = Line::new();
         line.bytes(self.name);
@@ -87,7 +87,7 @@ impl LogContext {
         line
     }
 
-    /// Says `svlogd: LEVEL: WHAT: SUBJECT: CAUSE`.
+    /// Reports `svlogd: LEVEL: WHAT: SUBJECT: CAUSE`.
     pub(in crate::applet) fn warn(
         &self,
         level: &str,
@@ -101,8 +101,8 @@ impl LogContext {
         self.write(line.finish());
     }
 
-    /// Where messages go that may wait for nothing: a process with many
-    /// streams has that.
+    /// Returns the non-blocking destination of messages, which a process with
+    /// many streams has.
     fn shared(&self) -> Option<&'static Console> {
         self.console.filter(|_| self.mode == Mode::Shared)
     }
@@ -118,7 +118,7 @@ impl LogContext {
     }
 
     /// Copies a log line to descriptor 2. svlogd waits until all of it is
-    /// taken, or until it is told to end.
+    /// written, or until it gets TERM.
     pub(in crate::applet) fn copy(&mut self, line: &[u8]) {
         if self.mode != Mode::Alone {
             return self.write(line);
@@ -146,7 +146,7 @@ impl LogContext {
         }
     }
 
-    /// Says `svlogd: LEVEL: ` and the parts.
+    /// Reports `svlogd: LEVEL: ` followed by the parts.
     pub(in crate::applet) fn report(&self, level: &str, parts: &[&[u8]]) {
         let mut line = self.line(level);
         for part in parts {
@@ -155,7 +155,7 @@ impl LogContext {
         self.write(line.finish());
     }
 
-    /// Says `svlogd: LEVEL: WHAT (CAPACITY: the bound is BOUND)`.
+    /// Reports `svlogd: LEVEL: WHAT (CAPACITY: the bound is BOUND)`.
     pub(in crate::applet) fn report_bound(
         &self,
         level: &str,
@@ -172,7 +172,7 @@ impl LogContext {
         self.write(line.text(")").finish());
     }
 
-    /// The stamps of the lines that a read brings.
+    /// Returns the time stamps for the lines of one read.
     pub(in crate::applet) fn stamps(&self) -> Stamps {
         let style = self.request.style;
         let wall = match style {
@@ -182,7 +182,7 @@ impl LogContext {
         Stamps::new(style, wall)
     }
 
-    /// Takes the signals that came.
+    /// Records the signals that have arrived.
     pub(in crate::applet) fn take_signals(&mut self) {
         while let Some(signal) = self.signals.next() {
             let said: &[u8] = match signal {
@@ -218,7 +218,7 @@ impl LogContext {
         }
     }
 
-    /// Sleeps until signals come, and takes them, or until it is time.
+    /// Sleeps until signals arrive or `until` has passed; records the signals.
     pub(in crate::applet) fn wait(&mut self, until: Option<Instant>) {
         let rest = until.map(|until| until.since(clock::mono()));
         match poller::readable([self.signals.as_fd()], rest) {
@@ -227,8 +227,8 @@ impl LogContext {
         }
     }
 
-    /// Says why it waits, and waits before the next try, or for TERM. Signals
-    /// are noted meanwhile.
+    /// Waits [`PAUSE`], or until another TERM. Reports a reason that is not
+    /// the last reported one. Records signals meanwhile.
     pub(in crate::applet) fn pause(
         &mut self,
         what: &str,

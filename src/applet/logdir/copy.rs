@@ -1,4 +1,5 @@
-//! How a line reaches descriptor 2 and the network (contract §5.4, §5.5).
+//! Copying lines to descriptor 2 and sending them by UDP (contract §5.4,
+//! §5.5).
 
 use crate::sys::udp;
 
@@ -10,9 +11,10 @@ use super::{
 };
 
 impl Directory {
-    /// Sends a line, given as stamp, text and end, to where it goes beside
+    /// Sends a line, given as stamp, text and end, to its destinations beside
     /// the file: to descriptor 2 if `copied`, by UDP if selected for the log.
-    /// What the network refuses is logged. `index` is the line's piece.
+    /// A line that cannot be sent is logged with the reason. `index` is the
+    /// line's piece.
     pub(super) fn send(
         &mut self,
         context: &mut LogContext,
@@ -23,8 +25,8 @@ impl Directory {
     ) -> Step {
         let [stamp, text, end] = *line;
         let parts = [stamp, self.text.prefix(), text, end];
-        // Put together behind what waits to be written, which makes room if
-        // there is none: a line is shorter than the output.
+        // The line is assembled behind the gathered output. Flushing makes
+        // enough room: a line is shorter than the output.
         if output.room().len() < parts.iter().map(|part| part.len()).sum() {
             self.flush(context, output)?;
         }
@@ -57,7 +59,7 @@ impl Directory {
         self.end_notice(put)
     }
 
-    /// Logs why a line was not sent, and the line.
+    /// Logs the reason why a line was not sent, and the line.
     fn put_notice(
         &mut self,
         context: &mut LogContext,

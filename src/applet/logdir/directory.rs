@@ -1,4 +1,4 @@
-//! One log directory: opened, configured, given lines (contract §5.2, §5.3).
+//! One log directory: opening, configuring, closing (contract §5.2, §5.3).
 
 use core::{ffi::CStr, time::Duration};
 
@@ -25,75 +25,76 @@ use super::{
 
 /// A log directory of the command line, open or not.
 pub(in crate::applet) struct Directory {
-    /// As the command line has it.
+    /// Path as given on the command line.
     pub(in crate::applet) name: &'static CStr,
-    /// Whether it takes lines.
+    /// `true` while lines can be written.
     pub(in crate::applet) is_open: bool,
-    /// The directory. Kept when it does not open any more: a processor may
+    /// The directory. Stays open when it cannot be reopened: a processor may
     /// be at work in it.
     pub(in crate::applet) dir: Fd,
-    /// The lock is held as long as this is open.
+    /// The file `lock`; open while the lock is held.
     pub(in crate::applet) lock: Fd,
-    /// `current`.
+    /// The file `current`.
     pub(in crate::applet) current: Fd,
-    /// The words of the config.
+    /// Texts of the config.
     pub(in crate::applet) text: Words,
-    /// Whether a config was read.
+    /// `true` once a config was read.
     configured: bool,
-    /// Whether lines are logged as they come: no stamp, prefix, pattern or
+    /// `true` if lines are logged unchanged: no stamp, prefix, pattern or
     /// address.
     pub(super) plain: bool,
     pub(in crate::applet) fill: Fill,
     pub(in crate::applet) keep: u64,
     pub(in crate::applet) keep_full: u64,
     pub(in crate::applet) age: Duration,
-    /// How long what was written may wait for the medium; zero for the next
-    /// rotation.
+    /// Maximum time between a write and its fdatasync; zero: no sync before
+    /// the next rotation.
     pub(in crate::applet) durable: Duration,
-    /// Where lines are sent.
+    /// Address that lines are sent to.
     pub(in crate::applet) udp: Option<Udp>,
-    /// The socket for that, once it was needed.
+    /// Socket for `udp`, opened when it is first needed.
     pub(in crate::applet) socket: Option<Fd>,
-    /// When `current` is old enough.
+    /// Moment at which `current` is rotated because of its age.
     pub(in crate::applet) due: Option<Instant>,
-    /// When what was written must be on the medium.
+    /// Moment at which written data must be synced.
     pub(in crate::applet) sync_due: Option<Instant>,
-    /// The newest name here: none is given an older one, also when the clock
-    /// was set back.
+    /// Newest name of an old log here. New names are never older, even when
+    /// the clock was set back.
     pub(in crate::applet) newest: Option<LogName>,
-    /// The processor.
+    /// State of the processor.
     pub(in crate::applet) job: Job,
-    /// How far the rotation at hand is.
+    /// Next step of the current rotation.
     pub(super) phase: Phase,
-    /// How far the block of lines at hand is.
+    /// Progress of the current block of lines.
     pub(super) block: BlockProgress,
-    /// Why it does not go on.
+    /// Cause and start of a stall.
     pub(super) stall: Stall,
-    /// How long what cannot be written is waited with before lines are
-    /// dropped; zero for ever.
+    /// Time for which lines that cannot be written are kept before they are
+    /// dropped; zero: no limit.
     pub(super) lossy: Duration,
-    /// Mode and group of its files.
+    /// Mode and group of the files.
     pub(super) access: Access,
     /// `current` was found removed or moved.
     pub(super) missing: bool,
-    /// That was said, and its name still does not lead to the open file.
+    /// The move was reported, and the name does not lead to the open file yet.
     pub(super) move_reported: bool,
-    /// The next look whether it does.
+    /// Moment of the next check whether the name leads to the open file.
     pub(super) next_check: Instant,
-    /// Whether `current` ends with a whole line.
+    /// `true` if `current` is empty or ends with a newline.
     pub(super) is_at_start: bool,
-    /// Whether a line that was cut must be ended before the next one.
+    /// `true` if a cut line must be ended with a newline before the next one.
     pub(super) needs_newline: bool,
-    /// The copy of this process that goes on with this directory.
+    /// Process id of the worker, the copy of this process that has the
+    /// directory.
     pub(in crate::applet) worker: Option<u32>,
-    /// It was said that modes cannot be set here.
+    /// A failure to set the mode or group was reported.
     pub(in crate::applet) mode_warned: bool,
-    /// The open line goes into the file.
+    /// The open line is selected for the file.
     pub(in crate::applet) selected: bool,
 }
 
 impl Directory {
-    /// A directory that is not open.
+    /// Returns a directory that is not open.
     pub(in crate::applet) fn new(name: &'static CStr, text: Words) -> Self {
         Self {
             name,
@@ -135,13 +136,13 @@ impl Directory {
         }
     }
 
-    /// The name, for messages.
+    /// Returns the name for messages.
     pub(in crate::applet) fn subject(&self) -> &'static [u8] {
         self.name.to_bytes()
     }
 
-    /// Opens it, or says why it does not work and returns that. `scratch` is
-    /// empty. `at` is where its name starts from.
+    /// Opens the directory. Reports and returns an error. `scratch` must be
+    /// empty. The name is relative to `at`.
     pub(in crate::applet) fn open(
         &mut self,
         context: &mut LogContext,
@@ -159,10 +160,10 @@ impl Directory {
         opened
     }
 
-    /// Closes it as it is.
+    /// Closes `current` without marking it, and unlocks the directory.
     ///
-    /// The lock is let go of by name: a processor that was started just now
-    /// may be a copy of this process still, which has it open.
+    /// Unlocks explicitly: a processor that was just started may still be a
+    /// copy of this process, which has the lock file open.
     pub(in crate::applet) fn release(&mut self) {
         file::unlock(self.lock.as_fd());
         self.is_open = false;
@@ -170,9 +171,9 @@ impl Directory {
         self.lock = Fd::none();
     }
 
-    /// Opens and locks the directory `name`, reads its config, unless the one
-    /// in force is kept, and opens `current`. `what` is then what could not be
-    /// done.
+    /// Opens and locks the directory `name`, reads its config and opens
+    /// `current`. With `keeps` a config that was read before stays in force. On
+    /// an error `what` names the action that failed.
     pub(in crate::applet) fn enter(
         &mut self,
         context: &mut LogContext,
@@ -200,26 +201,27 @@ impl Directory {
         self.begin(context)
     }
 
-    /// Reads the config again for what may help a step that stalls: bounds and
-    /// times. The texts stay as the block at hand knows them.
+    /// Reads the config again during a stall for bounds and times, which may
+    /// help. The texts stay unchanged for the current block.
     pub(super) fn reread(
         &mut self,
         context: &mut LogContext,
         scratch: &mut Output,
     ) {
         let dir = core::mem::replace(&mut self.dir, Fd::none());
-        // It was read before: a config that is too long changes nothing.
+        // A config was read before, so one that is too long changes nothing.
         let _read = self.configure(context, dir.as_fd(), scratch, false);
         self.dir = dir;
         self.prune(context);
     }
 
-    /// Reads the config, with its texts or without. One that cannot be read
-    /// leaves what was read before in force (contract §5.5).
+    /// Reads the config; its texts only if `texts` is set. If it cannot be
+    /// read the previous one stays in force (contract §5.5).
     ///
-    /// A config that is longer than the bound does so too. Where there was none
-    /// before it is an error in svlogd; the shared logger, which cannot refuse
-    /// to start, obeys what fits, without any pattern: no line is left out.
+    /// The same holds for a config longer than the bound. Without a previous
+    /// one it is an error (`EFBIG`) in svlogd. The shared logger cannot refuse
+    /// to start: it obeys the part that fits but no patterns, so that no line
+    /// is left out.
     fn configure(
         &mut self,
         context: &LogContext,
@@ -229,7 +231,7 @@ impl Directory {
     ) -> Result<(), Errno> {
         let name = self.subject();
         let bound = self.text.bound();
-        // One byte more than the bound, to see a config that is longer.
+        // One byte more than the bound, to detect a longer config.
         let room = scratch.room().get_mut(..=bound).unwrap_or(&mut []);
         let mut text = match file::read_whole(dir, c"config", room) {
             Ok(text) => {
@@ -260,7 +262,7 @@ impl Directory {
             } else if alone {
                 return Err(Errno::EFBIG);
             }
-            // The last line is cut; a part of it may say another thing.
+            // The last line is cut, and a part of it may mean something else.
             let end = text.iter().rposition(|byte| *byte == b'\n');
             text = text.get(..end.unwrap_or(0)).unwrap_or(&[]);
         }
@@ -307,8 +309,9 @@ impl Directory {
         Ok(())
     }
 
-    /// Closes it in order. What cannot be brought onto the medium is not
-    /// marked as closed: the next opening keeps it as a file of its own.
+    /// Syncs `current`, marks it as closed and closes the directory. If the
+    /// sync fails it is not marked, and the next opening keeps it as a
+    /// separate file.
     pub(in crate::applet) fn close(&mut self, context: &mut LogContext) {
         let _some = self.report_dropped(context);
         if self.is_open {
@@ -322,12 +325,13 @@ impl Directory {
         self.stall = Stall::default();
     }
 
-    /// Returns whether lines are logged here, or will be when it opens again.
+    /// Returns whether lines are logged here now, or again once it can be
+    /// reopened.
     pub(in crate::applet) fn is_used(&self) -> bool {
         self.is_open || self.missing
     }
 
-    /// The next moment at which there is something to do.
+    /// Returns the next moment at which [`Directory::attend`] has work to do.
     pub(in crate::applet) fn next_due(&self) -> Option<Instant> {
         let due = match self.phase {
             _ if !self.is_open || self.worker.is_some() => [None, None],
@@ -339,8 +343,8 @@ impl Directory {
         due.into_iter().flatten().chain(self.job.due()).min()
     }
 
-    /// Does what is due: looks after the processor, brings data onto the
-    /// medium, rotates what is old enough, or on demand.
+    /// Does the work that is due: checks the processor, syncs data, and
+    /// rotates because of age or, with `rotate`, on demand.
     pub(in crate::applet) fn attend(
         &mut self,
         context: &mut LogContext,
@@ -369,12 +373,13 @@ impl Directory {
         if self.fill.size > 0 && (due || rotate) {
             self.rotate_now(context, output);
         } else if due {
-            // Nothing in it yet: it is old from now on.
+            // It is empty: its age counts from now.
             self.due = Some(now.after(self.age));
         }
     }
 
-    /// Rotates for another reason than a full file; a hand stays with it.
+    /// Rotates because of age or on demand. A worker repeats this until it
+    /// succeeds or lines may be dropped.
     fn rotate_now(&mut self, context: &mut LogContext, output: &mut Output) {
         if self.rotate(context).is_ok() {
             self.recover(context);
@@ -385,7 +390,7 @@ impl Directory {
         }
     }
 
-    /// Notes that something was written: it is to be on the medium in time.
+    /// Schedules the sync of data that was just written.
     pub(super) fn note_written(&mut self) {
         if self.durable > Duration::ZERO && self.sync_due.is_none() {
             self.sync_due = Some(clock::mono().after(self.durable));
@@ -393,7 +398,7 @@ impl Directory {
     }
 }
 
-/// Says what a line of a config does not mean.
+/// Reports a part of a config that is invalid.
 fn report_invalid(
     context: &LogContext,
     name: &[u8],

@@ -1,20 +1,20 @@
-//! State of the processor of a log directory.
+//! State of a log directory's processor, the config's `!` command.
 
 use crate::wire::{clock::Instant, logname::LogName};
 
-/// What the processor of a directory does.
+/// State of a directory's processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::applet) enum Job {
-    /// Nothing waits for it.
+    /// No log waits to be processed.
     Idle,
-    /// It is at work on a log.
+    /// The process with this id works on this log.
     Running(u32, LogName),
-    /// It is tried again then.
+    /// It failed and is started again at this moment.
     Failed(Instant),
 }
 
 impl Job {
-    /// When it is tried again.
+    /// Returns the moment of the next start after a failure.
     pub(in crate::applet) fn due(self) -> Option<Instant> {
         match self {
             Self::Failed(until) => Some(until),
@@ -22,7 +22,7 @@ impl Job {
         }
     }
 
-    /// What it is at work on.
+    /// Returns the name of the log that is being processed.
     pub(in crate::applet) fn name(self) -> Option<LogName> {
         match self {
             Self::Running(_, name) => Some(name),

@@ -1,19 +1,20 @@
-//! Which lines a read brings: what is undecided is kept for the next one.
+//! Splitting a stream into lines, read by read; incomplete input is kept.
 
 use crate::{args::svlogd::Request, machine::line::Lines, text};
 
 /// A stream of lines that is read piece by piece.
 pub(in crate::applet) struct LineReader {
     lines: Lines,
-    /// Bytes at the front of the input that are not decided: less than
+    /// Bytes of an incomplete line at the front of the input: less than
     /// [`Request::length`].
     pub(in crate::applet) kept: usize,
-    /// Bytes of the open line that were read.
+    /// Bytes read of the open line.
     column: usize,
 }
 
 impl LineReader {
-    /// At the start of a line, of which `length` bytes are looked at.
+    /// Starts at the beginning of a line. The first `length` bytes of a line
+    /// decide where it goes.
     pub(in crate::applet) fn new(length: usize) -> Self {
         Self {
             lines: Lines::new(length),
@@ -22,13 +23,14 @@ impl LineReader {
         }
     }
 
-    /// Whether a line is open.
+    /// Returns whether a line is incomplete.
     pub(in crate::applet) fn is_open(&self) -> bool {
         self.kept > 0 || self.lines.is_inside()
     }
 
-    /// `count` bytes were read to behind what is kept in `input`: gives `log`
-    /// what is ripe, and keeps the rest at the front.
+    /// Processes `count` bytes that were read behind the kept ones in `input`:
+    /// passes everything that can be logged to `log`, and moves the rest to
+    /// the front.
     pub(in crate::applet) fn take(
         &mut self,
         request: &Request<'_>,
@@ -46,8 +48,7 @@ impl LineReader {
         text::to_front(input, ripe, self.kept);
     }
 
-    /// The input has ended: a line that it left open gets its newline
-    /// (§16.1).
+    /// Handles the end of the input: ends an open line with a newline (§16.1).
     pub(in crate::applet) fn end(
         &mut self,
         input: &mut [u8],
@@ -56,7 +57,7 @@ impl LineReader {
         if !self.is_open() {
             return;
         }
-        // What is kept is shorter than a line: there is room.
+        // There is room: the kept bytes are fewer than a line has.
         if let Some(byte) = input.get_mut(self.kept) {
             *byte = b'\n';
         }
@@ -64,13 +65,14 @@ impl LineReader {
         self.kept = 0;
     }
 
-    /// Logs a block of lines that is ripe.
+    /// Logs a block of lines.
     fn pass(&mut self, block: &[u8], log: &mut dyn FnMut(Lines, &[u8])) {
         log(self.lines, block);
         self.lines.consumed(block);
     }
 
-    /// Replaces odd bytes in the first part of each line.
+    /// Replaces unprintable bytes in the first [`Request::length`] bytes of
+    /// each line, if the options say so.
     fn replace(&mut self, request: &Request<'_>, bytes: &mut [u8]) {
         if request.replacement.is_none() {
             return;

@@ -1,21 +1,32 @@
-//! What a log directory is to the programs that write them: `svlogd`, which
-//! has one stream for several directories, and `logger`, which has many
-//! streams with a directory each.
+//! Log directories, as written by `svlogd` (one stream, several directories)
+//! and `svlogger` (many streams with one directory each).
 //!
-//! | file | answers |
+//! States and tools; none of these files imports one of the second table:
+//!
+//! | file | contents |
 //! |---|---|
-//! | `stream` | which lines a read brings |
-//! | `directory` | how a directory is opened and configured |
-//! | `access` | who may read its files |
-//! | `block` | how lines reach the file |
-//! | `stall` | what happens when they do not |
-//! | `renew` | what happens when the file, or the directory, is removed |
-//! | `rotation` | how `current` becomes an old log, and how old logs go |
-//! | `words` | which texts a config holds |
-//! | `processor` | what happens to an old log before it is finished |
-//! | `copy` | how a line reaches descriptor 2 and the network |
-//! | `hand` | who does what takes its time |
-//! | `output`, `context` | what is written and what is said |
+//! | `line_reader` | splitting input into lines |
+//! | `context` | messages, signals and options of the process |
+//! | `output` | bytes gathered for one write |
+//! | `words` | texts of a config |
+//! | `access` | mode and group of the files |
+//! | `job` | state of the processor |
+//! | `progress` | state of a rotation and of the block of lines |
+//! | `stall` | state of a directory that cannot continue |
+//!
+//! `directory` holds all of that for one log directory. The other files
+//! implement its operations:
+//!
+//! | file | contents |
+//! |---|---|
+//! | `directory` | opening, configuring, closing; the work that is due |
+//! | `block` | writing lines to the file |
+//! | `copy` | sending lines to descriptor 2 and over the network |
+//! | `recovery` | retrying or dropping lines after a failure |
+//! | `renew` | a file or directory that was removed or moved |
+//! | `rotation` | turning `current` into an old log, deleting old logs |
+//! | `processor` | running the config's command on an old log |
+//! | `worker` | slow work in a copy of the process |
 
 mod access;
 mod block;
@@ -45,16 +56,16 @@ pub(super) use {
 
 use crate::{config, sys::static_cell::StaticCell};
 
-/// Bytes of input that are kept: a line that is not decided, and one read.
+/// Size of the input buffer in bytes: one incomplete line and one read.
 pub(super) const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
 
-/// What is on its way.
+/// Buffers between the input and the log directories.
 pub(super) struct Bytes {
     pub(super) input: [u8; INPUT],
     pub(super) output: Output,
 }
 
-/// The one place for it.
+/// The buffers of this process.
 pub(super) static BYTES: StaticCell<Bytes> = StaticCell::new(Bytes {
     input: [0; INPUT],
     output: Output::NONE,

@@ -1,13 +1,13 @@
-//! What waits to be written to a directory: bytes that are gathered, so that
-//! one read makes one write, or two or three when it brought very much.
+//! Output buffer: gathers bytes so that one read causes one write, or two or
+//! three after a very large read.
 
 use crate::{config, text::copy};
 
-/// Bytes that are gathered: half of what one read can bring, since more of it
-/// would be more dirty memory and no faster (measured), and some lines.
+/// Bytes that are gathered at most: half of a full read, plus some lines. More
+/// would dirty more memory and be no faster (measured).
 const BATCH_BYTES: usize = config::LOG_READ_BYTES / 2 + 6144;
 
-/// Room for what is gathered, or for a config, or for a line as it is sent.
+/// Size of the buffer: it also holds a config, or a line as it is sent.
 const OUTPUT_BYTES: usize =
     BATCH_BYTES + config::LOG_LINE_BYTES + config::FILE_BYTES;
 
@@ -21,29 +21,31 @@ pub(in crate::applet) struct Output {
 }
 
 impl Output {
-    /// Nothing waits.
+    /// An empty buffer.
     #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
     pub(in crate::applet) const NONE: Self = Self {
         bytes: [0; OUTPUT_BYTES],
         length: 0,
     };
 
-    /// What waits.
+    /// Returns the gathered bytes.
     pub(in crate::applet) fn waiting(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&[])
     }
 
-    /// Nothing waits any more.
+    /// Empties the buffer.
     pub(in crate::applet) fn clear(&mut self) {
         self.length = 0;
     }
 
-    /// The room behind what waits.
+    /// Returns the free space behind the gathered bytes.
     pub(in crate::applet) fn room(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.length..).unwrap_or(&mut [])
     }
 
-    /// Appends bytes; false when that would be more than is gathered.
+    /// Appends bytes. Returns `false`, and appends nothing, if that would
+    /// exceed
+    /// `BATCH_BYTES`.
     pub(in crate::applet) fn add(&mut self, bytes: &[u8]) -> bool {
         let length = self.length.saturating_add(bytes.len());
         let added = length <= BATCH_BYTES && copy(self.room(), bytes);
@@ -54,8 +56,8 @@ impl Output {
     }
 }
 
-/// Puts `parts` together at the start of `room`; nothing when they do not
-/// fit.
+/// Concatenates `parts` at the start of `room` and returns the result; `None`
+/// if they do not fit.
 pub(in crate::applet) fn join<'a>(
     room: &'a mut [u8],
     parts: &[&[u8]],

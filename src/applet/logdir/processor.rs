@@ -1,18 +1,18 @@
-//! What happens to a rotated log before it is finished: the config's `!`
-//! command (contract §5.7, §16.24).
+//! Processing of rotated logs by the config's `!` command (contract §5.7,
+//! §16.24).
 //!
 //! ```text
-//!          a .u is there                 it ended well
+//!          a .u exists                   it exited 0
 //!   Idle ----------------> Running ----------------------> Idle
 //!                           ^   |
-//!               PAUSE later |   | it ended in any other way,
+//!               PAUSE later |   | it ended otherwise,
 //!                           |   v or could not be started
 //!                          Failed
 //! ```
 //!
-//! The queue is the directory: what is called `.u` waits, also from an
-//! earlier run of svlogd. Nobody waits for the processor but the rotation
-//! that would make the queue longer, and the end.
+//! The directory is the queue: every file called `.u` waits to be processed,
+//! also one of an earlier run of svlogd. Only a rotation that would make the
+//! queue longer, and the end of the program, wait for the processor.
 
 use core::ffi::CStr;
 
@@ -36,7 +36,8 @@ use super::{
 };
 
 impl Directory {
-    /// Starts the processor on the log that waits, if it has nothing to do.
+    /// Starts the processor on the pending log, unless it is running. A
+    /// failure is reported, and it is tried again after [`PAUSE`].
     pub(in crate::applet) fn begin_job(
         &mut self,
         context: &mut LogContext,
@@ -59,8 +60,9 @@ impl Directory {
         };
     }
 
-    /// Starts the processor, or where there are other streams a copy of this
-    /// process that stays with it. `what` is then what could not be done.
+    /// Starts the processor; where there are other streams, in a copy of this
+    /// process that waits for it. Returns the process id. On an error `what`
+    /// names the action that failed.
     fn launch(
         &mut self,
         context: &mut LogContext,
@@ -71,7 +73,7 @@ impl Directory {
             return self.start(context, name, what);
         }
         *what = "unable to fork for processor";
-        // It must not outlive us: the log is then another one's.
+        // It must not outlive this process: another one then owns the log.
         if let Some(pid) = self.fork_worker(context, Number::KILL)? {
             return Ok(pid);
         }
@@ -86,7 +88,8 @@ impl Directory {
         child::exit(u8::from(!done))
     }
 
-    /// Starts the processor. `what` is then what could not be done.
+    /// Starts the processor and returns its process id. On an error `what`
+    /// names the action that failed.
     fn start(
         &self,
         context: &LogContext,
@@ -102,10 +105,10 @@ impl Directory {
         *what = "unable to open output for processor";
         let output = name.with(Kind::Temporary);
         let output = secure::truncate(at, output.as_c_str(), mode)?;
-        // As with `current`, which says what is wrong.
+        // The same failure is reported for `current`.
         let _given = self.access.set_group(output.as_fd()).is_ok();
         *what = "unable to open state for processor";
-        // What the processor has written for itself the last time.
+        // What the previous run of the processor wrote to `newstate`.
         let mut state = secure::read(at, c"state");
         if state.as_ref().err() == Some(&Errno::ENOENT) {
             secure::truncate(at, c"state", mode)?;
@@ -130,7 +133,7 @@ impl Directory {
             stdout: Some(output.as_fd()),
             stderr: None,
             session: false,
-            // Its own, so that what it has started ends with it.
+            // A group of its own, so that its children can be killed with it.
             group: true,
             cgroup: None,
             terminal: false,
@@ -142,14 +145,14 @@ impl Directory {
         child::spawn_with(&program, &setup, Some(more))
     }
 
-    /// Looks whether the processor has ended, or is to be tried again.
+    /// Checks whether the processor has ended, or must be started again.
     pub(in crate::applet) fn look_after_job(
         &mut self,
         context: &mut LogContext,
         now: Instant,
     ) {
         match (self.job, context.mode) {
-            // It is not ours; who made us tells when there is none.
+            // The parent owns the processor and signals when none is left.
             (_, Mode::Worker) => {
                 if core::mem::take(&mut context.pending.job_done) {
                     self.job = Job::Idle;
@@ -175,7 +178,7 @@ impl Directory {
             }
             (Job::Failed(_), _) if !self.is_open => self.job = Job::Idle,
             (Job::Failed(until), _) if until <= now => {
-                // Also when the directory cannot be looked at now.
+                // Holds also if the directory cannot be listed now.
                 self.job = Job::Failed(now.after(PAUSE));
                 self.prune(context);
             }
@@ -183,7 +186,7 @@ impl Directory {
         }
     }
 
-    /// The processor has ended: answers whether its log is finished.
+    /// Handles the end of the processor. Returns whether its log is finished.
     fn finish(
         &self,
         context: &LogContext,
@@ -197,19 +200,19 @@ impl Directory {
         let what: [&[u8]; 2] = [b"processor failed, restart: ", subject];
         context.report("warning", &what);
         let temporary = name.with(Kind::Temporary);
-        // What stays is deleted by the next look.
+        // The next listing deletes what stays.
         let _stays =
             file::remove(self.dir.as_fd(), temporary.as_c_str()).is_err();
         false
     }
 
-    /// Makes the processor's output the finished log. It is on the medium
-    /// before the log that it was made of goes.
+    /// Makes the processor's output the finished log. Syncs it before its
+    /// source is removed.
     fn conclude(&self, context: &LogContext, name: LogName) -> bool {
         let at = self.dir.as_fd();
         let (new, done) = (name.with(Kind::Temporary), name.with(Kind::Safe));
         let (from, to) = (new.as_c_str(), done.as_c_str());
-        // Without modes, or a medium, it is as good as it gets.
+        // Best effort: a file system may have neither modes nor a medium.
         if let Ok(output) = secure::read(at, from) {
             let _synced = file::sync(output.as_fd()).is_ok();
             let _marked =
@@ -235,14 +238,14 @@ impl Directory {
         concluded.is_ok()
     }
 
-    /// Ends a processor that TERM's limit leaves no time: its log is processed
+    /// Kills a processor that still runs at TERM's limit. Its log is processed
     /// after the next start.
     pub(in crate::applet) fn end_job(&mut self, context: &LogContext) {
         if let Job::Running(pid, name) = self.job {
             let what = b"processor does not end, it is killed: ";
             let subject = self.subject();
             context.report("warning", &[what, subject, b"/", name.as_bytes()]);
-            // ESRCH: it has ended just now.
+            // ESRCH: it has just ended.
             let _gone = match context.mode {
                 Mode::Alone => signal::kill_group(pid, Number::KILL),
                 Mode::Shared | Mode::Worker => signal::kill(pid, Number::KILL),

@@ -1,41 +1,41 @@
-//! Progress of a log directory's work: of a rotation and of a block of lines.
+//! Progress of a rotation and of the current block of lines.
 
-/// How far a rotation is: the step that comes next.
+/// Next step of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// There is none.
+    /// No rotation is under way.
     Idle,
-    /// The processor ends, `current` is brought onto the medium.
+    /// Wait for the processor, sync `current` and mark it as closed.
     Seal,
-    /// It gets its new name.
+    /// Rename `current` to an old log.
     Rename,
-    /// A new one is opened.
+    /// Open a new `current`.
     Create,
 }
 
-/// How far the block at hand is.
+/// Progress of the current block of lines.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::applet) struct BlockProgress {
-    /// Nothing is left of it.
+    /// The whole block was written or dropped.
     pub(super) done: bool,
-    /// Pieces before this one are in the file.
+    /// Index of the first piece that is not entirely in the file.
     pub(super) base: usize,
-    /// Output from there on that is in the file.
+    /// Bytes of output, counted from piece `base`, that are in the file.
     pub(super) written: usize,
-    /// As much of that as this try has not passed over yet.
+    /// Bytes of `written` that this attempt has still to skip.
     pub(super) skip: usize,
-    /// Pieces before this one were copied and sent.
+    /// Index of the first piece not yet copied and sent.
     pub(super) sent: usize,
-    /// The line that was open before it goes into the file.
+    /// The line that was open before the block is selected for the file.
     pub(super) selected: bool,
-    /// What is left is dropped.
+    /// The rest of the block is dropped.
     pub(super) drops: bool,
-    /// Some of the piece at hand was.
+    /// A part of the current piece was dropped.
     pub(super) lost: bool,
 }
 
 impl BlockProgress {
-    /// No block is at hand.
+    /// The value between two blocks.
     pub(super) const NONE: Self = Self {
         done: true,
         base: 0,

@@ -1,4 +1,4 @@
-//! How a log directory leaves a stall: it waits, tries again or drops lines.
+//! Recovery of a log directory from a failed step: wait, retry, drop lines.
 
 use core::time::Duration;
 
@@ -16,7 +16,8 @@ use super::{
 };
 
 impl Directory {
-    /// Notes that a step failed, and reports each cause once.
+    /// Records that a step failed and schedules the next attempt after
+    /// [`PAUSE`]. Reports a cause unless it is the one that was reported last.
     pub(super) fn stalled(
         &mut self,
         context: &LogContext,
@@ -30,24 +31,27 @@ impl Directory {
         self.waits_for_job()
     }
 
-    /// Notes that the processor must end first.
+    /// Records that the processor must end before the step can be done.
     pub(super) fn waits_for_job(&mut self) -> Stalled {
         self.stall.since.get_or_insert_with(clock::mono);
         Stalled
     }
 
-    /// Returns whether lines are dropped now, rather than waited with.
+    /// Returns whether lines are dropped now instead of kept waiting: the
+    /// directory is not open, TERM's limit has passed, or the config's `d`
+    /// time.
     pub(super) fn drops(&self, context: &LogContext, now: Instant) -> bool {
         !self.is_open || context.is_late(now) || is_due(self.drop_time(), now)
     }
 
-    /// Returns the moment from which on lines are dropped.
+    /// Returns the moment from which on lines are dropped, if the config sets
+    /// one.
     fn drop_time(&self) -> Option<Instant> {
         let since = self.stall.since.filter(|_| self.lossy > Duration::ZERO);
         since.map(|since| since.after(self.lossy))
     }
 
-    /// Notes that a block was written, and says what was dropped before.
+    /// Ends a stall after a successful write; reports the lines dropped in it.
     pub(super) fn recover(&mut self, context: &LogContext) {
         if self.stall.since.is_some() {
             let _some = self.report_dropped(context);
@@ -55,7 +59,7 @@ impl Directory {
         }
     }
 
-    /// Says that lines are dropped from now on.
+    /// Reports the start of dropping, once in a stall.
     pub(super) fn report_dropping(&self, context: &LogContext) {
         if self.stall.dropped == 0 {
             context
@@ -63,7 +67,8 @@ impl Directory {
         }
     }
 
-    /// Says how many lines were dropped, if any were; returns whether.
+    /// Reports how many lines were dropped, if any, and resets the count.
+    /// Returns whether there were any.
     pub(super) fn report_dropped(&mut self, context: &LogContext) -> bool {
         let count = core::mem::take(&mut self.stall.dropped);
         if count > 0 {
@@ -74,14 +79,16 @@ impl Directory {
         count > 0
     }
 
-    /// Returns the moment at which a stalled step is to be looked at again.
+    /// Returns the moment at which a stalled step must be looked at again: for
+    /// a retry, to drop lines, or to restart the processor.
     pub(in crate::applet) fn stalled_until(&self) -> Option<Instant> {
         let job = self.job.due();
         let all = [self.stall.retry, self.drop_time(), job];
         all.into_iter().flatten().min()
     }
 
-    /// Looks what a signal or the clock changed for a stalled step.
+    /// Applies what happened during a wait to a stalled step: the end of the
+    /// processor, HUP (reread the config, retry), TERM (retry).
     pub(in crate::applet) fn after_wait(
         &mut self,
         context: &mut LogContext,
@@ -97,8 +104,8 @@ impl Directory {
         }
     }
 
-    /// Waits until a stalled step may be tried again, where no other
-    /// directory is to be served.
+    /// Waits until a stalled step may be retried. Serves no other directory
+    /// meanwhile.
     pub(in crate::applet) fn wait(
         &mut self,
         context: &mut LogContext,
@@ -108,7 +115,7 @@ impl Directory {
         self.after_wait(context, output, signals);
     }
 
-    /// Tries a step until it is done, or not worth more time.
+    /// Repeats a step until it succeeds or lines may be dropped.
     pub(in crate::applet) fn retry_until_done(
         &mut self,
         context: &mut LogContext,

@@ -1,4 +1,4 @@
-//! What happens when `current`, or its directory, is removed or moved.
+//! Renewal of a `current` or log directory that was removed or moved.
 
 use core::time::Duration;
 
@@ -16,14 +16,14 @@ use super::{
     output::Output,
 };
 
-/// The time between two looks whether the names still lead to the open files.
-/// That a file has no name at all is seen before each block.
+/// Time between two checks whether the names still lead to the open files. A
+/// file without any name is noticed before each block.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Directory {
     /// Returns whether `current` is not the open file any more: it was removed
-    /// or moved, by itself or with its directory. `at` is where the
-    /// directory's name starts from.
+    /// or moved, by itself or with its directory. The directory's name is
+    /// relative to `at`.
     pub(in crate::applet) fn is_lost(
         &mut self,
         at: At<'_>,
@@ -40,7 +40,8 @@ impl Directory {
         self.missing
     }
 
-    /// Returns whether the names lead to the open file, or cannot be followed.
+    /// Returns whether the names lead to the open file, or cannot be resolved
+    /// for another reason than a missing component.
     fn is_named(&self, at: At<'_>) -> bool {
         let path = file::path_of(&[self.subject(), b"/current"]);
         let named = path.and_then(|path| file::info(at, path.as_c_str()));
@@ -51,11 +52,12 @@ impl Directory {
         }
     }
 
-    /// Goes on with a new `current` where the name leads, in a directory that
-    /// is made if there is none, with the config that is in force. If that
-    /// cannot be, goes on in the directory that is open, moved as it may be.
+    /// Opens a new `current` where the name leads. Makes the directory if it
+    /// is missing, and keeps the config in force for it. If that fails,
+    /// continues in the open directory, even if it was moved.
     ///
-    /// `Err` when nothing can be written anywhere: what was not done, and why.
+    /// Fails when nothing can be written anywhere, with the action that failed
+    /// and its error.
     pub(in crate::applet) fn renew(
         &mut self,
         context: &mut LogContext,
@@ -96,8 +98,8 @@ impl Directory {
         opened.map_err(|errno| (what, errno))
     }
 
-    /// Makes the log directory, or what it is a link to, if that was removed;
-    /// returns whether it did. When it cannot, that shows when it is opened.
+    /// Makes the log directory, or the target of its link, if that is missing.
+    /// Returns whether it did. A failure shows when the directory is opened.
     pub(in crate::applet) fn make(&self, at: At<'_>) -> bool {
         /// Permission bits of a log directory that is made again.
         const MODE: u32 = 0o755;
@@ -106,8 +108,8 @@ impl Directory {
                 || file::make_target(at, at, self.name, MODE).is_ok())
     }
 
-    /// Gives what is called `current` and is no file another name, in the
-    /// place of a file that was removed.
+    /// Renames anything called `current` that is not a regular file, where the
+    /// file was removed.
     pub(super) fn move_other(&self, context: &LogContext) -> Result<(), Errno> {
         let at = self.dir.as_fd();
         match file::info_of_link(at, c"current") {
@@ -116,7 +118,7 @@ impl Directory {
             Err(errno) => return Err(errno),
         }
         let label = LogName::new(clock::wall(), Kind::Unsafe);
-        // Not the name of an old log: it could not be deleted as one.
+        // Not named like an old log: it could not be deleted like one.
         let name = file::path_of(&[b"current.", label.as_bytes()])?;
         file::rename(at, c"current", name.as_c_str())?;
         let subject = self.subject();
@@ -125,8 +127,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Tries again to open a directory that cannot be opened, if it is time.
-    /// Its lines are dropped until it can be.
+    /// Opens a lost directory again when the next attempt is due. Its lines
+    /// are dropped until that succeeds.
     pub(in crate::applet) fn reopen_if_due(
         &mut self,
         context: &mut LogContext,

@@ -1,5 +1,4 @@
-//! How `current` becomes an old log, and how old logs go (contract §5.6,
-//! §5.8).
+//! Rotation of `current` and deletion of old logs (contract §5.6, §5.8).
 
 use core::time::Duration;
 
@@ -16,13 +15,13 @@ use super::{
 };
 
 impl Directory {
-    /// Whether there is a processor for what was rotated.
+    /// Returns whether the config has a processor for rotated logs.
     fn is_processed(&self) -> bool {
         !self.text.command().is_empty()
     }
 
-    /// Opens `current`: goes on with one that was closed in order; one that
-    /// was not is put aside, which is said.
+    /// Opens `current`: continues one that was closed properly; renames one
+    /// that was not to an old log, and reports that.
     pub(in crate::applet) fn begin(
         &mut self,
         context: &mut LogContext,
@@ -71,7 +70,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Opens `current` for appending.
+    /// Opens or creates `current` for appending, with its mode and group.
     fn create(&mut self, context: &LogContext) -> Result<(), Errno> {
         self.current = secure::append(self.dir.as_fd(), c"current")?;
         self.set_group(context);
@@ -84,7 +83,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Gives `current` to the config's group. It has no other reader yet.
+    /// Sets the group of `current` to the config's. A new file has mode 0600
+    /// until it is marked.
     fn set_group(&mut self, context: &LogContext) {
         let given = self.access.set_group(self.current.as_fd());
         if let Err(errno) = given
@@ -95,8 +95,8 @@ impl Directory {
         }
     }
 
-    /// Sets the mode of `current`. A file system without modes is no reason
-    /// to lose lines: it is said once.
+    /// Sets the mode of `current`. A failure is reported once and costs no
+    /// lines: some file systems have no modes.
     pub(in crate::applet) fn mark(&mut self, context: &LogContext, mode: u32) {
         let marked = file::set_mode_of(self.current.as_fd(), mode);
         if let Err(errno) = marked
@@ -107,7 +107,8 @@ impl Directory {
         }
     }
 
-    /// Gives `current` the name of an old log.
+    /// Renames `current` to an old log of the given kind; its name is newer
+    /// than every other.
     fn put_aside(
         &mut self,
         context: &LogContext,
@@ -120,8 +121,8 @@ impl Directory {
             self.newest = Some(new);
             let to = new.as_c_str();
             let renamed = match file::rename_new(at, c"current", to) {
-                // Not on this file system, or not with this kernel. Nobody
-                // else makes such names here: the directory is locked.
+                // Not supported by the file system or kernel. No other
+                // process makes such names: the directory is locked.
                 Err(Errno::EINVAL | Errno::ENOSYS) => {
                     match file::info(at, to) {
                         Err(Errno::ENOENT) => file::rename(at, c"current", to),
@@ -147,8 +148,8 @@ impl Directory {
         }
     }
 
-    /// Ends `current` and begins a new one. After a step that stalls it goes on
-    /// with that one the next time.
+    /// Ends `current` and begins a new one. After a step that stalled, the
+    /// next call continues with that step.
     pub(super) fn rotate(&mut self, context: &mut LogContext) -> Step {
         if self.phase == Phase::Idle {
             if self.fill.size == 0 || !self.in_worker(context) {
@@ -158,7 +159,7 @@ impl Directory {
         }
         if self.phase == Phase::Seal {
             self.look_after_job(context, clock::mono());
-            // A queue that grows would fill the disk. At the end it may.
+            // A growing queue would fill the disk. After TERM it may grow.
             if self.job != Job::Idle && context.pending.end == 0 {
                 return Err(self.waits_for_job());
             }
@@ -193,14 +194,15 @@ impl Directory {
         }
         self.phase = Phase::Idle;
         if self.durable > Duration::ZERO {
-            // Or the new file could be on the medium without a name.
+            // Otherwise the new file could be on the medium without a name.
             let _synced = file::sync(self.dir.as_fd()).is_ok();
         }
         self.prune(context);
         Ok(())
     }
 
-    /// Returns whether what is called `current` is the open file.
+    /// Returns whether the name `current` leads to the open file, is a link,
+    /// or cannot be examined.
     fn is_in_place(&self) -> bool {
         let named = file::info_of_link(self.dir.as_fd(), c"current");
         let open = file::info_of(self.current.as_fd());
@@ -213,7 +215,7 @@ impl Directory {
         }
     }
 
-    /// Opens a new `current` where another thing may have taken its name.
+    /// Opens a new `current`, and renames anything else that took its name.
     fn create_new(&mut self, context: &LogContext) -> Result<(), Errno> {
         if self.move_reported {
             self.move_other(context)?;
@@ -221,8 +223,8 @@ impl Directory {
         self.create(context)
     }
 
-    /// Ends a hand whose directory was removed under it: who made it opens
-    /// that anew, by its name.
+    /// Ends a worker whose directory was removed: its parent opens the
+    /// directory again by name.
     fn exit_if_removed(&self, context: &LogContext, errno: Errno) {
         if context.is_worker() && errno == Errno::ENOENT {
             let what = b" was removed: the lines at hand are lost";
@@ -231,10 +233,10 @@ impl Directory {
         }
     }
 
-    /// Brings `current` onto the medium and marks it as closed in order.
+    /// Syncs `current` and marks it as closed properly.
     pub(in crate::applet) fn seal(&mut self, context: &LogContext) -> Step {
         match file::sync(self.current.as_fd()) {
-            // Nothing there ever reaches a medium.
+            // This file system never writes to a medium.
             Ok(()) | Err(Errno::EINVAL | Errno::EROFS) => {}
             Err(errno) => {
                 let what = "unable to fsync current logfile";
@@ -245,7 +247,8 @@ impl Directory {
         Ok(())
     }
 
-    /// On a full disk, deletes the oldest log if more than `N` are there.
+    /// Deletes the oldest log if there are more than the config's `N`, for use
+    /// on a full disk. Returns whether it did.
     pub(in crate::applet) fn free_space(
         &mut self,
         context: &LogContext,
@@ -270,8 +273,8 @@ impl Directory {
         file::remove(self.dir.as_fd(), oldest.as_c_str()).is_ok()
     }
 
-    /// Deletes the oldest logs until no more than `n` are left, and gives
-    /// the processor what waits for it.
+    /// Deletes the oldest logs until no more than the config's `n` are left,
+    /// and starts the processor on a log that waits for it.
     pub(in crate::applet) fn prune(&mut self, context: &mut LogContext) {
         let name = self.subject();
         let mut found = self.look_at_olds();
@@ -299,11 +302,12 @@ impl Directory {
         }
     }
 
-    /// Looks at the old logs. What a processor left unfinished is deleted.
+    /// Lists the old logs. Deletes the unfinished output of earlier
+    /// processors.
     fn look_at_olds(&self) -> Result<OldLogs, Errno> {
         let mut olds = OldLogs::new(self.newest, self.is_processed());
         let busy = self.job.name().map(|name| name.with(Kind::Temporary));
-        // Another opening: the offset of a listing belongs to one of them.
+        // A new descriptor: the offset of a listing belongs to the open file.
         let listed = file::open_dir(self.dir.as_fd(), c".")?;
         let at = listed.as_fd();
         dir::list(at, |name| {
@@ -313,7 +317,7 @@ impl Directory {
             if name.kind() != Some(Kind::Temporary) {
                 olds.add(name);
             } else if busy.is_none_or(|busy| busy != name) {
-                // What stays is looked at again next time.
+                // The next listing deletes what stays.
                 let _stays = file::remove(at, name.as_c_str()).is_err();
             }
         })?;

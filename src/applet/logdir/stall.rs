@@ -1,5 +1,6 @@
-//! A directory that cannot go on: how long it is waited for, and when lines
-//! are dropped instead.
+//! State of a directory that cannot continue, and waiting for its next retry.
+//!
+//! The directory waits and retries until it may drop lines instead:
 //!
 //! ```text
 //!           a step fails                 PAUSE later, HUP, TERM
@@ -20,69 +21,71 @@ use crate::{
 
 use super::context::{LogContext, Mode, PAUSE, is_due};
 
-/// Exit code of a hand that dropped lines: more of them need no hand.
+/// Exit code of a worker that dropped lines: the parent drops further ones
+/// without a worker.
 pub(super) const DROPPED: u8 = 2;
 
-/// The step at hand cannot be done now. The directory knows why and until
-/// when.
+/// Error of a step that cannot be done now. [`Stall`] has the cause and the
+/// moment of the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::applet) struct Stalled;
 
 /// Result of a step that may stall.
 pub(in crate::applet) type Step<T = ()> = Result<T, Stalled>;
 
-/// Why and since when a directory does not go on.
+/// Cause and start of a stall; the default value is no stall.
 #[derive(Debug, Default)]
 pub(in crate::applet) struct Stall {
-    /// The cause that was reported last.
+    /// The cause that was reported last: the failed action and its error.
     pub(super) cause: Option<(&'static str, Errno)>,
-    /// The first failure; `None` while all is well.
+    /// The first failure; `None` while nothing fails.
     pub(super) since: Option<Instant>,
-    /// The next try; without one a processor is waited for.
+    /// The next attempt; `None` in a stall means that it waits for the
+    /// processor.
     pub(super) retry: Option<Instant>,
-    /// Lines dropped since then.
+    /// Lines dropped since `since`.
     pub(super) dropped: u64,
 }
 
 impl Stall {
-    /// Returns whether the next try is still to come.
+    /// Returns whether the next attempt is not due yet.
     pub(super) fn waits(&self, now: Instant) -> bool {
         self.retry.is_some_and(|retry| now < retry)
     }
 
-    /// Makes the next try due.
+    /// Makes the next attempt due at once.
     pub(super) fn retry_now(&mut self) {
         self.retry = None;
     }
 
-    /// Returns the moment of the next try.
+    /// Returns the moment of the next attempt.
     pub(super) fn retry(&self) -> Option<Instant> {
         self.retry
     }
 
-    /// Counts a line that was dropped.
+    /// Counts a dropped line.
     pub(super) fn count(&mut self) {
         self.dropped = self.dropped.saturating_add(1);
     }
 
-    /// Begins where a hand has dropped lines.
+    /// Starts a stall that drops at once, after a worker dropped lines.
     pub(super) fn go_on_dropping(&mut self) {
         self.since = Some(Instant::at(0));
         self.retry = Some(clock::mono().after(PAUSE));
     }
 }
 
-/// Signals that came while a step was stalled.
+/// Signals that arrived during a stall.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::applet) struct StallSignals {
-    /// HUP: the config is to be read for what helps.
+    /// HUP: read the config again for settings that may help.
     pub(super) reread: bool,
     /// TERM.
     pub(super) ends: bool,
 }
 
 impl LogContext {
-    /// Waits for signals, at most until then or until TERM's limit.
+    /// Waits for signals, at most until `until` or TERM's limit.
     pub(in crate::applet) fn wait_stalled(
         &mut self,
         until: Option<Instant>,
@@ -96,12 +99,12 @@ impl LogContext {
         }
     }
 
-    /// Returns whether the time that TERM leaves is over.
+    /// Returns whether TERM's limit has passed.
     pub(in crate::applet) fn is_late(&self, now: Instant) -> bool {
         is_due(self.deadline, now)
     }
 
-    /// Returns whether this process serves one directory only.
+    /// Returns whether this process is a worker, which serves one directory.
     pub(super) fn is_worker(&self) -> bool {
         self.mode == Mode::Worker
     }

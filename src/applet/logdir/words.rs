@@ -1,21 +1,22 @@
-//! The texts of a log directory's config: patterns, prefix, processor.
+//! Texts of a log directory's config: patterns, prefix, processor.
 
 use crate::text::copy;
 
-/// Bytes that the texts may need beside those of the config: a newline behind
-/// the last pattern, a NUL behind the processor.
+/// Bytes that the texts may need beyond the size of the config: a newline
+/// behind the last pattern, a NUL behind the processor.
 pub(in crate::applet) const TEXT_EXTRA: usize = 2;
 
-/// The texts of one config, one behind the other in memory of the owner's
-/// choice. An empty text touches none of it.
+/// Texts of one config, stored one behind the other in memory that the caller
+/// provides. Empty texts touch none of it.
 pub(in crate::applet) struct Words {
     bytes: &'static mut [u8],
-    /// Where patterns, prefix and processor end.
+    /// End offsets of patterns, prefix and processor.
     ends: [usize; 3],
 }
 
 impl Words {
-    /// Has no text yet; `bytes` are those of the longest config, and [`TEXT_EXTRA`].
+    /// Has no text yet; `bytes` are those of the longest config, and
+    /// [`TEXT_EXTRA`].
     pub(in crate::applet) fn new(bytes: &'static mut [u8]) -> Self {
         Self {
             bytes,
@@ -23,23 +24,23 @@ impl Words {
         }
     }
 
-    /// Returns the longest config that is certain to fit.
+    /// Returns the size in bytes up to which every config fits.
     pub(super) fn bound(&self) -> usize {
         self.bytes.len().saturating_sub(TEXT_EXTRA)
     }
 
-    /// Removes every text.
+    /// Removes all texts.
     pub(super) fn clear(&mut self) {
         self.ends = [0; 3];
     }
 
-    /// Adds a pattern: all of them come before [`Words::finish`].
+    /// Adds a pattern. All patterns are added before [`Words::finish`].
     pub(super) fn add_pattern(&mut self, line: &[u8]) {
         self.add(0, line);
         self.add(0, b"\n");
     }
 
-    /// Adds prefix and processor.
+    /// Adds the prefix and the processor.
     pub(super) fn finish(&mut self, prefix: &[u8], command: &[u8]) {
         self.add(1, prefix);
         self.add(2, command);
@@ -48,8 +49,8 @@ impl Words {
         }
     }
 
-    /// Appends to a text that is the last one so far. What does not fit is
-    /// left out, which a config within the bound never causes.
+    /// Appends to a text, the last one so far. A part that does not fit is
+    /// left out; this never happens with a config within the bound.
     fn add(&mut self, text: usize, part: &[u8]) {
         let [.., end] = self.ends;
         let room = self.bytes.get_mut(end..).unwrap_or(&mut []);
@@ -66,13 +67,13 @@ impl Words {
         self.bytes.get(..end).unwrap_or(&[])
     }
 
-    /// Returns the text that stands before every line.
+    /// Returns the text that is written before every line.
     pub(super) fn prefix(&self) -> &[u8] {
         let [start, end, _] = self.ends;
         self.bytes.get(start..end).unwrap_or(&[])
     }
 
-    /// Returns the processor and a NUL; nothing for none.
+    /// Returns the processor's command with a NUL; empty if there is none.
     pub(super) fn command(&self) -> &[u8] {
         let [_, start, end] = self.ends;
         self.bytes.get(start..end).unwrap_or(&[])

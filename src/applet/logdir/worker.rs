@@ -1,22 +1,23 @@
-//! Who does what takes its time with a directory: this process, or where
-//! there are other streams a copy of it, the directory's hand.
+//! Slow work on a directory, done in this process or, where there are other
+//! streams, in a copy of it: the directory's worker.
 //!
 //! ```text
 //!         rotation, a write that fails, fdatasync, the end
-//!   ours -------------------------------------------------> the hand's
+//!   ours -----------------------------------------------> the worker's
 //!     ^                                                         |
 //!     +---------------------------------------------------------+
-//!       it has ended; `current` is marked as closed in order
+//!       it has ended; `current` is marked as closed properly
 //! ```
 //!
-//! The copy has everything that there is to do in its memory and goes on with
-//! it as `svlogd` would, which may wait for ever; it has the directory's lock.
-//! This process drops the same, and does not read that stream meanwhile: its
-//! pipe holds the lines. So the others do not notice, nothing is lost, and
-//! the order stays. When nothing waits for a processor any more the hand is
-//! told so by USR1: that is a child of this process. HUP and TERM are passed on
-//! to it. When this process dies the hand gets TERM: it waits for no processor
-//! then, and for nothing else longer than TERM's limit.
+//! The copy has all remaining work in its memory and continues as `svlogd`
+//! would, which may take forever; it holds the directory's lock. This process
+//! discards the same work and does not read that stream meanwhile: its pipe
+//! holds the lines. So the other streams are not delayed, nothing is lost, and
+//! the order is kept. When no log waits for a processor any more, USR1 tells
+//! the worker so, since the processor is a child of this process. HUP and TERM
+//! are passed on to the worker. When this process dies the worker gets TERM:
+//! it then waits for no processor, and for nothing else longer than TERM's
+//! limit.
 
 use crate::sys::{
     AsFd, Errno,
@@ -32,10 +33,10 @@ use super::{
 };
 
 impl Directory {
-    /// Whether what takes its time is done here: else a copy of this process
-    /// does it, and all that follows.
+    /// Returns whether slow work is to be done in this process. If not, a
+    /// worker does it and everything that follows.
     ///
-    /// When there can be no copy it is done here.
+    /// If the fork fails the work is done here.
     pub(in crate::applet) fn in_worker(
         &mut self,
         context: &mut LogContext,
@@ -55,8 +56,9 @@ impl Directory {
         self.worker.is_none()
     }
 
-    /// Makes a copy of this process for this directory; answers its number,
-    /// or `None` in the copy. `death` ends it when this process dies.
+    /// Forks a copy of this process for this directory. Returns its process
+    /// id, or `None` in the copy. The copy gets `death` when this process
+    /// dies.
     pub(in crate::applet) fn fork_worker(
         &mut self,
         context: &mut LogContext,
@@ -76,7 +78,8 @@ impl Directory {
         Ok((!is_copy).then_some(pid))
     }
 
-    /// The end of what a hand was made for, in the hand: it hands over.
+    /// Ends a worker that has done its work: marks `current` as closed and
+    /// exits. Does nothing in any other process.
     pub(in crate::applet) fn worker_done(&mut self, context: &LogContext) {
         if context.is_worker() {
             self.mark(context, self.access.closed());
@@ -85,8 +88,8 @@ impl Directory {
         }
     }
 
-    /// Returns whether a hand is at work; one that waits for the processor is
-    /// told when there is no need to.
+    /// Returns whether a worker is running. Tells it by USR1 when no processor
+    /// is running that it could wait for.
     pub(in crate::applet) fn worker_runs(&mut self) -> bool {
         if let Some(worker) = self.worker {
             if let Some(end) = child::try_wait(worker) {
@@ -95,17 +98,17 @@ impl Directory {
                     self.stall.go_on_dropping();
                 }
             } else if self.job == Job::Idle {
-                // ESRCH: its end is about to be seen.
+                // ESRCH: it has ended and is reaped soon.
                 let _gone = signal::kill(worker, Number::USR1).is_err();
             }
         }
         self.worker.is_some()
     }
 
-    /// Passes a signal on to the hand, if there is one.
+    /// Sends a signal to the worker, if there is one.
     pub(in crate::applet) fn signal_worker(&self, signal: Number) {
         if let Some(worker) = self.worker {
-            // ESRCH: its end is about to be seen.
+            // ESRCH: it has ended and is reaped soon.
             let _gone = signal::kill(worker, signal).is_err();
         }
     }
