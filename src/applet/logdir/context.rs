@@ -139,7 +139,7 @@ impl LogContext {
         }
     }
 
-    /// Says what it does, if it was pending to.
+    /// Reports an action at level `info`, with `-v` only.
     pub(in crate::applet) fn info(&self, parts: &[&[u8]]) {
         if self.request.verbose {
             self.report("info", parts);

@@ -15,7 +15,7 @@ pub(in crate::applet) struct Words {
 }
 
 impl Words {
-    /// Has no text yet; `bytes` are those of the longest config, and
+    /// Starts without texts. `bytes` has room for the longest config and
     /// [`TEXT_EXTRA`].
     pub(in crate::applet) fn new(bytes: &'static mut [u8]) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! How lines of a service come to the console (`runt/log-console`): a few of
-//! them, and never waited for.
+//! Copying lines of a service to the console (`runt/log-console`), within a
+//! rate limit and without ever blocking.
 
 use core::ffi::CStr;
 
@@ -11,27 +11,27 @@ use crate::{
     wire::clock::Instant,
 };
 
-/// The option: empty, or the device.
+/// File of the option: empty, or the path of a device.
 const OPTION: &CStr = c"runt/log-console";
-/// The console, where the option names none.
+/// Device where the option names none.
 const CONSOLE: &[u8] = b"/dev/console";
 
-/// Most bytes of what is reported of lines that were left out.
+/// Maximum size in bytes of the message about lines left out.
 const SUMMARY_BYTES: usize = config::NAME_BYTES + 64;
 
-/// What a service shows.
+/// Copy of a service's lines on the console.
 pub(super) struct ConsoleCopy {
-    /// Whether it is to show anything.
+    /// `true` if the option is set and the device could be opened.
     wanted: bool,
-    /// Once something was: closed it would be waited for.
+    /// The device, kept open once used: closing it could block.
     file: Fd,
-    /// A part of a line was the last that was taken.
+    /// The device took only a part of the last line.
     mid_line: bool,
     rate: RateLimit,
 }
 
 impl ConsoleCopy {
-    /// Nothing.
+    /// Returns a copy that shows nothing.
     pub(super) fn disabled() -> Self {
         Self {
             wanted: false,
@@ -41,18 +41,19 @@ impl ConsoleCopy {
         }
     }
 
-    /// Looks whether a service directory has the option.
+    /// Reads whether a service directory has the option.
     pub(super) fn look(&mut self, at: At<'_>) {
         self.wanted = file::info(at, OPTION).is_ok();
     }
 
-    /// When it has to tell something.
+    /// Returns the moment at which lines left out must be reported.
     pub(super) fn due(&self) -> Option<Instant> {
         self.rate.due().filter(|_| self.wanted)
     }
 
-    /// Shows what it may of a block of lines. `Err` when there is no console;
-    /// then nothing is shown until the next look.
+    /// Shows as many lines of a block as the rate limit allows. Fails when the
+    /// device cannot be opened; then nothing is shown until the next
+    /// [`ConsoleCopy::look`].
     pub(super) fn show(
         &mut self,
         at: At<'_>,
@@ -78,7 +79,7 @@ impl ConsoleCopy {
         Ok(())
     }
 
-    /// Tells how many lines were left out, if it is time to.
+    /// Reports how many lines were left out, when that is due.
     pub(super) fn summarize(
         &mut self,
         at: At<'_>,
@@ -96,8 +97,8 @@ impl ConsoleCopy {
         self.write(at, line.finish(), count)
     }
 
-    /// Writes a line that stands for so many; what is not taken now is left
-    /// out.
+    /// Writes a line that counts as `count` lines. They count as left out if
+    /// the device does not take all of it at once.
     fn write(
         &mut self,
         at: At<'_>,
@@ -119,8 +120,8 @@ impl ConsoleCopy {
         Ok(())
     }
 
-    /// Sends what the console takes now; answers how much that was. Opens it
-    /// if it is not open, or was hung up.
+    /// Sends as much as the device takes now and returns the number of bytes.
+    /// Opens the device if it is not open or was hung up.
     fn send(&mut self, at: At<'_>, bytes: &[u8]) -> Result<usize, Errno> {
         match sys::write_once(self.file.as_fd(), bytes) {
             Ok(sent) => return Ok(sent),
@@ -134,7 +135,7 @@ impl ConsoleCopy {
     }
 }
 
-/// Opens what the option of a service directory names.
+/// Opens the device that the option of a service directory names.
 fn open(at: At<'_>) -> Result<Fd, Errno> {
     let mut buffer = [0; config::PATH_BYTES];
     let device = match file::read_whole(at, OPTION, &mut buffer)?.trim_ascii() {

@@ -10,30 +10,30 @@
 //! lines are stamped, the board says (`log-size`, `log-keep`, `log-stamp`).
 //! Old logs, processors and modes are as with svlogd.
 //!
-//! The supervisor tells it on descriptor 0, a socket, which services there are,
-//! and hears there of each that is done with. It is reported, and does not look,
-//! since who supervises knows best which directory a name meant when it was
-//! taken up, and when it has ended. That directory and the pipe,
+//! The supervisor tells it on descriptor 0, a socket, which services there
+//! are, and hears there of each that is done with. It is reported, and does
+//! not look, since who supervises knows best which directory a name meant when
+//! it was taken up, and when it has ended. That directory and the pipe,
 //! `supervise/log`, come open with what it is reported; so the kernel must have
 //! CONFIG_UNIX, and /proc must be there to start it from.
 //!
 //! A service without `log/` has a log ring instead, if `runt/log-ring` names a
 //! number of bytes, or else the board (`log-ring`): a file of that size in the
-//! run directory that keeps the newest lines, as they are. `sv log` shows them.
-//! It outlives supervisor and logger, and goes with the run directory.
+//! run directory that keeps the newest lines, as they are. `sv log` shows
+//! them. It outlives supervisor and logger, and goes with the run directory.
 //!
 //! With a file `runt/log-console` each line is shown on the console too, or on
 //! the device that the file names, behind `NAME: `: what fits `log-console`
 //! bytes in a second, and what the console takes at once; then how many lines
-//! were left out. Nobody waits for it, and control characters are `?`. Patterns
-//! and stamps are the log's.
+//! were left out. Nobody waits for it, and control characters are `?`.
+//! Patterns and stamps are the log's.
 //!
 //! # Loggers
 //! There is one for each medium, as long as there are any (`loggers`), so that
 //! one that stalls holds up only those that log there. A medium is the file
 //! system that the log directory is on, when its stream begins; all log rings
-//! are one. The first to come get a logger each, which stays that medium's, and
-//! all further ones share the last.
+//! are one. The first to come get a logger each, which stays that medium's,
+//! and all further ones share the last.
 //!
 //! # Streams
 //! Each has its turn: one read of at most `log-read-bytes`, all whole lines
@@ -42,43 +42,44 @@
 //! of the process, for one directory; the others go on. A service whose logger
 //! is busy so finds its pipe full, and waits.
 //!
-//! All streams of a logger are one process with one user: what keeps them apart
-//! is that each has a pipe, an open line, a directory and a lock of its own,
-//! and that a copy has only those of its own stream open. Who must not share a
-//! process with others has a `log/run`.
+//! All streams of a logger are one process with one user: what keeps them
+//! apart is that each has a pipe, an open line, a directory and a lock of its
+//! own, and that a copy has only those of its own stream open. Who must not
+//! share a process with others has a `log/run`.
 //!
 //! # User
 //! The supervisor's, or where the board names one (`logger-user`) that one,
 //! with no other groups, no capabilities and no way to privileges; processors
-//! are it too. What else it may write is what everybody may. Before it is reported
-//! of a stream the supervisor makes the ring and gives it that, or makes
+//! are it too. What else it may write is what everybody may. Before it is
+//! reported of a stream the supervisor makes the ring and gives it that, or
+//! makes
 //! `log/main` and gives it that with the logs in it: if that and `log` are
 //! root's, nobody else may write to them, and `log/main` holds only what a log
 //! directory holds, every log a file of one name. `log` itself stays root's:
 //! its `run` is. What is the user's already is left as it is; all else must be
 //! given by who made it, and it is said that it was not. `config` stays root's
 //! and must be readable, the service directory must let everybody through, and
-//! a device that lines are shown on must be the user's to write. A log directory
-//! that was removed it can make only where it may write.
+//! a device that lines are shown on must be the user's to write. A log
+//! directory that was removed it can make only where it may write.
 //!
 //! # Trouble
 //! While a log directory cannot be opened that is tried again each 3 seconds;
 //! lines stay in the pipe, and when that is nearly full one read of them is
 //! dropped with each try, which is said: the service goes on as fast. One that
-//! was removed while it was written to is made again then, if what it was in is
-//! still there, and goes on with what is in the pipe. Of one that was moved, or
-//! of which `current` was removed or moved, a new one begins at once. What
-//! cannot be written or rotated, on a full disk or a medium that became
-//! read-only, waits, and so does its service, until it can: that is said once,
-//! and no line is lost. With a `d` line in the config the lines are dropped and
-//! counted instead, as with svlogd; HUP helps as there.
+//! was removed while it was written to is made again then, if what it was in
+//! is still there, and goes on with what is in the pipe. Of one that was
+//! moved, or of which `current` was removed or moved, a new one begins at
+//! once. What cannot be written or rotated, on a full disk or a medium that
+//! became read-only, waits, and so does its service, until it can: that is
+//! said once, and no line is lost. With a `d` line in the config the lines are
+//! dropped and counted instead, as with svlogd; HUP helps as there.
 //!
 //! A config longer than `log-config-bytes` is not read on HUP: the one before
 //! stays in force. Where there was none before, what fits of it is obeyed, but
 //! no pattern: every line is logged.
 //!
-//! Messages, and the lines that an `e` in a config copies to descriptor 2, wait
-//! for no reader there: see runsv(8).
+//! Messages, and the lines that an `e` in a config copies to descriptor 2,
+//! wait for no reader there: see runsv(8).
 //!
 //! # Control
 //! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates,
@@ -90,9 +91,9 @@
 //! A logger that loses its supervisor goes on with each service until nobody
 //! has that one's pipe open to write any more, or until another supervisor has
 //! taken it up (`supervise/ok`, looked at each second): then it finishes with
-//! the line at hand, and the next logger goes on with what is in the pipe. That
-//! one finds the log locked before, and tries again. Who may not look, as a
-//! user of its own, or finds that the log cannot be written, does not stay.
+//! the line at hand, and the next logger goes on with what is in the pipe.
+//! That one finds the log locked before, and tries again. Who may not look, as
+//! a user of its own, or finds that the log cannot be written, does not stay.
 //!
 //! # Signals
 //! HUP, ALRM: the same for every stream. TERM: finish the open lines, end; a
@@ -137,18 +138,18 @@ use self::{
 };
 use super::logdir::{BYTES, LogContext, Mode, PendingSignals};
 
-/// Every stream, by its number, as far as there was one.
+/// Streams by number, up to the highest one used so far.
 static STREAMS: StaticCell<Vec<Stream, { config::SLOTS }>> =
     StaticCell::new(Vec::new());
-/// What each may need.
+/// Buffers of the streams.
 static BUFFERS: StaticCell<[Buffers; config::SLOTS]> =
     StaticCell::new([const { Buffers::NEW }; config::SLOTS]);
 
-/// Token of the signal descriptor.
+/// Poller token of the signal descriptor.
 const TOKEN_SIGNALS: u64 = 0;
-/// Token of the orders.
+/// Poller token of the supervisor's orders.
 const TOKEN_ORDERS: u64 = 1;
-/// Token of descriptor 2, while lines wait for it.
+/// Poller token of descriptor 2, while messages wait to be written to it.
 const TOKEN_CONSOLE: u64 = 2;
 
 /// Runs the program.
@@ -161,7 +162,7 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// Logs until it is reported to end.
+/// Sets up the logger and runs it to its end.
 fn work(start: Start) -> Result<(), Errno> {
     if let Some(user) = identity::of_loggers() {
         identity::become_only(user)?;
@@ -181,7 +182,7 @@ fn work(start: Start) -> Result<(), Errno> {
         return Err(Errno::EBUSY);
     };
     limits::raise_files(config::SLOTS);
-    // As it came it may wait, which the loop must not.
+    // It may be inherited as blocking, but the loop must not block.
     sys::file::set_blocking(fd::STDIN, false)?;
     let poller = Poller::new()?;
     poller.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
@@ -217,18 +218,18 @@ fn work(start: Start) -> Result<(), Errno> {
     .run()
 }
 
-/// Everything that a running logger is.
+/// A running logger.
 struct Svlogger {
     shared: Shared,
     streams: &'static mut VecView<Stream>,
-    /// Of the streams that are still to come.
+    /// Buffers of streams not made yet.
     buffers: core::slice::IterMut<'static, Buffers>,
-    /// The supervisor is gone.
+    /// The supervisor has died or closed the socket.
     orphan: bool,
 }
 
 impl Svlogger {
-    /// Logs until it is reported to end.
+    /// Logs until no stream is left after TERM or the loss of the supervisor.
     fn run(&mut self) -> Result<(), Errno> {
         loop {
             let ends = self.shared.context.pending.end > 0 || self.orphan;
@@ -283,7 +284,7 @@ impl Svlogger {
                 stream.reopen();
             }
             stream.flags.rotate |= rotate;
-            // Nobody comes back to what is left of a service that has ended.
+            // No later logger reads the rest of a service that has ended.
             let last = pending.end > 1;
             stream.flags.ends |=
                 last || pending.end > 0 && !stream.flags.drains;
@@ -291,7 +292,8 @@ impl Svlogger {
         }
     }
 
-    /// Takes what the supervisor orders.
+    /// Receives and carries out the supervisor's orders. The end of the socket
+    /// means that the supervisor is gone.
     fn take_orders(&mut self) {
         let mut record = [0; order::BYTES];
         loop {
@@ -307,17 +309,18 @@ impl Svlogger {
                 carry_out(stream, order, files, shared);
             }
         }
-        // There is nobody left who could order.
+        // No further orders can come.
         let _gone = self.shared.poller.remove(fd::STDIN).is_err();
         self.orphan = true;
-        // What it had open may be closed only now.
-        let look = sys::clock::mono().after(RESTART_PAUSE);
+        // The supervisor's descriptors may not all be closed yet.
+        let next_check = sys::clock::mono().after(RESTART_PAUSE);
         for stream in self.streams.iter_mut() {
-            stream.next_check = Some(look);
+            stream.next_check = Some(next_check);
         }
     }
 
-    /// The stream of a stream, made if there was none so far.
+    /// Returns the stream with this number, which is made if necessary; `None`
+    /// beyond the capacity.
     fn stream(&mut self, index: usize) -> Option<(&mut Stream, &mut Shared)> {
         while self.streams.len() <= index {
             let stream = Stream::new(self.buffers.next()?);
@@ -327,7 +330,7 @@ impl Svlogger {
     }
 }
 
-/// Does what is ordered to a stream.
+/// Carries out an order for a stream.
 fn carry_out(
     stream: &mut Stream,
     order: LoggerOrder<'_>,

@@ -1,4 +1,4 @@
-//! How lines come into the log ring of a service (`wire::ring`).
+//! Writing lines to the log ring of a service (`wire::ring`).
 
 use super::super::logdir::INPUT;
 use crate::{
@@ -6,15 +6,15 @@ use crate::{
     wire::ring::{HEADER, Ring},
 };
 
-/// A ring that is open.
+/// An open and locked log ring.
 pub(super) struct LogRing {
     file: Fd,
     ring: Ring,
 }
 
 impl LogRing {
-    /// Opens the ring of a service directory, in its dir in the run
-    /// directory, and locks it. One of another size, or none, is made anew.
+    /// Opens and locks the ring of a service directory, which is a file in the
+    /// run directory. Makes it anew if it is missing or has another size.
     pub(super) fn open(dir: At<'_>) -> Result<Self, Errno> {
         let size = rundir::ring_bytes(dir).unwrap_or(0);
         let most = u64::try_from(INPUT).unwrap_or(u64::MAX);
@@ -35,7 +35,7 @@ impl LogRing {
         Ok(Self { file, ring: new })
     }
 
-    /// Adds a block of lines.
+    /// Appends a block of lines.
     pub(super) fn log(&mut self, block: &[u8]) -> Result<(), Errno> {
         let mut rest = block;
         while let Some((at, count)) = self.ring.add(rest)

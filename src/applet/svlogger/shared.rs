@@ -1,4 +1,4 @@
-//! Memory of a stream and state that all streams of a logger share.
+//! State that all streams of a logger share, and the buffers of each.
 
 use crate::{args::svlogd::LENGTH, config, sys::poller::Poller};
 
@@ -7,16 +7,16 @@ use super::super::logdir::{INPUT, LogContext, Output, TEXT_EXTRA};
 /// First token of the streams.
 pub(super) const TOKEN_STREAMS: u64 = 3;
 
-/// The memory of a stream of which most is not touched.
+/// Buffers of a stream; pages that are never used stay untouched.
 pub(super) struct Buffers {
-    /// What its config says.
+    /// Texts of the config.
     pub(super) text: [u8; config::LOG_CONFIG_BYTES + TEXT_EXTRA],
-    /// What is not decided of its open line: less than is looked at of it.
+    /// Incomplete line: fewer bytes than decide where a line goes.
     pub(super) kept: [u8; LENGTH],
 }
 
 impl Buffers {
-    /// Nothing in it.
+    /// Empty buffers.
     #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
     pub(super) const NEW: Self = Self {
         text: [0; config::LOG_CONFIG_BYTES + TEXT_EXTRA],
@@ -24,7 +24,7 @@ impl Buffers {
     };
 }
 
-/// What all streams share.
+/// State and buffers that all streams share.
 pub(super) struct Shared {
     pub(super) context: LogContext,
     pub(super) output: &'static mut Output,

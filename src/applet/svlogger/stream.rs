@@ -1,14 +1,15 @@
-//! One service's way from its pipe into its log directory.
+//! A stream: reads the pipe of one service and writes its log.
 //!
 //! ```text
 //!   free --u--> used: the directory is
-//!    ^            shut <--- 3 s, HUP, or it fails --- open <---> the hand's
-//!    |                                                 |    (logdir::hand)
-//!    +-- reported to end, the pipe ends, or an heir: settled, nothing waits for a processor
+//!    ^            shut <--- 3 s, HUP, or it fails --- open <---> the worker's
+//!    |                                                 |    (logdir::worker)
+//!    +-- ordered to end, end of the pipe, or another supervisor: the log is
+//!        synced and marked as closed, nothing waits for a processor
 //! ```
 //!
-//! [`Row::turn`] takes every edge but the first; the pipe is read while the
-//! directory is open and no hand has it.
+//! [`Stream::step`] makes every transition but the first. The pipe is read
+//! while the directory is open and no worker has it.
 
 use core::time::Duration;
 
@@ -36,77 +37,78 @@ use crate::applet::{
     sv::service::{Silent, probe},
 };
 
-/// Bytes in a pipe that nobody can log from which on they are dropped: half
-/// of what it holds on Linux.
+/// Bytes in a pipe above which input is dropped while the log cannot be
+/// opened: half of a pipe's capacity on Linux.
 const SURPLUS: u64 = 32_768;
 
-/// Answers that the socket has room for at least: 277 on Linux, where a short
-/// message costs 768 bytes of 212992.
+/// Minimum number of answers that the socket holds: 277 on Linux, where a
+/// short message takes 768 bytes of 212992.
 const ANSWERS: usize = 256;
 
-/// Reads of one turn of a stream that is about to end: what a pipe holds.
+/// Reads in one step of a stream that is about to end: the content of a full
+/// pipe.
 const LAST_READS: usize = 65_536 / config::LOG_READ_BYTES + 1;
 
-/// Time that a hand has beyond TERM's limit, before it is killed.
+/// Time from TERM's limit until a worker is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How a stream is, and what is to be done with it.
+/// State of a stream and requests for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flags {
-    /// To be read to where nothing is in the pipe, and ended then.
+    /// Read until the pipe is empty, then end.
     pub(super) drains: bool,
-    /// To be ended with the line at hand.
+    /// End after the current line.
     pub(super) ends: bool,
-    /// The directory is to be opened anew.
+    /// Close the log and open it again.
     pub(super) reopen: bool,
-    /// The log is to be rotated.
+    /// Rotate the log.
     pub(super) rotate: bool,
-    /// It is not to be read now.
+    /// Do not read.
     pub(super) paused: bool,
-    /// Its pipe wakes the loop.
+    /// The pipe is registered with the poller.
     listens: bool,
-    /// The hand at work is the last one of this opening.
+    /// The running worker seals the log, after which it is closed.
     sealing: bool,
-    /// The hand at work was reported that there is no time left.
+    /// The last TERM was sent: the worker is killed when [`GRACE`] has passed.
     killed: bool,
 }
 
-/// A stream.
+/// One service's stream from its pipe to its log.
 pub(super) struct Stream {
-    /// Somebody has it.
+    /// The stream belongs to a service.
     pub(super) used: bool,
     pub(super) flags: Flags,
-    /// When the directory is tried again.
+    /// Next attempt to open the log.
     retry: Option<Instant>,
-    /// When it is seen whether another supervisor has the service: its own is
-    /// gone.
+    /// Next check whether another supervisor has the service; set when its own
+    /// is gone.
     pub(super) next_check: Option<Instant>,
-    /// It is to be ended: when nothing of it is waited for any more.
+    /// Moment from which on a stream that ends waits for nothing.
     limit: Option<Instant>,
-    /// Why it could not be opened the last time.
+    /// Last reported reason why the log could not be opened.
     reported: Option<Errno>,
-    /// How often it could not be since it was open.
+    /// Failed attempts since the log was last open.
     failures: u32,
-    /// Its number.
+    /// Number in the orders and answers.
     number: u16,
     /// The service directory.
     at: Fd,
-    /// It has a log directory, not a ring.
+    /// The service has a log directory, not a ring.
     has_dir: bool,
-    /// The service's.
+    /// Name of the service.
     name: Name,
     pipe: Fd,
     reader: LineReader,
     kept: &'static mut [u8],
     directory: Directory,
-    /// Where there is no directory.
+    /// The open ring, if there is no directory.
     ring: Option<LogRing>,
-    /// What it shows on the console.
+    /// Copy of the lines on the console.
     console: ConsoleCopy,
 }
 
 impl Stream {
-    /// A dir that nobody has.
+    /// Returns a stream that is not in use.
     #[inline(never)]
     pub(super) fn new(room: &'static mut Buffers) -> Self {
         Self {
@@ -130,8 +132,8 @@ impl Stream {
         }
     }
 
-    /// Begins with a service. What cannot be read has ended at once: the
-    /// supervisor comes back with it.
+    /// Begins with a service. A stream without a pipe ends at once, and the
+    /// supervisor orders it again.
     pub(super) fn start(
         &mut self,
         order: LoggerOrder<'_>,
@@ -151,7 +153,7 @@ impl Stream {
             reopen: true,
             ..Flags::default()
         };
-        // The last one to come is the first that there is no room for.
+        // The pipe is received last: when descriptors run out it is missing.
         if let Err(errno) = file::info_of(self.pipe.as_fd()) {
             self.flags.ends = true;
             shared.context.service.clone_from(&self.name);
@@ -162,7 +164,7 @@ impl Stream {
         }
     }
 
-    /// When there is something to do at the latest.
+    /// Returns the next moment at which [`Stream::step`] has work to do.
     pub(super) fn next_due(&self) -> Option<Instant> {
         if !self.used {
             return None;
@@ -172,7 +174,7 @@ impl Stream {
         due.into_iter().flatten().min()
     }
 
-    /// There is something to read.
+    /// Handles a readable pipe.
     pub(super) fn on_readable(&mut self, shared: &mut Shared) {
         shared.context.service.clone_from(&self.name);
         self.read(shared);
@@ -182,7 +184,7 @@ impl Stream {
         }
     }
 
-    /// Does what there is to do.
+    /// Does all work that is due, and registers the pipe or removes it.
     pub(super) fn step(&mut self, shared: &mut Shared) {
         if !self.used {
             return;
@@ -196,7 +198,7 @@ impl Stream {
         let pipe = self.pipe.as_fd();
         if core::mem::replace(&mut self.flags.listens, listens) != listens {
             let token = TOKEN_STREAMS.saturating_add(self.number.into());
-            // It is in the set as long as it listens.
+            // It is registered exactly while `listens` is set.
             let _set = if listens {
                 shared.poller.add(pipe, Interest::Readable, token).is_err()
             } else {
@@ -211,17 +213,18 @@ impl Stream {
         }
     }
 
-    /// Takes the edges of the directory's state.
+    /// Makes the transitions of the directory's state.
     fn advance(&mut self, shared: &mut Shared) {
         let now = clock::mono();
-        let reported = self.console.summarize(self.at.as_fd(), &self.name, now);
-        report(shared, reported);
+        let summarized =
+            self.console.summarize(self.at.as_fd(), &self.name, now);
+        report(shared, summarized);
         self.directory.look_after_job(&mut shared.context, now);
-        if self.next_check.is_some_and(|look| look <= now) {
+        if self.next_check.is_some_and(|check| check <= now) {
             self.next_check = Some(now.after(RESTART_PAUSE));
-            // Nobody is left who could have it go on.
+            // The supervisor that could order it to continue is gone.
             self.flags.paused = false;
-            // Who may not look does not stand in the way.
+            // If the check is not permitted the stream ends, too.
             if !probe(self.at.as_fd()).is_err_and(Silent::may_pass) {
                 (self.flags.ends, self.flags.drains) = (true, true);
             }
@@ -260,8 +263,8 @@ impl Stream {
         if self.directory.worker.is_some() {
             return;
         }
-        // Where nothing can be written nothing is waited for, but once: a
-        // hand of a logger that was killed may still have the lock.
+        // Where nothing can be written nothing is waited for, but once: the
+        // worker of a logger that was killed may still have the lock.
         if self.flags.ends && self.reader.is_open() && self.is_late(now) {
             self.read(shared);
             if self.directory.worker.is_some() {
@@ -291,24 +294,25 @@ impl Stream {
         self.directory.worker_done(&shared.context);
     }
 
-    /// Asks for the directory to be opened anew; a hand reads its config at
+    /// Requests that the log is opened again. A worker rereads the config at
     /// once, where that may help.
     pub(super) fn reopen(&mut self) {
         self.flags.reopen = true;
         self.directory.signal_worker(Number::HUP);
     }
 
-    /// Returns whether the stream had all the time that its end may take.
+    /// Returns whether the time for the stream's end is used up.
     fn is_late(&self, now: Instant) -> bool {
         self.limit.is_some_and(|limit| limit <= now)
     }
 
-    /// Whether lines can be written.
+    /// Returns whether lines can be written.
     fn is_open(&self) -> bool {
         self.directory.is_open || self.ring.is_some()
     }
 
-    /// The hand has ended: goes on where it has left off.
+    /// Handles the end of the worker: continues with the directory where it
+    /// stopped.
     fn worker_ended(&mut self, shared: &mut Shared) {
         if core::mem::take(&mut self.flags.sealing) {
             return self.shut();
@@ -318,7 +322,7 @@ impl Stream {
         }
     }
 
-    /// Brings the log to its end; false when a hand does.
+    /// Seals and closes the log. Returns `false` if a worker does that.
     fn seal(&mut self, shared: &mut Shared) -> bool {
         if self.ring.take().is_some() {
             return true;
@@ -338,12 +342,12 @@ impl Stream {
         true
     }
 
-    /// Closes the directory as it is.
+    /// Closes the directory without sealing the log.
     fn shut(&mut self) {
         self.directory.release();
     }
 
-    /// Opens the directory.
+    /// Opens the log directory or ring.
     fn open(&mut self, shared: &mut Shared) {
         self.retry = None;
         let at = self.at.as_fd();
@@ -369,8 +373,8 @@ impl Stream {
         }
     }
 
-    /// The directory cannot be had: says so once for each reason, and tries
-    /// again later. What is too much for the pipe then is dropped.
+    /// Handles a log that cannot be opened: reports each reason once and
+    /// schedules the next attempt. Drops input above `SURPLUS`.
     fn fail(&mut self, shared: &mut Shared, what: &str, errno: Errno) {
         self.shut();
         self.retry = Some(clock::mono().after(PAUSE));
@@ -379,7 +383,7 @@ impl Stream {
         if self.reported.replace(errno) != Some(errno) {
             shared.context.warn("warning", what, subject, errno);
         }
-        // The first time another logger may be about to leave it.
+        // At the first failure another logger may be about to release it.
         if self.failures > 1 && sys::waiting(self.pipe.as_fd()) > SURPLUS {
             let what = "cannot be written, lines are dropped: ";
             shared
@@ -390,22 +394,22 @@ impl Stream {
         }
     }
 
-    /// Reads once.
+    /// Reads the pipe once and logs the lines.
     fn read(&mut self, shared: &mut Shared) {
         let (now, at) = (clock::mono(), self.at.as_fd());
         if self.directory.is_lost(at, now) {
             let (context, output) = (&mut shared.context, &mut *shared.output);
             let renewed = self.directory.renew(context, output, at);
             if let Err((what, errno)) = renewed {
-                // What is in the pipe waits for the next one.
+                // The input waits in the pipe for the next attempt.
                 return self.fail(shared, what, errno);
             }
         }
         let kept = self.reader.kept;
         let old = self.kept.get(..kept).unwrap_or(&[]);
-        // It came from there.
+        // The bytes came from that buffer.
         let _fits = copy(shared.input, old);
-        // An open line is finished byte by byte: what is behind it stays in
+        // An open line is finished byte by byte: the bytes behind it stay in
         // the pipe for the next logger.
         let byte = self.flags.ends && !self.flags.drains;
         let most = if byte { 1 } else { config::LOG_READ_BYTES };
@@ -456,11 +460,11 @@ impl Stream {
         self.directory.worker_done(&shared.context);
         report(shared, unseen);
         let rest = shared.input.get(..self.reader.kept).unwrap_or(&[]);
-        // It is shorter than a line.
+        // The rest is shorter than a line.
         let _fits = copy(self.kept, rest);
     }
 
-    /// Reads what is left, if that is to be all; a bounded part of it.
+    /// Reads the rest of a stream that drains, at most `LAST_READS` times.
     fn drain(&mut self, shared: &mut Shared) {
         let mut reads = LAST_READS;
         while self.flags.drains
@@ -474,16 +478,16 @@ impl Stream {
         }
     }
 
-    /// The stream has come to its end: the supervisor hears of it, unless
-    /// this process's end tells all.
+    /// Ends the stream and tells the supervisor, unless this process is about
+    /// to end, which says the same of all streams.
     fn release(&mut self, shared: &mut Shared) {
         self.used = false;
         if shared.context.pending.end == 0 {
             let answer = self.number.to_le_bytes();
-            let reported = sys::write_once(fd::STDIN, &answer);
-            // One answer of each stream may be too much for the socket, which
-            // then holds ANSWERS: as if it ended later.
-            if config::SLOTS > ANSWERS && reported == Err(Errno::EAGAIN) {
+            let sent = sys::write_once(fd::STDIN, &answer);
+            // The answers of all streams may be more than the socket holds,
+            // which is ANSWERS: the stream then ends later.
+            if config::SLOTS > ANSWERS && sent == Err(Errno::EAGAIN) {
                 self.used = true;
                 self.retry = Some(clock::mono().after(PAUSE));
             }
@@ -491,7 +495,7 @@ impl Stream {
     }
 }
 
-/// Says why nothing is shown on the console, if that is so.
+/// Reports an error of the copy on the console.
 fn report(shared: &Shared, shown: Result<(), Errno>) {
     if let Err(errno) = shown {
         let what = "unable to show lines";
