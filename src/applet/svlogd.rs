@@ -1,109 +1,113 @@
-//! svlogd: writes its input, line by line, into log directories that never
-//! outgrow their bounds.
+//! svlogd: writes its input, line by line, to log directories of bounded size.
 //!
 //! # Synopsis
 //! `svlogd [-tttv] [-r C] [-R CHARACTERS] [-l LENGTH] [-b BUFFER] DIR...`
 //!
 //! # Description
-//! Appends every line to `DIR/current` of each DIR, until that is full or old
-//! enough: then it becomes `DIR/@LABEL.s` and a new one begins; the oldest go
-//! when there are too many. `-t` stamps lines with a TAI64N label, `-tt` and
-//! `-ttt` with the time in UTC. `-r` replaces what is not printable by C, `-R`
-//! CHARACTERS also. `-l` is how much of a line is looked at (1000); `-b` must
-//! be more than that (1024) and says no more here. `-v` says what is done.
+//! Appends every line to `DIR/current` of each DIR until that file is full or
+//! old enough. The file is then renamed to `DIR/@LABEL.s` and a new one
+//! begins; the oldest files are deleted when there are too many. `-t` stamps
+//! lines with a TAI64N label, `-tt` and `-ttt` with the time in UTC. `-r`
+//! replaces unprintable characters with C, `-R` also replaces CHARACTERS. `-l`
+//! sets how many bytes of a line are examined (1000). `-b` must be greater
+//! than that (1024) and has no other effect. `-v` reports actions.
 //!
-//! A line that is open when the input ends is written with a newline; what
-//! was read is written, whatever signal comes. All whole lines that one read
-//! brings are in each directory's file before anything else is read; they go
-//! there in one write, or a few when they are very many. While more than a
-//! thousand come in a second, they are read every few milliseconds.
+//! A line that is open when the input ends is written with a newline. Input
+//! that was read is written, whatever signal arrives. All whole lines of one
+//! read are in the file of each directory before anything else is read; they
+//! are written in one write, or a few when they are very many. While more than
+//! a thousand lines a second arrive they are read every few milliseconds.
 //!
 //! # Files
-//! No file that is written to in DIR may be a link or have a second name.
+//! No file that is written in DIR may be a link or have a second name.
 //! `DIR/lock` is held. Neither `DIR` nor its `config` is made. A `current`
-//! whose owner's x bit is off was not closed in order: it is kept as
-//! `@LABEL.u`. `DIR/config` has these lines, the last one counts:
+//! without the owner's x bit was not closed properly: it is kept as
+//! `@LABEL.u`. `DIR/config` has these lines; of a setting given twice the last
+//! counts:
 //!
-//! - `sN`, `sNk`, `sNm`: the most bytes of a file (1000000; 0: no bound).
-//! - `nN`: old logs kept (10; 0: all).
-//! - `NN`: on a full disk the oldest is deleted if more than N are there; in
-//!   force when less than `n`.
-//! - `tN`, `tNm`, `tNh`: the age in seconds at which a file that is not empty
-//!   is rotated (0: never).
-//! - `fN`, `fNm`, `fNh`: what was written is on the medium N seconds later,
-//!   whatever happens to the power (0: at the next rotation).
+//! - `sN`, `sNk`, `sNm`: maximum size of a file in bytes (1000000; 0: no
+//!   bound).
+//! - `nN`: number of old logs kept (10; 0: all).
+//! - `NN`: on a full disk the oldest log is deleted if there are more than N;
+//!   in force when less than `n`.
+//! - `tN`, `tNm`, `tNh`: age in seconds at which a file that is not empty is
+//!   rotated (0: never).
+//! - `fN`, `fNm`, `fNh`: data is on the medium N seconds after it was written,
+//!   even if the power fails then (0: at the next rotation).
 //! - `dN`, `dNm`, `dNh`: lines that cannot be written for N seconds are
-//!   dropped instead of waited with (0: never).
-//! - `!COMMAND`: the processor, below.
-//! - `mMODE`: octal permission bits of the logs and what a processor writes
-//!   (644). The owner's x bit is not theirs: it marks what was closed in order.
-//! - `gGROUP`: the group of the logs, a name of /etc/group or a number.
+//!   dropped instead of kept waiting (0: never).
+//! - `!COMMAND`: the processor, see below.
+//! - `mMODE`: octal permission bits of the logs and of the processor's output
+//!   (644). The owner's x bit is not one of them: it marks a file that was
+//!   closed properly.
+//! - `gGROUP`: group of the logs, a name in /etc/group or a number.
 //! - `uA.B.C.D[:PORT]`, `u[IPV6]:PORT`, `uIPV6`: lines are also sent by UDP
-//!   (port 514), cut at LENGTH; with `U`: not into the file. What cannot be
-//!   sent is logged.
-//! - `pTEXT`: stands before each line.
-//! - `+PATTERN`, `-PATTERN`: log such lines, or not; `ePATTERN`, `EPATTERN`:
-//!   copy them to descriptor 2, or not; what that does not take is waited for,
-//!   but not any more when svlogd is told to end. The last that matches decides. `*c`
-//!   is anything up to the first `c`, `*` at the end anything, `+c` one or
-//!   more `c`.
+//!   (port 514), cut at LENGTH; with `U` they are not written to the file.
+//!   Lines that cannot be sent are logged.
+//! - `pTEXT`: prefix of each line.
+//! - `+PATTERN`, `-PATTERN`: log matching lines, or do not; `ePATTERN`,
+//!   `EPATTERN`: copy them to descriptor 2, or do not. svlogd waits until
+//!   descriptor 2 takes a copied line, but no longer than until TERM. The last
+//!   pattern that matches decides. `*c` matches anything up to the first `c`,
+//!   `*` at the end matches anything, `+c` one or more `c`.
 //! - `#`: a comment.
 //!
 //! # Processor
 //! A rotated log is called `@LABEL.u` and given to `/bin/sh -c COMMAND` as
-//! descriptor 0; what that writes to descriptor 1 becomes `@LABEL.s`. It reads
-//! on descriptor 4 what it wrote on 5 the last time (`state`, `newstate`). It
-//! is tried again after 3 seconds until it exits 0. The next rotation waits
-//! for it, and so does the end, when all else is safe, within TERM's limit:
-//! what is still called `.u` then is processed after the next start.
+//! descriptor 0; the output on descriptor 1 becomes `@LABEL.s`. The command
+//! reads on descriptor 4 what its previous run wrote on 5 (`state`,
+//! `newstate`). It is started again after 3 seconds until it exits 0. The next
+//! rotation waits for it. So does the end of svlogd, after all other data is
+//! safe and within TERM's limit: a log still called `.u` then is processed
+//! after the next start.
 //!
 //! # Trouble
 //! A step that fails (a full disk, an error of the medium, a processor that is
-//! still at work when the next log is full) is reported once for each cause and
-//! tried again every 3 s until it succeeds. All other directories get the lines
-//! that were read; then nothing more is read before the one that stalls has
-//! them too, and so the writer waits: no line is lost. With a `d` line that
+//! still at work when the next log is full) is reported once for each cause
+//! and tried again every 3 s until it succeeds. All other directories get the
+//! lines that were read. Nothing more is read before the directory that stalls
+//! has them too, so the writer waits and no line is lost. With a `d` line that
 //! directory drops its lines instead, N seconds after the first failure, and
-//! the writer and the other directories go on as fast as ever. When it works
-//! again svlogd says how many lines were dropped.
+//! the writer and the other directories continue at full speed. When the
+//! directory works again svlogd reports how many lines were dropped.
 //!
-//! HUP reads the configs for what may help meanwhile: sizes, counts, times and
-//! `d`; old logs above `n` are deleted. All else of them holds when the lines
-//! at hand are written.
+//! During a stall HUP reads the configs for settings that may help: sizes,
+//! counts, times and `d`; old logs above `n` are deleted. All other settings
+//! take effect after the current lines are written.
 //!
-//! When `current` or DIR was removed or moved, that is said once, and a new one
-//! begins: before the next lines when the file has no name any more, else
-//! within a second while lines come. DIR is made if it is not there, and has
-//! then the config it had. Where it cannot be made the lines go where they
-//! went, if that was only moved; else they are dropped and counted, and it is
-//! tried again every 3 s. What is called `current` then and is no file is
-//! renamed to `current.@LABEL.u`.
+//! When `current` or DIR was removed or moved, this is reported once and a new
+//! one begins: before the next lines if the file has no name any more, else
+//! within a second while lines arrive. DIR is made if it does not exist, and
+//! keeps its config. If it cannot be made, lines continue to go to the old
+//! directory if that was only moved; otherwise they are dropped and counted,
+//! and svlogd tries again every 3 s. Anything then called `current` that is
+//! not a regular file is renamed to `current.@LABEL.u`.
 //!
 //! # Signals
-//! TERM: write what was read and the rest of an open line, wait for processors,
-//! end. Whatever cannot be done is given up 4 s after TERM, or at once on a
-//! second TERM: an open line ends there, lines that cannot be written are
-//! dropped and counted, a processor is killed and its log processed after the
-//! next start. (A system call that the kernel does not return from is ended by
-//! KILL only.) HUP: open all directories anew. ALRM: rotate.
+//! TERM: write all input that was read and the rest of an open line, wait for
+//! processors, end. Anything that cannot be done is given up 4 s after TERM,
+//! or at once on a second TERM: an open line ends there, lines that cannot be
+//! written are dropped and counted, a processor is killed and its log
+//! processed after the next start. (Only KILL ends a system call that the
+//! kernel does not return from.) HUP: open all directories anew. ALRM: rotate.
 //!
 //! # Capacity
 //! More directories than `log-dirs`, a LENGTH above `log-line-bytes` or a
-//! config above `file-bytes` would lose lines: svlogd does not start, and says
-//! which bound it was. On HUP a config that became too long is not read: the
-//! one before stays in force.
+//! config above `file-bytes` would lose lines: svlogd does not start, and
+//! reports the bound. On HUP a config that became too long is not read: the
+//! previous one stays in force.
 //!
 //! # Exit codes
-//! 0 at the end of the input or on TERM; 111 usage, a bound, or no directory
-//! works.
+//! 0 at the end of the input or on TERM; 111 on a usage error, an exceeded
+//! bound, or if no directory works.
 //!
 //! # Against runit
-//! New: `d`, `f`, `g` and `m` lines, IPv6, TERM's limit, a new `current` when it was removed,
-//! directories that do not hold each other up, causes reported once, a
-//! warning for config lines that say nothing, old logs deleted down to `n` at
-//! once, `.u` files processed at start, a pause before a processor is tried
-//! again. A name is never older than the newest one
-//! kept, whatever the clock says: the stamps of its lines are the clock's.
+//! New: `d`, `f`, `g` and `m` lines, IPv6, TERM's limit, a new `current` when
+//! it was removed, directories that do not delay each other, causes reported
+//! once, a warning for config lines without meaning, old logs deleted down to
+//! `n` at once, `.u` files processed at start, a pause before a processor is
+//! tried again. A name is never older than the newest one kept, whatever the
+//! clock says: the stamps of its lines are the clock's.
 
 use heapless::{Vec, VecView};
 
@@ -132,7 +136,7 @@ use super::logdir::{
 /// All log directories.
 static DIRECTORIES: StaticCell<Vec<Directory, { config::LOG_DIRS }>> =
     StaticCell::new(Vec::new());
-/// The texts of their configs.
+/// Texts of their configs.
 static TEXTS: StaticCell<
     [[u8; config::FILE_BYTES + TEXT_EXTRA]; config::LOG_DIRS],
 > = StaticCell::new([[0; config::FILE_BYTES + TEXT_EXTRA]; config::LOG_DIRS]);
@@ -221,7 +225,7 @@ pub(super) fn main(start: Start) -> u8 {
     logger.run(&mut stream, &mut bytes.input)
 }
 
-/// Everything that a running svlogd is.
+/// A running svlogd.
 struct Svlogd {
     context: LogContext,
     directories: &'static mut VecView<Directory>,
@@ -229,7 +233,7 @@ struct Svlogd {
 }
 
 impl Svlogd {
-    /// Logs until the input has ended or TERM was obeyed.
+    /// Logs until the input ends or TERM arrives. Returns the exit code.
     fn run(&mut self, stream: &mut LineReader, input: &mut [u8; INPUT]) -> u8 {
         let mut failed = !self.reopen();
         let mut batch = Batch::new(clock::mono(), config::LOG_READ_BYTES);
@@ -254,7 +258,7 @@ impl Svlogd {
             if !ready {
                 continue;
             }
-            // An open line is finished byte by byte: what is behind it stays
+            // An open line is finished byte by byte: the bytes behind it stay
             // in the pipe for the next logger.
             let most = match self.context.pending.end {
                 0 => config::LOG_READ_BYTES,
@@ -277,8 +281,8 @@ impl Svlogd {
                         poller::sleep(batch::PAUSE);
                     }
                 }
-                // Somebody who shares the pipe made it non-blocking and took
-                // what was there.
+                // Another process shares the pipe, made it non-blocking and
+                // took the input.
                 Err(Errno::EAGAIN) => {}
                 Err(errno) => {
                     let what = "unable to read standard input";
@@ -291,7 +295,7 @@ impl Svlogd {
         0
     }
 
-    /// The next moment at which there is something to do.
+    /// Returns the next moment at which a directory has work to do.
     fn next_due(&self) -> Option<Instant> {
         self.directories
             .iter()
@@ -299,8 +303,8 @@ impl Svlogd {
             .min()
     }
 
-    /// Sleeps until there is input, a signal, or something is due; whether
-    /// there is input.
+    /// Sleeps until there is input, a signal arrives, or work is due. Returns
+    /// whether there is input.
     fn sleep(&mut self) -> bool {
         let due = [self.next_due(), self.context.deadline];
         let due = due.into_iter().flatten().min();
@@ -320,7 +324,7 @@ impl Svlogd {
         }
     }
 
-    /// Obeys signals and the clock.
+    /// Does what signals request and the work that is due.
     fn obey(&mut self) {
         let pending = &mut self.context.pending;
         let rotate = core::mem::take(&mut pending.rotate);
@@ -339,8 +343,8 @@ impl Svlogd {
         }
     }
 
-    /// Closes what is open and opens every directory that works. Returns
-    /// whether no bound of this build is in the way of one.
+    /// Closes all directories and opens those that work. Returns `false` if a
+    /// config exceeds the bound of this build.
     fn reopen(&mut self) -> bool {
         for directory in self.directories.iter_mut() {
             directory.close(&mut self.context);
@@ -353,8 +357,8 @@ impl Svlogd {
         fits
     }
 
-    /// Brings everything to its end. The logs are safe before anything is
-    /// waited for.
+    /// Closes everything: syncs the logs first, then waits for processors,
+    /// each until TERM's limit.
     fn end(&mut self) {
         let context = &mut self.context;
         loop {
@@ -373,7 +377,7 @@ impl Svlogd {
         loop {
             let now = clock::mono();
             for directory in self.directories.iter_mut() {
-                directory.look_after_job(context, now);
+                directory.check_job(context, now);
             }
             let waits = self.directories.iter().any(|it| it.job != Job::Idle);
             if !waits || context.is_late(now) {
@@ -388,9 +392,9 @@ impl Svlogd {
         }
     }
 
-    /// Logs a block of lines that is ripe, in every directory. One that stalls
-    /// is waited for when all others have it, so that nothing else is read
-    /// meanwhile.
+    /// Logs a block of complete lines in every directory. Waits for
+    /// directories that stall after all others have it, so that nothing else
+    /// is read meanwhile.
     fn log(&mut self, lines: Lines, block: &[u8]) {
         let stamps = self.context.stamps();
         for directory in self.directories.iter_mut() {
@@ -415,7 +419,7 @@ impl Svlogd {
         }
     }
 
-    /// Waits until a directory that stalls may go on; the others are served.
+    /// Waits until a directory that stalls may retry, and serves the others.
     fn wait_for_stalled(&mut self) {
         let has_backlog =
             |it: &&mut Directory| it.is_used() && it.has_backlog();

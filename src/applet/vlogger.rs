@@ -1,54 +1,55 @@
-//! vlogger: sends lines or a message to the system's log, or to a program of
-//! the administrator's.
+//! vlogger: sends lines or a message to the system log, or to a program that
+//! the administrator provides.
 //!
 //! # Synopsis
 //! `vlogger [-isS] [-f FILE] [-p PRIORITY] [-t TAG] [MESSAGE...]`
 //!
 //! # Description
-//! Sends MESSAGE, its words with blanks between them, to the daemon that
-//! listens at /dev/log; without one every line of descriptor 0, or of FILE
-//! (`-f`). `-p` is the priority, `FACILITY` or `FACILITY.LEVEL` (`user.notice`);
-//! `-t` the tag that stands before each line; `-i` adds the process's number
-//! to it. `-s` copies each line to descriptor 2, cut at `message-bytes`.
+//! Sends MESSAGE, its words separated by blanks, to the daemon that listens at
+//! /dev/log. Without MESSAGE it sends every line of descriptor 0, or of FILE
+//! (`-f`). `-p` sets the priority, `FACILITY` or `FACILITY.LEVEL`
+//! (`user.notice`); `-t` sets the tag that precedes each line; `-i` adds the
+//! process id to the tag. `-s` copies each line to descriptor 2, cut at
+//! `message-bytes`.
 //!
 //! As a log service (a link `log/run` to `vlogger`) the tag is the name of the
-//! directory that `log` is in, and the priority `daemon.notice`. Otherwise the
-//! tag is $LOGNAME, or else `vlogger`.
+//! directory that contains `log`, and the priority `daemon.notice`. Otherwise
+//! the tag is $LOGNAME, or else `vlogger`.
 //!
-//! If /etc/vlogger can be executed, it takes vlogger's place, with the
-//! arguments TAG LEVEL FACILITY, for example to have every service log into a
-//! directory of its own: `exec svlogd /var/log/$1`. Not so with a MESSAGE,
+//! If /etc/vlogger is executable, it replaces vlogger, with the arguments TAG
+//! LEVEL FACILITY, for example to have every service log into a directory of
+//! its own: `exec svlogd /var/log/$1`. This does not happen with a MESSAGE,
 //! with `-S`, or when vlogger is called `logger`.
 //!
 //! # Facilities and levels
-//! `auth` (`security`), `authpriv`, `cron`, `daemon` (`kern`, which is the
-//! kernel's alone), `ftp`, `lpr`, `mail`, `news`, `syslog`, `user`, `uucp`,
+//! `auth` (`security`), `authpriv`, `cron`, `daemon` (`kern`, which is reserved
+//! for the kernel), `ftp`, `lpr`, `mail`, `news`, `syslog`, `user`, `uucp`,
 //! `local0` to `local7`; `emerg` (`panic`), `alert`, `crit`, `err` (`error`),
 //! `warning` (`warn`), `notice`, `info`, `debug`.
 //!
 //! # Messages
-//! A datagram for each line: `<PRIORITY>TAG: LINE`. The daemon adds the time:
-//! vlogger does not know the time zone. A message has 1024 bytes at most,
-//! which every daemon takes (RFC 3164); a longer line becomes several
-//! messages. A NUL is sent as `?`. A tag has 255 bytes at most; with more
-//! nothing is sent.
+//! One datagram for each line: `<PRIORITY>TAG: LINE`. The daemon adds the
+//! time, since vlogger does not know the time zone. A message has at most 1024
+//! bytes, which every daemon takes (RFC 3164); a longer line becomes several
+//! messages. A NUL is sent as `?`. A tag has at most 255 bytes; with a longer
+//! one nothing is sent.
 //!
 //! # Without a daemon
 //! A line that is not taken, because no daemon listens or it is too busy, is
-//! tried again for 10 seconds, during which the writers wait as soon as the
-//! pipe is full: restarting the daemon loses nothing. After that lines are
+//! tried again for 10 seconds. The writers wait meanwhile as soon as the pipe
+//! is full, so restarting the daemon loses nothing. After that lines are
 //! dropped and counted, so that a missing daemon, or one that itself waits for
-//! this log, never stops a service for longer. A line on descriptor 2 says
-//! when that begins; the first message that the daemon takes again is their
-//! number. MESSAGE is tried for a second.
+//! this log, never stops a service for longer. A line on descriptor 2 reports
+//! when dropping begins; the first message that the daemon takes again states
+//! the number of dropped messages. MESSAGE is tried for one second.
 //!
 //! # Signals
-//! TERM, HUP, ALRM: send what was read, end. What the daemon does not take at
-//! once is then dropped.
+//! TERM, HUP, ALRM: send all input that was read, then end. Messages that the
+//! daemon does not take at once are then dropped.
 //!
 //! # Exit codes
-//! 0 the input has ended, or a signal came; 1 usage; 111 the last messages
-//! were dropped, or FILE could not be read.
+//! 0 at the end of the input or on a signal; 1 on a usage error; 111 if the
+//! last messages were dropped or FILE could not be read.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -68,20 +69,20 @@ use crate::{
     wire::syslog::Priority,
 };
 
-/// Bytes of a message: what every daemon takes.
+/// Maximum size of a message in bytes, which every daemon takes.
 const MESSAGE: usize = 1024;
-/// Bytes of a tag: those of a file's name.
+/// Maximum size of a tag in bytes: that of a file name.
 const TAG: usize = 255;
-/// Bytes read at once.
+/// Size of a read in bytes.
 const READ: usize = 4096;
-/// How long lines wait for a daemon.
+/// Time that lines wait for a daemon.
 const LINES_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a message on the command line waits.
+/// Time that a message of the command line waits for a daemon.
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two attempts to find a daemon.
 const RETRY: Duration = Duration::from_millis(200);
-/// The program that takes vlogger's place.
-const OTHER: &CStr = c"/etc/vlogger";
+/// Program that replaces vlogger.
+const REPLACEMENT: &CStr = c"/etc/vlogger";
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -115,7 +116,7 @@ pub(super) fn main(start: Start) -> u8 {
     let lines = message.first().is_none();
     let result = open(&request).and_then(|()| {
         if lines && !request.syslog && name != b"logger" {
-            become_other(tag, priority, start)?;
+            exec_replacement(tag, priority, start)?;
         }
         let mut sender = Sender::new(&request, tag, priority)?;
         if lines {
@@ -138,10 +139,10 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// A call that failed: what it was for, its subject, the cause.
+/// A failed call: the action, its subject and the cause.
 type Failed<'a> = (&'static str, &'a CStr, Errno);
 
-/// Says what is wrong with the command line, and the usage.
+/// Reports the error of the command line and the usage. Returns the exit code.
 fn usage(own: &[u8], wrong: Wrong<'_>) -> u8 {
     match wrong {
         Wrong::Option(option) => super::complain_of(basename(own), option),
@@ -156,8 +157,8 @@ fn usage(own: &[u8], wrong: Wrong<'_>) -> u8 {
     super::usage(own, arguments, super::USAGE)
 }
 
-/// Returns the name of the service whose log service this is: that of the
-/// directory that the working directory, `log`, is in.
+/// Returns the name of the service that this process logs: that of the parent
+/// of the working directory, `log`.
 fn service(buffer: &mut [u8]) -> Option<&CStr> {
     let length = {
         let path = file::link_target(CWD, c"/proc/self/cwd", buffer).ok()?;
@@ -182,42 +183,42 @@ fn open<'a>(request: &Request<'a>) -> Result<(), Failed<'a>> {
     child::set_standard(&file, 0).map_err(failed)
 }
 
-/// Becomes /etc/vlogger; comes back when it cannot be executed.
-fn become_other(
+/// Executes /etc/vlogger. Returns `Ok` if it is missing or not executable.
+fn exec_replacement(
     tag: &CStr,
     priority: Priority,
     start: Start,
 ) -> Result<(), Failed<'static>> {
     let [level, facility] = priority.names();
     let errno = child::exec_program(&child::Program {
-        path: OTHER,
+        path: REPLACEMENT,
         arguments: &[tag, level, facility],
         environ: start.environ,
     });
     match errno {
         Errno::ENOENT | Errno::EACCES => Ok(()),
-        errno => Err(("unable to run ", OTHER, errno)),
+        errno => Err(("unable to run ", REPLACEMENT, errno)),
     }
 }
 
-/// Cuts its input into lines and sends them.
+/// Splits the input into lines and sends them.
 struct Sender {
-    /// The message being put together, its head first.
+    /// The current message: the head and the line so far.
     message: Vec<u8, MESSAGE>,
-    /// Bytes of the head.
+    /// Size of the head in bytes.
     head: usize,
     socket: Option<Fd>,
     outage: Outage,
     patience: Duration,
-    /// A copy of each line goes to descriptor 2.
+    /// Each line is copied to descriptor 2.
     copy: bool,
     signals: Signals,
-    /// A signal to end has come.
+    /// A signal to end has arrived.
     ends: bool,
 }
 
 impl Sender {
-    /// Prepares to send messages with this head.
+    /// Prepares to send messages with this tag and priority.
     fn new(
         request: &Request<'_>,
         tag: &CStr,
@@ -246,7 +247,7 @@ impl Sender {
         })
     }
 
-    /// Sends the lines of descriptor 0 until it ends or a signal comes.
+    /// Sends the lines of descriptor 0 until it ends or a signal arrives.
     fn send_lines(&mut self) -> Result<(), Failed<'static>> {
         let mut buffer = [0; READ];
         while !self.ends {
@@ -259,7 +260,7 @@ impl Sender {
             } else if readable {
                 let count = match sys::read(fd::STDIN, &mut buffer) {
                     Ok(0) => return Ok(()),
-                    // Another reader took it.
+                    // Another process took the input.
                     Err(Errno::EAGAIN) => 0,
                     other => other.map_err(failed)?,
                 };
@@ -269,7 +270,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Takes bytes of the input, and sends the lines that end in them.
+    /// Adds bytes of the input to the message, and sends each complete line.
     fn take(&mut self, bytes: &[u8]) {
         for byte in bytes {
             match byte {
@@ -279,14 +280,15 @@ impl Sender {
                         self.send();
                     }
                     let byte = if *byte == 0 { b'?' } else { *byte };
-                    // The head leaves room for it.
+                    // There is room: a full message was sent, and the head is
+                    // shorter.
                     let _fits = self.message.push(byte).is_ok();
                 }
             }
         }
     }
 
-    /// Sends the line that the input ended in. Returns the exit code.
+    /// Sends an incomplete last line. Returns the exit code.
     fn finish(mut self) -> u8 {
         if self.message.len() > self.head {
             self.send();
@@ -302,10 +304,10 @@ impl Sender {
         }
     }
 
-    /// Sends the line at hand, or drops it, and starts with an empty one.
+    /// Sends or drops the current line, and starts an empty one.
     fn send(&mut self) {
         if self.copy {
-            // Behind the priority.
+            // The text behind the priority.
             let mut parts = self.message.splitn(2, |byte| *byte == b'>');
             let text = parts.nth(1).unwrap_or(&[]);
             sys::print_error(Line::new().bytes(text).finish());
@@ -344,7 +346,7 @@ impl Sender {
         self.message.truncate(self.head);
     }
 
-    /// Sends how many messages were dropped.
+    /// Sends the number of dropped messages.
     fn report(&mut self, dropped: u64) -> Result<(), Errno> {
         let mut message = Vec::<u8, { 2 * TAG }>::new();
         let head = self.message.get(..self.head).unwrap_or(&[]);
@@ -354,7 +356,8 @@ impl Sender {
         put(&mut self.socket, &message)
     }
 
-    /// Waits a little for the daemon, or until a signal to end comes.
+    /// Waits up to [`RETRY`]: for a busy daemon, or while there is none for a
+    /// signal to end.
     fn pause(&mut self) {
         if let Some(busy) = &self.socket {
             let _ready = poller::writable(busy.as_fd(), RETRY);
@@ -365,17 +368,17 @@ impl Sender {
         self.look_for_signal();
     }
 
-    /// Takes note of a signal to end.
+    /// Records a signal to end.
     fn look_for_signal(&mut self) {
         self.ends |= self.signals.next().is_some();
     }
 }
 
-/// What is said behind the number of dropped messages.
+/// Text behind the number of dropped messages.
 const DROPPED: &str = " messages dropped";
 
-/// Sends a message to the daemon; finds it first, if it has gone or was not
-/// there before.
+/// Sends a message to the daemon. Connects first if there is no connection, or
+/// if the daemon of the present one is gone.
 fn put(socket: &mut Option<Fd>, message: &[u8]) -> Result<(), Errno> {
     loop {
         let had = socket.take();
@@ -388,7 +391,7 @@ fn put(socket: &mut Option<Fd>, message: &[u8]) -> Result<(), Errno> {
         if matches!(sent, Ok(_) | Err(Errno::EAGAIN)) {
             *socket = Some(connected);
         } else if !is_new {
-            // Another daemon may be there already.
+            // Another daemon may be listening already.
             continue;
         }
         return sent.map(drop);

@@ -172,15 +172,15 @@ impl Directory {
     }
 
     /// Opens and locks the directory `name`, reads its config and opens
-    /// `current`. With `keeps` a config that was read before stays in force. On
-    /// an error `what` names the action that failed.
+    /// `current`. With `keep_config` a config that was read before stays in
+    /// force. On an error `what` names the action that failed.
     pub(in crate::applet) fn enter(
         &mut self,
         context: &mut LogContext,
         scratch: &mut Output,
         at: At<'_>,
         name: &CStr,
-        keeps: bool,
+        keep_config: bool,
         what: &mut &'static str,
     ) -> Result<(), Errno> {
         *what = "unable to open log directory";
@@ -193,7 +193,7 @@ impl Directory {
         self.lock = secure::append(dir.as_fd(), c"lock")?;
         file::lock_now(self.lock.as_fd())?;
         *what = "unable to read config";
-        if !keeps || !self.configured {
+        if !keep_config || !self.configured {
             self.configure(context, dir.as_fd(), scratch, true)?;
         }
         *what = "unable to open current";
@@ -352,7 +352,7 @@ impl Directory {
         now: Instant,
         rotate: bool,
     ) {
-        self.look_after_job(context, now);
+        self.check_job(context, now);
         if !self.is_open || self.worker.is_some() {
             return;
         }

@@ -146,7 +146,7 @@ impl Directory {
     }
 
     /// Checks whether the processor has ended, or must be started again.
-    pub(in crate::applet) fn look_after_job(
+    pub(in crate::applet) fn check_job(
         &mut self,
         context: &mut LogContext,
         now: Instant,

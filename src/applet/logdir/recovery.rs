@@ -95,7 +95,7 @@ impl Directory {
         output: &mut Output,
         signals: StallSignals,
     ) {
-        self.look_after_job(context, clock::mono());
+        self.check_job(context, clock::mono());
         if signals.reread {
             self.reread(context, output);
         }

@@ -158,7 +158,7 @@ impl Directory {
             self.phase = Phase::Seal;
         }
         if self.phase == Phase::Seal {
-            self.look_after_job(context, clock::mono());
+            self.check_job(context, clock::mono());
             // A growing queue would fill the disk. After TERM it may grow.
             if self.job != Job::Idle && context.pending.end == 0 {
                 return Err(self.waits_for_job());

@@ -1,108 +1,114 @@
-//! svlogger: the logger that services share whose `log/` has no `run`.
+//! svlogger: the logger shared by services whose `log/` has no `run`.
 //!
 //! # Synopsis
 //! `svlogger`, started by a supervisor
 //!
 //! # Description
-//! Writes what each service says into the log directory of that service:
-//! `log/main` if there is one, else `log` itself, which may be links. Of its
-//! `config` all that svlogd(8) knows holds; what it does not say, and whether
-//! lines are stamped, the board says (`log-size`, `log-keep`, `log-stamp`).
-//! Old logs, processors and modes are as with svlogd.
+//! Writes the output of each service to the log directory of that service:
+//! `log/main` if it exists, else `log` itself; both may be links. Its `config`
+//! has the same lines as for svlogd(8). The board sets the defaults, and
+//! whether lines are stamped (`log-size`, `log-keep`, `log-stamp`). Old logs,
+//! processors and modes are as with svlogd.
 //!
-//! The supervisor tells it on descriptor 0, a socket, which services there
-//! are, and hears there of each that is done with. It is reported, and does
-//! not look, since who supervises knows best which directory a name meant when
-//! it was taken up, and when it has ended. That directory and the pipe,
-//! `supervise/log`, come open with what it is reported; so the kernel must have
-//! CONFIG_UNIX, and /proc must be there to start it from.
+//! The supervisor names the services on descriptor 0, a socket, and is told
+//! there when a service's stream has ended. svlogger does not search for
+//! services itself, since only the supervisor knows which directory a name
+//! meant when the service was added, and when the service ended. The open
+//! service directory and the pipe, `supervise/log`, are passed with the order.
+//! The kernel must therefore have CONFIG_UNIX, and /proc must be mounted so
+//! that svlogger can be started.
 //!
-//! A service without `log/` has a log ring instead, if `runt/log-ring` names a
-//! number of bytes, or else the board (`log-ring`): a file of that size in the
-//! run directory that keeps the newest lines, as they are. `sv log` shows
-//! them. It outlives supervisor and logger, and goes with the run directory.
+//! A service without `log/` has a log ring instead if `runt/log-ring` contains
+//! a number of bytes, or else if the board sets one (`log-ring`): a file of
+//! that size in the run directory that keeps the newest lines unchanged.
+//! `sv log` shows them. The ring outlives supervisor and logger, and is removed
+//! with the run directory.
 //!
-//! With a file `runt/log-console` each line is shown on the console too, or on
-//! the device that the file names, behind `NAME: `: what fits `log-console`
-//! bytes in a second, and what the console takes at once; then how many lines
-//! were left out. Nobody waits for it, and control characters are `?`.
-//! Patterns and stamps are the log's.
+//! With a file `runt/log-console` each line is also shown on the console, or
+//! on the device that the file names, behind `NAME: `. Only as many lines are
+//! shown as fit in `log-console` bytes a second and as the console takes at
+//! once; then a message states how many lines were left out. No process waits
+//! for the console. Control characters are shown as `?`. Patterns and stamps
+//! apply to the log only.
 //!
 //! # Loggers
-//! There is one for each medium, as long as there are any (`loggers`), so that
-//! one that stalls holds up only those that log there. A medium is the file
-//! system that the log directory is on, when its stream begins; all log rings
-//! are one. The first to come get a logger each, which stays that medium's,
-//! and all further ones share the last.
+//! There is one logger for each medium, up to a maximum number (`loggers`), so
+//! that a medium that stalls delays only the services that log to it. A medium
+//! is the file system that holds the log directory when its stream begins; all
+//! log rings count as one medium. The first media to appear get a logger each
+//! and keep it; all further ones share the last logger.
 //!
 //! # Streams
-//! Each has its turn: one read of at most `log-read-bytes`, all whole lines
-//! of which are in the file before anything else is read. What takes its time
-//! (a rotation with its fsync, a processor, a disk that is full) does a copy
-//! of the process, for one directory; the others go on. A service whose logger
-//! is busy so finds its pipe full, and waits.
+//! Streams take turns: one read of at most `log-read-bytes`, of which all
+//! whole lines are in the file before anything else is read. A copy of the
+//! process does slow work (a rotation with its fsync, a processor, a full
+//! disk) for one directory, while the other streams continue. Meanwhile the
+//! service of that directory finds its pipe full and waits.
 //!
-//! All streams of a logger are one process with one user: what keeps them
-//! apart is that each has a pipe, an open line, a directory and a lock of its
-//! own, and that a copy has only those of its own stream open. Who must not
-//! share a process with others has a `log/run`.
+//! All streams of a logger share one process and one user. They are kept apart
+//! because each has its own pipe, open line, directory and lock, and a copy
+//! keeps only those of its own stream open. A service that must not share a
+//! process with others needs a `log/run`.
 //!
 //! # User
-//! The supervisor's, or where the board names one (`logger-user`) that one,
-//! with no other groups, no capabilities and no way to privileges; processors
-//! are it too. What else it may write is what everybody may. Before it is
-//! reported of a stream the supervisor makes the ring and gives it that, or
-//! makes
-//! `log/main` and gives it that with the logs in it: if that and `log` are
-//! root's, nobody else may write to them, and `log/main` holds only what a log
-//! directory holds, every log a file of one name. `log` itself stays root's:
-//! its `run` is. What is the user's already is left as it is; all else must be
-//! given by who made it, and it is said that it was not. `config` stays root's
-//! and must be readable, the service directory must let everybody through, and
-//! a device that lines are shown on must be the user's to write. A log
-//! directory that was removed it can make only where it may write.
+//! svlogger runs as the supervisor's user, or as the user that the board names
+//! (`logger-user`), with no other groups, no capabilities and no way to gain
+//! privileges. Processors run as the same user. Apart from its logs it can
+//! write only what everyone can. Before the supervisor orders a stream it
+//! makes the ring and gives it to that user, or makes `log/main` and gives it
+//! to that user with the logs in it. It does so only if `log/main` and `log`
+//! are root's, no other user may write to them, and `log/main` holds only what
+//! a log directory holds, every log being a file with one name. `log` itself
+//! stays root's, since its `run` is. Anything that already belongs to the user
+//! is left as it is. Everything else must be given to the user by whatever
+//! made it; a message states that it was not. `config` stays root's and must
+//! be readable, the service directory must be searchable by everyone, and a
+//! device that lines are shown on must be writable by the user. A log
+//! directory that was removed can be made again only where the user may write.
 //!
 //! # Trouble
-//! While a log directory cannot be opened that is tried again each 3 seconds;
-//! lines stay in the pipe, and when that is nearly full one read of them is
-//! dropped with each try, which is said: the service goes on as fast. One that
-//! was removed while it was written to is made again then, if what it was in
-//! is still there, and goes on with what is in the pipe. Of one that was
-//! moved, or of which `current` was removed or moved, a new one begins at
-//! once. What cannot be written or rotated, on a full disk or a medium that
-//! became read-only, waits, and so does its service, until it can: that is
-//! said once, and no line is lost. With a `d` line in the config the lines are
-//! dropped and counted instead, as with svlogd; HUP helps as there.
+//! While a log directory cannot be opened, svlogger tries again every 3
+//! seconds. The lines stay in the pipe. When it is nearly full each attempt
+//! drops one read of them, with a message, so that the service is not slowed
+//! down. A log directory that was removed while in use is then made again, if
+//! its parent still exists, and continues with the input in the pipe. If the
+//! directory was moved, or `current` was removed or moved, a new one begins at
+//! once. Lines that cannot be written or rotated, on a full disk or a medium
+//! that became read-only, wait, and so does the service, until they can be:
+//! this is reported once, and no line is lost. With a `d` line in the config
+//! the lines are dropped and counted instead, as with svlogd; HUP helps as
+//! there.
 //!
-//! A config longer than `log-config-bytes` is not read on HUP: the one before
-//! stays in force. Where there was none before, what fits of it is obeyed, but
-//! no pattern: every line is logged.
+//! A config longer than `log-config-bytes` is not read on HUP: the previous
+//! one stays in force. Without a previous one the part that fits is obeyed,
+//! but no patterns: every line is logged.
 //!
-//! Messages, and the lines that an `e` in a config copies to descriptor 2,
-//! wait for no reader there: see runsv(8).
+//! Messages, and the lines that an `e` in a config copies to descriptor 2, do
+//! not wait for a reader there: see runsv(8).
 //!
 //! # Control
-//! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates,
-//! `sv pause`, `cont`, `down`, `up`, `restart` are as for any log service, for
+//! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates.
+//! `sv pause`, `cont`, `down`, `up`, `restart` work as for any log service, for
 //! this one stream. `sv kill NAME/log` kills the logger: it is started again
-//! and goes on with all, on the same pipes.
+//! and continues all streams on the same pipes.
 //!
 //! # Without a supervisor
-//! A logger that loses its supervisor goes on with each service until nobody
-//! has that one's pipe open to write any more, or until another supervisor has
-//! taken it up (`supervise/ok`, looked at each second): then it finishes with
-//! the line at hand, and the next logger goes on with what is in the pipe.
-//! That one finds the log locked before, and tries again. Who may not look, as
-//! a user of its own, or finds that the log cannot be written, does not stay.
+//! A logger that loses its supervisor continues each stream until no process
+//! has the pipe open for writing any more, or until another supervisor has
+//! taken over the service (`supervise/ok`, checked every second). Then it
+//! finishes the current line, and the next logger continues with the input in
+//! the pipe. Until then that logger finds the log locked, and tries again. A
+//! logger that is not permitted to check, because it has a user of its own, or
+//! that cannot write the log, does not stay.
 //!
 //! # Signals
-//! HUP, ALRM: the same for every stream. TERM: finish the open lines, end; a
-//! second one does not wait for their rest, nor for processors, and neither is
-//! waited for longer than 4 s, nor is a directory that stalls: 1 s later its
-//! copy is killed.
+//! HUP, ALRM: the same for every stream. TERM: finish the open lines, then
+//! end. A second TERM does not wait for the rest of the lines, nor for
+//! processors. Neither is waited for longer than 4 s, nor is a directory that
+//! stalls: 1 s later its copy is killed.
 //!
 //! # Exit codes
-//! 0 reported to end, or no stream is left without a supervisor; 111 it cannot
+//! 0 on TERM, or when no stream is left without a supervisor; 111 if it cannot
 //! work.
 
 mod console;

@@ -219,7 +219,7 @@ impl Stream {
         let summarized =
             self.console.summarize(self.at.as_fd(), &self.name, now);
         report(shared, summarized);
-        self.directory.look_after_job(&mut shared.context, now);
+        self.directory.check_job(&mut shared.context, now);
         if self.next_check.is_some_and(|check| check <= now) {
             self.next_check = Some(now.after(RESTART_PAUSE));
             // The supervisor that could order it to continue is gone.
@@ -428,13 +428,13 @@ impl Stream {
         } = shared;
         let (request, input) = (context.request, &mut input[..]);
         let (directory, ring) = (&mut self.directory, &mut self.ring);
-        let (shown, at, name) =
+        let (console, at, name) =
             (&mut self.console, self.at.as_fd(), &self.name);
-        let (mut failed, mut unseen) = (None, Ok(()));
+        let (mut failed, mut console_result) = (None, Ok(()));
         let mut log = |lines, block: &[u8]| {
-            let seen = shown.show(at, name, lines, block);
-            if seen.is_err() {
-                unseen = seen;
+            let copied = console.show(at, name, lines, block);
+            if copied.is_err() {
+                console_result = copied;
             }
             if let Some(ring) = ring {
                 failed = ring.log(block).err();
@@ -458,7 +458,7 @@ impl Stream {
             self.fail(shared, "unable to write to log ring", errno);
         }
         self.directory.worker_done(&shared.context);
-        report(shared, unseen);
+        report(shared, console_result);
         let rest = shared.input.get(..self.reader.kept).unwrap_or(&[]);
         // The rest is shorter than a line.
         let _fits = copy(self.kept, rest);
