@@ -129,8 +129,8 @@ use crate::{
 };
 
 use super::logdir::{
-    BYTES, Directory, INPUT, Job, LineReader, LogContext, Mode, Output,
-    PendingSignals, TEXT_EXTRA, Words,
+    BYTES, ConfigText, Directory, INPUT, Job, LineReader, LogContext, Mode,
+    Output, PendingSignals, TEXT_EXTRA,
 };
 
 /// All log directories.
@@ -205,7 +205,7 @@ pub(super) fn main(start: Start) -> u8 {
     for name in start.argv.skip(used.saturating_add(1)).iter() {
         let added = match texts.next() {
             Some(text) => directories
-                .push(Directory::new(name, Words::new(text)))
+                .push(Directory::new(name, ConfigText::new(text)))
                 .is_ok(),
             None => false,
         };

@@ -15,12 +15,12 @@ use crate::{
 
 use super::{
     access::Access,
+    config_text::ConfigText,
     context::{LogContext, Mode, is_due},
     job::Job,
     output::Output,
     progress::{BlockProgress, Phase},
     stall::Stall,
-    words::Words,
 };
 
 /// A log directory of the command line, open or not.
@@ -37,7 +37,7 @@ pub(in crate::applet) struct Directory {
     /// The file `current`.
     pub(in crate::applet) current: Fd,
     /// Texts of the config.
-    pub(in crate::applet) text: Words,
+    pub(in crate::applet) text: ConfigText,
     /// `true` once a config was read.
     configured: bool,
     /// `true` if lines are logged unchanged: no stamp, prefix, pattern or
@@ -95,7 +95,10 @@ pub(in crate::applet) struct Directory {
 
 impl Directory {
     /// Returns a directory that is not open.
-    pub(in crate::applet) fn new(name: &'static CStr, text: Words) -> Self {
+    pub(in crate::applet) fn new(
+        name: &'static CStr,
+        text: ConfigText,
+    ) -> Self {
         Self {
             name,
             is_open: false,
@@ -215,8 +218,8 @@ impl Directory {
         self.prune(context);
     }
 
-    /// Reads the config; its texts only if `texts` is set. If it cannot be
-    /// read the previous one stays in force (contract §5.5).
+    /// Reads the config; its texts only if `with_texts` is set. If it cannot
+    /// be read the previous one stays in force (contract §5.5).
     ///
     /// The same holds for a config longer than the bound. Without a previous
     /// one it is an error (`EFBIG`) in svlogd. The shared logger cannot refuse
@@ -227,7 +230,7 @@ impl Directory {
         context: &LogContext,
         dir: At<'_>,
         scratch: &mut Output,
-        texts: bool,
+        with_texts: bool,
     ) -> Result<(), Errno> {
         let name = self.subject();
         let bound = self.text.bound();
@@ -266,20 +269,20 @@ impl Directory {
             let end = text.iter().rposition(|byte| *byte == b'\n');
             text = text.get(..end.unwrap_or(0)).unwrap_or(&[]);
         }
-        let words = &mut self.text;
-        if texts {
-            words.clear();
+        let texts = &mut self.text;
+        if with_texts {
+            texts.clear();
         }
         let settings = logconfig::settings(
             text,
             context.bounds,
             |line| {
-                if texts && !is_cut {
-                    words.add_pattern(line);
+                if with_texts && !is_cut {
+                    texts.add_pattern(line);
                 }
             },
             |invalid, part| {
-                if texts {
+                if with_texts {
                     report_invalid(context, name, invalid, part);
                 }
             },
@@ -291,10 +294,10 @@ impl Directory {
         self.durable = settings.durable;
         self.lossy = settings.lossy;
         self.access = Access::look_up(context, name, &settings);
-        if !texts {
+        if !with_texts {
             return Ok(());
         }
-        words.finish(settings.prefix, settings.command);
+        texts.finish(settings.prefix, settings.command);
         if self.udp != settings.udp {
             self.socket = None;
         }
@@ -302,8 +305,8 @@ impl Directory {
         self.configured = true;
         self.plain = context.request.style == Style::Plain
             && self.udp.is_none()
-            && words.prefix().is_empty()
-            && words.patterns().is_empty();
+            && texts.prefix().is_empty()
+            && texts.patterns().is_empty();
         self.fill.line =
             u64::try_from(context.request.length).unwrap_or(u64::MAX);
         Ok(())

@@ -8,7 +8,7 @@
 //! | `line_reader` | splitting input into lines |
 //! | `context` | messages, signals and options of the process |
 //! | `output` | bytes gathered for one write |
-//! | `words` | texts of a config |
+//! | `config_text` | texts of a config |
 //! | `access` | mode and group of the files |
 //! | `job` | state of the processor |
 //! | `progress` | state of a rotation and of the block of lines |
@@ -30,6 +30,7 @@
 
 mod access;
 mod block;
+mod config_text;
 pub(super) mod context;
 mod copy;
 mod directory;
@@ -42,16 +43,15 @@ mod recovery;
 mod renew;
 mod rotation;
 mod stall;
-mod words;
 mod worker;
 
 pub(super) use {
+    config_text::{ConfigText, TEXT_EXTRA},
     context::{LogContext, Mode, PendingSignals},
     directory::Directory,
     job::Job,
     line_reader::LineReader,
     output::Output,
-    words::{TEXT_EXTRA, Words},
 };
 
 use crate::{config, sys::static_cell::StaticCell};

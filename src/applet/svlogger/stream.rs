@@ -31,7 +31,7 @@ use super::{
 };
 use crate::applet::{
     logdir::{
-        Directory, Job, LineReader, Words,
+        ConfigText, Directory, Job, LineReader,
         context::{LIMIT, PAUSE},
     },
     sv::service::{Silent, probe},
@@ -92,7 +92,7 @@ pub(super) struct Stream {
     /// Number in the orders and answers.
     number: u16,
     /// The service directory.
-    at: Fd,
+    service_dir: Fd,
     /// The service has a log directory, not a ring.
     has_dir: bool,
     /// Name of the service.
@@ -120,13 +120,13 @@ impl Stream {
             reported: None,
             failures: 0,
             number: 0,
-            at: Fd::none(),
+            service_dir: Fd::none(),
             has_dir: false,
             name: Name::new(),
             pipe: Fd::none(),
             reader: LineReader::new(1),
             kept: &mut room.kept,
-            directory: Directory::new(c"log", Words::new(&mut room.text)),
+            directory: Directory::new(c"log", ConfigText::new(&mut room.text)),
             ring: None,
             console: ConsoleCopy::disabled(),
         }
@@ -142,7 +142,7 @@ impl Stream {
     ) {
         self.number = order.stream;
         self.has_dir = order.has_dir;
-        [self.at, self.pipe] = files;
+        [self.service_dir, self.pipe] = files;
         self.name = text::name(order.name).unwrap_or_default();
         self.used = true;
         self.reported = None;
@@ -207,7 +207,7 @@ impl Stream {
         }
         if !self.used {
             self.pipe = Fd::none();
-            self.at = Fd::none();
+            self.service_dir = Fd::none();
             self.console = ConsoleCopy::disabled();
             self.directory.dir = Fd::none();
         }
@@ -217,7 +217,8 @@ impl Stream {
     fn advance(&mut self, shared: &mut Shared) {
         let now = clock::mono();
         let summarized =
-            self.console.summarize(self.at.as_fd(), &self.name, now);
+            self.console
+                .summarize(self.service_dir.as_fd(), &self.name, now);
         report(shared, summarized);
         self.directory.check_job(&mut shared.context, now);
         if self.next_check.is_some_and(|check| check <= now) {
@@ -225,7 +226,7 @@ impl Stream {
             // The supervisor that could order it to continue is gone.
             self.flags.paused = false;
             // If the check is not permitted the stream ends, too.
-            if !probe(self.at.as_fd()).is_err_and(Silent::may_pass) {
+            if !probe(self.service_dir.as_fd()).is_err_and(Silent::may_pass) {
                 (self.flags.ends, self.flags.drains) = (true, true);
             }
         }
@@ -350,7 +351,7 @@ impl Stream {
     /// Opens the log directory or ring.
     fn open(&mut self, shared: &mut Shared) {
         self.retry = None;
-        let at = self.at.as_fd();
+        let at = self.service_dir.as_fd();
         self.console.look(at);
         let mut what = "unable to open log ring";
         let opened = if self.has_dir {
@@ -396,7 +397,7 @@ impl Stream {
 
     /// Reads the pipe once and logs the lines.
     fn read(&mut self, shared: &mut Shared) {
-        let (now, at) = (clock::mono(), self.at.as_fd());
+        let (now, at) = (clock::mono(), self.service_dir.as_fd());
         if self.directory.is_lost(at, now) {
             let (context, output) = (&mut shared.context, &mut *shared.output);
             let renewed = self.directory.renew(context, output, at);
@@ -429,7 +430,7 @@ impl Stream {
         let (request, input) = (context.request, &mut input[..]);
         let (directory, ring) = (&mut self.directory, &mut self.ring);
         let (console, at, name) =
-            (&mut self.console, self.at.as_fd(), &self.name);
+            (&mut self.console, self.service_dir.as_fd(), &self.name);
         let (mut failed, mut console_result) = (None, Ok(()));
         let mut log = |lines, block: &[u8]| {
             let copied = console.show(at, name, lines, block);

@@ -8,13 +8,13 @@ pub(in crate::applet) const TEXT_EXTRA: usize = 2;
 
 /// Texts of one config, stored one behind the other in memory that the caller
 /// provides. Empty texts touch none of it.
-pub(in crate::applet) struct Words {
+pub(in crate::applet) struct ConfigText {
     bytes: &'static mut [u8],
     /// End offsets of patterns, prefix and processor.
     ends: [usize; 3],
 }
 
-impl Words {
+impl ConfigText {
     /// Starts without texts. `bytes` has room for the longest config and
     /// [`TEXT_EXTRA`].
     pub(in crate::applet) fn new(bytes: &'static mut [u8]) -> Self {
@@ -34,7 +34,7 @@ impl Words {
         self.ends = [0; 3];
     }
 
-    /// Adds a pattern. All patterns are added before [`Words::finish`].
+    /// Adds a pattern. All patterns are added before [`ConfigText::finish`].
     pub(super) fn add_pattern(&mut self, line: &[u8]) {
         self.add(0, line);
         self.add(0, b"\n");
@@ -102,19 +102,19 @@ mod test {
             let size = lines.chain(others).sum::<usize>().saturating_sub(1);
             let bytes =
                 Box::leak(vec![0; size + TEXT_EXTRA].into_boxed_slice());
-            let mut words = Words::new(bytes);
+            let mut texts = ConfigText::new(bytes);
             for _again in 0..2 {
-                words.clear();
-                patterns.iter().for_each(|line| words.add_pattern(line));
-                words.finish(prefix, command);
+                texts.clear();
+                patterns.iter().for_each(|line| texts.add_pattern(line));
+                texts.finish(prefix, command);
                 let all: Vec<u8> = patterns
                     .iter()
                     .flat_map(|l| [l, &b"\n"[..]].concat())
                     .collect();
-                assert_eq!(words.patterns(), all);
-                assert_eq!(words.prefix(), prefix);
+                assert_eq!(texts.patterns(), all);
+                assert_eq!(texts.prefix(), prefix);
                 let nul: &[u8] = if command.is_empty() { b"" } else { b"\0" };
-                assert_eq!(words.command(), [command, nul].concat());
+                assert_eq!(texts.command(), [command, nul].concat());
             }
         }
     }
