@@ -2,6 +2,7 @@
 
 mod accounts;
 mod chpst;
+mod flag_files;
 mod limits;
 mod logdir;
 mod pause;
@@ -39,8 +40,8 @@ const NAMES: &str = include_str!("../applets.txt");
 /// The programs in the order of their names; many are one under several.
 const PROGRAMS: [Program; 30] = [
     runit::main,
-    runit_init::main,
-    runit_init::main,
+    init,
+    init,
     runsvdir::main,
     runsv::main,
     sv::main,
@@ -69,6 +70,16 @@ const PROGRAMS: [Program; 30] = [
     vlogger::main,
     runsv_cg::main,
 ];
+
+/// Runs `runit-init` or `init`: as PID 1, `runit`; else the program that asks
+/// PID 1 to shut down.
+fn init(start: Start) -> u8 {
+    if child::own_pid() == 1 {
+        runit::main(start)
+    } else {
+        runit_init::main(start)
+    }
+}
 
 /// Runs the program that the file or the arguments name; answers its exit
 /// code.

@@ -13,7 +13,7 @@ use crate::{
     wire::clock::Wall,
 };
 
-use super::super::runit_init::{FLAGS, Flags, is_set};
+use super::super::flag_files::{FLAGS, Flags, is_set};
 
 /// The flag files at the start of PID 1, and the request.
 #[derive(Debug)]

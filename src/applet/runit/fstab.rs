@@ -10,8 +10,8 @@ use crate::{
 };
 
 use super::{
-    super::runit_init::is_set,
-    steps::{StepResult, each_line, is_mounted, run},
+    super::flag_files::is_set,
+    step::{StepResult, each_line, is_mounted, run},
     volume,
 };
 

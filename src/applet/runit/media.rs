@@ -11,7 +11,7 @@ use crate::{
     wire::{clock::Instant, mounts::Mount},
 };
 
-use super::{Init, fstab, seed, steps::StepResult};
+use super::{Init, fstab, seed, step::StepResult};
 
 /// What is mounted, the oldest first.
 const MOUNTS: &CStr = c"/proc/self/mounts";

@@ -131,6 +131,7 @@ mod requests;
 mod rescue;
 mod root;
 mod seed;
+mod step;
 mod steps;
 mod volume;
 mod watchdog;
@@ -142,7 +143,7 @@ use heapless::Vec;
 use crate::{
     config,
     machine::{
-        shutdown::{self, LAST_WORDS, Remaining, Shutdown, Step},
+        shutdown::{self, Remaining, Shutdown, Step},
         stages::{Next, Policy, Stage, StageExit, Stages},
     },
     supervisor::{AWAITED, Events, Reporter, Supervisor},
@@ -161,7 +162,7 @@ use crate::{
     wire::clock::Instant,
 };
 
-use super::runit_init::is_set;
+use super::flag_files::is_set;
 use boot_params::BootParams;
 
 /// How long the script of stage 2 has after TERM (contract §7.4).

@@ -15,7 +15,7 @@ use crate::{
     wire::modules::{Module, files},
 };
 
-use super::steps::{StepResult, each_line};
+use super::step::{StepResult, each_line};
 
 /// Where kernels have their modules.
 const MODULES: &[u8] = b"/lib/modules/";

@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    super::runit_init::is_set, CANNOT_RUN, Init, PREFIX, steps::StepResult,
+    super::flag_files::is_set, CANNOT_RUN, Init, PREFIX, step::StepResult,
 };
 
 /// The program of a good boot.

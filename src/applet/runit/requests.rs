@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    super::runit_init::{is_set, set_off},
+    super::flag_files::{self, is_set},
     Init, STAGE_2_TIMEOUT,
 };
 
@@ -154,7 +154,7 @@ impl Init {
         }
         self.info(asked.what, b"", "");
         if index == POWER
-            && let Err((what, path, errno)) = set_off()
+            && let Err((what, path, errno)) = flag_files::set(None)
         {
             self.warn(what, path.to_bytes(), errno);
             self.asking.off = true;

@@ -13,7 +13,7 @@ use crate::{
     wire::login::{Guard, Shadow},
 };
 
-use super::super::runit_init::is_set;
+use super::super::flag_files::is_set;
 
 /// The programs of the board's policy, in the order in which they are tried.
 const PROGRAMS: &[&CStr] = match config::RESCUE.as_bytes() {

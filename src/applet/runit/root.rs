@@ -15,6 +15,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
+    machine::shutdown::LAST_WORDS,
     supervisor::Reporter,
     sys::{
         self, AsFd, At, CWD, Errno, child,
@@ -32,8 +33,7 @@ use crate::{
 };
 
 use super::{
-    LAST_WORDS,
-    steps::{StepResult, each_line, is_free},
+    step::{StepResult, each_line, is_free},
     volume,
 };
 

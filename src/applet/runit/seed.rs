@@ -9,7 +9,7 @@ use crate::{
     sys::{self, AsFd, CWD, Errno, file, secure},
 };
 
-use super::steps::StepResult;
+use super::step::StepResult;
 
 /// Where the seed is kept.
 const SEED: &CStr = c"/var/lib/random-seed";

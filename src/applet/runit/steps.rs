@@ -9,10 +9,11 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     config,
+    machine::shutdown::LAST_WORDS,
     supervisor::Reporter,
     sys::{
         AsFd, CWD, Errno, child,
-        child::{ExitStatus, Program, Setup},
+        child::ExitStatus,
         clock, dir, file, power,
         signal::{self, Number},
     },
@@ -20,31 +21,11 @@ use crate::{
     wire::sysctl::Setting,
 };
 
-use super::{Init, PREFIX, fstab, modules, root};
-
-/// What came of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StepResult {
-    /// There was nothing to do.
-    Nothing,
-    /// It is done.
-    Done,
-    /// It failed, and that was said.
-    Failed,
-    /// Its time was up.
-    Late,
-}
-
-impl StepResult {
-    /// Of a number of things, some of which may have failed.
-    pub(super) fn of(some: bool, failed: bool) -> Self {
-        match (some, failed) {
-            (_, true) => Self::Failed,
-            (true, false) => Self::Done,
-            (false, false) => Self::Nothing,
-        }
-    }
-}
+use super::{
+    super::flag_files::is_set,
+    Init, PREFIX, fstab, modules, root, seed,
+    step::{StepResult, each_line, is_free},
+};
 
 /// A step of stage 1.
 struct Step {
@@ -89,7 +70,7 @@ const REST: [Step; 8] = [
     step("fstab", MEDIUM, false, fstab::mount_all),
     step("swap", MEDIUM, false, fstab::swap_on),
     step("sysctl", MEDIUM, true, set_sysctls),
-    step("random seed", MEDIUM, false, super::seed::load),
+    step("random seed", MEDIUM, false, seed::load),
 ];
 
 /// A row of the table.
@@ -154,7 +135,7 @@ impl Init {
     fn run_once(&mut self) {
         let mut last = None;
         while let Some(path) = dir::next(ONCE_DIR, last.as_ref(), b"") {
-            if super::is_set(path.as_c_str()) {
+            if is_set(path.as_c_str()) {
                 let began = clock::mono();
                 let outcome = match self.spawn(path.as_c_str(), false) {
                     Ok(pid) => self.wait_for(pid, ONCE),
@@ -207,7 +188,7 @@ impl Init {
                 }
                 let outcome = work(voice);
                 if let Some(console) = voice.console {
-                    console.flush(super::LAST_WORDS);
+                    console.flush(LAST_WORDS);
                 }
                 child::exit(match outcome {
                     StepResult::Done => 0,
@@ -265,32 +246,6 @@ impl Init {
 /// Exit code of a copy that had nothing to do; a program that ends so is
 /// taken for one.
 const NOTHING: u8 = 99;
-
-/// Runs a program to its end; true when it ends with one of the codes below
-/// `limit`. For who is in a process of its own.
-pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
-    let program = Program {
-        path,
-        arguments,
-        environ: child::Environ::empty(),
-    };
-    let setup = Setup {
-        dir: None,
-        sub: None,
-        stdin: None,
-        stdout: None,
-        stderr: None,
-        session: false,
-        group: false,
-        cgroup: None,
-        terminal: false,
-        blocking: true,
-        complaint: None,
-        code: 127,
-    };
-    let end = child::spawn(&program, &setup).ok().and_then(child::wait);
-    matches!(end, Some(ExitStatus::Exited(code)) if code < limit)
-}
 
 /// A kernel file system that stage 1 mounts.
 struct System {
@@ -382,26 +337,6 @@ fn mount(system: &System) -> Result<(), Errno> {
     power::mount(kind, target, options, executable)
 }
 
-/// Whether nothing is mounted at `target`, which is made when it is missing.
-pub(super) fn is_free(target: &CStr) -> Result<bool, Errno> {
-    match is_mounted(target) {
-        Ok(mounted) => Ok(!mounted),
-        Err(Errno::ENOENT) => file::make_dir(CWD, target, 0o755).map(|()| true),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Whether `target` is on another device than the directory it is in.
-pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
-    let path = target.to_bytes();
-    let slash = path.iter().rposition(|byte| *byte == b'/');
-    let parent = path.get(..slash.unwrap_or(0)).unwrap_or(b"");
-    let parent = file::path_of(&[parent, b"/"])?;
-    let parent = file::info(CWD, parent.as_c_str())?;
-    let info = file::info(CWD, target)?;
-    Ok(info.identity.device != parent.identity.device)
-}
-
 /// A board without a clock battery starts in 1970: no moment before the
 /// program was built is right.
 fn set_clock(voice: &Reporter) -> StepResult {
@@ -488,30 +423,4 @@ fn set_sysctls_of(path: &CStr, voice: &Reporter) -> StepResult {
         }
     });
     StepResult::of(some, failed)
-}
-
-/// Calls `each` with every line of a file that a board may have. One that is
-/// too long, and that the file cannot be read, `voice` says.
-pub(super) fn each_line(
-    path: &CStr,
-    voice: Option<&Reporter>,
-    each: &mut dyn FnMut(&[u8]),
-) {
-    let mut buffer = [0; config::LINE_BYTES];
-    let read = file::lines(CWD, path, &mut buffer, |line| {
-        match line {
-            Some(line) => each(line),
-            None => voice.iter().for_each(|voice| {
-                let what = "a line is too long";
-                voice.capacity_reached(what, "line-bytes", config::LINE_BYTES);
-            }),
-        }
-        true
-    });
-    match read {
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => voice.iter().for_each(|voice| {
-            voice.warn("unable to read ", path.to_bytes(), errno);
-        }),
-    }
 }

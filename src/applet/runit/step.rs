@@ -1,0 +1,109 @@
+//! Defines the result of a step of PID 1 and what several steps use.
+
+use core::ffi::CStr;
+
+use crate::{
+    config,
+    supervisor::Reporter,
+    sys::{
+        CWD, Errno,
+        child::{self, ExitStatus, Program, Setup},
+        file,
+    },
+};
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StepResult {
+    /// There was nothing to do.
+    Nothing,
+    /// It is done.
+    Done,
+    /// It failed, and that was said.
+    Failed,
+    /// Its time was up.
+    Late,
+}
+
+impl StepResult {
+    /// Of a number of things, some of which may have failed.
+    pub(super) fn of(some: bool, failed: bool) -> Self {
+        match (some, failed) {
+            (_, true) => Self::Failed,
+            (true, false) => Self::Done,
+            (false, false) => Self::Nothing,
+        }
+    }
+}
+
+/// Runs a program to its end; true when it ends with one of the codes below
+/// `limit`. For who is in a process of its own.
+pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
+    let program = Program {
+        path,
+        arguments,
+        environ: child::Environ::empty(),
+    };
+    let setup = Setup {
+        dir: None,
+        sub: None,
+        stdin: None,
+        stdout: None,
+        stderr: None,
+        session: false,
+        group: false,
+        cgroup: None,
+        terminal: false,
+        blocking: true,
+        complaint: None,
+        code: 127,
+    };
+    let end = child::spawn(&program, &setup).ok().and_then(child::wait);
+    matches!(end, Some(ExitStatus::Exited(code)) if code < limit)
+}
+
+/// Whether nothing is mounted at `target`, which is made when it is missing.
+pub(super) fn is_free(target: &CStr) -> Result<bool, Errno> {
+    match is_mounted(target) {
+        Ok(mounted) => Ok(!mounted),
+        Err(Errno::ENOENT) => file::make_dir(CWD, target, 0o755).map(|()| true),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether `target` is on another device than the directory it is in.
+pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
+    let path = target.to_bytes();
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    let parent = path.get(..slash.unwrap_or(0)).unwrap_or(b"");
+    let parent = file::path_of(&[parent, b"/"])?;
+    let parent = file::info(CWD, parent.as_c_str())?;
+    let info = file::info(CWD, target)?;
+    Ok(info.identity.device != parent.identity.device)
+}
+
+/// Calls `each` with every line of a file that a board may have. One that is
+/// too long, and that the file cannot be read, `voice` says.
+pub(super) fn each_line(
+    path: &CStr,
+    voice: Option<&Reporter>,
+    each: &mut dyn FnMut(&[u8]),
+) {
+    let mut buffer = [0; config::LINE_BYTES];
+    let read = file::lines(CWD, path, &mut buffer, |line| {
+        match line {
+            Some(line) => each(line),
+            None => voice.iter().for_each(|voice| {
+                let what = "a line is too long";
+                voice.capacity_reached(what, "line-bytes", config::LINE_BYTES);
+            }),
+        }
+        true
+    });
+    match read {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => voice.iter().for_each(|voice| {
+            voice.warn("unable to read ", path.to_bytes(), errno);
+        }),
+    }
+}
