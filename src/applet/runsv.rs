@@ -138,15 +138,15 @@ impl Failed {
 /// Supervises `dir` until told to exit.
 fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
     let opened = open(dir)?;
-    let voice = Reporter {
+    let reporter = Reporter {
         prefix: Line::new(),
         console: Console::stderr("runsv"),
     };
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
     let mut supervisor =
-        Supervisor::new(1, &wanted, voice, start.environ, false)
+        Supervisor::new(1, &wanted, reporter, start.environ, false)
             .map_err(|errno| Failed::Call("unable to start", errno))?;
-    keep(dir, opened, &mut supervisor)
+    supervise_path(dir, opened, &mut supervisor)
 }
 
 /// Opens the service directory.
@@ -157,20 +157,20 @@ fn open(dir: &CStr) -> Result<Fd, Failed> {
 
 /// How messages call the service: by `dir`, or the end of it where that is
 /// longer than a name may be.
-fn shown(dir: &[u8]) -> &[u8] {
+fn display_name(dir: &[u8]) -> &[u8] {
     let cut = dir.len().saturating_sub(config::NAME_BYTES);
     dir.get(cut..).unwrap_or(dir)
 }
 
 /// Supervises what is at `dir`, now `opened`, and what takes its place.
-fn keep(
+fn supervise_path(
     dir: &CStr,
     mut opened: Fd,
     supervisor: &mut Supervisor,
 ) -> Result<(), Failed> {
-    let name = shown(dir.to_bytes());
-    let beside = Beside::new(dir, supervisor);
-    let mut told = false;
+    let name = display_name(dir.to_bytes());
+    let parent = ParentWatch::new(dir, supervisor);
+    let mut warned = false;
     let mut exits = false;
     loop {
         let identity = file::info_of(opened.as_fd()).map(|info| info.identity);
@@ -179,7 +179,7 @@ fn keep(
             if !refusal.passes() {
                 return Err(Failed::Refused(refusal));
             }
-            if !core::mem::replace(&mut told, true) {
+            if !core::mem::replace(&mut warned, true) {
                 let mut line = refusal.line(name, "warning");
                 supervisor.reporter().print(&mut line);
             }
@@ -187,11 +187,11 @@ fn keep(
         let again = refused.map(|_| clock::mono().after(restart_delay::RETRY));
         let mut replaced = false;
         while !exits && (again.is_some() || supervisor.live() > 0) {
-            let heard = supervisor.iterate(again);
-            exits |= heard.signals.contains(&Number::TERM);
+            let events = supervisor.iterate(again);
+            exits |= events.signals.contains(&Number::TERM);
             if exits {
                 supervisor.exit_all();
-            } else if beside.has_changed() && !replaced {
+            } else if parent.has_changed() && !replaced {
                 let now = file::info(CWD, dir).map(|info| info.identity);
                 replaced = now.is_ok() && now != identity;
                 if replaced {
@@ -215,9 +215,9 @@ fn keep(
 
 /// What tells that something has changed where the service directory is, so
 /// that one that was replaced is noticed.
-struct Beside(Option<Inotify>);
+struct ParentWatch(Option<Inotify>);
 
-impl Beside {
+impl ParentWatch {
     /// Watches the directory that `dir` is in. Where that cannot be watched,
     /// each turn looks.
     fn new(dir: &CStr, supervisor: &Supervisor) -> Self {

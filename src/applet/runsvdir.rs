@@ -171,79 +171,79 @@ fn run_front(
     word: Option<Word>,
     start: Start,
 ) -> Result<u8, Failure> {
-    let wanted = [
+    let caught = [
         Number::CHILD,
         Number::TERM,
         Number::HUP,
         Number::ALARM,
         Number::PIPE,
     ];
-    let signals = Signals::take(&wanted)
+    let signals = Signals::take(&caught)
         .map_err(|errno| ("unable to collect signals", errno))?;
-    let voice = Reporter {
+    let reporter = Reporter {
         prefix: prefix(request.dir, "warning"),
         console: Console::stderr("runsvdir"),
     };
-    let place = rundir::open_for(request.dir)
+    let run_dir = rundir::open_for(request.dir)
         .inspect_err(|errno| {
             let run = rundir::run_dir().to_bytes();
             if rundir::is_refusal(*errno) {
-                let mut line = voice.prefix.clone();
+                let mut line = reporter.prefix.clone();
                 line.text("run directory ").bytes(run).text(UNTRUSTED);
-                return voice.print(&mut line);
+                return reporter.print(&mut line);
             }
-            voice.warn("unable to use the run directory ", run, *errno);
+            reporter.warn("unable to use the run directory ", run, *errno);
         })
         .ok();
-    let only = place.as_ref().map(lock_front).transpose()?;
-    let mut face = Front {
+    let front_lock = run_dir.as_ref().map(lock_front).transpose()?;
+    let mut front = Front {
         signals,
         word,
         title: Title::new(clock::mono()),
-        alone: child::own_pid() == 1,
+        is_init: child::own_pid() == 1,
         code: None,
         zombies: false,
     };
     loop {
-        let born = clock::mono();
-        match Connection::open(place.as_ref().map(AsFd::as_fd)) {
-            Ok(Connection::New(front, rear)) => {
+        let started = clock::mono();
+        match Connection::open(run_dir.as_ref().map(AsFd::as_fd)) {
+            Ok(Connection::New(client, server)) => {
                 let (is_child, _) =
                     child::fork().map_err(|errno| ("unable to fork", errno))?;
                 if is_child {
-                    drop((front, face, only, place));
-                    return serve(request, rear, voice, start);
+                    drop((client, front, front_lock, run_dir));
+                    return serve(request, server, reporter, start);
                 }
-                drop(rear);
-                if let Some(code) = face.watch(&front)? {
-                    return face.end(code);
+                drop(server);
+                if let Some(code) = front.watch(&client)? {
+                    return front.end(code);
                 }
                 let text = "the supervisor has ended, restarting";
-                voice.print(voice.prefix.clone().text(text));
+                reporter.print(reporter.prefix.clone().text(text));
             }
-            Ok(Connection::Found(front)) => {
-                send_command(&front, ATTACH);
-                if let Some(code) = face.watch(&front)? {
-                    return face.end(code);
+            Ok(Connection::Found(client)) => {
+                send_command(&client, ATTACH);
+                if let Some(code) = front.watch(&client)? {
+                    return front.end(code);
                 }
             }
-            Err(trouble) => {
-                let mut line = voice.prefix.clone();
-                voice.print(supervisor::append_failure(&mut line, trouble));
+            Err(failure) => {
+                let mut line = reporter.prefix.clone();
+                reporter.print(supervisor::append_failure(&mut line, failure));
             }
         }
-        let pace = crate::machine::restart_delay::RESTART_PAUSE;
-        poller::sleep(pace.saturating_sub(clock::mono().since(born)));
-        if let Some(code) = face.take_signals(None).or(face.code) {
-            return face.end(code);
+        let pause = crate::machine::restart_delay::RESTART_PAUSE;
+        poller::sleep(pause.saturating_sub(clock::mono().since(started)));
+        if let Some(code) = front.take_signals(None).or(front.code) {
+            return front.end(code);
         }
     }
 }
 
 /// Makes sure that there is no other face; the lock lasts as long as what is
 /// answered.
-fn lock_front(place: &Fd) -> Result<Fd, Failure> {
-    let lock = secure::append(place.as_fd(), c"face")
+fn lock_front(run_dir: &Fd) -> Result<Fd, Failure> {
+    let lock = secure::append(run_dir.as_fd(), c"face")
         .map_err(|errno| ("unable to open the lock of the face", errno))?;
     file::lock_now(lock.as_fd())
         .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;
@@ -251,8 +251,8 @@ fn lock_front(place: &Fd) -> Result<Fd, Failure> {
 }
 
 /// Sends the supervisor a command. Has it ended, that is about to be seen.
-fn send_command(front: &ClientEnd, command: u8) {
-    let _ended = sys::write_once(front.control.as_fd(), &[command]).is_err();
+fn send_command(client: &ClientEnd, command: u8) {
+    let _ended = sys::write_once(client.control.as_fd(), &[command]).is_err();
 }
 
 /// What the face is besides its link.
@@ -262,7 +262,7 @@ struct Front {
     word: Option<Word>,
     title: Title,
     /// It is process 1: its end is the end of all others.
-    alone: bool,
+    is_init: bool,
     /// Its exit code once the services have ended.
     code: Option<u8>,
     /// There may be children that have ended.
@@ -272,7 +272,7 @@ struct Front {
 impl Front {
     /// Passes signals on and shows the log until there is an exit code, or
     /// the supervisor has ended.
-    fn watch(&mut self, front: &ClientEnd) -> Result<Option<u8>, Failure> {
+    fn watch(&mut self, client: &ClientEnd) -> Result<Option<u8>, Failure> {
         // Little happens here from now on.
         sys::trim_memory();
         loop {
@@ -288,22 +288,22 @@ impl Front {
             };
             let fds = [
                 self.signals.as_fd(),
-                front.ok.as_fd(),
+                client.ok.as_fd(),
                 // Without a title nobody looks at it.
                 self.word
                     .as_ref()
-                    .map_or(front.ok.as_fd(), |_| front.log.as_fd()),
+                    .map_or(client.ok.as_fd(), |_| client.log.as_fd()),
             ];
-            let [_, ended, said] = poller::readable(fds, limit)
+            let [_, ended, has_output] = poller::readable(fds, limit)
                 .map_err(|errno| ("unable to wait for signals", errno))?;
-            if let (true, Some(word)) = (said, &mut self.word) {
+            if let (true, Some(word)) = (has_output, &mut self.word) {
                 let mut bytes = [0; LOG_BYTES];
-                if let Ok(count) = sys::read(front.log.as_fd(), &mut bytes) {
+                if let Ok(count) = sys::read(client.log.as_fd(), &mut bytes) {
                     let bytes = bytes.get(..count).unwrap_or(&[]);
                     title::push(word.bytes(), bytes);
                 }
             }
-            let code = self.take_signals(Some(front));
+            let code = self.take_signals(Some(client));
             if code.is_some() {
                 return Ok(code);
             }
@@ -315,7 +315,7 @@ impl Front {
 
     /// Ends. As process 1 it ends what services have left behind first.
     fn end(&mut self, code: u8) -> Result<u8, Failure> {
-        if !self.alone {
+        if !self.is_init {
             return Ok(code);
         }
         // ESRCH: there is no other process. A stopped one takes no TERM.
@@ -337,10 +337,10 @@ impl Front {
     }
 
     /// Takes the signals that came; an exit code when that is to be the end.
-    fn take_signals(&mut self, front: Option<&ClientEnd>) -> Option<u8> {
+    fn take_signals(&mut self, client: Option<&ClientEnd>) -> Option<u8> {
         while let Some(signal) = self.signals.next() {
             let (command, code) = match signal {
-                Number::TERM if self.alone => (EXIT, Some(0)),
+                Number::TERM if self.is_init => (EXIT, Some(0)),
                 Number::TERM => (DETACH, Some(0)),
                 Number::HUP => (EXIT, Some(super::FATAL)),
                 Number::ALARM => (SCAN, None),
@@ -350,10 +350,10 @@ impl Front {
                     continue;
                 }
             };
-            if let Some(front) = front {
-                send_command(front, command);
+            if let Some(client) = client {
+                send_command(client, command);
             }
-            if self.alone {
+            if self.is_init {
                 self.code = self.code.or(code);
             } else if code.is_some() {
                 return code;
@@ -369,11 +369,11 @@ impl Front {
 /// The child: supervises until it is told to stop and nothing is left.
 fn serve(
     request: &Request,
-    mut rear: ServerEnd,
-    voice: Reporter,
+    mut server: ServerEnd,
+    reporter: Reporter,
     start: Start,
 ) -> Result<u8, Failure> {
-    let wanted = [
+    let caught = [
         Number::CHILD,
         Number::TERM,
         Number::ALARM,
@@ -381,46 +381,46 @@ fn serve(
         Number::USR1,
         Number::USR2,
     ];
-    if let Some(console) = voice.console {
+    if let Some(console) = reporter.console {
         console.forget();
     }
     if request.logs
-        && let Err(errno) = rear.capture_stderr()
+        && let Err(errno) = server.capture_stderr()
     {
-        voice.warn("log service disabled", b"", errno);
+        reporter.warn("log service disabled", b"", errno);
     }
     let slots = crate::config::SLOTS;
     let sessions = request.sessions;
     let mut supervisor =
-        Supervisor::new(slots, &wanted, voice, start.environ, sessions)
+        Supervisor::new(slots, &caught, reporter, start.environ, sessions)
             .map_err(|errno| ("unable to supervise", errno))?;
     supervisor
-        .accept_front(rear)
+        .accept_front(server)
         .map_err(|errno| ("unable to wait for commands", errno))?;
     supervisor.supervise_dir(request.dir);
-    let mut stays = true;
-    let mut stops = false;
-    while stays || supervisor.live() > 0 {
+    let mut attached = true;
+    let mut exiting = false;
+    while attached || supervisor.live() > 0 {
         for signal in supervisor.iterate(None).signals {
             match signal {
                 Number::ALARM => supervisor.rescan(),
                 // The last face was killed: for who starts one now it is a
                 // start like any other.
-                Number::USR2 if stays => supervisor.rescan(),
+                Number::USR2 if attached => supervisor.rescan(),
                 Number::TERM => {
                     supervisor.stop_scanning();
                     supervisor.exit_all();
-                    stays = false;
-                    stops = true;
+                    attached = false;
+                    exiting = true;
                 }
                 Number::USR1 => {
                     supervisor.stop_scanning();
-                    stays = false;
+                    attached = false;
                 }
                 // Once told to stop it makes room for a new one.
-                Number::USR2 if !stays && !stops => {
+                Number::USR2 if !attached && !exiting => {
                     supervisor.supervise_dir(request.dir);
-                    stays = true;
+                    attached = true;
                 }
                 _ => {}
             }

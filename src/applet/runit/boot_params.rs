@@ -56,9 +56,9 @@ impl BootParams {
 }
 
 /// Says that a word means nothing.
-fn unknown(word: &[u8], voice: &Reporter) {
+fn unknown(word: &[u8], reporter: &Reporter) {
     let what = "unknown on the kernel's command line: ";
-    voice.print(voice.prefix.clone().text(what).bytes(word));
+    reporter.print(reporter.prefix.clone().text(what).bytes(word));
 }
 
 /// Calls `work` with /proc, which is mounted when it is not, and unmounted
@@ -84,64 +84,68 @@ pub(super) fn is_contained() -> bool {
 }
 
 /// Reads what the board and, outside of containers, the command line say.
-pub(super) fn read(asked: &mut BootParams, voice: &Reporter) {
+pub(super) fn read(params: &mut BootParams, reporter: &Reporter) {
     let board = config::SIGNALS.as_bytes();
-    asked.signals.read(board, &mut |word| unknown(word, voice));
-    if asked.contained {
+    params
+        .signals
+        .read(board, &mut |word| unknown(word, reporter));
+    if params.contained {
         return;
     }
-    if let Err(errno) = with_proc(&mut || take_params(asked, voice)) {
-        voice.warn("unable to unmount ", b"/proc", errno);
+    if let Err(errno) = with_proc(&mut || take_params(params, reporter)) {
+        reporter.warn("unable to unmount ", b"/proc", errno);
     }
 }
 
 /// Takes the wishes of the command line.
-fn take_params(asked: &mut BootParams, voice: &Reporter) {
+fn take_params(params: &mut BootParams, reporter: &Reporter) {
     let mut text = [0; config::LINE_BYTES];
     let line = match file::read_whole(CWD, COMMAND_LINE, &mut text) {
         Ok(line) => line,
         Err(errno) => {
-            voice.warn("unable to read ", COMMAND_LINE.to_bytes(), errno);
+            reporter.warn("unable to read ", COMMAND_LINE.to_bytes(), errno);
             return;
         }
     };
     let full = line.len() == config::LINE_BYTES;
     if full {
-        voice.capacity_reached(
+        reporter.capacity_reached(
             "the kernel's command line is cut",
             "line-bytes",
             line.len(),
         );
     }
     let (mut services, mut rig) = (None, None);
-    for wish in boot_params(line) {
-        match wish {
-            BootParam::Single => asked.single = true,
-            BootParam::Emergency => asked.emergency = true,
+    for param in boot_params(line) {
+        match param {
+            BootParam::Single => params.single = true,
+            BootParam::Emergency => params.emergency = true,
             BootParam::Services(path) => services = Some(path),
             BootParam::Rig(path) => rig = Some(path),
             BootParam::Signals(words) => {
-                asked.signals.read(words, &mut |word| unknown(word, voice));
+                params
+                    .signals
+                    .read(words, &mut |word| unknown(word, reporter));
             }
-            BootParam::Unknown(word) => unknown(word, voice),
+            BootParam::Unknown(word) => unknown(word, reporter),
         }
     }
-    if let Some(path) = keep_path(&SERVICES, services, voice) {
-        asked.services = path;
+    if let Some(path) = keep_path(&SERVICES, services, reporter) {
+        params.services = path;
     }
-    asked.rig = keep_path(&RIG, rig, voice);
+    params.rig = keep_path(&RIG, rig, reporter);
 }
 
 /// Keeps a path for good; one that is too long is said.
 fn keep_path(
-    place: &'static StaticPath,
+    cell: &'static StaticPath,
     path: Option<&[u8]>,
-    voice: &Reporter,
+    reporter: &Reporter,
 ) -> Option<&'static CStr> {
     match Path::join(&[path?]) {
-        Ok(path) => Some(place.take()?.insert(path).as_c_str()),
+        Ok(path) => Some(cell.take()?.insert(path).as_c_str()),
         Err(long) => {
-            voice.capacity_reached(
+            reporter.capacity_reached(
                 "the path of a word under runt. is too long",
                 "path-bytes",
                 long.limit,

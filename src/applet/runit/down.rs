@@ -22,9 +22,9 @@ const NO_SYNC: &CStr = c"/etc/runit/nosync";
 /// Exit code of a container's PID 1 that is to be started again and may not
 /// call reboot(2): that by which a shell reports HUP, the signal by which the
 /// kernel ends a PID namespace that may.
-const RESTART: u8 = 129;
+const RESTART_CODE: u8 = 129;
 /// Most bytes of an argument for reboot(2).
-const ARGUMENT: usize = 64;
+const ARGUMENT_BYTES: usize = 64;
 
 impl Init {
     /// The way down begins, if it has not: answers when scripts and services
@@ -76,16 +76,16 @@ impl Init {
     }
 
     /// Begins to end processes.
-    pub(super) fn begin_shutdown(&mut self, order: Step) {
+    pub(super) fn begin_shutdown(&mut self, step: Step) {
         self.supervisor.stop_scanning();
         let limit = self.arm_deadline();
-        self.shutdown = Some(Shutdown::from(order, clock::mono(), limit));
-        self.perform_step(order);
+        self.shutdown = Some(Shutdown::from(step, clock::mono(), limit));
+        self.perform_step(step);
     }
 
     /// Carries out an order of the descent.
-    pub(super) fn perform_step(&mut self, order: Step) {
-        let sent = match order {
+    pub(super) fn perform_step(&mut self, step: Step) {
+        let sent = match step {
             Step::StopServices => {
                 self.info("stopping services...", b"", "");
                 self.supervisor.stop_all(shutdown::STOP_MILLIS);
@@ -165,7 +165,7 @@ impl Init {
         }
         let (ending, flag) = self.requested_ending();
         // Read before its medium is gone.
-        let mut text = [0; ARGUMENT];
+        let mut text = [0; ARGUMENT_BYTES];
         let argument = match flag {
             Some(flag) => {
                 let text = file::read_whole(CWD, flag, &mut text);
@@ -197,7 +197,7 @@ impl Init {
         };
         if self.params.contained {
             child::exit(match ending {
-                Ending::Reboot => RESTART,
+                Ending::Reboot => RESTART_CODE,
                 Ending::Off | Ending::Halt => 0,
             });
         }

@@ -21,21 +21,21 @@ const FSTAB: &CStr = c"/etc/fstab";
 /// Calls `each` with every entry that is for the boot and its options. A
 /// line that cannot be read is named, if `tells`.
 fn entries(
-    voice: &Reporter,
-    tells: bool,
+    reporter: &Reporter,
+    reports: bool,
     each: &mut dyn FnMut(&Entry<'_>, &Options) -> Result<bool, Errno>,
 ) -> StepResult {
     let (mut some, mut failed) = (false, false);
-    each_line(FSTAB, tells.then_some(voice), &mut |line| {
+    each_line(FSTAB, reports.then_some(reporter), &mut |line| {
         let entry = match Entry::parse(line) {
             Ok(Some(entry)) => entry,
             Ok(None) => return,
             Err(Short) => {
-                if tells {
+                if reports {
                     failed = true;
-                    let mut text = voice.prefix.clone();
+                    let mut text = reporter.prefix.clone();
                     let text = text.text("fstab: too few fields: ");
-                    voice.print(text.bytes(line));
+                    reporter.print(text.bytes(line));
                 }
                 return;
             }
@@ -58,7 +58,7 @@ fn entries(
             Ok(done) => some |= done,
             Err(errno) => {
                 failed = true;
-                voice.warn("fstab: unable to take ", entry.device, errno);
+                reporter.warn("fstab: unable to take ", entry.device, errno);
             }
         }
     });
@@ -81,8 +81,8 @@ fn device(entry: &Entry<'_>) -> Result<Path, Errno> {
 
 /// Has file systems checked by the program of their type, where there is
 /// one. Its codes 0 and 1 say that the file system is in order.
-pub(super) fn check(voice: &Reporter) -> StepResult {
-    entries(voice, false, &mut |entry, _| {
+pub(super) fn check(reporter: &Reporter) -> StepResult {
+    entries(reporter, false, &mut |entry, _| {
         let path = Path::join(&[b"/sbin/fsck.", entry.kind]);
         let (Ok(path), true) = (path, entry.checked) else {
             return Ok(false);
@@ -99,8 +99,8 @@ pub(super) fn check(voice: &Reporter) -> StepResult {
 
 /// Mounts what is to be mounted at boot; the root is mounted anew with its
 /// options.
-pub(super) fn mount_all(voice: &Reporter) -> StepResult {
-    entries(voice, true, &mut |entry, options| {
+pub(super) fn mount_all(reporter: &Reporter) -> StepResult {
+    entries(reporter, true, &mut |entry, options| {
         if entry.kind == b"swap" {
             return Ok(false);
         }
@@ -128,8 +128,8 @@ pub(super) fn mount_all(voice: &Reporter) -> StepResult {
 }
 
 /// Uses the table's swap.
-pub(super) fn swap_on(voice: &Reporter) -> StepResult {
-    entries(voice, false, &mut |entry, _| {
+pub(super) fn swap_on(reporter: &Reporter) -> StepResult {
+    entries(reporter, false, &mut |entry, _| {
         if entry.kind != b"swap" {
             return Ok(false);
         }
@@ -144,21 +144,21 @@ pub(super) fn swap_on(voice: &Reporter) -> StepResult {
 
 /// Uses no swap any more. The table shrinks while it is read: what one pass
 /// has missed the next one sees. What cannot be done is reported by the first.
-pub(super) fn swap_off(voice: &Reporter) {
-    let mut tells = Some(voice);
+pub(super) fn swap_off(reporter: &Reporter) {
+    let mut reports = Some(reporter);
     loop {
         let mut progress = false;
-        each_line(c"/proc/swaps", tells, &mut |line| {
+        each_line(c"/proc/swaps", reports, &mut |line| {
             let device = line.split(u8::is_ascii_whitespace).next();
             let device = device.filter(|device| device.starts_with(b"/"));
             let Some(Ok(path)) = device.map(field) else {
                 return;
             };
-            match (power::swap_off(path.as_c_str()), tells) {
+            match (power::swap_off(path.as_c_str()), reports) {
                 (Ok(()), _) => progress = true,
-                (Err(errno), Some(voice)) => {
+                (Err(errno), Some(reporter)) => {
                     let what = "unable to stop swapping to ";
-                    voice.warn(what, path.as_bytes(), errno);
+                    reporter.warn(what, path.as_bytes(), errno);
                 }
                 (Err(_), None) => {}
             }
@@ -166,6 +166,6 @@ pub(super) fn swap_off(voice: &Reporter) {
         if !progress {
             return;
         }
-        tells = None;
+        reports = None;
     }
 }

@@ -69,12 +69,12 @@ impl Init {
             power::sync();
             StepResult::Done
         };
-        self.with_timeout(b"all media", until, &|voice| {
-            seed::save(voice);
-            sync(voice)
+        self.with_timeout(b"all media", until, &|reporter| {
+            seed::save(reporter);
+            sync(reporter)
         });
-        self.with_timeout(b"swap", until, &|voice| {
-            fstab::swap_off(voice);
+        self.with_timeout(b"swap", until, &|reporter| {
+            fstab::swap_off(reporter);
             StepResult::Done
         });
         // One that was moved may be inside a newer one.
@@ -106,21 +106,21 @@ impl Init {
             if let (true, usize::MAX, Some((bound, value))) =
                 (first, below, hidden)
             {
-                let voice = self.supervisor.reporter();
-                voice.capacity_reached("some stay mounted", bound, value);
+                let reporter = self.supervisor.reporter();
+                reporter.capacity_reached("some stay mounted", bound, value);
             }
             let Some(target) = target else {
                 return freed && kept && !late;
             };
-            let outcome =
-                self.with_timeout(target.as_bytes(), until, &|voice| {
-                    unmount(&target, first.then_some(voice))
+            let result =
+                self.with_timeout(target.as_bytes(), until, &|reporter| {
+                    unmount(&target, first.then_some(reporter))
                 });
-            freed |= outcome == StepResult::Done;
+            freed |= result == StepResult::Done;
             // It would hang again.
-            late |= outcome == StepResult::Late;
+            late |= result == StepResult::Late;
             // The root is in use to the end.
-            kept |= outcome != StepResult::Done && target.as_bytes() != b"/";
+            kept |= result != StepResult::Done && target.as_bytes() != b"/";
             below = number;
         }
     }
@@ -134,18 +134,18 @@ impl Init {
         work: &dyn Fn(&Reporter) -> StepResult,
     ) -> StepResult {
         let share = shutdown::share(until, clock::mono());
-        let outcome =
+        let result =
             share.map_or(StepResult::Late, |s| self.run_in_child(work, s));
-        if outcome == StepResult::Late {
+        if result == StepResult::Late {
             self.warning("has not come to rest in time: ", medium);
         }
-        outcome
+        result
     }
 }
 
 /// Unmounts a medium or, when it is in use, makes it read-only, for which
 /// it answers that there was nothing to do.
-fn unmount(target: &Path, voice: Option<&Reporter>) -> StepResult {
+fn unmount(target: &Path, reporter: Option<&Reporter>) -> StepResult {
     // First read-only: what an overlay keeps its files on can be unmounted
     // while that still writes to it.
     let read_only = power::make_read_only(target.as_c_str());
@@ -153,8 +153,8 @@ fn unmount(target: &Path, voice: Option<&Reporter>) -> StepResult {
         (Ok(()), _) => StepResult::Done,
         (Err(_), Ok(())) => StepResult::Nothing,
         (Err(_), Err(errno)) => {
-            if let Some(voice) = voice {
-                voice.warn("unable to unmount ", target.as_bytes(), errno);
+            if let Some(reporter) = reporter {
+                reporter.warn("unable to unmount ", target.as_bytes(), errno);
             }
             StepResult::Failed
         }

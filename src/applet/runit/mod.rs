@@ -185,15 +185,15 @@ pub(super) fn main(start: Start) -> u8 {
         sys::print_error(line);
         return super::FATAL;
     }
-    let born = clock::mono();
+    let boot_start = clock::mono();
     let contained = boot_params::is_contained();
     // Refused to who leads a session: then it is its own already.
     let _leads = child::new_session().is_err();
     // Without a console in the image there is one when /dev is mounted.
-    let blind = console::take(contained).is_err();
+    let console_missing = console::take(contained).is_err();
     let mut head = Line::new();
     head.text(PREFIX).text("warning: ");
-    let voice = Reporter {
+    let reporter = Reporter {
         prefix: head,
         console: Console::get(contained),
     };
@@ -201,14 +201,15 @@ pub(super) fn main(start: Start) -> u8 {
     let supervisor = Supervisor::new(
         config::SLOTS,
         &requests::SIGNALS,
-        voice,
+        reporter,
         environ,
         true,
     );
     match supervisor {
         Ok(supervisor) => {
-            let wishes = BootParams::new(contained);
-            Init::new(supervisor, environ, born, blind, wishes).run()
+            let params = BootParams::new(contained);
+            Init::new(supervisor, environ, boot_start, console_missing, params)
+                .run()
         }
         Err(errno) => reap_forever("wait for events", errno),
     }
@@ -273,11 +274,11 @@ struct Init {
     /// The script or program that `script` is or was.
     path: &'static CStr,
     /// The programs of ctrl-alt-del and of a power failure.
-    asking: requests::Asking,
+    request_programs: requests::RequestPrograms,
     /// What the flag files ask for.
     requested: flags::Requested,
     /// Children that ended while another was waited for.
-    later: Vec<(u32, ExitStatus), AWAITED>,
+    pending_ends: Vec<(u32, ExitStatus), AWAITED>,
     /// Somebody asked to go down while a script runs.
     leaving: bool,
     /// That script was killed, and should have ended.
@@ -319,9 +320,9 @@ impl Init {
             params,
             script: None,
             path: c"",
-            asking: requests::Asking::default(),
+            request_programs: requests::RequestPrograms::default(),
             requested: flags::Requested::new(),
-            later: Vec::new(),
+            pending_ends: Vec::new(),
             leaving: false,
             killed: false,
             stop_deadline: None,
@@ -362,10 +363,10 @@ impl Init {
             self.warn("unable to open ", b"/dev/console", errno);
         }
         loop {
-            let heard = self.supervisor.iterate(self.due());
-            self.handle(&heard);
-            let later = core::mem::take(&mut self.later);
-            for (pid, end) in &later {
+            let events = self.supervisor.iterate(self.due());
+            self.handle(&events);
+            let pending_ends = core::mem::take(&mut self.pending_ends);
+            for (pid, end) in &pending_ends {
                 self.child_ended(*pid, *end);
             }
             self.check_deadlines();
@@ -374,16 +375,17 @@ impl Init {
 
     /// When the loop has to look at the clock.
     fn due(&self) -> Option<Instant> {
-        let descent = self.shutdown.map(Shutdown::due);
-        let errands = self.oneshots.due();
-        let later = (!self.later.is_empty()).then_some(Instant::at(0));
+        let shutdown = self.shutdown.map(Shutdown::due);
+        let oneshots = self.oneshots.due();
+        let pending_ends =
+            (!self.pending_ends.is_empty()).then_some(Instant::at(0));
         [
             self.script_deadline,
             self.restart_at,
-            descent,
+            shutdown,
             self.watchdog_due(),
-            errands,
-            later,
+            oneshots,
+            pending_ends,
         ]
         .into_iter()
         .flatten()
@@ -399,8 +401,8 @@ impl Init {
 
     /// Says a warning that has no errno.
     fn warning(&self, what: &str, subject: &[u8]) {
-        let voice = self.supervisor.reporter();
-        voice.print(voice.prefix.clone().text(what).bytes(subject));
+        let reporter = self.supervisor.reporter();
+        reporter.print(reporter.prefix.clone().text(what).bytes(subject));
     }
 
     /// Says a warning about a call that failed.
@@ -481,7 +483,7 @@ impl Init {
 
     /// Stage 2 of our own.
     fn serve(&mut self) {
-        if let Err(errno) = self.part_from_console() {
+        if let Err(errno) = self.detach_console() {
             self.warn("unable to keep services from the console", b"", errno);
         }
         self.supervisor.supervise_dir(self.params.services);
@@ -498,7 +500,7 @@ impl Init {
     /// Makes the standard streams, which services have, such that none can
     /// read what is typed on the console, nor holds it when the kernel ends
     /// all that do. The programs of PID 1's own still get it.
-    fn part_from_console(&mut self) -> Result<(), Errno> {
+    fn detach_console(&mut self) -> Result<(), Errno> {
         let contained = self.params.contained;
         if !self.console_missing {
             // It stays open: what closes a terminal as the last may have to
@@ -563,11 +565,11 @@ impl Init {
     }
 
     /// Takes what a turn of the loop has brought.
-    fn handle(&mut self, heard: &Events) {
-        for signal in &heard.signals {
+    fn handle(&mut self, events: &Events) {
+        for signal in &events.signals {
             self.signal(*signal);
         }
-        for (pid, end) in &heard.ended {
+        for (pid, end) in &events.ended {
             self.child_ended(*pid, *end);
         }
     }

@@ -21,16 +21,16 @@ use super::step::{StepResult, each_line};
 const MODULES: &[u8] = b"/lib/modules/";
 
 /// Loads the modules.
-pub(super) fn load(voice: &Reporter) -> StepResult {
+pub(super) fn load(reporter: &Reporter) -> StepResult {
     let (mut some, mut failed) = (false, false);
-    each_line(c"/etc/modules", Some(voice), &mut |line| {
+    each_line(c"/etc/modules", Some(reporter), &mut |line| {
         let Some(module) = Module::parse(line) else {
             return;
         };
         some = true;
         if let Err(errno) = load_one(module) {
             failed = true;
-            voice.warn("unable to load module ", module.name, errno);
+            reporter.warn("unable to load module ", module.name, errno);
         }
     });
     StepResult::of(some, failed)
@@ -65,12 +65,12 @@ fn load_one(module: Module<'_>) -> Result<(), Errno> {
         let Some(all) = all else { return true };
         let own = line.and_then(|line| line.split(|byte| *byte == b':').next());
         found = Some(all.rev().try_for_each(|file| {
-            let its = if Some(file) == own {
+            let arguments = if Some(file) == own {
                 parameters.as_c_str()
             } else {
                 c""
             };
-            load(file, its)
+            load(file, arguments)
         }));
         false
     });

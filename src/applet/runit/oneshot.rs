@@ -21,9 +21,9 @@ use super::{
 };
 
 /// The program of a good boot.
-const GOOD: &CStr = config::BOOT_GOOD;
+const BOOT_GOOD_PROGRAM: &CStr = config::BOOT_GOOD;
 /// How long it may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const BOOT_GOOD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is on the way.
 #[derive(Debug, Default)]
@@ -74,25 +74,25 @@ impl Init {
         let good = self.oneshots.good.take_if(|(good, _)| *good == pid);
         if let Some((_, began)) = good {
             self.oneshots.due = None;
-            let outcome = if end == ExitStatus::Exited(0) {
+            let result = if end == ExitStatus::Exited(0) {
                 StepResult::Done
             } else {
                 StepResult::Failed
             };
-            self.report_step(GOOD.to_bytes(), outcome, began);
+            self.report_step(BOOT_GOOD_PROGRAM.to_bytes(), result, began);
         }
     }
 
     /// Says how the test rig's program has ended, and switches off.
     fn report_rig(&mut self, end: ExitStatus) {
-        let (how, number) = match end {
+        let (prefix, number) = match end {
             ExitStatus::Exited(code) => ("exit ", code),
             ExitStatus::Killed(signal, _) => ("signal ", signal),
         };
         let mut line = Line::new();
         line.text(PREFIX)
             .text("rig: ")
-            .text(how)
+            .text(prefix)
             .number(number.into());
         self.supervisor.reporter().print(&mut line);
         self.go_down(Some(Ending::Off));
@@ -109,7 +109,11 @@ impl Init {
             // ESRCH: it has ended this moment.
             let _gone = signal::kill_led(pid, Number::KILL).is_err();
             self.supervisor.stop_awaiting(pid);
-            self.report_step(GOOD.to_bytes(), StepResult::Late, began);
+            self.report_step(
+                BOOT_GOOD_PROGRAM.to_bytes(),
+                StepResult::Late,
+                began,
+            );
             return;
         }
         let wanted = u64::try_from(config::GOOD_SECONDS).unwrap_or(u64::MAX);
@@ -121,16 +125,20 @@ impl Init {
             self.oneshots.due = Some(now.after(wanted.saturating_sub(up)));
             return;
         }
-        if !is_set(GOOD) {
+        if !is_set(BOOT_GOOD_PROGRAM) {
             return;
         }
-        match self.spawn(GOOD, false) {
+        match self.spawn(BOOT_GOOD_PROGRAM, false) {
             Ok(pid) => {
                 self.oneshots.good = Some((pid, now));
-                self.oneshots.due = Some(now.after(LIMIT));
+                self.oneshots.due = Some(now.after(BOOT_GOOD_TIMEOUT));
             }
             Err(errno) => {
-                self.warn("unable to fork for ", GOOD.to_bytes(), errno);
+                self.warn(
+                    "unable to fork for ",
+                    BOOT_GOOD_PROGRAM.to_bytes(),
+                    errno,
+                );
             }
         }
     }

@@ -20,7 +20,7 @@ use super::{
 
 /// A program that PID 1 runs when it is asked to go down, and that decides
 /// about it by the flags.
-struct Asked {
+struct RequestProgram {
     path: &'static CStr,
     /// The line that tells of the request.
     what: &'static str,
@@ -29,14 +29,14 @@ struct Asked {
 /// The program of ctrl-alt-del.
 const CTRL_ALT_DEL: usize = 0;
 /// The program of a power failure.
-const POWER: usize = 1;
+const POWER_FAILURE: usize = 1;
 /// All of them.
-const ASKED: [Asked; 2] = [
-    Asked {
+const REQUEST_PROGRAMS: [RequestProgram; 2] = [
+    RequestProgram {
         path: c"/etc/runit/ctrlaltdel",
         what: "ctrl-alt-del request...",
     },
-    Asked {
+    RequestProgram {
         path: c"/etc/runit/pwrfail",
         what: "power failure...",
     },
@@ -44,8 +44,8 @@ const ASKED: [Asked; 2] = [
 
 /// The processes of these programs.
 #[derive(Debug, Default)]
-pub(super) struct Asking {
-    running: [Option<u32>; ASKED.len()],
+pub(super) struct RequestPrograms {
+    running: [Option<u32>; REQUEST_PROGRAMS.len()],
     /// The power is to go off whatever the flags say: none could be set.
     off: bool,
 }
@@ -77,9 +77,9 @@ impl Init {
             self.warning("signals only work in stage 2.", b"");
             return;
         }
-        let mut said = SIGNALS.iter().zip(self.params.signals.0);
-        let said = said.find(|(known, _)| **known == signal);
-        if let Some((_, Some(meaning))) = said {
+        let mut meanings = SIGNALS.iter().zip(self.params.signals.0);
+        let meanings = meanings.find(|(known, _)| **known == signal);
+        if let Some((_, Some(meaning))) = meanings {
             match meaning {
                 Meaning::Nothing => {}
                 Meaning::Off => self.go_down(Some(Ending::Off)),
@@ -136,7 +136,7 @@ impl Init {
     /// Obeys the signal of a power failure: with a program for it as runit
     /// 2.3.1, which may clear the flag again; else as Debian's.
     fn power_failure(&mut self) {
-        if !self.start_request_program(POWER) {
+        if !self.start_request_program(POWER_FAILURE) {
             self.go_down(Some(Ending::Off));
         }
     }
@@ -144,33 +144,36 @@ impl Init {
     /// Runs one of [`ASKED`], unless it runs already; false when there is
     /// none.
     fn start_request_program(&mut self, index: usize) -> bool {
-        let (Some(asked), Some(None)) =
-            (ASKED.get(index), self.asking.running.get(index))
-        else {
+        let (Some(asked), Some(None)) = (
+            REQUEST_PROGRAMS.get(index),
+            self.request_programs.running.get(index),
+        ) else {
             return true;
         };
         if !is_set(asked.path) {
             return false;
         }
         self.info(asked.what, b"", "");
-        if index == POWER
+        if index == POWER_FAILURE
             && let Err((what, path, errno)) = flag_files::set(None)
         {
             self.warn(what, path.to_bytes(), errno);
-            self.asking.off = true;
+            self.request_programs.off = true;
         }
         self.info("enter stage: ", asked.path.to_bytes(), "");
         match self.spawn(asked.path, false) {
             Ok(pid) => {
-                if let Some(place) = self.asking.running.get_mut(index) {
-                    *place = Some(pid);
+                if let Some(entry) =
+                    self.request_programs.running.get_mut(index)
+                {
+                    *entry = Some(pid);
                 }
                 true
             }
             Err(errno) => {
                 self.warn("unable to fork for ", asked.path.to_bytes(), errno);
                 // A power failure does not wait for a process.
-                index != POWER
+                index != POWER_FAILURE
             }
         }
     }
@@ -181,7 +184,9 @@ impl Init {
         pid: u32,
         outcome: StageExit,
     ) -> bool {
-        let found = ASKED.iter().zip(&mut self.asking.running);
+        let found = REQUEST_PROGRAMS
+            .iter()
+            .zip(&mut self.request_programs.running);
         let mut found = found.filter(|(_, running)| **running == Some(pid));
         let found = found.next().map(|(asked, running)| {
             *running = None;
@@ -192,7 +197,7 @@ impl Init {
             self.warning("child crashed: ", asked.path.to_bytes());
         }
         self.info("leave stage: ", asked.path.to_bytes(), "");
-        if core::mem::take(&mut self.asking.off) {
+        if core::mem::take(&mut self.request_programs.off) {
             self.go_down(Some(Ending::Off));
         }
         self.check_flags();
@@ -205,9 +210,9 @@ impl Init {
             // They are those of another request.
             return;
         }
-        let voice = self.supervisor.reporter();
+        let reporter = self.supervisor.reporter();
         let asked = self.requested.take(&mut |path, errno| {
-            voice.warn("unable to chmod ", path.to_bytes(), errno);
+            reporter.warn("unable to chmod ", path.to_bytes(), errno);
         });
         if asked {
             self.go_down(None);

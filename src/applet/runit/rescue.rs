@@ -26,17 +26,17 @@ const PROGRAMS: &[&CStr] = match config::RESCUE.as_bytes() {
 pub(super) const ALLOWED: bool = !PROGRAMS.is_empty();
 
 /// The program to run on the console. `None` after it was said why not.
-pub(super) fn program(voice: &Reporter) -> Option<&'static CStr> {
-    let caution = |what: &str| {
-        voice.print(voice.prefix.clone().text("no rescue: ").text(what));
+pub(super) fn program(reporter: &Reporter) -> Option<&'static CStr> {
+    let refuse = |what: &str| {
+        reporter.print(reporter.prefix.clone().text("no rescue: ").text(what));
     };
     let found = PROGRAMS.iter().find(|path| is_set(path));
     let Some(path) = found else {
-        caution("there is no program for it");
+        refuse("there is no program for it");
         return None;
     };
     if config::RESCUE == "login" && !has_password() {
-        caution("an account of uid 0 may have no password");
+        refuse("an account of uid 0 may have no password");
         return None;
     }
     Some(path)

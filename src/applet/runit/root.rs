@@ -38,7 +38,7 @@ use super::{
 };
 
 /// Where the root is put together.
-const NEW: &CStr = c"/newroot";
+const NEW_ROOT: &CStr = c"/newroot";
 /// The root below an overlay.
 const LOWER: &CStr = c"/run/lower";
 /// What keeps that which is written to an overlay.
@@ -76,7 +76,7 @@ fn is_initramfs() -> bool {
 
 /// Does something about the root, if there is another to go on in.
 fn with_root(
-    voice: &Reporter,
+    reporter: &Reporter,
     work: fn(&Root<'_>, &Reporter) -> bool,
 ) -> StepResult {
     let mut text = [0; config::LINE_BYTES];
@@ -88,12 +88,12 @@ fn with_root(
     let line = file::read_whole(CWD, c"/proc/cmdline", &mut text);
     root.read(line.unwrap_or(&[]));
     let wanted = root.is_elsewhere() && is_initramfs();
-    StepResult::of(wanted, wanted && !work(&root, voice))
+    StepResult::of(wanted, wanted && !work(&root, reporter))
 }
 
 /// Step 1.
-pub(super) fn mount_root(voice: &Reporter) -> StepResult {
-    with_root(voice, |root, voice| {
+pub(super) fn mount_root(reporter: &Reporter) -> StepResult {
+    with_root(reporter, |root, reporter| {
         let Root { device, kind, .. } = *root;
         let flags = if root.writable { 0 } else { READ_ONLY };
         let patient = root.patient;
@@ -103,15 +103,15 @@ pub(super) fn mount_root(voice: &Reporter) -> StepResult {
                 kind,
                 patient,
             };
-            let mounted = mount(&volume, target, flags, data, voice);
+            let mounted = mount(&volume, target, flags, data, reporter);
             if let Err(errno) = mounted {
-                voice.warn("unable to mount ", name, errno);
+                reporter.warn("unable to mount ", name, errno);
             }
             mounted.is_ok()
         };
         let name = root.overlay;
         if name.is_empty() {
-            return mount(device, NEW, kind, flags, root.options);
+            return mount(device, NEW_ROOT, kind, flags, root.options);
         }
         let tmpfs: &[u8] = b"tmpfs";
         let upper = if name == tmpfs { tmpfs } else { b"" };
@@ -124,7 +124,7 @@ pub(super) fn mount_root(voice: &Reporter) -> StepResult {
             // What hinders it hinders the overlay too.
             let _there = file::make_dir(CWD, dir, 0o755).is_err();
         }
-        mount(b"overlay", NEW, b"overlay", 0, LAYERS)
+        mount(b"overlay", NEW_ROOT, b"overlay", 0, LAYERS)
     })
 }
 
@@ -143,13 +143,13 @@ fn mount(
     target: &CStr,
     flags: u32,
     data: &[u8],
-    voice: &Reporter,
+    reporter: &Reporter,
 ) -> Result<(), Errno> {
     if !is_free(target)? {
         return Ok(());
     }
     let until = clock::mono().after(DEVICE_TIMEOUT);
-    let mut told = false;
+    let mut warned = false;
     let device = loop {
         let errno = match existing_device(volume.name) {
             Ok(device) => break device,
@@ -159,8 +159,8 @@ fn mount(
         if late || errno != Errno::ENOENT {
             return Err(errno);
         }
-        if !core::mem::replace(&mut told, true) {
-            voice.warn("waiting for ", volume.name, errno);
+        if !core::mem::replace(&mut warned, true) {
+            reporter.warn("waiting for ", volume.name, errno);
         }
         sys::poller::sleep(PAUSE);
     };
@@ -180,7 +180,7 @@ fn mount(
         }
     };
     if volume.kind.is_empty() {
-        each_line(c"/proc/filesystems", Some(voice), &mut attempt);
+        each_line(c"/proc/filesystems", Some(reporter), &mut attempt);
     } else {
         attempt(path_of(&[b"\t", volume.kind])?.as_bytes());
     }
@@ -198,20 +198,20 @@ fn existing_device(name: &[u8]) -> Result<Path, Errno> {
 }
 
 /// Step 2. Does not come back, when there is a root.
-pub(super) fn exec_init(voice: &Reporter) -> StepResult {
-    with_root(voice, |_, voice| {
-        let gone = switch_root(voice);
+pub(super) fn exec_init(reporter: &Reporter) -> StepResult {
+    with_root(reporter, |_, reporter| {
+        let gone = switch_root(reporter);
         let errno = gone.err().unwrap_or(Errno::ENOENT);
-        voice.warn("unable to go on in the root", b"", errno);
+        reporter.warn("unable to go on in the root", b"", errno);
         false
     })
 }
 
 /// Makes the new root the root, if there is an init in it, removes the old
 /// one's files and becomes that init.
-fn switch_root(voice: &Reporter) -> Result<(), Errno> {
+fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
     let old = file::open_dir(CWD, c"/")?;
-    file::change_dir(NEW)?;
+    file::change_dir(NEW_ROOT)?;
     // A link may lead to what is only there once this is the root.
     if !INITS
         .iter()
@@ -219,20 +219,20 @@ fn switch_root(voice: &Reporter) -> Result<(), Errno> {
     {
         file::change_dir(c"/")?;
         // So that another may be mounted.
-        power::unmount(NEW)?;
+        power::unmount(NEW_ROOT)?;
         return Err(Errno::ENOENT);
     }
     for (from, to) in &SYSTEMS {
         // There it is, mostly.
         let _there = file::make_dir(CWD, to, 0o755).is_err();
         if let Err(errno) = power::move_mount(from, to) {
-            voice.warn("unable to move ", from.to_bytes(), errno);
+            reporter.warn("unable to move ", from.to_bytes(), errno);
         }
     }
     power::move_mount(c".", c"/")?;
     file::change_root(c".")?;
     remove_all(old.as_fd(), file::info_of(old.as_fd())?.identity, DEPTH);
-    if let Some(console) = voice.console {
+    if let Some(console) = reporter.console {
         console.flush(LAST_WORDS);
     }
     for path in &INITS {

@@ -20,7 +20,7 @@ const RANDOM: &CStr = c"/dev/urandom";
 const BYTES: usize = 256;
 
 /// Mixes the seed in and writes the next.
-pub(super) fn load(voice: &Reporter) -> StepResult {
+pub(super) fn load(reporter: &Reporter) -> StepResult {
     let mut seed = [0; BYTES];
     let mixed = match file::read_whole(CWD, SEED, &mut seed) {
         Err(Errno::ENOENT) => return StepResult::Nothing,
@@ -32,18 +32,18 @@ pub(super) fn load(voice: &Reporter) -> StepResult {
         // On a read-only root it is the image's seed each time.
         Ok(()) | Err(Errno::EROFS) => StepResult::Done,
         Err(errno) => {
-            voice.warn("unable to use ", SEED.to_bytes(), errno);
+            reporter.warn("unable to use ", SEED.to_bytes(), errno);
             StepResult::Failed
         }
     }
 }
 
 /// Keeps a seed for the next boot.
-pub(super) fn save(voice: &Reporter) {
+pub(super) fn save(reporter: &Reporter) {
     match write() {
         // The board has no place for one.
         Ok(()) | Err(Errno::ENOENT | Errno::EROFS) => {}
-        Err(errno) => voice.warn("unable to write ", SEED.to_bytes(), errno),
+        Err(errno) => reporter.warn("unable to write ", SEED.to_bytes(), errno),
     }
 }
 

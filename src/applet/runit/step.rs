@@ -86,24 +86,28 @@ pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
 /// too long, and that the file cannot be read, `voice` says.
 pub(super) fn each_line(
     path: &CStr,
-    voice: Option<&Reporter>,
+    reporter: Option<&Reporter>,
     each: &mut dyn FnMut(&[u8]),
 ) {
     let mut buffer = [0; config::LINE_BYTES];
     let read = file::lines(CWD, path, &mut buffer, |line| {
         match line {
             Some(line) => each(line),
-            None => voice.iter().for_each(|voice| {
+            None => reporter.iter().for_each(|reporter| {
                 let what = "a line is too long";
-                voice.capacity_reached(what, "line-bytes", config::LINE_BYTES);
+                reporter.capacity_reached(
+                    what,
+                    "line-bytes",
+                    config::LINE_BYTES,
+                );
             }),
         }
         true
     });
     match read {
         Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => voice.iter().for_each(|voice| {
-            voice.warn("unable to read ", path.to_bytes(), errno);
+        Err(errno) => reporter.iter().for_each(|reporter| {
+            reporter.warn("unable to read ", path.to_bytes(), errno);
         }),
     }
 }

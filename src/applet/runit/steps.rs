@@ -39,38 +39,43 @@ struct Step {
 }
 
 /// What cannot hang.
-const HERE: u32 = 0;
+const IN_PROCESS: u32 = 0;
 /// What may take long on a slow medium, and hang on a broken one.
-const MEDIUM: u32 = 60;
+const MEDIUM_SECONDS: u32 = 60;
 /// A check of a big file system.
-const CHECK: u32 = 1800;
+const CHECK_SECONDS: u32 = 1800;
 /// A program of the one-time directory.
-const ONCE: Duration = Duration::from_secs(30);
+const ONCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The one-time directory: each of its programs is run at each boot, once.
 const ONCE_DIR: &CStr = c"/etc/runit/once";
 
 /// The steps, in their order: what it takes to reach the root.
-const FIRST: [Step; 2] = [
-    step("file systems of the kernel", HERE, true, mount_systems),
-    step("modules", MEDIUM, false, modules::load),
+const BEFORE_ROOT: [Step; 2] = [
+    step(
+        "file systems of the kernel",
+        IN_PROCESS,
+        true,
+        mount_systems,
+    ),
+    step("modules", MEDIUM_SECONDS, false, modules::load),
 ];
 
 /// From an initramfs to the root.
-const ROOT: [Step; 2] = [
-    step("root", CHECK, false, root::mount_root),
-    step("init", HERE, false, root::exec_init),
+const TO_ROOT: [Step; 2] = [
+    step("root", CHECK_SECONDS, false, root::mount_root),
+    step("init", IN_PROCESS, false, root::exec_init),
 ];
 
 /// In the root.
-const REST: [Step; 8] = [
-    step("clock", HERE, false, set_clock),
-    step("host name", HERE, true, set_host_name),
-    step("loopback", HERE, true, bring_up_loopback),
-    step("check", CHECK, false, fstab::check),
-    step("fstab", MEDIUM, false, fstab::mount_all),
-    step("swap", MEDIUM, false, fstab::swap_on),
-    step("sysctl", MEDIUM, true, set_sysctls),
-    step("random seed", MEDIUM, false, seed::load),
+const IN_ROOT: [Step; 8] = [
+    step("clock", IN_PROCESS, false, set_clock),
+    step("host name", IN_PROCESS, true, set_host_name),
+    step("loopback", IN_PROCESS, true, bring_up_loopback),
+    step("check", CHECK_SECONDS, false, fstab::check),
+    step("fstab", MEDIUM_SECONDS, false, fstab::mount_all),
+    step("swap", MEDIUM_SECONDS, false, fstab::swap_on),
+    step("sysctl", MEDIUM_SECONDS, true, set_sysctls),
+    step("random seed", MEDIUM_SECONDS, false, seed::load),
 ];
 
 /// A row of the table.
@@ -91,9 +96,9 @@ const fn step(
 impl Init {
     /// Stage 1 of our own; false when the root is not to be had.
     pub(super) fn set_up(&mut self) -> bool {
-        self.run_steps(&FIRST, false);
+        self.run_steps(&BEFORE_ROOT, false);
         let rooted = self.go_to_root();
-        self.run_steps(&REST, false);
+        self.run_steps(&IN_ROOT, false);
         self.run_once();
         rooted
     }
@@ -101,7 +106,7 @@ impl Init {
     /// Goes on in the root, when that is another: then it does not come back
     /// but with false.
     pub(super) fn go_to_root(&mut self) -> bool {
-        self.run_steps(&ROOT, true)
+        self.run_steps(&TO_ROOT, true)
     }
 
     /// Takes steps; false when one has failed. `strict`: none is taken then.
@@ -115,18 +120,18 @@ impl Init {
                 continue;
             }
             let began = clock::mono();
-            let outcome = match step.limit {
-                HERE => (step.work)(self.supervisor.reporter()),
+            let result = match step.limit {
+                IN_PROCESS => (step.work)(self.supervisor.reporter()),
                 limit => {
                     let limit = Duration::from_secs(limit.into());
                     self.run_in_child(&step.work, limit)
                 }
             };
             let _later = self.open_console().is_err();
-            self.report_step(step.name.as_bytes(), outcome, began);
+            self.report_step(step.name.as_bytes(), result, began);
             // Its module may be there now.
             self.open_watchdog(false);
-            good &= matches!(outcome, StepResult::Nothing | StepResult::Done);
+            good &= matches!(result, StepResult::Nothing | StepResult::Done);
         }
         good
     }
@@ -137,11 +142,11 @@ impl Init {
         while let Some(path) = dir::next(ONCE_DIR, last.as_ref(), b"") {
             if is_set(path.as_c_str()) {
                 let began = clock::mono();
-                let outcome = match self.spawn(path.as_c_str(), false) {
-                    Ok(pid) => self.wait_for(pid, ONCE),
+                let result = match self.spawn(path.as_c_str(), false) {
+                    Ok(pid) => self.wait_for(pid, ONCE_TIMEOUT),
                     Err(_) => StepResult::Failed,
                 };
-                self.report_step(path.as_bytes(), outcome, began);
+                self.report_step(path.as_bytes(), result, began);
             }
             last = Some(path);
         }
@@ -151,10 +156,10 @@ impl Init {
     pub(super) fn report_step(
         &self,
         name: &[u8],
-        outcome: StepResult,
+        result: StepResult,
         began: crate::wire::clock::Instant,
     ) {
-        let what = match outcome {
+        let what = match result {
             StepResult::Nothing => return,
             StepResult::Done => ": ok, ",
             StepResult::Failed => ": failed, ",
@@ -174,25 +179,25 @@ impl Init {
         work: &dyn Fn(&Reporter) -> StepResult,
         limit: Duration,
     ) -> StepResult {
-        let voice = self.supervisor.reporter();
+        let reporter = self.supervisor.reporter();
         match child::fork_with(&[], None) {
             Err(errno) => {
-                voice.warn("unable to fork", b"", errno);
-                work(voice)
+                reporter.warn("unable to fork", b"", errno);
+                work(reporter)
             }
             Ok((true, _)) => {
                 // What it starts ends with it, when its time is up.
                 let _leads = child::new_session().is_err();
-                if let Some(console) = voice.console {
+                if let Some(console) = reporter.console {
                     console.forget();
                 }
-                let outcome = work(voice);
-                if let Some(console) = voice.console {
+                let result = work(reporter);
+                if let Some(console) = reporter.console {
                     console.flush(LAST_WORDS);
                 }
-                child::exit(match outcome {
+                child::exit(match result {
                     StepResult::Done => 0,
-                    StepResult::Nothing => NOTHING,
+                    StepResult::Nothing => NOTHING_CODE,
                     StepResult::Failed | StepResult::Late => 1,
                 })
             }
@@ -209,28 +214,28 @@ impl Init {
         let until = clock::mono().after(limit);
         loop {
             let due = self.watchdog_due().map_or(until, |due| due.min(until));
-            let heard = self.supervisor.iterate(Some(due));
+            let events = self.supervisor.iterate(Some(due));
             self.ping_watchdog();
-            if !heard.signals.is_empty() {
+            if !events.signals.is_empty() {
                 self.warning("signals only work in stage 2.", b"");
             }
-            let mut outcome = None;
-            for (ended, end) in &heard.ended {
+            let mut result = None;
+            for (ended, end) in &events.ended {
                 if *ended == pid {
-                    outcome = Some(match end {
+                    result = Some(match end {
                         ExitStatus::Exited(0) => StepResult::Done,
-                        ExitStatus::Exited(NOTHING) => StepResult::Nothing,
+                        ExitStatus::Exited(NOTHING_CODE) => StepResult::Nothing,
                         ExitStatus::Exited(_) | ExitStatus::Killed(..) => {
                             StepResult::Failed
                         }
                     });
                 } else {
                     // There is room for as many as are awaited.
-                    let _room = self.later.push((*ended, *end)).is_ok();
+                    let _room = self.pending_ends.push((*ended, *end)).is_ok();
                 }
             }
-            if let Some(outcome) = outcome {
-                return outcome;
+            if let Some(result) = result {
+                return result;
             }
             if clock::mono() >= until {
                 // ESRCH: it has ended this moment.
@@ -245,10 +250,10 @@ impl Init {
 
 /// Exit code of a copy that had nothing to do; a program that ends so is
 /// taken for one.
-const NOTHING: u8 = 99;
+const NOTHING_CODE: u8 = 99;
 
 /// A kernel file system that stage 1 mounts.
-struct System {
+struct KernelFs {
     kind: &'static CStr,
     target: &'static CStr,
     options: &'static CStr,
@@ -259,14 +264,14 @@ struct System {
 }
 
 /// A row of the table.
-const fn system(
+const fn kernel_fs(
     kind: &'static CStr,
     target: &'static CStr,
     options: &'static CStr,
     executable: bool,
     optional: bool,
-) -> System {
-    System {
+) -> KernelFs {
+    KernelFs {
         kind,
         target,
         options,
@@ -276,20 +281,20 @@ const fn system(
 }
 
 /// What stage 1 mounts, in this order. What is mounted already stays.
-const SYSTEMS: [System; 7] = [
-    system(c"proc", c"/proc", c"", false, false),
-    system(c"sysfs", c"/sys", c"", false, false),
-    system(c"devtmpfs", c"/dev", c"mode=755", true, false),
-    system(
+const KERNEL_FS: [KernelFs; 7] = [
+    kernel_fs(c"proc", c"/proc", c"", false, false),
+    kernel_fs(c"sysfs", c"/sys", c"", false, false),
+    kernel_fs(c"devtmpfs", c"/dev", c"mode=755", true, false),
+    kernel_fs(
         c"devpts",
         c"/dev/pts",
         c"mode=620,ptmxmode=666,gid=5",
         false,
         true,
     ),
-    system(c"tmpfs", c"/dev/shm", c"mode=1777", false, true),
-    system(c"tmpfs", c"/run", c"mode=755", true, false),
-    system(c"cgroup2", c"/sys/fs/cgroup", c"nsdelegate", false, true),
+    kernel_fs(c"tmpfs", c"/dev/shm", c"mode=1777", false, true),
+    kernel_fs(c"tmpfs", c"/run", c"mode=755", true, false),
+    kernel_fs(c"cgroup2", c"/sys/fs/cgroup", c"nsdelegate", false, true),
 ];
 
 /// Names that programs expect in /dev and the kernel does not make.
@@ -302,16 +307,20 @@ const LINKS: [(&CStr, &CStr); 4] = [
 
 /// Mounts the kernel's file systems: a board without /sys still has its
 /// services.
-pub(super) fn mount_systems(voice: &Reporter) -> StepResult {
+pub(super) fn mount_systems(reporter: &Reporter) -> StepResult {
     let mut failed = false;
-    for system in &SYSTEMS {
-        match mount(system) {
+    for kernel_fs in &KERNEL_FS {
+        match mount(kernel_fs) {
             Ok(()) => {}
             Err(Errno::ENODEV | Errno::ENOENT | Errno::EINVAL)
-                if system.optional => {}
+                if kernel_fs.optional => {}
             Err(errno) => {
                 failed = true;
-                voice.warn("unable to mount ", system.target.to_bytes(), errno);
+                reporter.warn(
+                    "unable to mount ",
+                    kernel_fs.target.to_bytes(),
+                    errno,
+                );
             }
         }
     }
@@ -323,30 +332,30 @@ pub(super) fn mount_systems(voice: &Reporter) -> StepResult {
 }
 
 /// Mounts a file system unless something is mounted there.
-fn mount(system: &System) -> Result<(), Errno> {
-    if !is_free(system.target)? {
+fn mount(kernel_fs: &KernelFs) -> Result<(), Errno> {
+    if !is_free(kernel_fs.target)? {
         return Ok(());
     }
-    let System {
+    let KernelFs {
         kind,
         target,
         options,
         executable,
         ..
-    } = *system;
+    } = *kernel_fs;
     power::mount(kind, target, options, executable)
 }
 
 /// A board without a clock battery starts in 1970: no moment before the
 /// program was built is right.
-fn set_clock(voice: &Reporter) -> StepResult {
+fn set_clock(reporter: &Reporter) -> StepResult {
     if config::BUILT.saturating_sub(clock::wall().secs) == 0 {
         return StepResult::Nothing;
     }
     match clock::set_wall(config::BUILT) {
         Ok(()) => StepResult::Done,
         Err(errno) => {
-            voice.warn("unable to set the clock", b"", errno);
+            reporter.warn("unable to set the clock", b"", errno);
             StepResult::Failed
         }
     }
@@ -356,43 +365,43 @@ fn set_clock(voice: &Reporter) -> StepResult {
 const HOST_NAME: usize = 65;
 
 /// Sets the host's name from /etc/hostname.
-fn set_host_name(voice: &Reporter) -> StepResult {
+fn set_host_name(reporter: &Reporter) -> StepResult {
     let mut text = [0; HOST_NAME];
     let name = match file::read_whole(CWD, c"/etc/hostname", &mut text) {
         Ok(text) => text.trim_ascii(),
         Err(Errno::ENOENT) => return StepResult::Nothing,
         Err(errno) => {
-            voice.warn("unable to read ", b"/etc/hostname", errno);
+            reporter.warn("unable to read ", b"/etc/hostname", errno);
             return StepResult::Failed;
         }
     };
     match power::set_host_name(name) {
         Ok(()) => StepResult::Done,
         Err(errno) => {
-            voice.warn("unable to set host name ", name, errno);
+            reporter.warn("unable to set host name ", name, errno);
             StepResult::Failed
         }
     }
 }
 
 /// Brings the loopback interface up.
-fn bring_up_loopback(voice: &Reporter) -> StepResult {
+fn bring_up_loopback(reporter: &Reporter) -> StepResult {
     match power::loopback_up() {
         Ok(()) => StepResult::Done,
         Err(errno) => {
-            voice.warn("unable to bring up ", b"lo", errno);
+            reporter.warn("unable to bring up ", b"lo", errno);
             StepResult::Failed
         }
     }
 }
 
 /// Makes the kernel settings of /etc/sysctl.conf and /etc/sysctl.d/*.conf.
-fn set_sysctls(voice: &Reporter) -> StepResult {
-    let mut some = set_sysctls_of(c"/etc/sysctl.conf", voice);
+fn set_sysctls(reporter: &Reporter) -> StepResult {
+    let mut some = set_sysctls_of(c"/etc/sysctl.conf", reporter);
     let mut last = None;
     while let Some(path) = dir::next(c"/etc/sysctl.d", last.as_ref(), b".conf")
     {
-        let more = set_sysctls_of(path.as_c_str(), voice);
+        let more = set_sysctls_of(path.as_c_str(), reporter);
         some = StepResult::of(
             some != StepResult::Nothing || more != StepResult::Nothing,
             some == StepResult::Failed || more == StepResult::Failed,
@@ -403,9 +412,9 @@ fn set_sysctls(voice: &Reporter) -> StepResult {
 }
 
 /// Makes the settings of one file.
-fn set_sysctls_of(path: &CStr, voice: &Reporter) -> StepResult {
+fn set_sysctls_of(path: &CStr, reporter: &Reporter) -> StepResult {
     let (mut some, mut failed) = (false, false);
-    each_line(path, Some(voice), &mut |line| {
+    each_line(path, Some(reporter), &mut |line| {
         let Some(setting) = Setting::parse(line) else {
             return;
         };
@@ -419,7 +428,7 @@ fn set_sysctls_of(path: &CStr, voice: &Reporter) -> StepResult {
             && !setting.optional
         {
             failed = true;
-            voice.warn("unable to set ", line, errno);
+            reporter.warn("unable to set ", line, errno);
         }
     });
     StepResult::of(some, failed)

@@ -35,15 +35,15 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
         // What cannot be opened or read, as a reader without a card, has no
         // name.
         let own = file::open_read(CWD, path.as_c_str());
-        let called = match (&own, &disk, number) {
-            _ if tag.key == Key::PartitionName => is_told(name, tag),
+        let matches = match (&own, &disk, number) {
+            _ if tag.key == Key::PartitionName => has_kernel_name(name, tag),
             (_, Some((_, disk)), Some(number)) if tag.key == Key::Partition => {
-                is_called(disk, number, tag)
+                has_name(disk, number, tag)
             }
-            (Ok(own), ..) => is_called(own, 0, tag),
+            (Ok(own), ..) => has_name(own, 0, tag),
             (Err(errno), ..) => Err(*errno),
         };
-        if called == Ok(true) {
+        if matches == Ok(true) {
             found = Some(path);
             return false;
         }
@@ -56,24 +56,24 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
 }
 
 /// Whether the kernel tells this name of the partition `name`.
-fn is_told(name: &[u8], tag: Tag<'_>) -> Result<bool, Errno> {
+fn has_kernel_name(name: &[u8], tag: Tag<'_>) -> Result<bool, Errno> {
     let path = path_of(&[b"/sys/class/block/", name, b"/uevent"])?;
-    let (mut buffer, mut told) = ([0; config::PATH_BYTES], false);
+    let (mut buffer, mut found) = ([0; config::PATH_BYTES], false);
     file::lines(CWD, path.as_c_str(), &mut buffer, |line| {
-        told |= line.is_some_and(|line| tag.names_partition(line));
+        found |= line.is_some_and(|line| tag.names_partition(line));
         true
     })?;
-    Ok(told)
+    Ok(found)
 }
 
 /// Whether a volume, or partition `number` of a disk, has this name.
-fn is_called(file: &Fd, number: u8, tag: Tag<'_>) -> Result<bool, Errno> {
+fn has_name(file: &Fd, number: u8, tag: Tag<'_>) -> Result<bool, Errno> {
     let mut head = [0; HEAD];
     file::read_at(file.as_fd(), &mut head, 0)?;
     match entry_place(&head, number) {
-        Some(place) if tag.key == Key::Partition => {
+        Some(offset) if tag.key == Key::Partition => {
             let mut uuid = [0; 16];
-            file::read_at(file.as_fd(), &mut uuid, place)?;
+            file::read_at(file.as_fd(), &mut uuid, offset)?;
             Ok(tag.names_entry(&uuid))
         }
         _ => Ok(tag.names(&head, number)),

@@ -64,11 +64,8 @@ impl Init {
             line.text("; this start is its doing");
         }
         self.supervisor.reporter().print(&mut line);
-        let meals = watchdog::PingTimer::new(period, clock::mono());
-        self.watchdog = Some(OpenWatchdog {
-            device,
-            timer: meals,
-        });
+        let timer = watchdog::PingTimer::new(period, clock::mono());
+        self.watchdog = Some(OpenWatchdog { device, timer });
         self.ping_watchdog();
     }
 
@@ -88,16 +85,16 @@ impl Init {
             Stage::Two => self.supervisor.failed_critical(now),
             Stage::One | Stage::Rescue | Stage::Three | Stage::Over => None,
         };
-        let Some(guard) = &mut self.watchdog else {
+        let Some(open) = &mut self.watchdog else {
             return;
         };
-        match (guard.timer.step(failing.is_none(), now), failing) {
+        match (open.timer.step(failing.is_none(), now), failing) {
             (Some(Action::Stop), Some(name)) => {
                 let what = "critical service fails, the watchdog may bite: ";
                 self.warning(what, &name);
             }
             (Some(_), _) => {
-                if let Err(errno) = guard.device.ping() {
+                if let Err(errno) = open.device.ping() {
                     self.warn("unable to feed the watchdog", b"", errno);
                 }
             }
