@@ -1,4 +1,4 @@
-//! Which program to be: the name it was called by, or `runt NAME ...`.
+//! Selects the program to run: by the name of the file, or by `runt NAME ...`.
 
 mod accounts;
 mod chpst;
@@ -31,13 +31,13 @@ const USAGE: u8 = 1;
 /// Exit code of a fatal error (contract §2.8, §5.10, §6).
 const FATAL: u8 = 111;
 
-/// A program: gets its arguments with its own name first.
+/// A program's main function. Its arguments begin with its own name.
 type Program = fn(Start) -> u8;
 
-/// Every name, a line each.
+/// All program names, one a line.
 const NAMES: &str = include_str!("../applets.txt");
 
-/// The programs in the order of their names; many are one under several.
+/// The programs in the order of [`NAMES`]; several have more than one name.
 const PROGRAMS: [Program; 30] = [
     runit::main,
     init,
@@ -81,12 +81,12 @@ fn init(start: Start) -> u8 {
     }
 }
 
-/// Runs the program that the file or the arguments name; answers its exit
+/// Runs the program that the file or the arguments name and returns its exit
 /// code.
 ///
-/// The name of the file that was executed counts more than the first
-/// argument, which anybody may choose (`chpst -b NAME pause`). If both are
-/// unknown, it is the program that the file is a link to (`log/run` ->
+/// The name of the executed file takes precedence over the first argument,
+/// which the caller may choose freely (`chpst -b NAME pause`). If both are
+/// unknown, runs the program that the file is a link to (`log/run` ->
 /// `vlogger`), or else `sv` for the service of that name (`/etc/init.d/NAME`
 /// -> `sv`, contract §4).
 pub fn main(start: Start) -> u8 {
@@ -104,10 +104,10 @@ pub fn main(start: Start) -> u8 {
     }
 }
 
-/// Returns the program that `file` is a link to: the first name on the way
-/// that is one.
+/// Returns the program that `file` is a link to: the first link target whose
+/// name is a program's.
 fn linked(file: &[u8]) -> Option<Program> {
-    /// As many links as the kernel follows.
+    /// Maximum number of links followed, as in the kernel.
     const LINKS: usize = 40;
     let mut path = Path::join(&[file]).ok()?;
     for _ in 0..LINKS {
@@ -125,7 +125,7 @@ fn linked(file: &[u8]) -> Option<Program> {
     None
 }
 
-/// `runt NAME ...`, `runt --list`, `runt limits`.
+/// Runs `runt NAME ...`, `runt --list` or `runt limits`.
 fn by_argument(start: Start) -> u8 {
     let argv = start.argv.skip(1);
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
@@ -149,7 +149,7 @@ fn by_argument(start: Start) -> u8 {
     USAGE
 }
 
-/// The program of a name; one leading `-` is a login shell's way to call.
+/// Returns the program of a name. One leading `-` marks a login shell.
 fn find(name: &[u8]) -> Option<Program> {
     let names = NAMES.as_bytes().split(|byte| *byte == b'\n');
     let mut known = names.zip(&PROGRAMS);
@@ -158,14 +158,14 @@ fn find(name: &[u8]) -> Option<Program> {
         .map(|(_, program)| *program)
 }
 
-/// The line that `-V` prints.
+/// Returns the line that `-V` prints.
 fn version() -> Line {
     let mut line = Line::new();
     line.text("runt ").text(config::VERSION);
     line
 }
 
-/// Says `usage: NAME ARGUMENTS` and an empty line; answers `code`.
+/// Prints `usage: NAME ARGUMENTS` and an empty line; returns `code`.
 fn usage(name: &[u8], arguments: &str, code: u8) -> u8 {
     let mut line = Line::new();
     line.text("usage: ").bytes(name).text(arguments).text("\n");
@@ -173,7 +173,7 @@ fn usage(name: &[u8], arguments: &str, code: u8) -> u8 {
     code
 }
 
-/// Says which option is wrong (contract §0.3).
+/// Reports a wrong option (contract §0.3).
 fn complain_of(name: &[u8], option: Opt<'_>) {
     let (what, letter) = match option {
         Opt::Illegal(letter) => (": illegal option -- ", letter),
@@ -185,7 +185,7 @@ fn complain_of(name: &[u8], option: Opt<'_>) {
     );
 }
 
-/// Says `HEAD: WHAT: CAUSE` and answers the exit code for it.
+/// Reports `HEAD: WHAT: CAUSE` and returns the exit code of a fatal error.
 fn fatal(head: &[u8], what: &str, subject: &[u8], errno: Errno) -> u8 {
     let mut line = Line::new();
     line.bytes(head).text(what).bytes(subject);

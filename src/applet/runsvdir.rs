@@ -1,70 +1,75 @@
-//! runsvdir: supervises every service directory in a directory.
+//! runsvdir: supervises all service directories in a directory.
 //!
 //! # Synopsis
 //! `runsvdir [-P] DIR [LOG]`
 //!
 //! # Description
-//! Takes up every directory and every link to one in DIR whose name does not
-//! begin with a dot, at once when it appears. A directory that is made in DIR,
-//! and not moved there, is taken up when nothing was added to it for a second.
-//! `-P` puts each service into a session of its own.
+//! Supervises every directory, and every link to one, in DIR whose name does
+//! not begin with a dot, as soon as it appears. A directory that is created in
+//! DIR, rather than moved there, is supervised when nothing was added to it
+//! for a second. `-P` puts each service into a session of its own.
 //!
-//! A service whose directory DIR does not lead to any more is told to exit when
-//! that still holds after 2 seconds: a link that is removed and made again, or a
-//! DIR that is written anew, restarts nothing. It is told at once when its name
-//! leads to something else, when its directory itself was removed, and on ALRM.
-//! While DIR is missing, all that runs goes on.
+//! A service whose directory can no longer be reached from DIR is told to exit
+//! if that still holds after 2 seconds: a link that is removed and made again,
+//! or a DIR that is rewritten, restarts nothing. It is told at once when its
+//! name leads to something else, when its directory itself was removed, and on
+//! ALRM. While DIR is missing, all services continue.
 //!
-//! What cannot be taken up costs a line, once for as long as the cause lasts. It
-//! is tried again after a second, then after 2, 4 and up to 30 seconds, and at
-//! once when its entry in DIR changes, when a service has ended and gone, and on
-//! ALRM. Where changes cannot be watched, DIR is read every 5 seconds.
+//! An entry that cannot be supervised is reported once for as long as the
+//! cause lasts. It is tried again after 1, 2, 4 and up to 30 seconds, and at
+//! once when its entry in DIR changes, when a service has exited and been
+//! removed, and on ALRM. Where changes cannot be watched, DIR is read every 5
+//! seconds.
 //!
-//! Two processes do this: a face, which has the signals below, and its child,
-//! the supervisor, which has the services. What happens to the face does not
-//! touch a service; a supervisor that dies is started again. `runsvdir DIR`
-//! becomes the face of a supervisor that is there already, whatever became of
-//! its last face, and has it take up again what was told to exit; `-P`, and
-//! whether there is a LOG, stay as they were.
+//! Two processes share the work: a front process, which handles the signals
+//! below, and its child, the supervisor, which runs the services. The end of
+//! the front process does not affect a service; a supervisor that dies is
+//! started again. `runsvdir DIR` becomes the front process of a supervisor
+//! that runs already, however the last front process ended, and has it
+//! supervise again what was told to exit. `-P`, and whether there is a LOG,
+//! stay as they were.
 //!
-//! With LOG, which has at least seven bytes, what services write to descriptor
-//! 2 is shown in the face's title, as `ps` prints it: the last bytes of it
-//! stand in the place of LOG behind its first five. A dot goes in every
-//! quarter of an hour.
+//! With LOG, which must have at least seven bytes, the front process shows
+//! what services write to descriptor 2 in its title, as printed by `ps`: the
+//! last bytes of the output replace those of LOG after its first five. A dot
+//! is added every quarter of an hour.
 //!
 //! # Signals
-//! TERM: the face ends with 0; the services stay, and stay controllable, and
-//! the supervisor ends with the last of them. HUP: every service is told to
-//! exit; the face ends with 111. ALRM: scan now, and take up again what was
-//! told to exit.
+//! TERM: the front process exits with 0; the services continue and can still
+//! be controlled, and the supervisor exits with the last of them. HUP: every
+//! service is told to exit; the front process exits with 111. ALRM: scan now,
+//! and supervise again what was told to exit.
 //!
-//! As process 1 of a container, whose end is the end of all others, it ends on
-//! TERM and HUP when the services have: each is told to exit, and has as long
-//! as its `timeout-kill` says, else as the container's engine waits. Loggers
-//! write what is left; what else runs then gets TERM and at most 5 seconds.
+//! As process 1 of a container, whose end ends all other processes, it exits
+//! on TERM and HUP when the services have ended. Each is told to exit and has
+//! the time of its `timeout-kill`, or as long as the container's engine waits.
+//! Loggers write what is left. All other processes then get TERM and at most 5
+//! seconds.
 //!
 //! # Files
-//! /run/runt, or $RUNT_RUN: where a supervisor is found again. It is used only
-//! when it is no link, its owner is this user or root, and nobody else may write
-//! to it; the same holds for the directories in it. One that is refused is named
-//! in a message, and everything goes on as without one.
+//! /run/runt, or $RUNT_RUN: the run directory, by which a running supervisor
+//! is found. It is used only if it is not a link, its owner is this user or
+//! root, and no other user may write to it. The same holds for the directories
+//! in it. A directory that is refused is reported, and runsvdir works without
+//! it.
 //!
-//! What a mount hides of a `supervise` directory, or of the run directory where
-//! that stands in for one, is made anew at once; on ALRM where there is no
-//! /proc/self/mountinfo. The lock of what is hidden stays held.
+//! What a mount hides of a `supervise` directory, or of the run directory that
+//! replaces one, is created again at once, or on ALRM where there is no
+//! /proc/self/mountinfo. The lock of the hidden directory stays held.
 //!
-//! With an overlay, the board's for the board's services directory or
-//! $RUNT_SERVICES_OVERLAY, each entry of it hides the one of that name in DIR:
-//! a link to a service directory adds or replaces a service, one to /dev/null
-//! takes it away.
+//! With an overlay directory (the board's, for the board's services directory,
+//! or $RUNT_SERVICES_OVERLAY), each of its entries hides the entry of that
+//! name in DIR: a link to a service directory adds or replaces a service, a
+//! link to /dev/null removes it.
 //!
 //! # Capacity
-//! `slots` services; one more costs a line and waits for a free slot. Of entries
-//! that cannot be used as many are reported, then the number of the rest.
+//! `slots` services; one more is reported and waits for a free slot. Of the
+//! entries that cannot be used, as many are reported by name, then the number
+//! of the rest.
 //!
 //! # Exit codes
-//! 0 on TERM; 1 usage; 111 on HUP, or when nothing can be started, or when
-//! DIR has a face already; as process 1 the same.
+//! 0 on TERM; 1 usage; 111 on HUP, when nothing can be started, or when DIR
+//! has a front process already. The same as process 1.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -90,25 +95,25 @@ use crate::{
 /// Exit code of a usage error.
 const USAGE: u8 = 1;
 
-/// To the supervisor: every service is to exit.
+/// Command to the supervisor: tell every service to exit.
 const EXIT: u8 = b'x';
-/// To the supervisor: scan now.
+/// Command to the supervisor: scan now.
 const SCAN: u8 = b'a';
-/// To the supervisor: the face leaves, and means it.
+/// Command to the supervisor: the front process exits on request.
 const DETACH: u8 = b'1';
-/// To the supervisor: there is a face again.
+/// Command to the supervisor: a new front process is attached.
 const ATTACH: u8 = b'2';
 
-/// Bytes of what services say that are taken at once.
+/// Maximum bytes of the services' output that are read at once.
 const LOG_BYTES: usize = 512;
-/// Children reaped at once: process 1 gets every orphan.
+/// Maximum children reaped at once: process 1 gets every orphan.
 const REAPED: usize = 64;
 
-/// What is said of a run directory that is refused.
+/// Message about a run directory that is refused.
 const UNTRUSTED: &str =
     " is not used: it is a link, or another user owns it or may write to it";
 
-/// What the command line asks for.
+/// Arguments of the command line.
 struct Request {
     dir: &'static CStr,
     sessions: bool,
@@ -122,7 +127,7 @@ pub(super) fn main(start: Start) -> u8 {
     let mut sessions = false;
     let mut dir = words.next();
     let mut used = 2_usize;
-    // As in runit: one option, and what follows it is a directory.
+    // As in runit: only one option, and the next word is a directory.
     if let Some(option @ (b"-P" | b"--")) = dir.map(CStr::to_bytes) {
         sessions = option == b"-P";
         dir = words.next();
@@ -154,7 +159,7 @@ pub(super) fn main(start: Start) -> u8 {
     })
 }
 
-/// `runsvdir DIR: LEVEL: `.
+/// Returns `runsvdir DIR: LEVEL: `.
 fn prefix(dir: &CStr, level: &str) -> Line {
     let mut line = Line::new();
     line.text("runsvdir ").bytes(dir.to_bytes());
@@ -162,10 +167,10 @@ fn prefix(dir: &CStr, level: &str) -> Line {
     line
 }
 
-/// What cannot be done, and why.
+/// What failed, and its cause.
 type Failure = (&'static str, Errno);
 
-/// The parent: keeps a supervisor, passes signals on.
+/// Runs the front process: keeps a supervisor running and passes signals on.
 fn run_front(
     request: &Request,
     word: Option<Word>,
@@ -240,8 +245,8 @@ fn run_front(
     }
 }
 
-/// Makes sure that there is no other face; the lock lasts as long as what is
-/// answered.
+/// Locks DIR against another front process, for as long as the returned
+/// descriptor is open.
 fn lock_front(run_dir: &Fd) -> Result<Fd, Failure> {
     let lock = secure::append(run_dir.as_fd(), c"face")
         .map_err(|errno| ("unable to open the lock of the face", errno))?;
@@ -250,30 +255,31 @@ fn lock_front(run_dir: &Fd) -> Result<Fd, Failure> {
     Ok(lock)
 }
 
-/// Sends the supervisor a command. Has it ended, that is about to be seen.
+/// Sends the supervisor a command. If the supervisor has ended, the next wait
+/// notices it.
 fn send_command(client: &ClientEnd, command: u8) {
     let _ended = sys::write_once(client.control.as_fd(), &[command]).is_err();
 }
 
-/// What the face is besides its link.
+/// State of the front process besides its channel to the supervisor.
 struct Front {
     signals: Signals,
-    /// LOG, to be written on.
+    /// LOG, which is overwritten.
     word: Option<Word>,
     title: Title,
-    /// It is process 1: its end is the end of all others.
+    /// True as process 1, whose exit ends all other processes.
     is_init: bool,
-    /// Its exit code once the services have ended.
+    /// Exit code for when the services have ended.
     code: Option<u8>,
-    /// There may be children that have ended.
+    /// True when children may have ended and need reaping.
     zombies: bool,
 }
 
 impl Front {
-    /// Passes signals on and shows the log until there is an exit code, or
-    /// the supervisor has ended.
+    /// Passes signals on and shows the log until there is an exit code, or the
+    /// supervisor has ended (`None` then, unless a code is set).
     fn watch(&mut self, client: &ClientEnd) -> Result<Option<u8>, Failure> {
-        // Little happens here from now on.
+        // From now on it is mostly idle.
         sys::trim_memory();
         loop {
             let now = clock::mono();
@@ -289,7 +295,7 @@ impl Front {
             let fds = [
                 self.signals.as_fd(),
                 client.ok.as_fd(),
-                // Without a title nobody looks at it.
+                // Without a title the output is not read.
                 self.word
                     .as_ref()
                     .map_or(client.ok.as_fd(), |_| client.log.as_fd()),
@@ -313,12 +319,13 @@ impl Front {
         }
     }
 
-    /// Ends. As process 1 it ends what services have left behind first.
+    /// Returns the exit code. As process 1 it first ends the remaining
+    /// processes.
     fn end(&mut self, code: u8) -> Result<u8, Failure> {
         if !self.is_init {
             return Ok(code);
         }
-        // ESRCH: there is no other process. A stopped one takes no TERM.
+        // ESRCH: there is no other process. A stopped one ignores TERM.
         let _none = signal::kill_all(Number::TERM)
             .and_then(|()| signal::kill_all(Number::CONT))
             .is_err();
@@ -336,7 +343,7 @@ impl Front {
         }
     }
 
-    /// Takes the signals that came; an exit code when that is to be the end.
+    /// Handles pending signals; returns the exit code if one asks to exit.
     fn take_signals(&mut self, client: Option<&ClientEnd>) -> Option<u8> {
         while let Some(signal) = self.signals.next() {
             let (command, code) = match signal {
@@ -345,7 +352,7 @@ impl Front {
                 Number::HUP => (EXIT, Some(super::FATAL)),
                 Number::ALARM => (SCAN, None),
                 _ => {
-                    // The supervisor's end shows otherwise.
+                    // The channel tells when the supervisor has ended.
                     self.zombies = true;
                     continue;
                 }
@@ -366,7 +373,7 @@ impl Front {
     }
 }
 
-/// The child: supervises until it is told to stop and nothing is left.
+/// Runs the supervisor until it is told to stop and no service is left.
 fn serve(
     request: &Request,
     mut server: ServerEnd,
@@ -404,8 +411,8 @@ fn serve(
         for signal in supervisor.iterate(None).signals {
             match signal {
                 Number::ALARM => supervisor.rescan(),
-                // The last face was killed: for who starts one now it is a
-                // start like any other.
+                // The last front process was killed: a new one starts like any
+                // other.
                 Number::USR2 if attached => supervisor.rescan(),
                 Number::TERM => {
                     supervisor.stop_scanning();
@@ -417,7 +424,8 @@ fn serve(
                     supervisor.stop_scanning();
                     attached = false;
                 }
-                // Once told to stop it makes room for a new one.
+                // While the services end after a TERM, a new front process
+                // resumes.
                 Number::USR2 if !attached && !exiting => {
                     supervisor.supervise_dir(request.dir);
                     attached = true;

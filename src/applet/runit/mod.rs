@@ -1,124 +1,130 @@
-//! runit: PID 1. Takes the system up, keeps its services, takes it down.
+//! runit: PID 1. Boots the system, runs its services and shuts it down.
 //!
 //! # Synopsis
 //! Started by the kernel as `/init`, `/sbin/init` or `/sbin/runit`.
 //!
 //! # Description
-//! Runs stage 1 (`/etc/runit/1`) once, stage 2 (`/etc/runit/2`) for as long
-//! as the system is up, stage 3 (`/etc/runit/3`) on the way down. A stage
-//! without an executable script is done by runit itself:
+//! Runs stage 1 (`/etc/runit/1`) once, stage 2 (`/etc/runit/2`) for as long as
+//! the system is up, and stage 3 (`/etc/runit/3`) during shutdown. runit does
+//! a stage itself when it has no executable script:
 //!
-//! 1. what the kernel has in /proc, /sys, /dev, /dev/pts, /dev/shm, /run and
-//!    /sys/fs/cgroup is mounted; modules of /etc/modules are loaded; a clock
-//!    before this program's date is set to that; the host name is set from
-//!    /etc/hostname, loopback brought up; what /etc/fstab says is checked,
-//!    mounted, swapped to; settings of /etc/sysctl.conf and
-//!    /etc/sysctl.d/*.conf are made; /var/lib/random-seed is mixed in; each
-//!    program of /etc/runit/once is run, for at most 30 seconds. Each step
-//!    is a line with its result and time; none is fatal, and one for which
-//!    there is nothing to do says nothing;
-//! 2. the services directory is supervised, without another process. A
-//!    service that wants a terminal opens it, as `getty` does: its descriptor
-//!    0 is /dev/null, and what it writes to 1 and 2, where it has no log,
-//!    comes on the console by way of PID 1, so that it neither reads what is
-//!    typed there nor is ended with the rest by SysRq-k. In a container 1 and
-//!    2 stay what its engine gave, and a console there cannot be read;
-//! 3. services are told to exit, together; each has the time of its file
-//!    `timeout-kill` or 7 seconds, and so have its `finish`
-//!    (`timeout-finish`) and its logger (`log/timeout-kill`); those that
-//!    are still there are named every 3 seconds. What else runs gets TERM
-//!    and 5 seconds.
+//! 1. It mounts the kernel's file systems on /proc, /sys, /dev, /dev/pts,
+//!    /dev/shm, /run and /sys/fs/cgroup; loads the modules of /etc/modules;
+//!    sets a clock that is before this program's date to that date; sets the
+//!    host name from /etc/hostname and brings the loopback interface up;
+//!    checks and mounts the file systems of /etc/fstab and enables its swap;
+//!    applies /etc/sysctl.conf and /etc/sysctl.d/*.conf; mixes
+//!    /var/lib/random-seed in; and runs each program of /etc/runit/once for at
+//!    most 30 seconds. Each step prints one line with its result and time. No
+//!    failure is fatal, and a step with nothing to do prints nothing;
+//! 2. It supervises the services directory, without another process. A service
+//!    that wants a terminal opens it, as `getty` does. Its descriptor 0 is
+//!    /dev/null. PID 1 relays to the console what a service without a log
+//!    writes to 1 and 2, so that the service neither reads what is typed on
+//!    the console nor is killed with its other users by SysRq-k. In a
+//!    container 1 and 2 stay those that the engine gave, and a console there
+//!    cannot be read;
+//! 3. It tells all services to exit, in parallel. Each has the time of its
+//!    file `timeout-kill`, or 7 seconds, and so do its `finish`
+//!    (`timeout-finish`) and its logger (`log/timeout-kill`). Those that still
+//!    run are named every 3 seconds. All other processes get TERM and 5
+//!    seconds.
 //!
-//! Where the board's `rescue` allows it, a stage 1 that fails leads to rescue
-//! on the console: a program that asks for root's password (`login`; refused
-//! when root or another account of uid 0 has none, or when /etc/passwd or
-//! /etc/shadow leave a doubt) or a shell (`shell`). When it ends, stage 2 follows;
-//! in it `poweroff` and `reboot` work. With `none` PID 1 does what runit does.
+//! Where the board's `rescue` allows it, a stage 1 that fails starts rescue on
+//! the console: a program that asks for root's password (`login`; refused when
+//! root or another account of uid 0 has none, or when /etc/passwd or
+//! /etc/shadow leave this in doubt) or a shell (`shell`). When it ends, stage
+//! 2 follows. In rescue `poweroff` and `reboot` work. With `none` PID 1 does
+//! what runit does.
 //!
-//! In an initramfs, with `root=` on the kernel's command line, it goes on in
-//! that root: when the modules are loaded the root is mounted, what the
-//! kernel has moves there, the files of the initramfs are removed, and the
-//! root's `/sbin/init`, `/sbin/runit-init`, `/sbin/runit` or `/init` becomes
-//! process 1. A root that is not to be had is a stage 1 that fails: rescue,
-//! and a second try when that ends; then the services of the initramfs.
+//! In an initramfs, with `root=` on the kernel's command line, PID 1 switches
+//! to that root. When the modules are loaded it mounts the root, moves the
+//! kernel's file systems there, removes the files of the initramfs, and
+//! executes the root's `/sbin/init`, `/sbin/runit-init`, `/sbin/runit` or
+//! `/init` as process 1. A root that cannot be reached is a failure of stage
+//! 1: rescue follows, a second attempt when that ends, and then the services
+//! of the initramfs.
 //!
 //! `root=` is a device, or `LABEL=`, `UUID=` (ext2 to ext4, FAT, swap),
-//! `PARTUUID=` or `PARTLABEL=` (as the kernel has it: what is not ASCII is a
-//! `!`) and a name, as in the first field of /etc/fstab. `rootfstype=`,
-//! `rootflags=`, `ro` (when nothing is said) and `rw` are the kernel's; it
-//! has 10 seconds to appear, with `rootwait` half an hour. With
-//! `runt.overlay=tmpfs` the root is read-only and what is written goes to
-//! memory, with `runt.overlay=DEVICE`, named as a root, to the directory
-//! `upper` of that: /run/lower and /run/upper show both. The board's file may
-//! say such words too; those of the command line count more. `root=/dev/ram0`
-//! stays in the initramfs.
+//! `PARTUUID=` or `PARTLABEL=` (as the kernel has it, with `!` for each byte
+//! that is not ASCII) and a name, as in the first field of /etc/fstab.
+//! `rootfstype=`, `rootflags=`, `ro` (the default) and `rw` mean what they do
+//! to the kernel. The device has 10 seconds to appear, with `rootwait` half an
+//! hour. With `runt.overlay=tmpfs` the root is read-only and changes go to
+//! memory; with `runt.overlay=DEVICE`, named like a root, they go to the
+//! directory `upper` of that device. /run/lower and /run/upper show both. The
+//! board's file may set the same words; those of the command line take
+//! precedence. `root=/dev/ram0` stays in the initramfs.
 //!
-//! PID 1 is locked in memory, code and data, so that it outlives the medium it
-//! came from and those that it may be swapped to.
+//! PID 1 locks its code and data in memory, so that it survives the loss of
+//! the medium that it was started from and of any swap device.
 //!
 //! Words of the kernel's command line, outside of containers: `single` or `S`
-//! for rescue before a stage 2 that is no script, `emergency` for rescue
+//! for rescue before a stage 2 that is not a script, `emergency` for rescue
 //! before stage 1, `runt.services=DIR` for the services directory,
-//! `runt.signals=SIGNAL:MEANING,...` for what signals ask, `runt.rig=PROGRAM`
-//! for a test rig. Others that begin with `runt.` are named and ignored.
+//! `runt.signals=SIGNAL:MEANING,...` for the meaning of signals,
+//! `runt.rig=PROGRAM` for a test rig. Other words that begin with `runt.` are
+//! reported and ignored.
 //!
 //! PROGRAM is run when stage 2 has begun, on the console, with the kernel's
-//! words NAME=VALUE in its environment. When it ends PID 1 says
-//! `- runit: rig: exit CODE` or `- runit: rig: signal NUMBER` and switches
-//! off; a guest that ends without such a line has not passed.
+//! words NAME=VALUE in its environment. When it ends PID 1 prints `- runit:
+//! rig: exit CODE` or `- runit: rig: signal NUMBER` and switches off. A guest
+//! that ends without such a line has not passed.
 //!
 //! When every service with a file `runt/critical` has been up for the board's
-//! `good-seconds`, and stage 2 for as long, /etc/runit/boot-good is run, once:
-//! to tell the bootloader that this boot needs no fall-back. (A script of
-//! stage 2 has its own services: then stage 2 alone counts.) It has 30
-//! seconds; when it fails or takes longer that is said, and all else goes on:
-//! whatever counts starts then counts this one.
+//! `good-seconds`, and stage 2 for as long, /etc/runit/boot-good is run once,
+//! to tell the bootloader that this boot needs no fallback. (A script of stage
+//! 2 has services of its own: then only stage 2 counts.) The program has 30
+//! seconds. If it fails or takes longer, that is reported and everything else
+//! continues: the bootloader then counts this boot as a failed one.
 //!
-//! Where the board has a `[watchdog]` it is opened as soon as its device is
-//! there and fed twice in its period, from the loop; nothing else feeds it,
-//! and it is left armed at the end. A service with a file `runt/critical`,
-//! which may hold seconds (30), must not be down or stopped for longer: then
-//! the watchdog is fed no more.
+//! Where the board has a `[watchdog]`, its device is opened as soon as it
+//! appears. Only the event loop pings it, twice in each period, and it stays
+//! armed at the end. A service with a file `runt/critical`, which may hold a
+//! number of seconds (default 30), must not be down or stopped for longer than
+//! that; otherwise the watchdog is no longer pinged.
 //!
-//! Then all processes are killed, those that do not end named, media written
-//! and unmounted, and the machine is switched off or started again. From the
-//! request on this takes at most the board's `down-seconds`, the script of
-//! stage 3 included, of which 50 are kept for what follows services and
-//! scripts (media have what those leave, 10 seconds each at most): then a
-//! process that does nothing else ends the machine, whatever PID 1 hangs in.
+//! Then all processes are killed and those that do not end are named. The
+//! media are written and unmounted, and the machine is switched off or
+//! rebooted. From the request on this takes at most the board's
+//! `down-seconds`, including the script of stage 3. The last 50 of these
+//! seconds are reserved for what follows services and scripts; media have what
+//! those leave unused, at most 10 seconds each. When the time is up, a process
+//! that does nothing else ends the machine, even if PID 1 hangs.
 //!
 //! # Signals
-//! CONT: go down, when a flag file of `runit-init` says so. INT
-//! (ctrl-alt-del): run `/etc/runit/ctrlaltdel` when it is executable, then as
-//! CONT; without it and without a script of stage 2, start again. PWR: set
-//! `stopit` and run `/etc/runit/pwrfail` when it is executable, then as CONT,
-//! so that a program that clears the flag keeps the system up; without it,
-//! power off. RTMIN+3, RTMIN+4: power off; RTMIN+5: start again (37 to 39, as a
-//! container's host sends them). Where runit does stage 2 itself, USR1 and
-//! USR2 (busybox's `halt` and `poweroff`): power off; TERM (busybox's
-//! `reboot`): start again, or power off in a container. ALRM: scan the
-//! services directory now, or passed on to the script of stage 2. Outside of
-//! stage 2 and rescue all of them are refused with a warning.
+//! CONT: shut down if a flag file of `runit-init` is set. INT (ctrl-alt-del):
+//! run `/etc/runit/ctrlaltdel` if it is executable, then as CONT; without it
+//! and without a script of stage 2, reboot. PWR: set `stopit` and run
+//! `/etc/runit/pwrfail` if it is executable, then as CONT, so that a program
+//! that clears the flag keeps the system up; without it, power off. RTMIN+3,
+//! RTMIN+4: power off; RTMIN+5: reboot (37 to 39, as a container's host sends
+//! them). Where runit does stage 2 itself, USR1 and USR2 (busybox's `halt` and
+//! `poweroff`): power off; TERM (busybox's `reboot`): reboot, or power off in
+//! a container. ALRM: scan the services directory now, or pass the signal on
+//! to the script of stage 2. Outside of stage 2 and rescue all of them are
+//! refused with a warning.
 //!
-//! The board's `[signals]` and, above it, `runt.signals` give each of these
-//! signals another meaning, whoever does stage 2: `off`, `reboot`, `halt`
-//! (stop with the power on) or `none`, as in `runt.signals=TERM:off,INT:none`.
-//! A CONT that does not mean the flags leaves `runit-init` without effect.
+//! The board's `[signals]`, and with precedence `runt.signals`, give each of
+//! these signals another meaning, whether or not stage 2 is a script: `off`,
+//! `reboot`, `halt` (stop with the power on) or `none`, as in
+//! `runt.signals=TERM:off,INT:none`. If CONT has another meaning, `runit-init`
+//! has no effect.
 //!
 //! # Files
 //! `/etc/runit/{1,2,3,ctrlaltdel,pwrfail,nosync,boot-good}`; flags: see
 //! `runit-init`.
 //!
 //! # In a container
-//! A PID namespace ends by reboot(2): by the signal HUP when it is to start
-//! again, else by INT. Where the engine refuses that call, which it does by
-//! default, PID 1 exits. Messages go to /dev/console or, without it, to
-//! descriptor 2; never to the kernel's log, which is the host's.
+//! A PID namespace ends by reboot(2): with the signal HUP to be restarted,
+//! else with INT. Where the engine refuses that call, as it does by default,
+//! PID 1 exits. Messages go to /dev/console or, without it, to descriptor 2,
+//! and never to the kernel's log, which is the host's.
 //!
 //! # Exit codes
-//! 111 when it is not process 1. In a container that may not call reboot(2):
-//! 0 to switch off or halt, 129 to start again (128 and the number of HUP), 111
-//! when it cannot begin. Else it never ends.
+//! 111 when it is not process 1. In a container that may not call reboot(2): 0
+//! to switch off or halt, 129 to be restarted (128 and the number of HUP), 111
+//! when it cannot start. Otherwise it never exits.
 
 mod boot_params;
 mod down;
@@ -165,17 +171,17 @@ use crate::{
 use super::flag_files::is_set;
 use boot_params::BootParams;
 
-/// How long the script of stage 2 has after TERM (contract §7.4).
+/// Time from TERM to KILL for the script of stage 2 (contract §7.4).
 const STAGE_2_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long until a stage 2 that failed is entered again (contract §7.3).
+/// Delay before a failed stage 2 is entered again (contract §7.3).
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Exit code of a script that the kernel would not run: in stage 2 that of
-/// one to be tried again, so that a broken script cannot switch a board off.
+/// Exit code of a script that the kernel cannot execute. In stage 2 this code
+/// asks for a restart, so that a broken script cannot switch a board off.
 const CANNOT_RUN: u8 = 111;
-/// Where programs are, when the kernel's command line does not say.
+/// Default `$PATH`, for when the kernel's command line sets none.
 const PATH: &[u8] = b"/sbin:/bin:/usr/sbin:/usr/bin";
 
-/// What stands before every line.
+/// Prefix of every line.
 const PREFIX: &str = "- runit: ";
 
 /// Runs the program.
@@ -187,9 +193,9 @@ pub(super) fn main(start: Start) -> u8 {
     }
     let boot_start = clock::mono();
     let contained = boot_params::is_contained();
-    // Refused to who leads a session: then it is its own already.
+    // Refused to a session leader, which has its own session already.
     let _leads = child::new_session().is_err();
-    // Without a console in the image there is one when /dev is mounted.
+    // Without a console in the image there may be one when /dev is mounted.
     let console_missing = console::take(contained).is_err();
     let mut head = Line::new();
     head.text(PREFIX).text("warning: ");
@@ -215,8 +221,9 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// The environment of everything below: the kernel's, which has no $PATH,
-/// with one. When it is full already it stays as it is.
+/// Returns the kernel's environment with a `$PATH`, for every program that PID
+/// 1 starts. An environment that has one, or has no room for one, is returned
+/// unchanged.
 fn environ(given: Environ) -> Environ {
     if given.get(b"PATH").is_some() {
         return given;
@@ -228,9 +235,9 @@ fn environ(given: Environ) -> Environ {
     builder.finish()
 }
 
-/// The kernel lacks what PID 1 cannot do without: there is no way to go on,
-/// and to end would be a kernel panic. Says so and collects orphans; in a
-/// container it ends.
+/// Reports that the kernel refuses what PID 1 cannot do without, and reaps
+/// orphans for ever, since an exit would be a kernel panic. In a container it
+/// exits with 111.
 fn reap_forever(what: &str, errno: Errno) -> ! {
     let mut line = Line::new();
     line.text(PREFIX)
@@ -247,7 +254,7 @@ fn reap_forever(what: &str, errno: Errno) -> ! {
     }
 }
 
-/// A stage as a script or not.
+/// Returns the path of a stage's script.
 const fn script(stage: Stage) -> &'static CStr {
     match stage {
         Stage::One | Stage::Rescue => c"/etc/runit/1",
@@ -256,53 +263,56 @@ const fn script(stage: Stage) -> &'static CStr {
     }
 }
 
-/// Everything that PID 1 is besides its services.
+/// State of PID 1 beyond the supervisor.
 struct Init {
     supervisor: Supervisor,
     environ: Environ,
-    /// When PID 1 began.
+    /// Time at which PID 1 was started.
     boot_start: Instant,
-    /// The standard streams are not the console yet.
+    /// True until the standard streams are the console.
     console_missing: bool,
-    /// The console, once the standard streams are those of services.
+    /// The console, for PID 1's own programs; `None` until the standard
+    /// streams are those of services.
     console: Option<Fd>,
     stages: Stages,
-    /// What is known before stage 1.
+    /// Boot parameters, read before stage 1.
     params: BootParams,
-    /// The process of the stage's script; `None` when runit does it itself.
+    /// Process id of the stage's script; `None` when runit does the stage
+    /// itself.
     script: Option<u32>,
-    /// The script or program that `script` is or was.
+    /// Path of the current or last script or program of `script`.
     path: &'static CStr,
     /// The programs of ctrl-alt-del and of a power failure.
     request_programs: requests::RequestPrograms,
-    /// What the flag files ask for.
+    /// Flag files of the shutdown request.
     requested: flags::Requested,
-    /// Children that ended while another was waited for.
+    /// Exits of children that were reaped during the wait for another.
     pending_ends: Vec<(u32, ExitStatus), AWAITED>,
-    /// Somebody asked to go down while a script runs.
+    /// True when a shutdown is requested and the script has not yet ended.
     leaving: bool,
-    /// That script was killed, and should have ended.
+    /// True when that script was sent KILL.
     killed: bool,
-    /// The way down has begun: when scripts and services must have ended.
+    /// Time by which scripts and services must have ended; `None` before a
+    /// shutdown is requested.
     stop_deadline: Option<Instant>,
-    /// What runs once while services are up.
+    /// Programs that are run once while services are up.
     oneshots: oneshot::Oneshots,
-    /// There is a root that could not be reached.
+    /// True when another root is configured and could not be reached.
     root_missing: bool,
-    /// The board's watchdog.
+    /// The board's watchdog, once it is open.
     watchdog: Option<watchdog::OpenWatchdog>,
-    /// Until when the script of the stage may run.
+    /// Time by which the script of the stage must have ended.
     script_deadline: Option<Instant>,
-    /// Stage 2 has failed: when it is entered again.
+    /// Time at which a failed stage 2 is entered again.
     restart_at: Option<Instant>,
-    /// The order in which what runs is ended.
+    /// Progress of the shutdown, once it has begun.
     shutdown: Option<Shutdown>,
-    /// How the machine ends, when whoever asked said so; else a flag tells.
+    /// Ending that a signal asked for; `None`: the flag files decide.
     ending: Option<Ending>,
 }
 
 impl Init {
-    /// Before stage 1.
+    /// Returns the state before stage 1.
     fn new(
         supervisor: Supervisor,
         environ: Environ,
@@ -336,12 +346,12 @@ impl Init {
         }
     }
 
-    /// Lives.
+    /// Runs the stages and the event loop.
     fn run(mut self) -> ! {
         self.info("runt ", config::VERSION.as_bytes(), ": booting.");
         boot_params::read(&mut self.params, self.supervisor.reporter());
         if let Err(errno) = power::take_ctrl_alt_del() {
-            // In a container there are no keys.
+            // A container has no keyboard.
             if !self.params.contained {
                 self.warn("unable to take ctrl-alt-del", b"", errno);
             }
@@ -354,7 +364,7 @@ impl Init {
         self.open_watchdog(false);
         self.stages = Stages::new(Policy {
             rescue: rescue::ALLOWED,
-            // A distribution's script of stage 2 does it in its own way.
+            // A distribution's script of stage 2 handles it in its own way.
             single: self.params.single && !is_set(script(Stage::Two)),
             emergency: self.params.emergency,
         });
@@ -373,7 +383,7 @@ impl Init {
         }
     }
 
-    /// When the loop has to look at the clock.
+    /// Returns the earliest time at which something becomes due.
     fn due(&self) -> Option<Instant> {
         let shutdown = self.shutdown.map(Shutdown::due);
         let oneshots = self.oneshots.due();
@@ -392,29 +402,30 @@ impl Init {
         .min()
     }
 
-    /// Says something that is no warning.
+    /// Prints a message that is not a warning.
     fn info(&self, what: &str, subject: &[u8], end: &str) {
         let mut line = Line::new();
         line.text(PREFIX).text(what).bytes(subject).text(end);
         self.supervisor.reporter().print(&mut line);
     }
 
-    /// Says a warning that has no errno.
+    /// Prints a warning that has no errno.
     fn warning(&self, what: &str, subject: &[u8]) {
         let reporter = self.supervisor.reporter();
         reporter.print(reporter.prefix.clone().text(what).bytes(subject));
     }
 
-    /// Says a warning about a call that failed.
+    /// Prints a warning about a system call that failed.
     fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
         self.supervisor.reporter().warn(what, subject, errno);
     }
 
-    /// Makes the console the standard streams, if that was not to be done so
-    /// far: it may be there now that /dev is mounted.
+    /// Makes the console the standard streams if it was missing so far: it may
+    /// have appeared with the mount of /dev.
     ///
-    /// From then on nobody who closes a serial console is the last to, and
-    /// kept by the kernel for 30 seconds where the line takes nothing.
+    /// From then on PID 1 holds it open, so that no other process is the last
+    /// to close a serial console. The kernel delays that close for up to 30
+    /// seconds while the line takes no output.
     fn open_console(&mut self) -> Result<(), Errno> {
         if self.console_missing {
             console::take(self.params.contained)?;
@@ -423,7 +434,7 @@ impl Init {
         Ok(())
     }
 
-    /// Enters a stage: starts its script or does it here.
+    /// Enters a stage: starts its script, or does the stage without one.
     fn enter(&mut self, stage: Stage) {
         if stage == Stage::Rescue {
             self.rescue();
@@ -463,10 +474,11 @@ impl Init {
         }
     }
 
-    /// Lets an operator in, if the board lets anybody; else goes on.
+    /// Starts the rescue program where the board allows one; else ends the
+    /// stage at once.
     fn rescue(&mut self) {
         if self.params.emergency {
-            // Nothing is there yet, maybe not even a console.
+            // No step has been taken yet, so there may be no console.
             steps::mount_systems(self.supervisor.reporter());
         }
         let started = match rescue::program(self.supervisor.reporter()) {
@@ -481,7 +493,7 @@ impl Init {
         }
     }
 
-    /// Stage 2 of our own.
+    /// Does stage 2 without a script.
     fn serve(&mut self) {
         if let Err(errno) = self.detach_console() {
             self.warn("unable to keep services from the console", b"", errno);
@@ -497,26 +509,28 @@ impl Init {
         self.supervisor.reporter().print(&mut line);
     }
 
-    /// Makes the standard streams, which services have, such that none can
-    /// read what is typed on the console, nor holds it when the kernel ends
-    /// all that do. The programs of PID 1's own still get it.
+    /// Replaces the standard streams, which services inherit, so that no
+    /// service can read what is typed on the console, or holds it open when
+    /// SysRq-k kills all its users. PID 1's own programs still get the
+    /// console.
     fn detach_console(&mut self) -> Result<(), Errno> {
         let contained = self.params.contained;
         if !self.console_missing {
-            // It stays open: what closes a terminal as the last may have to
-            // wait until that has taken everything.
+            // Stays open, because the last close of a terminal may wait until
+            // its output has drained.
             self.console = Some(console::open_blocking(contained)?);
         }
         if contained {
-            // Its owner tells the streams apart.
+            // The container's owner distinguishes the two streams.
             console::leave(!self.console_missing)
         } else {
             self.supervisor.relay_output()
         }
     }
 
-    /// Starts a stage's script, in a session of its own; stage 1 has the
-    /// console as its terminal, so that a rescue shell has job control.
+    /// Starts a stage's script in a session of its own. Stage 1 and rescue
+    /// have the console as their terminal, so that a rescue shell has job
+    /// control.
     fn start(
         &mut self,
         stage: Stage,
@@ -529,10 +543,10 @@ impl Init {
         self.spawn(path, rescue || stage == Stage::One)
     }
 
-    /// Starts a program of PID 1's own and awaits its end.
+    /// Starts a program of PID 1's own and has the supervisor report its end.
     fn spawn(&mut self, path: &CStr, terminal: bool) -> Result<u32, Errno> {
         let _later = self.open_console().is_err();
-        // Services have something else: see `serve`.
+        // Services have other streams: see `detach_console`.
         let console = self.console.as_ref().map(AsFd::as_fd);
         let program = Program {
             path,
@@ -559,12 +573,12 @@ impl Init {
             code: CANNOT_RUN,
         };
         let pid = child::spawn(&program, &setup)?;
-        // There is room for a stage and the keys.
+        // There is room for a script and the programs of both requests.
         let _room = self.supervisor.awaited.push(pid).is_ok();
         Ok(pid)
     }
 
-    /// Takes what a turn of the loop has brought.
+    /// Handles the signals and exits of one iteration of the loop.
     fn handle(&mut self, events: &Events) {
         for signal in &events.signals {
             self.signal(*signal);
@@ -574,7 +588,7 @@ impl Init {
         }
     }
 
-    /// Takes the end of a child of PID 1's own.
+    /// Handles the exit of one of PID 1's own children.
     fn child_ended(&mut self, pid: u32, end: ExitStatus) {
         let outcome = match end {
             ExitStatus::Exited(code) => StageExit::Exited(code),
@@ -590,7 +604,7 @@ impl Init {
         }
     }
 
-    /// The script of the stage has ended.
+    /// Handles the exit of the stage's script.
     fn script_ended(&mut self, outcome: StageExit) {
         let leader = self.script.take();
         self.script_deadline = None;
@@ -609,39 +623,40 @@ impl Init {
         self.ended(outcome, leader);
     }
 
-    /// The script of the stage has had its time.
+    /// Handles a script that exceeds its time: kills that of stage 2, and
+    /// stops waiting for any other.
     fn script_timed_out(&mut self, now: Instant) {
         self.script_deadline = None;
         let Some(pid) = self.script else { return };
         if self.leaving && !self.killed {
             self.warning("stage 2 not terminated, sending sigkill...", b"");
-            // ESRCH: its end is about to be heard of.
+            // ESRCH: it has ended and will be reaped shortly.
             let _gone = signal::kill(pid, Number::KILL).is_err();
             self.killed = true;
             self.script_deadline = Some(now.after(STAGE_2_TIMEOUT));
             return;
         }
         self.warning("not ended in time: ", self.path.to_bytes());
-        // Its end, when it comes, is nobody's affair.
+        // From now on its exit does not matter.
         self.supervisor.stop_awaiting(pid);
         self.script_ended(StageExit::Crashed);
     }
 
-    /// A stage has ended, that of the script `leader` if it had one: enters
-    /// the next.
+    /// Ends a stage and enters the next. `leader` is the process of its
+    /// script, if it had one.
     fn ended(&mut self, outcome: StageExit, leader: Option<u32>) {
         let stage = self.stages.stage();
         let next = self.stages.ended(outcome);
         if let (Some(leader), Next::Again) = (leader, next) {
             let all = "killing all processes in stage 2...";
             self.warning(all, b"");
-            // ESRCH: none is left.
+            // ESRCH: no process is left.
             let _none = signal::kill_group(leader, Number::KILL).is_err();
         } else if leader.is_some() {
             self.info("leave stage: ", self.path.to_bytes(), "");
         }
         if stage == Stage::Rescue && leader.is_some() && self.root_missing {
-            // Who was let in may have mended it.
+            // The operator may have repaired it.
             self.root_missing = !self.go_to_root();
         }
         match next {
@@ -658,7 +673,7 @@ impl Init {
         }
     }
 
-    /// Does what has become due.
+    /// Handles everything that has become due.
     fn check_deadlines(&mut self) {
         self.ping_watchdog();
         let now = clock::mono();

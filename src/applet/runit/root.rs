@@ -1,15 +1,15 @@
-//! How PID 1 of an initramfs goes on in the root that the board or the
-//! kernel's command line names: two steps of stage 1.
+//! Switches PID 1 of an initramfs to the root that the board or the kernel's
+//! command line names, in two steps of stage 1:
 //!
-//! 1. [`assemble`]: it is mounted on /newroot, as soon as its device is there.
-//!    With an overlay the root comes on /run/lower, what is written to it goes
-//!    to /run/upper: as parts of /run they go along, so that they come to rest
-//!    at the end;
-//! 2. [`enter`]: the kernel's file systems move there, the files of the
-//!    initramfs are removed, which gives their memory back, and the init that
-//!    is there becomes PID 1.
+//! 1. [`mount_root`] mounts it on /newroot as soon as its device appears. With
+//!    an overlay the root is mounted on /run/lower and the medium for changes
+//!    on /run/upper: as parts of /run both are moved along, so that they are
+//!    unmounted at the end;
+//! 2. [`exec_init`] moves the kernel's file systems there, removes the files
+//!    of the initramfs to free their memory, and executes the new root's init
+//!    as PID 1.
 //!
-//! Neither does anything where the root is no initramfs.
+//! Neither does anything where the current root is not an initramfs.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -37,44 +37,44 @@ use super::{
     volume,
 };
 
-/// Where the root is put together.
+/// Mount point of the new root.
 const NEW_ROOT: &CStr = c"/newroot";
-/// The root below an overlay.
+/// Mount point of the root below an overlay.
 const LOWER: &CStr = c"/run/lower";
-/// What keeps that which is written to an overlay.
+/// Mount point of the file system that takes an overlay's changes.
 const UPPER: &CStr = c"/run/upper";
-/// The overlay's options: of the three places the last two are made.
+/// Options of the overlay. The last two of its directories are created.
 const LAYERS: &[u8] =
     b"lowerdir=/run/lower,upperdir=/run/upper/upper,workdir=/run/upper/work";
-/// The programs that are tried as the root's init, from the root.
+/// Programs that are tried as the new root's init, relative to it.
 const INITS: [&CStr; 4] =
     [c"sbin/init", c"sbin/runit-init", c"sbin/runit", c"init"];
-/// What goes along, and where to.
+/// Mounts that are moved to the new root, and their targets in it.
 const SYSTEMS: [(&CStr, &CStr); 4] = [
     (c"/dev", c"dev"),
     (c"/proc", c"proc"),
     (c"/sys", c"sys"),
     (c"/run", c"run"),
 ];
-/// How long a device may take to appear: a card or a stick is found some time
-/// after its driver is there.
+/// Time for a device to appear: a card or a stick is found some time after its
+/// driver is loaded.
 const DEVICE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How deep directories of an initramfs are: what is deeper keeps its memory.
+/// Maximum depth of directories that are removed from an initramfs. Deeper
+/// files keep their memory.
 const DEPTH: u8 = 32;
-/// The time between two looks at what is not there yet.
+/// Interval between two looks for a missing device.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether what is mounted at / is what the kernel has unpacked. For this
-/// /proc is there.
+/// Returns true when / is the kernel's unpacked initramfs. Needs /proc.
 fn is_initramfs() -> bool {
-    // What has another over it is not in the list; what is first was first.
+    // A covered mount is not listed, so the first line is the first mount.
     let mut text = [0; 16];
     let mounts = file::read_whole(CWD, c"/proc/self/mounts", &mut text);
     let first = mounts.ok().and_then(Mount::parse);
     first.is_some_and(Mount::is_initial)
 }
 
-/// Does something about the root, if there is another to go on in.
+/// Calls `work` with the configured root, if there is one to switch to.
 fn with_root(
     reporter: &Reporter,
     work: fn(&Root<'_>, &Reporter) -> bool,
@@ -84,14 +84,14 @@ fn with_root(
     if !config::ROOT.is_empty() {
         root.read(config::ROOT.as_bytes());
     }
-    // That it cannot be read has been said.
+    // A failure to read was reported with the boot parameters.
     let line = file::read_whole(CWD, c"/proc/cmdline", &mut text);
     root.read(line.unwrap_or(&[]));
     let wanted = root.is_elsewhere() && is_initramfs();
     StepResult::of(wanted, wanted && !work(&root, reporter))
 }
 
-/// Step 1.
+/// Mounts the new root: step 1.
 pub(super) fn mount_root(reporter: &Reporter) -> StepResult {
     with_root(reporter, |root, reporter| {
         let Root { device, kind, .. } = *root;
@@ -121,23 +121,23 @@ pub(super) fn mount_root(reporter: &Reporter) -> StepResult {
             return false;
         }
         for dir in [c"/run/upper/upper", c"/run/upper/work"] {
-            // What hinders it hinders the overlay too.
+            // A failure here makes the mount of the overlay fail too.
             let _there = file::make_dir(CWD, dir, 0o755).is_err();
         }
         mount(b"overlay", NEW_ROOT, b"overlay", 0, LAYERS)
     })
 }
 
-/// What is mounted.
+/// A volume to be mounted.
 struct Volume<'a> {
     name: &'a [u8],
-    /// Its type; empty: whichever fits.
+    /// File system type; empty: the first that fits.
     kind: &'a [u8],
-    /// It may take as long as it likes to appear.
+    /// True when there is no time limit for it to appear.
     patient: bool,
 }
 
-/// Mounts a volume when it is there.
+/// Mounts a volume, after it has appeared.
 fn mount(
     volume: &Volume<'_>,
     target: &CStr,
@@ -168,7 +168,7 @@ fn mount(
     // EINVAL: it is of another type.
     let mut done = Err(Errno::EINVAL);
     let mut attempt = |line: &[u8]| {
-        // Types that are on no device begin with `nodev`.
+        // Types that need no device begin with `nodev`.
         if let (Err(Errno::EINVAL), Some(kind)) =
             (done, line.strip_prefix(b"\t"))
         {
@@ -187,17 +187,18 @@ fn mount(
     done
 }
 
-/// The device of a name, when it is there.
+/// Returns the device of a name. ENOENT: it has not appeared yet.
 fn existing_device(name: &[u8]) -> Result<Path, Errno> {
     let device = volume::device(path_of(&[name])?)?;
-    // `ubi0:root` and the like are no files.
+    // Names such as `ubi0:root` are not files.
     if device.as_bytes().starts_with(b"/") {
         file::info(CWD, device.as_c_str())?;
     }
     Ok(device)
 }
 
-/// Step 2. Does not come back, when there is a root.
+/// Switches to the new root and executes its init: step 2. Returns only when
+/// there is no other root or on failure.
 pub(super) fn exec_init(reporter: &Reporter) -> StepResult {
     with_root(reporter, |_, reporter| {
         let gone = switch_root(reporter);
@@ -207,23 +208,23 @@ pub(super) fn exec_init(reporter: &Reporter) -> StepResult {
     })
 }
 
-/// Makes the new root the root, if there is an init in it, removes the old
-/// one's files and becomes that init.
+/// Makes the new root the root if there is an init in it, removes the old
+/// root's files and executes that init.
 fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
     let old = file::open_dir(CWD, c"/")?;
     file::change_dir(NEW_ROOT)?;
-    // A link may lead to what is only there once this is the root.
+    // A link may lead to a path that exists only after the switch.
     if !INITS
         .iter()
         .any(|path| file::info_of_link(CWD, path).is_ok())
     {
         file::change_dir(c"/")?;
-        // So that another may be mounted.
+        // So that another root may be mounted.
         power::unmount(NEW_ROOT)?;
         return Err(Errno::ENOENT);
     }
     for (from, to) in &SYSTEMS {
-        // There it is, mostly.
+        // It exists in most roots.
         let _there = file::make_dir(CWD, to, 0o755).is_err();
         if let Err(errno) = power::move_mount(from, to) {
             reporter.warn("unable to move ", from.to_bytes(), errno);
@@ -236,7 +237,7 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
         console.flush(LAST_WORDS);
     }
     for path in &INITS {
-        // The next is tried when it is not there, or cannot be run.
+        // On failure the next one is tried.
         let _errno = child::exec_unblocked(&Program {
             path,
             arguments: &[],
@@ -246,9 +247,9 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Removes what is in a directory, on its own file system only.
+/// Removes the contents of a directory, on its own file system only.
 ///
-/// What cannot be removed stays: nobody misses the memory but who counts it.
+/// What cannot be removed is left: it costs only memory.
 fn remove_all(dir: At<'_>, of: Identity, depth: u8) {
     let Some(depth) = depth.checked_sub(1) else {
         return;

@@ -1,4 +1,4 @@
-//! Defines the result of a step of PID 1 and what several steps use.
+//! Defines the result of a step of PID 1 and helpers that several steps use.
 
 use core::ffi::CStr;
 
@@ -12,21 +12,22 @@ use crate::{
     },
 };
 
-/// What came of a step.
+/// Result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StepResult {
     /// There was nothing to do.
     Nothing,
     /// It is done.
     Done,
-    /// It failed, and that was said.
+    /// It failed and the failure was reported.
     Failed,
-    /// Its time was up.
+    /// Its time limit was exceeded.
     Late,
 }
 
 impl StepResult {
-    /// Of a number of things, some of which may have failed.
+    /// Combines several results: `some` when there was anything to do,
+    /// `failed` when any part failed.
     pub(super) fn of(some: bool, failed: bool) -> Self {
         match (some, failed) {
             (_, true) => Self::Failed,
@@ -36,8 +37,8 @@ impl StepResult {
     }
 }
 
-/// Runs a program to its end; true when it ends with one of the codes below
-/// `limit`. For who is in a process of its own.
+/// Runs a program to its end; returns true when it exits with a code below
+/// `limit`. Blocks, so call it in a child process only.
 pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
     let program = Program {
         path,
@@ -62,7 +63,8 @@ pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
     matches!(end, Some(ExitStatus::Exited(code)) if code < limit)
 }
 
-/// Whether nothing is mounted at `target`, which is made when it is missing.
+/// Returns true when nothing is mounted at `target`. Creates `target` if it is
+/// missing.
 pub(super) fn is_free(target: &CStr) -> Result<bool, Errno> {
     match is_mounted(target) {
         Ok(mounted) => Ok(!mounted),
@@ -71,7 +73,7 @@ pub(super) fn is_free(target: &CStr) -> Result<bool, Errno> {
     }
 }
 
-/// Whether `target` is on another device than the directory it is in.
+/// Returns true when `target` is on another device than its parent directory.
 pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
     let path = target.to_bytes();
     let slash = path.iter().rposition(|byte| *byte == b'/');
@@ -82,8 +84,8 @@ pub(super) fn is_mounted(target: &CStr) -> Result<bool, Errno> {
     Ok(info.identity.device != parent.identity.device)
 }
 
-/// Calls `each` with every line of a file that a board may have. One that is
-/// too long, and that the file cannot be read, `voice` says.
+/// Calls `each` with every line of an optional file. Reports a line that is
+/// too long and a failure to read to `reporter`.
 pub(super) fn each_line(
     path: &CStr,
     reporter: Option<&Reporter>,

@@ -1,9 +1,9 @@
-//! What PID 1 does itself when stage 1 has no script: one table of steps.
+//! Does stage 1 when it has no script: a table of steps.
 //!
-//! Each step is one function and one line on the console with its result and
-//! time; none is fatal. A step for which there is nothing to do says nothing.
-//! What may hang (a mount, a module, a program) runs in a process of its own
-//! with a time limit.
+//! Each step is one function and prints one line with its result and time. No
+//! failure is fatal. A step that has nothing to do prints nothing. A step that
+//! may hang (a mount, a module, a program) runs in a child process with a time
+//! limit.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -30,26 +30,27 @@ use super::{
 /// A step of stage 1.
 struct Step {
     name: &'static str,
-    /// How many seconds it may take in a process of its own; 0: it cannot
-    /// hang and is done here.
+    /// Time limit in seconds in a child process; 0: cannot hang, runs in PID 1
+    /// itself.
     limit: u32,
-    /// It is a container's affair too.
+    /// True if a container takes this step too.
     contained: bool,
     work: fn(&Reporter) -> StepResult,
 }
 
-/// What cannot hang.
+/// Limit of a step that cannot hang.
 const IN_PROCESS: u32 = 0;
-/// What may take long on a slow medium, and hang on a broken one.
+/// Limit of a step that may be slow on a slow medium and hang on a broken one,
+/// in seconds.
 const MEDIUM_SECONDS: u32 = 60;
-/// A check of a big file system.
+/// Limit of the check of a big file system, in seconds.
 const CHECK_SECONDS: u32 = 1800;
-/// A program of the one-time directory.
+/// Time limit of a program of [`ONCE_DIR`].
 const ONCE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The one-time directory: each of its programs is run at each boot, once.
+/// Directory of one-time programs. Each is run once at every boot.
 const ONCE_DIR: &CStr = c"/etc/runit/once";
 
-/// The steps, in their order: what it takes to reach the root.
+/// The first steps, in their order, up to the root.
 const BEFORE_ROOT: [Step; 2] = [
     step(
         "file systems of the kernel",
@@ -60,13 +61,13 @@ const BEFORE_ROOT: [Step; 2] = [
     step("modules", MEDIUM_SECONDS, false, modules::load),
 ];
 
-/// From an initramfs to the root.
+/// The steps from an initramfs to the root.
 const TO_ROOT: [Step; 2] = [
     step("root", CHECK_SECONDS, false, root::mount_root),
     step("init", IN_PROCESS, false, root::exec_init),
 ];
 
-/// In the root.
+/// The steps in the root.
 const IN_ROOT: [Step; 8] = [
     step("clock", IN_PROCESS, false, set_clock),
     step("host name", IN_PROCESS, true, set_host_name),
@@ -78,7 +79,7 @@ const IN_ROOT: [Step; 8] = [
     step("random seed", MEDIUM_SECONDS, false, seed::load),
 ];
 
-/// A row of the table.
+/// Returns an entry of the table.
 const fn step(
     name: &'static str,
     limit: u32,
@@ -94,7 +95,7 @@ const fn step(
 }
 
 impl Init {
-    /// Stage 1 of our own; false when the root is not to be had.
+    /// Does stage 1; returns false when the root cannot be reached.
     pub(super) fn set_up(&mut self) -> bool {
         self.run_steps(&BEFORE_ROOT, false);
         let rooted = self.go_to_root();
@@ -103,13 +104,14 @@ impl Init {
         rooted
     }
 
-    /// Goes on in the root, when that is another: then it does not come back
-    /// but with false.
+    /// Switches to another root, if one is configured. Returns true when there
+    /// is none, false on failure, and does not return after a switch.
     pub(super) fn go_to_root(&mut self) -> bool {
         self.run_steps(&TO_ROOT, true)
     }
 
-    /// Takes steps; false when one has failed. `strict`: none is taken then.
+    /// Takes steps; returns false when one has failed. With `strict` it stops
+    /// at the first failure.
     fn run_steps(&mut self, steps: &[Step], strict: bool) -> bool {
         let mut good = true;
         for step in steps {
@@ -129,7 +131,7 @@ impl Init {
             };
             let _later = self.open_console().is_err();
             self.report_step(step.name.as_bytes(), result, began);
-            // Its module may be there now.
+            // The step may have loaded its driver.
             self.open_watchdog(false);
             good &= matches!(result, StepResult::Nothing | StepResult::Done);
         }
@@ -152,7 +154,7 @@ impl Init {
         }
     }
 
-    /// The line of a step.
+    /// Prints the line of a step.
     pub(super) fn report_step(
         &self,
         name: &[u8],
@@ -172,8 +174,8 @@ impl Init {
         self.supervisor.reporter().print(line.text(" ms"));
     }
 
-    /// Does something in a copy of this process, so that it holds nothing up
-    /// when it hangs in the kernel.
+    /// Runs `work` in a forked child for at most `limit`, so that a hang in
+    /// the kernel does not hold up PID 1. Runs it in PID 1 when fork fails.
     pub(super) fn run_in_child(
         &mut self,
         work: &dyn Fn(&Reporter) -> StepResult,
@@ -186,7 +188,7 @@ impl Init {
                 work(reporter)
             }
             Ok((true, _)) => {
-                // What it starts ends with it, when its time is up.
+                // Leads a session, so that its children are killed with it.
                 let _leads = child::new_session().is_err();
                 if let Some(console) = reporter.console {
                     console.forget();
@@ -208,8 +210,8 @@ impl Init {
         }
     }
 
-    /// Waits for an awaited child, while the loop goes on; kills it and what
-    /// it has started when its time is up.
+    /// Waits for the child `pid` while the supervisor's loop continues. Kills
+    /// it and its session when `limit` has passed.
     fn wait_for(&mut self, pid: u32, limit: Duration) -> StepResult {
         let until = clock::mono().after(limit);
         loop {
@@ -230,7 +232,7 @@ impl Init {
                         }
                     });
                 } else {
-                    // There is room for as many as are awaited.
+                    // There is room for every awaited child.
                     let _room = self.pending_ends.push((*ended, *end)).is_ok();
                 }
             }
@@ -238,9 +240,9 @@ impl Init {
                 return result;
             }
             if clock::mono() >= until {
-                // ESRCH: it has ended this moment.
+                // ESRCH: it has just ended.
                 let _gone = signal::kill_led(pid, Number::KILL).is_err();
-                // One that hangs in a driver is nobody's affair any more.
+                // One that hangs in a driver is no longer waited for.
                 self.supervisor.stop_awaiting(pid);
                 return StepResult::Late;
             }
@@ -248,8 +250,8 @@ impl Init {
     }
 }
 
-/// Exit code of a copy that had nothing to do; a program that ends so is
-/// taken for one.
+/// Exit code of a forked child that had nothing to do. A program that exits
+/// with this code counts as one.
 const NOTHING_CODE: u8 = 99;
 
 /// A kernel file system that stage 1 mounts.
@@ -257,13 +259,13 @@ struct KernelFs {
     kind: &'static CStr,
     target: &'static CStr,
     options: &'static CStr,
-    /// Programs may be run from it.
+    /// True if programs may be executed from it.
     executable: bool,
-    /// Not every kernel has it.
+    /// True if some kernels lack it.
     optional: bool,
 }
 
-/// A row of the table.
+/// Returns an entry of the table.
 const fn kernel_fs(
     kind: &'static CStr,
     target: &'static CStr,
@@ -280,7 +282,8 @@ const fn kernel_fs(
     }
 }
 
-/// What stage 1 mounts, in this order. What is mounted already stays.
+/// File systems that stage 1 mounts, in this order. One that is mounted
+/// already is left as it is.
 const KERNEL_FS: [KernelFs; 7] = [
     kernel_fs(c"proc", c"/proc", c"", false, false),
     kernel_fs(c"sysfs", c"/sys", c"", false, false),
@@ -297,7 +300,7 @@ const KERNEL_FS: [KernelFs; 7] = [
     kernel_fs(c"cgroup2", c"/sys/fs/cgroup", c"nsdelegate", false, true),
 ];
 
-/// Names that programs expect in /dev and the kernel does not make.
+/// Links that programs expect in /dev and the kernel does not make.
 const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd", c"/dev/fd"),
     (c"/proc/self/fd/0", c"/dev/stdin"),
@@ -305,8 +308,8 @@ const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd/2", c"/dev/stderr"),
 ];
 
-/// Mounts the kernel's file systems: a board without /sys still has its
-/// services.
+/// Mounts the kernel's file systems. A failure does not stop the others: a
+/// board without /sys still runs its services.
 pub(super) fn mount_systems(reporter: &Reporter) -> StepResult {
     let mut failed = false;
     for kernel_fs in &KERNEL_FS {
@@ -325,13 +328,13 @@ pub(super) fn mount_systems(reporter: &Reporter) -> StepResult {
         }
     }
     for (target, link) in LINKS {
-        // A static /dev has them.
+        // A static /dev has them already.
         let _there = file::make_link(target, CWD, link).is_err();
     }
     StepResult::of(true, failed)
 }
 
-/// Mounts a file system unless something is mounted there.
+/// Mounts a file system unless one is mounted at its target.
 fn mount(kernel_fs: &KernelFs) -> Result<(), Errno> {
     if !is_free(kernel_fs.target)? {
         return Ok(());
@@ -346,8 +349,8 @@ fn mount(kernel_fs: &KernelFs) -> Result<(), Errno> {
     power::mount(kind, target, options, executable)
 }
 
-/// A board without a clock battery starts in 1970: no moment before the
-/// program was built is right.
+/// Sets the clock to the build time of the program if it is earlier, since a
+/// board without a clock battery starts in 1970.
 fn set_clock(reporter: &Reporter) -> StepResult {
     if config::BUILT.saturating_sub(clock::wall().secs) == 0 {
         return StepResult::Nothing;
@@ -361,7 +364,7 @@ fn set_clock(reporter: &Reporter) -> StepResult {
     }
 }
 
-/// The longest host name and a newline: __NEW_UTS_LEN is 64.
+/// Bytes of the longest host name and a newline: __NEW_UTS_LEN is 64.
 const HOST_NAME: usize = 65;
 
 /// Sets the host's name from /etc/hostname.
@@ -395,7 +398,7 @@ fn bring_up_loopback(reporter: &Reporter) -> StepResult {
     }
 }
 
-/// Makes the kernel settings of /etc/sysctl.conf and /etc/sysctl.d/*.conf.
+/// Applies the kernel settings of /etc/sysctl.conf and /etc/sysctl.d/*.conf.
 fn set_sysctls(reporter: &Reporter) -> StepResult {
     let mut some = set_sysctls_of(c"/etc/sysctl.conf", reporter);
     let mut last = None;
@@ -411,7 +414,7 @@ fn set_sysctls(reporter: &Reporter) -> StepResult {
     some
 }
 
-/// Makes the settings of one file.
+/// Applies the settings of one file.
 fn set_sysctls_of(path: &CStr, reporter: &Reporter) -> StepResult {
     let (mut some, mut failed) = (false, false);
     each_line(path, Some(reporter), &mut |line| {
