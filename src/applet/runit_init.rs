@@ -1,26 +1,26 @@
-//! runit-init, init, halt, poweroff, reboot: asks PID 1 to go down.
+//! runit-init, init, halt, poweroff, reboot: ask PID 1 to shut down.
 //!
 //! # Synopsis
 //! `runit-init 0|6`, `halt`, `poweroff`, `reboot [ARG]`
 //!
 //! # Description
-//! As PID 1, becomes `runit`. Else sets the flag files that PID 1 looks at
-//! and sends it CONT: `0`, `halt` and `poweroff` ask for the power to go off,
-//! `6` and `reboot` for a new start, whose reboot(2) gets ARG (where to boot
-//! from, as the board's firmware takes it).
+//! As PID 1, becomes `runit`. Otherwise sets the flag files that PID 1 checks
+//! and sends it CONT. `0`, `halt` and `poweroff` ask for power-off, `6` and
+//! `reboot` for a reboot. ARG is passed to reboot(2) (what to boot from, in
+//! the form that the board's firmware takes).
 //!
 //! # Files
 //! `/etc/runit/stopit`, `/etc/runit/reboot`; on a root without `/etc/runit`,
-//! or where that cannot be written, `/run/runit.stopit` and
-//! `/run/runit.reboot`, which Debian uses. A flag is set when the file has
-//! its owner-execute bit. Where none can be written PID 1 gets RTMIN+4 or
-//! RTMIN+5 instead, which ask the same. A flag that was set before PID 1
-//! began counts for nothing, nor does `reboot` where only the other `stopit`
-//! is set: it is left from an earlier request.
+//! or where that is not writable, `/run/runit.stopit` and `/run/runit.reboot`,
+//! which Debian uses. A flag is set when the file has its owner-execute bit.
+//! Where none can be written, PID 1 gets RTMIN+4 or RTMIN+5 instead, with the
+//! same meaning. A flag that was set before PID 1 was started is ignored, and
+//! so is `reboot` if only the `stopit` of the other pair is set: it is left
+//! from an earlier request.
 //!
 //! # Exit codes
-//! 0 asked, and for a usage error as in runit; 111 a flag or PID 1 cannot be
-//! reached.
+//! 0 requested, and for a usage error as in runit; 111 a flag cannot be set or
+//! PID 1 cannot be signalled.
 
 use core::ffi::CStr;
 
@@ -34,7 +34,7 @@ use crate::{
 
 use super::flag_files;
 
-/// Runs `runit-init` or `init` where it is not PID 1.
+/// Runs `runit-init` or `init` when it is not PID 1.
 pub(super) fn main(start: Start) -> u8 {
     let name = start.argv.first().unwrap_or(c"init").to_bytes();
     let argument = start.argv.skip(1).first().map_or(&b""[..], CStr::to_bytes);
@@ -49,15 +49,15 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// `halt`, `poweroff`.
+/// Runs `halt` or `poweroff`.
 pub(super) fn halt(start: Start) -> u8 {
     ask(start.argv.first().unwrap_or(c"halt").to_bytes(), None)
 }
 
-/// `reboot`.
+/// Runs `reboot`.
 pub(super) fn reboot(start: Start) -> u8 {
     let argument = start.argv.skip(1).first().unwrap_or(c"");
-    // Options are those of other systems' `reboot`.
+    // Other systems' `reboot` has options, which are ignored.
     let option = argument.to_bytes().starts_with(b"-");
     let argument = if option { c"" } else { argument };
     ask(
@@ -66,9 +66,9 @@ pub(super) fn reboot(start: Start) -> u8 {
     )
 }
 
-/// Sets the flags and wakes PID 1; to start again with an argument for
-/// reboot(2), or to switch off. Where no flag can be set, a signal alone says
-/// it.
+/// Sets the flags and wakes PID 1: for a reboot with an argument for
+/// reboot(2), or for power-off. Where no flag can be set, a signal alone makes
+/// the request.
 fn ask(name: &[u8], reboot: Option<&CStr>) -> u8 {
     let set = flag_files::set(reboot);
     let mut head = crate::text::Line::new();
@@ -76,7 +76,7 @@ fn ask(name: &[u8], reboot: Option<&CStr>) -> u8 {
     let head = head.as_bytes();
     let wake = match (set, reboot) {
         (Ok(()), _) => Number::CONT,
-        // An argument cannot be handed over like that.
+        // A signal cannot carry an argument.
         (Err((what, path, errno)), Some(argument)) if !argument.is_empty() => {
             return super::fatal(head, what, path.to_bytes(), errno);
         }

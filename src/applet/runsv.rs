@@ -4,71 +4,72 @@
 //! `runsv DIR`
 //!
 //! # Description
-//! Starts `DIR/run` and restarts it when it ends, at most once a second;
-//! `DIR/finish` runs after each end. With a directory `DIR/log` it does the
-//! same for `DIR/log/run`, whose input is the output of `DIR/run`, through a
-//! pipe that outlives both. A `DIR/log` that is added later is taken up with
-//! the next start of `DIR/run`, after `sv restart` at the latest; one that is
-//! removed keeps its logger as long as DIR is supervised. `DIR/supervise` holds the state and takes
-//! commands, see `sv`; where it cannot be made, because the file system is
-//! read-only or DIR is somebody else's, it is kept in the run directory,
-//! /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the numbers of DIR
-//! (of DIR/log). `supervise` may be a link; what is in it may not, nor have a
-//! second name. A file `DIR/down` (`DIR/log/down`) says not to start.
+//! Starts `DIR/run` and restarts it when it ends, at most once a second; runs
+//! `DIR/finish` after each end. With a directory `DIR/log` it does the same
+//! for `DIR/log/run`, whose input is the output of `DIR/run`, through a pipe
+//! that outlives both. A `DIR/log` that is added later is used from the next
+//! start of `DIR/run`, so after `sv restart` at the latest; one that is
+//! removed keeps its logger for as long as DIR is supervised. `DIR/supervise`
+//! holds the state and takes commands, see `sv`. Where it cannot be created,
+//! because the file system is read-only or DIR belongs to another user, it is
+//! kept in the run directory, /run/runt or $RUNT_RUN, in a directory
+//! DEVICE-INODE with the numbers of DIR (of DIR/log). `supervise` may be a
+//! link; the files in it may not, nor have a second name. A file `DIR/down`
+//! (`DIR/log/down`) keeps the service from being started.
 //!
-//! On a full file system the files of `DIR/supervise` are overwritten in place:
-//! `status` is then still read whole, `stat`, `pid` and `why` may be cut or
-//! stale until there is room again. Where `status` cannot be written at all (it
-//! was full before there was one, or has become read-only), `ok` and the files
-//! move to the run directory as above; `control` stays. What still fails is
-//! reported once and tried again every 5 seconds.
+//! On a full file system the files of `DIR/supervise` are overwritten in
+//! place: `status` is then still read whole, while `stat`, `pid` and `why` may
+//! be cut or stale until there is room again. Where `status` cannot be written
+//! at all (the file system was full before it was created, or has become
+//! read-only), `ok` and the files move to the run directory as above;
+//! `control` stays. What still fails is reported once and tried again every 5
+//! seconds.
 //!
-//! When files of `DIR/supervise` are removed or replaced meanwhile, that shows
-//! at the next change of state (on ALRM too under runsvdir): one line says so,
-//! and 5 seconds later, or at the change after that, they are made anew. A
-//! file that has the name of a FIFO then is removed.
+//! When files of `DIR/supervise` are removed or replaced, the next change of
+//! state detects it (under runsvdir ALRM does too). One line reports it, and 5
+//! seconds later, or at the next change after that, the files are created
+//! again. Any other file that has the name of a FIFO then is removed.
 //!
-//! A file `DIR/control/C` that its owner may run is run before the signal of
-//! control byte C is sent, with the service's process id as its argument,
-//! which is empty when there is no process; when it exits with 0 the signal is
-//! not sent.
+//! A file `DIR/control/C` that its owner may execute is run before the signal
+//! of control byte C is sent. Its argument is the service's process id, or
+//! empty when there is no process. If it exits with 0 the signal is not sent.
 //!
-//! A `DIR/finish` that exits with 125 says that the failure is permanent: the
-//! service is wanted down from then on, as by `sv down`, and `sv why` says
-//! `waits permanent-failure`, until a command starts it.
+//! A `DIR/finish` that exits with 125 reports a permanent failure: the service
+//! is wanted down from then on, as by `sv down`, and `sv why` prints `waits
+//! permanent-failure`, until a command starts it.
 //!
 //! With a file `DIR/runt/group-kill` the service leads a process group. If the
 //! file is empty, the signals that stop the service (TERM or `down-signal`,
-//! CONT, KILL) are sent to the group; if it says `mixed`, only KILL is, and
-//! the others to the service alone. In both cases what is left of the group
+//! CONT, KILL) are sent to the group; if it contains `mixed`, only KILL is,
+//! and the others go to the service alone. In both cases the rest of the group
 //! is killed when the service has ended.
 //!
 //! Every child starts with the limits of open files that runsv was given, with
-//! default signal dispositions, and with descriptors 0, 1 and 2 that wait
-//! (O_NONBLOCK cleared, but for scripts of `control`), whatever the last run
-//! has made of them. The pipe to the log service can be opened for writing as
-//! /dev/stdout by a service of any user.
+//! default signal dispositions, and with blocking descriptors 0, 1 and 2
+//! (O_NONBLOCK cleared, except for scripts of `control`), whatever the last
+//! run did to them. A service of any user can open the pipe to the log service
+//! for writing as /dev/stdout.
 //!
-//! With a directory `DIR/cgroup` each `DIR/run` is started in the control group
-//! `runit/NAME` of the kernel's second version, NAME being the service's: it is
-//! made if it is missing, and the files of `DIR/cgroup` are written to its files
-//! of those names first, at most 64 of at most 1023 bytes (`pids.max`,
-//! `memory.high` ...). A file that cannot be written costs a line, once for as
-//! long as that lasts. With `DIR/runt/group-kill` what is left in the group when
-//! `run` ends is killed. Where the kernel lacks control groups `DIR/cgroup` has
-//! no effect.
+//! With a directory `DIR/cgroup` each `DIR/run` is started in the version 2
+//! control group `runit/NAME`, where NAME is the service's name. The group is
+//! created if it is missing, and before the start the files of `DIR/cgroup`
+//! are written to the group's files of the same names, at most 64 files of at
+//! most 1023 bytes (`pids.max`, `memory.high` ...). A file that cannot be
+//! written is reported once for as long as that lasts. With
+//! `DIR/runt/group-kill` the processes left in the group when `run` ends are
+//! killed. Where the kernel lacks control groups `DIR/cgroup` has no effect.
 //!
-//! Messages begin with `runsv DIR: `, where DIR stands for the end of it when
-//! it is longer than a name (the board's `name-bytes`). A descriptor 2 that takes
-//! no output (a terminal stopped with Ctrl-S, a full pipe) blocks nothing: messages
-//! wait in a buffer (`console-bytes`), and of those that it has no room for the
-//! number is written when there is a reader again. runsvdir and svlogger do the
-//! same.
+//! Messages begin with `runsv DIR: `, where DIR is shortened to its end when
+//! it is longer than a name (the board's `name-bytes`). A descriptor 2 that
+//! takes no output (a terminal stopped with Ctrl-S, a full pipe) blocks
+//! nothing: messages wait in a buffer (`console-bytes`), and the number of
+//! those that did not fit is printed when there is a reader again. runsvdir
+//! and svlogger do the same.
 //!
-//! When another supervisor holds the lock of `DIR/log`, it waits for that and
-//! starts nothing; it says so once. When DIR is replaced by another directory
-//! (a package is installed anew), the service of the old one is told to exit
-//! and that of the new one is started.
+//! When another supervisor holds the lock of `DIR/log`, runsv waits for it,
+//! starts nothing, and reports this once. When DIR is replaced by another
+//! directory (a package is reinstalled), the old service is told to exit and
+//! the new one is started.
 //!
 //! # Signals
 //! TERM: as `sv exit DIR`.
@@ -93,7 +94,7 @@ use crate::{
     text::{Line, Path},
 };
 
-/// Exit codes, as `runsv` documents them.
+/// Exit code of a usage error.
 const USAGE: u8 = 1;
 
 /// Runs the program.
@@ -112,16 +113,16 @@ pub(super) fn main(start: Start) -> u8 {
     }
 }
 
-/// Why nothing can be supervised.
+/// Reason why nothing can be supervised.
 enum Failed {
-    /// What could not be done, and why.
+    /// What failed, and its cause.
     Call(&'static str, Errno),
-    /// The service directory cannot be had.
+    /// The service directory cannot be supervised.
     Refused(Refusal),
 }
 
 impl Failed {
-    /// The line that says it.
+    /// Returns the message about it.
     fn line(&self, name: &[u8]) -> Line {
         match self {
             Self::Refused(refusal) => refusal.line(name, "fatal"),
@@ -155,14 +156,14 @@ fn open(dir: &CStr) -> Result<Fd, Failed> {
     file::open_dir(CWD, dir).map_err(|errno| Failed::Call(what, errno))
 }
 
-/// How messages call the service: by `dir`, or the end of it where that is
+/// Returns the service's name in messages: `dir`, or its end where it is
 /// longer than a name may be.
 fn display_name(dir: &[u8]) -> &[u8] {
     let cut = dir.len().saturating_sub(config::NAME_BYTES);
     dir.get(cut..).unwrap_or(dir)
 }
 
-/// Supervises what is at `dir`, now `opened`, and what takes its place.
+/// Supervises the directory at `dir`, now `opened`, and each that replaces it.
 fn supervise_path(
     dir: &CStr,
     mut opened: Fd,
@@ -213,13 +214,13 @@ fn supervise_path(
     }
 }
 
-/// What tells that something has changed where the service directory is, so
-/// that one that was replaced is noticed.
+/// A watch on the parent of the service directory, to notice that the
+/// directory was replaced. `None`: the parent cannot be watched.
 struct ParentWatch(Option<Inotify>);
 
 impl ParentWatch {
-    /// Watches the directory that `dir` is in. Where that cannot be watched,
-    /// each turn looks.
+    /// Watches the directory that contains `dir`. Where that cannot be
+    /// watched, each iteration of the loop looks.
     fn new(dir: &CStr, supervisor: &Supervisor) -> Self {
         let path = Path::join(&[dir.to_bytes(), b"/.."]).ok();
         let watch = path.and_then(|path| {
@@ -231,7 +232,8 @@ impl ParentWatch {
         Self(watch)
     }
 
-    /// Whether anything has changed since it was asked last.
+    /// Returns true when anything has changed since the last call, or may
+    /// have.
     fn has_changed(&self) -> bool {
         let Some(watch) = &self.0 else { return true };
         let mut changed = false;

@@ -424,8 +424,7 @@ fn serve(
                     supervisor.stop_scanning();
                     attached = false;
                 }
-                // While the services end after a TERM, a new front process
-                // resumes.
+                // After TERM it does not resume: a new supervisor takes over.
                 Number::USR2 if !attached && !exiting => {
                     supervisor.supervise_dir(request.dir);
                     attached = true;

@@ -1,4 +1,4 @@
-//! What the kernel's command line asks of PID 1, read once before stage 1.
+//! Reads what the kernel's command line asks of PID 1, once before stage 1.
 
 use core::ffi::CStr;
 
@@ -13,36 +13,35 @@ use crate::{
     },
 };
 
-/// Where the command line is.
+/// The kernel's command line.
 const COMMAND_LINE: &CStr = c"/proc/cmdline";
 
-/// A path of the command line.
+/// A path of the command line, kept for the life of the process.
 type StaticPath = StaticCell<Option<Path>>;
 /// The services directory.
 static SERVICES: StaticPath = StaticCell::new(None);
 /// The program of a test rig.
 static RIG: StaticPath = StaticCell::new(None);
 
-/// What is known before stage 1.
+/// Boot parameters, read before stage 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BootParams {
-    /// This is a container's PID 1: mounts, clock and command line are those
-    /// of who made it.
+    /// True in a container: mounts, clock and command line are its owner's.
     pub(super) contained: bool,
     /// The services directory.
     pub(super) services: &'static CStr,
-    /// What signals mean, where board or command line say so.
+    /// Meanings of signals, from the board or the command line.
     pub(super) signals: Meanings,
     /// The program of a test rig.
     pub(super) rig: Option<&'static CStr>,
-    /// Rescue after stage 1.
+    /// True for rescue after stage 1.
     pub(super) single: bool,
-    /// Rescue before stage 1.
+    /// True for rescue before stage 1.
     pub(super) emergency: bool,
 }
 
 impl BootParams {
-    /// Returns what holds when nothing else is said.
+    /// Returns the defaults.
     pub(super) fn new(contained: bool) -> Self {
         Self {
             contained,
@@ -55,15 +54,14 @@ impl BootParams {
     }
 }
 
-/// Says that a word means nothing.
+/// Reports an unknown word.
 fn unknown(word: &[u8], reporter: &Reporter) {
     let what = "unknown on the kernel's command line: ";
     reporter.print(reporter.prefix.clone().text(what).bytes(word));
 }
 
-/// Calls `work` with /proc, which is mounted when it is not, and unmounted
-/// again: a script of stage 1 expects to do that. Returns the error of the
-/// latter.
+/// Calls `work` with /proc mounted. If it was not, unmounts it again, since a
+/// script of stage 1 expects to mount it. Returns the error of that unmount.
 fn with_proc(work: &mut dyn FnMut()) -> Result<(), Errno> {
     let mounted = file::info(CWD, COMMAND_LINE).is_err()
         && power::mount(c"proc", c"/proc", c"", false).is_ok();
@@ -75,15 +73,16 @@ fn with_proc(work: &mut dyn FnMut()) -> Result<(), Errno> {
     }
 }
 
-/// Returns true for the PID 1 of a container.
+/// Returns true when PID 1 runs in a container.
 pub(super) fn is_contained() -> bool {
     let mut contained = false;
-    // The second time reports it.
+    // A failure is reported by `read`, which mounts it again.
     let _stays = with_proc(&mut || contained = power::is_contained()).is_err();
     contained
 }
 
-/// Reads what the board and, outside of containers, the command line say.
+/// Reads the settings of the board and, outside of containers, those of the
+/// command line.
 pub(super) fn read(params: &mut BootParams, reporter: &Reporter) {
     let board = config::SIGNALS.as_bytes();
     params
@@ -97,7 +96,7 @@ pub(super) fn read(params: &mut BootParams, reporter: &Reporter) {
     }
 }
 
-/// Takes the wishes of the command line.
+/// Applies the parameters of the command line.
 fn take_params(params: &mut BootParams, reporter: &Reporter) {
     let mut text = [0; config::LINE_BYTES];
     let line = match file::read_whole(CWD, COMMAND_LINE, &mut text) {
@@ -136,7 +135,7 @@ fn take_params(params: &mut BootParams, reporter: &Reporter) {
     params.rig = keep_path(&RIG, rig, reporter);
 }
 
-/// Keeps a path for good; one that is too long is said.
+/// Stores a path for the life of the process. Reports one that is too long.
 fn keep_path(
     cell: &'static StaticPath,
     path: Option<&[u8]>,

@@ -1,5 +1,5 @@
-//! How PID 1 takes the system down: processes, and the machine's end
-//! (contract §7.5).
+//! Shuts the system down: ends all processes, then the machine (contract
+//! §7.5).
 
 use core::{ffi::CStr, time::Duration};
 
@@ -17,18 +17,20 @@ use crate::{
 
 use super::{Init, PREFIX, reap_forever};
 
-/// With this file nothing is written back at the end (runit 2.2.0).
+/// Flag file: the media are not written and unmounted at the end (runit
+/// 2.2.0).
 const NO_SYNC: &CStr = c"/etc/runit/nosync";
-/// Exit code of a container's PID 1 that is to be started again and may not
-/// call reboot(2): that by which a shell reports HUP, the signal by which the
-/// kernel ends a PID namespace that may.
+/// Exit code of a container's PID 1 that asks for a restart and may not call
+/// reboot(2). A shell reports HUP by this code, and HUP is the signal by which
+/// the kernel ends a PID namespace that is to restart.
 const RESTART_CODE: u8 = 129;
-/// Most bytes of an argument for reboot(2).
+/// Maximum bytes of an argument for reboot(2).
 const ARGUMENT_BYTES: usize = 64;
 
 impl Init {
-    /// The way down begins, if it has not: answers when scripts and services
-    /// must have ended.
+    /// Sets the deadline of the shutdown and forks the failsafe, unless that
+    /// has been done. Returns the time by which scripts and services must have
+    /// ended.
     pub(super) fn arm_deadline(&mut self) -> Instant {
         if let Some(down) = self.stop_deadline {
             return down;
@@ -41,16 +43,16 @@ impl Init {
         down
     }
 
-    /// Has a process of its own end the machine [`END`] after `down`, should
-    /// this one hang then. What kills all processes kills it too: it is made
-    /// anew behind that.
+    /// Forks a process that ends the machine [`END`] after `down`, in case PID
+    /// 1 hangs then. A KILL to all processes ends it too, so it is forked
+    /// again after that.
     fn fork_failsafe(&self, down: Instant) {
         let ending = self.requested_ending().0;
         let until = down.after(END);
         match child::fork_detached() {
             Ok(false) => {}
             Ok(true) => {
-                // That it is not was said.
+                // A failure was reported when PID 1 locked its memory.
                 let _swapped = sys::memory::lock().is_err();
                 loop {
                     let left = until.since(clock::mono());
@@ -66,7 +68,8 @@ impl Init {
         }
     }
 
-    /// How the machine is to end, and the flag that says so.
+    /// Returns the requested ending of the machine, and the flag file that
+    /// asks for it.
     fn requested_ending(&self) -> (Ending, Option<&'static CStr>) {
         if let Some(ending) = self.ending {
             return (ending, None);
@@ -75,7 +78,7 @@ impl Init {
         (flag.map_or(Ending::Off, |_| Ending::Reboot), flag)
     }
 
-    /// Begins to end processes.
+    /// Begins the shutdown with `step`.
     pub(super) fn begin_shutdown(&mut self, step: Step) {
         self.supervisor.stop_scanning();
         let limit = self.arm_deadline();
@@ -83,7 +86,7 @@ impl Init {
         self.perform_step(step);
     }
 
-    /// Carries out an order of the descent.
+    /// Carries out a step of the shutdown.
     pub(super) fn perform_step(&mut self, step: Step) {
         let sent = match step {
             Step::StopServices => {
@@ -105,13 +108,13 @@ impl Init {
             }
             Step::TerminateAll => {
                 self.info("sending TERM signal to all processes...", b"", "");
-                // A stopped process takes no TERM.
+                // A stopped process ignores TERM.
                 signal::kill_all(Number::TERM)
                     .and_then(|()| signal::kill_all(Number::CONT))
             }
             Step::KillAll => {
                 self.info("sending KILL signal to all processes...", b"", "");
-                // So that none of them is started again.
+                // Otherwise the supervisor would restart them.
                 self.supervisor.exit_all();
                 let sent = signal::kill_all(Number::KILL);
                 let down = self.arm_deadline();
@@ -127,7 +130,7 @@ impl Init {
         }
     }
 
-    /// Names the services that have not ended, and how long they still have.
+    /// Names the services that have not ended, with the time each has left.
     fn name_services(&self) {
         let now = clock::mono();
         let down = self.stop_deadline.unwrap_or(now);
@@ -158,13 +161,13 @@ impl Init {
         }
     }
 
-    /// The machine's end.
+    /// Ends the machine.
     fn end(&mut self) -> ! {
         if child::has_children() {
             self.name_hung_processes();
         }
         let (ending, flag) = self.requested_ending();
-        // Read before its medium is gone.
+        // Read before its medium is unmounted.
         let mut text = [0; ARGUMENT_BYTES];
         let argument = match flag {
             Some(flag) => {
@@ -186,7 +189,7 @@ impl Init {
         if let Some(console) = self.supervisor.reporter().console {
             console.flush(LAST_WORDS);
         }
-        // Where there is no power switch, stop at least (contract §7.5).
+        // Without a power switch, at least halt (contract §7.5).
         let refused = match (&argument, ending) {
             (Ok(argument), Ending::Reboot)
                 if !argument.as_bytes().is_empty() =>

@@ -1,10 +1,10 @@
-//! Flag files of `runit-init`: those that were set for the request at hand
+//! Tells which flag files of `runit-init` were set for the current request
 //! (contract §7.4, §7.5).
 //!
-//! A flag file outlives the boot in which it was set wherever its directory
-//! is no tmpfs, and on a read-only file system nothing can clear it. So a flag
-//! counts only when its status has changed since PID 1 began, and `reboot` only
-//! in the pair whose `stopit` asked.
+//! A flag file survives a reboot unless its directory is a tmpfs, and on a
+//! read-only file system it cannot be cleared. So a flag counts only if its
+//! status has changed since PID 1 was started, and `reboot` only in the pair
+//! whose `stopit` was set.
 
 use core::ffi::CStr;
 
@@ -15,17 +15,18 @@ use crate::{
 
 use super::super::flag_files::{FLAGS, Flags, is_set};
 
-/// The flag files at the start of PID 1, and the request.
+/// State of the flag files at the start of PID 1, and the current request.
 #[derive(Debug)]
 pub(super) struct Requested {
-    /// The last change of each flag that was set already.
+    /// Time of the last change of each flag that was set before PID 1 was
+    /// started.
     stale: [[Option<Wall>; 2]; FLAGS.len()],
-    /// Pairs whose `stopit` was set for the request.
+    /// True for each pair whose `stopit` was set for this request.
     asked: [bool; FLAGS.len()],
 }
 
 impl Requested {
-    /// Makes all flags that are set now count for nothing.
+    /// Reads the flags; those that are set now are ignored from then on.
     pub(super) fn new() -> Self {
         Self {
             stale: FLAGS
@@ -34,8 +35,8 @@ impl Requested {
         }
     }
 
-    /// Clears each `stopit` that is set and counts; returns true when there
-    /// was one. Calls `failed` with one that cannot be cleared, and the cause.
+    /// Clears each fresh `stopit`; returns true when there was one. Calls
+    /// `failed` with a flag that cannot be cleared, and the cause.
     pub(super) fn take(
         &mut self,
         failed: &mut dyn FnMut(&CStr, Errno),
@@ -53,8 +54,8 @@ impl Requested {
         any
     }
 
-    /// Returns the `reboot` flag that counts, if one is set. Without a
-    /// `stopit`, when stage 2 has ended by itself, both pairs do.
+    /// Returns the fresh `reboot` flag, if there is one. Without a `stopit`,
+    /// when stage 2 has ended by itself, both pairs count.
     pub(super) fn reboot(&self) -> Option<&'static CStr> {
         let any = self.asked.iter().any(|asked| *asked);
         let mut pairs = FLAGS.iter().zip(&self.stale).zip(&self.asked);
@@ -65,13 +66,13 @@ impl Requested {
     }
 }
 
-/// Returns true for a flag that is set and was not when `stale` was read.
+/// Returns true for a flag that is set and has changed since `stale` was read.
 fn is_fresh(flag: &CStr, stale: Option<Wall>) -> bool {
     let now = changed(flag);
     now.is_some() && now != stale
 }
 
-/// Returns the last change of a flag that is set.
+/// Returns the time of the last change of a flag that is set.
 fn changed(flag: &CStr) -> Option<Wall> {
     let info = is_set(flag).then(|| file::info(CWD, flag).ok());
     info.flatten().map(|info| info.changed)

@@ -1,4 +1,5 @@
-//! What PID 1 does of /etc/fstab: checks, mounts, swap; and the way back.
+//! Checks and mounts the file systems of /etc/fstab, and enables and disables
+//! swap.
 
 use core::ffi::CStr;
 
@@ -15,11 +16,11 @@ use super::{
     volume,
 };
 
-/// The table.
+/// The file system table.
 const FSTAB: &CStr = c"/etc/fstab";
 
-/// Calls `each` with every entry that is for the boot and its options. A
-/// line that cannot be read is named, if `tells`.
+/// Calls `each` with every entry for the boot and its options. Reports
+/// malformed lines if `reports` is set.
 fn entries(
     reporter: &Reporter,
     reports: bool,
@@ -44,7 +45,7 @@ fn entries(
         let done = match options {
             Ok(options) if options.later => return,
             Ok(options) => match each(&entry, &options) {
-                // Its medium is not there, and need not be.
+                // Its medium is missing, and is optional.
                 Err(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV)
                     if options.optional =>
                 {
@@ -65,22 +66,22 @@ fn entries(
     StepResult::of(some, failed)
 }
 
-/// A field as a path. EINVAL: it holds a NUL.
+/// Returns a field as a path. EINVAL: it contains a NUL.
 fn path(text: &[u8]) -> Result<Path, Errno> {
     field(text).map_err(|long| match text.len() {
-        // An escape is longer than what it stands for.
+        // An escape is longer than the byte that it stands for.
         length if length < long.limit => Errno::EINVAL,
         _ => Errno::ENAMETOOLONG,
     })
 }
 
-/// The device of an entry, looked for when it is named by its volume.
+/// Returns the device of an entry, which may be named by its volume.
 fn device(entry: &Entry<'_>) -> Result<Path, Errno> {
     volume::device(path(entry.device)?)
 }
 
-/// Has file systems checked by the program of their type, where there is
-/// one. Its codes 0 and 1 say that the file system is in order.
+/// Checks each file system with the program of its type, if there is one. Its
+/// exit codes 0 and 1 mean that the file system is in order.
 pub(super) fn check(reporter: &Reporter) -> StepResult {
     entries(reporter, false, &mut |entry, _| {
         let path = Path::join(&[b"/sbin/fsck.", entry.kind]);
@@ -97,7 +98,7 @@ pub(super) fn check(reporter: &Reporter) -> StepResult {
     })
 }
 
-/// Mounts what is to be mounted at boot; the root is mounted anew with its
+/// Mounts the file systems for the boot. The root is remounted with its
 /// options.
 pub(super) fn mount_all(reporter: &Reporter) -> StepResult {
     entries(reporter, true, &mut |entry, options| {
@@ -119,7 +120,7 @@ pub(super) fn mount_all(reporter: &Reporter) -> StepResult {
             power::mount_as(device, target, kind.as_c_str(), flags, data)
         };
         mount(flags)?;
-        // A bind is read-only from its second mount on.
+        // A bind mount becomes read-only only by a remount.
         if flags & (BIND | REMOUNT | READ_ONLY) == BIND | READ_ONLY {
             mount(flags | REMOUNT)?;
         }
@@ -127,7 +128,7 @@ pub(super) fn mount_all(reporter: &Reporter) -> StepResult {
     })
 }
 
-/// Uses the table's swap.
+/// Enables the swap of the table.
 pub(super) fn swap_on(reporter: &Reporter) -> StepResult {
     entries(reporter, false, &mut |entry, _| {
         if entry.kind != b"swap" {
@@ -135,15 +136,15 @@ pub(super) fn swap_on(reporter: &Reporter) -> StepResult {
         }
         let device = device(entry)?;
         match power::swap_on(device.as_c_str()) {
-            // It is used already.
+            // It is enabled already.
             Err(Errno::EBUSY) => Ok(false),
             done => done.map(|()| true),
         }
     })
 }
 
-/// Uses no swap any more. The table shrinks while it is read: what one pass
-/// has missed the next one sees. What cannot be done is reported by the first.
+/// Disables all swap. The table shrinks while it is read, so passes are
+/// repeated until one disables nothing. Only the first reports failures.
 pub(super) fn swap_off(reporter: &Reporter) {
     let mut reports = Some(reporter);
     loop {

@@ -1,4 +1,4 @@
-//! How media come to rest at the end: written, swapped off, unmounted.
+//! Writes, swaps off and unmounts all media at the end.
 
 use core::ffi::CStr;
 
@@ -13,22 +13,22 @@ use crate::{
 
 use super::{Init, fstab, seed, step::StepResult};
 
-/// What is mounted, the oldest first.
+/// The table of mounts, oldest first.
 const MOUNTS: &CStr = c"/proc/self/mounts";
 
 /// The newest mount with a medium in a part of the table.
 #[derive(Default)]
 struct Newest {
-    /// Its line.
+    /// Number of its line.
     number: usize,
-    /// Where it is mounted; `None` when there is no such mount.
+    /// Mount point; `None` when there is no such mount.
     target: Option<Path>,
-    /// A bound that hides others, and its value.
+    /// Name and value of a capacity that hides other mounts.
     hidden: Option<(&'static str, usize)>,
 }
 
-/// Finds the newest mount among the first `below` lines of the table, of
-/// which no more than one is in memory.
+/// Finds the newest mount among the first `below` lines of the table. Holds
+/// one line in memory at a time.
 fn newest(below: usize) -> Result<Newest, Errno> {
     let mut found = Newest::default();
     let mut number = 0_usize;
@@ -57,13 +57,14 @@ fn newest(below: usize) -> Result<Newest, Errno> {
 }
 
 impl Init {
-    /// Puts the media to rest, each by itself: one that hangs keeps no other
-    /// from it. In a container they are those of its owner.
+    /// Writes and unmounts all media, each in a child process of its own, so
+    /// that one that hangs does not keep the others from it. Does nothing in a
+    /// container, whose media are its owner's.
     pub(super) fn sync_and_unmount(&mut self) {
         if self.params.contained {
             return;
         }
-        // What services and scripts have left of their time is theirs too.
+        // Adds the time that services and scripts have left unused.
         let until = self.arm_deadline().after(MEDIA);
         let sync = |_: &Reporter| {
             power::sync();
@@ -77,7 +78,7 @@ impl Init {
             fstab::swap_off(reporter);
             StepResult::Done
         });
-        // One that was moved may be inside a newer one.
+        // A moved mount may be inside a newer one.
         let mut first = true;
         while self.unmount_all(until, first) {
             first = false;
@@ -85,9 +86,9 @@ impl Init {
         self.with_timeout(b"all media", until, &sync);
     }
 
-    /// Unmounts what has a medium, the newest first: what is mounted inside
-    /// another comes after it in the table. Returns true when another pass
-    /// may free more. Only the `first` reports what it cannot do.
+    /// Unmounts everything with a medium, newest first, since a mount inside
+    /// another one is later in the table. Returns true when another pass may
+    /// free more. Failures are reported if this is the `first` pass.
     fn unmount_all(&mut self, until: Instant, first: bool) -> bool {
         let (mut freed, mut kept, mut late) = (false, false, false);
         let mut below = usize::MAX;
@@ -119,14 +120,14 @@ impl Init {
             freed |= result == StepResult::Done;
             // It would hang again.
             late |= result == StepResult::Late;
-            // The root is in use to the end.
+            // The root is in use until the end.
             kept |= result != StepResult::Done && target.as_bytes() != b"/";
             below = number;
         }
     }
 
-    /// Does something about a medium in a process of its own, that may hang
-    /// for its share of the time `until` then.
+    /// Runs `work` on a medium in a child process, limited to its share of the
+    /// time until `until`.
     fn with_timeout(
         &mut self,
         medium: &[u8],
@@ -143,11 +144,11 @@ impl Init {
     }
 }
 
-/// Unmounts a medium or, when it is in use, makes it read-only, for which
-/// it answers that there was nothing to do.
+/// Unmounts a medium. One that is in use is made read-only instead, for which
+/// it returns [`StepResult::Nothing`].
 fn unmount(target: &Path, reporter: Option<&Reporter>) -> StepResult {
-    // First read-only: what an overlay keeps its files on can be unmounted
-    // while that still writes to it.
+    // First make it read-only: a file system below an overlay can be unmounted
+    // while the overlay still writes to it.
     let read_only = power::make_read_only(target.as_c_str());
     match (power::unmount(target.as_c_str()), read_only) {
         (Ok(()), _) => StepResult::Done,

@@ -76,7 +76,7 @@
 //! to tell the bootloader that this boot needs no fallback. (A script of stage
 //! 2 has services of its own: then only stage 2 counts.) The program has 30
 //! seconds. If it fails or takes longer, that is reported and everything else
-//! continues: the bootloader then counts this boot as a failed one.
+//! continues: a bootloader that counts boot attempts then counts this one.
 //!
 //! Where the board has a `[watchdog]`, its device is opened as soon as it
 //! appears. Only the event loop pings it, twice in each period, and it stays

@@ -1,8 +1,9 @@
-//! How the modules of /etc/modules get into the kernel.
+//! Loads the kernel modules of /etc/modules.
 //!
-//! A name is looked for in the kernel's modules.dep, which also says what it
-//! needs; without that file it is `NAME.ko` in the kernel's directory, and
-//! the lines' order is that of their needs. A name with a slash is a file.
+//! A name is looked up in the kernel's modules.dep, which also lists the
+//! modules that it needs. Without that file it is `NAME.ko` in the kernel's
+//! directory, and modules must be listed after those that they need. A name
+//! with a slash is a file.
 
 use crate::{
     config,
@@ -17,10 +18,10 @@ use crate::{
 
 use super::step::{StepResult, each_line};
 
-/// Where kernels have their modules.
+/// Directory of the kernels' modules.
 const MODULES: &[u8] = b"/lib/modules/";
 
-/// Loads the modules.
+/// Loads all modules.
 pub(super) fn load(reporter: &Reporter) -> StepResult {
     let (mut some, mut failed) = (false, false);
     each_line(c"/etc/modules", Some(reporter), &mut |line| {
@@ -36,7 +37,7 @@ pub(super) fn load(reporter: &Reporter) -> StepResult {
     StepResult::of(some, failed)
 }
 
-/// Loads a module and what it needs.
+/// Loads a module and those that it needs.
 fn load_one(module: Module<'_>) -> Result<(), Errno> {
     let mut text = [0; 65];
     let release =
@@ -49,7 +50,7 @@ fn load_one(module: Module<'_>) -> Result<(), Errno> {
             file => path_of(&[dir.as_bytes(), file]),
         };
         match power::load_module(path?.as_c_str(), parameters) {
-            // It is there already.
+            // It is loaded already.
             Err(Errno::EEXIST) => Ok(()),
             other => other,
         }

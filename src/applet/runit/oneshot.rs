@@ -1,5 +1,5 @@
-//! Which programs PID 1 runs once while services are up: the test rig's, and
-//! the one that is told of a good boot.
+//! Runs programs once while services are up: that of a test rig, and the one
+//! that reports a good boot.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -20,34 +20,34 @@ use super::{
     super::flag_files::is_set, CANNOT_RUN, Init, PREFIX, step::StepResult,
 };
 
-/// The program of a good boot.
+/// Program that is run after a good boot.
 const BOOT_GOOD_PROGRAM: &CStr = config::BOOT_GOOD;
-/// How long it may take.
+/// Time limit of that program.
 const BOOT_GOOD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is on the way.
+/// State of the programs that run.
 #[derive(Debug, Default)]
 pub(super) struct Oneshots {
-    /// The process of the test rig's program.
+    /// Process id of the test rig's program.
     rig: Option<u32>,
-    /// When to look whether the boot is good; or, while its program runs,
-    /// when it has had its time.
+    /// Time of the next check for a good boot or, while its program runs, its
+    /// time limit.
     due: Option<Instant>,
-    /// The process of that program, and when it was started.
+    /// Process id and start time of the program of a good boot.
     good: Option<(u32, Instant)>,
-    /// Since when services are up.
+    /// Time at which stage 2 began.
     since: Option<Instant>,
 }
 
 impl Oneshots {
-    /// When the loop has to look at the clock.
+    /// Returns the time at which something becomes due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 }
 
 impl Init {
-    /// Services are up: runs the test rig's program, once.
+    /// Begins stage 2: runs the test rig's program, once.
     pub(super) fn start_oneshots(&mut self) {
         if self.oneshots.since.is_none() {
             let now = clock::mono();
@@ -65,7 +65,7 @@ impl Init {
         }
     }
 
-    /// Takes the end of an errand.
+    /// Handles the exit of one of these programs.
     pub(super) fn oneshot_ended(&mut self, pid: u32, end: ExitStatus) {
         if self.oneshots.rig == Some(pid) {
             self.report_rig(end);
@@ -83,7 +83,7 @@ impl Init {
         }
     }
 
-    /// Says how the test rig's program has ended, and switches off.
+    /// Reports the exit of the test rig's program, and powers off.
     fn report_rig(&mut self, end: ExitStatus) {
         let (prefix, number) = match end {
             ExitStatus::Exited(code) => ("exit ", code),
@@ -98,15 +98,16 @@ impl Init {
         self.go_down(Some(Ending::Off));
     }
 
-    /// Does what has become due: every critical service has been up for as
-    /// long as the board says, or the program of a good boot is late.
+    /// Handles what has become due. Runs the program of a good boot when every
+    /// critical service has been up for the board's `good-seconds`; kills it
+    /// when it exceeds its time.
     pub(super) fn check_oneshots(&mut self, now: Instant) {
         let due = self.oneshots.due.take_if(|due| *due <= now);
         if due.is_none() || self.stages.stage() != Stage::Two {
             return;
         }
         if let Some((pid, began)) = self.oneshots.good.take() {
-            // ESRCH: it has ended this moment.
+            // ESRCH: it has just ended.
             let _gone = signal::kill_led(pid, Number::KILL).is_err();
             self.supervisor.stop_awaiting(pid);
             self.report_step(
@@ -121,7 +122,8 @@ impl Init {
         let since = self.oneshots.since.unwrap_or(now);
         let up = self.supervisor.critical_uptime(now).min(now.since(since));
         if up < wanted {
-            // A service that is down now is not up for so long any sooner.
+            // A service that is down now cannot have been up that long any
+            // sooner.
             self.oneshots.due = Some(now.after(wanted.saturating_sub(up)));
             return;
         }

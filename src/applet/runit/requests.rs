@@ -1,5 +1,5 @@
-//! Who asks PID 1 to go down, and how: signals, keys, flag files (contract
-//! §7.4, §16.22).
+//! Handles requests to shut down: signals, keys, flag files (contract §7.4,
+//! §16.22).
 
 use core::ffi::CStr;
 
@@ -18,19 +18,19 @@ use super::{
     Init, STAGE_2_TIMEOUT,
 };
 
-/// A program that PID 1 runs when it is asked to go down, and that decides
-/// about it by the flags.
+/// A program that PID 1 runs on a request to shut down, and that decides about
+/// it by setting or clearing the flags.
 struct RequestProgram {
     path: &'static CStr,
-    /// The line that tells of the request.
+    /// Message about the request.
     what: &'static str,
 }
 
-/// The program of ctrl-alt-del.
+/// Index of the program of ctrl-alt-del.
 const CTRL_ALT_DEL: usize = 0;
-/// The program of a power failure.
+/// Index of the program of a power failure.
 const POWER_FAILURE: usize = 1;
-/// All of them.
+/// All of these programs.
 const REQUEST_PROGRAMS: [RequestProgram; 2] = [
     RequestProgram {
         path: c"/etc/runit/ctrlaltdel",
@@ -42,16 +42,16 @@ const REQUEST_PROGRAMS: [RequestProgram; 2] = [
     },
 ];
 
-/// The processes of these programs.
+/// State of these programs, with the process id of each that runs.
 #[derive(Debug, Default)]
 pub(super) struct RequestPrograms {
     running: [Option<u32>; REQUEST_PROGRAMS.len()],
-    /// The power is to go off whatever the flags say: none could be set.
+    /// True to power off whatever the flags say, since none could be set.
     off: bool,
 }
 
-/// The signals that PID 1 listens to: first those that can be told what to
-/// mean, in the order of `wire::signals`.
+/// Signals that PID 1 handles, beginning with those whose meaning can be
+/// configured, in the order of `wire::signals`.
 pub(super) const SIGNALS: [Number; signals::COUNT + 2] = [
     Number::CONT,
     Number::INT,
@@ -68,7 +68,7 @@ pub(super) const SIGNALS: [Number; signals::COUNT + 2] = [
 ];
 
 impl Init {
-    /// Obeys a signal.
+    /// Handles a signal.
     pub(super) fn signal(&mut self, signal: Number) {
         if signal == Number::PIPE {
             return;
@@ -94,12 +94,12 @@ impl Init {
             Number::INT => self.ctrl_alt_del(),
             signal::HALT | signal::OFF => self.go_down(Some(Ending::Off)),
             signal::RESTART => self.go_down(Some(Ending::Reboot)),
-            // What busybox's halt, poweroff and reboot send. runit ignores
-            // them, so a stage 2 script may still count on that.
+            // busybox's halt, poweroff and reboot send these. runit ignores
+            // them, and a stage 2 script may rely on that.
             Number::USR1 | Number::USR2 if self.is_built_in() => {
                 self.go_down(Some(Ending::Off));
             }
-            // A container's owner has it end with that.
+            // A container's owner sends it to stop the container.
             Number::TERM if self.is_built_in() && self.params.contained => {
                 self.go_down(Some(Ending::Off));
             }
@@ -108,7 +108,7 @@ impl Init {
             }
             Number::ALARM => match self.script {
                 Some(pid) => {
-                    // ESRCH: its end is about to be heard of.
+                    // ESRCH: it has ended and will be reaped shortly.
                     let _gone = signal::kill(pid, Number::ALARM).is_err();
                 }
                 None => self.supervisor.rescan(),
@@ -117,12 +117,12 @@ impl Init {
         }
     }
 
-    /// Whether no script decides what a signal means.
+    /// Returns true when no script decides what a signal means.
     fn is_built_in(&self) -> bool {
         self.script.is_none() || self.stages.stage() == Stage::Rescue
     }
 
-    /// Obeys ctrl-alt-del.
+    /// Handles ctrl-alt-del.
     fn ctrl_alt_del(&mut self) {
         if !self.start_request_program(CTRL_ALT_DEL)
             && self.is_built_in()
@@ -133,16 +133,17 @@ impl Init {
         }
     }
 
-    /// Obeys the signal of a power failure: with a program for it as runit
-    /// 2.3.1, which may clear the flag again; else as Debian's.
+    /// Handles the signal of a power failure. With a program for it, as runit
+    /// 2.3.1: the program may clear the flag again. Without one, as Debian's
+    /// runit.
     fn power_failure(&mut self) {
         if !self.start_request_program(POWER_FAILURE) {
             self.go_down(Some(Ending::Off));
         }
     }
 
-    /// Runs one of [`ASKED`], unless it runs already; false when there is
-    /// none.
+    /// Runs one of [`REQUEST_PROGRAMS`] unless it runs already. Returns false
+    /// when there is none.
     fn start_request_program(&mut self, index: usize) -> bool {
         let (Some(asked), Some(None)) = (
             REQUEST_PROGRAMS.get(index),
@@ -178,7 +179,8 @@ impl Init {
         }
     }
 
-    /// Takes the end of one of [`ASKED`]; false when `pid` is none of them.
+    /// Handles the exit of one of [`REQUEST_PROGRAMS`]. Returns false when
+    /// `pid` is none of them.
     pub(super) fn request_program_ended(
         &mut self,
         pid: u32,
@@ -204,10 +206,10 @@ impl Init {
         true
     }
 
-    /// Goes down if a flag of `runit-init` says so.
+    /// Shuts down if a flag of `runit-init` is set.
     pub(super) fn check_flags(&mut self) {
         if self.leaving || !self.stages.can_leave() {
-            // They are those of another request.
+            // The flags are those of another request.
             return;
         }
         let reporter = self.supervisor.reporter();
@@ -219,7 +221,7 @@ impl Init {
         }
     }
 
-    /// Leaves stage 2, if it has not been left: then the programs of
+    /// Leaves stage 2, unless that has begun. From then on the programs of
     /// ctrl-alt-del and of a test rig come too late.
     pub(super) fn go_down(&mut self, ending: Option<Ending>) {
         if self.leaving || !self.stages.can_leave() {
@@ -229,13 +231,13 @@ impl Init {
         self.arm_deadline();
         match self.script {
             Some(pid) => {
-                // A shell that somebody types at ends by HUP.
+                // An interactive shell ignores TERM and ends on HUP.
                 let signal = if self.stages.stage() == Stage::Rescue {
                     Number::HUP
                 } else {
                     Number::TERM
                 };
-                // ESRCH: its end is about to be heard of.
+                // ESRCH: it has ended and will be reaped shortly.
                 let _gone = signal::kill(pid, signal).is_err();
                 self.leaving = true;
                 self.script_deadline =
@@ -245,7 +247,7 @@ impl Init {
         }
     }
 
-    /// Stage 2 is over.
+    /// Ends stage 2 and enters stage 3.
     pub(super) fn leave_stage_2(&mut self) {
         self.restart_at = None;
         if self.stages.leave() {

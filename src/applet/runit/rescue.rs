@@ -1,8 +1,8 @@
-//! Which program lets an operator in when something fails, and when none may.
+//! Selects the program that lets an operator in when something fails.
 //!
 //! The board's `rescue` decides: `none`; `login`, which asks for root's
-//! password and is refused when any account of uid 0 may be opened without
-//! one; `shell`, for the bench.
+//! password and is refused when any account of uid 0 may have none; `shell`,
+//! for use on the bench.
 
 use core::ffi::CStr;
 
@@ -15,17 +15,18 @@ use crate::{
 
 use super::super::flag_files::is_set;
 
-/// The programs of the board's policy, in the order in which they are tried.
+/// Programs of the board's policy, in the order in which they are tried.
 const PROGRAMS: &[&CStr] = match config::RESCUE.as_bytes() {
     b"shell" => &[c"/bin/sh"],
     b"login" => &[c"/sbin/sulogin", c"/bin/sulogin", c"/bin/login"],
     _ => &[],
 };
 
-/// Whether there is a rescue at all.
+/// True when the board allows rescue.
 pub(super) const ALLOWED: bool = !PROGRAMS.is_empty();
 
-/// The program to run on the console. `None` after it was said why not.
+/// Returns the program to run on the console. Reports the reason when there is
+/// none.
 pub(super) fn program(reporter: &Reporter) -> Option<&'static CStr> {
     let refuse = |what: &str| {
         reporter.print(reporter.prefix.clone().text("no rescue: ").text(what));
@@ -42,9 +43,9 @@ pub(super) fn program(reporter: &Reporter) -> Option<&'static CStr> {
     Some(path)
 }
 
-/// Returns true when every account that opens a root shell has a password
-/// or is locked, for every login program. A file that cannot be read holds
-/// nothing.
+/// Returns true when every account that opens a root shell has a password or
+/// is locked, for every login program. A file that cannot be read counts as no
+/// assurance.
 fn has_password() -> bool {
     // musl looks for shadow entries there first.
     if file::info(CWD, c"/etc/tcb").is_ok() {
@@ -59,7 +60,7 @@ fn has_password() -> bool {
     read.is_ok() && guard.holds()
 }
 
-/// Returns what /etc/shadow says of an account.
+/// Returns the entry of an account in /etc/shadow.
 fn shadow(name: &[u8]) -> Shadow {
     let mut found = Shadow::default();
     let mut buffer = [0; config::LINE_BYTES];

@@ -1,6 +1,6 @@
-//! How the kernel's random numbers survive a boot: a file of them is mixed in
-//! at the start and written anew at once, so that none is used twice, and at
-//! the end.
+//! Carries a seed of the kernel's random number generator over a reboot. The
+//! seed file is mixed in at the start and rewritten at once, so that none is
+//! used twice, and rewritten at the end.
 
 use core::ffi::CStr;
 
@@ -11,15 +11,16 @@ use crate::{
 
 use super::step::StepResult;
 
-/// Where the seed is kept.
+/// The seed file.
 const SEED: &CStr = c"/var/lib/random-seed";
-/// The kernel's random numbers; writing mixes in without being counted as
-/// entropy, since an image may hold the same seed for every board.
+/// The kernel's random numbers. What is written to it is mixed in without
+/// being credited as entropy, since an image may hold the same seed for every
+/// board.
 const RANDOM: &CStr = c"/dev/urandom";
-/// Bytes of a seed: as many as the kernel's pool has.
+/// Bytes of a seed, as many as the kernel's pool holds.
 const BYTES: usize = 256;
 
-/// Mixes the seed in and writes the next.
+/// Mixes the seed in and writes the next one.
 pub(super) fn load(reporter: &Reporter) -> StepResult {
     let mut seed = [0; BYTES];
     let mixed = match file::read_whole(CWD, SEED, &mut seed) {
@@ -29,7 +30,7 @@ pub(super) fn load(reporter: &Reporter) -> StepResult {
         Err(errno) => Err(errno),
     };
     match mixed.and_then(|()| write()) {
-        // On a read-only root it is the image's seed each time.
+        // On a read-only root it is the image's seed at each boot.
         Ok(()) | Err(Errno::EROFS) => StepResult::Done,
         Err(errno) => {
             reporter.warn("unable to use ", SEED.to_bytes(), errno);
@@ -38,10 +39,10 @@ pub(super) fn load(reporter: &Reporter) -> StepResult {
     }
 }
 
-/// Keeps a seed for the next boot.
+/// Saves a seed for the next boot.
 pub(super) fn save(reporter: &Reporter) {
     match write() {
-        // The board has no place for one.
+        // The board has no directory for one, or a read-only one.
         Ok(()) | Err(Errno::ENOENT | Errno::EROFS) => {}
         Err(errno) => reporter.warn("unable to write ", SEED.to_bytes(), errno),
     }

@@ -1,5 +1,5 @@
-//! Which device has the volume of a name: `LABEL=`, `UUID=`, `PARTUUID=` and
-//! `PARTLABEL=`, in /etc/fstab and on the kernel's command line.
+//! Finds the device of a volume that is named by `LABEL=`, `UUID=`,
+//! `PARTUUID=` or `PARTLABEL=`, in /etc/fstab or on the kernel's command line.
 
 use crate::{
     config,
@@ -11,8 +11,9 @@ use crate::{
     wire::volume::{HEAD, Key, Tag, entry_place, partition_number},
 };
 
-/// The device of a volume; what names a device already stays as it is.
-/// ENOENT: none of those that are there has it. EINVAL: none ever will.
+/// Returns the device of a volume. A name that is a device already is returned
+/// unchanged. ENOENT: no device present has the name. EINVAL: none can ever
+/// have it.
 pub(super) fn device(name: Path) -> Result<Path, Errno> {
     let Some(tag) = Tag::parse(name.as_bytes()) else {
         return Ok(name);
@@ -20,7 +21,7 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
     if !tag.is_possible() {
         return Err(Errno::EINVAL);
     }
-    // In this list a disk stands before its partitions.
+    // This list names a disk before its partitions.
     let (mut disk, mut found) = (None::<(Path, Fd)>, None);
     let mut buffer = [0; config::PATH_BYTES];
     file::lines(CWD, c"/proc/partitions", &mut buffer, |line| {
@@ -32,8 +33,8 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
         let number = disk.as_ref().and_then(|(disk, _)| {
             partition_number(disk.as_bytes(), path.as_bytes())
         });
-        // What cannot be opened or read, as a reader without a card, has no
-        // name.
+        // A device that cannot be opened or read, such as a reader without a
+        // card, has no name.
         let own = file::open_read(CWD, path.as_c_str());
         let matches = match (&own, &disk, number) {
             _ if tag.key == Key::PartitionName => has_kernel_name(name, tag),
@@ -55,7 +56,7 @@ pub(super) fn device(name: Path) -> Result<Path, Errno> {
     found.ok_or(Errno::ENOENT)
 }
 
-/// Whether the kernel tells this name of the partition `name`.
+/// Returns true when the kernel reports this name for the partition `name`.
 fn has_kernel_name(name: &[u8], tag: Tag<'_>) -> Result<bool, Errno> {
     let path = path_of(&[b"/sys/class/block/", name, b"/uevent"])?;
     let (mut buffer, mut found) = ([0; config::PATH_BYTES], false);
@@ -66,7 +67,7 @@ fn has_kernel_name(name: &[u8], tag: Tag<'_>) -> Result<bool, Errno> {
     Ok(found)
 }
 
-/// Whether a volume, or partition `number` of a disk, has this name.
+/// Returns true when a volume, or partition `number` of a disk, has this name.
 fn has_name(file: &Fd, number: u8, tag: Tag<'_>) -> Result<bool, Errno> {
     let mut head = [0; HEAD];
     file::read_at(file.as_fd(), &mut head, 0)?;

@@ -1,5 +1,5 @@
-//! The board's hardware watchdog: opened when its device is there, fed by the
-//! loop, and left to bite when a critical service fails.
+//! Drives the board's hardware watchdog: opened when its device appears,
+//! pinged by the event loop, and left to expire when a critical service fails.
 
 use core::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::{
 
 use super::{Init, PREFIX};
 
-/// An open watchdog and its meals.
+/// An open watchdog and its ping schedule.
 pub(super) struct OpenWatchdog {
     device: Watchdog,
     timer: watchdog::PingTimer,
 }
 
 impl Init {
-    /// Opens the board's watchdog unless that has been done. `last`: it is
-    /// said when it is not there.
+    /// Opens the board's watchdog unless it is open. Reports a missing device
+    /// if this is the `last` attempt.
     pub(super) fn open_watchdog(&mut self, last: bool) {
         let path = config::WATCHDOG;
         if path.is_empty() || self.params.contained || self.watchdog.is_some() {
@@ -46,7 +46,7 @@ impl Init {
         let asked = Duration::from_secs(config::WATCHDOG_SECONDS.into());
         let period = match device.set_period(config::WATCHDOG_SECONDS) {
             Ok(period) => period,
-            // It has a period of its own, which the board's should match.
+            // Its period is fixed, and the board's should match it.
             Err(Errno::ENOTTY | Errno::EOPNOTSUPP) => asked,
             Err(errno) => {
                 self.warn(
@@ -69,13 +69,13 @@ impl Init {
         self.ping_watchdog();
     }
 
-    /// When it has to be fed.
+    /// Returns the time of the next ping.
     pub(super) fn watchdog_due(&self) -> Option<Instant> {
         self.watchdog.as_ref()?.timer.due()
     }
 
-    /// Feeds it when it is time, unless a critical service fails; on the way
-    /// down services are expected to be.
+    /// Pings it when that is due, unless a critical service fails in stage 2.
+    /// During shutdown services are expected to be down.
     pub(super) fn ping_watchdog(&mut self) {
         let now = clock::mono();
         if self.watchdog_due().is_none_or(|due| now < due) {
