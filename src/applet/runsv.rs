@@ -35,8 +35,8 @@
 //! empty when there is no process. If it exits with 0 the signal is not sent.
 //!
 //! A `DIR/finish` that exits with 125 reports a permanent failure: the service
-//! is wanted down from then on, as by `sv down`, and `sv why` prints `waits
-//! permanent-failure`, until a command starts it.
+//! is wanted down from then on, as by `sv down`, and `sv why` prints
+//! `waits permanent-failure`, until a command starts it.
 //!
 //! With a file `DIR/runt/group-kill` the service leads a process group. If the
 //! file is empty, the signals that stop the service (TERM or `down-signal`,
@@ -115,7 +115,7 @@ pub(super) fn main(start: Start) -> u8 {
 
 /// Reason why nothing can be supervised.
 enum Failed {
-    /// What failed, and its cause.
+    /// A failed operation and its cause.
     Call(&'static str, Errno),
     /// The service directory cannot be supervised.
     Refused(Refusal),

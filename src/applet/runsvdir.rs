@@ -167,7 +167,7 @@ fn prefix(dir: &CStr, level: &str) -> Line {
     line
 }
 
-/// What failed, and its cause.
+/// A failed operation and its cause.
 type Failure = (&'static str, Errno);
 
 /// Runs the front process: keeps a supervisor running and passes signals on.

@@ -32,23 +32,24 @@ impl Init {
     /// has been done. Returns the time by which scripts and services must have
     /// ended.
     pub(super) fn arm_deadline(&mut self) -> Instant {
-        if let Some(down) = self.stop_deadline {
-            return down;
+        if let Some(deadline) = self.stop_deadline {
+            return deadline;
         }
         let whole = u64::try_from(config::DOWN_SECONDS).unwrap_or(u64::MAX);
         let whole = Duration::from_secs(whole).saturating_sub(END);
-        let down = clock::mono().after(whole);
-        self.stop_deadline = Some(down);
-        self.fork_failsafe(down);
-        down
+        let deadline = clock::mono().after(whole);
+        self.stop_deadline = Some(deadline);
+        self.fork_failsafe(deadline);
+        deadline
     }
 
-    /// Forks a process that ends the machine [`END`] after `down`, in case PID
+    /// Forks a process that ends the machine [`END`] after `deadline`, in case
+    /// PID
     /// 1 hangs then. A KILL to all processes ends it too, so it is forked
     /// again after that.
-    fn fork_failsafe(&self, down: Instant) {
+    fn fork_failsafe(&self, deadline: Instant) {
         let ending = self.requested_ending().0;
-        let until = down.after(END);
+        let until = deadline.after(END);
         match child::fork_detached() {
             Ok(false) => {}
             Ok(true) => {
@@ -117,8 +118,8 @@ impl Init {
                 // Otherwise the supervisor would restart them.
                 self.supervisor.exit_all();
                 let sent = signal::kill_all(Number::KILL);
-                let down = self.arm_deadline();
-                self.fork_failsafe(down);
+                let deadline = self.arm_deadline();
+                self.fork_failsafe(deadline);
                 sent
             }
             Step::Done => self.end(),
@@ -133,9 +134,9 @@ impl Init {
     /// Names the services that have not ended, with the time each has left.
     fn name_services(&self) {
         let now = clock::mono();
-        let down = self.stop_deadline.unwrap_or(now);
+        let deadline = self.stop_deadline.unwrap_or(now);
         self.supervisor.each_running(&mut |name, due| {
-            let left = due.map_or(down, |due| due.min(down)).since(now);
+            let left = due.map_or(deadline, |due| due.min(deadline)).since(now);
             let mut line = Line::new();
             line.text(PREFIX).text("waiting for ").bytes(name);
             line.text(", for at most ");

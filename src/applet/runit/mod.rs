@@ -67,9 +67,9 @@
 //! reported and ignored.
 //!
 //! PROGRAM is run when stage 2 has begun, on the console, with the kernel's
-//! words NAME=VALUE in its environment. When it ends PID 1 prints `- runit:
-//! rig: exit CODE` or `- runit: rig: signal NUMBER` and switches off. A guest
-//! that ends without such a line has not passed.
+//! words NAME=VALUE in its environment. When it ends PID 1 prints
+//! `- runit: rig: exit CODE` or `- runit: rig: signal NUMBER` and switches
+//! off. A guest that ends without such a line has not passed.
 //!
 //! When every service with a file `runt/critical` has been up for the board's
 //! `good-seconds`, and stage 2 for as long, /etc/runit/boot-good is run once,
@@ -84,8 +84,8 @@
 //! number of seconds (default 30), must not be down or stopped for longer than
 //! that; otherwise the watchdog is no longer pinged.
 //!
-//! Then all processes are killed and those that do not end are named. The
-//! media are written and unmounted, and the machine is switched off or
+//! After stage 3 all processes are killed and those that do not end are named.
+//! The media are written and unmounted, and the machine is switched off or
 //! rebooted. From the request on this takes at most the board's
 //! `down-seconds`, including the script of stage 3. The last 50 of these
 //! seconds are reserved for what follows services and scripts; media have what

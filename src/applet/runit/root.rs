@@ -249,7 +249,7 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
 
 /// Removes the contents of a directory, on its own file system only.
 ///
-/// What cannot be removed is left: it costs only memory.
+/// Leaves what cannot be removed: it costs only memory.
 fn remove_all(dir: At<'_>, of: Identity, depth: u8) {
     let Some(depth) = depth.checked_sub(1) else {
         return;
