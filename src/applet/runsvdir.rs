@@ -53,7 +53,7 @@
 //! in it. A directory that is refused is reported, and runsvdir works without
 //! it.
 //!
-//! What a mount hides of a `supervise` directory, or of the run directory that
+//! A `supervise` directory that a mount hides, or the run directory that
 //! replaces one, is created again at once, or on ALRM where there is no
 //! /proc/self/mountinfo. The lock of the hidden directory stays held.
 //!

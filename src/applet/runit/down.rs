@@ -44,8 +44,7 @@ impl Init {
     }
 
     /// Forks a process that ends the machine [`END`] after `deadline`, in case
-    /// PID
-    /// 1 hangs then. A KILL to all processes ends it too, so it is forked
+    /// PID 1 hangs then. A KILL to all processes ends it too, so it is forked
     /// again after that.
     fn fork_failsafe(&self, deadline: Instant) {
         let ending = self.requested_ending().0;
