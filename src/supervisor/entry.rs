@@ -15,12 +15,8 @@ use crate::{
 use super::{
     Refusal, Supervisor,
     path_watch::WatchError,
-    scan::{Scan, Services},
+    services::{Scan, Services, settling_time},
 };
-
-/// How old a directory that was made in place must be, so that who made it
-/// has filled it.
-const SETTLE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Looks at one entry of a directory; true when the turn is spent.
@@ -153,18 +149,6 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// How long an entry has to be left alone yet: it is a directory, no link to
-/// one, and so young that it may not be complete.
-///
-/// One from the future is not young: the clock was wrong, then or now.
-pub(super) fn settling_time(dir: At<'_>, name: &CStr) -> Option<Duration> {
-    let info = file::info_of_link(dir, name).ok()?;
-    let now = clock::wall().in_nanos();
-    let age = now.checked_sub(info.modified.in_nanos())?;
-    let rest = SETTLE.checked_sub(Duration::from_nanos(age))?;
-    (info.kind == Kind::Directory).then_some(rest)
 }
 
 /// Returns a number that two directories seldom share.

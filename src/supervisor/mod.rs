@@ -24,6 +24,7 @@ mod relay;
 mod reporter;
 mod scan;
 mod service;
+mod services;
 mod spawn;
 mod supervise;
 mod table;
@@ -60,8 +61,9 @@ use heapless::Vec;
 use path_watch::PathWatch;
 use reporter::service_prefix;
 pub use reporter::{Refusal, Reporter, append_failure};
-use scan::{Scanned, Services};
+use scan::Scanned;
 use service::{DirOptions, Service};
+use services::Services;
 pub use supervise::Failure;
 
 /// One place of the table: a service directory, or free.

@@ -5,8 +5,8 @@ use core::{ffi::CStr, time::Duration};
 
 use super::{
     Supervisor,
-    entry::settling_time,
     path_watch::{Changes, PathWatch, WatchError},
+    services::{Scan, Services, settling_time},
 };
 use crate::{
     config,
@@ -15,11 +15,7 @@ use crate::{
         refused::{Noted, Refused},
     },
     sys::{
-        AsFd, CWD, Errno, Fd, clock,
-        dir::Reader,
-        error,
-        file::{self, Identity},
-        inotify, rundir,
+        AsFd, CWD, Errno, Fd, clock, dir::Reader, error, file, inotify, rundir,
         static_cell::StaticCell,
     },
     text::{Line, Path},
@@ -32,74 +28,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Entries that one turn looks at; the scan goes on with the next turn.
 const LOOKS: usize = 64;
-
-/// The services directory.
-#[derive(Debug)]
-pub(super) struct Services {
-    path: &'static CStr,
-    changes: Changes,
-    due: Option<Instant>,
-    /// The first scan takes everything: nobody is filling a directory that
-    /// was there before this supervisor.
-    pub(super) first: bool,
-    /// Which directory it was when it was last compared.
-    known: Option<Identity>,
-    /// An operator asked: what was told to exit is taken up again.
-    revive: bool,
-    /// What becomes of one entry depends on others: two lead to one directory.
-    /// Each scan looks at all then.
-    pub(super) always_full: bool,
-    /// The scan that goes on with the next turn.
-    scan: Option<Scan>,
-}
-
-impl Services {
-    /// Where they are.
-    pub(super) fn path(&self) -> &'static CStr {
-        self.path
-    }
-
-    /// Returns when the next scan is due, or goes on.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.scan
-            .as_ref()
-            .map_or(self.due, |_| Some(Instant::at(0)))
-    }
-
-    /// Asks for a scan of all `wait` from now, or earlier if one is due
-    /// earlier.
-    pub(super) fn schedule_full(&mut self, wait: Duration) {
-        self.changes.whole = true;
-        self.schedule(wait);
-    }
-
-    /// Asks for a scan of what is news then.
-    fn schedule(&mut self, wait: Duration) {
-        let due = clock::mono().after(wait);
-        self.due = Some(self.due.map_or(due, |old| old.min(due)));
-    }
-}
-
-/// A scan: a comparison of the services directory, or of those names in it
-/// that are news, to the table. It stops when the turn is spent and goes on
-/// where it stopped.
-#[derive(Debug)]
-pub(super) struct Scan {
-    pub(super) news: Changes,
-    /// An operator asked for it.
-    pub(super) revive: bool,
-    /// Somebody is about to fill the services directory: it is another one
-    /// than the last time, no link, and young. What is not there yet is not
-    /// missing.
-    filling: bool,
-    /// The overlay, if there is one. Its entries hide their namesakes.
-    over: Option<(&'static CStr, Fd)>,
-    dir: (&'static CStr, Fd),
-    /// The overlay is being read, and not yet the directory.
-    in_over: bool,
-    /// Names of the news that were looked at.
-    looked: usize,
-}
 
 /// Memory of scans, too large to be moved about.
 #[derive(Debug)]
@@ -502,15 +430,6 @@ impl Supervisor {
                 Outcome::Leaves => self.exit(index),
             }
         }
-    }
-}
-
-impl Scan {
-    /// Returns true when the overlay has an entry `name`.
-    fn hides(&self, name: &CStr) -> bool {
-        self.over.as_ref().is_some_and(|(_, over)| {
-            file::info_of_link(over.as_fd(), name).is_ok()
-        })
     }
 }
 
