@@ -96,7 +96,7 @@ impl Supervisor {
             return self.budget_spent();
         };
         let line = refused_line(refusal, bytes);
-        let again = matches!(refusal, Refusal::Trouble(_));
+        let again = matches!(refusal, Refusal::Failed(_));
         let refused = again.then_some((target, now));
         self.report_entry(services, scan, bytes, &line, refused);
         // What a capacity refuses costs nothing, and waits for a slot.
@@ -171,7 +171,7 @@ fn refused_line(refusal: Refusal, name: &[u8]) -> Line {
             line.number(u64::try_from(value).unwrap_or(u64::MAX))
                 .text(")");
         }
-        Refusal::Trouble(trouble) => {
+        Refusal::Failed(trouble) => {
             super::append_failure(&mut line, trouble);
         }
     }

@@ -1,14 +1,16 @@
-//! LOOP: events from `sys` -> machine -> actions performed through `sys`.
+//! Runs the event loop: events from `sys` go to `machine`, whose actions are
+//! performed through `sys`.
 //!
-//! `runsv` is a table of one slot; `runsvdir` is the table and a scan; PID 1
-//! is that and its stages. The code is one; how many slots there are, the
-//! owner of the table decides.
+//! `runsv` is a table of one slot. `runsvdir` is a table and a scan. PID 1 is
+//! both, plus its stages. All three use the same code; the owner of the table
+//! decides how many slots there are.
 //!
-//! Nothing here waits but [`Supervisor::turn`], and that for everything at
-//! once. A turn does a bounded amount of work for each slot: one read of each
-//! control FIFO, one step for each child that ended. When [`SERVED`] slots had
-//! one, or the owner's moment comes (a watchdog is hungry), the turn ends after
-//! the slot at hand, and the next goes on.
+//! Nothing here blocks except [`Supervisor::iterate`], which waits for all
+//! event sources at once. An iteration does a bounded amount of work for each
+//! slot: one read of each control FIFO, one step for each child that ended.
+//! The iteration ends after the current slot when [`SLOTS_PER_ITERATION`]
+//! slots were served, or when the owner's deadline has come (for example, a
+//! watchdog ping). The next iteration continues there.
 
 mod actions;
 pub mod cgroup;
@@ -66,57 +68,59 @@ use service::{DirOptions, Service};
 use services::Services;
 pub use supervise::Failure;
 
-/// One place of the table: a service directory, or free.
+/// Entry of the table: a service directory, or `None` if free.
 pub type Entry = Option<Slot>;
 
-/// Bytes taken from a control FIFO in one turn, one at a time: a byte whose
-/// script runs must leave those behind it where they are. What is left shows
-/// in the next turn.
+/// Maximum number of bytes taken from a control FIFO per iteration. They are
+/// read one at a time: bytes behind one whose script runs must stay in the
+/// FIFO. The rest is read in the next iteration.
 const CONTROL_BYTES: usize = 16;
 
-/// Slots in which a turn reacts to a child's end, starts what is due or takes
-/// up a new service directory, all counted: each may start a process.
+/// Maximum number of slots served per iteration. Reacting to a child's exit,
+/// starting what is due and adding a service directory all count, since each
+/// may start a process.
 const SLOTS_PER_ITERATION: usize = 16;
 
-/// Slots whose files are written in one turn, the longest unwritten first.
-/// More wait for the next one, which sees before that who else has ended or is
-/// to be started.
+/// Maximum number of slots whose files are written per iteration; those that
+/// have been stale longest come first. The others wait for the next iteration,
+/// which first handles children that have ended and starts that are due.
 const PUBLICATIONS_PER_ITERATION: usize = 8;
 
-/// How long files may be untrue while something else is to be done all the
-/// time. A service that is told to end mostly does so at once: that it was
-/// told need not be written then, and its successor does not wait for it. That
-/// something else is wanted of it is written in the same turn.
+/// Maximum staleness of `supervise/*` while the loop is busy. A service that
+/// is told to end mostly does so at once: that intermediate state need not be
+/// written, and the next start does not wait for it. A changed *want* is
+/// published in the same iteration.
 const MAX_STALENESS: Duration = Duration::from_millis(5);
 
-/// How long it is quiet before the memory of what happened is given back, and
-/// a logger that took nothing is asked again: one more wake-up, and if that was
-/// all none after it.
+/// Idle time after which unused memory is returned to the kernel and pending
+/// orders are sent again to a logger whose socket was full. This costs one
+/// more wake-up, and none after it if nothing is left to do.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
 
-/// Signals that one turn hands to its owner; more wait in the kernel.
+/// Maximum number of signals passed to the owner per iteration; more wait in
+/// the kernel.
 const SIGNALS: usize = 4;
 
-/// Children of its own that an owner may wait for: a stage, what it does in
-/// a process of its own, and the programs of ctrl-alt-del, of a power failure,
-/// of a good boot and of a test rig.
+/// Maximum number of its own children that an owner may await: a stage, its
+/// work in a forked process, and the programs for ctrl-alt-del, a power
+/// failure, a good boot and a test rig.
 pub const AWAITED: usize = 6;
 
 /// Token of the signal descriptor.
 const TOKEN_SIGNALS: u64 = 0;
-/// Token of what tells changes of the services directory.
+/// Token of the inotify descriptor that watches the services directory.
 const TOKEN_SERVICES: u64 = 1;
-/// Token of what tells that something was mounted or unmounted.
+/// Token of the mount table, readable when something is mounted or unmounted.
 const TOKEN_MOUNTS: u64 = 2;
-/// Token of what a face asks for.
+/// Token of the front's commands.
 const TOKEN_FRONT: u64 = 3;
-/// Token of what comes on descriptor 2, in PID 1 on 1 too.
+/// Token of the pipe behind descriptor 2, in PID 1 also behind 1.
 const TOKEN_LOG: u64 = 4;
-/// Token of what tells that the wall clock was set.
+/// Token of the timer that reports a changed wall clock.
 const TOKEN_CLOCK: u64 = 5;
-/// Token of the console, or of descriptor 2, while lines wait for it.
+/// Token of the console, or of descriptor 2, while output is queued for it.
 const TOKEN_CONSOLE: u64 = 6;
-/// Token of what the shared loggers answer.
+/// Token of the shared loggers' answers.
 const TOKEN_LOGGER: u64 = 7;
 /// First token of the slots' control FIFOs: two for each.
 const TOKEN_SLOTS: u64 = 8;
@@ -127,98 +131,99 @@ pub struct Slot {
     name: Name,
     identity: Identity,
     machine: slot::SlotState,
-    /// What is open; nothing once it was told to exit and has ended, but
-    /// still is in the services directory.
+    /// Open descriptors; `None` once the service was told to exit and has
+    /// ended, but is still listed in the services directory.
     service: Option<Service>,
-    /// It may not be down for long.
+    /// Limit on downtime; `None` if the service is not critical.
     critical: Option<critical::Critical>,
 
     /// Presence of its directory in the services directory.
     presence: Presence,
-    /// `./run` could not be run last time, and that was told.
+    /// Set if the last `./run` could not be executed, which was reported.
     exec_failure_reported: bool,
-    /// The kernel refused a child last time, and that was told.
+    /// Set if the last fork failed, which was reported.
     fork_failure_reported: bool,
-    /// Orders that its logger has no room for now, as bits.
+    /// Orders not yet sent because the logger's socket is full, as a bit set.
     pending_orders: u32,
-    /// When its files are to be written: when they ceased to be true, or
-    /// later if that could not be done last time.
+    /// Time at which the files are to be written: when they became stale, or
+    /// later if the last attempt failed.
     publish_due: Option<Instant>,
-    /// They could not be written last time, and that was told.
+    /// Set if the last publication failed, which was reported.
     publish_failure_reported: bool,
-    /// The option file that was last told to say nothing known.
+    /// Option file last reported as invalid.
     bad_option: Option<&'static CStr>,
     /// The signals that reach the group which the service's process leads;
     /// `None` when it leads none.
     group: Option<GroupKill>,
-    /// The control FIFO is left alone until a script has ended.
+    /// Set while the control FIFO is not read because a script runs.
     control_paused: bool,
-    /// When a child that had its time was killed, until one ends.
+    /// Time at which an overdue child was killed; cleared when one ends.
     killed_at: Option<Instant>,
-    /// How `./run` ended and whether nobody asked for it, as long as
-    /// `supervise/why` does not say so.
+    /// How `./run` ended, and whether that was unexpected; kept until
+    /// `supervise/why` contains it.
     death: Option<(Death, bool)>,
-    /// What `supervise/why` says is waited for, and whether until when.
+    /// Wait recorded in `supervise/why`, and whether it has an end.
     waits: (Waits, bool),
 }
 
-/// What a turn has for its owner.
+/// Events of one iteration that concern the owner.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// Signals that are the owner's affair.
+    /// Signals for the owner.
     pub signals: Vec<Number, SIGNALS>,
-    /// Which children that the owner waits for have ended, and how.
+    /// Awaited children that have ended, and how.
     pub ended: Vec<(u32, ExitStatus), AWAITED>,
 }
 
-/// The loop's state: everything that a running supervisor is.
+/// State of the event loop.
 pub struct Supervisor {
     table: table::Table,
     poller: Poller,
     signals: Signals,
     reporter: Reporter,
     environ: Environ,
-    /// Each child leads a session of its own.
+    /// Set if each child leads a session of its own.
     sessions: bool,
-    /// On the way down: milliseconds that each child may take to end, where
-    /// its service directory does not say.
+    /// During shutdown: milliseconds that each child has to end, where its
+    /// service directory sets no limit.
     stop_limit: Option<u32>,
     services: Option<Services>,
     scanned: &'static mut Scanned,
-    /// What watches it. It outlives it: to close this would hold up a stop.
+    /// Watches of the path to the services directory. Kept after scanning
+    /// stops, since closing it would delay the shutdown.
     path_watch: Option<PathWatch>,
     front: Option<front::ServerEnd>,
-    /// What services write, in PID 1.
+    /// Pipe that takes the services' output; used in PID 1 only.
     relay: Option<relay::Relay>,
-    /// What services share whose `log/` has no `run`.
+    /// Loggers shared by services whose `log/` has no `run`.
     loggers: [logger::Logger; config::LOGGERS],
     wall_clock: wall_clock::WallClock,
     latency: latency::Latency,
-    /// When the owner has something to do.
+    /// Owner's deadline for the current iteration.
     until: Option<Instant>,
-    /// Children that have ended, or slots that are due, are left for the next
-    /// turn.
+    /// Set if ended children or due slots are left for the next iteration.
     backlog: bool,
-    /// Slots served and children reaped in this turn.
+    /// Number of slots served and children reaped in this iteration.
     served: usize,
-    /// Slot from which on what is due is done next.
+    /// Index of the slot at which the next iteration starts to look for due
+    /// work.
     ticked: usize,
-    /// When memory is to be given back, unless something happens before.
+    /// Time at which unused memory is returned, unless an event comes before.
     idle_at: Option<Instant>,
-    /// The children whose end the owner wants to hear of.
+    /// Children whose exits are passed to the owner.
     pub awaited: Vec<u32, AWAITED>,
 }
 
 impl Supervisor {
-    /// A supervisor without slots, to which the `wanted` signals come.
+    /// Creates a supervisor without slots that receives the `wanted` signals.
     ///
-    /// `slots` is how many it may hold, at most `config::SLOTS`. `Err` when
-    /// the kernel refuses what the loop sleeps on, or when the table of this
-    /// process is taken.
+    /// `slots` is the maximum number of slots, at most `config::SLOTS`.
+    /// Returns `Err` if the kernel refuses a descriptor that the loop needs,
+    /// or if this process already has a supervisor.
     pub fn new(
         slots: usize,
         wanted: &[Number],
-        voice: Reporter,
+        reporter: Reporter,
         environ: Environ,
         sessions: bool,
     ) -> Result<Self, Errno> {
@@ -226,16 +231,16 @@ impl Supervisor {
         let scanned = scan::SCANNED.take().ok_or(Errno::EBUSY)?;
         child::set_cloexec_inherited();
         let signals = Signals::take(wanted)?;
-        let waiter = Poller::new()?;
-        waiter.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
-        let time = wall_clock::WallClock::watch(&waiter, &voice);
+        let poller = Poller::new()?;
+        poller.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
+        let wall_clock = wall_clock::WallClock::watch(&poller, &reporter);
         limits::raise_files(slots);
         limits::reserve_files(signals.as_fd(), slots);
         Ok(Self {
             table,
-            poller: waiter,
+            poller,
             signals,
-            reporter: voice,
+            reporter,
             environ,
             sessions,
             stop_limit: None,
@@ -245,7 +250,7 @@ impl Supervisor {
             front: None,
             relay: None,
             loggers: logger::none(),
-            wall_clock: time,
+            wall_clock,
             latency: latency::Latency::new(),
             until: None,
             backlog: false,
@@ -256,19 +261,20 @@ impl Supervisor {
         })
     }
 
-    /// Who speaks for this supervisor.
+    /// Returns the reporter of this supervisor.
     pub fn reporter(&self) -> &Reporter {
         &self.reporter
     }
 
-    /// How many slots have not ended.
+    /// Returns the number of slots that have not ended.
     pub fn live(&self) -> usize {
         let live = self.table.iter().flatten();
         live.filter(|slot| slot.service.is_some()).count()
     }
 
-    /// Whether a slot may still end. One whose child does not end within
-    /// `patience` of its KILL does not: that hangs in the kernel.
+    /// Returns whether a slot may still end. One whose child does not end
+    /// within `patience` of its KILL does not count: that child hangs in the
+    /// kernel.
     pub fn is_ending(&self, patience: Duration, now: Instant) -> bool {
         self.table.iter().flatten().any(|slot| {
             let hangs =
@@ -278,7 +284,7 @@ impl Supervisor {
     }
 
     /// Calls `each` with the name of every service that has not ended and was
-    /// not killed, and with when its child is killed if that is known.
+    /// not killed, and with the time at which its child is killed, if known.
     pub fn each_running(&self, each: &mut dyn FnMut(&[u8], Option<Instant>)) {
         for slot in self.table.iter().flatten() {
             if slot.service.is_some() && slot.killed_at.is_none() {
@@ -295,16 +301,16 @@ impl Supervisor {
         self.insert(name, identity, dir)
     }
 
-    /// Ends a turn when `fd` becomes readable; the caller reads it then.
+    /// Ends an iteration when `fd` becomes readable; the caller reads it then.
     pub fn wake_with(&self, fd: At<'_>) -> Result<(), Errno> {
         self.poller.add(fd, Interest::Readable, TOKEN_SERVICES)
     }
 
-    /// Frees the places of slots that have ended.
+    /// Frees the table entries of slots that have ended.
     pub fn free_ended(&mut self) {
-        for place in self.table.iter_mut() {
-            if place.as_ref().is_some_and(|slot| slot.service.is_none()) {
-                *place = None;
+        for entry in self.table.iter_mut() {
+            if entry.as_ref().is_some_and(|slot| slot.service.is_none()) {
+                *entry = None;
             }
         }
     }
@@ -316,12 +322,14 @@ impl Supervisor {
         }
     }
 
-    /// Tells every slot to exit on the way down: each of its children, and
-    /// each that follows, has `millis` where its directory does not say.
+    /// Tells every slot to exit for the shutdown. Each of its present and
+    /// later children has `millis` milliseconds to end, where its service
+    /// directory sets no limit.
     pub fn stop_all(&mut self, millis: u32) {
         self.stop_limit = Some(millis);
         self.exit_all();
-        // Who was told to stop now has its limit; these run already.
+        // The services stopped just now have their limit; these scripts
+        // already run.
         for index in 0..self.table.len() {
             let Some(slot) = self.slot(index) else {
                 continue;
@@ -355,10 +363,10 @@ impl Supervisor {
         }
     }
 
-    /// Sleeps until something happens or `until` has come, and does what
-    /// there is to do.
+    /// Runs one iteration: sleeps until an event or `until`, then handles
+    /// everything that is pending or due.
     pub fn iterate(&mut self, until: Option<Instant>) -> Events {
-        let mut heard = Events::default();
+        let mut events = Events::default();
         self.until = until;
         if let Some(console) = self.reporter.console {
             console.attend(&self.poller, TOKEN_CONSOLE);
@@ -373,27 +381,28 @@ impl Supervisor {
         let tokens = match self.poller.wait(wake) {
             Ok(tokens) => tokens,
             Err(errno) => {
-                // Nothing known makes this fail; it must not spin.
+                // No known cause makes this fail; the pause keeps it from
+                // spinning.
                 self.reporter.warn("unable to wait", b"", errno);
                 sys::poller::sleep(restart_delay::RESTART_PAUSE);
                 Vec::new()
             }
         };
         let quiet = tokens.is_empty();
-        let rests = self.is_idle(quiet);
+        let idle = self.is_idle(quiet);
         self.served = 0;
         if self.backlog {
-            self.reap(&mut heard);
+            self.reap(&mut events);
         }
         for token in tokens {
             match token {
-                TOKEN_SIGNALS => self.take_signals(&mut heard),
+                TOKEN_SIGNALS => self.take_signals(&mut events),
                 TOKEN_SERVICES => self.read_changes(),
                 TOKEN_MOUNTS => {
                     self.doubt_all();
                     self.scan_soon();
                 }
-                TOKEN_FRONT => self.read_front_commands(&mut heard),
+                TOKEN_FRONT => self.read_front_commands(&mut events),
                 TOKEN_LOG => {
                     self.forward_stderr();
                     self.forward_output();
@@ -411,14 +420,14 @@ impl Supervisor {
         let free = quiet && !self.backlog;
         self.publish_due(if free { Duration::ZERO } else { MAX_STALENESS });
         self.publish_latency();
-        if rests {
+        if idle {
             sys::trim_memory();
         }
-        heard
+        events
     }
 
-    /// Whether nothing has happened for a while: once, then the memory of what
-    /// happened is given back.
+    /// Returns true once after [`IDLE_DELAY`] without events, when unused
+    /// memory is to be returned.
     fn is_idle(&mut self, quiet: bool) -> bool {
         let now = clock::mono();
         self.latency.begin(now);
@@ -429,7 +438,7 @@ impl Supervisor {
         self.idle_at.take_if(|due| *due <= now).is_some()
     }
 
-    /// When the next turn has to come at the latest.
+    /// Returns the latest time at which the next iteration has to begin.
     fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
         let slots = self.table.iter().flatten();
         let slots = slots.filter(|slot| slot.service.is_some());
@@ -441,48 +450,49 @@ impl Supervisor {
         [until, due, scan, self.idle_at].into_iter().flatten().min()
     }
 
-    /// Takes the signals that came; children that ended are dealt with here.
-    fn take_signals(&mut self, heard: &mut Events) {
+    /// Reads pending signals; on CHLD, reaps the children that have ended.
+    fn take_signals(&mut self, events: &mut Events) {
         let mut reaps = false;
-        // A bound of its own: while children end all the time there is always
-        // one more CHLD.
+        // A bound of its own is needed: while children end all the time, there
+        // is always one more CHLD.
         for _ in 0..SIGNALS {
-            if heard.signals.is_full() {
+            if events.signals.is_full() {
                 break;
             }
             match self.signals.next() {
                 Some(Number::CHILD) => reaps = true,
                 Some(signal) => {
-                    // There is room, as was asked.
-                    let _room = heard.signals.push(signal).is_ok();
+                    // There is room, as checked above.
+                    let _room = events.signals.push(signal).is_ok();
                 }
                 None => break,
             }
         }
         if reaps {
-            self.reap(heard);
+            self.reap(events);
         }
     }
 
-    /// What becomes of a child is not awaited any more.
+    /// Stops awaiting the exit of a child.
     pub fn stop_awaiting(&mut self, pid: u32) {
         text::keep(&mut self.awaited, |awaited| *awaited != pid);
     }
 
-    /// Counts a slot that is served or a child that is reaped; whether the turn has to end with it.
+    /// Counts a slot served or a child reaped; returns whether the iteration
+    /// has to end.
     fn budget_spent(&mut self) -> bool {
         self.served = self.served.saturating_add(1);
         let late = |until| until <= clock::mono();
         self.served >= SLOTS_PER_ITERATION || self.until.is_some_and(late)
     }
 
-    /// Takes the children that have ended, orphans too, until the turn is
-    /// spent: each counts, whoever made it.
-    fn reap(&mut self, heard: &mut Events) {
+    /// Reaps the children that have ended, orphans included, until the budget
+    /// is spent: each counts, whichever process started it.
+    fn reap(&mut self, events: &mut Events) {
         self.backlog = false;
         while let Some(pid) = child::zombie() {
-            let found = self.table.iter().enumerate().find_map(|(i, place)| {
-                let slot = place.as_ref()?;
+            let found = self.table.iter().enumerate().find_map(|(i, entry)| {
+                let slot = entry.as_ref()?;
                 Some((i, slot.machine.role_of(pid)?, slot.group))
             });
             if let Some((_, Role::Service, Some(_))) = found {
@@ -494,9 +504,9 @@ impl Supervisor {
             if self.awaited.contains(&pid) {
                 self.stop_awaiting(pid);
                 // There is room for as many as are awaited.
-                let _room = heard.ended.push((pid, end)).is_ok();
+                let _room = events.ended.push((pid, end)).is_ok();
             } else if self.logger_ended(pid, end) {
-                // All whose log service it was have heard of it.
+                // All slots that use this logger have been informed.
             } else if let Some((index, role, _)) = found {
                 self.ended(index, role, end);
             }
@@ -507,7 +517,7 @@ impl Supervisor {
         }
     }
 
-    /// Reads a control FIFO and obeys.
+    /// Reads a control FIFO and executes its commands.
     fn take_control(&mut self, token: u64) {
         let token = token.saturating_sub(TOKEN_SLOTS);
         let role = if token & 1 == 0 {
@@ -531,7 +541,7 @@ impl Supervisor {
                 return;
             };
             let mut byte = [0];
-            // EAGAIN: that was all, or the slot is a new one and its
+            // EAGAIN: the FIFO is empty, or the slot is a new one and its
             // predecessor's byte is gone.
             match sys::read(fifo, &mut byte) {
                 Ok(1) => self.control(index, role, byte),
@@ -540,7 +550,7 @@ impl Supervisor {
         }
     }
 
-    /// Obeys a control byte.
+    /// Executes a control byte.
     fn control(&mut self, index: usize, role: Role, [byte]: [u8; 1]) {
         let now = clock::now();
         let Some(slot) = self.slot(index) else { return };
@@ -551,8 +561,8 @@ impl Supervisor {
         let before = want(slot);
         let actions = slot.machine.control(role, byte, now);
         self.perform(index, actions);
-        // `sv` asks the files whether a service was told already (contract
-        // §4.4): those that say what is not wanted any more come first.
+        // `sv` reads the files to see whether a service was told already
+        // (contract §4.4): a changed want is published first.
         if let Some(slot) = self.slot(index)
             && want(slot) != before
         {
@@ -560,12 +570,12 @@ impl Supervisor {
         }
     }
 
-    /// Does what has become due in every slot, until the turn is spent.
+    /// Performs what is due in every slot, until the budget is spent.
     fn tick(&mut self) {
         let now = clock::now();
         let all = self.table.len();
-        // Where the last turn stopped: slots that are due again and again do
-        // not keep the turns from those behind them.
+        // Continues where the last iteration stopped, so that slots that are
+        // due again and again do not starve those behind them.
         let from = core::mem::take(&mut self.ticked).min(all);
         for index in (from..all).chain(0..from) {
             self.send_pending_orders(index);
@@ -592,18 +602,19 @@ impl Supervisor {
         if let Some(service) = slot.service.take() {
             service.unlock();
         }
-        // Told to exit by an operator and still listed: it stays known, so
-        // that the next scan does not take it up again (§16.20). Else a scan
-        // sees whether it has come back meanwhile, under this name or another.
+        // Told to exit by an operator and still listed: the entry stays, so
+        // that the next scan does not add it again (§16.20). Otherwise a scan
+        // checks whether the directory has come back meanwhile, under this
+        // name or another.
         if !slot.presence.stays_known() {
-            if let Some(place) = self.table.get_mut(index) {
-                *place = None;
+            if let Some(entry) = self.table.get_mut(index) {
+                *entry = None;
             }
             self.slot_freed();
         }
     }
 
-    /// Returns the name as a slot has it, and the slot that is free for it.
+    /// Returns `name` as a slot stores it, and the index of a free entry.
     fn room_for(&self, name: &[u8]) -> Result<(Name, usize), Refusal> {
         let name = text::name(name)
             .map_err(|_| Refusal::Full("name-bytes", config::NAME_BYTES))?;
@@ -621,16 +632,16 @@ impl Supervisor {
     ) -> Result<(), Refusal> {
         let (name, index) = self.room_for(name)?;
         let critical = critical::Critical::of(dir.as_fd());
-        let taken = Service::open(dir, &|odd, cause| {
+        let opened = Service::open(dir, &|what, cause| {
             let mut line = service_prefix(&name, "warning");
-            self.reporter.print(line.text(odd).text(cause));
+            self.reporter.print(line.text(what).text(cause));
         });
         let (service, DirOptions { down, log_down }) =
-            taken.map_err(Refusal::Trouble)?;
-        let fresh = service.is_new();
+            opened.map_err(Refusal::Failed)?;
+        let is_new = service.is_new();
         let now = clock::now();
         let machine = slot::SlotState::new(down, log_down, now);
-        listen(&self.poller, index, &service).map_err(Refusal::Trouble)?;
+        listen(&self.poller, index, &service).map_err(Refusal::Failed)?;
         let slot = Slot {
             name,
             identity,
@@ -650,12 +661,12 @@ impl Supervisor {
             death: None,
             waits: (Waits::Nothing, false),
         };
-        if let Some(place) = self.table.get_mut(index) {
-            *place = Some(slot);
+        if let Some(entry) = self.table.get_mut(index) {
+            *entry = Some(slot);
         }
         self.table.grow();
-        if fresh {
-            // Who reads the files right at its start finds them.
+        if is_new {
+            // A reader finds the files as soon as the service starts.
             self.publish(index);
         }
         if let Some(slot) = self.slot(index) {
@@ -665,24 +676,23 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A slot of the table.
+    /// Returns a slot of the table.
     fn slot(&mut self, index: usize) -> Option<&mut Slot> {
         self.table.get_mut(index)?.as_mut()
     }
 
-    /// Says what a service directory did not let us do.
-    fn warn_failure(&self, index: usize, trouble: Failure) {
+    /// Reports a failed operation in a service directory.
+    fn warn_failure(&self, index: usize, failure: Failure) {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let name = slot.map_or(&b""[..], |slot| &slot.name);
         let mut line = service_prefix(name, "warning");
-        self.reporter.print(append_failure(&mut line, trouble));
+        self.reporter.print(append_failure(&mut line, failure));
     }
 }
 
-/// Adds a slot's control FIFOs to what the loop sleeps on, those that are not
-/// in it.
+/// Adds those of a slot's control FIFOs to the poller that are not in it.
 fn listen(
-    waiter: &Poller,
+    poller: &Poller,
     index: usize,
     service: &Service,
 ) -> Result<(), Failure> {
@@ -690,7 +700,7 @@ fn listen(
     for (bit, role) in [(0, Role::Service), (1, Role::Log)] {
         if let Some(fifo) = service.control(role) {
             let token = TOKEN_SLOTS.saturating_add(index << 1 | bit);
-            match waiter.add(fifo, Interest::Readable, token) {
+            match poller.add(fifo, Interest::Readable, token) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => {
                     let (verb, path) = ("wait for", c"supervise");

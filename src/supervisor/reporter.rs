@@ -53,7 +53,7 @@ pub enum Refusal {
     /// A capacity was reached: its name and its value.
     Full(&'static str, usize),
     /// Something could not be done there.
-    Trouble(Failure),
+    Failed(Failure),
 }
 
 impl Refusal {
@@ -63,7 +63,7 @@ impl Refusal {
         path: &'static CStr,
         errno: Errno,
     ) -> Self {
-        Self::Trouble(Failure { verb, path, errno })
+        Self::Failed(Failure { verb, path, errno })
     }
 
     /// Whether it is only that another supervisor has the log service, which
@@ -76,7 +76,7 @@ impl Refusal {
     pub fn line(self, name: &[u8], level: &str) -> Line {
         let mut line = service_prefix(name, level);
         match self {
-            Self::Trouble(trouble) => {
+            Self::Failed(trouble) => {
                 append_failure(&mut line, trouble);
             }
             Self::Full(bound, value) => {

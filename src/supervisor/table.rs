@@ -1,7 +1,7 @@
-//! The table of slots: as long as it has to be.
+//! The table of slots, which grows on demand.
 //!
-//! A free place ends it while it may grow, so that a search for one finds it,
-//! and memory of places that are never needed is never touched.
+//! While it may grow, its last entry is free, so that a search for a free
+//! entry succeeds; memory of entries that are never needed is never touched.
 
 use core::ops::{Deref, DerefMut};
 
@@ -10,33 +10,33 @@ use heapless::{Vec, VecView};
 use super::Entry;
 use crate::{config, sys::static_cell::StaticCell};
 
-/// The memory of all slots of this process.
-static PLACES: StaticCell<Vec<Entry, { config::SLOTS }>> =
+/// Memory of all slots of this process.
+static ENTRIES: StaticCell<Vec<Entry, { config::SLOTS }>> =
     StaticCell::new(Vec::new());
 
-/// The table of slots.
+/// Table of slots.
 pub(super) struct Table {
-    places: &'static mut VecView<Entry>,
-    /// How many places it may have.
+    entries: &'static mut VecView<Entry>,
+    /// Maximum number of entries.
     bound: usize,
 }
 
 impl Table {
-    /// Returns the table of this process, the first time; it has at most
-    /// `bound` places and one now.
+    /// Returns the table of this process with one entry; it may grow to
+    /// `bound` entries. Returns `None` if it was taken already.
     pub(super) fn take(bound: usize) -> Option<Self> {
-        let places = PLACES.take()?;
-        let mut table = Self { places, bound };
+        let entries = ENTRIES.take()?;
+        let mut table = Self { entries, bound };
         table.grow();
         Some(table)
     }
 
-    /// Adds a free place if there is none, within the bound.
+    /// Adds a free entry if there is none, within the bound.
     pub(super) fn grow(&mut self) {
-        let full = self.places.iter().all(Option::is_some);
-        if full && self.places.len() < self.bound {
-            // The bound is at most the memory's.
-            let _room = self.places.push(None).is_ok();
+        let full = self.entries.iter().all(Option::is_some);
+        if full && self.entries.len() < self.bound {
+            // The bound does not exceed the memory's capacity.
+            let _room = self.entries.push(None).is_ok();
         }
     }
 }
@@ -45,12 +45,12 @@ impl Deref for Table {
     type Target = [Entry];
 
     fn deref(&self) -> &[Entry] {
-        self.places
+        self.entries
     }
 }
 
 impl DerefMut for Table {
     fn deref_mut(&mut self) -> &mut [Entry] {
-        self.places
+        self.entries
     }
 }
