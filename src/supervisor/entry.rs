@@ -1,5 +1,5 @@
-//! What becomes of one entry of the services directory: it is a slot already,
-//! is taken up, left alone for now, or refused.
+//! Decides what happens to one entry of the services directory: it is a slot
+//! already, is taken up, is postponed, or is refused.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -19,7 +19,8 @@ use super::{
 };
 
 impl Supervisor {
-    /// Looks at one entry of a directory; true when the turn is spent.
+    /// Checks one entry of a directory. Returns true when the iteration's
+    /// budget is spent.
     pub(super) fn check_entry(
         &mut self,
         services: &mut Services,
@@ -31,14 +32,15 @@ impl Supervisor {
         if bytes.starts_with(b".") {
             return false;
         }
-        // First, so that a link to nothing is taken when there is something.
-        if let Some(way) = &mut self.path_watch
-            && let Err(blind) = way.watch_link((path.to_bytes(), dir), name)
+        // Comes first, so that a dangling link is taken up once its target
+        // exists.
+        if let Some(watch) = &mut self.path_watch
+            && let Err(error) = watch.watch_link((path.to_bytes(), dir), name)
         {
-            if scan.news.whole || blind != WatchError::Watches {
-                self.watch_failed(services, blind);
+            if scan.changes.whole || error != WatchError::Watches {
+                self.watch_failed(services, error);
             } else {
-                // Watches that are of no use any more are in the way.
+                // Stale watches take the room; a full scan removes them.
                 services.schedule_full(Duration::ZERO);
             }
         }
@@ -47,7 +49,8 @@ impl Supervisor {
                 let is_dir = info.kind == Kind::Directory;
                 Some(info.identity).filter(|_| is_dir)
             }
-            // Gone since it was listed, and not a link to nothing.
+            // The entry is gone since it was listed; it is not a dangling
+            // link.
             Err(_) if file::info_of_link(dir, name).is_err() => return false,
             Err(errno) => {
                 let mut line = Line::new();
@@ -81,14 +84,14 @@ impl Supervisor {
             self.free_ended_slot(identity);
         }
         if !services.first
-            && !scan.news.moved(bytes)
-            && let Some(rest) = settling_time(dir, name)
+            && !scan.changes.moved(bytes)
+            && let Some(wait) = settling_time(dir, name)
         {
-            services.schedule_full(rest);
+            services.schedule_full(wait);
             return false;
         }
         let (target, now) = (hash(identity), clock::mono());
-        let asked = scan.revive || scan.news.names(bytes);
+        let asked = scan.revive || scan.changes.names(bytes);
         if !asked && self.scanned.refused.waits(bytes, target, now) {
             return false;
         }
@@ -99,7 +102,7 @@ impl Supervisor {
         let again = matches!(refusal, Refusal::Failed(_));
         let refused = again.then_some((target, now));
         self.report_entry(services, scan, bytes, &line, refused);
-        // What a capacity refuses costs nothing, and waits for a slot.
+        // A refusal by a capacity costs nothing, and waits for a slot.
         again && self.budget_spent()
     }
 
@@ -110,7 +113,8 @@ impl Supervisor {
         name: &CStr,
         identity: Identity,
     ) -> Result<(), Refusal> {
-        // Before anything is opened: it costs nothing, however often it is tried.
+        // Comes before anything is opened: it costs nothing, however often it
+        // is tried.
         self.room_for(name.to_bytes())?;
         let opened = file::open_dir(dir, name)
             .map_err(|errno| Refusal::of("open directory", c".", errno))?;
@@ -122,8 +126,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// As [`Supervisor::report`] during a scan: without a place, those that
-    /// have none are counted anew.
+    /// Reports as [`Supervisor::report`] does, during a scan. If a message
+    /// could not be remembered, schedules a full scan, which counts those
+    /// entries.
     fn report_entry(
         &mut self,
         services: &mut Services,
@@ -132,20 +137,20 @@ impl Supervisor {
         cause: &Line,
         refused: Option<(u32, Instant)>,
     ) {
-        let placed = self.report(name, cause, refused);
-        if !placed && !scan.news.whole {
+        let remembered = self.report(name, cause, refused);
+        if !remembered && !scan.changes.whole {
             services.schedule_full(Duration::ZERO);
         }
     }
 
-    /// Frees the place of a slot that has ended.
+    /// Frees the table entry of a slot that has ended.
     fn free_ended_slot(&mut self, identity: Identity) {
-        for place in self.table.iter_mut() {
-            let ended = place.as_ref().is_some_and(|slot| {
+        for slot_entry in self.table.iter_mut() {
+            let ended = slot_entry.as_ref().is_some_and(|slot| {
                 slot.identity == identity && slot.service.is_none()
             });
             if ended {
-                *place = None;
+                *slot_entry = None;
             }
         }
     }
@@ -157,7 +162,7 @@ fn hash(identity: Identity) -> u32 {
     text::hash(&device.to_ne_bytes()) ^ text::hash(&inode.to_ne_bytes())
 }
 
-/// `unable to start runsv NAME: ...`, as runsvdir says it.
+/// Returns the line `unable to start runsv NAME: ...`, as runsvdir prints it.
 fn refused_line(refusal: Refusal, name: &[u8]) -> Line {
     let mut line = Line::new();
     line.text("unable to start runsv ").bytes(name).text(": ");
@@ -171,8 +176,8 @@ fn refused_line(refusal: Refusal, name: &[u8]) -> Line {
             line.number(u64::try_from(value).unwrap_or(u64::MAX))
                 .text(")");
         }
-        Refusal::Failed(trouble) => {
-            super::append_failure(&mut line, trouble);
+        Refusal::Failed(failure) => {
+            super::append_failure(&mut line, failure);
         }
     }
     line

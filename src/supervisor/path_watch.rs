@@ -1,5 +1,5 @@
-//! Which directories lie on the way to the services directory and to what its
-//! links lead to, watched so that a change there is seen at once.
+//! Watches the directories on the path to the services directory, and on the
+//! paths that its links lead to, so that a change there is seen at once.
 
 use crate::{
     config,
@@ -15,30 +15,31 @@ use heapless::Vec;
 
 use super::{TOKEN_MOUNTS, TOKEN_SERVICES};
 
-/// Links followed on one way, as the kernel's own bound.
+/// Maximum number of links followed on one path; the kernel has the same
+/// limit.
 const MAX_LINKS: usize = 40;
 
-/// Names remembered that have changed in the services directory since the last
-/// scan. Of more than this, a scan looks at all.
+/// Maximum number of changed names remembered between two scans. If there are
+/// more, the next scan looks at all entries.
 const CHANGED_NAMES: usize = 8;
 
-/// What has changed since the last scan.
+/// Changes since the last scan.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Names in the services directory, each once. One that was moved there
-    /// is complete and taken at once.
+    /// Changed names in the services directory, each once, and whether the
+    /// entry was moved there: such an entry is complete and taken at once.
     pub(super) names: Vec<(Name, bool), CHANGED_NAMES>,
-    /// Something else: all is to be looked at.
+    /// Set if something else changed: all entries are to be checked.
     pub(super) whole: bool,
 }
 
 impl Changes {
-    /// Whether there is anything.
+    /// Returns whether anything has changed.
     pub(super) fn any(&self) -> bool {
         self.whole || !self.names.is_empty()
     }
 
-    /// A name has changed.
+    /// Records a changed name.
     pub(super) fn note(&mut self, name: &[u8], moved: bool) {
         let known = self.names.iter_mut().find(|(known, _)| known == name);
         if let Some((_, moved_before)) = known {
@@ -50,57 +51,58 @@ impl Changes {
         self.whole |= !noted;
     }
 
-    /// Whether a scan has to look at a name.
+    /// Returns whether a scan has to check a name.
     pub(super) fn concerns(&self, name: &[u8]) -> bool {
         self.whole || self.names(name)
     }
 
-    /// Returns true when a name is among those that have changed.
+    /// Returns whether a name is among those that have changed.
     pub(super) fn names(&self, name: &[u8]) -> bool {
         self.names.iter().any(|(known, _)| known == name)
     }
 
-    /// Whether a name was moved to where it is. When too many were, those that
-    /// were not noted are taken as late as what was made in place.
+    /// Returns whether an entry was moved to its name. If there were too many
+    /// to record, the others are taken as late as entries created in place.
     pub(super) fn moved(&self, name: &[u8]) -> bool {
         let mut names = self.names.iter();
         names.any(|(known, moved)| *moved && known == name)
     }
 }
 
-/// The way to the services directory, watched.
+/// Watches of the path to the services directory.
 ///
-/// It is followed anew in each scan: then nothing that happens during the
-/// scan is missed. What tells changes stays open meanwhile: the kernel lets
-/// who closes it wait up to 20 ms for a grace period of its own.
+/// Each scan follows the path anew, so that nothing that happens during the
+/// scan is missed. The inotify descriptor stays open meanwhile: the kernel
+/// blocks its close for up to 20 ms, a grace period of its own.
 #[derive(Debug)]
 pub(super) struct PathWatch {
     watch: Inotify,
     dirs: Vec<WatchedDir, { config::WATCHES }>,
-    /// The directory that the last link led into, whose way is watched: most
+    /// Directory that the last link led into and whose path is watched: most
     /// links of a services directory lead into the same one.
     last_prefix: Option<Path>,
-    /// A way may end before its last name. Where none does, nothing that is
-    /// made new is on one.
+    /// Set if a path may end before its last component. If none does, newly
+    /// created names are not on any path.
     has_dangling: bool,
-    /// Mounts over a part of the way show here only.
+    /// The mount table: mounts over a component of the path show here only.
     _mounts: Option<Fd>,
 }
 
-/// One watched directory.
+/// Watched directory.
 #[derive(Debug)]
 struct WatchedDir {
     id: WatchId,
-    /// The names there that are on a way, each as one bit. Two names with one bit
-    /// cost a scan too many.
+    /// Names in it that are on a path, each as one bit. Two names with the
+    /// same bit only cause a needless scan.
     names: u64,
-    /// It is the services directory: every name without a dot is news.
+    /// Set for the services directory: every name without a leading dot counts
+    /// as a change.
     all: bool,
-    /// No way has led there since the last `begin`.
+    /// Set if no path has led there since the last `begin_scan`.
     stale: bool,
 }
 
-/// Why a way could not be watched as a whole.
+/// Reason why a path could not be watched as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WatchError {
     /// The kernel refused a watch.
@@ -109,23 +111,23 @@ pub(super) enum WatchError {
     Watches,
     /// A path is longer than `config::PATH_BYTES`.
     Path,
-    /// The file system does not tell changes.
+    /// The file system does not report changes.
     Silent,
 }
 
 impl PathWatch {
-    /// Watches nothing but mounts yet; wakes the loop.
-    pub(super) fn new(waiter: &Poller) -> Result<Self, WatchError> {
+    /// Returns a watch that wakes the loop; it watches only mounts at first.
+    pub(super) fn new(poller: &Poller) -> Result<Self, WatchError> {
         let watch = Inotify::new().map_err(WatchError::Refused)?;
-        waiter
+        poller
             .add(watch.as_fd(), Interest::Readable, TOKEN_SERVICES)
             .map_err(WatchError::Refused)?;
-        // Without /proc a mount over the way is not seen; nothing else is
+        // Without /proc, a mount over the path is not seen; nothing else is
         // lost.
         let mounts = file::open_read(CWD, c"/proc/self/mountinfo").ok();
         let mounts = mounts.filter(|mounts| {
             let added =
-                waiter.add(mounts.as_fd(), Interest::Exception, TOKEN_MOUNTS);
+                poller.add(mounts.as_fd(), Interest::Exception, TOKEN_MOUNTS);
             added.is_ok()
         });
         Ok(Self {
@@ -137,52 +139,55 @@ impl PathWatch {
         })
     }
 
-    /// Adds to the news what has happened.
-    pub(super) fn read_events(&self, news: &mut Changes) {
+    /// Adds what has happened to `changes`.
+    pub(super) fn read_events(&self, changes: &mut Changes) {
         let seen = self.watch.drain(|change| {
             let name = change.name;
-            // The overflow of the kernel's queue.
-            news.whole |= change.id == WatchId::MAX;
-            let parts = self.dirs.iter().filter(|part| part.id == change.id);
-            for part in parts {
-                let on_way = self.has_dangling || !change.created;
-                let on_way = on_way && part.names & bit(name) != 0;
-                // The end of a watched directory has no name.
-                news.whole |= name.is_empty() || on_way;
-                if part.all && !name.starts_with(b".") {
-                    // Its new name may be here too and still to be told.
-                    news.whole |= change.moved_from;
-                    news.note(name, change.moved_to);
+            // The kernel's queue has overflowed.
+            changes.whole |= change.id == WatchId::MAX;
+            let dirs = self.dirs.iter().filter(|dir| dir.id == change.id);
+            for dir in dirs {
+                let on_path = self.has_dangling || !change.created;
+                let on_path = on_path && dir.names & bit(name) != 0;
+                // An event for the removal of the watched directory has no
+                // name.
+                changes.whole |= name.is_empty() || on_path;
+                if dir.all && !name.starts_with(b".") {
+                    // Its new name may be in this directory too, and not yet
+                    // reported.
+                    changes.whole |= change.moved_from;
+                    changes.note(name, change.moved_to);
                 }
             }
         });
-        news.whole |= seen.is_err();
+        changes.whole |= seen.is_err();
     }
 
-    /// Every way is about to be followed anew.
+    /// Prepares for a scan that follows every path anew.
     pub(super) fn begin_scan(&mut self) {
-        for part in &mut self.dirs {
-            (part.names, part.all, part.stale) = (0, false, true);
+        for dir in &mut self.dirs {
+            (dir.names, dir.all, dir.stale) = (0, false, true);
         }
         self.last_prefix = None;
         self.has_dangling = false;
     }
 
-    /// A way could not be followed to its end.
+    /// Records that a path could not be followed to its end.
     pub(super) fn mark_incomplete(&mut self) {
         self.has_dangling = true;
     }
 
-    /// Watches no more where no way has led since `begin`.
+    /// Removes the watches of directories that no path has led to since
+    /// `begin_scan`.
     pub(super) fn end_scan(&mut self) {
-        for part in self.dirs.iter().filter(|part| part.stale) {
-            self.watch.remove(part.id);
+        for dir in self.dirs.iter().filter(|dir| dir.stale) {
+            self.watch.remove(dir.id);
         }
-        self.dirs.retain(|part| !part.stale);
+        self.dirs.retain(|dir| !dir.stale);
     }
 
-    /// Goes where the entry `name` of the directory `from`, open as `at`,
-    /// leads to if it is a link.
+    /// Watches the path that the entry `name` of the directory `from`, open as
+    /// `at`, leads to if it is a link.
     pub(super) fn watch_link(
         &mut self,
         (from, at): (&[u8], At<'_>),
@@ -200,8 +205,8 @@ impl PathWatch {
         let holder = target.strip_suffix(last).unwrap_or(b"");
         let too_long = |_| WatchError::Path;
         let holder = Path::join(&[from, b"/", holder]).map_err(too_long)?;
-        let trodden = self.last_prefix.as_ref().map(Path::as_bytes);
-        if trodden == Some(holder.as_bytes()) {
+        let known_prefix = self.last_prefix.as_ref().map(Path::as_bytes);
+        if known_prefix == Some(holder.as_bytes()) {
             if !self.add(&holder, bit(last), false)? {
                 return Ok(());
             }
@@ -221,9 +226,9 @@ impl PathWatch {
         Ok(())
     }
 
-    /// Goes along `path` from the directory `from`, links followed: watches
-    /// every directory that holds a component of it, and the directory at its
-    /// end too if `all` that happens there matters.
+    /// Follows `path` from the directory `from`, links included: watches every
+    /// directory that holds a component of it, and with `all` also the
+    /// directory at its end, for every change in it.
     pub(super) fn watch_path(
         &mut self,
         from: &[u8],
@@ -260,7 +265,7 @@ impl PathWatch {
                     at = 0;
                 }
                 Err(Errno::ENAMETOOLONG) => return Err(WatchError::Path),
-                // No link.
+                // Not a link.
                 Err(Errno::EINVAL) => at = end,
                 Ok(_) | Err(_) => {
                     self.has_dangling = true;
@@ -274,8 +279,8 @@ impl PathWatch {
         Ok(())
     }
 
-    /// Watches one directory; false when it is not there (its parent is
-    /// watched already).
+    /// Watches one directory. Returns false when it does not exist; its parent
+    /// is watched already.
     fn add(
         &mut self,
         dir: &Path,
@@ -290,10 +295,10 @@ impl PathWatch {
             }
             Err(errno) => return Err(WatchError::Refused(errno)),
         };
-        if let Some(part) = self.dirs.iter_mut().find(|part| part.id == id) {
-            part.names |= names;
-            part.all |= all;
-            part.stale = false;
+        if let Some(dir) = self.dirs.iter_mut().find(|dir| dir.id == id) {
+            dir.names |= names;
+            dir.all |= all;
+            dir.stale = false;
             return Ok(true);
         }
         if self.dirs.is_full() {
@@ -311,12 +316,12 @@ impl PathWatch {
     }
 }
 
-/// The bit that stands for a name.
+/// Returns the bit that stands for a name.
 fn bit(name: &[u8]) -> u64 {
     1_u64.wrapping_shl(text::hash(name))
 }
 
-/// Where the first component of `path` from `at` on begins and ends.
+/// Returns where the first component of `path` from `at` on begins and ends.
 fn component(path: &[u8], at: usize) -> Option<(usize, usize)> {
     let is_slash = |byte: &u8| *byte == b'/';
     let skipped = path.get(at..)?.iter().position(|byte| !is_slash(byte))?;

@@ -1,5 +1,5 @@
-//! Which service directories there are: the services directory against the
-//! table (contract §3.1, design: directory changes).
+//! Scans the services directory and compares it with the table (contract §3.1,
+//! design: directory changes).
 
 use core::{ffi::CStr, time::Duration};
 
@@ -22,35 +22,36 @@ use crate::{
     wire::clock::Instant,
 };
 
-/// How often the directory is scanned where changes cannot be watched, or
-/// where it cannot be read: runit's own interval.
+/// Scan interval where changes cannot be watched, or where the directory
+/// cannot be read: runit's own interval.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Entries that one turn looks at; the scan goes on with the next turn.
+/// Maximum number of entries checked per iteration; the scan continues in the
+/// next one.
 const LOOKS: usize = 64;
 
-/// Memory of scans, too large to be moved about.
+/// State kept across scans, too large to be moved.
 #[derive(Debug)]
 pub(super) struct Scanned {
-    /// What cannot be used.
+    /// Entries that cannot be used.
     pub(super) refused: Refused,
-    /// Where the scan at hand stopped.
+    /// Position at which the current scan stopped.
     reader: Reader,
 }
 
-/// The memory of the scans of this process.
+/// Scan state of this process.
 pub(super) static SCANNED: StaticCell<Scanned> = StaticCell::new(Scanned {
     refused: Refused::new(),
     reader: Reader::NEW,
 });
 
-/// What could not be done, with which directory, and why.
+/// Failed operation, its directory, and the cause.
 type Failed = (&'static str, &'static CStr, Errno);
 
 impl Supervisor {
     /// Supervises every service directory in `path` from now on.
     pub fn supervise_dir(&mut self, path: &'static CStr) {
-        // Of what was served before.
+        // Forgets what was refused in the previous directory.
         self.scanned.refused.clear();
         self.services = Some(Services {
             path,
@@ -67,26 +68,28 @@ impl Supervisor {
         self.latency.begin(clock::mono());
     }
 
-    /// Takes what has changed, and asks for a scan in this turn if it calls
-    /// for one.
+    /// Reads the changes, and schedules a scan in this iteration if they
+    /// require one.
     pub(super) fn read_changes(&mut self) {
-        let Some(way) = &self.path_watch else { return };
-        let Some(services) = &mut self.services else {
-            // What is not taken would wake the loop again and again.
-            return way.read_events(&mut Changes::default());
+        let Some(watch) = &self.path_watch else {
+            return;
         };
-        way.read_events(&mut services.changes);
+        let Some(services) = &mut self.services else {
+            // Unread events would wake the loop again and again.
+            return watch.read_events(&mut Changes::default());
+        };
+        watch.read_events(&mut services.changes);
         if services.changes.any() {
             services.schedule(Duration::ZERO);
         }
     }
 
-    /// Looks for service directories no more; those there are stay.
+    /// Stops looking for service directories; existing slots stay.
     pub fn stop_scanning(&mut self) {
         self.services = None;
-        if let Some(way) = &mut self.path_watch {
-            way.begin_scan();
-            way.end_scan();
+        if let Some(watch) = &mut self.path_watch {
+            watch.begin_scan();
+            watch.end_scan();
         }
         for slot in self.table.iter_mut().flatten() {
             slot.presence.unlist();
@@ -94,8 +97,9 @@ impl Supervisor {
         self.free_ended();
     }
 
-    /// Scans at once, takes up again what was told to exit, and looks whether
-    /// all supervise directories are what they were.
+    /// Scans at once, takes up again services that were told to exit, and
+    /// checks whether the supervise directories are still where their paths
+    /// lead.
     pub fn rescan(&mut self) {
         self.doubt_all();
         if let Some(services) = &mut self.services {
@@ -105,15 +109,16 @@ impl Supervisor {
         self.scan_if_due();
     }
 
-    /// Asks for a scan in this turn or, outside of one, the next.
+    /// Schedules a full scan in this iteration or, outside of one, in the
+    /// next.
     pub(super) fn scan_soon(&mut self) {
         if let Some(services) = &mut self.services {
             services.schedule_full(Duration::ZERO);
         }
     }
 
-    /// Asks for a scan that tries again what was refused: a slot is free, and
-    /// what it had open is closed.
+    /// Schedules a scan that retries refused entries: a slot is free, and its
+    /// descriptors are closed.
     pub(super) fn slot_freed(&mut self) {
         if let Some(services) = &mut self.services {
             self.scanned.refused.hurry();
@@ -121,12 +126,13 @@ impl Supervisor {
         }
     }
 
-    /// Scans if that is due.
+    /// Begins or continues a scan if one is due.
     pub(super) fn scan_if_due(&mut self) {
         let Some(mut services) = self.services.take() else {
             return;
         };
-        // `insert` looks whether there is a services directory.
+        // The services directory is taken out of `self` meanwhile, and
+        // `insert` must not find it there.
         let now = clock::mono();
         let mut ended = None;
         if services.scan.is_none() && services.due.is_some_and(|due| due <= now)
@@ -143,93 +149,97 @@ impl Supervisor {
         }
     }
 
-    /// Begins a scan of what is news.
+    /// Begins a scan of the recorded changes.
     fn begin_scan(&mut self, services: &mut Services) {
-        // What led to this scan, if it was not that.
-        if let Some(way) = &self.path_watch {
-            way.read_events(&mut services.changes);
+        // Reads changes in case they did not cause this scan.
+        if let Some(watch) = &self.path_watch {
+            watch.read_events(&mut services.changes);
         }
-        let mut news = core::mem::take(&mut services.changes);
-        news.whole |= services.always_full || self.path_watch.is_none();
-        if news.whole {
+        let mut changes = core::mem::take(&mut services.changes);
+        changes.whole |= services.always_full || self.path_watch.is_none();
+        if changes.whole {
             self.scanned.refused.begin_all();
             services.always_full = false;
-            // Watch first, list then: what changes in between is seen twice
+            // Watches come before listing: a change in between is seen twice
             // rather than never.
             match self
                 .path_watch
                 .take()
                 .map_or_else(|| PathWatch::new(&self.poller), Ok)
             {
-                Ok(way) => self.path_watch.insert(way).begin_scan(),
-                Err(blind) => self.watch_failed(services, blind),
+                Ok(watch) => self.path_watch.insert(watch).begin_scan(),
+                Err(error) => self.watch_failed(services, error),
             }
         } else {
-            let names = news.names.iter();
+            let names = changes.names.iter();
             names.for_each(|(name, _)| self.scanned.refused.begin(name));
         }
         for slot in self.table.iter_mut().flatten() {
-            slot.presence.begin(news.concerns(&slot.name));
+            slot.presence.begin(changes.concerns(&slot.name));
         }
-        let all = news.whole;
-        match self.open_services(services, news) {
+        let all = changes.whole;
+        match self.open_services(services, changes) {
             Ok(scan) => services.scan = Some(scan),
             Err(failed) => self.fail_scan(services, all, failed),
         }
         services.revive = false;
     }
 
-    /// Opens the services directory and its overlay, and watches the way there.
+    /// Opens the services directory and its overlay, and watches the paths to
+    /// them.
     fn open_services(
         &mut self,
         services: &mut Services,
-        news: Changes,
+        changes: Changes,
     ) -> Result<Scan, Failed> {
         let path = services.path;
-        let mut over = None;
-        if let Some(overlay) = rundir::overlay(path) {
-            over = match self.open_scanned(services, &news, overlay) {
-                // Nobody has needed the overlay yet.
+        let mut overlay = None;
+        if let Some(overlay_path) = rundir::overlay(path) {
+            overlay = match self.open_scanned(services, &changes, overlay_path)
+            {
+                // The overlay has not been needed yet.
                 Err((_, _, Errno::ENOENT)) => None,
-                opened => Some((overlay, opened?)),
+                opened => Some((overlay_path, opened?)),
             };
         }
-        let dir = self.open_scanned(services, &news, path)?;
+        let dir = self.open_scanned(services, &changes, path)?;
         let identity = file::info_of(dir.as_fd())
             .map_err(|errno| ("unable to stat ", path, errno))?
             .identity;
         let mut filling = false;
         if services.known != Some(identity) {
             let young = settling_time(CWD, path).filter(|_| !services.first);
-            filling = young.map(|rest| services.schedule_full(rest)).is_some();
+            filling = young.map(|wait| services.schedule_full(wait)).is_some();
             services.known = (!filling).then_some(identity);
         }
         Ok(Scan {
             revive: services.revive,
             filling,
-            in_over: over.is_some(),
-            over,
+            in_overlay: overlay.is_some(),
+            overlay,
             dir: (path, dir),
             looked: 0,
-            news,
+            changes,
         })
     }
 
-    /// Opens one of the two, and watches the way there.
+    /// Opens the services directory or the overlay, and watches the path to
+    /// it.
     fn open_scanned(
         &mut self,
         services: &mut Services,
-        news: &Changes,
+        changes: &Changes,
         path: &'static CStr,
     ) -> Result<Fd, Failed> {
         let bytes = path.to_bytes();
-        if let (true, Some(way)) = (news.whole, &mut self.path_watch)
-            && let Err(blind) = way.watch_path(start_of(bytes), bytes, true)
+        if let (true, Some(watch)) = (changes.whole, &mut self.path_watch)
+            && let Err(error) = watch.watch_path(start_of(bytes), bytes, true)
         {
-            self.watch_failed(services, blind);
+            self.watch_failed(services, error);
         }
         let failed = |what| move |errno| (what, path, errno);
-        // First, for runit's words when it is not there.
+        // Comes first, so that the message is runit's when the directory is
+        // missing.
         file::info(CWD, path).map_err(failed("unable to stat "))?;
         let dir = file::open_dir(CWD, path)
             .map_err(failed("unable to change directory to "))?;
@@ -239,18 +249,18 @@ impl Supervisor {
         Ok(dir)
     }
 
-    /// Goes on with a scan until it or the turn is over; answers as
-    /// [`Supervisor::end_scan`].
+    /// Continues a scan until it ends or the iteration's budget is spent.
+    /// Returns the same as [`Supervisor::end_scan`].
     fn continue_scan(
         &mut self,
         services: &mut Services,
         mut scan: Scan,
     ) -> Option<bool> {
-        let all = scan.news.whole;
+        let all = scan.changes.whole;
         let done = if all {
-            self.look_at_all(services, &mut scan)
+            self.check_all(services, &mut scan)
         } else {
-            Ok(self.look_at_news(services, &mut scan))
+            Ok(self.check_changed(services, &mut scan))
         };
         match done {
             Ok(true) => return self.end_scan(services, &scan),
@@ -260,33 +270,35 @@ impl Supervisor {
         None
     }
 
-    /// Looks at the names that are news, in the overlay and in the directory;
-    /// true when that is done.
-    fn look_at_news(
+    /// Checks the changed names, in the overlay and in the directory. Returns
+    /// true when all are done.
+    fn check_changed(
         &mut self,
         services: &mut Services,
         scan: &mut Scan,
     ) -> bool {
         let mut spent = false;
-        while !spent && let Some((name, _)) = scan.news.names.get(scan.looked) {
+        while !spent
+            && let Some((name, _)) = scan.changes.names.get(scan.looked)
+        {
             scan.looked = scan.looked.saturating_add(1);
             // It has no NUL and fits: it came from the kernel.
             if let Ok(name) = Path::join(&[name]) {
                 let name = name.as_c_str();
-                if let Some(over) = &scan.over {
-                    spent |= self.check_entry(services, scan, over, name);
+                if let Some(overlay) = &scan.overlay {
+                    spent |= self.check_entry(services, scan, overlay, name);
                 }
                 if !scan.hides(name) {
                     spent |= self.check_entry(services, scan, &scan.dir, name);
                 }
             }
         }
-        scan.looked >= scan.news.names.len()
+        scan.looked >= scan.changes.names.len()
     }
 
-    /// Looks at every entry from where the scan stopped; true when that is
-    /// done.
-    fn look_at_all(
+    /// Checks every entry from where the scan stopped. Returns true when all
+    /// are done.
+    fn check_all(
         &mut self,
         services: &mut Services,
         scan: &mut Scan,
@@ -295,19 +307,19 @@ impl Supervisor {
         let mut reader = core::mem::replace(&mut self.scanned.reader, fresh);
         let mut looks = 0_usize;
         loop {
-            let dir = match &scan.over {
-                Some(over) if scan.in_over => over,
+            let dir = match &scan.overlay {
+                Some(overlay) if scan.in_overlay => overlay,
                 _ => &scan.dir,
             };
             let failed = |errno| ("unable to read directory ", dir.0, errno);
             let Some(name) = reader.next(dir.1.as_fd()).map_err(failed)? else {
-                if !core::mem::take(&mut scan.in_over) {
+                if !core::mem::take(&mut scan.in_overlay) {
                     return Ok(true);
                 }
                 reader = Reader::NEW;
                 continue;
             };
-            let hidden = !scan.in_over && scan.hides(name);
+            let hidden = !scan.in_overlay && scan.hides(name);
             let spent = !hidden && self.check_entry(services, scan, dir, name);
             looks = looks.saturating_add(1);
             if !services.first && (spent || looks >= LOOKS) {
@@ -317,14 +329,14 @@ impl Supervisor {
         }
     }
 
-    /// Ends a scan that has looked at everything; answers whether what it
-    /// missed leaves at once, `None` when nothing was missed.
+    /// Ends a complete scan. Returns whether slots that it did not list exit
+    /// at once, or `None` when none is to exit because of this scan.
     fn end_scan(
         &mut self,
         services: &mut Services,
         scan: &Scan,
     ) -> Option<bool> {
-        if let Some(more) = self.scanned.refused.end(scan.news.whole) {
+        if let Some(more) = self.scanned.refused.end(scan.changes.whole) {
             let mut line = self.reporter.prefix.clone();
             line.text("unable to use ");
             line.number(u64::try_from(more).unwrap_or(u64::MAX));
@@ -335,7 +347,7 @@ impl Supervisor {
         if let Some(due) = self.scanned.refused.due() {
             services.schedule_full(due.since(clock::mono()));
         }
-        self.close_scan(services, scan.news.whole);
+        self.close_scan(services, scan.changes.whole);
         if scan.filling {
             self.keep_all();
             return None;
@@ -343,8 +355,8 @@ impl Supervisor {
         Some(scan.revive)
     }
 
-    /// Ends a scan that could not look at everything: what runs goes on, and
-    /// the watches tell when it is back.
+    /// Ends an incomplete scan: running services continue, and the watches
+    /// report when the directory is readable again.
     fn fail_scan(
         &mut self,
         services: &mut Services,
@@ -357,42 +369,43 @@ impl Supervisor {
         self.scanned.refused.keep();
         self.report(b"", line, None);
         if errno != Errno::ENOENT {
-            // Of a lack of descriptors or memory that is over no watch tells.
+            // No watch reports that a lack of descriptors or memory is over.
             services.schedule_full(AGAIN);
         }
         self.keep_all();
         self.close_scan(services, all);
     }
 
-    /// What every end of a scan has in common.
+    /// Does what every end of a scan has in common.
     fn close_scan(&mut self, services: &mut Services, all: bool) {
-        if let (true, Some(way)) = (all, &mut self.path_watch) {
-            way.end_scan();
+        if let (true, Some(watch)) = (all, &mut self.path_watch) {
+            watch.end_scan();
         }
         services.first = false;
     }
 
-    /// Nothing that runs is missing.
+    /// Marks every slot as still present.
     fn keep_all(&mut self) {
         let slots = self.table.iter_mut().flatten();
         slots.for_each(|slot| slot.presence.keep());
     }
 
-    /// Changes are not all seen: looks for them now and then.
+    /// Reports that changes cannot all be watched, and schedules a full scan
+    /// after [`AGAIN`].
     pub(super) fn watch_failed(
         &mut self,
         services: &mut Services,
-        blind: WatchError,
+        error: WatchError,
     ) {
         services.schedule_full(AGAIN);
-        if let Some(way) = &mut self.path_watch {
-            way.mark_incomplete();
+        if let Some(watch) = &mut self.path_watch {
+            watch.mark_incomplete();
         }
-        self.report(b"", &watch_error_line(blind), None);
+        self.report(b"", &watch_error_line(error), None);
     }
 
-    /// Says why the entry `name` cannot be used unless that was said; false
-    /// when there is no place to remember it.
+    /// Reports why the entry `name` cannot be used, unless that was reported
+    /// already. Returns false when it cannot be remembered for lack of room.
     pub(super) fn report(
         &mut self,
         name: &[u8],
@@ -408,8 +421,9 @@ impl Supervisor {
         noted != Noted::Full
     }
 
-    /// Tells every slot that the last scan missed to exit, once that has held
-    /// long enough: `at_once` when an operator asked for the scan.
+    /// Tells every slot that the last scan did not list to exit, once that has
+    /// been so for long enough; at once if `at_once`, that is, when an
+    /// operator asked for the scan.
     fn stop_unlisted(&mut self, at_once: bool) {
         let now = clock::mono();
         for index in 0..self.table.len() {
@@ -417,7 +431,7 @@ impl Supervisor {
                 continue;
             };
             let service = slot.service.as_ref();
-            // No directory that was removed comes back.
+            // A removed directory does not come back.
             let removed = || service.is_some_and(|s| file::is_removed(s.dir()));
             match slot.presence.end(|| at_once || removed(), now) {
                 Outcome::Stays => {}
@@ -433,11 +447,12 @@ impl Supervisor {
     }
 }
 
-/// Why changes are looked for every five seconds only.
-fn watch_error_line(blind: WatchError) -> Line {
+/// Returns the line that says why the directory is scanned every five seconds
+/// only.
+fn watch_error_line(error: WatchError) -> Line {
     let mut line = Line::new();
     line.text("unable to watch the services directory: ");
-    match blind {
+    match error {
         WatchError::Refused(errno) => line.text(error::text(errno)),
         WatchError::Watches => full(&mut line, "watches", config::WATCHES),
         WatchError::Path => full(&mut line, "path-bytes", config::PATH_BYTES),
@@ -455,7 +470,7 @@ fn full<'l>(line: &'l mut Line, bound: &str, value: usize) -> &'l mut Line {
     line.number(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
-/// The directory that a path starts from.
+/// Returns the directory that a path starts from.
 fn start_of(path: &[u8]) -> &'static [u8] {
     if path.starts_with(b"/") { b"/" } else { b"." }
 }

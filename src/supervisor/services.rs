@@ -11,95 +11,99 @@ use crate::{
     wire::clock::Instant,
 };
 
-/// How old a directory that was made in place must be, so that who made it
-/// has filled it.
+/// Minimum age of a directory that was created in place, so that its creator
+/// has had time to fill it.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The services directory.
+/// State of the services directory.
 #[derive(Debug)]
 pub(super) struct Services {
     pub(super) path: &'static CStr,
     pub(super) changes: Changes,
     pub(super) due: Option<Instant>,
-    /// The first scan takes everything: nobody is filling a directory that
-    /// was there before this supervisor.
+    /// Set until the first scan has ended. That scan takes every entry at
+    /// once: a directory that existed before this supervisor is not being
+    /// filled.
     pub(super) first: bool,
-    /// Which directory it was when it was last compared.
+    /// Identity of the directory at the last comparison.
     pub(super) known: Option<Identity>,
-    /// An operator asked: what was told to exit is taken up again.
+    /// Set if an operator asked for a scan: services that were told to exit
+    /// are taken up again.
     pub(super) revive: bool,
-    /// What becomes of one entry depends on others: two lead to one directory.
-    /// Each scan looks at all then.
+    /// Set if the result for one entry depends on others, since two entries
+    /// lead to one directory. Each scan then looks at all entries.
     pub(super) always_full: bool,
-    /// The scan that goes on with the next turn.
+    /// Scan that continues in the next iteration.
     pub(super) scan: Option<Scan>,
 }
 
 impl Services {
-    /// Where they are.
+    /// Returns the path of the directory.
     pub(super) fn path(&self) -> &'static CStr {
         self.path
     }
 
-    /// Returns when the next scan is due, or goes on.
+    /// Returns the time at which the next scan is due or continues.
     pub(super) fn due(&self) -> Option<Instant> {
         self.scan
             .as_ref()
             .map_or(self.due, |_| Some(Instant::at(0)))
     }
 
-    /// Asks for a scan of all `wait` from now, or earlier if one is due
-    /// earlier.
+    /// Schedules a full scan `wait` from now; a scan that is due earlier stays
+    /// due then.
     pub(super) fn schedule_full(&mut self, wait: Duration) {
         self.changes.whole = true;
         self.schedule(wait);
     }
 
-    /// Asks for a scan of what is news then.
+    /// Schedules a scan of the recorded changes `wait` from now, or earlier if
+    /// one is due earlier.
     pub(super) fn schedule(&mut self, wait: Duration) {
         let due = clock::mono().after(wait);
         self.due = Some(self.due.map_or(due, |old| old.min(due)));
     }
 }
 
-/// A scan: a comparison of the services directory, or of those names in it
-/// that are news, to the table. It stops when the turn is spent and goes on
-/// where it stopped.
+/// Scan in progress: a comparison of the services directory, or of the changed
+/// names in it, with the table. It stops when the iteration's budget is spent
+/// and continues where it stopped.
 #[derive(Debug)]
 pub(super) struct Scan {
-    pub(super) news: Changes,
-    /// An operator asked for it.
+    pub(super) changes: Changes,
+    /// Set if an operator asked for the scan.
     pub(super) revive: bool,
-    /// Somebody is about to fill the services directory: it is another one
-    /// than the last time, no link, and young. What is not there yet is not
-    /// missing.
+    /// Set if the services directory is probably still being filled: it is
+    /// another one than at the last scan, not a link, and young. Missing
+    /// entries are not treated as removed then.
     pub(super) filling: bool,
-    /// The overlay, if there is one. Its entries hide their namesakes.
-    pub(super) over: Option<(&'static CStr, Fd)>,
+    /// Overlay, if there is one. Its entries hide those of the same name.
+    pub(super) overlay: Option<(&'static CStr, Fd)>,
     pub(super) dir: (&'static CStr, Fd),
-    /// The overlay is being read, and not yet the directory.
-    pub(super) in_over: bool,
-    /// Names of the news that were looked at.
+    /// Set while the overlay is read, before the directory.
+    pub(super) in_overlay: bool,
+    /// Number of changed names that were looked at.
     pub(super) looked: usize,
 }
 
 impl Scan {
-    /// Returns true when the overlay has an entry `name`.
+    /// Returns whether the overlay has an entry `name`.
     pub(super) fn hides(&self, name: &CStr) -> bool {
-        self.over.as_ref().is_some_and(|(_, over)| {
-            file::info_of_link(over.as_fd(), name).is_ok()
+        self.overlay.as_ref().is_some_and(|(_, overlay)| {
+            file::info_of_link(overlay.as_fd(), name).is_ok()
         })
     }
 }
 
-/// How long an entry has to be left alone yet: it is a directory, no link to
-/// one, and so young that it may not be complete.
+/// Returns how long an entry still has to be left alone: it is a directory,
+/// not a link to one, and so young that it may be incomplete.
 ///
-/// One from the future is not young: the clock was wrong, then or now.
+/// A modification time in the future does not count as young: the clock was
+/// wrong then or is wrong now.
 pub(super) fn settling_time(dir: At<'_>, name: &CStr) -> Option<Duration> {
     let info = file::info_of_link(dir, name).ok()?;
     let now = clock::wall().in_nanos();
     let age = now.checked_sub(info.modified.in_nanos())?;
-    let rest = SETTLE.checked_sub(Duration::from_nanos(age))?;
-    (info.kind == Kind::Directory).then_some(rest)
+    let wait = SETTLE.checked_sub(Duration::from_nanos(age))?;
+    (info.kind == Kind::Directory).then_some(wait)
 }
