@@ -1,4 +1,5 @@
-//! How what a slot's machine asked for is done, and made known.
+//! Performs the actions that a slot's machine asks for, and publishes the
+//! results.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -21,13 +22,13 @@ use super::{
     service::Service, service_prefix, spawn, supervise::Failure,
 };
 
-/// Bytes read of an option file: the longest that means something are the
-/// four numbers of `runt/backoff`.
+/// Maximum number of bytes read from an option file: the longest valid content
+/// is the four numbers of `runt/backoff`.
 const OPTION_BYTES: usize = 64;
 
 impl Supervisor {
-    /// Does what a machine asked for, and what its outcome asks for. What has
-    /// come of it is published when all that is to be done now is done.
+    /// Performs `actions`, and those that follow from their outcome. The
+    /// result is published when nothing else is to be done now.
     pub(super) fn perform(&mut self, index: usize, actions: Actions) {
         let mut todo = actions;
         loop {
@@ -99,7 +100,7 @@ impl Supervisor {
         self.resume_control(index);
     }
 
-    /// A child of a slot has ended.
+    /// Handles the end of a slot's child.
     pub(super) fn ended(&mut self, index: usize, role: Role, end: ExitStatus) {
         let now = clock::now();
         let exit = match end {
@@ -114,18 +115,19 @@ impl Supervisor {
         };
         let facts = self.facts(index, role);
         if self.slot(index).is_some_and(|slot| slot.death.is_some()) {
-            // One death at a time is added to the record.
+            // Only one death at a time is added to the record.
             self.publish(index);
         }
         let Some(slot) = self.slot(index) else { return };
         slot.killed_at = None;
         if let (Role::Service, Some(status)) = (role, slot.machine.status(role))
         {
-            // Ours or its own: a start that ends with 111 at once will most
-            // likely do so again, and its reason was told.
+            // The code may be ours or the service's own: a start that ends
+            // with 111 at once will most likely do so again, and the reason
+            // was reported.
             slot.exec_failure_reported = end == ExitStatus::Exited(111);
-            // That its owner ends it nobody asks about, and a way down spares
-            // the medium.
+            // An exit that the operator requested is of no interest, and
+            // during shutdown the medium is spared.
             if status.state == State::Run && !slot.machine.is_leaving() {
                 let lived =
                     now.mono.since(slot.machine.started_at()).as_millis();
@@ -145,7 +147,8 @@ impl Supervisor {
         self.perform(index, actions);
     }
 
-    /// What a service directory says now that a process has ended.
+    /// Returns the contents of a service directory that matter now that a
+    /// process has ended.
     fn facts(&mut self, index: usize, role: Role) -> Facts {
         let mut facts = Facts::default();
         if let (Role::Service, Some(slot)) = (role, self.slot(index)) {
@@ -166,7 +169,7 @@ impl Supervisor {
         facts
     }
 
-    /// What an option file says; one that says nothing known is told and
+    /// Returns the meaning of an option file. An invalid one is reported and
     /// counts as missing.
     pub(super) fn option<T>(
         &mut self,
@@ -193,8 +196,8 @@ impl Supervisor {
         None
     }
 
-    /// Sends a signal to a slot's child. What stops a service, the service
-    /// says.
+    /// Sends a signal to a slot's child. The service directory may replace the
+    /// signal that stops the service.
     fn send(&mut self, index: usize, role: Role, signal: Signal) {
         let mut sent = signal;
         let stops = matches!(
@@ -220,7 +223,7 @@ impl Supervisor {
             Some(GroupKill::Mixed) => signal == Signal::Kill,
             None => false,
         };
-        // ESRCH: it ended and its end is about to be reaped.
+        // ESRCH: it has ended and is about to be reaped.
         let _ended = if reaches_group {
             signal::kill_led(pid, number).is_err()
         } else {
@@ -228,8 +231,9 @@ impl Supervisor {
         };
     }
 
-    /// Gives a child the time that an option file says, in milliseconds; 0 is
-    /// for ever. On the way down all who say nothing have the same time.
+    /// Limits a child to the time in an option file, in milliseconds; 0 means
+    /// no limit. During shutdown, all that have no such file have the same
+    /// limit.
     pub(super) fn set_deadline(
         &mut self,
         index: usize,
@@ -246,7 +250,7 @@ impl Supervisor {
         }
     }
 
-    /// Kills a child that had its time.
+    /// Kills a child whose time limit has expired.
     fn kill_overdue(&mut self, index: usize, role: Role) {
         let Some(slot) = self.slot(index) else { return };
         let script = match slot.machine.waits() {
@@ -272,18 +276,18 @@ impl Supervisor {
         }
     }
 
-    /// Writes a slot's status files for a child about to be started, which may
-    /// look there (contract §2.3, §2.5). What fails is told when all is
-    /// published.
+    /// Writes a slot's status files before a child starts, since it may read
+    /// them (contract §2.3, §2.5). A failure is reported by the next full
+    /// publication.
     pub(super) fn publish_now(&mut self, index: usize) {
         if let Some(slot) = self.slot(index)
             && let Some(service) = &mut slot.service
         {
-            let _told = service.publish(&slot.machine).is_err();
+            let _reported_later = service.publish(&slot.machine).is_err();
         }
     }
 
-    /// Has a slot's files written when nothing else is to be done.
+    /// Schedules a slot's files to be written when nothing else is to be done.
     pub(super) fn publish_soon(&mut self, index: usize) {
         if let Some(slot) = self.slot(index) {
             let now = clock::mono();
@@ -292,7 +296,7 @@ impl Supervisor {
         }
     }
 
-    /// Has each slot look whether its supervise directories are where their
+    /// Makes each slot check whether its supervise directories are where their
     /// paths lead.
     pub(super) fn doubt_all(&mut self) {
         for index in 0..self.table.len() {
@@ -305,14 +309,14 @@ impl Supervisor {
         }
     }
 
-    /// Writes the files of those slots whose files have not been true for
-    /// longest, and for `patience` at least.
+    /// Writes the files of the slots that have been stale longest, and for at
+    /// least `patience`.
     pub(super) fn publish_due(&mut self, patience: Duration) {
         let now = clock::mono();
         for _ in 0..PUBLICATIONS_PER_ITERATION {
             let slots = self.table.iter().enumerate();
-            let due = slots.filter_map(|(index, place)| {
-                Some((place.as_ref()?.publish_due?, index))
+            let due = slots.filter_map(|(index, entry)| {
+                Some((entry.as_ref()?.publish_due?, index))
             });
             match due.min() {
                 Some((due, index)) if now >= due.after(patience) => {
@@ -323,11 +327,11 @@ impl Supervisor {
         }
     }
 
-    /// Writes a slot's status files, and the record of its deaths when that
-    /// has changed; what fails is tried again in [`RETRY`]. What is still not
-    /// there then, because somebody removed or replaced it, is made anew: not
-    /// at once, or who removes the whole service directory would be disturbed.
-    /// What a mount hides is made anew at once.
+    /// Writes a slot's status files, and the record of its deaths if that has
+    /// changed. A failure is retried after [`RETRY`]. What is still missing
+    /// then, because it was removed or replaced, is created again; not at
+    /// once, since that would disturb the removal of the whole service
+    /// directory. What a mount hides is created again at once.
     pub(super) fn publish(&mut self, index: usize) {
         let slot = self.slot(index);
         let service = slot.and_then(|slot| slot.service.as_mut());
@@ -344,19 +348,20 @@ impl Supervisor {
         {
             written = self.write(index);
         }
-        let told = self
+        let reported = self
             .slot(index)
             .is_some_and(|slot| slot.publish_failure_reported);
         match written {
-            Err(trouble) if !told => {
+            Err(failure) if !reported => {
                 let slot = self.slot(index);
                 let service = slot.and_then(|slot| slot.service.as_mut());
-                if service.is_some_and(|service| service.is_news(trouble)) {
-                    self.warn_failure(index, trouble);
+                if service.is_some_and(|service| service.needs_report(failure))
+                {
+                    self.warn_failure(index, failure);
                 }
             }
-            Err(trouble)
-                if trouble.errno == Errno::ENOENT
+            Err(failure)
+                if failure.errno == Errno::ENOENT
                     && self.renew(index).is_ok() =>
             {
                 written = self.write(index);
@@ -368,7 +373,7 @@ impl Supervisor {
         slot.publish_due = written.is_err().then(|| clock::mono().after(RETRY));
     }
 
-    /// Writes what has changed of a slot's files.
+    /// Writes those of a slot's files that have changed.
     fn write(&mut self, index: usize) -> Result<(), Failure> {
         let Some(slot) = self.slot(index) else {
             return Ok(());
@@ -378,26 +383,28 @@ impl Supervisor {
         };
         let written = service.publish(&slot.machine);
         let (waits, until) = slot.machine.waits();
-        // That a wait with an end is over is no news: it says its end.
-        let (said, ends) = slot.waits;
-        let news = waits != said && (waits != Waits::Nothing || !ends);
-        if slot.death.is_some() || news {
+        // The end of a wait that has a time limit needs no record: the record
+        // contains that time.
+        let (recorded_wait, ends) = slot.waits;
+        let changed =
+            waits != recorded_wait && (waits != Waits::Nothing || !ends);
+        if slot.death.is_some() || changed {
             let now = clock::now();
             let until = until.map(|until| now.wall_of(until));
-            let told = service.write_why(slot.death, waits, until);
-            if told.is_ok() {
+            let recorded = service.write_why(slot.death, waits, until);
+            if recorded.is_ok() {
                 slot.death = None;
                 slot.waits = (waits, until.is_some());
             }
             // Not `and`, which would copy by `memmove`.
             if written.is_ok() {
-                return told;
+                return recorded;
             }
         }
         written
     }
 
-    /// Makes the supervise directories of a slot anew that are not there.
+    /// Creates missing supervise directories of a slot again.
     fn renew(&mut self, index: usize) -> Result<(), Failure> {
         let slot = self.table.get_mut(index).and_then(Option::as_mut);
         if let Some(service) = slot.and_then(|slot| slot.service.as_mut()) {
@@ -407,23 +414,24 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Leaves a service's control FIFO alone while its slot is busy: what is
-    /// written there waits in it.
+    /// Stops reading a service's control FIFO while its slot is busy: what is
+    /// written there stays in it.
     pub(super) fn pause_control(&mut self, index: usize) {
         self.set_control_interest(index, Interest::Never);
     }
 
-    /// Reads a service's control FIFO again when its slot is no longer busy.
+    /// Resumes reading a service's control FIFO when its slot is no longer
+    /// busy.
     fn resume_control(&mut self, index: usize) {
-        let deaf = self
+        let resume = self
             .slot(index)
             .is_some_and(|s| s.control_paused && !s.machine.busy());
-        if deaf {
+        if resume {
             self.set_control_interest(index, Interest::Readable);
         }
     }
 
-    /// Says what of a service's control FIFO wakes the loop.
+    /// Sets which events of a service's control FIFO wake the loop.
     fn set_control_interest(&mut self, index: usize, wake: Interest) {
         let token = u64::try_from(index).unwrap_or(u64::MAX >> 2) << 1;
         let Some(slot) = self.table.get_mut(index).and_then(Option::as_mut)
@@ -439,7 +447,7 @@ impl Supervisor {
         }
     }
 
-    /// Warns of something in a service.
+    /// Prints a warning about a service.
     fn warn_service(&self, index: usize, subject: &[u8], what: &str) {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let name = slot.map_or(&b""[..], |slot| &slot.name);

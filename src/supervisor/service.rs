@@ -1,5 +1,5 @@
-//! What the supervisor holds open for one service directory, and the files
-//! it publishes there (contract §1, §2.2).
+//! Holds the open files of one service directory, and publishes its files
+//! (contract §1, §2.2).
 
 use core::{ffi::CStr, time::Duration};
 
@@ -26,7 +26,7 @@ use super::supervise::{
     make_pipe, replace,
 };
 
-/// How the service ended lately.
+/// Record of how the service ended lately, and its temporary name.
 const WHY: [&CStr; 2] = [c"supervise/why", c"supervise/why.new"];
 
 /// Both ends of the log pipe.
@@ -36,39 +36,41 @@ struct Pipe {
     write: Fd,
 }
 
-/// Everything that is open for a service directory.
+/// Open files of a service directory.
 #[derive(Debug)]
 pub(super) struct Service {
     dir: Fd,
     service: SuperviseDir,
     log: Option<SuperviseDir>,
     pipe: Option<Pipe>,
-    /// The control group that `./run` joins.
+    /// Control group that `./run` joins.
     pub(super) cgroup: Membership,
-    /// When its file system was last found to be full or read-only.
+    /// Time at which its file system was last found to be full or read-only.
     unwritable: Option<Instant>,
-    /// What is published may be hidden.
+    /// Set if the published files may be hidden.
     doubted: bool,
 }
 
-/// How long after the last failure a full or read-only file system is reported
-/// again: which of its files find room may change with each publication.
+/// Time without a failure after which a full or read-only file system is
+/// reported again: which of its files find room may change with each
+/// publication.
 const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
-/// What a service directory says at the start.
+/// Options that a service directory sets at the start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DirOptions {
-    /// There is a file `down`.
+    /// Set if there is a file `down`.
     pub(super) down: bool,
-    /// There is a directory `log`, or a log ring; whether that directory has
-    /// a file `down`.
+    /// Whether the log directory has a file `down`; `None` if there is neither
+    /// a directory `log` nor a log ring.
     pub(super) log_down: Option<bool>,
 }
 
 impl Service {
-    /// Takes a service directory over: locks it, makes its FIFOs.
+    /// Takes over a service directory: locks it and creates its FIFOs.
     ///
-    /// `warn` is told what is odd but no reason to give up, and its cause.
+    /// `warn` gets a message and its cause for everything that is wrong but
+    /// does not prevent supervision.
     pub(super) fn open(
         dir: Fd,
         warn: &dyn Fn(&str, &str),
@@ -93,11 +95,11 @@ impl Service {
             }) > 0;
         let logs = has_log || ring;
         let lock = Lock::take(at, at, &SERVICE)?;
-        let log = has_log.then(|| log_ends(at)).transpose()?;
+        let log = has_log.then(|| open_log_supervise(at)).transpose()?;
         let service = lock.open_supervise_dir(at, at, logs)?;
-        let base = service.place().unwrap_or(at);
+        let base = service.run_dir().unwrap_or(at);
         let pipe = logs.then(|| pipe(base)).transpose()?;
-        let wishes = DirOptions {
+        let options = DirOptions {
             down: file::info(at, c"down").is_ok(),
             log_down: logs.then(|| file::info(at, c"log/down").is_ok()),
         };
@@ -111,15 +113,15 @@ impl Service {
                 unwritable: None,
                 doubted: false,
             },
-            wishes,
+            options,
         ))
     }
 
     /// Takes up a log service that was added since the directory was taken
     /// over: a directory `log`, or a log ring. Returns whether it has a file
-    /// `down`, or `None` where nothing was added.
+    /// `down`, or `None` if nothing was added.
     ///
-    /// A `log` that is removed changes nothing: its logger goes on.
+    /// A `log` that is removed changes nothing: its logger continues.
     pub(super) fn add_log(&mut self) -> Result<Option<bool>, Failure> {
         let at = self.dir.as_fd();
         if self.pipe.is_some() {
@@ -130,27 +132,27 @@ impl Service {
         if !has_log && rundir::ring_bytes(at).unwrap_or(0) == 0 {
             return Ok(None);
         }
-        let log = has_log.then(|| log_ends(at)).transpose()?;
+        let log = has_log.then(|| open_log_supervise(at)).transpose()?;
         make_pipe(self.base())?;
         self.pipe = Some(pipe(self.base())?);
         self.log = log;
         Ok(Some(file::info(at, c"log/down").is_ok()))
     }
 
-    /// Whether files of it have never been written.
+    /// Returns whether its files have never been written.
     pub(super) fn is_new(&self) -> bool {
         self.service.is_fresh()
             || self.log.as_ref().is_some_and(SuperviseDir::is_fresh)
     }
 
-    /// Whether its log is a directory, and not a ring.
+    /// Returns whether its log is a directory, and not a ring.
     pub(super) fn has_log_dir(&self) -> bool {
         self.log.is_some()
     }
 
-    /// Takes anew what somebody has removed or replaced of the supervise
-    /// directories. The log pipe stays what it is, with or without a name: its
-    /// children have it open.
+    /// Opens again what was removed or replaced in the supervise directories.
+    /// The log pipe is kept, with or without a name: its children have it
+    /// open.
     pub(super) fn renew(&mut self) -> Result<(), Failure> {
         let at = self.dir.as_fd();
         self.service.renew(at, at, &SERVICE)?;
@@ -160,14 +162,14 @@ impl Service {
         Ok(())
     }
 
-    /// Has [`Service::is_hidden`] look: something was mounted, or an operator
-    /// asks.
+    /// Makes [`Service::is_hidden`] check the paths: something was mounted, or
+    /// an operator asks.
     pub(super) fn doubt(&mut self) {
         self.doubted = true;
     }
 
     /// Returns whether a supervise directory is not where its path leads, if
-    /// that is in doubt. It stays in doubt until it is.
+    /// that is in doubt. It stays in doubt until it is there.
     pub(super) fn is_hidden(&mut self) -> bool {
         let at = self.dir.as_fd();
         self.doubted = self.doubted
@@ -179,35 +181,35 @@ impl Service {
         self.doubted
     }
 
-    /// Lets go of the locks, so that who comes next has them at once: a child
-    /// that was started just now may still have them open.
+    /// Releases the locks, so that the next supervisor can take them at once:
+    /// a child that was started just now may still have them open.
     pub(super) fn unlock(&self) {
-        for ends in self.log.iter().chain([&self.service]) {
-            ends.unlock();
+        for supervise in self.log.iter().chain([&self.service]) {
+            supervise.unlock();
         }
     }
 
-    /// The service directory.
+    /// Returns the service directory.
     pub(super) fn dir(&self) -> At<'_> {
         self.dir.as_fd()
     }
 
-    /// The directory that `supervise` is in.
+    /// Returns the directory that holds `supervise`.
     fn base(&self) -> At<'_> {
-        self.service.place().unwrap_or(self.dir())
+        self.service.run_dir().unwrap_or(self.dir())
     }
 
-    /// The control FIFO of a role.
+    /// Returns the control FIFO of a role.
     pub(super) fn control(&self, role: Role) -> Option<At<'_>> {
-        let ends = match role {
+        let supervise = match role {
             Role::Service => Some(&self.service),
             Role::Log => self.log.as_ref(),
             Role::Script => None,
         };
-        Some(ends?.control.as_fd())
+        Some(supervise?.control.as_fd())
     }
 
-    /// The end of the log pipe that a role's process gets.
+    /// Returns the end of the log pipe that a role's process gets.
     pub(super) fn pipe(&self, role: Role) -> Option<At<'_>> {
         let pipe = self.pipe.as_ref()?;
         Some(match role {
@@ -216,21 +218,21 @@ impl Service {
         })
     }
 
-    /// Closes the end of the pipe that is written to: the log service then
-    /// sees the end of its input. What is in it stays for the next one, should
-    /// it be killed.
+    /// Closes the write end of the pipe: the log service then reads end of
+    /// file. Data in the pipe stays for the next one, should it be killed.
     pub(super) fn close_pipe(&mut self) {
         if let Some(pipe) = &mut self.pipe {
             pipe.write = Fd::none();
         }
     }
 
-    /// Whether there is a `finish` now: it can be read (contract §2.1).
+    /// Returns whether there is a `finish` now: it can be read (contract
+    /// §2.1).
     pub(super) fn has_finish(&self) -> bool {
         file::is_readable(self.dir(), c"finish")
     }
 
-    /// Whether there is a script at `path`: its owner may run it.
+    /// Returns whether there is a script at `path`: its owner may execute it.
     pub(super) fn has_script(&self, path: &CStr) -> Result<bool, Errno> {
         match file::info(self.dir(), path) {
             Ok(info) => Ok(info.mode & 0o100 != 0),
@@ -239,16 +241,16 @@ impl Service {
         }
     }
 
-    /// Writes what has changed of `pid`, `stat` and `status` of the service and
-    /// of its log service. `Err` too when something beside them is not there
-    /// any more. The first failure is returned.
+    /// Writes those of `pid`, `stat` and `status` that have changed, of the
+    /// service and of its log service. Returns the first failure; a lock or
+    /// FIFO that no longer exists is one too.
     pub(super) fn publish(&mut self, slot: &SlotState) -> Result<(), Failure> {
         let mut written = Ok(());
         for role in [Role::Service, Role::Log] {
-            if let (Some(status), Some((dir, ends, names))) =
-                (slot.status(role), self.ends(role))
+            if let (Some(status), Some((dir, supervise, names))) =
+                (slot.status(role), self.supervise_dir(role))
             {
-                written = written.and(ends.publish(dir, names, &status));
+                written = written.and(supervise.publish(dir, names, &status));
             }
         }
         let log = self.log.as_ref();
@@ -256,20 +258,23 @@ impl Service {
         written.and_then(|()| log.map_or(Ok(()), |log| log.check_present(&LOG)))
     }
 
-    /// Moves to the run directory what could not publish its record where it
-    /// belongs; returns whether anything has moved.
+    /// Moves to the run directory each supervise directory whose record could
+    /// not be published; returns whether any has moved.
     pub(super) fn relocate(&mut self, slot: &SlotState) -> bool {
         let mut moved = false;
         for role in [Role::Service, Role::Log] {
-            if let (Some(status), Some((dir, ends, _))) =
-                (slot.status(role), self.ends(role))
-                && ends.place().is_none()
-                && !ends.is_published(&status)
+            if let (Some(status), Some((dir, supervise, _))) =
+                (slot.status(role), self.supervise_dir(role))
+                && supervise.run_dir().is_none()
+                && !supervise.is_published(&status)
             {
                 let relocated = match role {
-                    Role::Log => log_dir(dir)
-                        .and_then(|log| ends.relocate(log.as_fd(), &status)),
-                    Role::Service | Role::Script => ends.relocate(dir, &status),
+                    Role::Log => log_dir(dir).and_then(|log| {
+                        supervise.relocate(log.as_fd(), &status)
+                    }),
+                    Role::Service | Role::Script => {
+                        supervise.relocate(dir, &status)
+                    }
                 };
                 moved |= relocated.is_ok();
             }
@@ -278,8 +283,8 @@ impl Service {
     }
 
     /// Returns the supervise directory of a role, with the service directory
-    /// and its names from there.
-    fn ends(
+    /// and the names relative to that.
+    fn supervise_dir(
         &mut self,
         role: Role,
     ) -> Option<(At<'_>, &mut SuperviseDir, &'static FileNames)> {
@@ -291,9 +296,9 @@ impl Service {
         }
     }
 
-    /// Returns whether a failure to publish is to be reported: one of a full
-    /// or read-only file system once for as long as it lasts.
-    pub(super) fn is_news(&mut self, failed: Failure) -> bool {
+    /// Returns whether a failure to publish is to be reported: for a full or
+    /// read-only file system, once as long as that lasts.
+    pub(super) fn needs_report(&mut self, failed: Failure) -> bool {
         if !failed.is_unwritable() {
             return true;
         }
@@ -302,16 +307,16 @@ impl Service {
         last.is_none_or(|last| now.since(last) >= REPORT_AGAIN)
     }
 
-    /// Adds to the record of how the service ended lately, which the file
-    /// itself remembers: how it ended now and whether that counts as a restart,
-    /// and what it waits for.
+    /// Updates the record of how the service ended lately, which the file
+    /// itself keeps: adds how it ended now and whether that counts as a
+    /// restart, and sets what it waits for.
     pub(super) fn write_why(
         &self,
         death: Option<(Death, bool)>,
         waits: Waits,
         until: Option<Wall>,
     ) -> Result<(), Failure> {
-        // One that is missing or damaged is begun anew.
+        // A missing or damaged record is begun anew.
         let mut why = self.why().unwrap_or_default();
         if let Some((death, again)) = death {
             why.restarts = why.restarts.saturating_add(again.into());
@@ -322,8 +327,8 @@ impl Service {
         replace(self.base(), WHY, &why::pack(&why))
     }
 
-    /// Has the moments in that record keep their age when the wall clock was
-    /// set, and so have another name.
+    /// Renames the moments in that record after the wall clock was set, so
+    /// that they keep their age.
     pub(super) fn restamp_why(
         &self,
         renamed: &dyn Fn(Wall) -> Wall,
@@ -337,7 +342,7 @@ impl Service {
         Ok(())
     }
 
-    /// What that record says, if it is there and whole.
+    /// Returns that record, if it exists and is intact.
     fn why(&self) -> Option<Why> {
         let [path, _] = WHY;
         let mut buffer = [0; why::BYTES];
@@ -346,8 +351,8 @@ impl Service {
     }
 }
 
-/// Takes and opens the supervise directory of the log service.
-fn log_ends(at: At<'_>) -> Result<SuperviseDir, Failure> {
+/// Locks and opens the supervise directory of the log service.
+fn open_log_supervise(at: At<'_>) -> Result<SuperviseDir, Failure> {
     let log = log_dir(at)?;
     let log = log.as_fd();
     Lock::take(at, log, &LOG)?.open_supervise_dir(at, log, false)
@@ -358,13 +363,13 @@ fn log_dir(at: At<'_>) -> Result<Fd, Failure> {
     file::open_dir(at, c"log").map_err(failure("open", c"log"))
 }
 
-/// Opens both ends of the log pipe, which [`Lock::ends`] has made, as the
-/// processes need them.
+/// Opens both ends of the log pipe, which [`Lock::open_supervise_dir`] has
+/// created, as the processes need them.
 fn pipe(at: At<'_>) -> Result<Pipe, Failure> {
     let open = |end| secure::fifo(at, PIPE, end);
     let read = open(Reader).map_err(failure("open", PIPE))?;
     let write = open(Writer).map_err(failure("open", PIPE))?;
-    // By its name nobody else reaches it there.
+    // No other user can reach it there by its name.
     let dir = file::info(at, SERVICE.dir);
     if dir.is_ok_and(|dir| dir.mode & 0o011 == 0) {
         super::spawn::let_services_open(write.as_fd());

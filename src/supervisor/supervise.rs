@@ -1,19 +1,19 @@
-//! A supervise directory: its lock, its FIFOs and the files published in it
-//! (contract §1, §2.2).
+//! Manages a supervise directory: its lock, its FIFOs and the files published
+//! in it (contract §1, §2.2).
 //!
-//! # File systems that take no new file
-//! Each file is replaced by rename. Where that fails because the file system
-//! is full or a quota is used up (ENOSPC, EDQUOT), the file that is there is
-//! overwritten: its blocks are its own. `status` has one size, is written by
-//! one `pwrite` and lies within one page, so that a reader sees the old record
-//! or the new one; `stat`, `pid` and `why` change their length, and a reader
-//! may see a part of one in this state.
+//! # File systems that accept no new file
+//! Each file is replaced by rename. If that fails because the file system is
+//! full or a quota is used up (ENOSPC, EDQUOT), the existing file is
+//! overwritten: its blocks are already allocated. `status` has a fixed size,
+//! is written by one `pwrite` and lies within one page, so that a reader sees
+//! the old record or the new one. `stat`, `pid` and `why` change their length,
+//! and a reader may see a part of one in this state.
 //!
-//! Where `status` cannot be written at all (no such file yet, a copy-on-write
+//! If `status` cannot be written at all (no such file yet, a copy-on-write
 //! file system, one that has become read-only), `ok` and the files move to the
-//! run directory, where [`place`] has `sv` look for them. The lock is held in
-//! both, and `control` stays: that takes bytes whatever the medium is like.
-//! They do not move back before the slot ends.
+//! run directory, where [`rundir`] makes `sv` look for them. The lock is held
+//! in both, and `control` stays: a FIFO takes bytes in any state of the
+//! medium. The files do not move back before the slot ends.
 
 use core::ffi::CStr;
 
@@ -31,26 +31,26 @@ use crate::{
     wire::status::{self, Status},
 };
 
-/// Something that a service directory did not let us do.
+/// Failed operation in a service directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The verb: `open`, `lock`, `rename` ...
+    /// Verb: `open`, `lock`, `rename` ...
     pub verb: &'static str,
-    /// What it was done to, from the service directory.
+    /// Path that it was applied to, relative to the service directory.
     pub path: &'static CStr,
-    /// Why it failed.
+    /// Cause.
     pub errno: Errno,
 }
 
 impl Failure {
-    /// Returns whether the file system takes no new file or no new content,
+    /// Returns whether the file system accepts no new file or no new content,
     /// now or for good.
     pub(super) fn is_unwritable(self) -> bool {
         [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS].contains(&self.errno)
     }
 }
 
-/// Makes a `Trouble` of an errno.
+/// Returns a function that makes a [`Failure`] from an errno.
 pub(super) fn failure(
     verb: &'static str,
     path: &'static CStr,
@@ -58,7 +58,7 @@ pub(super) fn failure(
     move |errno| Failure { verb, path, errno }
 }
 
-/// The names in a supervise directory, from the service directory.
+/// Names in a supervise directory, relative to the service directory.
 #[derive(Debug)]
 pub(super) struct FileNames {
     pub(super) dir: &'static CStr,
@@ -70,7 +70,7 @@ pub(super) struct FileNames {
     pid: [&'static CStr; 2],
 }
 
-/// The names for the service.
+/// Names for the service.
 pub(super) const SERVICE: FileNames = FileNames {
     dir: c"supervise",
     lock: c"supervise/lock",
@@ -81,10 +81,10 @@ pub(super) const SERVICE: FileNames = FileNames {
     pid: [c"supervise/pid", c"supervise/pid.new"],
 };
 
-/// The lock of the log service.
+/// Lock of the log service.
 pub(super) const LOG_LOCK: &CStr = c"log/supervise/lock";
 
-/// The names for the log service.
+/// Names for the log service.
 pub(super) const LOG: FileNames = FileNames {
     dir: c"log/supervise",
     lock: LOG_LOCK,
@@ -95,39 +95,39 @@ pub(super) const LOG: FileNames = FileNames {
     pid: [c"log/supervise/pid", c"log/supervise/pid.new"],
 };
 
-/// The FIFO between service and log service. It has a name, so that a
-/// supervisor that takes over can open the same one.
+/// FIFO between service and log service. It has a name, so that a supervisor
+/// that takes over can open the same one.
 pub(super) const PIPE: &CStr = c"supervise/log";
 
-/// What one supervise directory holds: four descriptors with the lock, three
-/// of them FIFO ends; two more in the run directory.
+/// Open files of one supervise directory: four descriptors with the lock,
+/// three of them FIFO ends; two more if it is in the run directory.
 #[derive(Debug)]
 pub(super) struct SuperviseDir {
-    /// The lock is held as long as this is open.
+    /// Holds the lock as long as it is open.
     pub(super) lock: Fd,
-    /// The same for the run directory's lock, or for the one where it belongs,
-    /// when some of it is there and some here; or for the one that is hidden,
-    /// and may come back.
+    /// A second lock: the run directory's, or the one in the service directory
+    /// when the files are in the run directory; or that of a hidden supervise
+    /// directory, which may reappear.
     other_lock: Option<Fd>,
-    /// Both a reader and a writer, so that it never shows its end.
+    /// Open for reading and writing, so that it never reports end of file.
     pub(super) control: Fd,
-    /// Never read: that it is open says that a supervisor lives. Opened when
-    /// its files are written for the first time.
+    /// Never read: an open reader shows that a supervisor is running. Opened
+    /// when the files are written for the first time.
     ok: Option<Fd>,
-    /// Its `ok` had to be made: no files are there yet.
+    /// Set if `ok` had to be created: there are no files yet.
     created: bool,
-    /// Where the supervise directory is, when it is not where it belongs.
-    place: Option<Fd>,
-    /// The content of `status`.
+    /// Directory of `supervise` in the run directory, if it has moved there.
+    run_dir: Option<Fd>,
+    /// Content of `status`.
     last: Option<Status>,
-    /// `pid` or `stat` could not be written last time.
+    /// Set if the last write of `pid` or `stat` failed.
     texts_stale: bool,
 }
 
 impl SuperviseDir {
-    /// `Err` for what was opened there and has no name any more: it was
-    /// removed, or something else put in its place. It costs no look at a
-    /// path, so that every publication asks.
+    /// Returns `Err` if an open file has no name any more: it was removed or
+    /// replaced. This looks up no path, so that every publication can afford
+    /// it.
     pub(super) fn check_present(
         &self,
         names: &'static FileNames,
@@ -145,9 +145,9 @@ impl SuperviseDir {
         Ok(())
     }
 
-    /// Takes anew what is not kept; `at` is the service directory, `base` the
-    /// directory that `supervise` belongs to. A file in the place of a FIFO
-    /// is removed: the lock makes that place ours.
+    /// Opens again what was removed; `at` is the service directory, `base` the
+    /// directory that `supervise` belongs to. A regular file in place of a
+    /// FIFO is removed: the lock entitles us to that name.
     pub(super) fn renew(
         &mut self,
         at: At<'_>,
@@ -158,12 +158,12 @@ impl SuperviseDir {
             return self.reopen(at, base, names);
         }
         if file::is_removed(self.lock.as_fd()) {
-            let Lock { lock, place, .. } = Lock::take(at, base, names)?;
+            let Lock { lock, run_dir, .. } = Lock::take(at, base, names)?;
             self.lock = lock;
             self.other_lock = None;
-            self.place = place;
+            self.run_dir = run_dir;
         }
-        let (at, names) = location(self.place.as_ref(), at, names);
+        let (at, names) = location(self.run_dir.as_ref(), at, names);
         if file::is_removed(self.control.as_fd()) {
             remove_regular(at, names.control)?;
             self.control = open_fifo(at, names.control)?;
@@ -177,37 +177,38 @@ impl SuperviseDir {
             fifo(at, names.ok)?;
             self.ok = Some(open_ok(at, names)?);
         }
-        // Whatever else went with it.
+        // Any other file may have been removed too.
         self.last = None;
         Ok(())
     }
 
-    /// Returns whether its path leads elsewhere, or nowhere, though it is still
-    /// there: a mount hides it, or it was moved.
+    /// Returns whether its path leads elsewhere, or nowhere, though it still
+    /// exists: a mount hides it, or it was moved.
     pub(super) fn is_hidden(
         &self,
         at: At<'_>,
         base: At<'_>,
         names: &'static FileNames,
     ) -> bool {
-        let leads = match &self.place {
-            Some(place) => rundir::path(base, b"")
-                .is_ok_and(|path| leads_to(CWD, path.as_c_str(), place)),
+        let leads = match &self.run_dir {
+            Some(run_dir) => rundir::path(base, b"")
+                .is_ok_and(|path| leads_to(CWD, path.as_c_str(), run_dir)),
             None => leads_to(at, names.lock, &self.lock),
         };
         !leads && !file::is_removed(self.lock.as_fd())
     }
 
-    /// Makes and opens anew, where its path leads now, what is hidden.
+    /// Creates and opens a hidden supervise directory again, where its path
+    /// leads now.
     fn reopen(
         &mut self,
         at: At<'_>,
         base: At<'_>,
         names: &'static FileNames,
     ) -> Result<(), Failure> {
-        if self.place.is_some() && leads_to(at, names.lock, &self.lock) {
-            // Only what had moved to the run directory.
-            self.place = None;
+        if self.run_dir.is_some() && leads_to(at, names.lock, &self.lock) {
+            // Only the part in the run directory is hidden.
+            self.run_dir = None;
             self.other_lock = None;
             self.ok = None;
             self.last = None;
@@ -231,10 +232,10 @@ impl SuperviseDir {
         self.created
     }
 
-    /// Returns the directory that `supervise` is in, if that is not where it
-    /// belongs.
-    pub(super) fn place(&self) -> Option<At<'_>> {
-        self.place.as_ref().map(AsFd::as_fd)
+    /// Returns the directory that holds `supervise`, if that is in the run
+    /// directory.
+    pub(super) fn run_dir(&self) -> Option<At<'_>> {
+        self.run_dir.as_ref().map(AsFd::as_fd)
     }
 
     /// Releases the locks for every copy of their descriptors.
@@ -244,9 +245,9 @@ impl SuperviseDir {
         }
     }
 
-    /// Writes what has changed of `pid`, `stat` and `status`; `dir` is the
-    /// service directory. Each is tried, whatever comes of the others; the
-    /// first failure is returned.
+    /// Writes `pid`, `stat` and `status` where they changed; `dir` is the
+    /// service directory. Each is tried even if another fails; the first
+    /// failure is returned.
     pub(super) fn publish(
         &mut self,
         dir: At<'_>,
@@ -256,15 +257,15 @@ impl SuperviseDir {
         if self.is_published(status) && !self.texts_stale {
             return Ok(());
         }
-        let (at, names) = location(self.place.as_ref(), dir, names);
+        let (at, names) = location(self.run_dir.as_ref(), dir, names);
         let last = self.last.filter(|_| !self.texts_stale);
         let texts = write_texts(at, names, last.as_ref(), status);
         let record = write_record(at, names, status);
         self.last = record.is_ok().then_some(*status);
         self.texts_stale = texts.is_err();
         if self.ok.is_none() {
-            // After the files: a reader that finds a supervisor trusts them.
-            // Without them it still takes commands.
+            // Comes after the files: a reader that finds a supervisor trusts
+            // them. Without the files it still accepts commands.
             self.ok = Some(open_ok(at, names)?);
         }
         texts.and(record)
@@ -276,20 +277,20 @@ impl SuperviseDir {
     }
 
     /// Moves `ok` and the files to the run directory. `base` is the directory
-    /// that `supervise` belongs to. On a failure nothing has changed.
+    /// that `supervise` belongs to. A failure changes nothing.
     pub(super) fn relocate(
         &mut self,
         base: At<'_>,
         status: &Status,
     ) -> Result<(), Failure> {
-        let (lock, place) = lock_in_run_dir(base)?;
-        let at = place.as_fd();
+        let (lock, run_dir) = lock_in_run_dir(base)?;
+        let at = run_dir.as_fd();
         fifo(at, SERVICE.ok)?;
         write_record(at, &SERVICE, status)?;
-        // The old one is closed after this: at no time there is none.
+        // The old one is closed after this: there is a reader at all times.
         self.ok = Some(open_ok(at, &SERVICE)?);
         self.other_lock = Some(lock);
-        self.place = Some(place);
+        self.run_dir = Some(run_dir);
         self.last = None;
         Ok(())
     }
@@ -301,7 +302,7 @@ fn leads_to(at: At<'_>, path: &CStr, file: &Fd) -> bool {
     open.is_ok() && file::info(at, path).map(|info| info.identity) == open
 }
 
-/// Makes room for a FIFO: a file that is none goes.
+/// Makes room for a FIFO: removes a regular file or a link.
 fn remove_regular(at: At<'_>, path: &'static CStr) -> Result<(), Failure> {
     let file = file::info_of_link(at, path)
         .is_ok_and(|info| matches!(info.kind, Kind::Regular | Kind::Link));
@@ -311,21 +312,21 @@ fn remove_regular(at: At<'_>, path: &'static CStr) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where a supervise directory is, and its names from there: in the service
-/// directory, or in a place of its own.
+/// Returns the directory that holds `supervise`, and the names relative to it:
+/// the service directory, or its directory in the run directory.
 fn location<'p>(
-    place: Option<&'p Fd>,
+    run_dir: Option<&'p Fd>,
     dir: At<'p>,
     names: &'static FileNames,
 ) -> (At<'p>, &'static FileNames) {
-    place.map_or((dir, names), |place| (place.as_fd(), &SERVICE))
+    run_dir.map_or((dir, names), |run_dir| (run_dir.as_fd(), &SERVICE))
 }
 
-/// Writes what differs between two states in `pid` and `stat`: by rename, but
-/// for a `pid` that is or becomes empty, which no reader can see half of and
-/// which costs no new file that way.
+/// Writes `pid` and `stat` where two states differ. They are replaced by
+/// rename, except a `pid` that is or becomes empty: no reader can see a part
+/// of it, and overwriting it needs no new file.
 ///
-/// A board may leave both out: `status-files = "binary"`.
+/// A board may omit both: `status-files = "binary"`.
 fn write_texts(
     at: At<'_>,
     names: &FileNames,
@@ -352,7 +353,7 @@ fn write_texts(
     written
 }
 
-/// Writes the record, and has those that watch the directory for it notice.
+/// Writes the record, and makes processes that watch the directory notice.
 fn write_record(
     at: At<'_>,
     names: &FileNames,
@@ -364,8 +365,8 @@ fn write_record(
         return Ok(());
     };
     overwrite(at, names.status, &record, failed)?;
-    // `sv` waits for a renamed file or for a reader of `ok` that closes it.
-    let _told = open_ok(at, names).is_ok();
+    // `sv` waits for a renamed file, or for a reader of `ok` that closes it.
+    let _notified = open_ok(at, names).is_ok();
     Ok(())
 }
 
@@ -380,8 +381,8 @@ pub(super) fn replace(
     replaced.or_else(|failed| overwrite(at, paths, content, failed))
 }
 
-/// Overwrites a file that could not be replaced, if that can help; else
-/// returns why it could not be.
+/// Overwrites a file that could not be replaced, if that can help; otherwise
+/// returns why it could not be replaced.
 fn overwrite(
     at: At<'_>,
     [path, new]: [&'static CStr; 2],
@@ -395,20 +396,20 @@ fn overwrite(
     Err(failed)
 }
 
-/// A lock that was taken, and where the rest of its supervise directory is.
+/// Lock that is held, and where the rest of its supervise directory is.
 pub(super) struct Lock {
     lock: Fd,
     names: &'static FileNames,
-    place: Option<Fd>,
+    run_dir: Option<Fd>,
 }
 
 impl Lock {
-    /// Takes the lock as [`lock`] does; where nothing can be written or made,
-    /// that of the run directory's place for `base`, the directory that
-    /// `supervise` belongs to.
+    /// Takes the lock as [`lock`] does. Where nothing can be written or
+    /// created, takes the lock in the run directory for `base`, the directory
+    /// that `supervise` belongs to.
     ///
-    /// EAGAIN when another supervisor has either of the two: it may have begun
-    /// while nothing could be written here.
+    /// Returns EAGAIN if another supervisor holds either of the two: it may
+    /// have started while nothing could be written here.
     pub(super) fn take(
         at: At<'_>,
         base: At<'_>,
@@ -428,39 +429,40 @@ impl Lock {
             lock => Ok(Self {
                 lock: lock?,
                 names,
-                place: None,
+                run_dir: None,
             }),
         }
     }
 
     /// Takes the lock in the run directory.
     fn in_run_dir(base: At<'_>) -> Result<Self, Failure> {
-        let (lock, place) = lock_in_run_dir(base)?;
+        let (lock, run_dir) = lock_in_run_dir(base)?;
         Ok(Self {
             lock,
             names: &SERVICE,
-            place: Some(place),
+            run_dir: Some(run_dir),
         })
     }
 
-    /// Opens the rest, in the run directory if it cannot be made here; `at` is
-    /// the service directory. With `piped` the log pipe is made too.
+    /// Opens the other files, in the run directory if they cannot be created
+    /// here; `at` is the service directory. With `piped` the log pipe is
+    /// created too.
     pub(super) fn open_supervise_dir(
         self,
         at: At<'_>,
         base: At<'_>,
         piped: bool,
     ) -> Result<SuperviseDir, Failure> {
-        let place = self.place.as_ref().map_or(at, AsFd::as_fd);
-        let ends = open_ends(place, self.names, piped);
+        let dir = self.run_dir.as_ref().map_or(at, AsFd::as_fd);
+        let ends = open_ends(dir, self.names, piped);
         if !config::STATUS_TEXTS {
             // Left by a build that writes them: nothing would update them.
             for [path, _] in [self.names.stat, self.names.pid] {
-                let _none = file::remove(place, path).is_err();
+                let _none = file::remove(dir, path).is_err();
             }
         }
         let (control, fresh) = match ends {
-            Err(failed) if self.place.is_none() && failed.is_unwritable() => {
+            Err(failed) if self.run_dir.is_none() && failed.is_unwritable() => {
                 let moved = Self::in_run_dir(base)?;
                 let mut ends = moved.open_supervise_dir(at, base, piped)?;
                 ends.other_lock = Some(self.lock);
@@ -474,35 +476,36 @@ impl Lock {
             control,
             ok: None,
             created: fresh,
-            place: self.place,
+            run_dir: self.run_dir,
             last: None,
             texts_stale: false,
         })
     }
 }
 
-/// Makes the run directory's place for `base` and takes the lock there.
+/// Creates the directory for `base` in the run directory and takes the lock
+/// there.
 fn lock_in_run_dir(base: At<'_>) -> Result<(Fd, Fd), Failure> {
-    let place = rundir::create(base, b"")
+    let run_dir = rundir::create(base, b"")
         .map_err(failure(CREATE, rundir::run_dir()))?;
-    let at = place.as_fd();
-    Ok((lock(at, at, &SERVICE)?, place))
+    let at = run_dir.as_fd();
+    Ok((lock(at, at, &SERVICE)?, run_dir))
 }
 
-/// Returns whether a supervisor has the lock of the place of `base` in the run
+/// Returns whether a supervisor holds the lock for `base` in the run
 /// directory.
 fn is_locked_in_run_dir(base: At<'_>) -> bool {
     let lock = rundir::find(base, b"")
-        .and_then(|place| secure::read(place.as_fd(), SERVICE.lock));
+        .and_then(|run_dir| secure::read(run_dir.as_fd(), SERVICE.lock));
     lock.is_ok_and(|lock| file::lock_now(lock.as_fd()) == Err(Errno::EAGAIN))
 }
 
-/// What cannot be done where a supervise directory is missing and nothing can
-/// be made.
+/// Verb of the failure where a supervise directory is missing and none can be
+/// created.
 const CREATE: &str = "create";
 
-/// Makes the supervise directory, which may be a link to one that is still
-/// missing, and takes its lock; `base` is where such a link starts from.
+/// Creates the supervise directory, which may be a link to a missing one, and
+/// takes its lock; `base` is the directory that such a link is relative to.
 pub(super) fn lock(
     at: At<'_>,
     base: At<'_>,
@@ -514,7 +517,7 @@ pub(super) fn lock(
             match file::make_dir(at, names.dir, 0o700) {
                 Ok(()) => {}
                 Err(Errno::EEXIST) => {
-                    // What fails here shows when the lock is opened.
+                    // A failure here shows when the lock is opened.
                     let _shows =
                         file::make_target(at, base, names.dir, 0o700).is_err();
                 }
@@ -529,8 +532,9 @@ pub(super) fn lock(
     Ok(lock)
 }
 
-/// Opens the control FIFO of the supervise directory at `at`, makes `ok` and,
-/// if it is `piped`, the log pipe. The flag says that `ok` had to be made.
+/// Opens the control FIFO of the supervise directory at `at`, creates `ok`
+/// and, with `piped`, the log pipe. The flag is true if `ok` had to be
+/// created.
 pub(super) fn open_ends(
     at: At<'_>,
     names: &FileNames,
@@ -542,18 +546,18 @@ pub(super) fn open_ends(
     Ok((open_fifo(at, names.control)?, fifo(at, names.ok)?))
 }
 
-/// Makes the log pipe of the supervise directory at `at`.
+/// Creates the log pipe of the supervise directory at `at`.
 pub(super) fn make_pipe(at: At<'_>) -> Result<(), Failure> {
     fifo(at, PIPE).map(|_| ())
 }
 
-/// Shows that a supervisor lives.
+/// Opens `ok` for reading, which shows that a supervisor is running.
 pub(super) fn open_ok(at: At<'_>, names: &FileNames) -> Result<Fd, Failure> {
     secure::fifo(at, names.ok, Reader).map_err(failure("open", names.ok))
 }
 
-/// Opens a FIFO, made when missing, so that it never shows its end and takes
-/// what it is written without a reader.
+/// Opens a FIFO, created if missing, for reading and writing, so that it never
+/// reports end of file and accepts writes without a reader.
 pub(super) fn open_fifo(
     at: At<'_>,
     path: &'static CStr,
@@ -562,13 +566,13 @@ pub(super) fn open_fifo(
     secure::fifo(at, path, Both).map_err(failure("open", path))
 }
 
-/// The verb for a name that must be a FIFO's and is not.
+/// Verb of the failure where a name must be a FIFO's and is not.
 pub(super) const USE_AS_FIFO: &str = "use as a fifo";
 
-/// The verb for a name that what it stood for does not have any more.
+/// Verb of the failure where an open file has lost its name.
 pub(super) const KEEP: &str = "keep";
 
-/// Makes sure that `path` is a FIFO; true when it had to be made.
+/// Ensures that `path` is a FIFO; returns true if it had to be created.
 fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Failure> {
     match file::make_fifo(at, path, 0o600) {
         Ok(()) => Ok(true),
