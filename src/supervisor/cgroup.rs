@@ -1,11 +1,11 @@
-//! The control group of a service whose directory has `cgroup/`, as Debian's
-//! `runsv-cg` makes it (contract §18).
+//! Sets up the control group of a service whose directory has `cgroup/`, as
+//! Debian's `runsv-cg` does (contract §18).
 //!
-//! Before each start of `./run` the supervisor makes the group `runit/NAME` and
-//! copies the files of `cgroup/` to those of the same name there, each by one
-//! write. The child joins the group first of all, through a file that was
-//! opened here. A file that cannot be copied is reported and left out; without
-//! the second version of control groups nothing is done.
+//! Before each start of `./run`, the supervisor creates the group `runit/NAME`
+//! and copies the files of `cgroup/` to the files of the same name there, each
+//! by one write. The child joins the group before anything else, through a
+//! file that was opened here. A file that cannot be copied is reported and
+//! left out; without version 2 of control groups nothing is done.
 
 use core::ffi::CStr;
 
@@ -19,30 +19,32 @@ use crate::{
 
 use super::{Supervisor, service_prefix};
 
-/// The group of all services, in the root of the tree.
+/// Name of the group of all services, in the root of the hierarchy.
 pub const SERVICES: &CStr = c"runit";
 
-/// Most files of one `cgroup/`.
+/// Maximum number of files in one `cgroup/`.
 const FILES: usize = 64;
 
-/// Most bytes of such a file: more than the kernel takes of most.
+/// Maximum size of such a file in bytes; the kernel accepts less for most
+/// files.
 const BYTES: usize = 1024;
 
-/// Takes a failure: the verb, the name of the file in `cgroup/` and the cause.
+/// Callback for a failure: the verb, the name of the file in `cgroup/` and the
+/// cause.
 type Report<'a> = &'a mut dyn FnMut(&str, &[u8], Errno);
 
-/// What a service needs of its group.
+/// State of a service's membership in its group.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
-    /// The open `cgroup.procs`.
+    /// Open `cgroup.procs`.
     pub(super) procs: Option<Fd>,
-    /// The last start met failures, which were reported.
+    /// Set if the last start had failures, which were reported.
     reported: bool,
 }
 
 impl Supervisor {
     /// Sets up the control group that the next `./run` of a slot joins.
-    /// Failures are reported once for as long as each start meets some.
+    /// Failures are reported once as long as each start has some.
     pub(super) fn set_up_cgroup(&mut self, index: usize) {
         let slot = self.table.get_mut(index).and_then(Option::as_mut);
         let Some(slot) = slot else { return };
@@ -67,7 +69,7 @@ impl Supervisor {
     }
 }
 
-/// Makes and fills the group of the service directory `service`; returns its
+/// Creates and fills the group of the service directory `service`; returns its
 /// `cgroup.procs`.
 fn set_up(service: At<'_>, name: &[u8], report: Report<'_>) -> Option<Fd> {
     let files = file::open_dir(service, c"cgroup").ok()?;
@@ -83,9 +85,9 @@ fn set_up(service: At<'_>, name: &[u8], report: Report<'_>) -> Option<Fd> {
         .ok()
 }
 
-/// Opens the group of all services. One that is missing is made, and all
-/// controllers of the root are enabled for it and for the groups in it; what
-/// the kernel refuses of that shows when a file is copied.
+/// Opens the group of all services. If it is missing, creates it and enables
+/// all controllers of the root for it and for the groups in it; a controller
+/// that the kernel refuses shows when a file is copied.
 pub fn make_services(tree: At<'_>) -> Result<Fd, Errno> {
     let made = file::make_dir(tree, SERVICES, 0o755);
     if made.is_err_and(|errno| errno != Errno::EEXIST) {
@@ -111,7 +113,7 @@ fn enable_all(group: At<'_>) {
     }
 }
 
-/// Opens the group of the service `name`, made when missing.
+/// Opens the group of the service `name`, created if missing.
 pub fn make(services: At<'_>, name: &[u8]) -> Result<Fd, Errno> {
     let name = file::path_of(&[basename(name)])?;
     match file::make_dir(services, name.as_c_str(), 0o755) {
@@ -122,8 +124,8 @@ pub fn make(services: At<'_>, name: &[u8]) -> Result<Fd, Errno> {
 }
 
 /// Copies the files of a `cgroup/` to those of a group. Names that begin with
-/// a dot are passed over; EFBIG stands for a file that is too long, EMFILE for
-/// one too many.
+/// a dot are skipped. EFBIG stands for a file that is too long, EMFILE for one
+/// too many.
 pub fn copy(files: At<'_>, group: At<'_>, report: Report<'_>) {
     let mut count = 0_usize;
     let listed = dir::list(files, |name| {

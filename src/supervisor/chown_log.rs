@@ -1,13 +1,15 @@
-//! How the log of a service becomes its logger's, where the board has a user
-//! for that: a ring is made for it, `log/main` is made and given to it.
+//! Changes the owner of a service's log to the loggers' user, on boards that
+//! have such a user: creates a ring for it, or creates `log/main` and gives
+//! that to it.
 //!
-//! `log` itself stays root's: who owns it could put a `run` there that the
-//! supervisor runs. Only what nobody but root can have put there is given,
-//! once: a directory that is root's, that nobody else may write to and that
-//! holds nothing but what a log directory holds, each log in it a file of one
-//! name that is root's or that user's, in a `log` that is root's alone. What is
-//! the user's already is left alone, whatever it holds: the user could have put
-//! there what is another's.
+//! `log` itself stays root's: its owner could put a `run` there, which the
+//! supervisor would execute. Only what root alone can have put there is given
+//! away, and only once: a directory that belongs to root, that no other user
+//! may write to and that holds only what a log directory holds. Each log in it
+//! must be a file with one name that belongs to root or to that user, and
+//! `log` must belong to root and be writable by root only. What belongs to the
+//! user already is left alone, whatever it holds: the user could have put
+//! other users' files there.
 
 use core::ffi::CStr;
 
@@ -20,22 +22,22 @@ use crate::{
     wire::logname::LogName,
 };
 
-/// What a logger writes beside old logs.
+/// Files that a logger writes besides old logs.
 const WRITTEN: [&CStr; 4] = [c"current", c"lock", c"state", c"newstate"];
-/// What its owner has there.
+/// File that the administrator keeps there.
 const CONFIG: &CStr = c"config";
 
 /// Gives the log directory, or the ring, of a service directory to a user.
 ///
-/// EPERM when it is not to be given.
+/// Returns EPERM if it must not be given away.
 pub(super) fn to_user(
     service: At<'_>,
     has_dir: bool,
     user: [u32; 2],
 ) -> Result<(), Errno> {
     if !has_dir {
-        let place = rundir::create(service, b"")?;
-        let ring = secure::update(place.as_fd(), rundir::RING)?;
+        let run_dir = rundir::create(service, b"")?;
+        let ring = secure::update(run_dir.as_fd(), rundir::RING)?;
         return file::give_open(ring.as_fd(), user);
     }
     let log = file::open_dir(service, c"log")?;
@@ -54,12 +56,13 @@ pub(super) fn to_user(
     if info.owner == owner {
         return Ok(());
     }
-    // What is another's is not even listed: it may be very long.
+    // Another user's directory is not even listed: it may be very long.
     if !is_roots(&info) {
         return Err(Errno::EPERM);
     }
     let mut all = true;
-    // Another opening for each: the offset of a listing belongs to one.
+    // Each listing opens the directory again, since the offset belongs to the
+    // open file.
     let listed = file::open_dir(main, c".")?;
     dir::list(listed.as_fd(), |name| {
         all &= name == CONFIG
@@ -80,8 +83,8 @@ pub(super) fn to_user(
     file::give_open(main, user)
 }
 
-/// Opens a file that is to be given to `owner`. EPERM unless it is root's or
-/// that user's already.
+/// Opens a file that is to be given to `owner`. Returns EPERM unless it
+/// belongs to root or that user already.
 fn log_file(main: At<'_>, name: &CStr, owner: u32) -> Result<Fd, Errno> {
     let file = secure::read(main, name)?;
     match file::info_of(file.as_fd())?.owner {
@@ -91,7 +94,7 @@ fn log_file(main: At<'_>, name: &CStr, owner: u32) -> Result<Fd, Errno> {
     }
 }
 
-/// Whether a logger writes a file of this name.
+/// Returns whether a logger writes a file of this name.
 fn is_written(name: &CStr) -> bool {
     WRITTEN.contains(&name) || LogName::parse(name.to_bytes()).is_some()
 }
@@ -109,7 +112,7 @@ mod test {
     const USER: [u32; 2] = [7, 8];
     const OLD: &str = "@400000003b4a39c23294b13c.s";
 
-    /// A service directory whose log directory holds logs.
+    /// Creates a service directory whose log directory holds logs.
     fn service() -> (tempfile::TempDir, Fd) {
         let service = tempfile::tempdir().unwrap();
         let main = service.path().join("log/main");
@@ -143,7 +146,7 @@ mod test {
         for name in ["config", "..", "../supervise"] {
             assert_eq!(owner(&main.join(name)), (0, 0), "{name}");
         }
-        // From then on it is not looked into.
+        // From then on its content is not checked.
         fs::write(main.join("state"), "").unwrap();
         assert_eq!(to_user(dir.as_fd(), true, USER), Ok(()));
         assert_eq!(owner(&main.join("state")), (0, 0));

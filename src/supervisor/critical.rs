@@ -1,4 +1,4 @@
-//! Which critical service fails: one that has been down, or stopped by a
+//! Detects a failed critical service: one that has been down, or stopped by a
 //! signal, for longer than its file `runt/critical` allows.
 
 use core::{ffi::CStr, time::Duration};
@@ -12,21 +12,21 @@ use crate::{
     wire::{clock::Instant, process::ProcStat},
 };
 
-/// The file: seconds that the service may be down.
+/// File with the number of seconds that the service may be down.
 const CRITICAL: &CStr = c"runt/critical";
-/// What an empty file, or one without a number, allows.
+/// Limit of an empty file, or one without a number.
 const DEFAULT: Duration = Duration::from_secs(30);
 
-/// The patience with a critical service.
+/// Downtime limit of a critical service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Critical {
     limit: Duration,
-    /// Since when it fails.
+    /// Time since which it has been failing.
     since: Option<Instant>,
 }
 
 impl Critical {
-    /// Reads the file of a service directory; `None` when it has none.
+    /// Reads the file of a service directory; returns `None` if there is none.
     pub(super) fn of(dir: At<'_>) -> Option<Self> {
         let mut text = [0; 16];
         let text = file::read_whole(dir, CRITICAL, &mut text).ok()?;
@@ -37,7 +37,7 @@ impl Critical {
         Some(Self { limit, since: None })
     }
 
-    /// Whether it has failed for too long.
+    /// Returns whether it has been failing for too long.
     fn has_failed(&mut self, well: bool, now: Instant) -> bool {
         if well {
             self.since = None;
@@ -49,8 +49,8 @@ impl Critical {
 }
 
 impl Supervisor {
-    /// How long all critical services have been up: not at all when one is
-    /// down or stopped, for ever when there is none.
+    /// Returns how long all critical services have been up: zero if one is
+    /// down or stopped, `Duration::MAX` if there is none.
     pub fn critical_uptime(&self, now: Instant) -> Duration {
         let slots = self.table.iter().flatten();
         let critical = slots.filter(|slot| slot.critical.is_some());
@@ -62,8 +62,9 @@ impl Supervisor {
         up.min().unwrap_or(Duration::MAX)
     }
 
-    /// A critical service whose patience is over. To be asked again and
-    /// again: from the first time that it fails its time runs.
+    /// Returns a critical service whose limit is exceeded. To be called
+    /// repeatedly: the time is counted from the first call that finds the
+    /// service failing.
     pub fn failed_critical(&mut self, now: Instant) -> Option<Name> {
         let mut found = None;
         for slot in self.table.iter_mut().flatten() {
@@ -78,8 +79,8 @@ impl Supervisor {
     }
 }
 
-/// Whether a process runs, or would if it had something to do: its state in
-/// /proc is none of stopped. Without /proc it does.
+/// Returns whether a process is not stopped, according to its state in /proc.
+/// Without /proc, returns true.
 fn runs(pid: u32) -> bool {
     let mut digits = crate::text::Line::new();
     digits.number(pid.into());

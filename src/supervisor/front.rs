@@ -1,22 +1,23 @@
-//! How a face reaches its supervisor, and the next face finds it again.
+//! Connects runsvdir's parent, the front, to its supervisor, so that a later
+//! front finds it again.
 //!
-//! Between them are what `sv` and a supervisor have between them, a directory
-//! `supervise` (contract §1), here in a place of the run directory that
-//! belongs to the services directory's entry in its parent, so that it stays
-//! the same when that entry is a link and is retargeted:
+//! The connection is what `sv` and a supervisor have, a directory `supervise`
+//! (contract §1), here in the run directory. It belongs to the services
+//! directory's entry in its parent, so that it stays the same when that entry
+//! is a link and is retargeted:
 //!
-//! | file | supervisor | face |
+//! | file | supervisor | front |
 //! |---|---|---|
-//! | `lock` | holds it | finds out whether there is one |
-//! | `control` | obeys: `x` all exit, `a` scan, `1` face leaves, `2` is back | writes |
-//! | `ok` | reads, that is: lives | writes nothing, polls: an error is the end of the last reader |
+//! | `lock` | holds it | tests whether there is a supervisor |
+//! | `control` | obeys: `x` all exit, `a` scan, `1` front leaves, `2` is back | writes |
+//! | `ok` | keeps a reader open | writes nothing, polls: an error is the end of the last reader |
 //! | `log` | writes what comes on descriptor 2, when there is room | reads |
-//! | `face` | - | holds its lock: there is one face |
+//! | `face` | - | holds its lock: there is one front |
 //!
-//! The kernel closes all of it for who dies, whatever the way. Where there is
-//! no place, because the run directory cannot be made, pipes without a name
-//! do the same but for the next face: it does not find the supervisor, and
-//! its services are locked, as with runit.
+//! The kernel closes all of it when a process dies, however that happens.
+//! Where there is no run directory, because it cannot be created, unnamed
+//! pipes do the same, except for the next front: it does not find the
+//! supervisor, and its services are locked, as with runit.
 
 use crate::{
     sys::{
@@ -32,90 +33,91 @@ use super::{
     supervise::{self, PIPE, SERVICE},
 };
 
-/// Bytes of descriptor 2 that one turn passes on.
+/// Maximum number of bytes of descriptor 2 forwarded per iteration.
 const LOG_BYTES: usize = 512;
 
-/// What the supervisor holds.
+/// The supervisor's end of the connection.
 #[derive(Debug)]
 pub struct ServerEnd {
     _lock: Option<Fd>,
     control: Fd,
     _ok: Fd,
     log: Fd,
-    /// Where descriptor 2 comes out.
+    /// Read end of the pipe behind descriptor 2.
     errors: Option<Fd>,
 }
 
-/// What the face holds.
+/// The front's end of the connection.
 #[derive(Debug)]
 pub struct ClientEnd {
     /// Takes commands.
     pub control: Fd,
-    /// Shows an error when the supervisor has ended.
+    /// Polls as an error when the supervisor has ended.
     pub ok: Fd,
-    /// What comes on the supervisor's descriptor 2.
+    /// Carries what is written to the supervisor's descriptor 2.
     pub log: Fd,
 }
 
-/// What a face finds.
+/// Result of a front's search for its supervisor.
 #[derive(Debug)]
 pub enum Connection {
-    /// No supervisor: the two ends of a new link. Who forks gives `Rear` to
-    /// the child and lets go of its own.
+    /// There is no supervisor: the two ends of a new connection. After a fork,
+    /// the child keeps the [`ServerEnd`], and the parent drops its copy.
     New(ClientEnd, ServerEnd),
-    /// A supervisor that runs.
+    /// There is a running supervisor.
     Found(ClientEnd),
 }
 
 impl Connection {
-    /// Looks for a supervisor in a `place`.
-    pub fn open(place: Option<At<'_>>) -> Result<Self, Failure> {
-        let Some(at) = place else {
+    /// Looks for a supervisor in `run_dir`; without one, creates an unnamed
+    /// connection.
+    pub fn open(run_dir: Option<At<'_>>) -> Result<Self, Failure> {
+        let Some(at) = run_dir else {
             return Self::unnamed()
                 .map_err(supervise::failure("make", c"a pipe"));
         };
         match supervise::lock(at, at, &SERVICE) {
             Ok(lock) => {
                 let (control, _) = supervise::open_ends(at, &SERVICE, false)?;
-                let rear = ServerEnd {
+                let server = ServerEnd {
                     _lock: Some(lock),
                     control,
                     _ok: supervise::open_ok(at, &SERVICE)?,
                     log: supervise::open_fifo(at, PIPE)?,
                     errors: None,
                 };
-                Ok(Self::New(open_client_end(at)?, rear))
+                Ok(Self::New(open_client_end(at)?, server))
             }
-            Err(busy) if busy.errno == Errno::EAGAIN => {
+            Err(failure) if failure.errno == Errno::EAGAIN => {
                 open_client_end(at).map(Self::Found)
             }
-            Err(trouble) => Err(trouble),
+            Err(failure) => Err(failure),
         }
     }
 
-    /// A link that no other face finds.
+    /// Creates a connection that no other front can find.
     fn unnamed() -> Result<Self, Errno> {
         let [control, to_control] = sys::pipe(true)?;
         let [ok, to_ok] = sys::pipe(true)?;
         let [from_log, log] = sys::pipe(true)?;
-        let front = ClientEnd {
+        let client = ClientEnd {
             control: to_control,
             ok: to_ok,
             log: from_log,
         };
-        let rear = ServerEnd {
+        let server = ServerEnd {
             _lock: None,
             control,
             _ok: ok,
             log,
             errors: None,
         };
-        Ok(Self::New(front, rear))
+        Ok(Self::New(client, server))
     }
 }
 
-/// Opens the face's ends. ENXIO: the supervisor has just ended or not quite
-/// begun.
+/// Opens the front's end. Returns ENXIO if the supervisor has just ended or is
+/// still starting.
 fn open_client_end(at: At<'_>) -> Result<ClientEnd, Failure> {
     let ok = secure::fifo(at, SERVICE.ok, Ends::Writer)
         .map_err(supervise::failure("open", SERVICE.ok))?;
@@ -127,9 +129,9 @@ fn open_client_end(at: At<'_>) -> Result<ClientEnd, Failure> {
 }
 
 impl ServerEnd {
-    /// Makes descriptor 2, from now on and for all children, a pipe that
-    /// this process empties: who writes there never waits for a face, nor is
-    /// killed for want of one.
+    /// Makes descriptor 2, from now on and for all children, a pipe that this
+    /// process empties: a writer never waits for a front, nor is killed
+    /// because there is none.
     pub fn capture_stderr(&mut self) -> Result<(), Errno> {
         let [read, write] = sys::pipe(false)?;
         super::spawn::let_services_open(write.as_fd());
@@ -140,27 +142,28 @@ impl ServerEnd {
 }
 
 impl Supervisor {
-    /// Obeys a face from now on.
-    pub fn accept_front(&mut self, rear: ServerEnd) -> Result<(), Errno> {
+    /// Executes a front's commands from now on.
+    pub fn accept_front(&mut self, server: ServerEnd) -> Result<(), Errno> {
         self.poller.add(
-            rear.control.as_fd(),
+            server.control.as_fd(),
             Interest::Readable,
             TOKEN_FRONT,
         )?;
-        if let Some(errors) = &rear.errors {
+        if let Some(errors) = &server.errors {
             self.poller
                 .add(errors.as_fd(), Interest::Readable, TOKEN_LOG)?;
         }
-        self.front = Some(rear);
+        self.front = Some(server);
         Ok(())
     }
 
-    /// Takes what a face asks for: signals that it got, or stands for.
-    pub(super) fn read_front_commands(&self, heard: &mut Events) {
-        let Some(face) = &self.front else { return };
+    /// Reads a front's commands: signals that it received, or that it sends on
+    /// behalf of an operator.
+    pub(super) fn read_front_commands(&self, events: &mut Events) {
+        let Some(front) = &self.front else { return };
         let mut byte = [0];
-        while !heard.signals.is_full()
-            && sys::read(face.control.as_fd(), &mut byte) == Ok(1)
+        while !events.signals.is_full()
+            && sys::read(front.control.as_fd(), &mut byte) == Ok(1)
         {
             let [byte] = byte;
             let signal = if let Some(Control::Send(signal)) = decode(byte) {
@@ -170,19 +173,20 @@ impl Supervisor {
             } else {
                 continue;
             };
-            let _room = heard.signals.push(sys::signal::number(signal)).is_ok();
+            let _room =
+                events.signals.push(sys::signal::number(signal)).is_ok();
         }
     }
 
-    /// Passes on what came on descriptor 2; what the face has no room for is
-    /// dropped.
+    /// Forwards what came on descriptor 2; what does not fit into the front's
+    /// pipe is dropped.
     pub(super) fn forward_stderr(&self) {
-        let Some(face) = &self.front else { return };
-        let Some(errors) = &face.errors else { return };
+        let Some(front) = &self.front else { return };
+        let Some(errors) = &front.errors else { return };
         let mut bytes = [0; LOG_BYTES];
         if let Ok(count) = sys::read(errors.as_fd(), &mut bytes) {
             let bytes = bytes.get(..count).unwrap_or(&[]);
-            let _room = sys::write_once(face.log.as_fd(), bytes).is_ok();
+            let _room = sys::write_once(front.log.as_fd(), bytes).is_ok();
         }
     }
 }

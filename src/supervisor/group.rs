@@ -1,5 +1,6 @@
-//! What ends with a service that is stopped as a group (`runt/group-kill`):
-//! its process group, and its control group if it has one of its own.
+//! Kills the remains of a service that is stopped as a group
+//! (`runt/group-kill`): its process group, and its control group if it has one
+//! of its own.
 
 use core::ffi::CStr;
 
@@ -13,28 +14,29 @@ use crate::{
     wire::options::{self, GroupKill},
 };
 
-/// Its file.
+/// Option file.
 const FILE: &CStr = c"runt/group-kill";
 
 impl Supervisor {
     /// Returns which signals reach the process group of a service that is
-    /// about to start; `None` when it gets no group. A file that says nothing
-    /// known is reported and counts as an empty one.
+    /// about to start; `None` if it gets no group. An invalid file is reported
+    /// and counts as an empty one.
     pub(super) fn group_kill(&mut self, index: usize) -> Option<GroupKill> {
         let service = self.slot(index)?.service.as_ref()?;
         file::info(service.dir(), FILE).ok()?;
-        let said = self.option(index, FILE, options::group_kill);
-        Some(said.unwrap_or(GroupKill::All))
+        let option = self.option(index, FILE, options::group_kill);
+        Some(option.unwrap_or(GroupKill::All))
     }
 
-    /// Kills what a service leaves behind: `pid` has ended and is
-    /// a zombie, so that its groups can still be asked for.
+    /// Kills the processes that a service leaves behind. `pid` has ended and
+    /// is a zombie, so that its groups can still be looked up.
     ///
-    /// A control group is its own that neither this process nor a child of
-    /// another role or slot is in: it was put there by `chpst --cgroup`, say.
-    /// Who has left the process group does not leave that.
+    /// A control group counts as the service's own if neither this process nor
+    /// a child of another role or slot is in it, for example one entered by
+    /// `chpst --cgroup`. A process that has left the process group is still in
+    /// the control group.
     pub(super) fn end_group(&self, pid: u32) {
-        // ESRCH: nobody of the group is left.
+        // ESRCH: no process of the group is left.
         let _none = signal::kill_group(pid, Number::KILL).is_err();
         let mut list = [0; cgroup::LIST];
         let Some(group) = cgroup::of(pid, &mut list) else {
@@ -51,7 +53,7 @@ impl Supervisor {
                 }
             }
         }
-        // ENOENT: the kernel cannot.
+        // ENOENT: the kernel does not support it.
         let _none = cgroup::kill(group).is_err();
     }
 }

@@ -1,9 +1,9 @@
-//! How long the longest turn of the loop has lasted, kept where `runt limits`
-//! finds it.
+//! Measures the longest iteration of the loop, and publishes it where `runt
+//! limits` finds it.
 //!
-//! A turn is from the wake-up to the next sleep: nobody is answered meanwhile.
-//! The first scan, and what its owner did before it, is none: nobody can have
-//! asked.
+//! An iteration lasts from the wake-up to the next sleep: no request is
+//! answered meanwhile. The first scan, and what the owner did before it, does
+//! not count: no request can have come by then.
 
 use core::time::Duration;
 
@@ -15,65 +15,70 @@ use crate::{
 
 use super::Supervisor;
 
-/// How long between two records: while all goes wrong at once each turn may be
-/// the longest yet.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Minimum time between two records: while many things fail at once, each
+/// iteration may be the longest yet.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest turn so far.
+/// Longest iteration so far.
 #[derive(Debug)]
 pub(super) struct Latency {
-    /// When this turn began.
+    /// Time at which this iteration began.
     woke_at: Instant,
     worst: Duration,
-    /// What the record says.
+    /// Value in the published record.
     published: Duration,
-    /// When the next record may be written.
+    /// Time at which the next record may be written.
     due: Instant,
 }
 
 impl Latency {
-    /// None yet.
+    /// Starts without a measurement.
     pub(super) fn new() -> Self {
         let now = clock::mono();
         Self {
             woke_at: now,
             worst: Duration::ZERO,
             published: Duration::ZERO,
-            due: now.after(PAUSE),
+            due: now.after(INTERVAL),
         }
     }
 
-    /// The loop woke up.
+    /// Begins an iteration: the loop woke up.
     pub(super) fn begin(&mut self, now: Instant) {
         self.woke_at = now;
     }
 
-    /// The loop goes to sleep.
+    /// Ends an iteration: the loop goes to sleep.
     pub(super) fn end(&mut self) {
         self.worst = self.worst.max(clock::mono().since(self.woke_at));
     }
 }
 
 impl Supervisor {
-    /// Writes the record if there is a longer turn than it says: microseconds
-    /// in decimal, as `turn` in the place of the services directory. Where
-    /// that cannot be written nothing is kept.
+    /// Writes the record if an iteration was longer than it says: microseconds
+    /// in decimal, as `turn` in the services directory's run directory. If it
+    /// cannot be written, nothing is kept.
     pub(super) fn publish_latency(&mut self) {
-        let turns = &mut self.latency;
+        let latency = &mut self.latency;
         let Some(services) = &self.services else {
             return;
         };
-        if turns.worst == turns.published || turns.woke_at < turns.due {
+        if latency.worst == latency.published || latency.woke_at < latency.due {
             return;
         }
-        turns.published = turns.worst;
-        turns.due = turns.woke_at.after(PAUSE);
+        latency.published = latency.worst;
+        latency.due = latency.woke_at.after(INTERVAL);
         let mut line = Line::new();
-        let micros = turns.worst.as_secs().wrapping_mul(1_000_000);
-        line.number(micros.wrapping_add(turns.worst.subsec_micros().into()));
-        let written = rundir::open_for(services.path()).map(|place| {
+        let micros = latency.worst.as_secs().wrapping_mul(1_000_000);
+        line.number(micros.wrapping_add(latency.worst.subsec_micros().into()));
+        let written = rundir::open_for(services.path()).map(|run_dir| {
             let [path, new] = rundir::LATENCY;
-            file::replace(place.as_fd(), path, new, line.text("\n").as_bytes())
+            file::replace(
+                run_dir.as_fd(),
+                path,
+                new,
+                line.text("\n").as_bytes(),
+            )
         });
         let _kept = written.is_ok();
     }

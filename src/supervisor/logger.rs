@@ -1,14 +1,16 @@
-//! The loggers that services share whose `log/` has no `run`: each started when
-//! the first that is to have it needs it, told what to read, its answers taken.
+//! Manages the loggers shared by services whose `log/` has no `run`: starts
+//! each when the first such service needs it, sends it orders and reads its
+//! answers.
 //!
-//! To its slot such a service has a log service like any other, which is a
-//! logger's work on its pipe: it starts when the logger is told of it, gets
-//! signals as orders, has ended when the logger says so, or has ended itself.
-//! So the pauses, the wants, the states and the order of the end are those of
-//! `machine::slot`, and there are no others.
+//! To its slot, such a service has a log service like any other; it consists
+//! of a logger's work on the service's pipe. It starts when the logger
+//! receives the stream, gets signals as orders, and has ended when the logger
+//! says so or has itself ended. So the delays, the wants, the states and the
+//! order of the end are those of `machine::slot`, and there are no others.
 //!
-//! A medium that stalls holds up its logger. So there is one for each medium,
-//! as long as there are loggers (`config::LOGGERS`); the rest share the last.
+//! A medium that stalls blocks its logger. So there is one logger for each
+//! medium, as long as there are loggers (`config::LOGGERS`); further media
+//! share the last one.
 
 use crate::{
     config,
@@ -28,37 +30,37 @@ use crate::{
 
 use super::{Failure, Supervisor, TOKEN_LOGGER, chown_log, listen};
 
-/// The applet.
+/// Name of the applet.
 const NAME: &core::ffi::CStr = c"svlogger";
 
-/// The medium of all log rings: no device has this number.
+/// Medium of all log rings: no device has this number.
 const RINGS: u64 = 0;
 
-/// One of the loggers.
+/// Shared logger.
 #[derive(Debug, Default)]
 pub(super) struct Logger {
-    /// The device whose streams it has, once it was the first to come.
+    /// Device whose streams it handles; set by its first stream.
     medium: Option<u64>,
-    /// It runs.
+    /// Its process, while it runs.
     process: Option<LoggerProcess>,
 }
 
-/// The loggers, none of which runs.
+/// Returns the loggers, none of which runs.
 pub(super) fn none() -> [Logger; config::LOGGERS] {
     core::array::from_fn(|_| Logger::default())
 }
 
-/// A logger that runs.
+/// Process of a running logger.
 #[derive(Debug)]
 struct LoggerProcess {
     pid: u32,
-    /// Orders go there, answers come from there.
+    /// Socket for orders and answers.
     socket: Fd,
 }
 
 impl Supervisor {
-    /// Whether a slot's log service is a logger's work: its `log/` has no
-    /// `run` now, whatever it may lead to.
+    /// Returns whether a slot's log service is a shared logger: its `log/` has
+    /// no `run` now; a dangling link counts as one.
     pub(super) fn shares_logger(&mut self, index: usize) -> bool {
         let slot = self.slot(index);
         let service = slot.and_then(|slot| slot.service.as_ref());
@@ -68,9 +70,9 @@ impl Supervisor {
         })
     }
 
-    /// Takes up the log service of a slot whose `log` was added while it was
-    /// supervised. To be called before its service is started: that gets the
-    /// pipe, and the log service is started next.
+    /// Adds the log service of a slot whose `log` was created while it was
+    /// supervised. To be called before its service is started: the service
+    /// gets the pipe, and the log service is started next.
     pub(super) fn add_log(&mut self, index: usize) {
         let slot = self.table.get_mut(index).and_then(Option::as_mut);
         let Some(slot) = slot else { return };
@@ -83,20 +85,20 @@ impl Supervisor {
                 slot.machine.add_log(down, clock::now());
                 listen(&self.poller, index, service)
             }
-            Err(trouble) => Err(trouble),
+            Err(failure) => Err(failure),
         };
-        if let Err(trouble) = added
+        if let Err(failure) = added
             // It is tried with each start.
-            && slot.bad_option.replace(trouble.path) != Some(trouble.path)
+            && slot.bad_option.replace(failure.path) != Some(failure.path)
         {
-            self.warn_failure(index, trouble);
+            self.warn_failure(index, failure);
         }
     }
 
     /// Starts the log service of a slot that shares a logger.
     pub(super) fn attach(&mut self, index: usize) -> Actions {
         if let Some(user) = identity::of_loggers() {
-            self.give(index, user);
+            self.chown_log(index, user);
         }
         let attached = self.logger_for(index).and_then(|pid| {
             self.order(index, pid, b'u')?;
@@ -106,7 +108,7 @@ impl Supervisor {
             return Actions::new();
         };
         let now = clock::now();
-        let told = core::mem::replace(
+        let reported = core::mem::replace(
             &mut slot.fork_failure_reported,
             attached.is_err(),
         );
@@ -115,28 +117,29 @@ impl Supervisor {
             Err(errno) => errno,
         };
         let actions = slot.machine.refused(Role::Log, now);
-        if !told {
+        if !reported {
             let what = "unable to use the logger, retrying";
             self.reporter.warn(what, b"", errno);
         }
         actions
     }
 
-    /// Gives a slot's log to the loggers' user.
-    fn give(&self, index: usize, user: [u32; 2]) {
+    /// Changes the owner of a slot's log to the loggers' user.
+    fn chown_log(&self, index: usize, user: [u32; 2]) {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let service = slot.and_then(|slot| slot.service.as_ref());
-        let given = service.map_or(Ok(()), |service| {
+        let changed = service.map_or(Ok(()), |service| {
             chown_log::to_user(service.dir(), service.has_log_dir(), user)
         });
-        if let Err(errno) = given {
+        if let Err(errno) = changed {
             let (verb, path) = ("give to the logger", c"log");
             self.warn_failure(index, Failure { verb, path, errno });
         }
     }
 
-    /// The logger that is to have a slot's stream, started if it does not
-    /// run: that of its medium, or the first that has none, or the last.
+    /// Returns the process id of the logger for a slot's stream, and starts it
+    /// if it does not run: that of its medium, or the first without a medium,
+    /// or the last.
     fn logger_for(&mut self, index: usize) -> Result<u32, Errno> {
         let slot = self.slot(index);
         let service = slot.and_then(|slot| slot.service.as_ref());
@@ -149,7 +152,7 @@ impl Supervisor {
             let info = info.or_else(|_| file::info(at, c"log"));
             info.ok().map(|info| info.identity.device)
         });
-        // Those without a medium are behind those that have one.
+        // Loggers without a medium are behind those that have one.
         let own = self
             .loggers
             .iter()
@@ -170,7 +173,7 @@ impl Supervisor {
         Ok(pid)
     }
 
-    /// Starts a logger: this program once more.
+    /// Starts a logger, which is this program again.
     fn start_logger(&mut self) -> Result<LoggerProcess, Errno> {
         let mut complaint = self.reporter.prefix.clone();
         complaint.text("unable to start the logger");
@@ -203,7 +206,7 @@ impl Supervisor {
         Ok(LoggerProcess { pid, socket })
     }
 
-    /// Tells the logger `pid` what is to happen to a slot's stream.
+    /// Sends the logger `pid` an order for a slot's stream.
     fn order(&self, index: usize, pid: u32, byte: u8) -> Result<(), Errno> {
         let slot = self.table.get(index).and_then(Option::as_ref);
         let service = slot.and_then(|slot| slot.service.as_ref());
@@ -221,7 +224,7 @@ impl Supervisor {
         let files = match service.pipe(Role::Log).filter(|_| byte == b'u') {
             None => None,
             Some(pipe) => {
-                // Who reads many pipes waits for none.
+                // A process that reads many pipes must not block on one.
                 file::set_blocking(pipe, false)?;
                 Some([service.dir(), pipe])
             }
@@ -229,14 +232,15 @@ impl Supervisor {
         fd_passing::send(logger.socket.as_fd(), &pack(order), files)
     }
 
-    /// The logger `pid`.
+    /// Returns the process of the logger `pid`.
     fn logger(&self, pid: u32) -> Option<&LoggerProcess> {
         let running = self.loggers.iter().flat_map(|l| &l.process);
         running.into_iter().find(|process| process.pid == pid)
     }
 
-    /// Whether a slot's log service is a logger's work now: if so, passes a
-    /// signal on, as an order. KILL is the process's.
+    /// Passes a signal on as an order if a slot's log service is a shared
+    /// logger now, and returns whether it is. KILL is not passed on: it is for
+    /// a process.
     pub(super) fn forward_signal(
         &mut self,
         index: usize,
@@ -257,11 +261,12 @@ impl Supervisor {
         self.forward_order(index, byte)
     }
 
-    /// As [`Supervisor::passes`], for the byte of an order.
+    /// Does the same as [`Supervisor::forward_signal`] for the byte of an
+    /// order.
     pub(super) fn forward_order(&mut self, index: usize, byte: u8) -> bool {
         if let Some(slot) = self.slot(index) {
             if byte == b'p' {
-                // Of the two the last one holds; `c` is told behind `p`.
+                // Of `p` and `c` the later one counts; `c` is sent after `p`.
                 slot.pending_orders &= !bit(b'c');
             }
             slot.pending_orders |= bit(byte);
@@ -269,9 +274,9 @@ impl Supervisor {
         self.send_pending_orders(index)
     }
 
-    /// Tells a slot's logger what it was not told yet, as far as there is room
-    /// for it; false when it has none. The rest waits with the slot for the
-    /// next turn, which comes within [`super::QUIET`].
+    /// Sends a slot's pending orders to its logger, as far as there is room;
+    /// returns false if it has no logger. The rest is sent in the next
+    /// iteration, which comes within [`super::IDLE_DELAY`].
     pub(super) fn send_pending_orders(&mut self, index: usize) -> bool {
         let Some(slot) = self.slot(index) else {
             return false;
@@ -279,7 +284,7 @@ impl Supervisor {
         let mut left = core::mem::take(&mut slot.pending_orders);
         let pid = slot.machine.pid(Role::Log).unwrap_or(0);
         while left != 0 {
-            // The last letter first.
+            // The last letter comes first.
             let last = 31 ^ left.leading_zeros();
             let byte = u8::try_from(last | 0x60).unwrap_or(0);
             match self.order(index, pid, byte) {
@@ -288,7 +293,7 @@ impl Supervisor {
                     self.idle_at = Some(clock::mono().after(super::IDLE_DELAY));
                     break;
                 }
-                // What fails otherwise is about to be seen to have ended.
+                // Any other failure means that its end is about to be noticed.
                 Ok(()) | Err(_) => left &= !bit(byte),
             }
         }
@@ -298,9 +303,10 @@ impl Supervisor {
         true
     }
 
-    /// Takes what the loggers have answered: they are done with a stream. No
-    /// more than one answer for each slot, or a logger gone mad would keep
-    /// the loop; one that speaks otherwise, or no more, is killed.
+    /// Reads the loggers' answers, which name the streams they have finished.
+    /// At most one answer per slot is read, so that a misbehaving logger
+    /// cannot occupy the loop. A logger that sends anything else, or closes
+    /// its socket, is killed.
     pub(super) fn read_answers(&mut self) {
         for at in 0..self.loggers.len() {
             for _ in 0..self.table.len() {
@@ -327,7 +333,7 @@ impl Supervisor {
         }
     }
 
-    /// The logger `pid` is done with a stream, if it has that.
+    /// Handles the end of a stream, if the logger `pid` has that stream.
     fn stream_ended(&mut self, pid: u32, index: usize, end: ExitStatus) {
         let slot = self.slot(index);
         if slot.is_some_and(|s| s.machine.pid(Role::Log) == Some(pid)) {
@@ -335,10 +341,10 @@ impl Supervisor {
         }
     }
 
-    /// Whether a child that has ended was a logger: then it has ended for
-    /// each that shares it.
+    /// Handles the end of a child if it was a logger, and returns whether it
+    /// was: the log service has ended for each slot that shares it.
     pub(super) fn logger_ended(&mut self, pid: u32, end: ExitStatus) -> bool {
-        // First, so that no stream is given to it again.
+        // Comes first, so that no stream is given to it again.
         let mut loggers = self.loggers.iter_mut();
         let process = loggers.find_map(|logger| {
             logger.process.take_if(|process| process.pid == pid)
@@ -351,7 +357,7 @@ impl Supervisor {
             self.reporter
                 .print(line.text("the logger has ended, restarting"));
         }
-        // A child that is not its program yet may have it open.
+        // A forked child may still have it open until its exec.
         let _out = self.poller.remove(process.socket.as_fd()).is_err();
         for index in 0..self.table.len() {
             self.stream_ended(pid, index, end);
@@ -360,24 +366,25 @@ impl Supervisor {
     }
 }
 
-/// The bit of an order in [`super::Slot::untold`]: its lower case letter.
+/// Returns the bit of an order in [`super::Slot::pending_orders`]: that of its
+/// lower case letter.
 const fn bit(byte: u8) -> u32 {
     1 << (byte & 0x1f)
 }
 
-/// What a logger says.
+/// Answer of a logger.
 enum Answer {
-    /// It is done with this stream.
+    /// It has finished this stream.
     Done(usize),
-    /// Nothing now.
+    /// No answer now.
     Nothing,
-    /// What no logger says, or that it will say nothing more.
+    /// An invalid answer, or end of file.
     Invalid,
 }
 
-/// The next answer of a logger.
+/// Reads the next answer of a logger.
 fn answer(logger: &LoggerProcess) -> Answer {
-    // One byte more, to see one that is too long.
+    // One byte more, to detect an answer that is too long.
     let mut answer = [0; 3];
     match sys::read(logger.socket.as_fd(), &mut answer) {
         Ok(2) => {

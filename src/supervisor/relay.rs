@@ -1,7 +1,7 @@
-//! How the output of services without a log gets to the console: by a pipe
-//! that the loop reads when the console takes more.
+//! Relays the output of services without a log to the console, through a pipe
+//! that the loop reads when the console accepts more.
 //!
-//! A service that writes more than that waits, as it would at the console.
+//! A service that writes more than that blocks, as it would on the console.
 
 use core::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::sys::{
 
 use super::{Supervisor, TOKEN_LOG, spawn};
 
-/// Bytes that one turn passes on.
+/// Maximum number of bytes relayed per iteration.
 const BYTES: usize = 512;
 
-/// The end of the pipe that is read.
+/// Read end of the pipe.
 #[derive(Debug)]
 pub(super) struct Relay {
     pipe: Fd,
-    /// The loop sleeps on it.
-    awaited: bool,
+    /// Set if the pipe is in the loop's poll set.
+    polled: bool,
 }
 
 impl Relay {
-    /// Makes descriptors 1 and 2 of this process and its children the end
-    /// of a pipe, and descriptor 0 /dev/null.
+    /// Makes descriptors 1 and 2 of this process and its children the write
+    /// end of a pipe, and descriptor 0 /dev/null.
     fn open() -> Result<Self, Errno> {
         let [pipe, output] = sys::pipe(false)?;
         spawn::let_services_open(output.as_fd());
@@ -35,28 +35,29 @@ impl Relay {
         child::set_standard(&output, 2)?;
         Ok(Self {
             pipe,
-            awaited: false,
+            polled: false,
         })
     }
 
-    /// Has the loop sleep on the pipe, or not when the console is busy.
-    fn set_interest(&mut self, waiter: &Poller, idle: bool) {
-        let done = match (idle, self.awaited) {
+    /// Adds the pipe to the loop's poll set, or removes it while the console
+    /// is busy.
+    fn set_interest(&mut self, poller: &Poller, idle: bool) {
+        let done = match (idle, self.polled) {
             (true, false) => {
-                waiter.add(self.pipe.as_fd(), Interest::Readable, TOKEN_LOG)
+                poller.add(self.pipe.as_fd(), Interest::Readable, TOKEN_LOG)
             }
-            (false, true) => waiter.remove(self.pipe.as_fd()),
+            (false, true) => poller.remove(self.pipe.as_fd()),
             _ => return,
         };
         if done.is_ok() {
-            self.awaited = idle;
+            self.polled = idle;
         }
     }
 
-    /// Passes on what has come; false when nothing has.
-    fn pass(&self, console: &Console) -> bool {
+    /// Forwards what is in the pipe; returns false if it is empty.
+    fn forward(&self, console: &Console) -> bool {
         let mut bytes = [0; BYTES];
-        // This process writes to the pipe itself: it never ends.
+        // This process has the write end too: the pipe never ends.
         if sys::waiting(self.pipe.as_fd()) == 0 {
             return false;
         }
@@ -64,21 +65,22 @@ impl Relay {
             return false;
         };
         let bytes = bytes.get(..count).unwrap_or(&[]);
-        // It is the service's if nobody takes it.
+        // If it is not accepted, the service's output is lost.
         let _none = !console.say(bytes);
         true
     }
 }
 
 impl Supervisor {
-    /// From now on services write to the console by way of this process, and
-    /// read nothing.
+    /// Makes services write to the console through this process from now on,
+    /// and read nothing.
     pub fn relay_output(&mut self) -> Result<(), Errno> {
         self.relay = Some(Relay::open()?);
         Ok(())
     }
 
-    /// Has the loop sleep on what services write, if the console takes it.
+    /// Makes the loop wait for the services' output if the console accepts
+    /// more.
     pub(super) fn poll_output(&mut self) {
         if let (Some(relay), Some(console)) =
             (&mut self.relay, self.reporter.console)
@@ -87,25 +89,26 @@ impl Supervisor {
         }
     }
 
-    /// Passes on what services have written.
+    /// Forwards what services have written.
     pub(super) fn forward_output(&self) {
         if let (Some(relay), Some(console)) =
             (&self.relay, self.reporter.console)
             && console.is_idle()
         {
-            relay.pass(console);
+            relay.forward(console);
         }
     }
 
-    /// Passes on all that ended services have written, but not for longer than
-    /// `limit`.
+    /// Forwards all that ended services have written, for at most `limit`.
     pub fn flush_output(&self, limit: Duration) {
         let until = clock::mono().after(limit);
         let left = || until.since(clock::mono());
         if let (Some(relay), Some(console)) =
             (&self.relay, self.reporter.console)
         {
-            while !left().is_zero() && console.is_idle() && relay.pass(console)
+            while !left().is_zero()
+                && console.is_idle()
+                && relay.forward(console)
             {
                 console.flush(left());
             }

@@ -1,4 +1,4 @@
-//! How the supervisor says things, and to whom.
+//! Prints the supervisor's messages.
 
 use core::ffi::CStr;
 
@@ -9,18 +9,18 @@ use crate::{
 
 use super::supervise::{self, Failure};
 
-/// Who speaks: what stands before a message, and where it goes.
+/// Destination of messages, and the prefix of each.
 #[derive(Clone)]
 pub struct Reporter {
-    /// `runsvdir DIR: warning: `, `- runit: warning: `, or empty in `runsv`,
-    /// where every message is about the one service.
+    /// Prefix: `runsvdir DIR: warning: `, `- runit: warning: `, or empty in
+    /// `runsv`, where every message is about the one service.
     pub prefix: Line,
-    /// What takes messages without blocking: the console, or descriptor 2.
+    /// Non-blocking output: the console, or descriptor 2.
     pub console: Option<&'static Console>,
 }
 
 impl Reporter {
-    /// Says a line.
+    /// Prints a line.
     pub fn print(&self, line: &mut Line) {
         let bytes = line.finish();
         if !self.console.is_some_and(|console| console.say(bytes)) {
@@ -28,7 +28,7 @@ impl Reporter {
         }
     }
 
-    /// Says that a capacity was reached: HEAD, WHAT, its name and value.
+    /// Reports that a capacity was reached: prefix, WHAT, its name and value.
     pub fn capacity_reached(&self, what: &str, name: &str, value: usize) {
         let mut line = self.prefix.clone();
         line.text(what).text(" (").text(name).text(" = ");
@@ -36,7 +36,7 @@ impl Reporter {
         self.print(line.text(")"));
     }
 
-    /// Says HEAD, WHAT, SUBJECT and the cause.
+    /// Prints a warning: prefix, WHAT, SUBJECT and the cause.
     pub fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
         let mut line = self.prefix.clone();
         line.text(what)
@@ -47,17 +47,17 @@ impl Reporter {
     }
 }
 
-/// Why a service directory is not supervised.
+/// Reason why a service directory is not supervised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// A capacity was reached: its name and its value.
     Full(&'static str, usize),
-    /// Something could not be done there.
+    /// An operation in the directory failed.
     Failed(Failure),
 }
 
 impl Refusal {
-    /// A failed call.
+    /// Creates the refusal for a failed operation.
     pub(super) fn of(
         verb: &'static str,
         path: &'static CStr,
@@ -66,18 +66,18 @@ impl Refusal {
         Self::Failed(Failure { verb, path, errno })
     }
 
-    /// Whether it is only that another supervisor has the log service, which
-    /// will pass.
+    /// Returns whether the only reason is that another supervisor holds the
+    /// log service's lock, which is temporary.
     pub fn passes(self) -> bool {
         self == Self::of("lock", supervise::LOG_LOCK, Errno::EAGAIN)
     }
 
-    /// The line that says it, as `runsv` would.
+    /// Returns the message, as `runsv` would print it.
     pub fn line(self, name: &[u8], level: &str) -> Line {
         let mut line = service_prefix(name, level);
         match self {
-            Self::Failed(trouble) => {
-                append_failure(&mut line, trouble);
+            Self::Failed(failure) => {
+                append_failure(&mut line, failure);
             }
             Self::Full(bound, value) => {
                 line.text("too many ").text(bound).text(" (the bound is ");
@@ -89,7 +89,7 @@ impl Refusal {
     }
 }
 
-/// `runsv NAME: LEVEL: `.
+/// Returns `runsv NAME: LEVEL: `.
 pub(super) fn service_prefix(name: &[u8], level: &str) -> Line {
     let mut line = Line::new();
     line.text("runsv ")
@@ -100,18 +100,18 @@ pub(super) fn service_prefix(name: &[u8], level: &str) -> Line {
     line
 }
 
-/// Appends `unable to VERB PATH: CAUSE`, or what runit says of a name that
-/// something else has.
-pub fn append_failure(line: &mut Line, trouble: Failure) -> &mut Line {
-    let whole = match trouble.verb {
+/// Appends `unable to VERB PATH: CAUSE`, or runit's message for a name that is
+/// in use by something else.
+pub fn append_failure(line: &mut Line, failure: Failure) -> &mut Line {
+    let whole = match failure.verb {
         supervise::USE_AS_FIFO => " exists but is not a fifo",
         supervise::KEEP => " was removed or replaced",
         _ => "",
     };
     if !whole.is_empty() {
-        return line.bytes(trouble.path.to_bytes()).text(whole);
+        return line.bytes(failure.path.to_bytes()).text(whole);
     }
-    line.text("unable to ").text(trouble.verb).text(" ");
-    line.bytes(trouble.path.to_bytes()).text(": ");
-    line.text(error::text(trouble.errno))
+    line.text("unable to ").text(failure.verb).text(" ");
+    line.bytes(failure.path.to_bytes()).text(": ");
+    line.text(error::text(failure.errno))
 }

@@ -1,4 +1,4 @@
-//! How a slot's processes are started (contract §2.4).
+//! Starts a slot's processes (contract §2.4).
 
 use core::ffi::CStr;
 
@@ -16,20 +16,21 @@ use crate::{
 
 use super::{Supervisor, service_prefix};
 
-/// Exit code of a child that could not become its program.
+/// Exit code of a child that could not execute its program.
 const CANNOT_RUN: u8 = 111;
 
-/// How long a script of `control` may take when `runt/timeout-control` does
-/// not say: runit gives it for ever, so this only frees a slot that is stuck.
+/// Default time limit of a `control` script in milliseconds, without
+/// `runt/timeout-control`. runit sets no limit, so this only frees a slot that
+/// is stuck.
 const SCRIPT_MILLIS: u32 = 300_000;
 
-/// How long `./finish` may take.
+/// Option file with the time limit of `./finish`.
 pub(super) const FINISH_AFTER: &CStr = c"timeout-finish";
-/// How long a script of `control` may take.
+/// Option file with the time limit of a `control` script.
 pub(super) const SCRIPT_AFTER: &CStr = c"runt/timeout-control";
 
-/// Longest argument of a child, with its NUL: `-32768` for `./finish`,
-/// 4194304 (the kernel's PID_MAX_LIMIT) for a script.
+/// Argument of a child, with its NUL. The longest is `-32768` for `./finish`
+/// and 4194304 (the kernel's PID_MAX_LIMIT) for a script.
 type Number = Vec<u8, 8>;
 
 impl Supervisor {
@@ -55,8 +56,8 @@ impl Supervisor {
     }
 
     /// Starts the script of a control byte, if there is one: `control/C PID`,
-    /// where PID is the service's process and empty when there is none
-    /// (contract §18).
+    /// where PID is the service's process, or empty if there is none (contract
+    /// §18).
     pub(super) fn script(&mut self, index: usize, byte: u8) -> Actions {
         let Some(slot) = self.slot(index) else {
             return Actions::new();
@@ -64,10 +65,10 @@ impl Supervisor {
         let path = script_path(byte);
         let path = as_c_str(&path);
         let service = slot.service.as_ref();
-        let there = service.map_or(Ok(false), |s| s.has_script(path));
-        if there != Ok(true) {
+        let exists = service.map_or(Ok(false), |s| s.has_script(path));
+        if exists != Ok(true) {
             let actions = slot.machine.refused(Role::Script, clock::now());
-            if let Err(errno) = there {
+            if let Err(errno) = exists {
                 let mut line = service_prefix(&slot.name, "warning");
                 line.text("unable to stat ").bytes(path.to_bytes());
                 line.text(": ").text(error::text(errno));
@@ -75,7 +76,7 @@ impl Supervisor {
             }
             return actions;
         }
-        // It may look there for what the service is to be.
+        // The script may read there what the service is to be.
         self.publish_now(index);
         let mut number = Number::new();
         let pid = self.slot(index).and_then(|s| s.machine.pid(Role::Service));
@@ -89,7 +90,7 @@ impl Supervisor {
         actions
     }
 
-    /// Starts a program of a slot and tells the machine what came of it.
+    /// Starts a program of a slot and reports the result to the machine.
     fn start(
         &mut self,
         index: usize,
@@ -116,7 +117,7 @@ impl Supervisor {
         let runs = is_service && path == c"./run";
         let procs = service.cgroup.procs.as_ref().map(AsFd::as_fd);
         let mut complaint = service_prefix(&slot.name, "fatal");
-        // runit does not say which script.
+        // runit does not name the script.
         let (verb, shown) = match role {
             Role::Service => ("unable to start ", path),
             Role::Log => ("unable to start log/", path),
@@ -134,13 +135,14 @@ impl Supervisor {
             group: group.is_some(),
             cgroup: procs.filter(|_| runs),
             terminal: false,
-            // The service that a script runs beside may want it otherwise.
+            // A script shares the pipe with its service, which may want the
+            // other mode.
             blocking: !is_script,
             complaint: (!silent).then_some(&complaint),
             code: CANNOT_RUN,
         };
         let spawned = child::spawn(&program, &setup);
-        let told = core::mem::replace(
+        let reported = core::mem::replace(
             &mut slot.fork_failure_reported,
             spawned.is_err(),
         );
@@ -151,7 +153,7 @@ impl Supervisor {
             Ok(pid) => slot.machine.started(role, pid, clock::now()),
             Err(errno) => {
                 let actions = slot.machine.refused(role, clock::now());
-                if !told {
+                if !reported {
                     let mut line = service_prefix(&slot.name, "warning");
                     line.text("unable to fork, retrying: ");
                     line.text(error::text(errno));
@@ -163,19 +165,20 @@ impl Supervisor {
     }
 }
 
-/// Sets the mode of a pipe that services write to: with it a service of any
-/// user can open /dev/stdout and /dev/stderr, which lead to the pipe that it
-/// has. If the mode cannot be set, all but that works.
+/// Sets the mode of a pipe that services write to, so that a service of any
+/// user can open /dev/stdout and /dev/stderr, which lead to that pipe. If the
+/// mode cannot be set, only that does not work.
 pub(super) fn let_services_open(pipe: At<'_>) {
     let _refused = file::set_mode_of(pipe, 0o622).is_err();
 }
 
-/// `control/` and a byte, from the service directory.
+/// Returns `control/` and a byte: the path of a script, relative to the
+/// service directory.
 pub(super) fn script_path(byte: u8) -> [u8; 10] {
     [b'c', b'o', b'n', b't', b'r', b'o', b'l', b'/', byte, 0]
 }
 
-/// A text that ends in a NUL as the kernel takes it.
+/// Returns the part of a text before its first NUL as a C string.
 pub(super) fn as_c_str(text: &[u8]) -> &CStr {
     CStr::from_bytes_until_nul(text).unwrap_or(c"")
 }

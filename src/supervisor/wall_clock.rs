@@ -1,9 +1,9 @@
-//! What a wall clock that was set changes: the moments in records.
+//! Adjusts the times in records after the wall clock was set.
 //!
-//! Every wait and every age is taken from the clock that never jumps, so no
-//! process is started or stopped for it. Records hold wall clock moments; they
-//! are written anew, so that `sv status` goes on to show how long it has been
-//! and `sv why` when it was.
+//! Every wait and every age is measured with the monotonic clock, so no
+//! process is started or stopped because of such a change. Records hold wall
+//! clock times; they are written again, so that `sv status` still shows the
+//! right duration and `sv why` the right time.
 
 use crate::{
     sys::{
@@ -15,45 +15,47 @@ use crate::{
 
 use super::{Reporter, Supervisor, TOKEN_CLOCK};
 
-/// What is known of the wall clock.
+/// State of the wall clock.
 #[derive(Debug)]
 pub(super) struct WallClock {
-    /// Nothing where the kernel does not tell: records keep their moments.
+    /// `None` where the kernel does not report changes: records keep their
+    /// times.
     steps: Option<Steps>,
-    /// Both clocks, before it was set again.
-    seen: Now,
+    /// Both clocks when they were last compared.
+    last: Now,
 }
 
 impl WallClock {
-    /// Wakes the loop when the wall clock is set.
-    pub(super) fn watch(waiter: &Poller, voice: &Reporter) -> Self {
+    /// Makes the loop wake up when the wall clock is set.
+    pub(super) fn watch(poller: &Poller, reporter: &Reporter) -> Self {
         let steps = Steps::new().and_then(|steps| {
             let added =
-                waiter.add(steps.as_fd(), Interest::Readable, TOKEN_CLOCK);
+                poller.add(steps.as_fd(), Interest::Readable, TOKEN_CLOCK);
             added.map(|()| steps)
         });
         let steps = steps.inspect_err(|errno| {
-            voice.warn("unable to watch the wall clock", b"", *errno);
+            reporter.warn("unable to watch the wall clock", b"", *errno);
         });
         Self {
             steps: steps.ok(),
-            // Behind the watch: a step in between is told, and is none.
-            seen: clock::now(),
+            // Comes after the watch: a step in between is reported, but is
+            // none.
+            last: clock::now(),
         }
     }
 }
 
 impl Supervisor {
-    /// The wall clock was set.
+    /// Handles a change of the wall clock.
     pub(super) fn clock_was_set(&mut self) {
         if let Some(steps) = &self.wall_clock.steps {
             steps.take();
         }
         let now = clock::now();
-        if !now.is_set_since(&self.wall_clock.seen) {
+        if !now.is_set_since(&self.wall_clock.last) {
             return;
         }
-        let before = core::mem::replace(&mut self.wall_clock.seen, now);
+        let before = core::mem::replace(&mut self.wall_clock.last, now);
         let renamed = |moment| now.renamed(&before, moment);
         for index in 0..self.table.len() {
             let Some(slot) = self.slot(index) else {
@@ -64,9 +66,9 @@ impl Supervisor {
                 death.when = renamed(death.when);
             }
             let service = slot.service.as_ref();
-            let told = service.map_or(Ok(()), |s| s.restamp_why(&renamed));
-            if let Err(trouble) = told {
-                self.warn_failure(index, trouble);
+            let restamped = service.map_or(Ok(()), |s| s.restamp_why(&renamed));
+            if let Err(failure) = restamped {
+                self.warn_failure(index, failure);
             }
             self.publish_soon(index);
         }
