@@ -126,8 +126,8 @@ impl Supervisor {
             // with 111 at once will most likely do so again, and the reason
             // was reported.
             slot.exec_failure_reported = end == ExitStatus::Exited(111);
-            // An exit that the operator requested is of no interest, and
-            // during shutdown the medium is spared.
+            // An exit that the operator requested is not recorded; during
+            // shutdown nothing is, to spare the medium.
             if status.state == State::Run && !slot.machine.is_leaving() {
                 let lived =
                     now.mono.since(slot.machine.started_at()).as_millis();
@@ -298,12 +298,12 @@ impl Supervisor {
 
     /// Makes each slot check whether its supervise directories are where their
     /// paths lead.
-    pub(super) fn doubt_all(&mut self) {
+    pub(super) fn recheck_all(&mut self) {
         for index in 0..self.table.len() {
             let slot = self.slot(index);
             let service = slot.and_then(|slot| slot.service.as_mut());
             if let Some(service) = service {
-                service.doubt();
+                service.recheck();
                 self.publish_soon(index);
             }
         }

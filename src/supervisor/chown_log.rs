@@ -71,15 +71,15 @@ pub(super) fn to_user(
     if !all {
         return Err(Errno::EPERM);
     }
-    let mut given = Ok(());
+    let mut changed = Ok(());
     let listed = file::open_dir(main, c".")?;
     dir::list(listed.as_fd(), |name| {
-        if given.is_ok() && is_written(name) {
-            given = log_file(main, name, owner)
+        if changed.is_ok() && is_written(name) {
+            changed = log_file(main, name, owner)
                 .and_then(|file| file::give_open(file.as_fd(), user));
         }
     })?;
-    given?;
+    changed?;
     file::give_open(main, user)
 }
 
@@ -133,7 +133,7 @@ mod test {
     }
 
     #[test]
-    fn a_log_directory_is_given_with_its_logs() {
+    fn a_log_directory_changes_owner_with_its_logs() {
         if !identity::is_root() {
             return;
         }
@@ -153,7 +153,7 @@ mod test {
     }
 
     #[test]
-    fn one_that_is_missing_is_made() {
+    fn a_missing_log_directory_is_created() {
         if !identity::is_root() {
             return;
         }
@@ -166,7 +166,7 @@ mod test {
     }
 
     #[test]
-    fn nothing_else_is_given() {
+    fn anything_unexpected_is_refused() {
         if !identity::is_root() {
             return;
         }

@@ -100,7 +100,7 @@ mod test {
     use std::os::fd::AsFd as _;
 
     #[test]
-    fn patience_runs_while_it_fails_and_begins_anew() {
+    fn downtime_counts_while_failing_and_restarts_after_recovery() {
         let mut critical = Critical {
             limit: Duration::from_nanos(5),
             since: None,

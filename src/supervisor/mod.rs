@@ -152,14 +152,14 @@ pub struct Slot {
     publish_failure_reported: bool,
     /// Option file last reported as invalid.
     bad_option: Option<&'static CStr>,
-    /// The signals that reach the group which the service's process leads;
-    /// `None` when it leads none.
+    /// Signals that reach the process group which the service's process leads;
+    /// `None` if it leads none.
     group: Option<GroupKill>,
     /// Set while the control FIFO is not read because a script runs.
     control_paused: bool,
     /// Time at which an overdue child was killed; cleared when one ends.
     killed_at: Option<Instant>,
-    /// How `./run` ended, and whether that was unexpected; kept until
+    /// End of `./run`, and whether it was unexpected; kept until
     /// `supervise/why` contains it.
     death: Option<(Death, bool)>,
     /// Wait recorded in `supervise/why`, and whether it has an end.
@@ -399,7 +399,7 @@ impl Supervisor {
                 TOKEN_SIGNALS => self.take_signals(&mut events),
                 TOKEN_SERVICES => self.read_changes(),
                 TOKEN_MOUNTS => {
-                    self.doubt_all();
+                    self.recheck_all();
                     self.scan_soon();
                 }
                 TOKEN_FRONT => self.read_front_commands(&mut events),
@@ -407,7 +407,7 @@ impl Supervisor {
                     self.forward_stderr();
                     self.forward_output();
                 }
-                TOKEN_CLOCK => self.clock_was_set(),
+                TOKEN_CLOCK => self.handle_clock_change(),
                 TOKEN_LOGGER => self.read_answers(),
                 TOKEN_CONSOLE => {
                     self.reporter.console.iter().for_each(|c| c.write_on());

@@ -71,7 +71,7 @@ impl Changes {
 
 /// Watches of the path to the services directory.
 ///
-/// Each scan follows the path anew, so that nothing that happens during the
+/// Each scan follows the path again, so that nothing that happens during the
 /// scan is missed. The inotify descriptor stays open meanwhile: the kernel
 /// blocks its close for up to 20 ms, a grace period of its own.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ impl PathWatch {
         changes.whole |= seen.is_err();
     }
 
-    /// Prepares for a scan that follows every path anew.
+    /// Prepares for a scan, which follows every path again.
     pub(super) fn begin_scan(&mut self) {
         for dir in &mut self.dirs {
             (dir.names, dir.all, dir.stale) = (0, false, true);
@@ -336,7 +336,7 @@ mod test {
     use super::*;
 
     #[test]
-    fn paths_come_apart() {
+    fn paths_are_split() {
         let path = b"//a/bc//";
         assert_eq!(component(path, 0), Some((2, 3)));
         assert_eq!(component(path, 3), Some((4, 6)));

@@ -101,7 +101,7 @@ impl Supervisor {
     /// checks whether the supervise directories are still where their paths
     /// lead.
     pub fn rescan(&mut self) {
-        self.doubt_all();
+        self.recheck_all();
         if let Some(services) = &mut self.services {
             services.revive = true;
         }
@@ -131,8 +131,8 @@ impl Supervisor {
         let Some(mut services) = self.services.take() else {
             return;
         };
-        // The services directory is taken out of `self` meanwhile, and
-        // `insert` must not find it there.
+        // It is taken out of `self` meanwhile, so that the methods below can
+        // borrow both.
         let now = clock::mono();
         let mut ended = None;
         if services.scan.is_none() && services.due.is_some_and(|due| due <= now)
@@ -454,8 +454,12 @@ fn watch_error_line(error: WatchError) -> Line {
     line.text("unable to watch the services directory: ");
     match error {
         WatchError::Refused(errno) => line.text(error::text(errno)),
-        WatchError::Watches => full(&mut line, "watches", config::WATCHES),
-        WatchError::Path => full(&mut line, "path-bytes", config::PATH_BYTES),
+        WatchError::Watches => {
+            append_capacity(&mut line, "watches", config::WATCHES)
+        }
+        WatchError::Path => {
+            append_capacity(&mut line, "path-bytes", config::PATH_BYTES)
+        }
         WatchError::Silent => {
             line.text("its file system does not tell changes")
         }
@@ -465,7 +469,11 @@ fn watch_error_line(error: WatchError) -> Line {
 }
 
 /// Appends `more than BOUND = VALUE`.
-fn full<'l>(line: &'l mut Line, bound: &str, value: usize) -> &'l mut Line {
+fn append_capacity<'l>(
+    line: &'l mut Line,
+    bound: &str,
+    value: usize,
+) -> &'l mut Line {
     line.text("more than ").text(bound).text(" = ");
     line.number(u64::try_from(value).unwrap_or(u64::MAX))
 }

@@ -48,7 +48,7 @@ pub(super) struct Service {
     /// Time at which its file system was last found to be full or read-only.
     unwritable: Option<Instant>,
     /// Set if the published files may be hidden.
-    doubted: bool,
+    suspect: bool,
 }
 
 /// Time without a failure after which a full or read-only file system is
@@ -61,8 +61,8 @@ const REPORT_AGAIN: Duration = Duration::from_secs(60);
 pub(super) struct DirOptions {
     /// Set if there is a file `down`.
     pub(super) down: bool,
-    /// Whether the log directory has a file `down`; `None` if there is neither
-    /// a directory `log` nor a log ring.
+    /// `Some` if there is a directory `log` or a log ring; true if there is a
+    /// file `log/down`.
     pub(super) log_down: Option<bool>,
 }
 
@@ -111,7 +111,7 @@ impl Service {
                 pipe,
                 cgroup: Membership::default(),
                 unwritable: None,
-                doubted: false,
+                suspect: false,
             },
             options,
         ))
@@ -162,23 +162,23 @@ impl Service {
         Ok(())
     }
 
-    /// Makes [`Service::is_hidden`] check the paths: something was mounted, or
-    /// an operator asks.
-    pub(super) fn doubt(&mut self) {
-        self.doubted = true;
+    /// Makes [`Service::is_hidden`] check the paths. To be called when
+    /// something was mounted or an operator asks for it.
+    pub(super) fn recheck(&mut self) {
+        self.suspect = true;
     }
 
     /// Returns whether a supervise directory is not where its path leads, if
     /// that is in doubt. It stays in doubt until it is there.
     pub(super) fn is_hidden(&mut self) -> bool {
         let at = self.dir.as_fd();
-        self.doubted = self.doubted
+        self.suspect = self.suspect
             && (self.service.is_hidden(at, at, &SERVICE)
                 || self.log.as_ref().is_some_and(|log| {
                     log_dir(at)
                         .is_ok_and(|base| log.is_hidden(at, base.as_fd(), &LOG))
                 }));
-        self.doubted
+        self.suspect
     }
 
     /// Releases the locks, so that the next supervisor can take them at once:
@@ -316,7 +316,7 @@ impl Service {
         waits: Waits,
         until: Option<Wall>,
     ) -> Result<(), Failure> {
-        // A missing or damaged record is begun anew.
+        // A missing or damaged record is replaced by a new one.
         let mut why = self.why().unwrap_or_default();
         if let Some((death, again)) = death {
             why.restarts = why.restarts.saturating_add(again.into());

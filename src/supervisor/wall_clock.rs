@@ -47,7 +47,7 @@ impl WallClock {
 
 impl Supervisor {
     /// Handles a change of the wall clock.
-    pub(super) fn clock_was_set(&mut self) {
+    pub(super) fn handle_clock_change(&mut self) {
         if let Some(steps) = &self.wall_clock.steps {
             steps.take();
         }
