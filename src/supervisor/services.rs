@@ -1,4 +1,4 @@
-//! The services directory and the state of its scans.
+//! Holds the state of the services directory and of its scans.
 
 use core::{ffi::CStr, time::Duration};
 

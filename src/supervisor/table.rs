@@ -1,4 +1,4 @@
-//! The table of slots, which grows on demand.
+//! Holds the table of slots, which grows on demand.
 //!
 //! While it may grow, its last entry is free, so that a search for a free
 //! entry succeeds; memory of entries that are never needed is never touched.
