@@ -5,12 +5,7 @@
 
 mod util;
 
-use std::{
-    fs,
-    os::unix::fs::FileTypeExt as _,
-    path::Path,
-    process::Command,
-};
+use std::{fs, os::unix::fs::FileTypeExt as _, path::Path, process::Command};
 
 use rustix::process::{Signal, kill_process};
 use util::{Place, spent, until, until_only};

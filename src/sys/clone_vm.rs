@@ -82,7 +82,7 @@ unsafe impl Sync for ChildStack {}
 
 /// All child stacks. They have a section of their own, or the file would be
 /// padded to a page before the variables.
-#[unsafe(link_section = ".bss.berths")]
+#[unsafe(link_section = ".bss.child_stacks")]
 static CHILD_STACKS: [ChildStack; STACKS] = [const {
     ChildStack {
         stack: UnsafeCell::new([MaybeUninit::uninit(); STACK_BYTES]),

@@ -47,8 +47,8 @@ const HEAP: [&str; 4] = ["__rust_alloc", "__rdl_", "malloc", "5alloc"];
 /// of stack, a thread-less program with no recursion needs a few frames.
 const FRAME: u64 = 32 * 1024;
 
-/// Stack that a child has at least until it is its program, in bytes: `LEAST`
-/// in src/sys/apart.
+/// Stack that a child has at least until it is its program, in bytes: `LEAST_STACK`
+/// in src/sys/clone_vm.
 const CHILD: u64 = 2048;
 
 /// What a call takes beside the frame, in bytes: the way back, aligned.
@@ -278,13 +278,13 @@ fn look(path: &Path) -> Result<Stack> {
     );
     let calls = calls(&assembly(path)?)?;
     let begin = frames.keys().find(|name| {
-        format!("{:#}", demangle(name)) == "runt::sys::apart::begin"
+        format!("{:#}", demangle(name)) == "runt::sys::clone_vm::child_main"
     });
     let begin = begin.context("no child begins")?;
     let child = deepest(begin, &calls, &frames, &mut Vec::new())?;
     ensure!(
         child <= CHILD,
-        "a child may need {child} bytes of stack; src/sys/apart has {CHILD}"
+        "a child may need {child} bytes of stack; src/sys/clone_vm has {CHILD}"
     );
     Ok(Stack {
         largest: (*size, name),
