@@ -1,8 +1,9 @@
-//! Whether the house is in order: what no compiler checks of the rules that
-//! its files keep.
+//! Checks the rules of the repository that no compiler checks.
+
+mod contract;
+mod imports;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -41,7 +42,10 @@ pub fn run() -> Result<()> {
 pub fn check() -> Result<()> {
     let mut faults = Faults::default();
     let root = board::root();
-    for file in ["src", "xtask/src", "tests"].iter().flat_map(|d| rust(d)) {
+    for file in ["src", "xtask/src", "tests"]
+        .iter()
+        .flat_map(|d| rust_files(d))
+    {
         let text = fs::read_to_string(root.join(&file))
             .with_context(|| format!("cannot read {}", file.display()))?;
         let mut fault = |line, what: &str| {
@@ -51,7 +55,8 @@ pub fn check() -> Result<()> {
         opening(&text, &mut fault);
         kernel(&file, &text, &mut fault)?;
     }
-    layers(&mut faults)?;
+    imports::check(&mut faults)?;
+    contract::check(&mut faults)?;
     capacities(&mut faults);
     top_level(&mut faults)?;
     scripts(&mut faults)?;
@@ -68,6 +73,11 @@ pub fn check() -> Result<()> {
 struct Faults(Vec<String>);
 
 impl Faults {
+    /// Adds a fault.
+    fn push(&mut self, fault: String) {
+        self.0.push(fault);
+    }
+
     /// Takes an error.
     fn note(&mut self, result: Result<()>) {
         if let Err(error) = result {
@@ -77,7 +87,7 @@ impl Faults {
 }
 
 /// The files of Rust in a directory, from the top level.
-fn rust(dir: &str) -> Vec<PathBuf> {
+fn rust_files(dir: &str) -> Vec<PathBuf> {
     let root = board::root();
     walkdir::WalkDir::new(root.join(dir))
         .sort_by_file_name()
@@ -135,7 +145,7 @@ fn kernel(
 pub fn unsafe_blocks() -> Result<usize> {
     let block = Regex::new(r"\bunsafe \{")?;
     let mut count = 0;
-    for file in rust("src") {
+    for file in rust_files("src") {
         let text = fs::read_to_string(board::root().join(&file))?;
         let found = block.find_iter(&code(&text)).count();
         if found > 0 && !file.starts_with("src/sys") {
@@ -153,148 +163,6 @@ fn code(text: &str) -> String {
         None => line.to_string(),
     };
     text.lines().map(strip).collect::<Vec<_>>().join("\n")
-}
-
-/// Which layers a layer may use, itself among them.
-type Allowed = BTreeMap<String, Vec<String>>;
-
-/// Checks every `crate::` and `super::` path of src against the table in the
-/// documentation of src/lib.rs.
-fn layers(faults: &mut Faults) -> Result<()> {
-    let lib = fs::read_to_string(board::root().join("src/lib.rs"))?;
-    let allowed = table(&lib)?;
-    for file in rust("src") {
-        let module = module(&file);
-        let Some(layer) = module.first() else {
-            continue;
-        };
-        let Some(allowed) = allowed.get(layer) else {
-            faults.0.push(format!(
-                "{}: the table in src/lib.rs has no layer `{layer}`",
-                file.display()
-            ));
-            continue;
-        };
-        let text = fs::read_to_string(board::root().join(&file))?;
-        for used in used(&code(&text), module.len())? {
-            if !allowed.contains(&used) {
-                faults.0.push(format!(
-                    "{}: `{layer}` may not use `{used}` (src/lib.rs)",
-                    file.display()
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The rows of the table: first column who, last column whom.
-fn table(lib: &str) -> Result<Allowed> {
-    let name = Regex::new(r"\[`(\w+)`\]")?;
-    let mut rows = Vec::new();
-    let mut all = Vec::new();
-    for line in lib.lines().filter_map(|line| line.strip_prefix("//! | ")) {
-        let cells: Vec<&str> =
-            line.trim_end_matches(" |").split(" | ").collect();
-        let [who, _, whom] = cells.as_slice() else {
-            continue;
-        };
-        let who = name.captures_iter(who).map(|found| found[1].to_string());
-        let who: Vec<String> = who.collect();
-        if who.is_empty() {
-            continue;
-        }
-        all.extend(who.clone());
-        rows.push((who, whom.to_string()));
-    }
-    let mut allowed = Allowed::new();
-    for (who, whom) in rows {
-        let mut may: Vec<String> = Vec::new();
-        for word in whom.split(", ") {
-            match word {
-                "-" => {}
-                "all" => may.extend(all.clone()),
-                "each other" => may.extend(who.clone()),
-                layer if all.iter().any(|known| known == layer) => {
-                    may.push(layer.into());
-                }
-                other => bail!("src/lib.rs: the table knows no `{other}`"),
-            }
-        }
-        for layer in who {
-            let own = [layer.clone()];
-            allowed.insert(layer, may.iter().chain(&own).cloned().collect());
-        }
-    }
-    Ok(allowed)
-}
-
-/// The module that a file of src is, empty for the crate's roots.
-fn module(file: &Path) -> Vec<String> {
-    let path = file.strip_prefix("src").unwrap_or(file).with_extension("");
-    let mut module: Vec<String> = path
-        .iter()
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    if module.last().is_some_and(|last| last == "mod") {
-        module.pop();
-    }
-    match module.first().map(String::as_str) {
-        Some("lib" | "main" | "build") if module.len() == 1 => Vec::new(),
-        _ => module,
-    }
-}
-
-/// The modules of the crate's root that a text names, when it is that of a
-/// module `depth` below the root.
-fn used(code: &str, depth: usize) -> Result<Vec<String>> {
-    // Modules within a file are its tests, and stand at its end.
-    let inner = Regex::new(r"(?m)^(pub )?mod \w+ \{")?.find(code);
-    let inner = inner.map_or(code.len(), |found| found.start());
-    let path = Regex::new(r"\b(crate::|(?:super::)+)")?;
-    let mut used = Vec::new();
-    for found in path.find_iter(code) {
-        // In a macro's own text: it is used wherever the macro is.
-        if code[..found.start()].ends_with('$') {
-            continue;
-        }
-        let up = found.as_str().matches("super").count();
-        let depth = depth + usize::from(found.start() > inner);
-        if up == 0 || up == depth {
-            used.extend(heads(&code[found.end()..]));
-        }
-    }
-    Ok(used)
-}
-
-/// The first names of a path: one, or those of a `{` list.
-fn heads(path: &str) -> Vec<String> {
-    let word = |text: &str| -> String {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
-    };
-    let Some(list) = path.strip_prefix('{') else {
-        return vec![word(path)];
-    };
-    let mut heads = Vec::new();
-    let (mut deep, mut start) = (0, 0);
-    for (at, mark) in list.char_indices() {
-        match mark {
-            '{' => deep += 1,
-            '}' if deep > 0 => deep -= 1,
-            ',' | '}' if deep == 0 => {
-                heads.push(word(list[start..at].trim_start()));
-                start = at + 1;
-                if mark == '}' {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    heads.retain(|head| !head.is_empty());
-    heads
 }
 
 /// Checks that boards/README.md lists every capacity with its numbers.
@@ -367,26 +235,5 @@ mod test {
     #[test]
     fn the_house_is_in_order() {
         check().unwrap();
-    }
-
-    #[test]
-    fn paths_are_found_in_every_form() {
-        let code = "use crate::{text, sys::{a, b::{c}}, wire};\n\
-                    use super::one; use super::super::two;\n\
-                    mod test { use super::super::super::three; }";
-        let code = code.replace("mod test", "\nmod test");
-        let code = code.replace("\n                    ", "\n");
-        let found = used(&code, 2).unwrap();
-        assert_eq!(found, ["text", "sys", "wire", "two", "three"]);
-    }
-
-    #[test]
-    fn the_table_is_read() {
-        let lib = "//! | [`a`] | x | - |\n//! | [`b`], [`c`] | x | each other, a |\n\
-                   //! | [`d`] | x | all |";
-        let table = table(lib).unwrap();
-        assert_eq!(table["a"], ["a"]);
-        assert_eq!(table["b"], ["b", "c", "a", "b"]);
-        assert_eq!(table["d"], ["a", "b", "c", "d", "d"]);
     }
 }
