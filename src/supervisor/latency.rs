@@ -48,9 +48,14 @@ impl Latency {
         self.woke_at = now;
     }
 
+    /// Returns the duration of this iteration so far.
+    pub(super) fn elapsed(&self, now: Instant) -> Duration {
+        now.since(self.woke_at)
+    }
+
     /// Ends an iteration: the loop goes to sleep.
     pub(super) fn end(&mut self) {
-        self.worst = self.worst.max(clock::mono().since(self.woke_at));
+        self.worst = self.worst.max(self.elapsed(clock::mono()));
     }
 }
 

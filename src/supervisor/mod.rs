@@ -81,6 +81,11 @@ const CONTROL_BYTES: usize = 16;
 /// may start a process.
 const SLOTS_PER_ITERATION: usize = 16;
 
+/// Time after which an iteration serves no further slot or child, although
+/// fewer than [`SLOTS_PER_ITERATION`] were: when the process is preempted or a
+/// system call is slow, what waits is asked for again first.
+const ITERATION_TIME: Duration = Duration::from_millis(5);
+
 /// Maximum number of slots whose files are written per iteration; those that
 /// have been stale longest come first. The others wait for the next iteration,
 /// which first handles children that have ended and starts that are due.
@@ -482,8 +487,10 @@ impl Supervisor {
     /// has to end.
     fn budget_spent(&mut self) -> bool {
         self.served = self.served.saturating_add(1);
-        let late = |until| until <= clock::mono();
-        self.served >= SLOTS_PER_ITERATION || self.until.is_some_and(late)
+        let now = clock::mono();
+        self.served >= SLOTS_PER_ITERATION
+            || self.until.is_some_and(|until| until <= now)
+            || self.latency.elapsed(now) >= ITERATION_TIME
     }
 
     /// Reaps the children that have ended, orphans included, until the budget
