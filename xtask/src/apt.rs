@@ -1,5 +1,5 @@
-//! How a Debian package of any suite and architecture is fetched without
-//! touching the host: a private apt root with the host's mirror and keys.
+//! Fetches Debian packages of any suite and architecture without changing the
+//! host: a private apt root with the host's mirror and keys.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,8 @@ pub struct Root {
 }
 
 impl Root {
-    /// Makes the root, or finds it; its lists are fetched the first time.
+    /// Opens the root, and creates it if necessary; the package lists are
+    /// fetched the first time.
     pub fn open(suite: &str, arch: &str) -> Result<Self> {
         let title = format!("{suite}/{arch}");
         let dir = board::workshop()
@@ -36,7 +37,8 @@ impl Root {
             debs,
             title,
         };
-        // It is full of absolute paths: elsewhere it is made anew.
+        // It contains absolute paths, so it is created again if the directory
+        // has moved.
         let ready = dir.join("ready");
         let here = dir.display().to_string();
         if fs::read_to_string(&ready).ok().as_ref() != Some(&here) {
@@ -47,7 +49,7 @@ impl Root {
         Ok(root)
     }
 
-    /// Writes the root's files.
+    /// Writes the files of the root.
     fn create(&self, dir: &Path, suite: &str, arch: &str) -> Result<()> {
         for sub in ["state/lists/partial", "cache/archives/partial", "parts"] {
             fs::create_dir_all(dir.join(sub))?;
@@ -59,7 +61,8 @@ impl Root {
             dir.join("sources.list"),
             format!("deb {mirror} {suite} main\n"),
         )?;
-        // A proxy and the like are the host's affair; all else is ours.
+        // Network settings such as a proxy come from the host; all others are
+        // ours.
         let host = run::quiet(Command::new("apt-config").arg("dump"))?;
         let network = host.lines().filter(|line| {
             ["Acquire::http", "Acquire::Check-", "Acquire::Retries"]
@@ -82,15 +85,16 @@ impl Root {
         Ok(())
     }
 
-    /// Fetches the lists, once in a run: what the mirror lacks now it still
-    /// lacks a moment later.
+    /// Fetches the package lists, once in a run: what the mirror lacks now it
+    /// still lacks a moment later.
     fn update(&self) -> Result<()> {
         static TRIED: Mutex<BTreeMap<String, bool>> =
             Mutex::new(BTreeMap::new());
         once(&TRIED, &self.title, || self.update_now())
     }
 
-    /// Fetches the lists; apt checks their signatures with the host's keys.
+    /// Fetches the package lists; apt checks their signatures with the host's
+    /// keys.
     fn update_now(&self) -> Result<()> {
         println!("fetching the package lists of {}", self.title);
         run::quiet(self.command("apt-get").args(["-q", "update"]))
@@ -101,14 +105,14 @@ impl Root {
             )
     }
 
-    /// An apt command in this root.
+    /// Returns an apt command for this root.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("APT_CONFIG", &self.config).env("LC_ALL", "C");
         command
     }
 
-    /// The versions of a package, newest first.
+    /// Returns the versions of a package, newest first.
     pub fn versions(&self, package: &str) -> Result<Vec<String>> {
         let mut command = self.command("apt-cache");
         let text = run::quiet(command.args(["madison", package]))?;
@@ -118,8 +122,8 @@ impl Root {
             .collect())
     }
 
-    /// The package that a meta package stands for: what it depends on and
-    /// begins with `prefix`; itself when there is none.
+    /// Returns the package that a meta package stands for: the dependency that
+    /// begins with `prefix`, or the package itself when there is none.
     pub fn behind(&self, package: &str, prefix: &str) -> Result<String> {
         let mut command = self.command("apt-cache");
         let text =
@@ -131,17 +135,17 @@ impl Root {
         Ok(found.unwrap_or(package).to_string())
     }
 
-    /// Fetches a package, `NAME` or `NAME=VERSION`; answers the file.
+    /// Fetches a package, `NAME` or `NAME=VERSION`; returns the file.
     pub fn fetch(&self, package: &str) -> Result<PathBuf> {
         if let Ok(file) = self.download(package) {
             return Ok(file);
         }
-        // Lists grow old: the mirror has a newer version by now.
+        // The lists may be outdated: the mirror then has a newer version.
         self.update()?;
         self.download(package)
     }
 
-    /// Fetches a package with the lists there are.
+    /// Fetches a package using the lists at hand.
     fn download(&self, package: &str) -> Result<PathBuf> {
         let mut command = self.command("apt-get");
         command.args(["-q", "download", "--print-uris", package]);
@@ -185,8 +189,8 @@ impl Root {
     }
 }
 
-/// Does the work of that title unless it was `tried` before; then it is said
-/// whether it had failed.
+/// Does the work of that title unless it was `tried` before; in that case
+/// returns an error if it had failed.
 fn once(
     tried: &Mutex<BTreeMap<String, bool>>,
     title: &str,
@@ -204,7 +208,8 @@ fn once(
     done
 }
 
-/// Unpacks what matches `patterns` (tar wildcards) of a package into `dir`.
+/// Unpacks the files of a package that match `patterns` (tar wildcards) into
+/// `dir`.
 pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
     fs::create_dir_all(dir)?;
     let mut tar = Command::new("dpkg")
@@ -235,7 +240,7 @@ pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The host's Debian mirror, from apt's own configuration.
+/// Returns the host's Debian mirror, from apt's own configuration.
 pub fn mirror() -> Result<String> {
     let format = "$(SITE) $(RELEASE)";
     let text = run::quiet(Command::new("apt-get").args([

@@ -1,5 +1,5 @@
-//! Whether the release files keep what runt promises: no panic, no heap, no
-//! libc, no unsafe code outside of `sys`; and how deep the stack is.
+//! Checks that the release files keep what runt promises: no panic, no heap,
+//! no libc, no unsafe code outside of `sys` and a bounded stack.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,24 +37,26 @@ const CRATES: [&str; 11] = [
     "ufmt-write",
 ];
 
-/// Names that only a libc has.
+/// Names that only a libc contains.
 const LIBC: [&str; 4] = ["__libc_", "_dl_", "__stack_chk_", "pthread_"];
 
-/// Names that only a heap has.
+/// Names that only a heap allocator contains.
 const HEAP: [&str; 4] = ["__rust_alloc", "__rdl_", "malloc", "5alloc"];
 
-/// The largest stack frame that a board may have, in bytes: PID 1 has 8 MiB
-/// of stack, a thread-less program with no recursion needs a few frames.
+/// The largest permitted stack frame, in bytes: PID 1 has 8 MiB of stack, and
+/// a single-threaded program without recursion needs few frames.
 const FRAME: u64 = 32 * 1024;
 
-/// Stack that a child has at least until it is its program, in bytes: `LEAST_STACK`
-/// in src/sys/clone_vm.
+/// Minimum stack of a child until it executes its program, in bytes:
+/// `LEAST_STACK` in src/sys/clone_vm.
 const CHILD: u64 = 2048;
 
-/// What a call takes beside the frame, in bytes: the way back, aligned.
+/// Stack that a call takes in addition to the frame, in bytes: the return
+/// address, aligned.
 const RETURN: u64 = 16;
 
-/// `cargo xtask audit`: one board, or all. An error when a promise is broken.
+/// Implements `cargo xtask audit` for one board or all. Returns an error when
+/// a promise is broken.
 pub fn run(name: Option<&str>) -> Result<()> {
     let blocks = tidy::unsafe_blocks()?;
     println!("unsafe blocks in src/sys: {blocks}; elsewhere: 0");
@@ -89,7 +91,7 @@ pub fn run(name: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Checks that nothing but the crates we know is linked.
+/// Checks that only known crates are linked.
 fn crates(board: &Board) -> Result<()> {
     let text = build::crates(board)?;
     let linked: BTreeSet<&str> = text
@@ -107,8 +109,8 @@ fn crates(board: &Board) -> Result<()> {
 }
 
 /// Builds the release file. It is linked with a panic handler that cannot be
-/// linked: so that it links at all proves that no panic can be reached. When
-/// it does not, the error names who panics.
+/// linked, so that a successful link proves that no panic can be reached. When
+/// linking fails, the error names the functions that panic.
 fn linked(board: &Board) -> Result<std::path::PathBuf> {
     let error = match build::release(board) {
         Ok(file) => return Ok(file),
@@ -132,7 +134,7 @@ fn linked(board: &Board) -> Result<std::path::PathBuf> {
     )
 }
 
-/// The assembly that the compiler wrote along with a file.
+/// Returns the assembly that the compiler wrote along with a file.
 fn assembly(file: &Path) -> Result<String> {
     let deps = file.with_file_name("deps");
     let mut found = None;
@@ -154,7 +156,7 @@ fn assembly(file: &Path) -> Result<String> {
     Ok(fs::read_to_string(path)?)
 }
 
-/// Which functions of an assembly text call into core's panics.
+/// Returns the functions in an assembly text that call core's panics.
 fn panics(assembly: &str) -> Result<Vec<String>> {
     let label = Regex::new(r"^(_R\w+|_ZN\w+|[a-z]\w*):")?;
     let symbol = Regex::new(r"(_R\w+|_ZN\w+)")?;
@@ -180,8 +182,8 @@ fn panics(assembly: &str) -> Result<Vec<String>> {
     Ok(edges.into_keys().collect())
 }
 
-/// Checks the headers of a release file: nothing dynamic, no interpreter, a
-/// stack that cannot be executed.
+/// Checks the headers of a release file: nothing dynamic, no interpreter, no
+/// executable stack.
 fn plain(path: &Path) -> Result<()> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -196,7 +198,7 @@ fn plain(path: &Path) -> Result<()> {
     }
 }
 
-/// As [`plain`], for one width of ELF.
+/// Does the same as [`plain`] for one width of ELF.
 fn headers<H>(bytes: &[u8]) -> Result<()>
 where
     H: object::read::elf::FileHeader<Endian = object::Endianness>,
@@ -224,16 +226,16 @@ where
     Ok(())
 }
 
-/// What a file needs of its stacks.
+/// The stack that a file needs.
 struct Stack {
-    /// The largest frame, in bytes, and whose it is.
+    /// The largest frame in bytes, and the name of its function.
     largest: (u64, String),
-    /// All frames of the deepest way from where a child begins.
+    /// Sum of all frames on the deepest call path from the entry of a child.
     child: u64,
 }
 
-/// Looks at the file with symbols: no name of a libc or a heap, nothing
-/// undefined; answers what it needs of its stacks.
+/// Inspects the file with symbols and returns the stack that it needs. Returns
+/// an error if a symbol belongs to a libc or a heap, or is undefined.
 fn look(path: &Path) -> Result<Stack> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -254,7 +256,7 @@ fn look(path: &Path) -> Result<Stack> {
             );
         }
         if symbol.kind() == SymbolKind::Text {
-            // On ARM the lowest bit says that it is Thumb code.
+            // On ARM the lowest bit marks Thumb code.
             let address = symbol.address() & !1;
             functions.insert(address, name.to_owned());
         }
@@ -292,7 +294,8 @@ fn look(path: &Path) -> Result<Stack> {
     })
 }
 
-/// Which functions of an assembly text name which others.
+/// Returns, for each function of an assembly text, the functions that it
+/// names.
 fn calls(assembly: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let label = Regex::new(r"^(\w+):")?;
     let symbol =
@@ -310,8 +313,8 @@ fn calls(assembly: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     Ok(calls)
 }
 
-/// Bytes of all frames on the deepest way from a function. An error when it
-/// may call itself.
+/// Returns the sum of all frames on the deepest call path from a function, in
+/// bytes. Returns an error when the function may call itself.
 fn deepest(
     name: &str,
     calls: &BTreeMap<String, BTreeSet<String>>,
@@ -335,7 +338,7 @@ fn deepest(
     Ok(own + RETURN + most)
 }
 
-/// The stack frame of each function: address, bytes.
+/// Returns the stack frame of each function: address, bytes.
 fn frames(file: &object::File<'_>) -> Result<Vec<(u64, u64)>> {
     let width = if file.is_64() { 8 } else { 4 };
     let mut frames = Vec::new();
@@ -357,7 +360,8 @@ fn frames(file: &object::File<'_>) -> Result<Vec<(u64, u64)>> {
     Ok(frames)
 }
 
-/// A number of seven bits a byte, lowest first, and how many bytes it took.
+/// Decodes a ULEB128 number (seven bits a byte, lowest first); returns it and
+/// the number of bytes read.
 fn uleb128(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().enumerate().take(9) {

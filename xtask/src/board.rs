@@ -1,4 +1,4 @@
-//! What a board is: boards/NAME.toml, read and checked.
+//! Reads and checks a board file, boards/NAME.toml.
 
 use std::{
     collections::BTreeMap,
@@ -11,18 +11,18 @@ use serde::Deserialize;
 /// The board of `cargo xtask boot`.
 pub const DEFAULT: &str = "qemu-riscv64";
 
-/// The board whose release file runs on a PC: what the host tests use.
+/// The board whose release file runs on a PC; the host tests use it.
 pub const HOST: &str = "qemu-x86_64";
 
-/// A board file; boards/README.md explains every key.
+/// A board, as read from its file; boards/README.md explains every key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Board {
     /// The file's name without `.toml`.
     #[serde(skip)]
     pub name: String,
-    /// Where what is fetched for it is kept: boards with the same name may
-    /// have other kernels.
+    /// Name of the directory that keeps what is fetched for the board: boards
+    /// with the same name may use different kernels.
     #[serde(skip)]
     pub shelf: String,
     /// Target triple.
@@ -30,46 +30,48 @@ pub struct Board {
     /// The services directory.
     #[serde(default = "etc_service")]
     pub services: String,
-    /// Where state is kept that its own directory cannot hold.
+    /// Run directory: state that the services directory cannot hold.
     #[serde(default = "run_runt")]
     pub run: String,
-    /// A writable directory whose entries hide and add to those of
-    /// `services`; none when it is empty.
+    /// A writable directory whose entries hide and extend those of `services`;
+    /// empty for none.
     #[serde(default)]
     pub services_overlay: String,
-    /// `UID:GID` of the shared loggers; the supervisor's when it is empty.
+    /// `UID:GID` of the shared loggers; empty for that of the supervisor.
     #[serde(default)]
     pub logger_user: String,
-    /// Which files of `supervise/` are written: `all`, or `binary` for
+    /// The files of `supervise/` that are written: `all`, or `binary` for
     /// `status` alone.
     #[serde(default = "all_files")]
     pub status_files: String,
-    /// Who is let in when something fails: `none`, `login` or `shell`.
+    /// Access to the machine when something fails: `none`, `login` or `shell`.
     #[serde(default = "login")]
     pub rescue: String,
-    /// The program that is told of a good boot.
+    /// The program that is run when a boot is considered good.
     #[serde(default = "boot_good")]
     pub boot_good: String,
-    /// What signals ask PID 1, where it is not the usual.
+    /// Requests that signals make of PID 1, where they differ from the
+    /// defaults.
     #[serde(default)]
     pub signals: BTreeMap<String, String>,
-    /// Bounds that differ from src/capacities.txt.
+    /// Capacities that differ from src/capacities.txt.
     #[serde(default)]
     pub capacity: BTreeMap<String, usize>,
     /// The serial console.
     pub console: Console,
     /// The hardware watchdog.
     pub watchdog: Option<Watchdog>,
-    /// Where kernel and userland of the boot images come from.
+    /// Source of the kernel and userland of the boot images.
     pub debian: Debian,
-    /// The machine that stands in for the board.
+    /// The machine that emulates the board.
     pub qemu: Qemu,
-    /// What is said of the root before the kernel's command line.
+    /// Options for the root that come before those of the kernel's command
+    /// line.
     #[serde(default)]
     pub root: String,
-    /// What the release file may weigh.
+    /// Limits on the size of the release file.
     pub budget: Budget,
-    /// Whether `cargo xtask test` boots it.
+    /// Set if `cargo xtask test` boots the board.
     #[serde(default)]
     pub test: bool,
 }
@@ -78,11 +80,11 @@ pub struct Board {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Console {
-    /// Its device in /dev.
+    /// The device in /dev.
     pub device: String,
-    /// Its speed.
+    /// The speed in baud.
     pub baud: u32,
-    /// What the kernel's command line says besides `console=`.
+    /// Words for the kernel's command line besides `console=`.
     #[serde(default)]
     pub cmdline: String,
 }
@@ -91,29 +93,30 @@ pub struct Console {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Watchdog {
-    /// Its device in /dev.
+    /// The device in /dev.
     pub device: String,
-    /// Seconds after its last meal when it bites.
+    /// The timeout in seconds.
     pub period_s: u32,
 }
 
-/// Where kernel and userland of the boot images come from.
+/// Source of the kernel and userland of the boot images.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Debian {
-    /// The suites, in the order in which they are tried: a mirror that is
-    /// being updated lacks one or the other.
+    /// The suites in the order in which they are tried: a mirror that is being
+    /// updated may lack one of them.
     pub suites: Vec<String>,
     /// The architecture.
     pub arch: String,
-    /// The kernel's package; a meta package is followed to the image.
+    /// The kernel's package; a meta package is followed to the image package.
     pub kernel: String,
-    /// The device tree in it, for machines that need one.
+    /// The device tree in that package, for machines that need one.
     pub dtb: Option<String>,
-    /// Modules of its package that are in every image.
+    /// Modules of that package that are in every image.
     #[serde(default)]
     pub modules: Vec<String>,
-    /// Modules of it that an initramfs loads to reach a root on a disk.
+    /// Modules of that package that an initramfs loads to reach a root on a
+    /// disk.
     #[serde(default)]
     pub disk_modules: Vec<String>,
 }
@@ -122,7 +125,7 @@ pub struct Debian {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Qemu {
-    /// The part of the program's name behind `qemu-system-`.
+    /// The part of the program's name after `qemu-system-`.
     pub system: String,
     /// `-M`.
     pub machine: String,
@@ -130,55 +133,55 @@ pub struct Qemu {
     pub cpu: Option<String>,
     /// `-m`.
     pub memory_mib: u32,
-    /// The device that is a disk, when it can have one.
+    /// The disk device; `None` if the machine cannot have a disk.
     pub disk: Option<String>,
     /// Further arguments.
     #[serde(default)]
     pub extra: Vec<String>,
-    /// How much longer than on the default board things may take.
+    /// Factor by which time limits are longer than on the default board.
     #[serde(default = "one")]
     pub slow: f64,
 }
 
-/// What the release file may weigh.
+/// Limits on the size of the release file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Budget {
-    /// Bytes of the stripped file.
+    /// Size of the stripped file, in bytes.
     pub file: u64,
 }
 
-/// The services directory when a board names none.
+/// Returns the default services directory.
 fn etc_service() -> String {
     "/etc/service".into()
 }
 
-/// The run directory when a board names none.
+/// Returns the default run directory.
 fn run_runt() -> String {
     "/run/runt".into()
 }
 
-/// The program of a good boot when a board names none.
+/// Returns the default program for a good boot.
 fn boot_good() -> String {
     "/etc/runit/boot-good".into()
 }
 
-/// The files of `supervise/` when a board names none.
+/// Returns the default choice of files in `supervise/`.
 fn all_files() -> String {
     "all".into()
 }
 
-/// The rescue when a board names none.
+/// Returns the default kind of rescue.
 fn login() -> String {
     "login".into()
 }
 
-/// The factor when a board names none.
+/// Returns the default factor for time limits.
 fn one() -> f64 {
     1.0
 }
 
-/// The repository's top directory.
+/// Returns the top directory of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -186,7 +189,7 @@ pub fn root() -> PathBuf {
         .into()
 }
 
-/// Where xtask keeps what it fetches and makes.
+/// Returns the directory that keeps everything xtask fetches and builds.
 pub fn workshop() -> PathBuf {
     root().join("target/xtask")
 }
@@ -196,7 +199,7 @@ pub fn load(name: &str) -> Result<Board> {
     load_with(name, &toml::Table::new())
 }
 
-/// Reads a board file of which `other` says some things otherwise.
+/// Reads a board file; the values in `other` override those of the file.
 pub fn load_with(name: &str, other: &toml::Table) -> Result<Board> {
     let path = root().join("boards").join(format!("{name}.toml"));
     if !path.exists() {
@@ -211,7 +214,7 @@ pub fn load_with(name: &str, other: &toml::Table) -> Result<Board> {
     parse(name, &text, other)
 }
 
-/// Every board, by name.
+/// Reads every board, sorted by name.
 pub fn all() -> Result<Vec<Board>> {
     let dir = root().join("boards");
     let mut names: Vec<String> = std::fs::read_dir(&dir)
@@ -224,16 +227,17 @@ pub fn all() -> Result<Vec<Board>> {
 }
 
 impl Board {
-    /// `[signals]` as the program reads it: `TERM:off,INT:none`.
+    /// Returns `[signals]` in the form that the program reads:
+    /// `TERM:off,INT:none`.
     pub fn signal_words(&self) -> String {
         let words = self.signals.iter();
         let words = words.map(|(name, meaning)| format!("{name}:{meaning}"));
         words.collect::<Vec<_>>().join(",")
     }
 
-    /// The text with the words replaced that stand for what a board has:
-    /// `@CONSOLE@`, `@BAUD@`, `@MODULES@`, one a line, and one for each
-    /// capacity, as `@NAME-BYTES@`.
+    /// Replaces the placeholders in a text by the board's values: `@CONSOLE@`,
+    /// `@BAUD@`, `@MODULES@` (one a line), and `@NAME-BYTES@` for each
+    /// capacity.
     pub fn fill_in(&self, text: &str) -> String {
         let text = text
             .replace("@CONSOLE@", &self.console.device)
@@ -249,15 +253,15 @@ impl Board {
     }
 }
 
-/// The signals that can mean something else.
+/// The signals whose meaning a board can change.
 const SIGNALS: [&str; 10] = [
     "CONT", "INT", "PWR", "ALRM", "USR1", "USR2", "TERM", "RTMIN+3", "RTMIN+4",
     "RTMIN+5",
 ];
-/// What they can mean.
+/// The meanings that a signal can have.
 const MEANINGS: [&str; 4] = ["none", "off", "reboot", "halt"];
 
-/// The board of that name, or every board.
+/// Reads the board of that name, or every board.
 pub fn chosen(name: Option<&str>) -> Result<Vec<Board>> {
     match name {
         Some(name) => Ok(vec![load(name)?]),
@@ -265,7 +269,8 @@ pub fn chosen(name: Option<&str>) -> Result<Vec<Board>> {
     }
 }
 
-/// The lines of src/capacities.txt: name, default, least, most, meaning.
+/// Returns the lines of src/capacities.txt: name, default, minimum, maximum,
+/// meaning.
 pub fn capacities() -> Vec<[&'static str; 5]> {
     include_str!("../../src/capacities.txt")
         .lines()
@@ -285,7 +290,7 @@ pub fn capacities() -> Vec<[&'static str; 5]> {
         .collect()
 }
 
-/// Lays a table over another: tables in it key by key.
+/// Merges `other` into a table; nested tables are merged key by key.
 fn lay_over(table: &mut toml::Table, other: &toml::Table) {
     for (key, value) in other {
         match (table.get_mut(key), value) {
@@ -299,7 +304,7 @@ fn lay_over(table: &mut toml::Table, other: &toml::Table) {
     }
 }
 
-/// Checks what a board file says.
+/// Parses and checks a board file.
 fn parse(name: &str, text: &str, other: &toml::Table) -> Result<Board> {
     let file = format!("boards/{name}.toml");
     let wrong = || format!("{file} is not right");

@@ -1,5 +1,5 @@
-//! How a board is booted: for a person, with its serial console in the
-//! terminal; for a test rig, to run one program and answer its exit code.
+//! Boots a board, either interactively, with its serial console in the
+//! terminal, or for a test rig, to run one program and return its exit code.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use regex::Regex;
@@ -11,7 +11,7 @@ use crate::{
     run, setup,
 };
 
-/// `cargo xtask boot`.
+/// Implements `cargo xtask boot`.
 pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
     let board = board::load(name)?;
     let kit = setup::ensure(&board)?;
@@ -24,14 +24,16 @@ pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
     run::loud(&mut command)
 }
 
-/// How long the machine may take to switch off when the program has ended.
+/// Time limit for the machine to power off after the program has ended, in
+/// seconds.
 const TO_END: f64 = 60.0;
-/// Exit code when the guest has said nothing about its program: a panic,
-/// silence, a reset. `git bisect run` takes it for "cannot be tested".
+/// Exit code when the guest has reported nothing about its program: a panic,
+/// silence, a reset. `git bisect run` interprets it as "cannot be tested".
 const NO_VERDICT: u8 = 125;
 
-/// `cargo xtask boot --rig PROGRAM`: the program's exit code, 128 and more
-/// when a signal ended it, [`NO_VERDICT`] when the guest does not say.
+/// Implements `cargo xtask boot --rig PROGRAM`. Returns the program's exit
+/// code, 128 plus the signal number when a signal ended it, or [`NO_VERDICT`]
+/// when the guest does not report it.
 pub fn rig(
     name: &str,
     tree: &str,
@@ -45,7 +47,8 @@ pub fn rig(
     })
 }
 
-/// Boots, and waits for what PID 1 says of the program and for the end.
+/// Boots, and waits for PID 1's report on the program and for the end of the
+/// machine.
 fn judge(
     name: &str,
     tree: &str,

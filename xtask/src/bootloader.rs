@@ -1,10 +1,10 @@
-//! How a bootloader with two images and a boot counter does it, in QEMU: the
-//! new image is tried so often, then the old one is booted.
+//! Emulates a bootloader with two images and a boot counter in QEMU: it tries
+//! the new image a given number of times, then boots the old one.
 //!
-//! The counter is a file here. It is counted up before each boot of the new
-//! image; what a guest says of it on its console, `bootcount 0`, stands for
-//! the bootloader's environment that it would write on a board. That the
-//! machine ends, by a watchdog or by itself, leads to the next boot.
+//! Here the counter is a file. It is incremented before each boot of the new
+//! image; when the guest prints `bootcount 0` on its console, that stands for
+//! writing the bootloader's environment on a board. When the machine ends, by
+//! a watchdog or by itself, the next boot follows.
 
 use std::{fs, path::Path};
 
@@ -14,27 +14,28 @@ use serde::Deserialize;
 
 use crate::{board::Board, image, qemu::Session, rootfs::Root, setup};
 
-/// Two images and how often the first is tried, as a scenario has them.
+/// Two images and the number of tries for the first, as given by a scenario.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Bootloader {
     /// The trees of the new image.
     pub new: String,
-    /// Those of the old one, which is known to work.
+    /// The trees of the old image, which is known to work.
     pub old: String,
-    /// How often the new one is booted without being told that it is good.
+    /// Number of times that the new image is booted without being confirmed as
+    /// good.
     pub tries: u32,
 }
 
-/// How long a boot may take until it is good, or over.
+/// Time limit until a boot is good or has ended, in seconds.
 const WITHIN: f64 = 120.0;
-/// How many lines of the console an error shows.
+/// Number of console lines that an error shows.
 const SHOWN: usize = 40;
 
 impl Bootloader {
-    /// Boots, again and again, until a boot is good; answers its machine and
-    /// what has been done. A machine that hangs for good is an error: that
-    /// is what a watchdog is for.
+    /// Boots repeatedly until a boot is good; returns its machine and a record
+    /// of the attempts. A machine that hangs forever is an error: a watchdog
+    /// should have reset it.
     pub fn boot(&self, board: &Board) -> Result<(Session, String)> {
         let kit = setup::ensure(board)?;
         let place = tempfile::tempdir()?;
@@ -72,7 +73,7 @@ impl Bootloader {
     }
 }
 
-/// What the counter says; nothing yet is 0.
+/// Reads the counter; a missing file means 0.
 fn count(counter: &Path) -> Result<u32> {
     if !counter.exists() {
         return Ok(0);

@@ -1,10 +1,10 @@
-//! How the release file of a board is built.
+//! Builds the release file of a board.
 //!
-//! `core` is built along with the program (`-Zbuild-std`, which a stable
-//! cargo takes with RUSTC_BOOTSTRAP=1). Three reasons: there is no prebuilt
+//! `core` is built along with the program (`-Zbuild-std`, which a stable cargo
+//! accepts with RUSTC_BOOTSTRAP=1), for three reasons: there is no prebuilt
 //! `core` for some of our targets, and none at all where rustup may not
-//! fetch; a program that has no `alloc` crate to link cannot use a heap; and
-//! `core` is optimised for size with the rest.
+//! download; a program that has no `alloc` crate to link cannot use a heap;
+//! and `core` is optimised for size with the rest.
 
 use std::{
     fs,
@@ -20,10 +20,10 @@ use crate::{
     run, setup,
 };
 
-/// Linker and code generation, one reason each: rust-lld is in every
-/// toolchain and links every target; the file has fixed addresses and no
+/// Linker and code generation options, with one reason each: rust-lld is in
+/// every toolchain and links every target; the file has fixed addresses and no
 /// dynamic section; unwind tables, RELRO and a build id have no use in it; at
-/// `-O2` the linker keeps a text once that another one ends in (300 bytes).
+/// `-O2` the linker merges a string with the end of a longer one (300 bytes).
 pub const FLAGS: &[&str] = &[
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
@@ -38,49 +38,49 @@ pub const FLAGS: &[&str] = &[
     "-Clink-arg=-O2",
 ];
 
-/// What is particular to a machine.
+/// Returns the flags for a target's architecture.
 fn machine_flags(target: &str) -> &'static [&'static str] {
     match target.split('-').next() {
         // Thumb-2: 30 per cent less code than ARM instructions (measured).
-        // ARMv6 has Thumb-1 only, which has no system calls in `rustix`.
+        // ARMv6 has Thumb-1 only, for which `rustix` has no system calls.
         Some("armv7") => &["-Ctarget-feature=+crt-static,+thumb-mode"],
-        // Addresses are low, so two instructions less reach them; the linker
-        // makes the two instructions of a near call one (8 per cent); and
-        // routines that all functions share save the registers that a
-        // function may not change (another 4: src/sys/arch/riscv64.rs).
+        // Addresses are low, so two fewer instructions reach them; the linker
+        // relaxes the two instructions of a near call into one (8 per cent);
+        // and shared routines save the registers that a function must preserve
+        // (another 4: src/sys/arch/riscv64.rs).
         Some("riscv64gc") => &[
             "-Ctarget-feature=+crt-static,+relax,+save-restore",
             "-Ccode-model=small",
         ],
-        // Else rustix falls back to libc there.
+        // Without it rustix falls back to libc.
         Some("mipsel") => &[
             "-Ctarget-feature=+crt-static",
             "--cfg=rustix_use_experimental_asm",
         ],
-        // Memory is copied by one instruction, not by three (measured: half
+        // Memory is copied by one instruction instead of three (measured: half
         // the time of svlogd's copies of short lines).
         Some("x86_64") => &["-Ctarget-feature=+crt-static,+ermsb"],
         _ => &["-Ctarget-feature=+crt-static"],
     }
 }
 
-/// The names of all programs, from src/applets.txt.
+/// Returns the names of all programs, from src/applets.txt.
 pub fn applets() -> impl Iterator<Item = &'static str> {
     include_str!("../../src/applets.txt").lines()
 }
 
-/// How a build differs from the release.
+/// Differences from the release build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
-    /// Symbols stay in the file, and a section tells the stack frame of each
-    /// function.
+    /// Keeps symbols in the file, and adds a section with the stack frame size
+    /// of each function.
     pub symbols: bool,
-    /// A panic path links, so that it can be looked for in the assembly that
-    /// is written too.
+    /// Allows a panic path to link and writes the assembly too, in which the
+    /// path can be found.
     pub panics_link: bool,
 }
 
-/// `cargo xtask build`.
+/// Implements `cargo xtask build`.
 pub fn run(name: Option<&str>, out: Option<&Path>) -> Result<()> {
     for board in &board::chosen(name)? {
         let file = release(board)?;
@@ -108,7 +108,7 @@ pub fn release(board: &Board) -> Result<PathBuf> {
     variant(board, Variant::default())
 }
 
-/// The compiler's flags for a board's release file.
+/// Returns the compiler flags for a board's release file.
 fn flags(board: &Board) -> Vec<String> {
     let script = board::root().join("xtask/discard.ld");
     let script = format!("-Clink-arg=-T{}", script.display());
@@ -116,8 +116,7 @@ fn flags(board: &Board) -> Vec<String> {
     fixed.map(|flag| flag.to_string()).chain([script]).collect()
 }
 
-/// Tells cargo the flags of a board, and that it may use those that are not
-/// stable.
+/// Passes a board's flags to cargo and permits unstable ones.
 fn tell(command: &mut Command, flags: &[String]) {
     command
         .env_remove("RUSTFLAGS")
@@ -125,7 +124,7 @@ fn tell(command: &mut Command, flags: &[String]) {
         .env("RUSTC_BOOTSTRAP", "1");
 }
 
-/// The crates of a board's release file, as `cargo tree` lists them.
+/// Returns the crates of a board's release file, as `cargo tree` lists them.
 pub fn crates(board: &Board) -> Result<String> {
     let mut tree = Command::new("cargo");
     tree.current_dir(board::root())
@@ -133,7 +132,7 @@ pub fn crates(board: &Board) -> Result<String> {
         .args(["--edges", "normal,no-proc-macro", "--prefix", "none"])
         .args(["--features", "freestanding", "--target", &board.target])
         .args(["--format", "{p}"]);
-    // Which crates there are depends on them: rustix looks.
+    // The set of crates depends on the flags: rustix examines them.
     tell(&mut tree, &flags(board));
     run::quiet(&mut tree)
 }
@@ -148,8 +147,8 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         Variant { symbols: true, .. } => "symbols",
         Variant { .. } => "release",
     };
-    // One directory for each board: boards differ in capacities, and their
-    // builds would else undo each other.
+    // One directory for each board: boards differ in capacities, and without
+    // this each build would invalidate the others.
     let dir = board::workshop().join("build").join(&board.name).join(kind);
     let mut flags = flags(board);
     if variant.symbols {
@@ -178,7 +177,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .args(["-Zbuild-std-features=compiler-builtins-mem"])
         .arg("--target-dir")
         .arg(&dir)
-        // Flags and settings of whoever calls belong to other builds.
+        // Flags and settings of the caller belong to other builds.
         .env_remove("CARGO_TARGET_DIR")
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source);
     tell(&mut command, &flags);
@@ -220,8 +219,8 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     Ok(dir.join(&board.target).join("release/runt"))
 }
 
-/// When this version was made, in seconds since 1970: not the moment of the
-/// build, so that the same sources give the same file.
+/// Returns the time of this version in seconds since 1970. This is not the
+/// time of the build, so that the same sources give the same file.
 fn made() -> String {
     std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| {
         let mut git = Command::new("git");
@@ -231,14 +230,14 @@ fn made() -> String {
     })
 }
 
-/// Puts the file and a link for every program into a directory, so that
-/// `PATH=DIR:$PATH` is runit.
+/// Installs the file and a link for every program into a directory, so that
+/// `PATH=DIR:$PATH` gives runit.
 pub fn install(board: &Board, dir: &Path) -> Result<()> {
     let file = release(board)?;
     fs::create_dir_all(dir)
         .with_context(|| format!("cannot make {}", dir.display()))?;
     let to = dir.join("runt");
-    // A running program's file cannot be written, but replaced.
+    // The file of a running program cannot be written, but it can be replaced.
     let new = dir.join("runt.new");
     fs::copy(&file, &new)
         .with_context(|| format!("cannot write {}", new.display()))?;

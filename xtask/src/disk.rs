@@ -1,6 +1,5 @@
-//! How a disk with a root on it is made and checked, by whoever it is, root
-//! or not: squashfs, ext4, with what a card has besides, behind a table of
-//! partitions.
+//! Creates and checks disks with a root file system, without needing root
+//! privileges: squashfs, ext4 and other partitions behind a partition table.
 
 use std::{
     fs,
@@ -18,38 +17,38 @@ use crate::{
     run, setup,
 };
 
-/// The UUID of every ext4 that is made here.
+/// The UUID of every ext4 file system created here.
 const UUID: &str = "72756e74-0000-4000-8000-000000000001";
-/// The number of a disk with partitions, and of a FAT.
+/// The identifier of a partitioned disk, and of a FAT.
 const DISK: &str = "72756e74";
-/// The label of what an overlay keeps its files on.
+/// The label of the file system that holds the writable layer of an overlay.
 const UPPER: &str = "upper";
-/// Bytes of a block, and of the place before the first partition and between
-/// two of them.
+/// Size of a block, and of the gap before the first partition and between
+/// partitions, in bytes.
 const BLOCK: u64 = 512;
 const GAP: u64 = 1 << 20;
-/// Bytes that an ext4 has besides its files.
+/// Size of an ext4 in excess of its files, in bytes.
 const ROOM: u64 = 32 << 20;
 
 /// A disk.
 #[derive(Debug)]
 pub struct Disk {
-    /// Its bytes.
+    /// The image file.
     pub file: PathBuf,
-    /// What the kernel's command line says of it.
+    /// Words for the kernel's command line that describe the disk.
     pub words: String,
-    /// Where on it an ext4 begins and how long that is, if it has one.
+    /// Offset and length of the ext4 on the disk, if it has one.
     ext4: Option<(u64, u64)>,
 }
 
-/// Makes the disk with a root that has these files; `None` for a root that
-/// is on no disk.
+/// Creates the disk for a root with these files; `None` for a kind of root
+/// that needs no disk.
 pub fn make(
     root: Root,
     entries: &Entries,
     file: PathBuf,
 ) -> Result<Option<Disk>> {
-    // Of a length of its own: nothing of another one is behind it.
+    // A new file has the right length: no data of an older one follows.
     let _none = fs::remove_file(&file);
     let (words, ext4) = match root {
         Root::Initramfs => return Ok(None),
@@ -82,13 +81,13 @@ pub fn make(
     Ok(Some(Disk { file, words, ext4 }))
 }
 
-/// A tool of the package `package`.
+/// Returns a command for a tool of the Debian package `package`.
 fn tool(name: &str, package: &str) -> Result<Command> {
     Ok(Command::new(setup::program(name, &[package])?))
 }
 
-/// Lays the files into a directory, but for devices, which only root could
-/// make.
+/// Writes the files into a directory, except for devices, which only root
+/// could create.
 fn lay_out(entries: &Entries) -> Result<tempfile::TempDir> {
     let dir = tempfile::tempdir_in(board::workshop())?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
@@ -107,13 +106,13 @@ fn lay_out(entries: &Entries) -> Result<tempfile::TempDir> {
     Ok(dir)
 }
 
-/// Writes a squashfs, all of whose files are root's.
+/// Writes a squashfs in which root owns every file.
 fn squashfs(entries: &Entries, file: &Path) -> Result<()> {
     let dir = lay_out(entries)?;
     let mut command = tool("mksquashfs", "squashfs-tools")?;
     command.arg(dir.path()).arg(file);
     command.args(["-quiet", "-no-progress", "-noappend", "-all-root"]);
-    // Of what packs well enough, all kernels have this.
+    // Of the methods that pack well enough, the one every kernel has.
     command.args(["-comp", "gzip", "-Xcompression-level", "1"]);
     for (path, entry) in entries {
         if let Entry::Device(mode, major, minor) = entry {
@@ -124,7 +123,7 @@ fn squashfs(entries: &Entries, file: &Path) -> Result<()> {
     run::quiet(&mut command).map(drop)
 }
 
-/// Writes an ext4, all of whose files are root's; answers its length.
+/// Writes an ext4 in which root owns every file; returns its length.
 fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
     let dir = lay_out(entries)?;
     let files = entries.values().map(|entry| match entry {
@@ -135,10 +134,10 @@ fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
     fs::File::create(file)?.set_len(length)?;
     let mut command = tool("mkfs.ext4", "e2fsprogs")?;
     command.args(["-q", "-L", label, "-U", UUID]);
-    // A small journal: what it holds is more often overwritten.
+    // A small journal: its blocks are overwritten more often.
     command.args(["-J", "size=4", "-E", "root_owner=0:0", "-d"]);
     run::quiet(command.arg(dir.path()).arg(file))?;
-    // The files are ours now, and devices are missing.
+    // At this point the invoking user owns the files, and devices are missing.
     let mut script = String::new();
     for (path, entry) in entries {
         if let Entry::Device(mode, major, minor) = entry {
@@ -167,7 +166,7 @@ fn fat(file: &Path) -> Result<()> {
     run::quiet(command.arg(file)).map(drop)
 }
 
-/// Writes a place to swap to, with the label pages.
+/// Writes a swap area with the label `pages`.
 fn swap_space(file: &Path) -> Result<()> {
     let new = fs::File::create(file)?;
     new.set_permissions(fs::Permissions::from_mode(0o600))?;
@@ -177,9 +176,9 @@ fn swap_space(file: &Path) -> Result<()> {
     run::quiet(command.arg(file)).map(drop)
 }
 
-/// Writes a disk with a table of this kind, `dos` or `gpt`, and these
-/// partitions, each with its file's extension as its name where that can be
-/// had; answers where they begin.
+/// Writes a disk with a partition table of kind `dos` or `gpt` and these
+/// partitions, each named after its file's extension if the table has names;
+/// returns their offsets.
 fn partitions(file: &Path, table: &str, parts: &[&Path]) -> Result<Vec<u64>> {
     let mut disk = fs::File::create(file)?;
     let (mut start, mut starts) = (GAP, Vec::new());
@@ -200,7 +199,7 @@ fn partitions(file: &Path, table: &str, parts: &[&Path]) -> Result<Vec<u64>> {
         starts.push(start);
         start = (start + length).next_multiple_of(GAP);
     }
-    // A GPT has a copy of itself at the end.
+    // A GPT has a backup copy at the end of the disk.
     disk.set_len(start + GAP)?;
     let commands = file.with_extension("sfdisk");
     fs::write(&commands, script)?;
@@ -212,12 +211,12 @@ fn partitions(file: &Path, table: &str, parts: &[&Path]) -> Result<Vec<u64>> {
 }
 
 impl Disk {
-    /// Whether the ext4 on it was unmounted and is whole, if it has one.
+    /// Checks that the ext4 on the disk, if any, was unmounted and is intact.
     pub fn check(&self) -> Result<()> {
         let Some(ext4) = self.ext4()? else {
             return Ok(());
         };
-        /// The superblock begins there.
+        /// Offset of the superblock.
         const SUPERBLOCK: u64 = 1024;
         let mut state = [0; 0x64];
         let mut file = fs::File::open(ext4.path())?;
@@ -230,7 +229,7 @@ impl Disk {
         is_whole(ext4.path())
     }
 
-    /// A copy of the ext4 on it.
+    /// Returns a copy of the ext4 on the disk, if it has one.
     pub fn ext4(&self) -> Result<Option<tempfile::NamedTempFile>> {
         let Some((start, length)) = self.ext4 else {
             return Ok(None);
@@ -243,7 +242,7 @@ impl Disk {
     }
 }
 
-/// Whether an ext4 is in order.
+/// Checks that an ext4 is consistent.
 pub fn is_whole(ext4: &Path) -> Result<()> {
     let mut command = tool("e2fsck", "e2fsprogs")?;
     run::quiet(command.args(["-f", "-n"]).arg(ext4))
@@ -251,13 +250,13 @@ pub fn is_whole(ext4: &Path) -> Result<()> {
         .context("the ext4 is not in order")
 }
 
-/// Reads the journal of an ext4 back, as the next mount would.
+/// Replays the journal of an ext4, as the next mount would.
 pub fn recover(ext4: &Path) -> Result<()> {
     let mut command = tool("e2fsck", "e2fsprogs")?;
     command.args(["-y", "-E", "journal_only"]).arg(ext4);
     let shown = run::shown(&command);
     let output = command.output().context("cannot run e2fsck")?;
-    // It says by 1 that it has done something.
+    // Exit code 1 means that errors were corrected.
     ensure!(
         matches!(output.status.code(), Some(0 | 1)),
         "`{shown}` failed ({}): {}",
@@ -267,7 +266,7 @@ pub fn recover(ext4: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a directory of an ext4 into one of the host.
+/// Copies a directory out of an ext4 into a directory of the host.
 pub fn copy_out(ext4: &Path, from: &str, to: &Path) -> Result<()> {
     let mut command = tool("debugfs", "e2fsprogs")?;
     command.args(["-R", &format!("rdump {from} {}", to.display())]);

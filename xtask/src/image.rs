@@ -1,6 +1,6 @@
-//! What a boot image holds: runt and its links, busybox, a tree of qemu/tree,
-//! written as an initramfs, or onto a disk that an initramfs goes on to, by
-//! whoever it is, root or not.
+//! Builds boot images from runt with its links, busybox and a tree of
+//! qemu/tree, as an initramfs, or as a disk with an initramfs that switches to
+//! it, without needing root privileges.
 
 use std::{
     fs,
@@ -20,19 +20,19 @@ use crate::{
     setup::{self, Kit},
 };
 
-/// The tree of `cargo xtask boot`.
+/// The default tree of `cargo xtask boot`.
 pub const DEFAULT: &str = "daemons";
 
-/// What a machine boots.
+/// A boot image.
 #[derive(Debug)]
 pub struct Image {
-    /// What the kernel unpacks.
+    /// The archive that the kernel unpacks.
     pub initramfs: PathBuf,
-    /// What the root is on, if not there.
+    /// The disk with the root, if the root is not the initramfs.
     pub disk: Option<Disk>,
 }
 
-/// `cargo xtask image`.
+/// Implements `cargo xtask image`.
 pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
     let image = make(&board::load(name)?, tree, root)?;
     let disk = image.disk.as_ref();
@@ -45,7 +45,8 @@ pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
     Ok(())
 }
 
-/// The directories of a tree; `a+b` is what is in `a` and, on top, in `b`.
+/// Returns the directories of a tree; `a+b` is `a` with the files of `b` on
+/// top.
 pub fn trees(tree: &str) -> Result<Vec<PathBuf>> {
     let dir = board::root().join("qemu/tree");
     tree.split('+')
@@ -61,7 +62,7 @@ pub fn trees(tree: &str) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Makes the image of a board with a tree and a kind of root.
+/// Builds the image of a board with a tree and a kind of root.
 pub fn make(board: &Board, tree: &str, root: Root) -> Result<Image> {
     let kit = setup::ensure(board)?;
     let runt = build::release(board)?;
@@ -78,7 +79,8 @@ pub fn make(board: &Board, tree: &str, root: Root) -> Result<Image> {
             let modules = setup::disk_modules(board)?;
             let names = &board.debian.disk_modules;
             let mut first = first(&runt, modules.as_deref(), names)?;
-            // Without it nobody could be let in when there is no root.
+            // Without it there would be no way to log in when there is no
+            // root.
             if board.rescue == "shell" {
                 let busybox = Entry::File(0o755, fs::read(&kit.busybox)?);
                 first.insert("bin".into(), Entry::Directory);
@@ -93,7 +95,7 @@ pub fn make(board: &Board, tree: &str, root: Root) -> Result<Image> {
     Ok(Image { initramfs, disk })
 }
 
-/// The files that every root has.
+/// Returns the files that every root has.
 fn base(runt: &Path) -> Result<Entries> {
     let mut entries = Entries::new();
     for dir in ["dev", "etc", "proc", "run", "sbin", "sys"] {
@@ -108,8 +110,8 @@ fn base(runt: &Path) -> Result<Entries> {
     Ok(entries)
 }
 
-/// The files of an initramfs that goes on to a root on a disk: all that is
-/// needed for that.
+/// Returns the files of an initramfs that switches to a root on a disk: only
+/// those needed for that.
 fn first(
     runt: &Path,
     modules: Option<&Path>,
@@ -143,7 +145,7 @@ fn add_modules(entries: &mut Entries, modules: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// The files of a root with a tree.
+/// Returns the files of a root with a tree.
 fn whole(board: &Board, kit: &Kit, runt: &Path, tree: &str) -> Result<Entries> {
     let mut entries = base(runt)?;
     for dir in ["bin", "tmp", "usr", "var"] {
@@ -164,7 +166,7 @@ fn whole(board: &Board, kit: &Kit, runt: &Path, tree: &str) -> Result<Entries> {
     Ok(entries)
 }
 
-/// Adds the files of a tree, words of text files replaced.
+/// Adds the files of a tree, with the placeholders in text files replaced.
 fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
     for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
         let entry = entry?;
@@ -177,7 +179,8 @@ fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
         } else if kind.is_dir() {
             Entry::Directory
         } else {
-            // Git keeps one bit of a mode; the others are the image's affair.
+            // Git records only the executable bit; the image sets the other
+            // bits.
             let bits = entry.metadata()?.permissions().mode();
             let mode = if bits & 0o100 == 0 { 0o644 } else { 0o755 };
             let content = fs::read(entry.path())?;
@@ -192,7 +195,7 @@ fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
     Ok(())
 }
 
-/// Writes the entries as a compressed newc archive.
+/// Packs the entries into a compressed newc archive.
 fn pack(entries: &Entries) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for (inode, (path, entry)) in (1..).zip(entries) {

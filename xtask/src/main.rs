@@ -1,4 +1,5 @@
-//! `cargo xtask`: fetches, builds, boots and proves; one verb, one file.
+//! Implements `cargo xtask`, which fetches, builds, boots and tests: one
+//! subcommand, one file.
 
 mod apt;
 mod audit;
@@ -26,7 +27,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// Builds, boots and proves runt.
+/// Build, boot and test runt.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -34,24 +35,24 @@ struct Arguments {
     verb: Verb,
 }
 
-/// What to do.
+/// The subcommand.
 #[derive(Subcommand)]
 enum Verb {
-    /// Find or fetch core's source, kernels, busybox and QEMU.
+    /// Find or fetch the source of core, kernels, busybox and QEMU.
     Setup {
-        /// For this board only; else for those that the tests boot.
+        /// Only for this board; by default for all boards that the tests boot.
         #[arg(long)]
         board: Option<String>,
     },
     /// Build the release file of a board.
     Build {
-        /// The board: a file in boards/ without its `.toml`.
+        /// The board: the name of a file in boards/ without `.toml`.
         #[arg(long, required_unless_present = "all")]
         board: Option<String>,
-        /// Of every board.
+        /// Build the release file of every board.
         #[arg(long, conflicts_with = "board")]
         all: bool,
-        /// Put the file and a link for each program there.
+        /// Install the file and a link for each program into this directory.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -60,76 +61,78 @@ enum Verb {
         /// The board.
         #[arg(long, default_value = board::DEFAULT)]
         board: String,
-        /// What is in it: a directory in qemu/tree.
+        /// The contents: a directory in qemu/tree.
         #[arg(long, default_value = image::DEFAULT)]
         tree: String,
-        /// What the root is on.
+        /// The kind of root file system.
         #[arg(long, value_enum, default_value_t)]
         root: rootfs::Root,
     },
-    /// Boot a board in QEMU, its serial console in this terminal.
+    /// Boot a board in QEMU with its serial console in this terminal.
     Boot {
         /// The board.
         #[arg(long, default_value = board::DEFAULT)]
         board: String,
-        /// What is in the image: a directory in qemu/tree.
+        /// The contents of the image: a directory in qemu/tree.
         #[arg(long, default_value = image::DEFAULT)]
         tree: String,
-        /// What the root is on.
+        /// The kind of root file system.
         #[arg(long, value_enum, default_value_t)]
         root: rootfs::Root,
-        /// Run this program of the image when services are up, switch off and
-        /// answer its exit code; 125 when the guest has none to tell.
+        /// Run this program of the image once services are up, power off and
+        /// exit with its exit code; 125 if the guest reports none.
         #[arg(long, value_name = "PROGRAM")]
         rig: Option<String>,
-        /// How many seconds that may take.
+        /// Time limit for that, in seconds.
         #[arg(long, default_value_t = 300.0, requires = "rig")]
         within_s: f64,
     },
-    /// Weigh the release files against their boards' budgets.
+    /// Compare the sizes of the release files with their boards' budgets.
     Size {
-        /// Of this board only; else of all.
+        /// Only this board; by default all boards.
         #[arg(long)]
         board: Option<String>,
-        /// Keep the figures in this file.
+        /// Save the figures to this file.
         #[arg(long, value_name = "FILE")]
         save: Option<PathBuf>,
-        /// Show what has changed since this file was saved.
+        /// Show the changes since this file was saved.
         #[arg(long, value_name = "FILE")]
         compare: Option<PathBuf>,
     },
-    /// Prove that the release files are without panics, heap and libc.
+    /// Check that the release files contain no panics, heap or libc.
     Audit {
-        /// Of this board only; else of all.
+        /// Only this board; by default all boards.
         #[arg(long)]
         board: Option<String>,
     },
-    /// Check all that can be checked, in QEMU too.
+    /// Run all tests, including those in QEMU.
     Test {
-        /// Only what needs neither another architecture, QEMU nor Debian's runit.
+        /// Run only what needs neither another architecture, QEMU nor Debian's
+        /// runit.
         #[arg(long)]
         quick: bool,
-        /// Boot every board, not only those that say `test = true`.
+        /// Boot every board, not only those with `test = true`.
         #[arg(long, conflicts_with = "quick")]
         all_boards: bool,
-        /// Only the parts whose name contains this: `unit`, `riscv64 kill`.
+        /// Run only the parts whose name contains this: `unit`, `riscv64
+        /// kill`.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
     /// Measure the programs against their peers and the kernel's own cost.
     #[command(subcommand)]
     Bench(bench::Subject),
-    /// Run a program without the system calls that came after Linux 4.4.
+    /// Run a program without the system calls added after Linux 4.4.
     OldKernel {
         /// The program and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
         words: Vec<OsString>,
     },
-    /// Check the rules of the house that no compiler checks.
+    /// Check the rules of the repository that no compiler checks.
     Tidy,
 }
 
-/// Runs one verb; an error is printed with all its causes.
+/// Runs one subcommand; an error is printed with all its causes.
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Setup { board } => setup::run(board.as_deref()),

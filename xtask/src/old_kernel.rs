@@ -1,9 +1,10 @@
-//! How a program is run as on the oldest kernel that is served: Linux 4.4.
+//! Runs a program as on the oldest supported kernel, Linux 4.4.
 //!
-//! What came later answers ENOSYS, to the program and to all it starts. That
-//! needs no list that could miss one: calls are numbered in the order in which
-//! they came. Not imitated: newer flags of older calls, and the calls of
-//! 32-bit machines with 64-bit seconds (5.1), which x86-64 does not have.
+//! Later system calls return ENOSYS, to the program and to all its
+//! descendants. This needs no list, which could be incomplete: calls are
+//! numbered in the order in which they were added. Not emulated: newer flags
+//! of older calls, and the calls of 32-bit machines with 64-bit seconds (5.1),
+//! which x86-64 does not have.
 
 use std::{
     ffi::OsString, os::unix::process::CommandExt as _, process::Command,
@@ -16,13 +17,13 @@ use rustix::{
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
-/// `mlock2`: the last call that x86-64 got up to Linux 4.4.
+/// `mlock2`: the last call added to x86-64 up to Linux 4.4.
 const LAST: i64 = 325;
 
-/// Where the numbers of the other x86 begin: `x32`'s of calls that are old.
+/// Start of the numbers of `x32`, whose calls are old.
 const END: i64 = 512;
 
-/// Becomes the program that the words name; comes back only to say why not.
+/// Executes the program that the words name; returns only on failure.
 pub fn run(words: &[OsString]) -> Result<()> {
     let [program, arguments @ ..] = words else {
         bail!("no program");
@@ -37,7 +38,7 @@ pub fn run(words: &[OsString]) -> Result<()> {
     )?;
     let filter = BpfProgram::try_from(filter)?;
     seccompiler::apply_filter(&filter).context("the kernel has no seccomp")?;
-    // Of 5.3.
+    // Added in 5.3.
     let newer = pidfd_open(getpid(), PidfdFlags::empty());
     ensure!(newer.err() == Some(Errno::NOSYS), "the filter does nothing");
     let failed = Command::new(program).args(arguments).exec();

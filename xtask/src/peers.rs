@@ -1,4 +1,5 @@
-//! Where the peers come from: Debian's packages, unpacked and not installed.
+//! Fetches the peers from Debian's packages, which are unpacked but not
+//! installed.
 
 use std::{
     fs,
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{apt, board};
 
-/// Where a peer's programs and libraries are.
+/// The directories of a peer's programs and libraries.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The directory of its programs.
@@ -20,18 +21,19 @@ pub struct Peer {
 
 /// A peer of the tests.
 pub struct Tested {
-    /// Its name in the variables that tell the tests where it is.
+    /// Prefix of the variables that tell the tests where it is.
     pub name: &'static str,
-    /// The suite that its packages are of.
+    /// The suite of its packages.
     pub suite: &'static str,
-    /// Its packages as apt is told, the one with the programs first.
+    /// Its packages in the form that apt accepts, the one with the programs
+    /// first.
     pub packages: &'static [&'static str],
 }
 
-/// The peers that the tests compare ours with or have it work with.
+/// The peers that the tests compare ours with or run it together with.
 ///
-/// bookworm's libc is older than those of its successors, so that its programs
-/// run there too; those of runit 2.3.1 want glibc 2.34, which bookworm has.
+/// bookworm's libc is older than those of its successors, so its programs run
+/// there too; those of runit 2.3.1 need glibc 2.34, which bookworm has.
 pub const TESTED: [Tested; 4] = [
     Tested {
         name: "RUNIT",
@@ -55,13 +57,13 @@ pub const TESTED: [Tested; 4] = [
     },
 ];
 
-/// A peer of these packages, of the host's own suite: its programs then find
-/// the host's libc.
+/// Fetches a peer from these packages of the host's own suite, so that its
+/// programs can use the host's libc.
 pub fn of_host(packages: &[&str]) -> Result<Peer> {
     fetch(&host()?, packages)
 }
 
-/// A peer of these packages of a suite.
+/// Fetches a peer from these packages of a suite.
 pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -94,11 +96,11 @@ pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
     })
 }
 
-/// Where the programs of a peer are in its directory.
+/// The directory of a peer's programs below its own directory.
 const PROGRAMS: &str = "usr/bin";
 
-/// Puts all programs of a peer into one directory, wherever its packages have
-/// them.
+/// Puts all programs of a peer into one directory, regardless of where its
+/// packages have them.
 fn gather(dir: &Path) -> Result<()> {
     let programs = dir.join(PROGRAMS);
     fs::create_dir_all(&programs)?;
@@ -114,7 +116,7 @@ fn gather(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The host's suite.
+/// Returns the host's suite.
 fn host() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release")?;
     let suite = release

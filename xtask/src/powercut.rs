@@ -1,9 +1,9 @@
-//! What a power cut leaves: a machine that logs to an ext4 as fast as it can
-//! is killed, again and again; what its disk holds is compared with what the
-//! machine had said by then.
+//! Tests what a power failure leaves on disk: a machine that logs to an ext4
+//! at full speed is killed repeatedly, and its disk is compared with what the
+//! machine had reported by then.
 //!
-//! Its logger has `f1` in its config: a line that is older than a second is
-//! on the disk, or on its way there at this moment.
+//! Its logger has `f1` in its config: a line older than a second is on the
+//! disk or being written at that moment.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -12,27 +12,30 @@ use regex::Regex;
 
 use crate::{board::Board, disk, image, qemu::Session, rootfs::Root, setup};
 
-/// What is in the image.
+/// The tree of the image.
 pub const TREE: &str = "powercut";
-/// How often the power is cut by `cargo xtask test`, and of the default board
-/// with --all-boards.
+/// Number of power cuts in `cargo xtask test`, and on the default board with
+/// --all-boards.
 pub const CUTS: [u32; 2] = [3, 20];
-/// How old a line is that must be there, in seconds: `f1`, and the time that
-/// an emulated machine takes to write.
+/// Age in seconds from which a line must be on the disk: `f1` plus the time
+/// that an emulated machine takes to write.
 const AGE: f64 = 1.5;
-/// How long a machine logs before its power is cut, in seconds of its own.
+/// Time for which a machine logs before its power is cut, in seconds of its
+/// own clock.
 const LOGS: f64 = 2.5;
-/// How long it may take to begin, in seconds of the default board.
+/// Time limit until the machine begins to log, in seconds of the default
+/// board.
 const BEGINS: f64 = 60.0;
 
-/// What a machine says now and then: when, and the number of its last line.
+/// A report that a machine prints periodically: the time and the number of its
+/// last line.
 #[derive(Clone, Copy, Debug)]
 struct Tick {
     time: f64,
     line: u32,
 }
 
-/// Cuts the power of a board so many times; answers the figures.
+/// Cuts the power of a board `cuts` times; returns the figures.
 pub fn play(board: &Board, cuts: u32) -> Result<String> {
     let kit = setup::ensure(board)?;
     let image = image::make(board, TREE, Root::Ext4)?;
@@ -42,7 +45,8 @@ pub fn play(board: &Board, cuts: u32) -> Result<String> {
         let mut board = board.clone();
         board.console.cmdline += &format!(" cut={cut}");
         let session = Session::start(&board, &kit, &image)?;
-        // Not always at the same moment after a flush.
+        // The interval varies, so that the cut is not always at the same
+        // moment after a flush.
         let logs = LOGS + f64::from(cut) * 0.07;
         let ticks = listen(session, cut, logs)
             .with_context(|| format!("cut {cut} of {cuts}"))?;
@@ -68,7 +72,7 @@ pub fn play(board: &Board, cuts: u32) -> Result<String> {
     ))
 }
 
-/// Lets a machine log for a while, then cuts its power; answers what it said.
+/// Lets a machine log for a while, then cuts its power; returns its reports.
 fn listen(mut session: Session, cut: u32, logs: f64) -> Result<Vec<Tick>> {
     let tick = Regex::new(&format!(r"tick {cut} (\d+\.\d+) (\d+)\n"))?;
     let error = Regex::new(r"EXT4-fs.*(error|[Cc]orrupt).*")?;
@@ -92,8 +96,8 @@ fn listen(mut session: Session, cut: u32, logs: f64) -> Result<Vec<Tick>> {
     Ok(ticks)
 }
 
-/// The numbers of the lines that were kept of one life of the machine: each
-/// is whole and none is missing before the last.
+/// Returns the numbers of the lines kept from one run of the machine; checks
+/// that each is whole and none is missing before the last.
 fn kept(ext4: &Path, cut: u32) -> Result<BTreeSet<u32>> {
     let dir = tempfile::tempdir()?;
     disk::copy_out(ext4, "/var/log/talker", dir.path())?;
@@ -101,7 +105,7 @@ fn kept(ext4: &Path, cut: u32) -> Result<BTreeSet<u32>> {
     let mut numbers = BTreeSet::new();
     for file in fs::read_dir(dir.path().join("talker"))? {
         let text = fs::read(file?.path())?;
-        // What is behind the last newline was being written.
+        // Bytes after the last newline were still being written.
         for text in String::from_utf8_lossy(&text).split_inclusive('\n') {
             if let Some(found) = line.captures(text.trim_end_matches('\n')) {
                 numbers.insert(found[1].parse()?);

@@ -1,4 +1,4 @@
-//! How a board runs in QEMU, and how a program talks to its console.
+//! Runs a board in QEMU and gives programs access to its console.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -13,7 +13,7 @@ use regex::Regex;
 
 use crate::{board::Board, image::Image, setup::Kit};
 
-/// QEMU for a board, without its console.
+/// Returns the QEMU command for a board, without its console.
 pub fn command(board: &Board, kit: &Kit, image: &Image) -> Result<Command> {
     let qemu = &board.qemu;
     let mut command = Command::new(&kit.qemu);
@@ -30,7 +30,8 @@ pub fn command(board: &Board, kit: &Kit, image: &Image) -> Result<Command> {
         .arg("-initrd")
         .arg(&image.initramfs);
     let console = &board.console;
-    // A dead init ends the run at once, as a reboot that -no-reboot refuses.
+    // If init dies, the run ends at once: the kernel reboots and -no-reboot
+    // makes QEMU exit.
     let append = format!(
         "console={},{} panic=-1 {} {}",
         console.device,
@@ -45,9 +46,9 @@ pub fn command(board: &Board, kit: &Kit, image: &Image) -> Result<Command> {
             format!("boards/{}.toml: [qemu] has no disk", board.name)
         })?;
         // What the machine has written is in the host's memory at once, and
-        // what it has flushed is on the host's disk: QEMU holds nothing back
-        // and claims nothing that is not so. A QEMU that is killed is a
-        // machine that loses its power with an empty cache in its disk.
+        // what it has flushed is on the host's disk: QEMU delays no write and
+        // acknowledges none too early. Killing QEMU is thus equivalent to a
+        // power failure with an empty disk cache.
         let drive = "if=none,id=disk,format=raw,cache=writeback,file=";
         command.arg("-drive");
         command.arg(format!("{drive}{}", disk.file.display()));
@@ -56,32 +57,33 @@ pub fn command(board: &Board, kit: &Kit, image: &Image) -> Result<Command> {
     Ok(command)
 }
 
-/// How long a break has to arrive before the letter behind it.
+/// Delay between a break and the letter that follows it.
 const AFTER_BREAK: Duration = Duration::from_millis(500);
 
-/// What the reader threads tell.
+/// An event from a reader thread.
 enum Heard {
-    /// Bytes of the console.
+    /// Bytes from the console.
     Console(Vec<u8>),
-    /// The machine has ended, and why: QMP's reason of SHUTDOWN.
+    /// The machine has ended for this reason: the reason in QMP's SHUTDOWN
+    /// event.
     Shutdown(String),
 }
 
-/// A running machine and all that its console has said.
+/// A running machine with all its console output.
 pub struct Session {
     child: Child,
     input: ChildStdin,
-    /// QMP's way to the machine.
+    /// The QMP connection.
     monitor: UnixStream,
     heard: Receiver<Heard>,
     text: String,
-    /// How much of `text` has been matched.
+    /// Length of the part of `text` that has been matched.
     seen: usize,
-    /// How much of it there was when something was typed last.
+    /// Length of `text` when something was last typed.
     typed: usize,
     ended: Option<String>,
     slow: f64,
-    /// What the console says is printed too.
+    /// Set if console output is printed as well.
     pub echo: bool,
     _sockets: tempfile::TempDir,
 }
@@ -96,8 +98,8 @@ impl Session {
             .args(["-display", "none", "-monitor", "none"])
             .args(["-chardev", "stdio,id=console"])
             .args(["-serial", "chardev:console"])
-            // It stays when the machine has ended, so that the event that
-            // says why is heard.
+            // QEMU stays when the machine has ended, so that the event with
+            // the reason is received.
             .arg("-no-shutdown")
             .arg("-qmp")
             .arg(format!("unix:{},server=on,wait=off", socket.display()))
@@ -167,7 +169,7 @@ impl Session {
         })
     }
 
-    /// Makes all that came since the last thing was typed unseen again.
+    /// Marks all output since something was last typed as not yet matched.
     pub fn look_again(&mut self) {
         self.seen = self.seen.min(self.typed);
     }
@@ -181,7 +183,8 @@ impl Session {
         self.input.flush().context("the console is closed")
     }
 
-    /// Presses keys of the machine's keyboard together: `ctrl-alt-delete`.
+    /// Presses keys of the machine's keyboard together, for example
+    /// `ctrl-alt-delete`.
     pub fn press(&mut self, keys: &str) -> Result<()> {
         let keys = keys
             .split('-')
@@ -191,16 +194,16 @@ impl Session {
     }
 
     /// Sends a break on the serial line and then a letter, which the kernel
-    /// takes for one of its SysRq.
+    /// interprets as a SysRq command.
     pub fn sysrq(&mut self, letter: &str) -> Result<()> {
         let id = serde_json::json!({"id": "console"});
         self.command("chardev-send-break", &id)?;
-        // The letter takes another way into QEMU.
+        // The letter reaches QEMU through a different channel.
         std::thread::sleep(AFTER_BREAK);
         self.send(letter)
     }
 
-    /// Asks QEMU for something; its answer is not looked at.
+    /// Sends a QMP command; the reply is ignored.
     fn command(
         &mut self,
         name: &str,
@@ -211,8 +214,9 @@ impl Session {
         writeln!(self.monitor, "{command}").context("QMP is closed")
     }
 
-    /// Waits until the console has said what matches; answers the match's
-    /// groups, the whole match first. What stands before it counts as seen.
+    /// Waits until the console output matches; returns the groups of the
+    /// match, the whole match first. Output before the match counts as
+    /// matched.
     pub fn expect(
         &mut self,
         pattern: &Regex,
@@ -245,7 +249,7 @@ impl Session {
         }
     }
 
-    /// Waits until the machine has ended; answers QMP's reason.
+    /// Waits until the machine has ended; returns QMP's reason.
     pub fn end(&mut self, seconds: f64) -> Result<String> {
         let limit = self.deadline(seconds);
         loop {
@@ -259,33 +263,33 @@ impl Session {
         }
     }
 
-    /// Whether the machine has ended by itself.
+    /// Returns true if the machine has ended by itself.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// The last `count` lines of the console.
+    /// Returns the last `count` lines of the console.
     pub fn tail(&self, count: usize) -> String {
         let lines: Vec<&str> = self.text.lines().collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 
-    /// All that the console has said.
+    /// Returns the whole console output.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// When so many seconds of the default board will have passed.
+    /// Returns the instant after so many seconds of the default board.
     pub fn deadline(&self, seconds: f64) -> Instant {
         Instant::now() + self.limit(seconds)
     }
 
-    /// A time limit, longer on a slow board.
+    /// Returns a time limit, longer on a slow board.
     fn limit(&self, seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds * self.slow)
     }
 
-    /// Takes the next thing heard.
+    /// Receives and processes the next event.
     fn listen(&mut self, limit: Instant) -> Result<()> {
         let wait = limit.saturating_duration_since(Instant::now());
         match self.heard.recv_timeout(wait) {
@@ -295,7 +299,7 @@ impl Session {
             }
             Ok(Heard::Shutdown(reason)) => {
                 self.ended = Some(reason);
-                // What the console said last may be behind it.
+                // The last console output may still be queued after the event.
                 while let Ok(Heard::Console(bytes)) =
                     self.heard.recv_timeout(Duration::from_millis(300))
                 {
@@ -312,9 +316,10 @@ impl Session {
         }
     }
 
-    /// Why QEMU is gone without an event: the power switch of its RISC-V
-    /// machine (`sifive_test`) simply exits before QEMU 8. The kernel has
-    /// then said that it powers down, and the exit code is 0.
+    /// Returns the reason when QEMU has exited without an event: before QEMU 8
+    /// the power switch of its RISC-V machine (`sifive_test`) simply exits. In
+    /// that case the kernel has announced the power-down and the exit code is
+    /// 0.
     fn gone(&mut self) -> Result<String> {
         let status = self.child.wait().context("QEMU is gone")?;
         if status.success() && self.text.contains("reboot: Power down") {
@@ -325,8 +330,8 @@ impl Session {
 }
 
 impl Session {
-    /// Takes what the console says, without the line ends of a terminal and
-    /// the question where its cursor is, which busybox's shell asks.
+    /// Appends console output, without carriage returns and without the cursor
+    /// position query that busybox's shell sends.
     fn hear(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         if self.echo {
@@ -349,7 +354,7 @@ impl Drop for Session {
     }
 }
 
-/// Listens to QMP and tells of the machine's end.
+/// Reads QMP events in a thread and reports the end of the machine.
 fn watch(stream: UnixStream, tell: Sender<Heard>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {

@@ -1,10 +1,10 @@
-//! How another program is run, so that a failure tells which one and why.
+//! Runs other programs and reports failures with the command and the cause.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The command as one would type it.
+/// Returns the command as one would type it.
 pub fn shown(command: &Command) -> String {
     let words =
         std::iter::once(command.get_program()).chain(command.get_args());
@@ -27,7 +27,7 @@ pub fn quiet(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// Runs a command that speaks to the terminal itself.
+/// Runs a command that uses the terminal directly.
 pub fn loud(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     let status = command
@@ -39,7 +39,8 @@ pub fn loud(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Where a program is: on PATH, or where that of a user has no directory.
+/// Returns the path of a program: on PATH, or in a directory that a user's
+/// PATH lacks.
 pub fn on_path(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
     let more = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);

@@ -1,5 +1,5 @@
-//! What a machine is put through: qemu/scenario/NAME.toml, read, checked and
-//! played.
+//! Reads, checks and plays a scenario, qemu/scenario/NAME.toml: what a machine
+//! is tested with.
 
 use std::{fs, path::PathBuf};
 
@@ -16,14 +16,14 @@ use crate::{
     setup,
 };
 
-/// How long a step may take when it does not say.
+/// Default time limit of a step, in seconds.
 const WITHIN: f64 = 30.0;
-/// How long the machine may take until its shell has a prompt.
+/// Time limit until the machine's shell shows a prompt, in seconds.
 const TO_PROMPT: f64 = 90.0;
-/// How many lines of the console an error shows.
+/// Number of console lines that an error shows.
 const SHOWN: usize = 40;
 
-/// A scenario as its file has it; qemu/README.md explains every key.
+/// A scenario in the form of its file; qemu/README.md explains every key.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawScenario {
@@ -49,7 +49,7 @@ struct RawScenario {
     steps: Vec<RawStep>,
 }
 
-/// A step as its file has it.
+/// A step in the form of the file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawStep {
@@ -64,7 +64,7 @@ struct RawStep {
     report: Option<String>,
 }
 
-/// The tree of a scenario that names none.
+/// Returns the default tree of a scenario.
 fn default_tree() -> String {
     image::DEFAULT.into()
 }
@@ -74,25 +74,25 @@ fn default_tree() -> String {
 pub struct Scenario {
     /// The file's name without `.toml`.
     pub name: String,
-    /// What it proves.
+    /// The property that it proves.
     pub about: String,
     /// The trees of its image, joined by `+`.
     pub tree: String,
-    /// What its root is on.
+    /// The kind of its root.
     root: Root,
-    /// What the kernel's command line says besides the board's words.
+    /// Words for the kernel's command line besides the board's.
     cmdline: String,
-    /// The boards it is for; empty: every board.
+    /// The boards that it is for; empty for every board.
     boards: Vec<String>,
-    /// Those of them on which it is always played; `None`: all.
+    /// The boards among these on which it is always played; `None` for all.
     standard: Option<Vec<String>>,
-    /// What its board file says otherwise.
+    /// Values that override those of the board file.
     board: toml::Table,
-    /// Which images are tried before the steps, instead of `tree`.
+    /// The images that are tried before the steps, instead of `tree`.
     bootloader: Option<Bootloader>,
-    /// What the console must not say, from the boot to the end.
+    /// Patterns that must not appear on the console, from the boot to the end.
     never: Vec<Regex>,
-    /// What it must say exactly once.
+    /// Patterns that must appear on the console exactly once.
     once: Vec<Regex>,
     steps: Vec<Step>,
 }
@@ -101,30 +101,31 @@ pub struct Scenario {
 #[derive(Debug)]
 struct Step {
     act: Act,
-    /// Seconds on the default board.
+    /// Time limit in seconds on the default board.
     within: Option<f64>,
-    /// A figure: what stands before the first group of the match.
+    /// Name of the figure that is reported: the first group of the match.
     report: Option<String>,
 }
 
-/// What a step does.
+/// The action of a step.
 #[derive(Debug)]
 enum Act {
-    /// Waits for the console to say this.
+    /// Waits for this on the console.
     Expect(Regex),
-    /// Types this.
+    /// Types this on the console.
     Send(String),
-    /// Runs this in the root shell; its output matches, its exit code is.
+    /// Runs this in the root shell; the output must match and the exit code
+    /// must be equal.
     Run(String, Option<Regex>, i32),
     /// Waits for the machine to end for this reason.
     Power(String),
-    /// Presses these keys of its keyboard.
+    /// Presses these keys of the machine's keyboard.
     Keys(String),
-    /// Sends a break and this letter.
+    /// Sends a break and then this letter.
     Sysrq(String),
 }
 
-/// Every scenario, by name.
+/// Reads every scenario, sorted by name.
 pub fn all() -> Result<Vec<Scenario>> {
     let dir = dir();
     let mut names: Vec<String> = fs::read_dir(&dir)
@@ -144,12 +145,12 @@ pub fn load(name: &str) -> Result<Scenario> {
     parse(name, &text)
 }
 
-/// Where scenarios are.
+/// Returns the directory of the scenarios.
 fn dir() -> PathBuf {
     board::root().join("qemu/scenario")
 }
 
-/// Checks what a scenario file says.
+/// Parses and checks a scenario file.
 fn parse(name: &str, text: &str) -> Result<Scenario> {
     let file = format!("qemu/scenario/{name}.toml");
     let raw: RawScenario =
@@ -200,9 +201,9 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     })
 }
 
-/// A regular expression in which `^` and `$` are those of a line; a prompt may
-/// stand before what begins with `^`: a program that is not the shell's may say
-/// something at any time.
+/// Compiles a regular expression in which `^` and `$` match at lines. A prompt
+/// may precede what begins with `^`: a program other than the shell may print
+/// at any time.
 fn pattern(text: &str) -> Result<Regex> {
     let line = text.strip_prefix('^');
     let line = line.map(|rest| format!("^(?:.{{0,20}}# )?{rest}"));
@@ -212,7 +213,7 @@ fn pattern(text: &str) -> Result<Regex> {
         .with_context(|| format!("`{text}` is no regular expression"))
 }
 
-/// Checks what a step says.
+/// Checks a step.
 fn check(raw: RawStep) -> Result<Step> {
     let RawStep {
         expect,
@@ -263,7 +264,7 @@ fn check(raw: RawStep) -> Result<Step> {
 }
 
 impl Scenario {
-    /// Every tree that is in one of its images.
+    /// Returns every tree that one of its images contains.
     pub fn trees(&self) -> impl Iterator<Item = &str> {
         let tried = self.bootloader.iter();
         let tried = tried.flat_map(|b| [b.new.as_str(), b.old.as_str()]);
@@ -272,8 +273,8 @@ impl Scenario {
             .flat_map(|trees| trees.split('+'))
     }
 
-    /// Whether it is for this board, and to be played now: `all` when what
-    /// takes its time is wanted too.
+    /// Returns true if the scenario is to be played on this board in this run;
+    /// `all` includes the slow ones.
     pub fn is_for(&self, board: &Board, all: bool) -> bool {
         let named = |names: &Vec<String>| names.contains(&board.name);
         let runs = self.boards.is_empty() || named(&self.boards);
@@ -282,9 +283,9 @@ impl Scenario {
         runs && has && due
     }
 
-    /// Boots the board and does every step; answers the figures.
+    /// Boots the board, performs every step and returns the figures.
     ///
-    /// All that the console said is kept in target/xtask/log.
+    /// The whole console output is kept in target/xtask/log.
     pub fn play(&self, board: &Board) -> Result<Vec<String>> {
         let mut board = board::load_with(&board.name, &self.board)?;
         board.console.cmdline += &format!(" {}", self.cmdline);
@@ -333,7 +334,8 @@ impl Scenario {
         Ok(figures)
     }
 
-    /// Checks that nothing was said that must not be, and all that must.
+    /// Checks that every required line appeared on the console and no
+    /// forbidden one did.
     fn heed(&self, session: &Session) -> Result<()> {
         for never in &self.never {
             if let Some(found) = never.find(session.text()) {
@@ -364,19 +366,20 @@ impl std::fmt::Display for Act {
     }
 }
 
-/// A machine in the middle of a scenario.
+/// A machine while a scenario is played.
 struct Player<'a> {
     session: Session,
-    /// Where it plays.
+    /// The board that is booted.
     board: &'a Board,
-    /// The root shell takes commands from us, not from a typist.
+    /// Set if the root shell reads commands as a script, without echo or
+    /// prompt.
     shell: bool,
-    /// How many commands were run: tells their outputs apart.
+    /// Number of commands run so far; distinguishes their outputs.
     runs: u32,
 }
 
 impl Player<'_> {
-    /// Does a step; answers its figure, if it has one.
+    /// Performs a step; returns its figure, if it has one.
     fn step(&mut self, step: &Step) -> Result<Option<String>> {
         let within = step.within.unwrap_or(WITHIN);
         let groups = match &step.act {
@@ -408,8 +411,8 @@ impl Player<'_> {
         Ok(report.map(|(label, figure)| format!("{label}{figure}")))
     }
 
-    /// Runs a command, again and again while `within` lasts, until it gives
-    /// what is wanted; answers the groups of the match.
+    /// Repeats a command until it gives the wanted result or `within` has
+    /// passed; returns the groups of the match.
     fn obtain(
         &mut self,
         command: &str,
@@ -441,26 +444,27 @@ impl Player<'_> {
         }
     }
 
-    /// Runs a command in the guest's root shell; answers its exit code and
-    /// its output.
+    /// Runs a command in the guest's root shell; returns its exit code and its
+    /// output.
     fn run(&mut self, command: &str) -> Result<(i32, String)> {
         if !self.shell {
-            // A step may have looked past the prompt: what others say may
-            // stand before and behind it.
+            // A step may have matched past the prompt: output of other
+            // programs may precede or follow it.
             self.session.look_again();
             let prompt = r"(?:^runt:~# |# $)";
             self.session.expect(&pattern(prompt)?, TO_PROMPT)?;
             // A shell that reads a script neither echoes nor edits lines.
             let open = "stty -echo; echo rea''dy; exec sh /dev/tty\n";
             self.session.send(open)?;
-            // What is typed before that, the first shell takes and loses.
+            // The first shell would consume and lose what is typed before
+            // that.
             self.session.expect(&pattern("^ready$")?, WITHIN)?;
             self.shell = true;
         }
         self.runs += 1;
         let number = self.runs;
-        // Collected first and printed at once: what PID 1 says meanwhile
-        // stands before it.
+        // The output is collected and then printed at once, so that lines that
+        // PID 1 prints meanwhile come before it.
         self.session.send(&format!(
             "{{\n{command}\n}} > /run/said 2>&1 < /dev/null\n\
              echo \"<$?;{number};\"; cat /run/said; echo \";{number};>\"\n"

@@ -1,5 +1,5 @@
-//! What a board needs from elsewhere, found or fetched: the core source that
-//! matches the compiler, QEMU, a kernel, busybox, the peers of the tests.
+//! Finds or fetches what a board needs from elsewhere: the core source that
+//! matches the compiler, QEMU, a kernel, busybox and the peers of the tests.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +12,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{apt, board, board::Board, peers, run};
 
-/// Where the fetched things are.
+/// Paths of the fetched files.
 #[derive(Clone, Debug)]
 pub struct Kit {
-    /// The kernel as QEMU takes it.
+    /// The kernel in the form that QEMU accepts.
     pub kernel: PathBuf,
     /// The device tree, for boards that name one.
     pub dtb: Option<PathBuf>,
-    /// Where the modules are, as `RELEASE/NAME.ko`, for boards that name some.
+    /// The directory of the modules, as `RELEASE/NAME.ko`, for boards that
+    /// name some.
     pub modules: Option<PathBuf>,
     /// A static busybox.
     pub busybox: PathBuf,
@@ -27,7 +28,8 @@ pub struct Kit {
     pub qemu: PathBuf,
 }
 
-/// `cargo xtask setup`: one board, or all that the tests boot.
+/// Implements `cargo xtask setup` for one board, or for all that the tests
+/// boot.
 pub fn run(name: Option<&str>) -> Result<()> {
     let boards = match name {
         Some(name) => vec![board::load(name)?],
@@ -51,7 +53,7 @@ pub fn run(name: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Everything to boot a board.
+/// Finds or fetches everything needed to boot a board.
 pub fn ensure(board: &Board) -> Result<Kit> {
     let (kernel, dtb) = kernel(board)?;
     Ok(Kit {
@@ -63,11 +65,11 @@ pub fn ensure(board: &Board) -> Result<Kit> {
     })
 }
 
-/// The `library` directory of the source of the compiler on PATH.
+/// Returns the `library` directory of the source of the compiler on PATH.
 ///
-/// Tried in this order: RUNT_RUST_SRC; what the user's toolchain has; what
-/// was fetched before; Debian's rust-src of the same version. The compiler's
-/// own intrinsics differ between versions, so that another version fails.
+/// Tried in this order: RUNT_RUST_SRC; the source in the user's toolchain; a
+/// copy fetched earlier; Debian's rust-src of the same version. The compiler's
+/// own intrinsics differ between versions, so another version would not build.
 pub fn core_source() -> Result<PathBuf> {
     let version = rustc_version()?;
     let sysroot =
@@ -118,7 +120,7 @@ pub fn core_source() -> Result<PathBuf> {
     )
 }
 
-/// The version of the compiler on PATH.
+/// Returns the version of the compiler on PATH.
 fn rustc_version() -> Result<String> {
     let text = run::quiet(Command::new("rustc").arg("-V"))
         .context("install rustup's stable toolchain")?;
@@ -129,14 +131,14 @@ fn rustc_version() -> Result<String> {
     Ok(version.to_string())
 }
 
-/// Where a board's fetched files are kept.
+/// Returns the directory that keeps a board's fetched files.
 fn shelf(board: &Board) -> Result<PathBuf> {
     let dir = board::workshop().join("boards").join(&board.shelf);
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }
 
-/// A package from the first suite that has it.
+/// Fetches a package from the first suite that has it.
 fn package(board: &Board, name: &str, prefix: &str) -> Result<PathBuf> {
     let mut tried = Vec::new();
     for suite in &board.debian.suites {
@@ -154,7 +156,7 @@ fn package(board: &Board, name: &str, prefix: &str) -> Result<PathBuf> {
     )
 }
 
-/// The kernel and its device tree.
+/// Returns the kernel and its device tree.
 fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     let shelf = shelf(board)?;
     let kernel = shelf.join("kernel");
@@ -184,23 +186,23 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
     Ok((kernel, dtb))
 }
 
-/// The kernel's modules that are in every image of a board.
+/// Returns the kernel modules that are in every image of a board.
 fn modules(board: &Board) -> Result<Option<PathBuf>> {
     shelved(board, &board.debian.modules)
 }
 
-/// The kernel's modules that it takes to reach a root on a disk.
+/// Returns the kernel modules that are needed to reach a root on a disk.
 pub fn disk_modules(board: &Board) -> Result<Option<PathBuf>> {
     shelved(board, &board.debian.disk_modules)
 }
 
-/// Modules and what they need, and the list that says so, as
-/// `RELEASE/NAME.ko` and `RELEASE/modules.dep`.
+/// Returns a directory with modules, their dependencies and the dependency
+/// list, as `RELEASE/NAME.ko` and `RELEASE/modules.dep`.
 fn shelved(board: &Board, names: &[String]) -> Result<Option<PathBuf>> {
     if names.is_empty() {
         return Ok(None);
     }
-    // Another list is another directory.
+    // A different list gets a different directory.
     let shelf = shelf(board)?.join(format!("needs-{}", names.join("+")));
     if shelf.exists() {
         return Ok(Some(shelf));
@@ -259,7 +261,7 @@ fn shelved(board: &Board, names: &[String]) -> Result<Option<PathBuf>> {
     Ok(Some(shelf))
 }
 
-/// Which modules a module's file says that it needs.
+/// Returns the dependencies that a module's file declares.
 fn needs_of(module: &[u8]) -> Vec<String> {
     let key = b"depends=";
     let texts = module.split(|byte| *byte == 0);
@@ -269,13 +271,14 @@ fn needs_of(module: &[u8]) -> Vec<String> {
     names.map(|name| name.replace('-', "_")).collect()
 }
 
-/// All that a module needs, whatever needs another before that.
+/// Returns all dependencies of a module, direct and indirect, dependents
+/// first.
 fn all_needs(name: &str, needs: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for name in needs.get(name).into_iter().flatten() {
         for need in std::iter::once(name.clone()).chain(all_needs(name, needs))
         {
-            // What is needed by two stands behind both.
+            // A module that two others need comes after both.
             all.retain(|other| *other != need);
             all.push(need);
         }
@@ -283,7 +286,7 @@ fn all_needs(name: &str, needs: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     all
 }
 
-/// The static busybox of the board's architecture.
+/// Returns the static busybox of the board's architecture.
 fn busybox(board: &Board) -> Result<PathBuf> {
     let file = shelf(board)?.join("busybox");
     if file.exists() {
@@ -291,7 +294,7 @@ fn busybox(board: &Board) -> Result<PathBuf> {
     }
     let deb = package(board, "busybox-static", "-")?;
     let unpacked = tempfile::tempdir_in(board::workshop())?;
-    // In /usr/bin since trixie.
+    // It has been in /usr/bin since trixie.
     apt::unpack(&deb, unpacked.path(), &["*bin/busybox"])?;
     let places =
         ["bin/busybox", "usr/bin/busybox"].map(|p| unpacked.path().join(p));
@@ -300,12 +303,13 @@ fn busybox(board: &Board) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// The QEMU program of a board: on PATH, or installed when we are root.
+/// Returns the QEMU program of a board: on PATH, or installed when run as
+/// root.
 fn qemu(board: &Board) -> Result<PathBuf> {
     let packages: &[&str] = match board.qemu.system.as_str() {
         "arm" | "aarch64" => &["qemu-system-arm"],
         "mips" | "mipsel" => &["qemu-system-mips"],
-        // The firmware is only recommended by the packages.
+        // The packages only recommend the firmware.
         "riscv64" => &["qemu-system-misc", "opensbi"],
         "x86_64" => &["qemu-system-x86", "seabios"],
         other => bail!("boards/{}.toml: unknown system `{other}`", board.name),
@@ -313,7 +317,8 @@ fn qemu(board: &Board) -> Result<PathBuf> {
     program(&format!("qemu-system-{}", board.qemu.system), packages)
 }
 
-/// A program: on PATH, or installed with these packages when we are root.
+/// Returns the path of a program: on PATH, or installed from these packages
+/// when run as root.
 pub fn program(program: &str, packages: &[&str]) -> Result<PathBuf> {
     if let Some(found) = run::on_path(program) {
         return Ok(found);
@@ -336,8 +341,8 @@ pub fn program(program: &str, packages: &[&str]) -> Result<PathBuf> {
     };
     let plain = shell(&format!("apt-get -q update && {install}"));
     if let Err(error) = plain {
-        // A machine that has other QEMU packages from backports takes this
-        // one from there only.
+        // A machine that has other QEMU packages from backports must take this
+        // one from there too.
         let sources = tempfile::tempdir()?;
         let list = sources.path().join("backports.list");
         let mirror = apt::mirror()?;

@@ -1,4 +1,4 @@
-//! What the release files weigh, against the budget of each board.
+//! Measures the release files and compares them with the budget of each board.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,25 +11,25 @@ use crate::{
     build,
 };
 
-/// What one release file weighs, in bytes.
+/// Sizes of one release file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Weight {
-    /// The file itself: flash.
+    /// The file itself, which occupies flash.
     file: u64,
     /// Code and constants.
     text: u64,
-    /// Variables that begin with a value.
+    /// Initialised variables.
     data: u64,
-    /// Variables that begin as zero: RAM, no flash.
+    /// Zero-initialised variables: RAM, no flash.
     bss: u64,
 }
 
-/// Figures of several boards, by name; the form of a saved file.
+/// Sizes of several boards, by name; the format of a saved file.
 type Weights = BTreeMap<String, Weight>;
 
-/// `cargo xtask size`: one board, or all. An error when one is over budget,
-/// after all have been shown.
+/// Implements `cargo xtask size` for one board or all. Returns an error when
+/// one is over budget, after all have been shown.
 pub fn run(
     name: Option<&str>,
     save: Option<&Path>,
@@ -70,7 +70,7 @@ pub fn run(
     Ok(())
 }
 
-/// Figures that `--save` has kept.
+/// Reads sizes that `--save` has kept.
 fn read(file: &Path) -> Result<Weights> {
     let text = fs::read_to_string(file)
         .with_context(|| format!("cannot read {}", file.display()))?;
@@ -79,7 +79,7 @@ fn read(file: &Path) -> Result<Weights> {
     })
 }
 
-/// One line of the table.
+/// Returns one line of the table.
 fn row(board: &Board, weight: Weight) -> String {
     let Weight {
         file,
@@ -88,7 +88,7 @@ fn row(board: &Board, weight: Weight) -> String {
         bss,
     } = weight;
     let budget = board.budget.file;
-    // Rounded down: no board has 0 % left while it still fits.
+    // Rounded down, so that the space left is never overstated.
     let left = budget.saturating_sub(file) * 100 / budget.max(1);
     format!(
         "{:<14} {file:>8} {text:>8} {data:>8} {bss:>8} {budget:>8} {left:>5}%",
@@ -96,7 +96,7 @@ fn row(board: &Board, weight: Weight) -> String {
     )
 }
 
-/// The line below it: what has been added since.
+/// Returns the line below it: the changes since the saved figures.
 fn difference(old: Weight, new: Weight) -> String {
     let change = |old: u64, new: u64| match new.abs_diff(old) {
         0 => "=".to_string(),
@@ -113,7 +113,7 @@ fn difference(old: Weight, new: Weight) -> String {
     )
 }
 
-/// Weighs a file.
+/// Measures a file.
 fn weigh(path: &Path) -> Result<Weight> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -129,7 +129,7 @@ fn weigh(path: &Path) -> Result<Weight> {
         let SectionFlags::Elf { sh_flags } = section.flags() else {
             continue;
         };
-        // What is not loaded weighs in the file only.
+        // Sections that are not loaded count only towards the file size.
         if sh_flags & u64::from(elf::SHF_ALLOC) == 0 {
             continue;
         }

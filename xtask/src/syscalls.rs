@@ -1,5 +1,5 @@
-//! Which system calls the release file makes: a session of its programs on
-//! this machine, under strace.
+//! Determines which system calls the release file makes, by running its
+//! programs on this machine under strace.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,14 +15,15 @@ use regex::Regex;
 
 use crate::{board::Board, build, peers, peers::Peer, run};
 
-/// Calls that only a heap needs. A program may map memory once (the ledger).
+/// System calls that only a heap needs. A program may map memory once (the
+/// ledger).
 const HEAP: [&str; 5] = ["brk", "mprotect", "mremap", "munmap", "sbrk"];
 
-/// How long the session's supervisor may take for each of its steps.
+/// Time limit for each step of the session's supervisor.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Plays the session; answers the calls of all programs, sorted. An error
-/// when one of them is a heap's.
+/// Runs the session; returns the system calls of all programs, sorted. Returns
+/// an error when one of them belongs to a heap.
 pub fn look(board: &Board) -> Result<BTreeSet<String>> {
     let strace = peers::of_host(&["strace", "libunwind8"])
         .context("strace cannot be fetched")?;
@@ -72,10 +73,10 @@ pub fn look(board: &Board) -> Result<BTreeSet<String>> {
     Ok(calls.collect())
 }
 
-/// How often each process that ran our code made which call.
+/// Number of times that each process that ran our code made each call.
 type Calls = BTreeMap<String, BTreeMap<String, u32>>;
 
-/// Writes a shell script that can be run.
+/// Writes an executable shell script.
 fn script(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(path, format!("#!/bin/sh\n{text}\n"))?;
@@ -83,8 +84,8 @@ fn script(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A program of ours under strace, which writes what it sees to files
-/// `trace.PID`.
+/// Returns a command that runs one of our programs under strace, which writes
+/// to files `trace.PID`.
 fn trace(strace: &Peer, at: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(strace.programs.join("strace"));
     let path = std::env::var("PATH").unwrap_or_default();
@@ -113,17 +114,17 @@ fn await_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A supervisor under strace; ended with what it started.
+/// A supervisor under strace; it is ended together with what it started.
 struct Traced(Child);
 
 impl Traced {
-    /// Starts it.
+    /// Starts the supervisor.
     fn start(mut command: Command) -> Result<Self> {
         Ok(Self(command.spawn().context("cannot run strace")?))
     }
 
-    /// Tells the supervisor to end, and waits for strace, which ends with
-    /// the last process it follows.
+    /// Requests the supervisor to exit, and waits for strace, which exits with
+    /// the last process that it follows.
     fn end(&mut self) -> Result<()> {
         let pid = self.0.id();
         let children = format!("/proc/{pid}/task/{pid}/children");
@@ -147,7 +148,7 @@ impl Drop for Traced {
     }
 }
 
-/// Counts the calls in the trace files and removes these.
+/// Counts the calls in the trace files and removes the files.
 fn take(at: &Path, bin: &Path, all: &mut Calls) -> Result<()> {
     let call = Regex::new(r"^(\w+)\(")?;
     let program = Regex::new(r#"^execve\("([^"]*)".* = 0$"#)?;
@@ -157,7 +158,7 @@ fn take(at: &Path, bin: &Path, all: &mut Calls) -> Result<()> {
         let Some(pid) = name.strip_prefix("trace.") else {
             continue;
         };
-        // A child is ours until it has become another program.
+        // A child runs our code until it executes another program.
         let mut ours = true;
         let mut key = format!("a child ({pid})");
         for line in fs::read_to_string(&path)?.lines() {

@@ -1,4 +1,5 @@
-//! Whether everything holds: each part of the proof, one line each.
+//! Implements `cargo xtask test`, which runs every part of the tests and
+//! prints one line for each.
 
 use std::{
     fs,
@@ -13,7 +14,7 @@ use regex::Regex;
 
 use crate::{board, build, peers, powercut, run, scenario, tidy};
 
-/// How many checks did what.
+/// Numbers of checks by result.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     passed: u32,
@@ -21,20 +22,21 @@ struct Count {
     skipped: u32,
 }
 
-/// What came of a part.
+/// The result of a part.
 struct Outcome {
     count: Count,
-    /// What is shown: figures, or what failed.
+    /// The text to show: figures, or what failed.
     text: String,
 }
 
 impl Outcome {
-    /// What came of a part, or why it could not be tried.
+    /// Returns the outcome, or a failed one with the error if the part could
+    /// not be run.
     fn or(result: Result<Self>) -> Self {
         result.unwrap_or_else(|error| Self::of(Err(error)))
     }
 
-    /// One check.
+    /// Returns the outcome of a single check.
     fn of(result: Result<String>) -> Self {
         match result {
             Ok(text) => Self {
@@ -55,8 +57,9 @@ impl Outcome {
     }
 }
 
-/// `cargo xtask test`; `quick` leaves out what needs another architecture or
-/// takes its time, `only` every part whose name does not contain it.
+/// Implements `cargo xtask test`. `quick` leaves out slow parts and those that
+/// need another architecture; `only` leaves out every part whose name does not
+/// contain it.
 pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     let mut total = Total {
         began: Instant::now(),
@@ -118,12 +121,12 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     total.end()
 }
 
-/// What has been counted so far.
+/// The counts so far.
 struct Total<'a> {
     began: Instant,
     count: Count,
     only: Option<&'a str>,
-    /// What the parts said that failed: shown last, where it is looked for.
+    /// Output of the failed parts; printed last, where it is easy to find.
     failed: String,
 }
 
@@ -181,7 +184,7 @@ impl Total<'_> {
             _ => format!(", {skipped} skipped"),
         };
         println!("{passed} passed, {failed} failed{skipped}");
-        // The sum is the last line: who fails says no more.
+        // The sum is the last line: a failure adds no message after it.
         if failed > 0 {
             std::process::exit(1);
         }
@@ -189,19 +192,20 @@ impl Total<'_> {
     }
 }
 
-/// A time in seconds.
+/// Returns a duration in seconds.
 fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-/// Runs cargo; what it says is shown only when it fails.
+/// Runs cargo; its output is shown only when it fails.
 fn cargo(arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("cargo");
     command.current_dir(board::root()).args(arguments);
     run::quiet(&mut command).map(|_| String::new())
 }
 
-/// All lints, as Cargo.toml has them, on everything that is compiled here.
+/// Runs clippy with the lints of Cargo.toml on everything that is compiled
+/// here.
 fn lints() -> Result<String> {
     let common = ["clippy", "--quiet", "--locked", "--package"];
     let strict = ["--", "--deny", "warnings"];
@@ -210,14 +214,15 @@ fn lints() -> Result<String> {
     cargo(&[&common[..], &["xtask", "--all-targets"], &strict].concat())
 }
 
-/// Runs a verb of this program.
+/// Runs a subcommand of this program.
 fn own(verb: &str) -> Result<String> {
     let program = std::env::current_exe()?;
     run::quiet(Command::new(program).arg(verb))
 }
 
-/// The tests of the release file: every file of tests/ but those of `without`.
-/// `more` are cargo's own arguments and, behind a `--`, those of the tests.
+/// Runs the tests of the release file: every file of tests/ except those in
+/// `without`. `more` are additional arguments of cargo and, after a `--`, of
+/// the tests.
 fn host(file: &Path, without: &[&str], more: &[&str]) -> Result<Outcome> {
     let mut arguments = vec!["--package".to_string(), "runt-init".to_string()];
     for entry in fs::read_dir(board::root().join("tests"))? {
@@ -231,13 +236,13 @@ fn host(file: &Path, without: &[&str], more: &[&str]) -> Result<Outcome> {
         }
     }
     arguments.extend(more.iter().map(ToString::to_string));
-    // Their tests say so when they cannot be had.
+    // The tests report a missing peer themselves.
     let peers = peers::TESTED.iter().filter_map(|peer| located(peer).ok());
     tests(&arguments, Some(file), &peers.flatten().collect::<Vec<_>>())
 }
 
-/// Files of tests/ that an old kernel is no news to: neither svlogd nor
-/// svlogger makes a call that has a newer form.
+/// Files of tests/ to which an old kernel makes no difference: neither svlogd
+/// nor svlogger makes a call that has a newer form.
 const OLD_ENOUGH: [&str; 7] = [
     "loggers",
     "svlogd",
@@ -248,10 +253,11 @@ const OLD_ENOUGH: [&str; 7] = [
     "svlogger",
 ];
 
-/// As [`host`], each test without the system calls that came after Linux 4.4.
+/// Runs the tests as [`host`] does, without the system calls added after Linux
+/// 4.4.
 ///
-/// Left out besides are the random bytes, which take as long as the rest, and
-/// a test that looks for the flag which the filter itself sets.
+/// The random bytes are left out too, as they take as long as all the rest,
+/// and so is a test that checks the flag which the filter itself sets.
 fn old_host(file: &Path) -> Result<Outcome> {
     let program = std::env::current_exe()?;
     let runner = format!(
@@ -268,7 +274,8 @@ fn old_host(file: &Path) -> Result<Outcome> {
     host(file, &OLD_ENOUGH, &more)
 }
 
-/// The scripts that are played with Debian's programs and with ours.
+/// Runs the scripts of the differential test with Debian's programs and with
+/// ours.
 fn differential(file: &Path) -> Result<Outcome> {
     let mut all = Vec::new();
     for peer in &peers::TESTED {
@@ -296,21 +303,21 @@ fn located(tested: &peers::Tested) -> Result<[(String, PathBuf); 2]> {
     ])
 }
 
-/// Runs cargo's tests and counts them.
+/// Runs cargo's tests and counts the results.
 fn tests(
     arguments: &[impl AsRef<std::ffi::OsStr>],
     program: Option<&Path>,
     peers: &[(String, PathBuf)],
 ) -> Result<Outcome> {
-    // Who started us may have had signals ignored, as nohup does: a shell
-    // cannot trap those, and rows would wait for what never comes.
+    // The parent may have set signals to be ignored, as nohup does: a shell
+    // cannot trap those, and rows would wait for something that never happens.
     let mut command = Command::new("env");
     command
         .current_dir(board::root())
         .args(["--default-signal", "cargo"])
         .args(["test", "--quiet", "--locked", "--no-fail-fast"])
         .args(arguments)
-        // Where a test failed its message says.
+        // The message of a failed test contains its location.
         .env("RUST_BACKTRACE", "0")
         .envs(program.map(|program| ("RUNT_BIN", program)))
         .envs(peers.iter().map(|(key, path)| (key, path)))
@@ -346,7 +353,7 @@ fn tests(
     })
 }
 
-/// Whether a line of the test harness says no more than that all is well.
+/// Returns true if a line of the test harness reports only success.
 fn is_success(line: &str) -> bool {
     let dots = |c: char| matches!(c, '.' | '/' | ' ') || c.is_ascii_digit();
     line.ends_with("... ok")
