@@ -1,27 +1,27 @@
-//! floor: what the kernel alone costs, the limit that a supervisor is
-//! measured against.
+//! floor: measures the cost of the kernel alone, the limit that supervisors
+//! are compared with.
 //!
 //! # Synopsis
 //! `floor vfork|fork|files|files-fork DIR...`: keep every DIR/run alive and do
-//! nothing else. HUP ends them with TERM, then itself. `files` and
-//! `files-fork` also make the file calls that runit's protocol needs of a
-//! supervisor: lock and FIFOs before the first start; pid, stat and status by
-//! rename before it, after each start and at the end.
+//! nothing else. On HUP it ends them with TERM and then exits. `files` and
+//! `files-fork` also make the file calls that runit's protocol requires of a
+//! supervisor: the lock and the FIFOs before the first start; pid, stat and
+//! status by rename before it, after each start and at the end.
 //!
-//! `floor status DIR...`: the calls of `sv status`, and nothing else.
+//! `floor status DIR...`: make the calls of `sv status`, and nothing else.
 //!
 //! `floor hog`: keep one processor busy.
 //!
-//! `floor churn FILE`: read FILE again and again, so that what memory there is
-//! fills with it.
+//! `floor churn FILE`: read FILE again and again, so that it fills the
+//! available memory.
 //!
-//! Under the name `run` it is the service: the first thing it does is to
-//! look at the clock; it writes a record of 16 bytes (its number from the
-//! link ./id, its pid, nanoseconds) to the FIFO behind ./stamp, and sleeps.
-//! With a file ./crash it ends instead. A link ./ready has it say that it is
-//! ready on descriptor 3. On USR1 it writes a record again.
+//! Under the name `run` it is the service. It first reads the clock, writes a
+//! record of 16 bytes (its number from the link ./id, its pid, nanoseconds) to
+//! the FIFO that ./stamp leads to, and sleeps. If a link ./ready exists, it
+//! first reports readiness on descriptor 3. If a file ./crash exists, it exits
+//! instead of sleeping. On USR1 it writes a record again.
 //!
-//! Built by rustc alone, without libc or allocation, as the release is.
+//! Built by rustc alone, without libc or allocation, like the release.
 #![no_std]
 #![no_main]
 
@@ -31,10 +31,10 @@ use core::{
     ptr::null,
 };
 
-/// Most services: what runit's own runsvdir takes.
+/// Maximum number of services: that of runit's own runsvdir.
 const SERVICES: usize = 1000;
 
-/// Numbers of the system calls.
+/// System call numbers of x86-64.
 #[cfg(target_arch = "x86_64")]
 mod number {
     pub const READ: usize = 0;
@@ -59,7 +59,7 @@ mod number {
     pub const READLINKAT: usize = 267;
 }
 
-/// Numbers of the system calls.
+/// System call numbers of AArch64.
 #[cfg(target_arch = "aarch64")]
 mod number {
     pub const FLOCK: usize = 32;
@@ -115,7 +115,7 @@ global_asm!(
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start: mov x0, sp", "bl {main}", main = sym start);
 
-/// A system call.
+/// Makes a system call.
 #[cfg(target_arch = "x86_64")]
 fn call(number: usize, a: [usize; 5]) -> isize {
     let answer;
@@ -128,7 +128,7 @@ fn call(number: usize, a: [usize; 5]) -> isize {
     answer
 }
 
-/// A system call.
+/// Makes a system call.
 #[cfg(target_arch = "aarch64")]
 fn call(number: usize, a: [usize; 5]) -> isize {
     let answer;
@@ -140,9 +140,9 @@ fn call(number: usize, a: [usize; 5]) -> isize {
     answer
 }
 
-/// `clone`: answers the child's pid; the child calls `child` and never comes
-/// back. With CLONE_VM it does so below the parent's stack, which CLONE_VFORK
-/// holds still meanwhile.
+/// Calls `clone` and returns the child's pid; the child calls `child` and
+/// never returns. With CLONE_VM the child runs below the parent's stack, and
+/// CLONE_VFORK suspends the parent meanwhile.
 #[cfg(target_arch = "x86_64")]
 fn clone(flags: usize, dir: *const c_char) -> isize {
     let answer;
@@ -158,9 +158,9 @@ fn clone(flags: usize, dir: *const c_char) -> isize {
     answer
 }
 
-/// `clone`: answers the child's pid; the child calls `child` and never comes
-/// back. With CLONE_VM it does so below the parent's stack, which CLONE_VFORK
-/// holds still meanwhile.
+/// Calls `clone` and returns the child's pid; the child calls `child` and
+/// never returns. With CLONE_VM the child runs below the parent's stack, and
+/// CLONE_VFORK suspends the parent meanwhile.
 #[cfg(target_arch = "aarch64")]
 fn clone(flags: usize, dir: *const c_char) -> isize {
     let answer;
@@ -175,11 +175,11 @@ fn clone(flags: usize, dir: *const c_char) -> isize {
     answer
 }
 
-/// The environment, for the children.
+/// The environment that the children get.
 static mut ENVIRON: *const *const c_char = null();
 
-/// What a process is: its pid, its directory, and that one open where files
-/// are written.
+/// A service: the pid of its process, its directory, and a descriptor of that
+/// where files are written.
 #[derive(Clone, Copy)]
 struct Slot {
     pid: isize,
@@ -187,14 +187,14 @@ struct Slot {
     open: usize,
 }
 
-/// Every service.
+/// The table of services.
 static mut SLOTS: [Slot; SERVICES] = [Slot {
     pid: 0,
     dir: null(),
     open: 0,
 }; SERVICES];
 
-/// The set of signals of these numbers.
+/// Returns the set of the signals with these numbers.
 const fn set(signals: &[usize]) -> u64 {
     let (mut set, mut i) = (0, 0);
     while i < signals.len() {
@@ -204,41 +204,41 @@ const fn set(signals: &[usize]) -> u64 {
     set
 }
 
-/// Sets the mask of signals.
+/// Sets the signal mask.
 fn mask(set: u64) {
     call(number::SIGPROCMASK, [2, &raw const set as usize, 0, 8, 0]);
 }
 
-/// Waits for one of the signals.
+/// Waits for one of these signals.
 fn wait_signal(set: u64) -> isize {
     call(number::SIGTIMEDWAIT, [&raw const set as usize, 0, 0, 8, 0])
 }
 
-/// `openat`.
+/// Calls `openat`.
 fn open(at: usize, path: &CStr, flags: usize, mode: usize) -> isize {
     let path = path.as_ptr() as usize;
     call(number::OPENAT, [at, path, flags | O_CLOEXEC, mode, 0])
 }
 
-/// `close`.
+/// Calls `close`.
 fn close(fd: isize) {
     call(number::CLOSE, [fd as usize, 0, 0, 0, 0]);
 }
 
-/// `write`.
+/// Calls `write`.
 fn write(fd: isize, bytes: &[u8]) {
     let (place, count) = (bytes.as_ptr() as usize, bytes.len());
     call(number::WRITE, [fd as usize, place, count, 0, 0]);
 }
 
-/// Whether `path` is there.
+/// Returns true if `path` exists.
 fn is_there(at: usize, path: &CStr) -> bool {
     let mut stat = [0_u64; 18];
     let (path, stat) = (path.as_ptr() as usize, &raw mut stat as usize);
     call(number::FSTATAT, [at, path, stat, 0, 0]) == 0
 }
 
-/// A clock's nanoseconds.
+/// Returns the time of a clock in nanoseconds.
 fn clock(id: usize) -> u64 {
     let mut time = [0_u64; 2];
     let place = &raw mut time as usize;
@@ -253,12 +253,12 @@ fn exit(code: usize) -> ! {
     }
 }
 
-/// The child: becomes ./run in its directory.
+/// Executes ./run in its directory; runs in the child.
 extern "C" fn child(dir: *const c_char) -> ! {
     let argv = [c"./run".as_ptr(), null()];
     mask(0);
     if call(number::CHDIR, [dir as usize, 0, 0, 0, 0]) == 0 {
-        // SAFETY: it was set once, at the start.
+        // SAFETY: it is set once, at the start.
         let environ = unsafe { ENVIRON };
         let (path, argv) = (argv[0] as usize, argv.as_ptr() as usize);
         call(number::EXECVE, [path, argv, environ as usize, 0, 0]);
@@ -291,9 +291,10 @@ fn publish(dir: usize, up: bool) {
     replace(dir, c"supervise/status", c"supervise/status.new", &status);
 }
 
-/// Takes a service directory over as runsv must; answers it.
+/// Takes control of a service directory with the calls that runsv must make;
+/// returns its descriptor.
 fn take(dir: *const c_char) -> usize {
-    // SAFETY: an argument.
+    // SAFETY: `dir` is a program argument.
     let dir = unsafe { CStr::from_ptr(dir) };
     let dir = open(CWD, dir, O_RDONLY, 0) as usize;
     let at = |path: &CStr| [dir, path.as_ptr() as usize];
@@ -319,7 +320,7 @@ fn take(dir: *const c_char) -> usize {
 fn supervise(flags: usize, files: bool, dirs: &[*const c_char]) -> usize {
     let wanted = const { set(&[SIGHUP, SIGCHLD]) };
     mask(wanted);
-    // SAFETY: nobody else has it.
+    // SAFETY: this is the only reference.
     let slots = unsafe { &mut *(&raw mut SLOTS) };
     let count = dirs.len().min(SERVICES);
     let slots = &mut slots[..count];
@@ -363,12 +364,12 @@ fn supervise(flags: usize, files: bool, dirs: &[*const c_char]) -> usize {
     0
 }
 
-/// The calls of `sv status`: each directory opened, then read.
+/// Makes the calls of `sv status`: opens each directory and then reads.
 fn status(dirs: &[*const c_char]) -> usize {
-    // SAFETY: nobody else has it.
+    // SAFETY: this is the only reference.
     let slots = unsafe { &mut *(&raw mut SLOTS) };
     for (slot, dir) in slots.iter_mut().zip(dirs) {
-        // SAFETY: an argument.
+        // SAFETY: it is a program argument.
         let path = unsafe { CStr::from_ptr(*dir) };
         slot.dir = *dir;
         slot.pid = open(CWD, path, O_RDONLY, 0);
@@ -384,16 +385,16 @@ fn status(dirs: &[*const c_char]) -> usize {
         is_there(dir, c"down");
         clock(0);
         open(dir, c"log", O_RDONLY, 0);
-        // SAFETY: an argument.
+        // SAFETY: it is a program argument.
         write(1, unsafe { CStr::from_ptr(slot.dir) }.to_bytes());
     }
     0
 }
 
-/// Reads a file for ever.
+/// Reads a file forever.
 fn churn(path: &[*const c_char]) -> usize {
     let Some(path) = path.first() else { return 100 };
-    // SAFETY: an argument.
+    // SAFETY: it is a program argument.
     let path = unsafe { CStr::from_ptr(*path) };
     let mut buffer = [0_u8; 16384];
     let place = buffer.as_mut_ptr() as usize;
@@ -415,7 +416,7 @@ fn stamp(record: &mut [u64; 2]) {
     close(fd);
 }
 
-/// The service.
+/// Runs the service.
 fn service() -> usize {
     let now = clock(1);
     let pid = call(number::GETPID, [0; 5]) as u64;
@@ -447,9 +448,9 @@ fn service() -> usize {
     }
 }
 
-/// The program: `stack` holds argc, argv and the environment.
+/// Runs the program: `stack` holds argc, argv and the environment.
 extern "C" fn start(stack: *const usize) -> ! {
-    // SAFETY: so the kernel lays it out.
+    // SAFETY: the kernel lays the stack out like this.
     let (argc, argv) =
         unsafe { (*stack, stack.add(1).cast::<*const c_char>()) };
     // SAFETY: argv has argc entries, and a null between it and the rest.
@@ -460,7 +461,7 @@ extern "C" fn start(stack: *const usize) -> ! {
     unsafe { ENVIRON = environ };
     let word = |i: usize| {
         let word = argv.get(i).copied().unwrap_or(c"".as_ptr());
-        // SAFETY: an argument, or the empty one.
+        // SAFETY: it is a program argument or the empty string.
         unsafe { CStr::from_ptr(word) }.to_bytes()
     };
     let rest = argv.get(2..).unwrap_or(&[]);
@@ -479,46 +480,46 @@ extern "C" fn start(stack: *const usize) -> ! {
     })
 }
 
-/// Never reached.
+/// Satisfies the compiler; never reached.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(101)
 }
 
-/// What the compiler calls to copy memory.
+/// Copies memory; called by code that the compiler generates.
 ///
 /// # Safety
 /// As C's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     for i in 0..n {
-        // SAFETY: the caller vouches for both ranges.
+        // SAFETY: the caller guarantees that both ranges are valid.
         unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) };
     }
     to
 }
 
-/// What the compiler calls to fill memory.
+/// Fills memory; called by code that the compiler generates.
 ///
 /// # Safety
 /// As C's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
     for i in 0..n {
-        // SAFETY: the caller vouches for the range.
+        // SAFETY: the caller guarantees that the range is valid.
         unsafe { to.add(i).write_volatile(byte as u8) };
     }
     to
 }
 
-/// What the compiler calls to compare memory.
+/// Compares memory; called by code that the compiler generates.
 ///
 /// # Safety
 /// As C's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     for i in 0..n {
-        // SAFETY: the caller vouches for both ranges.
+        // SAFETY: the caller guarantees that both ranges are valid.
         let (a, b) = unsafe { (*a.add(i), *b.add(i)) };
         if a != b {
             return i32::from(a) - i32::from(b);
@@ -527,24 +528,24 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     0
 }
 
-/// What the compiler calls to compare memory for equality.
+/// Compares memory for equality; called by code that the compiler generates.
 ///
 /// # Safety
 /// As C's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
-    // SAFETY: the caller vouches for both ranges.
+    // SAFETY: the caller guarantees that both ranges are valid.
     unsafe { memcmp(a, b, n) }
 }
 
-/// The length of a C string.
+/// Returns the length of a C string.
 ///
 /// # Safety
 /// As C's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const c_char) -> usize {
     let mut n = 0;
-    // SAFETY: the caller vouches for the string.
+    // SAFETY: the caller guarantees that the string is valid.
     while unsafe { text.add(n).read_volatile() } != 0 {
         n += 1;
     }

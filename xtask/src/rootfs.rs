@@ -14,9 +14,9 @@ pub enum Root {
     /// All of it is in the initramfs.
     #[default]
     Initramfs,
-    /// A squashfs, with nothing to write to but tmpfs.
+    /// A squashfs; only tmpfs is writable.
     Squashfs,
-    /// A squashfs and, laid over it, an ext4, on partitions of one disk.
+    /// A squashfs below an ext4 overlay, on partitions of one disk.
     Overlay,
     /// An ext4.
     Ext4,

@@ -1,18 +1,18 @@
-//! The figures as a picture: for each measure a bar for each contender.
+//! Draws the figures as a chart: for each measure a bar for each contender.
 
 use super::figures::Figures;
 
-/// Pixels of a bar's height.
+/// Height of a bar in pixels.
 const ROW: f64 = 16.0;
 
-/// Pixels of the longest bar.
+/// Length of the longest bar in pixels.
 const WIDE: f64 = 420.0;
 
-/// Where bars begin.
+/// Horizontal position at which bars begin.
 const LEFT: f64 = 120.0;
 
-/// Draws an SVG file. Bars are logarithmic: each tenth of the longest
-/// figure is a quarter of the width shorter.
+/// Draws an SVG file. Bars are logarithmic: a figure that is a tenth of the
+/// longest one gets a bar shorter by a quarter of the width.
 pub fn draw(
     figures: &Figures,
     measures: &[&str],

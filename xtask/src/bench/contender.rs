@@ -1,4 +1,5 @@
-//! Who is measured, and how each is started, told and asked.
+//! Describes the programs that are measured and how each is started,
+//! controlled and queried.
 
 use std::{
     ffi::OsString,
@@ -10,12 +11,13 @@ use anyhow::{Context as _, Result};
 
 use crate::peers::Peer;
 
-/// What a floor does besides keeping its services alive.
+/// The work of a floor besides keeping its services alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Floor {
     /// Nothing, by vfork.
     Bare,
-    /// Nothing, by fork: what vfork cannot do on a busy machine.
+    /// Nothing, by fork, which unlike vfork does not wait for the child: the
+    /// baseline for a busy machine.
     Fork,
     /// The file calls that runit's protocol needs, by vfork.
     Files,
@@ -23,7 +25,7 @@ pub enum Floor {
     FilesFork,
 }
 
-/// Whose command line it has.
+/// The family of command lines that a contender uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// runsvdir and sv.
@@ -36,25 +38,26 @@ pub enum Kind {
     Floor(Floor),
 }
 
-/// One who is measured.
+/// A program that is measured.
 #[derive(Clone, Debug)]
 pub struct Contender {
     /// Its name in the tables.
     pub name: &'static str,
-    /// Whose command line it has.
+    /// The family of its command line.
     pub kind: Kind,
-    /// How many services it is given.
+    /// Number of services that it is given.
     pub services: usize,
-    /// Where its programs are.
+    /// The directory of its programs.
     programs: PathBuf,
-    /// Where its own shared libraries are.
+    /// The directory of its own shared libraries; `None` for ours and the
+    /// floor.
     libraries: Option<PathBuf>,
-    /// The floor's file: the services' too.
+    /// The floor's file, which is also the program of the services.
     floor: PathBuf,
 }
 
 impl Contender {
-    /// One of ours, or the floor.
+    /// Returns one of our contenders, or the floor.
     pub fn own(
         name: &'static str,
         kind: Kind,
@@ -72,7 +75,7 @@ impl Contender {
         }
     }
 
-    /// A peer.
+    /// Returns a peer.
     pub fn peer(
         name: &'static str,
         kind: Kind,
@@ -86,8 +89,8 @@ impl Contender {
         }
     }
 
-    /// A program of this contender, with nothing but PATH inherited and its
-    /// streams at /dev/null.
+    /// Returns a command for a program of this contender, which inherits only
+    /// PATH and has its streams at /dev/null.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         let mut path = OsString::from(&self.programs);
@@ -104,7 +107,7 @@ impl Contender {
         command
     }
 
-    /// A floor in one of its roles.
+    /// Returns a command for the floor in one of its roles.
     pub fn floor(&self, role: &str, dirs: &[PathBuf]) -> Command {
         let mut command = Command::new(&self.floor);
         command
@@ -118,8 +121,8 @@ impl Contender {
         command
     }
 
-    /// The supervisor of the service directories `dirs`, to which the links
-    /// in `scan` lead.
+    /// Returns the command for the supervisor of the service directories
+    /// `dirs`, which the links in `scan` point to.
     pub fn supervisor(&self, scan: &Path, dirs: &[PathBuf]) -> Command {
         let mut command = match self.kind {
             Kind::Runit => self.command("runsvdir"),
@@ -136,7 +139,8 @@ impl Contender {
         command
     }
 
-    /// The client that restarts a service, if it has clients.
+    /// Returns the client that restarts a service, if the contender has
+    /// clients.
     pub fn restart(&self, dir: &Path) -> Option<Command> {
         let (program, words): (_, &[&str]) = match self.kind {
             Kind::Runit => ("sv", &["restart"]),
@@ -149,13 +153,14 @@ impl Contender {
         Some(command)
     }
 
-    /// The clients that tell the status of all, or the bare reader.
+    /// Returns the clients that show the status of all services, or the bare
+    /// reader.
     pub fn status(&self, dirs: &[PathBuf]) -> Vec<Command> {
         let (program, words): (_, &[&str]) = match self.kind {
             Kind::Runit => ("sv", &["status"]),
             Kind::Daemontools => ("svstat", &[]),
             Kind::Floor(_) => return vec![self.floor("status", dirs)],
-            // It takes one directory.
+            // This client accepts one directory only.
             Kind::S6 => {
                 let one = |dir| {
                     let mut command = self.command("s6-svstat");
@@ -170,8 +175,8 @@ impl Contender {
         vec![command]
     }
 
-    /// What has to be said after a link appeared, by those who do not look
-    /// themselves.
+    /// Returns the command that must follow the creation of a link, for
+    /// contenders that do not scan by themselves.
     pub fn added(&self, scan: &Path) -> Option<Command> {
         (self.kind == Kind::S6).then(|| {
             let mut command = self.command("s6-svscanctl");
@@ -180,7 +185,7 @@ impl Contender {
         })
     }
 
-    /// What has to be said after a link was removed.
+    /// Returns the command that must follow the removal of a link, if any.
     pub fn removed(&self, scan: &Path, dir: &Path) -> Option<Command> {
         match self.kind {
             Kind::Runit | Kind::Floor(_) => None,
@@ -197,24 +202,25 @@ impl Contender {
         }
     }
 
-    /// Whether it looks for new directories.
+    /// Returns true if the contender detects new directories.
     pub fn looks(&self) -> bool {
         !matches!(self.kind, Kind::Floor(_))
     }
 
-    /// Whether it sees a new directory at once: ours is told, s6 is asked.
+    /// Returns true if it detects a new directory at once: ours is notified by
+    /// the kernel, s6 by its client.
     pub fn watches(&self) -> bool {
         self.libraries.is_none() || self.kind == Kind::S6
     }
 
-    /// Tells the whole tree to stop.
+    /// Requests the whole tree to stop.
     pub fn stop(&self, root: rustix::process::Pid, dirs: &[PathBuf]) {
         use rustix::process::{Signal, kill_process};
         let signal = match self.kind {
             Kind::Runit | Kind::Floor(_) => Signal::HUP,
             Kind::S6 | Kind::Daemontools => Signal::TERM,
         };
-        // It may have ended on its own: what is left shows.
+        // It may already have exited; remaining processes are noticed later.
         let _ended = kill_process(root, signal);
         if self.kind == Kind::Daemontools {
             let mut command = self.command("svc");
@@ -222,7 +228,7 @@ impl Contender {
         }
     }
 
-    /// Runs a client to its end.
+    /// Runs a client and waits for its exit.
     pub fn ask(&self, mut command: Command) -> Result<()> {
         let name = self.name;
         command

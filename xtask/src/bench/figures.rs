@@ -1,28 +1,29 @@
-//! What was measured: one figure a round, measure and contender; medians
-//! and ratios of them.
+//! Stores the measured figures, one per round, measure and contender, and
+//! computes their medians and ratios.
 
 use std::collections::BTreeMap;
 
 /// One figure of each round.
 type Rounds = BTreeMap<usize, f64>;
 
-/// Everything that was measured.
+/// All measured figures.
 #[derive(Debug, Default)]
 pub struct Figures(BTreeMap<(&'static str, &'static str), Rounds>);
 
-/// What some figures come to.
+/// Summary of a set of figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// The one in the middle.
+    /// The median.
     pub median: f64,
-    /// The least.
+    /// The minimum.
     pub least: f64,
-    /// The most.
+    /// The maximum.
     pub most: f64,
 }
 
 impl Figures {
-    /// Keeps the median of what a round gave of a measure for a contender.
+    /// Records the median of the figures that a round gave for a measure and a
+    /// contender.
     pub fn put(
         &mut self,
         measure: &'static str,
@@ -36,20 +37,20 @@ impl Figures {
         }
     }
 
-    /// The figures of a measure for a contender.
+    /// Returns the figures of a measure for a contender.
     fn rounds(&self, measure: &str, contender: &str) -> Option<&Rounds> {
         let mut all = self.0.iter();
         let found = all.find(|((m, c), _)| *m == measure && *c == contender);
         found.map(|(_, rounds)| rounds)
     }
 
-    /// The median of all rounds.
+    /// Returns the median, minimum and maximum of all rounds.
     pub fn summary(&self, measure: &str, contender: &str) -> Option<Summary> {
         let rounds = self.rounds(measure, contender)?;
         summary(rounds.values().copied().collect())
     }
 
-    /// The median of what it is, round by round, to another figure.
+    /// Returns the median of the ratios to another figure, round by round.
     pub fn ratio(
         &self,
         (measure, contender): (&str, &str),
@@ -64,7 +65,7 @@ impl Figures {
     }
 }
 
-/// The median of some figures; none has none.
+/// Summarises a set of figures; `None` for an empty one.
 fn summary(mut figures: Vec<f64>) -> Option<Summary> {
     figures.sort_by(f64::total_cmp);
     let (least, most) = (*figures.first()?, *figures.last()?);

@@ -1,6 +1,6 @@
-//! How fast and how small loggers are: a stream of numbered lines through
-//! each, what they have kept looked at line by line, against a copy that
-//! reads 64 KiB, writes 64 KiB and rotates at 1 MB.
+//! Measures speed and memory of loggers: each receives a stream of numbered
+//! lines, its files are checked line by line, and it is compared with a copy
+//! that reads 64 KiB, writes 64 KiB and rotates at 1 MB.
 
 use std::{
     fs,
@@ -27,26 +27,26 @@ use super::{
 /// The board whose release file is measured: this machine's.
 const BOARD: &str = "qemu-x86_64";
 
-/// Bytes of a log file, and how many old ones are kept.
+/// Size of a log file in bytes, and the number of old ones that are kept.
 const SIZE: usize = 1_000_000;
 const KEPT: usize = 10;
 
-/// Bytes that the copy moves at once.
+/// Number of bytes that the copy moves at once.
 const BLOCK: usize = 65_536;
 
-/// Bytes of lines that are made once and sent again and again.
+/// Bytes of lines that are generated once and sent repeatedly.
 const STREAM: usize = 16_000_000;
 
-/// Lines a second of 16 writers with 100 each.
+/// Lines a second: 16 writers with 100 each.
 const LINES: u64 = 1600;
 
-/// The rotating copy's name.
+/// The name of the rotating copy.
 const COPY: &str = "copy";
 
-/// Patterns that let every line through and must all be looked at.
+/// Patterns that all must be evaluated and let every line pass.
 const PATTERNS: &str = "-*nowhere*\n+*: x*\n-*q9*\n+*zz*\n";
 
-/// What is done to lines.
+/// The processing of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     /// Nothing.
@@ -57,21 +57,21 @@ enum Work {
     Date,
     /// Four patterns.
     Patterns,
-    /// Nothing, and on the medium so many seconds later.
+    /// Nothing, but lines are on the medium after so many seconds.
     Durable(u8),
 }
 
-/// A stream, and what is asked of us there.
+/// A stream with the bars that ours must meet.
 struct Measure {
     name: &'static str,
-    /// The stream of the copy that it is held against.
+    /// The stream of the copy that it is compared with.
     base: &'static str,
-    /// Bytes of a line with its newline.
+    /// Length of a line in bytes, including the newline.
     line: usize,
     work: Work,
-    /// The least share of the copy's speed.
+    /// Minimum share of the copy's speed.
     of_copy: f64,
-    /// The least multiple of the best peer's speed; 0 for none.
+    /// Minimum multiple of the best peer's speed; 0 for none.
     of_peer: f64,
 }
 
@@ -92,7 +92,7 @@ const MEASURES: [Measure; 6] = [
     measure("1000 bytes -tt", "1000 bytes", 1000, Work::Date, 0.6, 0.0),
 ];
 
-/// Names of what else is measured.
+/// Names of the other measures.
 const CPU: &str = "1600 lines a second, CPU us a line";
 const DIRTY: &str = "private dirty at full speed, kB";
 const DIRTY_SLOW: &str = "private dirty at 100 lines a second, kB";
@@ -100,10 +100,10 @@ const WRITTEN: &str = "bytes written for each byte read";
 const MEDIUM: &str =
     "100 lines a second: bytes to the medium for each byte logged";
 
-/// Ours with its log made durable, and after how many seconds.
+/// Ours with a durable log, and the delay in seconds.
 const DURABLE: [(&str, u8); 2] = [("runt f1", 1), ("runt f10", 10)];
 
-/// A row of [`MEASURES`].
+/// Returns a row of [`MEASURES`].
 const fn measure(
     name: &'static str,
     base: &'static str,
@@ -122,7 +122,7 @@ const fn measure(
     }
 }
 
-/// Who is measured.
+/// The kind of a logger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// svlogd.
@@ -133,7 +133,7 @@ enum Kind {
     Copy,
 }
 
-/// One who is measured.
+/// A logger that is measured.
 struct Logger {
     name: &'static str,
     kind: Kind,
@@ -141,7 +141,8 @@ struct Logger {
 }
 
 impl Logger {
-    /// Its command line for a directory; `None` when it has no such thing.
+    /// Returns its command line for a directory; `None` when it lacks the
+    /// feature.
     fn command(&self, work: Work, dir: &Path) -> Option<Command> {
         let bounds = [format!("n{KEPT}"), format!("s{SIZE}")];
         let (program, words): (_, &[&str]) = match (self.kind, work) {
@@ -168,7 +169,7 @@ impl Logger {
             .env("LD_LIBRARY_PATH", &self.peer.libraries);
         match self.kind {
             Kind::Svlogd => command.args(words),
-            // `t` and `T` stand before the directory, in this order.
+            // `t` and `T` come before the directory, in this order.
             _ => command.args(bounds).args(words),
         };
         command.arg(dir);
@@ -200,19 +201,19 @@ impl Logger {
     }
 }
 
-/// A logger at work.
+/// A running logger.
 struct Running {
     child: Child,
     pipe: PipeWriter,
 }
 
 impl Running {
-    /// Its number.
+    /// Returns its process ID.
     fn pid(&self) -> Pid {
         self.child.id()
     }
 
-    /// Ends its input and waits for its end.
+    /// Closes its input and waits for its exit.
     fn end(mut self) -> Result<()> {
         drop(self.pipe);
         let status = self.child.wait()?;
@@ -221,8 +222,8 @@ impl Running {
     }
 }
 
-/// The limit, a process of its own: reads, writes, rotates, and looks at
-/// nothing.
+/// Runs the rotating copy, in a process of its own: reads, writes, rotates,
+/// and does not examine the data.
 pub fn copy(dir: &Path) -> Result<()> {
     // Not through `stdin`, which has a buffer of its own.
     let mut pipe = fs::File::open("/dev/stdin")?;
@@ -250,7 +251,7 @@ pub fn copy(dir: &Path) -> Result<()> {
     }
 }
 
-/// Lines of `line` bytes that begin with a number.
+/// Returns lines of `line` bytes that begin with a number.
 fn stream(line: usize) -> Vec<u8> {
     let mut stream = Vec::with_capacity(STREAM);
     for number in 0..STREAM / line {
@@ -264,8 +265,8 @@ fn stream(line: usize) -> Vec<u8> {
     stream
 }
 
-/// Checks that what was kept is the end of the stream, whole lines of it,
-/// whatever stands before them.
+/// Checks that the kept lines are the end of the stream and whole, whatever
+/// precedes them.
 fn check(dir: &Path, stream: &[u8], line: usize) -> Result<()> {
     let mut files: Vec<PathBuf> = fs::read_dir(dir)?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -285,7 +286,7 @@ fn check(dir: &Path, stream: &[u8], line: usize) -> Result<()> {
     let text = kept.strip_suffix(b"\n").unwrap_or(&kept);
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     let wanted = stream.chunks(line).rev().cycle();
-    // The first one may be a part of a line.
+    // The first line may be incomplete.
     let found = lines.iter().skip(1).rev();
     for (found, wanted) in found.zip(wanted) {
         let wanted = wanted.strip_suffix(b"\n").unwrap_or(wanted);
@@ -300,13 +301,13 @@ fn check(dir: &Path, stream: &[u8], line: usize) -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask bench log`.
+/// Implements `cargo xtask bench log`.
 pub fn run(quick: bool, rounds: Option<usize>) -> Result<()> {
     let place = super::scratch()?;
-    // Not on a tmpfs: there a program's pages count as dirty.
+    // Not on a tmpfs, where a program's pages count as dirty.
     let bin = super::shop()?.join("log-bin");
     build::install(&board::load(BOARD)?, &bin)?;
-    // Nor while it is still to be written back.
+    // Pages that are still to be written back would count as dirty too.
     fs::File::open(bin.join("runt"))?.sync_all()?;
     let own = Peer {
         programs: bin,
@@ -376,7 +377,7 @@ fn full(
     let Some(mut running) = logger.start(measure.work, dir)? else {
         return Ok(());
     };
-    // Some take so long that less says as much.
+    // Some are so slow that a shorter stream suffices.
     let slow = matches!(logger.kind, Kind::S6 | Kind::Multilog)
         || logger.name == "runit";
     let times = if slow { 2 } else { 8 };
@@ -403,14 +404,15 @@ fn full(
         figures.put(WRITTEN, logger.name, round, &[ratio]);
     }
     if logger.kind == Kind::Copy {
-        // It cuts lines where it rotates: there is nothing to check.
+        // This logger splits lines where it rotates, so nothing can be
+        // checked.
         return Ok(());
     }
     check(dir, stream, measure.line)
         .with_context(|| format!("{}, {}", logger.name, measure.name))
 }
 
-/// Sends single lines, as 16 writers would, and then fewer.
+/// Sends single lines at the rate of 16 writers, and then at a lower one.
 fn slow(
     logger: &Logger,
     dir: &Path,
@@ -434,7 +436,7 @@ fn slow(
     let dirty = process::memory(&[pid]).dirty;
     let before = process::activity(&[pid]).nanos;
     send(LINES, Duration::from_nanos(1_000_000_000 / LINES))?;
-    // Until it has slept again.
+    // Wait until it sleeps again.
     sleep(Duration::from_millis(20));
     let nanos = process::activity(&[pid]).nanos - before;
     let each = nanos as f64 / LINES as f64 / 1e3;
@@ -445,9 +447,10 @@ fn slow(
     running.end()
 }
 
-/// Sends single lines to all, and to ours as well with its log made durable
-/// every second and every ten: what the kernel counts as written to the
-/// medium of the build directory, in pages. Nothing where that has no medium.
+/// Sends single lines to all loggers, and to ours also with a log made durable
+/// every second and every ten. Measures the pages that the kernel counts as
+/// written to the medium of the build directory; nothing where that has no
+/// medium.
 fn medium(
     loggers: &[Logger],
     seconds: u64,
@@ -488,7 +491,7 @@ fn medium(
     Ok(())
 }
 
-/// Prints what was measured, and whether the bars hold.
+/// Prints the figures and the bars.
 fn show(figures: &Figures, loggers: &[Logger]) -> Result<()> {
     let mut text = String::from(
         "1 MB files, 10 kept, on a tmpfs; MB/s; median [least-most]\n",

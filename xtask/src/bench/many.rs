@@ -1,6 +1,6 @@
-//! What 64 services cost that all log: processes and memory at one line a
-//! service, wake-ups when nothing is said. The services' own processes, `cat`,
-//! do not count.
+//! Measures the cost of 64 services that all log: processes and memory at one
+//! line a service, and wake-ups when nothing is logged; the services' own
+//! processes, `cat`, do not count.
 
 use std::{
     fs,
@@ -19,19 +19,19 @@ use crate::peers::Peer;
 
 use super::{figures::Figures, process, tree};
 
-/// How many services.
+/// Number of services.
 const SERVICES: usize = 64;
 
-/// How long nothing is said.
+/// Duration without any log line.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Names of what is measured.
+/// Names of the measures.
 pub const PROCESSES: &str = "64 services, all logging: processes";
 pub const PSS: &str = "64 services, all logging: PSS, kB";
 pub const WAKES: &str = "the same idle: wake-ups in 10 s";
 
-/// Starts 64 services under a `runsvdir`, has each say a line, and looks. Ours
-/// have no `log/run`; a peer's is its svlogd.
+/// Starts 64 services under a `runsvdir`, has each log a line, and measures.
+/// Ours have no `log/run`; a peer's is its svlogd.
 pub fn look(
     name: &'static str,
     peer: &Peer,
@@ -93,7 +93,8 @@ pub fn look(
     figures.put(WAKES, name, round, &[turns as f64]);
     kill_process(tree::pid(child.id())?, Signal::HUP)?;
     child.wait()?;
-    // The supervisor and the loggers end behind the face.
+    // The supervisor and the loggers exit after the `runsvdir` process that
+    // was started.
     while !process::family(&pids).is_empty() {
         sleep(Duration::from_millis(20));
     }
@@ -101,7 +102,7 @@ pub fn look(
     Ok(())
 }
 
-/// Writes a shell script that can be run.
+/// Writes an executable shell script.
 fn script(path: &Path, text: &str) -> Result<()> {
     fs::write(path, format!("#!/bin/sh\n{text}\n"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;

@@ -1,42 +1,43 @@
-//! Names the figures of `cargo xtask bench supervise`: rows of its table and of
-//! the bars.
+//! Names the figures of `cargo xtask bench supervise`: the rows of its table
+//! and of the bars.
 
-/// Processes of the supervisor.
+/// Number of processes of the supervisor.
 pub const PROCESSES: &str = "processes";
-/// Their PSS, kB.
+/// PSS of these processes, kB.
 pub const PSS: &str = "PSS, kB";
 /// PSS of the largest of them, kB: all that PID 1 or runsv would need.
 pub const PSS_LARGEST: &str = "PSS of the largest process, kB";
-/// Their private dirty pages, kB.
+/// Private dirty pages of these processes, kB.
 pub const DIRTY: &str = "private dirty, kB";
-/// The same of the one that has most: what is private to the supervisor
-/// alone.
+/// Private dirty pages of the process that has most, kB: memory private to the
+/// supervisor alone.
 pub const DIRTY_LARGEST: &str = "private dirty of the largest process, kB";
-/// Until all have exec'ed, ms.
+/// Time until all services have exec'ed, ms.
 pub const START: &str = "start, ms";
 /// Processor time until shortly after, services included, ms.
 pub const START_CPU: &str = "start, CPU ms";
-/// As START, while others keep every processor busy.
+/// Same as START, while other processes keep every processor busy.
 pub const START_BUSY: &str = "start when busy, ms";
-/// A killed service back, ms.
+/// Time until a killed service runs again, ms.
 pub const KILLED: &str = "killed, back after ms";
-/// A client's restart, until its exit and the new process, ms.
+/// Time of a restart by a client, until the client has exited and the new
+/// process runs, ms.
 pub const RESTART: &str = "restart by client, ms";
-/// A client's status of all, ms.
+/// Time in which clients show the status of all services, ms.
 pub const STATUS: &str = "status of all, ms";
-/// A new link's service runs, ms.
+/// Time until the service of a new link runs, ms.
 pub const ADDED: &str = "link to exec, ms";
-/// A removed link's service is gone, ms.
+/// Time until the service of a removed link has ended, ms.
 pub const REMOVED: &str = "link removed to gone, ms";
 /// Wake-ups a minute when idle.
 pub const WAKES: &str = "idle, wake-ups a minute";
-/// Times put on a processor a minute when idle: without any there was
-/// no system call.
+/// Times put on a processor a minute when idle: 0 means that there was no
+/// system call.
 pub const TURNS: &str = "idle, times run a minute";
-/// All gone after the request, ms.
+/// Time from the request to stop until all processes have ended, ms.
 pub const STOP: &str = "stop of all, ms";
-/// The longest answer to a control byte while all others crash and memory
-/// is tight, ms.
+/// Maximum time to answer a control byte while all other services crash and
+/// memory is tight, ms.
 pub const ANSWER: &str = "slowest answer, others crashing, ms";
-/// The longest turn of the loop then, ms.
+/// Maximum time of an iteration of the loop under the same conditions, ms.
 pub const TURN: &str = "longest turn, others crashing, ms";

@@ -1,10 +1,10 @@
-//! `cargo xtask bench`: how fast and how small the programs are, measured
-//! against their peers and against what the kernel alone costs.
+//! Implements `cargo xtask bench`: measures speed and size of the programs and
+//! compares them with their peers and with the cost of the kernel alone.
 //!
 //! Runs are interleaved: each round visits every contender once, in an order
-//! that turns, and what is compared are figures of the same round. Tables
-//! show medians, least and most. Nothing outside of a temporary directory on
-//! a tmpfs is touched, and no process but our own.
+//! that rotates, and figures of the same round are compared. Tables show
+//! median, minimum and maximum. Nothing outside of a temporary directory on a
+//! tmpfs is changed, and no processes are affected but our own.
 
 mod chart;
 mod contender;
@@ -28,39 +28,39 @@ use clap::Subcommand;
 
 use crate::{board, build, run};
 
-/// What to measure.
+/// The subject of the measurement.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Subject {
-    /// Supervisors: memory, start, restart, control, idle, stop.
+    /// Measure supervisors: memory, start, restart, control, idle, stop.
     Supervise {
-        /// A few rounds: shows whether all is well, not how well.
+        /// Run only a few rounds: a smoke test, not a measurement.
         #[arg(long)]
         quick: bool,
-        /// How many rounds.
+        /// Number of rounds.
         #[arg(long)]
         rounds: Option<usize>,
-        /// Leave the peers out: only ours and the floor.
+        /// Leave out the peers: only ours and the floor.
         #[arg(long)]
         alone: bool,
     },
-    /// Loggers: speed, memory, processor time a line.
+    /// Measure loggers: speed, memory, processor time a line.
     Log {
-        /// A few rounds: shows whether all is well, not how well.
+        /// Run only a few rounds: a smoke test, not a measurement.
         #[arg(long)]
         quick: bool,
-        /// How many rounds.
+        /// Number of rounds.
         #[arg(long)]
         rounds: Option<usize>,
     },
-    /// The rotating copy that loggers are held against.
+    /// Run the rotating copy that loggers are compared with.
     #[command(hide = true)]
     Copy {
-        /// Where it writes.
+        /// The directory to write to.
         dir: PathBuf,
     },
 }
 
-/// `cargo xtask bench`.
+/// Implements `cargo xtask bench`.
 pub fn run(subject: Subject) -> Result<()> {
     match subject {
         Subject::Supervise {
@@ -73,7 +73,7 @@ pub fn run(subject: Subject) -> Result<()> {
     }
 }
 
-/// Where tables, charts and what the bench builds are kept.
+/// Returns the directory of tables, charts and what the benchmarks build.
 fn shop() -> Result<PathBuf> {
     let dir = board::workshop().join("bench");
     std::fs::create_dir_all(&dir)
@@ -81,7 +81,7 @@ fn shop() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// A temporary directory, in memory if there is such a place.
+/// Creates a temporary directory, in memory if possible.
 fn scratch() -> Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() {
@@ -92,7 +92,7 @@ fn scratch() -> Result<tempfile::TempDir> {
     made.context("cannot make a temporary directory")
 }
 
-/// Builds xtask/floor with the compiler alone, as the release is built.
+/// Builds xtask/floor with the compiler alone, like the release.
 fn floor() -> Result<PathBuf> {
     let file = shop()?.join("floor");
     let source = board::root().join("xtask/floor/main.rs");

@@ -1,43 +1,44 @@
-//! What the kernel tells of processes: memory, time, wake-ups, offspring.
+//! Reads the kernel's information on processes: memory, time, wake-ups,
+//! descendants.
 
 use std::{collections::BTreeMap, fs};
 
-/// A process's number.
+/// A process ID.
 pub type Pid = u32;
 
-/// Memory of some processes, in kB.
+/// Memory of a set of processes, in kB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     /// Proportional share of all pages.
     pub pss: f64,
-    /// Pages of their own that were written.
+    /// Private pages that were written.
     pub dirty: f64,
 }
 
-/// How often some processes ran, and for how long.
+/// Scheduling counts and processor time of a set of processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// Times that one was put on a processor.
+    /// Number of times that one was put on a processor.
     pub turns: u64,
-    /// Nanoseconds on a processor.
+    /// Processor time in nanoseconds.
     pub nanos: u64,
-    /// Times that one went to sleep by itself.
+    /// Number of times that one went to sleep voluntarily.
     pub sleeps: u64,
 }
 
-/// A clock that never jumps, in nanoseconds: the services' own.
+/// Returns the monotonic time in nanoseconds, the clock that the services use.
 pub fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The text of a file below /proc, empty for a process that has ended.
+/// Returns the text of a file below /proc; empty for a process that has ended.
 fn text(pid: Pid, file: &str) -> String {
     let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A number behind a heading.
+/// Returns the number after a heading.
 fn number(text: &str, heading: &str) -> u64 {
     let mut lines = text.lines();
     let rest = lines.find_map(|line| line.strip_prefix(heading));
@@ -45,7 +46,7 @@ fn number(text: &str, heading: &str) -> u64 {
     word.and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// The memory of some processes.
+/// Returns the memory of a set of processes.
 pub fn memory(pids: &[Pid]) -> Memory {
     let mut memory = Memory::default();
     for pid in pids {
@@ -56,7 +57,7 @@ pub fn memory(pids: &[Pid]) -> Memory {
     memory
 }
 
-/// What some processes have done since they began.
+/// Returns the activity of a set of processes since they began.
 pub fn activity(pids: &[Pid]) -> Activity {
     let mut activity = Activity::default();
     for pid in pids {
@@ -71,7 +72,7 @@ pub fn activity(pids: &[Pid]) -> Activity {
     activity
 }
 
-/// Every living process and its parent.
+/// Returns every running process with its parent.
 fn parents() -> BTreeMap<Pid, Pid> {
     let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -80,7 +81,7 @@ fn parents() -> BTreeMap<Pid, Pid> {
             continue;
         };
         let stat = text(pid, "stat");
-        // The name in parentheses may hold anything.
+        // The name in parentheses may contain any character.
         let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         let mut words = rest.split(' ');
         if words.next().is_some_and(|state| state != "Z")
@@ -92,7 +93,7 @@ fn parents() -> BTreeMap<Pid, Pid> {
     parents
 }
 
-/// Some processes and all that descends from them, as far as they live.
+/// Returns those of the given processes and their descendants that still run.
 pub fn family(roots: &[Pid]) -> Vec<Pid> {
     let parents = parents();
     let mut family: Vec<Pid> = roots.to_vec();
@@ -109,7 +110,7 @@ pub fn family(roots: &[Pid]) -> Vec<Pid> {
     family
 }
 
-/// The file that a process runs.
+/// Returns the file that a process executes.
 pub fn program(pid: Pid) -> Option<std::path::PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }

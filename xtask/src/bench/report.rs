@@ -1,5 +1,5 @@
-//! The bars: what is asked of us, and the table that says whether we hold
-//! them.
+//! Holds the bars, the targets that ours must meet, and prints the tables that
+//! show the results.
 
 use std::fs;
 
@@ -11,30 +11,30 @@ use super::{
     measure,
 };
 
-/// What a figure is held against.
+/// The reference of a figure.
 #[derive(Clone, Copy, Debug)]
 enum Against {
-    /// It is what it is.
+    /// No reference: the figure itself is compared with the bar.
     Nothing,
-    /// The same measure, or another, of another contender, round by round.
+    /// A contender and its measure, compared round by round.
     Figure(&'static str, &'static str),
-    /// The figure of one service, as a further one costs.
+    /// The figure of one service: the cost of a further one.
     One,
 }
 
-/// A bar.
+/// A bar: an upper limit for a figure.
 struct Bar {
-    /// What is measured.
+    /// The measure.
     measure: &'static str,
-    /// Of whom.
+    /// The contender.
     contender: &'static str,
-    /// Against what.
+    /// The reference.
     against: Against,
-    /// The most that is allowed.
+    /// The maximum that is allowed.
     most: f64,
 }
 
-/// A bar for `runt` with 64 services.
+/// Returns a bar for `runt` with 64 services.
 const fn bar(measure: &'static str, against: Against, most: f64) -> Bar {
     Bar {
         measure,
@@ -44,7 +44,7 @@ const fn bar(measure: &'static str, against: Against, most: f64) -> Bar {
     }
 }
 
-/// A bar for 256 services against 64.
+/// Returns a bar for 256 services against 64.
 const fn many(measure: &'static str, most: f64) -> Bar {
     Bar {
         measure,
@@ -76,7 +76,7 @@ const BARS: &[Bar] = {
         bar(RESTART, Figure("floor", RESTART), 3.0),
         bar(STATUS, Figure("floor", STATUS), 1.3),
         bar(ADDED, Nothing, 10.0),
-        // It settles for 2 s.
+        // It waits 2 s for the directory to settle.
         bar(REMOVED, Nothing, 2010.0),
         bar(WAKES, Nothing, 0.0),
         bar(TURNS, Nothing, 0.0),
@@ -122,7 +122,7 @@ const MEASURES: &[&str] = {
     ]
 };
 
-/// Prints both tables, and keeps them and the chart.
+/// Prints both tables; saves them and the chart.
 pub fn show(figures: &Figures, names: &[&'static str]) -> Result<()> {
     let shop = super::shop()?;
     let text = format!(
@@ -142,7 +142,7 @@ pub fn show(figures: &Figures, names: &[&'static str]) -> Result<()> {
     Ok(())
 }
 
-/// What everybody came to, measure by measure.
+/// Returns the table of all contenders, measure by measure.
 fn peers(figures: &Figures, names: &[&'static str]) -> String {
     let mut text = String::from(
         "64 services, no logs; median [least-most] of the rounds\n",
@@ -158,7 +158,7 @@ fn peers(figures: &Figures, names: &[&'static str]) -> String {
     text
 }
 
-/// One bar's line.
+/// Returns the line of one bar.
 fn row(figures: &Figures, bar: &Bar) -> String {
     let (measure, contender) = (bar.measure, bar.contender);
     let (found, against) = match bar.against {
@@ -196,7 +196,7 @@ fn row(figures: &Figures, bar: &Bar) -> String {
     format!("{verdict} {what:<48} {:<26} {asked} {against}", span(found))
 }
 
-/// A median with least and most.
+/// Formats a median with minimum and maximum.
 fn span(summary: Summary) -> String {
     let Summary {
         median,

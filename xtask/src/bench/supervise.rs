@@ -1,5 +1,5 @@
-//! How supervisors are measured: each round starts every contender's tree,
-//! provokes it and stops it.
+//! Measures supervisors: each round starts the tree of every contender,
+//! exercises it and stops it.
 
 use std::{
     path::Path,
@@ -23,23 +23,25 @@ use super::{
     tree::{self, Tree},
 };
 
-/// Services of a tree, unless the contender's name says otherwise.
+/// Number of services in a tree, unless the contender's name says otherwise.
 const SERVICES: usize = 64;
 
-/// Services of the large tree.
+/// Number of services in the large tree.
 const MANY: usize = 256;
 
 /// The board whose release file is measured: this machine's.
 const BOARD: &str = "qemu-x86_64";
 
-/// How old services are before they are provoked: who restarts a service
-/// younger than a second must wait, and some round that up.
+/// Age of the services before they are exercised, in milliseconds: a
+/// supervisor waits before it restarts a service younger than a second, and
+/// some round that up.
 const OLD: u64 = 2300;
 
-/// Services that are killed, and as many that are restarted, in a round.
+/// Number of services that are killed in a round, and of those that are
+/// restarted.
 const REPEATS: u32 = 4;
 
-/// `cargo xtask bench supervise`.
+/// Implements `cargo xtask bench supervise`.
 pub fn run(quick: bool, rounds: Option<usize>, alone: bool) -> Result<()> {
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
     raise_files()?;
@@ -56,7 +58,7 @@ pub fn run(quick: bool, rounds: Option<usize>, alone: bool) -> Result<()> {
     report::show(&figures, &bench.names())
 }
 
-/// Who is measured, and where.
+/// The contenders and the directory in which they run.
 struct Bench {
     contenders: Vec<Contender>,
     floor: std::path::PathBuf,
@@ -64,7 +66,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Builds and fetches what is measured.
+    /// Builds and fetches the programs to measure.
     fn new(alone: bool) -> Result<Self> {
         let floor = super::floor()?;
         let place = super::scratch()?;
@@ -76,7 +78,8 @@ impl Bench {
                     board.capacity.insert(bound.into(), services);
                 }
             }
-            // A copy for each: who shares a file shares its pages.
+            // A copy for each contender: processes that run the same file
+            // share its pages.
             let dir = place.path().join(name);
             build::install(&board, &dir)?;
             let kind = Kind::Runit;
@@ -114,18 +117,18 @@ impl Bench {
         })
     }
 
-    /// Everybody's name.
+    /// Returns the names of all contenders.
     fn names(&self) -> Vec<&'static str> {
         self.contenders.iter().map(|c| c.name).collect()
     }
 
-    /// Starts a tree.
+    /// Starts the tree of a contender.
     fn start<'a>(&self, contender: &'a Contender) -> Result<Tree<'a>> {
         let base = self.place.path().join(format!("{}.tree", contender.name));
         Tree::start(contender, base, &self.floor)
     }
 
-    /// One round with everybody.
+    /// Runs one round with all contenders.
     fn round(&self, round: usize, figures: &mut Figures) -> Result<()> {
         let mut order: Vec<&Contender> = self.contenders.iter().collect();
         let turn = round % order.len();
@@ -176,8 +179,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Asks everybody for the status of all services; the bare readers read
-    /// what ours wrote.
+    /// Asks all contenders for the status of all services; the bare readers
+    /// read the files that ours wrote.
     fn status(
         &self,
         trees: &[Tree<'_>],
@@ -203,7 +206,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts while others keep every processor busy.
+    /// Measures the start while other processes keep every processor busy.
     fn busy(&self, round: usize, figures: &mut Figures) -> Result<()> {
         let processors = std::thread::available_parallelism()?.get();
         let hogs: Result<Vec<Hog>> =
@@ -233,7 +236,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Counts what supervisors do when nothing happens.
+    /// Counts the activity of the supervisors when nothing happens.
     fn idle(&self, seconds: u64, figures: &mut Figures) -> Result<()> {
         println!("idle for {seconds} s");
         let mut trees = Vec::new();
@@ -263,7 +266,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Asks the one service that lives for a sign while all others crash and
+    /// Asks the one running service for a stamp while all others crash and
     /// memory is tight.
     fn crashing(&self, seconds: u64, figures: &mut Figures) -> Result<()> {
         println!("crash loops for {seconds} s");
@@ -292,7 +295,8 @@ impl Bench {
             std::fs::write(&control, "1")?;
             let answered = tree.wait_new(0, old)?;
             answers.push(millis(answered.saturating_sub(asked)));
-            // Not in step with anything that happens once a second.
+            // Intervals differ, so as not to coincide with anything that
+            // happens once a second.
             sleep(Duration::from_micros(700 + asked % 1000));
         }
         let slowest = answers.into_iter().fold(0.0, f64::max);
@@ -312,7 +316,7 @@ impl Bench {
 struct Hog(Child);
 
 impl Hog {
-    /// Starts one.
+    /// Starts the process.
     fn new(floor: &Path) -> Result<Self> {
         let mut command = std::process::Command::new(floor);
         Ok(Self(command.arg("hog").spawn()?))
@@ -326,7 +330,7 @@ impl Drop for Hog {
     }
 }
 
-/// What a supervisor's memory is when nothing has happened for a while.
+/// Measures the memory of a supervisor after a period without events.
 fn memory(
     tree: &mut Tree<'_>,
     put: &mut impl FnMut(&'static str, &'static str, &[f64]),
@@ -344,7 +348,7 @@ fn memory(
     put(measure::DIRTY_LARGEST, name, &[largest.1]);
 }
 
-/// Ends a service: nanoseconds until its successor runs.
+/// Kills a service; returns the nanoseconds until its successor runs.
 fn kill(tree: &mut Tree<'_>, id: u32, signal: Signal) -> Result<u64> {
     let old = tree.stamp(id);
     let began = now();
@@ -352,8 +356,9 @@ fn kill(tree: &mut Tree<'_>, id: u32, signal: Signal) -> Result<u64> {
     Ok(tree.wait_new(id, old)?.saturating_sub(began))
 }
 
-/// Has a service restarted by a client: nanoseconds until the client has
-/// ended and the new process runs. The floor has no client and gets TERM.
+/// Restarts a service with a client; returns the nanoseconds until the client
+/// has exited and the new process runs. The floor has no client: its service
+/// gets TERM.
 fn restart(tree: &mut Tree<'_>, id: u32) -> Result<u64> {
     let dir = tree.dirs.get(id as usize).context("no service")?;
     let Some(mut command) = tree.contender.restart(dir) else {
@@ -368,7 +373,8 @@ fn restart(tree: &mut Tree<'_>, id: u32) -> Result<u64> {
     Ok(ended.max(runs).saturating_sub(began))
 }
 
-/// Removes the last service of everybody who looks, and links another.
+/// Removes the last service of every contender that scans its directory, and
+/// links another one.
 fn appear(
     trees: &mut [Tree<'_>],
     put: &mut impl FnMut(&'static str, &'static str, &[f64]),
@@ -392,7 +398,7 @@ fn appear(
         let took = millis(tree.unlink()?);
         put(measure::REMOVED, tree.contender.name, &[took]);
     }
-    // These look every five seconds only: all wait at the same time.
+    // These scan only every five seconds: all are waited for at the same time.
     let began: Result<Vec<u64>> =
         slow.iter_mut().map(|tree| tree.link()).collect();
     for (tree, began) in slow.iter_mut().zip(began?) {
@@ -402,12 +408,13 @@ fn appear(
     Ok(())
 }
 
-/// Nanoseconds in milliseconds.
+/// Converts nanoseconds to milliseconds.
 fn millis(nanos: u64) -> f64 {
     nanos as f64 / 1e6
 }
 
-/// Raises our own limit of open files: a descriptor for each process.
+/// Raises the limit of open files of this process: it needs a descriptor for
+/// each process.
 fn raise_files() -> Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

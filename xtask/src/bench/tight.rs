@@ -1,5 +1,5 @@
-//! How memory is made tight: a control group whose limit is always reached,
-//! because one of its processes reads a large file for ever.
+//! Makes memory tight with a control group whose limit is always reached,
+//! because one of its processes reads a large file forever.
 
 use std::{
     fs::{self, File},
@@ -11,28 +11,30 @@ use anyhow::{Context as _, Result};
 
 use super::process::Pid;
 
-/// What the group may have, in bytes. 64 services and their supervisor need
+/// Memory limit of the group in bytes. 64 services and their supervisor need
 /// half of it, most of that in the kernel.
 const LIMIT: u64 = 16 << 20;
 
-/// Bytes of the file: four times the limit.
+/// Size of the file in bytes: four times the limit.
 const FILE: u64 = 4 * LIMIT;
 
-/// Where the memory controller may be, and what its limit is called there.
+/// Possible directories of the memory controller, and the name of the limit in
+/// each.
 const TREES: [(&str, &str); 3] = [
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
     ("/sys/fs/cgroup/unified", "memory.max"),
     ("/sys/fs/cgroup", "memory.max"),
 ];
 
-/// The group and who fills it.
+/// The group and the process that fills it.
 pub struct Tight {
     group: PathBuf,
     churn: Child,
 }
 
 impl Tight {
-    /// Makes the group, puts the processes into it and waits until it is full.
+    /// Creates the group, moves the processes into it and waits until it is
+    /// full.
     pub fn new(floor: &Path, pids: &[Pid]) -> Result<Self> {
         let file = super::shop()?.join("churn");
         File::create(&file)?.set_len(FILE)?;
@@ -51,11 +53,11 @@ impl Tight {
             })
             .context("no control group of memory can be made")?;
         let churn = Command::new(floor).arg("churn").arg(&file).spawn()?;
-        // From here on whatever fails leaves no group behind.
+        // From here on a failure removes the group.
         let tight = Self { group, churn };
         fs::write(&limit, LIMIT.to_string())?;
         for pid in pids.iter().chain([&tight.churn.id()]) {
-            // One by one: the file takes a single number at a time.
+            // One by one: the file accepts a single number per write.
             fs::write(tight.group.join("cgroup.procs"), pid.to_string())?;
         }
         while tight.used()? < LIMIT - LIMIT / 8 {
@@ -64,7 +66,7 @@ impl Tight {
         Ok(tight)
     }
 
-    /// Bytes that the group has.
+    /// Returns the memory use of the group in bytes.
     fn used(&self) -> Result<u64> {
         let names = ["memory.usage_in_bytes", "memory.current"];
         let text = names
@@ -78,7 +80,8 @@ impl Tight {
 }
 
 impl Drop for Tight {
-    /// Ends the reader and gives the group's processes back to the root.
+    /// Kills the reader and moves the group's processes back to the root
+    /// group.
     fn drop(&mut self) {
         let _ended = self.churn.kill();
         let _reaped = self.churn.wait();

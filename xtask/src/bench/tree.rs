@@ -1,5 +1,5 @@
-//! One supervisor with its services, while it runs: laid out, started,
-//! listened to, stopped.
+//! Runs one supervisor with its services: creates the directories, starts it,
+//! receives stamps, stops it.
 
 use std::{
     collections::BTreeMap,
@@ -23,43 +23,43 @@ use super::{
     process::{self, now},
 };
 
-/// How long to wait for anything, in nanoseconds.
+/// Time limit for anything that is waited for, in nanoseconds.
 const PATIENCE: u64 = 30_000_000_000;
 
-/// The last word of a service: who it is, since when.
+/// The last record of a service: its process and a time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stamp {
-    /// Its process.
+    /// The process ID.
     pub pid: process::Pid,
-    /// Its first instruction, or its answer to USR1.
+    /// The time of its first instruction, or of its answer to USR1.
     pub at: u64,
 }
 
 /// A supervisor with its services.
 pub struct Tree<'a> {
-    /// Who supervises.
+    /// The supervisor.
     pub contender: &'a Contender,
     base: PathBuf,
     /// The service directories.
     pub dirs: Vec<PathBuf>,
-    /// Number of the last of them.
+    /// The number of the last of them.
     newest: u32,
-    /// The file that the services run.
+    /// The file that the services execute.
     service: PathBuf,
     fifo: File,
-    /// Keeps the FIFO from showing its end.
+    /// Keeps a writer on the FIFO, so that it never reports end of file.
     _writer: OwnedFd,
     /// The last stamp of each service.
     pub last: BTreeMap<u32, Stamp>,
     root: Child,
-    /// Every process ever seen of it.
+    /// Every process of the tree that was ever seen.
     seen: Vec<process::Pid>,
-    /// When it was started.
+    /// The time at which it was started.
     pub began: u64,
 }
 
 impl<'a> Tree<'a> {
-    /// Lays everything out in `base` and starts the supervisor.
+    /// Creates all files in `base` and starts the supervisor.
     pub fn start(
         contender: &'a Contender,
         base: PathBuf,
@@ -67,7 +67,7 @@ impl<'a> Tree<'a> {
     ) -> Result<Self> {
         let scan = base.join("scan");
         fs::create_dir_all(&scan)?;
-        // A file of its own, so that it is told from a floor.
+        // A separate file distinguishes the services from a floor.
         let service = base.join("service");
         fs::copy(floor, &service)?;
         let pipe = base.join("fifo");
@@ -112,12 +112,12 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// The services directory.
+    /// Returns the services directory.
     pub fn scan(&self) -> PathBuf {
         self.base.join("scan")
     }
 
-    /// Takes the stamps that have come.
+    /// Reads the stamps that have arrived.
     fn read(&mut self) {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = self.fifo.read(&mut buffer) {
@@ -137,7 +137,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Waits until `done`, asleep until a stamp comes.
+    /// Waits until `done`; sleeps until a stamp arrives.
     fn until(
         &mut self,
         what: &str,
@@ -158,8 +158,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Waits until every service runs: nanoseconds from the start to the
-    /// last one's first instruction.
+    /// Waits until every service runs; returns the nanoseconds from the start
+    /// to the first instruction of the last service.
     pub fn wait_up(&mut self) -> Result<u64> {
         let count = self.dirs.len();
         self.until("not all services came up", |last| last.len() >= count)?;
@@ -167,7 +167,8 @@ impl<'a> Tree<'a> {
         Ok(last.unwrap_or(0).saturating_sub(self.began))
     }
 
-    /// Waits for another stamp of a service than `old`: when that was.
+    /// Waits for a stamp of a service that differs from `old`; returns its
+    /// time.
     pub fn wait_new(&mut self, id: u32, old: Stamp) -> Result<u64> {
         let is_new = move |last: &BTreeMap<u32, Stamp>| {
             last.get(&id).is_some_and(|stamp| stamp.at > old.at)
@@ -176,7 +177,7 @@ impl<'a> Tree<'a> {
         Ok(self.stamp(id).at)
     }
 
-    /// The last stamp of a service.
+    /// Returns the last stamp of a service.
     pub fn stamp(&self, id: u32) -> Stamp {
         self.last.get(&id).copied().unwrap_or_default()
     }
@@ -189,7 +190,7 @@ impl<'a> Tree<'a> {
         std::thread::sleep(Duration::from_nanos(due.saturating_sub(now())));
     }
 
-    /// The supervisor's processes, and the services'.
+    /// Returns the processes of the supervisor, and those of the services.
     pub fn processes(&mut self) -> (Vec<process::Pid>, Vec<process::Pid>) {
         let all = process::family(&self.seen);
         for pid in &all {
@@ -204,8 +205,8 @@ impl<'a> Tree<'a> {
         (supervisors, services)
     }
 
-    /// Makes one more service directory, with the next number, and links it.
-    /// Answers just before when.
+    /// Creates one more service directory, with the next number, and links it.
+    /// Returns the time just before that.
     pub fn link(&mut self) -> Result<u64> {
         self.newest += 1;
         let id = self.newest as usize;
@@ -220,15 +221,15 @@ impl<'a> Tree<'a> {
         Ok(began)
     }
 
-    /// Waits until the service that was linked last at `began` runs: how many
-    /// nanoseconds that took.
+    /// Waits until the service that was linked last, at `began`, runs; returns
+    /// the nanoseconds that this took.
     pub fn wait_linked(&mut self, began: u64) -> Result<u64> {
         let runs = self.wait_new(self.newest, Stamp::default())?;
         Ok(runs.saturating_sub(began))
     }
 
-    /// Removes the link that was made last; answers nanoseconds until its
-    /// process was gone.
+    /// Removes the link that was created last; returns the nanoseconds until
+    /// the process of its service had ended.
     pub fn unlink(&mut self) -> Result<u64> {
         let id = self.newest;
         let dir = self.dirs.pop().context("no directory")?;
@@ -244,7 +245,8 @@ impl<'a> Tree<'a> {
         Ok(gone.saturating_sub(began))
     }
 
-    /// Stops all in order: nanoseconds until the last process was gone.
+    /// Stops everything in order; returns the nanoseconds until the last
+    /// process had ended.
     pub fn stop(mut self) -> Result<u64> {
         let (supervisors, services) = self.processes();
         let all = supervisors.iter().chain(&services);
@@ -259,7 +261,7 @@ impl<'a> Tree<'a> {
 }
 
 impl Drop for Tree<'_> {
-    /// Ends what is left of it, and removes its directory.
+    /// Ends the remaining processes and removes the directory.
     fn drop(&mut self) {
         for _ in 0..100 {
             let (supervisors, services) = self.processes();
@@ -280,13 +282,13 @@ impl Drop for Tree<'_> {
     }
 }
 
-/// Takes the orphans that became our children.
+/// Reaps the orphans that were reparented to this process.
 fn reap() {
     use rustix::process::{WaitOptions, wait};
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
-/// Makes a ready service directory.
+/// Creates a complete service directory.
 fn lay_out(base: &Path, id: usize, contender: &Contender) -> Result<PathBuf> {
     let dir = base.join("sv").join(format!("s{id:03}"));
     fs::create_dir_all(&dir)?;
@@ -294,21 +296,22 @@ fn lay_out(base: &Path, id: usize, contender: &Contender) -> Result<PathBuf> {
     symlink(base.join("fifo"), dir.join("stamp"))?;
     symlink(id.to_string(), dir.join("id"))?;
     if contender.kind == Kind::S6 {
-        // Else it waits a second before each restart.
+        // Without it s6 waits a second before each restart.
         fs::write(dir.join("notification-fd"), "3\n")?;
         symlink("3", dir.join("ready"))?;
     }
     Ok(dir)
 }
 
-/// Makes a directory an hour old: a fresh one runsvdir looks at later.
+/// Sets a directory's modification time an hour back: runsvdir scans a recent
+/// one later.
 fn age(dir: &Path) -> Result<()> {
     let hour = Duration::from_secs(3600);
     File::open(dir)?.set_modified(SystemTime::now() - hour)?;
     Ok(())
 }
 
-/// Nanoseconds as the kernel takes them.
+/// Converts nanoseconds to the kernel's form.
 fn span(nanos: u64) -> Timespec {
     Timespec {
         tv_sec: (nanos / 1_000_000_000) as i64,
@@ -316,18 +319,19 @@ fn span(nanos: u64) -> Timespec {
     }
 }
 
-/// A process's number as the kernel takes it.
+/// Converts a process ID to the kernel's form.
 pub fn pid(pid: process::Pid) -> Result<Pid> {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
     number.with_context(|| format!("{pid} is no process"))
 }
 
-/// What becomes readable when the process ends.
+/// Returns a descriptor that becomes readable when the process ends.
 fn open_pidfd(number: process::Pid) -> Result<OwnedFd> {
     Ok(pidfd_open(pid(number)?, PidfdFlags::empty())?)
 }
 
-/// Waits until all have ended: when the last one had.
+/// Waits until all processes have ended; returns the time at which the last
+/// one had.
 fn wait_gone(mut pidfds: Vec<OwnedFd>) -> Result<u64> {
     let end = now() + PATIENCE;
     while !pidfds.is_empty() {
@@ -346,8 +350,8 @@ fn wait_gone(mut pidfds: Vec<OwnedFd>) -> Result<u64> {
     Ok(now())
 }
 
-/// Runs commands one after the other: nanoseconds from the first one's start
-/// to the last one's end.
+/// Runs commands one after the other; returns the nanoseconds from the start
+/// of the first to the end of the last.
 pub fn time(commands: Vec<Command>) -> Result<u64> {
     let began = now();
     for mut command in commands {

@@ -1,4 +1,4 @@
-//! Checks that every section of the contract that the code cites is there.
+//! Checks that every section of the contract that the code cites exists.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,11 +8,11 @@ use regex::Regex;
 use super::Faults;
 use crate::board;
 
-/// The contract.
+/// The file with the contract.
 const CONTRACT: &str = "tests/contract.md";
 
-/// Reports every `§` in a Rust file or a row of the differential test that
-/// [`CONTRACT`] has no section for.
+/// Reports every `§` in a Rust file or a row of the differential test for
+/// which [`CONTRACT`] has no section.
 pub(super) fn check(faults: &mut Faults) -> Result<()> {
     let text = fs::read_to_string(board::root().join(CONTRACT))
         .with_context(|| format!("cannot read {CONTRACT}"))?;

@@ -1,5 +1,5 @@
-//! Checks which file imports from which: the layers of src/lib.rs, and that no
-//! files import from each other in a circle.
+//! Checks which file imports from which: the layers of src/lib.rs are
+//! respected, and no files import from each other in a circle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +42,7 @@ type Allowed = BTreeMap<String, Vec<String>>;
 struct Used {
     /// The path, without `crate`.
     names: Names,
-    /// The path is in a module that only tests compile.
+    /// Set if the path is in a module that only tests compile.
     in_test: bool,
 }
 
@@ -50,7 +50,8 @@ struct Used {
 struct Module {
     file: PathBuf,
     used: Vec<Used>,
-    /// Names that the file's `use` items bring in, with where they lead.
+    /// Names that the file's `use` items import, with the paths that they
+    /// stand for.
     imported: BTreeMap<String, Names>,
 }
 
@@ -65,7 +66,7 @@ impl Crate {
     fn read(root: &'static str) -> Result<Self> {
         let mut modules = BTreeMap::new();
         let mut files = rust_files(root);
-        // It is a program of its own.
+        // It is a separate program.
         files.retain(|file| file != Path::new("src/build.rs"));
         let names: BTreeSet<Names> =
             files.iter().map(|file| module_path(root, file)).collect();
@@ -116,8 +117,8 @@ impl Crate {
     /// Returns a description of each set of files that import from each other
     /// in a circle.
     ///
-    /// What a file takes from a module that it is inside of is no import: a
-    /// module and the files below it are one thing.
+    /// A path into an enclosing module does not count as an import: a module
+    /// and the files below it form a unit.
     fn cycles(&self) -> Vec<String> {
         let mut graph = DiGraphMap::<&Names, BTreeSet<&str>>::new();
         for (path, module) in &self.modules {
@@ -177,11 +178,11 @@ impl Crate {
 
 /// Collects the paths of one file.
 struct Paths<'a> {
-    /// The module at hand: the file's, and inline ones inside it.
+    /// The current module: that of the file, and inline ones inside it.
     here: Names,
     /// Every file of the crate.
     files: &'a BTreeSet<Names>,
-    /// The number of test modules around the item at hand.
+    /// The number of test modules around the current item.
     tests: usize,
     used: Vec<Used>,
     imported: BTreeMap<String, Names>,
@@ -199,8 +200,8 @@ impl<'a> Paths<'a> {
         }
     }
 
-    /// Makes a path absolute. `None` for one of another crate, or of a name
-    /// that is imported: the import is counted.
+    /// Makes a path absolute. Returns `None` for a path of another crate, or
+    /// of an imported name: the import itself is counted.
     fn absolute(&self, path: &[String]) -> Option<Names> {
         let (first, rest) = path.split_first()?;
         let mut names = match first.as_str() {
@@ -230,7 +231,7 @@ impl<'a> Paths<'a> {
         Some(names)
     }
 
-    /// Takes each path of a `use` tree.
+    /// Adds each path of a `use` tree.
     fn take_tree(&mut self, before: &mut Names, tree: &syn::UseTree) {
         let (from, to) = match tree {
             syn::UseTree::Path(path) => {
@@ -269,7 +270,7 @@ impl<'a> Paths<'a> {
         before.pop();
     }
 
-    /// Takes one path.
+    /// Adds one path.
     fn take(&mut self, names: Names) {
         let in_test = self.tests > 0;
         self.used.push(Used { names, in_test });
@@ -305,8 +306,8 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 }
 
-/// Returns the module path of a file below `root`; that of the crate's own
-/// root is empty.
+/// Returns the module path of a file below `root`; that of the crate's root
+/// file is empty.
 fn module_path(root: &str, file: &Path) -> Names {
     let path = file.strip_prefix(root).unwrap_or(file).with_extension("");
     let mut names: Names = path
@@ -368,7 +369,8 @@ fn table(lib: &str) -> Result<Allowed> {
 mod test {
     use super::*;
 
-    /// Returns a crate of these files: module path with `/`, and text.
+    /// Returns a crate with these files, given as module path with `/`, and
+    /// text.
     fn of(files: &[(&str, &str)]) -> Crate {
         let path = |name: &str| -> Names {
             name.split('/')

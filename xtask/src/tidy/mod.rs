@@ -14,7 +14,8 @@ use regex::Regex;
 
 use crate::{board, image, powercut, run, scenario};
 
-/// What may stand at the top level; names that begin with a dot may too.
+/// Names permitted at the top level, in addition to names that begin with a
+/// dot.
 const TOP: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -27,18 +28,18 @@ const TOP: [&str; 9] = [
     "xtask",
 ];
 
-/// Most columns of a line of Rust: rustfmt's bound is narrower, but leaves
-/// texts alone.
+/// Maximum number of columns of a line of Rust: rustfmt's limit is lower, but
+/// it does not wrap strings and comments.
 const COLUMNS: usize = 100;
 
-/// `cargo xtask tidy`.
+/// Implements `cargo xtask tidy`.
 pub fn run() -> Result<()> {
     check()?;
     println!("tidy");
     Ok(())
 }
 
-/// Checks every rule; the error lists all that is broken.
+/// Checks every rule; the error lists all violations.
 pub fn check() -> Result<()> {
     let mut faults = Faults::default();
     let root = board::root();
@@ -68,17 +69,17 @@ pub fn check() -> Result<()> {
     }
 }
 
-/// What is wrong.
+/// The violations found.
 #[derive(Default)]
 struct Faults(Vec<String>);
 
 impl Faults {
-    /// Adds a fault.
+    /// Adds a violation.
     fn push(&mut self, fault: String) {
         self.0.push(fault);
     }
 
-    /// Takes an error.
+    /// Adds the error of a result, if it has one.
     fn note(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.0.push(format!("{error:#}"));
@@ -86,7 +87,7 @@ impl Faults {
     }
 }
 
-/// The files of Rust in a directory, from the top level.
+/// Returns the Rust files in a directory, as paths from the top level.
 fn rust_files(dir: &str) -> Vec<PathBuf> {
     let root = board::root();
     walkdir::WalkDir::new(root.join(dir))
@@ -98,7 +99,7 @@ fn rust_files(dir: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// No blanks at the end of a line, no tabs, no line that is too long.
+/// Reports trailing blanks, tabs and lines that are too long.
 fn lines(text: &str, fault: &mut impl FnMut(usize, &str)) {
     for (number, line) in (1..).zip(text.lines()) {
         if line.ends_with(char::is_whitespace) {
@@ -113,7 +114,7 @@ fn lines(text: &str, fault: &mut impl FnMut(usize, &str)) {
     }
 }
 
-/// A file opens with a sentence that says what it answers.
+/// Reports a file that does not open with a sentence about its purpose.
 fn opening(text: &str, fault: &mut impl FnMut(usize, &str)) {
     let lines = text.lines().map_while(|line| line.strip_prefix("//! "));
     let paragraph: Vec<&str> = lines.collect();
@@ -123,7 +124,7 @@ fn opening(text: &str, fault: &mut impl FnMut(usize, &str)) {
     }
 }
 
-/// Only `sys` is unsafe and knows the kernel.
+/// Reports unsafe code and direct use of the kernel outside of `sys`.
 fn kernel(
     file: &Path,
     text: &str,
@@ -141,7 +142,8 @@ fn kernel(
     Ok(())
 }
 
-/// How many unsafe blocks src/sys has. An error when there is one elsewhere.
+/// Counts the unsafe blocks of src/sys. Returns an error when there is one
+/// elsewhere.
 pub fn unsafe_blocks() -> Result<usize> {
     let block = Regex::new(r"\bunsafe \{")?;
     let mut count = 0;
@@ -156,7 +158,7 @@ pub fn unsafe_blocks() -> Result<usize> {
     Ok(count)
 }
 
-/// The text with its comments blanked.
+/// Returns the text with its comments blanked.
 fn code(text: &str) -> String {
     let strip = |line: &str| match line.find("//") {
         Some(start) => line[..start].to_string(),
@@ -180,11 +182,12 @@ fn capacities(faults: &mut Faults) {
     }
 }
 
-/// The top level holds what it should and nothing else.
+/// Checks that the top level contains only what it should.
 fn top_level(faults: &mut Faults) -> Result<()> {
     let mut git = Command::new("git");
     git.current_dir(board::root()).args(["ls-files", "-z"]);
-    // Who has no git has an archive of what git has.
+    // Without git the sources come from an archive, which contains only
+    // tracked files.
     let Ok(files) = run::quiet(&mut git) else {
         return Ok(());
     };
@@ -201,7 +204,8 @@ fn top_level(faults: &mut Faults) -> Result<()> {
     Ok(())
 }
 
-/// Every shell script of a tree is one, and every tree is used.
+/// Checks that every shell script of a tree is well-formed, and that every
+/// tree is used.
 fn scripts(faults: &mut Faults) -> Result<()> {
     let scenarios = scenario::all().unwrap_or_default();
     let trees = board::root().join("qemu/tree");
