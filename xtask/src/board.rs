@@ -30,7 +30,7 @@ pub struct Board {
     /// The services directory.
     #[serde(default = "etc_service")]
     pub services: String,
-    /// Run directory: state that the services directory cannot hold.
+    /// The run directory: state that a service's own directory cannot hold.
     #[serde(default = "run_runt")]
     pub run: String,
     /// A writable directory whose entries hide and extend those of `services`;
@@ -65,8 +65,7 @@ pub struct Board {
     pub debian: Debian,
     /// The machine that emulates the board.
     pub qemu: Qemu,
-    /// Options for the root that come before those of the kernel's command
-    /// line.
+    /// Words about the root; those of the kernel's command line override them.
     #[serde(default)]
     pub root: String,
     /// Limits on the size of the release file.

@@ -201,9 +201,9 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     })
 }
 
-/// Compiles a regular expression in which `^` and `$` match at lines. A prompt
-/// may precede what begins with `^`: a program other than the shell may print
-/// at any time.
+/// Compiles a regular expression in which `^` and `$` match at the ends of
+/// lines. A prompt may precede what begins with `^`: a program other than the
+/// shell may print at any time.
 fn pattern(text: &str) -> Result<Regex> {
     let line = text.strip_prefix('^');
     let line = line.map(|rest| format!("^(?:.{{0,20}}# )?{rest}"));
@@ -334,8 +334,8 @@ impl Scenario {
         Ok(figures)
     }
 
-    /// Checks that every required line appeared on the console and no
-    /// forbidden one did.
+    /// Checks that the patterns of `never` did not match the console output
+    /// and that those of `once` matched exactly once.
     fn heed(&self, session: &Session) -> Result<()> {
         for never in &self.never {
             if let Some(found) = never.find(session.text()) {

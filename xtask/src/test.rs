@@ -256,8 +256,8 @@ const OLD_ENOUGH: [&str; 7] = [
 /// Runs the tests as [`host`] does, without the system calls added after Linux
 /// 4.4.
 ///
-/// The random bytes are left out too, as they take as long as all the rest,
-/// and so is a test that checks the flag which the filter itself sets.
+/// The tests with random bytes are left out too, as they take as long as all
+/// the rest, and so is a test that checks a flag which the filter itself sets.
 fn old_host(file: &Path) -> Result<Outcome> {
     let program = std::env::current_exe()?;
     let runner = format!(
