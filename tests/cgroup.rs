@@ -1,5 +1,5 @@
-//! Whether a service with `cgroup/` runs in its control group with what the
-//! files there say, and what `runsv-cg` does.
+//! Tests that a service with `cgroup/` runs in its control group with the
+//! settings of the files there, and tests `runsv-cg`.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -9,12 +9,12 @@ use std::{fs, path::PathBuf, process::Command};
 use rustix::process::Signal;
 use util::{Place, Said, said, skipped, start_by, until, works};
 
-/// The tree, where a name space of its own mounts it.
+/// Mounts the cgroup2 tree in a mount namespace of its own.
 const MOUNT: &str = "umount -R /sys/fs/cgroup 2> /dev/null; \
                      mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
 
-/// The words that run a command where the tree is mounted; `None`, and a line
-/// that says so, where that is refused.
+/// Returns the words that run a command where the tree is mounted. Returns
+/// `None` and prints a line where that is refused.
 fn mounted() -> Option<[&'static str; 6]> {
     let by = ["unshare", "-m", "sh", "-c", MOUNT, "sh"];
     let can =
@@ -26,7 +26,7 @@ fn mounted() -> Option<[&'static str; 6]> {
     None
 }
 
-/// Runs a command of the shell there.
+/// Runs a shell command there.
 fn shell(place: &Place, dir: &str, script: &str) -> Said {
     let by = mounted().unwrap();
     let mut command = Command::new(by[0]);
@@ -37,12 +37,12 @@ fn shell(place: &Place, dir: &str, script: &str) -> Said {
     said(command.current_dir(place.path(dir)))
 }
 
-/// A name that no other test has.
+/// Returns a name that no other test uses.
 fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
-/// Removes a group, and that of all services when it is empty.
+/// Removes a group, and the group of all services when it is empty.
 fn remove(place: &Place, name: &str) {
     let group = format!("/sys/fs/cgroup/runit/{name}");
     until("an empty group", || {
@@ -59,7 +59,7 @@ fn a_service_runs_in_its_group() {
     let name = unique("a");
     let dir = format!("services/{name}");
     let seen = place.path("seen");
-    // What it starts at once is in there too.
+    // A process that it starts at once is in there too.
     let run = format!(
         "sh -c 'cat /proc/self/cgroup' > {0}.new; mv {0}.new {0}\n\
          setsid sleep 1000 & exec sleep 1000",
@@ -80,7 +80,7 @@ fn a_service_runs_in_its_group() {
     assert!(group.lines().any(|line| line == own), "{group}");
     let depth = format!("cat /sys/fs/cgroup/runit/{name}/cgroup.max.depth");
     assert_eq!(shell(&place, "", &depth).out, "7\n");
-    // Each failure is a line, once.
+    // Each failure is reported in one line, once.
     place.control(&name, "t");
     let pid = place.until_pid(&name, Some(old));
     let mut errors: Vec<String> =
@@ -94,7 +94,7 @@ fn a_service_runs_in_its_group() {
             line("apply cgroup/no.such: file does not exist"),
         ]
     );
-    // Nothing of it is left, though it has left the process group.
+    // No process of it is left, although it has left the process group.
     one.kill(Signal::TERM);
     assert_eq!(one.wait(), 0);
     assert!(!PathBuf::from(format!("/proc/{}", pid.as_raw_pid())).exists());
@@ -149,7 +149,7 @@ fn runsv_cg() {
     place.write(&format!("{dir}/cgroup/cgroup.max.depth"), "8\n");
     let said = run(&format!("runsv-cg control && cat {group}/*.max.depth"));
     assert_eq!((said.out.as_str(), said.code), ("8\n", 0), "{said:?}");
-    // The shell is in it: its end leaves the group behind.
+    // The shell is in it, so the group cannot be removed until the shell ends.
     let said = run("runsv-cg create; runsv-cg remove");
     assert_eq!(said.code, 1, "{said:?}");
     until("an empty group", || {

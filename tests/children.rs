@@ -1,5 +1,5 @@
-//! Whether children start in the same state each time, whatever happened
-//! before, and whether one that hangs, or thousands of them, hold up others.
+//! Tests that children start in the same state each time, whatever happened
+//! before, and that one that hangs, or thousands of them, delay no other.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -20,8 +20,8 @@ use rustix::{
 use util::{Place, Running, skipped, start_by, until};
 
 /// Starts a supervisor in a mount namespace in which `hang` is a file system
-/// that answers nothing; the supervisor keeps it so. `None` where that cannot
-/// be had.
+/// that answers no request. The supervisor keeps it mounted. Returns `None`
+/// where that is impossible.
 fn start_with_hang<'a>(
     place: &'a Place,
     words: &[&str],
@@ -45,16 +45,17 @@ fn start_with_hang<'a>(
     Some(start_by(place, &[&wrapped, &bin, &words[1..]]))
 }
 
-/// A service that is never more than about to become its program.
+/// Creates a service whose child hangs before it becomes its program.
 fn hung_service(place: &Place, name: &str) {
     let run = place.path(&format!("services/{name}/run"));
     place.service(name, "");
-    // Another name for each: the second to look one up waits for the first.
+    // A different name for each: the second lookup of a name waits for the
+    // first.
     let text = format!("#!{}/{name}\n", place.path("hang").display());
     util::install(&run, text.as_bytes());
 }
 
-/// Waits until a service's child hangs; returns what it has open.
+/// Waits until a service's child hangs. Returns the files it has open.
 fn until_hung(place: &Place, name: &str) -> (Pid, Vec<PathBuf>) {
     let pid = place.until_pid(name, None);
     let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_pid()));
@@ -92,7 +93,7 @@ fn a_child_that_hangs_in_execve_holds_nothing_of_others() {
         hung.push(pid);
     }
     until("the line", || (place.read("said") == "up\n").then_some(()));
-    // Its logger sees the end of its input, and `ok` is closed.
+    // Its logger reaches the end of its input, and `ok` is closed.
     let ended = place.run(&["sv", "-w", "20", "shutdown", "b"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     for pid in hung {
@@ -110,7 +111,7 @@ fn a_child_that_hangs_does_not_stand_for_a_dead_supervisor() {
         return;
     };
     let (hung, _) = until_hung(&place, "a");
-    // Its connection to the file system outlives the supervisor.
+    // The connection to the file system must outlive the supervisor.
     let fuse = format!("/proc/{}/fd/9", one.pid().as_raw_pid());
     let _connection = fs::File::open(fuse).ok();
     one.kill(Signal::KILL);
@@ -134,7 +135,7 @@ fn every_child_has_the_limit_that_was_given() {
     let place = Place::new();
     let seen = place.path("seen").display().to_string();
     let shows = |who: &str| format!("echo {who} $(ulimit -Sn) >> {seen}");
-    // Enough for a log that is rotated.
+    // Enough for the log to be rotated.
     let lines = "i=0; while test $i -lt 300; do \
          i=$((i+1)); echo 20 bytes and a number: $i; done";
     let run = format!("{}\n{lines}\nexec sleep 1000", shows("run"));
@@ -161,7 +162,7 @@ fn every_child_has_the_limit_that_was_given() {
     assert!(seen.lines().all(|line| line.ends_with(" 99")), "{seen}");
 }
 
-/// Whether a process's descriptor does not wait.
+/// Checks that a process's descriptor is nonblocking.
 fn is_nonblocking(pid: Pid, number: u32) -> bool {
     let info = format!("/proc/{}/fdinfo/{number}", pid.as_raw_pid());
     let info = fs::read_to_string(info).unwrap();
@@ -170,7 +171,7 @@ fn is_nonblocking(pid: Pid, number: u32) -> bool {
     flags & OFlags::NONBLOCK.bits() != 0
 }
 
-/// Does what a process may do to its own descriptor: makes it not wait.
+/// Makes a process's descriptor nonblocking, as the process itself may do.
 fn make_nonblocking(pid: Pid, number: i32) -> rustix::io::Result<()> {
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     let file = pidfd_getfd(process, number, PidfdGetfdFlags::empty())?;
@@ -200,7 +201,7 @@ fn no_child_inherits_that_a_descriptor_does_not_wait() {
             });
         }
     }
-    // What the others have is the same.
+    // The others' descriptors are unchanged.
     let other = place.until_pid("b", None);
     assert!((0..3).all(|number| !is_nonblocking(other, number)));
 }
@@ -229,7 +230,7 @@ fn another_user_can_open_what_it_writes_to() {
         let title = fs::read_to_string(&title).ok()?;
         title.contains("error").then_some(())
     });
-    // Only its own user reads it.
+    // Only its own user may read it.
     let pipe = fs::metadata(place.path("services/a/supervise/log")).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&pipe.permissions());
     assert_eq!(mode & 0o777, 0o622);

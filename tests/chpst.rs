@@ -1,5 +1,5 @@
-//! Whether chpst and its aliases do to a process, and say, what runit's do
-//! (contract §6): limits, environment, directories, descriptors, locks.
+//! Tests that chpst and its aliases act and report as runit's do (contract
+//! §6): limits, environment, directories, descriptors, locks.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/shell.rs"]
@@ -33,7 +33,7 @@ fn usage_of_each_name() {
     for (name, usage) in usages {
         let ended = format!("{usage}= 100\n");
         assert_eq!(shell(&place, name), ended);
-        // Only some have options; to the others that is an operand.
+        // Only some have options; the others take it as an operand.
         if matches!(name, "chpst" | "setlock" | "softlimit") {
             let said = format!("{name}: illegal option -- q\n{ended}");
             assert_eq!(shell(&place, &format!("{name} -q x y")), said);
@@ -85,12 +85,12 @@ fn limits_are_soft_and_capped() {
                 "= 0\n",
             ),
             ("chpst -c 0 sh -c 'ulimit -c'", "0\n= 0\n"),
-            // Without digits a number is 0.
+            // A number without digits is 0.
             ("chpst -c '' sh -c 'ulimit -c'", "0\n= 0\n"),
             ("softlimit -c 10 -c 0 sh -c 'ulimit -c'", "0\n= 0\n"),
         ],
     );
-    // What the names in /proc say of each letter.
+    // The names in /proc of the limit that each letter sets.
     let limits = |options: &str| {
         let shown = shell(&place, &format!("{options} cat /proc/self/limits"));
         let hit = shown.lines().filter(|line| line.contains("77777777 "));
@@ -144,7 +144,7 @@ fn files_of_the_environment() {
         let shown = shell(&place, &format!("{env} {program} e {show}"));
         assert_eq!(shown, format!("{expected}= 0\n"), "{program}");
     }
-    // -U comes behind -e.
+    // -U is applied after -e.
     place.write("u/UID", "9");
     rows(
         &place,
@@ -193,8 +193,8 @@ fn bounds_of_the_environment() {
     let place = Place::new();
     let [bytes, variables] =
         ["environ-bytes", "environ"].map(|name| bound(&place, name));
-    // A variable takes its name, a `=` and a NUL. The kernel takes none of
-    // more than 128 kB.
+    // A variable takes its name, a `=` and a NUL. The kernel accepts none
+    // above 128 kB.
     let fits = (bytes - 3).min(131_000);
     place.write("fits/A", &"x".repeat(fits));
     place.write("cut/A", &"x".repeat(bytes - 2));
@@ -226,14 +226,14 @@ fn bounds_of_the_environment() {
             ),
             (&format!("{exports} chpst -U :1:1 true"), &many),
             (&format!("{exports} chpst --env-file /dev/null true"), &many),
-            // What is only passed on is not counted.
+            // Variables that are only passed on are not counted.
             (
                 &format!("{exports} chpst -P sh -c 'echo $V{variables}'"),
                 "1\n= 0\n",
             ),
         ],
     );
-    // Which of the three comes last is the directory's order.
+    // The directory's order determines which of the three comes last.
     let said = shell(&place, "chpst -e many true");
     assert!(
         said.starts_with("chpst: fatal: unable to read many/"),
@@ -293,7 +293,7 @@ fn where_a_program_is_looked_for() {
                      long\n= 111\n"
                 ),
             ),
-            // The search is in the old PATH, not in the one of -e.
+            // The search uses the old PATH, not the one of -e.
             (
                 "mkdir p; echo /nosuch > p/PATH; PATH=two:$PATH; \
                  chpst -e p prog",
@@ -375,14 +375,14 @@ fn locks() {
                  = 111\n",
             ),
             ("umask 0; chpst -l new stat -c %a new", "600\n= 0\n"),
-            // The lock lives as long as the program.
+            // The lock is held until the program ends.
             (
                 "chpst -L new setlock -n new true",
                 &busy.replace(" k:", " new:"),
             ),
         ],
     );
-    // Without -n it waits, as daemontools' does.
+    // Without -n it waits, as daemontools' setlock does.
     for words in [
         &["setlock", "k", "true"][..],
         &["setlock", "-nN", "k", "true"],

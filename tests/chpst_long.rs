@@ -1,5 +1,5 @@
-//! Whether chpst's long options do what no option of runit's does:
-//! capabilities, scheduling, control groups.
+//! Tests chpst's long options, which runit's does not have: capabilities,
+//! scheduling, control groups.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/shell.rs"]
@@ -11,7 +11,7 @@ use std::fs;
 use shell::{USAGE, bound, is_root, rows, shell, status};
 use util::Place;
 
-/// What is shown behind a long option that is wrong.
+/// Usage text printed after a wrong long option.
 const LONG: &str = "long options: --env-file FILE --init-groups \
     --no-new-privs --cap-bound LIST \
     --cap-ambient LIST --oom N --nice N --ionice CLASS[:N] \
@@ -71,7 +71,7 @@ fn hardening() {
             ("nice -n 3 chpst --nice=7 nice", "7\n= 0\n"),
         ],
     );
-    // Policies as /proc has them: field 41, and the priority in field 40.
+    // Policies in /proc: field 41, and the priority in field 40.
     let policy = "sh -c 'set -- $(cat /proc/$$/stat); shift 39; echo $1 $2'";
     for (class, shown) in [("other", "0 0"), ("batch", "0 3"), ("idle", "0 5")]
     {
@@ -166,7 +166,7 @@ fn control_groups() {
         return;
     }
     let place = Place::new();
-    // A kernel's files, of which this one lacks cpu.max.
+    // The files of a kernel's control groups, without cpu.max.
     let tree = "mount -t tmpfs none /sys/fs/cgroup; cd /sys/fs/cgroup; \
                 mkdir -p a/b; : > cgroup.controllers; \
                 for d in . a a/b; do : > $d/cgroup.procs; \
@@ -184,7 +184,8 @@ fn control_groups() {
              file does not exist\n"
         )
     };
-    // A file of tmpfs keeps what a second, shorter text does not cover.
+    // A file of tmpfs keeps the part that a second, shorter text does not
+    // cover.
     assert_eq!(
         play(
             tree,
@@ -218,7 +219,7 @@ fn control_groups() {
         ),
         "chpst: fatal: unable to join cgroup: a/b: is a directory\n= 111\n"
     );
-    // A real one.
+    // A real tree, if there is one.
     let [alone, beside] = ["", "/unified"]
         .map(|at| std::path::PathBuf::from(format!("/sys/fs/cgroup{at}")));
     let trees = [alone, beside];
@@ -267,7 +268,7 @@ fn variables_of_a_file() {
         &[
             (&format!("E=1 chpst --env-file file {show}"), all),
             (&format!("E=1 chpst --env-file=file {show}"), all),
-            // It comes behind -e and before -U.
+            // It is applied after -e and before -U.
             (&format!("chpst --env-file file -e dir {show}"), all),
             (
                 "chpst -e dir --env-file more sh -c 'echo $UID'",

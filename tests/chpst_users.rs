@@ -1,4 +1,4 @@
-//! Whether chpst and its aliases become the users and groups they are told to
+//! Tests that chpst and its aliases switch to the requested users and groups
 //! (contract §6).
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
@@ -30,7 +30,7 @@ fn users_and_groups() {
             ("chpst -u nosuch true", &unknown("nosuch")),
             ("chpst -u root: true", &unknown("root:")),
             ("chpst -u root:nosuch true", &unknown("root:nosuch")),
-            // Names are never numbers.
+            // Names are never read as numbers.
             ("chpst -u 0 true", &unknown("0")),
             ("chpst -u root:0 true", &unknown("root:0")),
             ("chpst -u '' true", &unknown("")),
@@ -38,7 +38,7 @@ fn users_and_groups() {
             ("chpst -u :x:1 true", &invalid("x:1")),
             ("chpst -u :1:2x true", &invalid("1:2x")),
             ("chpst -u :-1:0 true", &invalid("-1:0")),
-            // runit takes an empty user for root; nobody means that.
+            // runit takes an empty user for root, which is never intended.
             ("chpst -u ::0 true", &invalid(":0")),
             (
                 "setuidgid root:root true",
@@ -98,7 +98,7 @@ fn users_and_groups() {
                 "chpst: fatal: unable to change root directory: \
                  permission denied\n= 111\n",
             ),
-            // The lock is the new user's.
+            // The lock belongs to the new user.
             (
                 "chmod 777 .; chpst -u :7:8 -l lock stat -c %u:%g lock",
                 "7:8\n= 0\n",
@@ -151,7 +151,8 @@ fn users_of_another_root() {
         place.path("root/bin/setuidgid"),
     )
     .unwrap();
-    // No other program is there: what it wants to run tells who it was.
+    // No other program is there: the error about `nosuch` shows that the user
+    // and groups were found.
     let ran = "chpst: fatal: unable to run: nosuch: file does not exist\n";
     rows(
         &place,
@@ -184,7 +185,8 @@ fn users_of_another_root() {
     );
 }
 
-/// Runs `script` where /etc/passwd and /etc/group are the place's.
+/// Runs `script` with the test directory's files as /etc/passwd and
+/// /etc/group.
 fn with_users(place: &Place, script: &str) -> String {
     let files = "mount --bind passwd /etc/passwd && \
                  mount --bind group /etc/group || exit 99";
@@ -224,12 +226,12 @@ fn groups_that_list_the_user() {
         shown("--init-groups -u web"),
         format!("{ids} Groups: 13 31 32 = 0")
     );
-    // Those that are named count too, and the first is the group.
+    // Named groups are included, and the first of them is the group.
     assert_eq!(
         shown("-u web:three:two --init-groups"),
         "Uid: 12 12 12 12 Gid: 33 33 33 33 Groups: 31 32 33 = 0"
     );
-    // $GID is that of the group, as without.
+    // $GID is the number of the group, as without the option.
     let id = "sh -c 'echo $UID $GID'";
     assert_eq!(
         with_users(&place, &format!("chpst --init-groups -u web -U web {id}")),

@@ -1,6 +1,5 @@
-//! Whether a service on a file system that takes nothing new, because it is full
-//! or read-only, from the start or later, can be controlled and shows its true
-//! state.
+//! Tests that a service on a file system that is full or read-only, from the
+//! start or later, can be controlled and that its state is shown correctly.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -15,14 +14,14 @@ use rustix::process::{Pid, Signal, test_kill_process};
 use util::{Place, Running, Said, said, skipped, spent, start_by, until};
 
 /// A small file system at `disk`, with the service directory `disk/a`, in a
-/// mount name space that `holder` keeps.
+/// mount namespace that `holder` keeps.
 struct Disk<'a> {
     place: &'a Place,
     holder: Child,
 }
 
 impl<'a> Disk<'a> {
-    /// Mounts it. `None`, and a line that says so, where that is refused.
+    /// Mounts it. Returns `None` and prints a line where that is refused.
     fn mount(place: &'a Place, options: &str) -> Option<Self> {
         fs::create_dir_all(place.path("disk")).unwrap();
         let script = format!(
@@ -48,7 +47,7 @@ impl<'a> Disk<'a> {
         None
     }
 
-    /// The words that run a command in its name space.
+    /// Returns the words that run a command in its namespace.
     fn inside(&self) -> Vec<String> {
         let pid = self.holder.id().to_string();
         let go =
@@ -65,7 +64,7 @@ impl<'a> Disk<'a> {
         start_by(self.place, &[&inside, &["runsv", "disk/a"]])
     }
 
-    /// Runs a command of the shell.
+    /// Runs a shell command.
     fn run(&self, script: &str) -> Said {
         let inside = self.inside();
         let ours = self.place.command(&["sv"]);
@@ -77,28 +76,28 @@ impl<'a> Disk<'a> {
         said(&mut command)
     }
 
-    /// Fills what is free, so that not one more block is to be had.
+    /// Fills the free space, so that not one more block is available.
     fn fill(&self) {
-        // Bounded: were this not the small disk, it would be the host's.
+        // Bounded: if this were not the small disk, it would fill the host's.
         let full = self.run("head -c 1048576 /dev/zero >> disk/fill");
         assert!(full.err.contains("No space left"), "{full:?}");
     }
 
-    /// A file of the disk as it is reached from outside.
+    /// Returns the path of a file of the disk from outside the namespace.
     fn path(&self, name: &str) -> PathBuf {
         let disk = self.place.path("disk").join(name);
         let root = format!("/proc/{}/root", self.holder.id());
         Path::new(&root).join(disk.strip_prefix("/").unwrap())
     }
 
-    /// Sends a command that waits; it must succeed.
+    /// Sends a command that waits. Fails unless it succeeds.
     fn sv(&self, command: &str) -> String {
         let done = self.run(&format!("sv -w 20 {command} ./disk/a"));
         assert_eq!(done.code, 0, "{command}: {done:?}");
         done.out
     }
 
-    /// The process that `sv status` shows; it must be alive.
+    /// Returns the process that `sv status` shows. Fails unless it is alive.
     fn pid(&self) -> Pid {
         let line = self.sv("status");
         let (_, rest) = line.split_once("run: ./disk/a: (pid ").unwrap();
@@ -108,7 +107,7 @@ impl<'a> Disk<'a> {
         pid
     }
 
-    /// Goes through all states; what `sv` shows must be true in each.
+    /// Goes through all states and checks that `sv` shows each correctly.
     fn is_controlled(&self) {
         let old = self.pid();
         self.sv("restart");
@@ -136,7 +135,7 @@ impl Drop for Disk<'_> {
     }
 }
 
-/// Ends a supervisor, which must not have been busy.
+/// Ends a supervisor. Fails if it has been busy.
 fn end(mut one: Running<'_>) {
     assert!(spent(one.pid()) < 50, "it spins");
     one.kill(Signal::TERM);
@@ -145,7 +144,7 @@ fn end(mut one: Running<'_>) {
 
 #[test]
 fn full_at_the_start() {
-    // Without a block; without an inode, at each step of the way.
+    // Without a free block; without a free inode, at each step.
     let rows = [
         ("size=16k", "true"),
         ("size=16k", "mkdir disk/a/supervise"),
@@ -208,7 +207,7 @@ fn full_later() {
         disk.fill();
         disk.is_controlled();
     }
-    // Where it belongs: a foreign `sv` finds it there.
+    // In its usual file, where a foreign `sv` finds it.
     let record = fs::read(disk.path("a/supervise/status")).unwrap();
     assert_eq!(&record[12..16], disk.pid().as_raw_pid().to_le_bytes());
     let stat = fs::read_to_string(disk.path("a/supervise/stat")).unwrap();
@@ -219,7 +218,7 @@ fn full_later() {
     assert!(pid.is_empty() || pid.trim() == now, "{pid} for {now}");
     let errors = place.read("errors");
     assert!(errors.lines().count() <= 1, "{errors}");
-    // What was left undone is done when there is room.
+    // Writes that failed are made up for once there is room.
     fs::remove_file(disk.path("fill")).unwrap();
     until("its number", || {
         let pid = fs::read_to_string(disk.path("a/supervise/pid")).unwrap();
@@ -235,8 +234,9 @@ fn read_only_later() {
         let Some(disk) = Disk::mount(&place, "size=64k") else {
             return;
         };
-        // A mount in which files are open for writing cannot be made read-only;
-        // one can be laid over it on the way of a link.
+        // A mount in which files are open for writing cannot be made
+        // read-only. A read-only mount can cover the directory that a link
+        // leads to.
         assert_eq!(
             disk.run("mkdir ro; ln -s ../../ro disk/a/supervise").code,
             0
@@ -251,7 +251,7 @@ fn read_only_later() {
         let mount = "mount --bind ro ro; mount -o remount,bind,ro ro";
         assert_eq!(disk.run(mount).code, 0);
         if kind == "missing" {
-            // One line, and the service is controlled all the same.
+            // One line, and the service is still controlled.
             disk.run("sv down ./disk/a");
             until("the end of its process", || {
                 test_kill_process(old).is_err().then_some(())
@@ -264,7 +264,7 @@ fn read_only_later() {
             assert_eq!(errors.lines().count(), 1, "{errors}");
             assert!(errors.ends_with(".new: read-only file system\n"));
         } else {
-            // Whoever is about to stop it the old way is heard too.
+            // A client that writes to `control` without `sv` is obeyed too.
             disk.run("printf t > disk/a/supervise/control");
             until("another process", || {
                 test_kill_process(old).is_err().then_some(())

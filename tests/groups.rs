@@ -1,5 +1,6 @@
-//! Whether what a service leaves behind ends with it, as `runt/group-kill`
-//! has it: its process group, and a control group of its own.
+//! Tests that processes that a service leaves behind end with it, as
+//! `runt/group-kill` requires: its process group, and a control group of its
+//! own.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -9,8 +10,8 @@ use std::fs;
 use rustix::process::Pid;
 use util::{Place, until};
 
-/// Whether a process is there; who has no parent left is a zombie until init
-/// looks, and counts as gone.
+/// Checks that a process exists. An orphan stays a zombie until init reaps it,
+/// and counts as ended.
 fn lives(pid: Pid) -> bool {
     let stat = format!("/proc/{}/stat", pid.as_raw_pid());
     fs::read_to_string(stat).is_ok_and(|stat| !stat.contains(") Z "))
@@ -22,8 +23,8 @@ fn until_written(place: &Place, name: &str) -> Pid {
     Pid::from_raw(pid).unwrap()
 }
 
-/// A service with a worker that takes no TERM and would outlive it. Either is
-/// started by way of another program.
+/// Creates a service with a worker that ignores TERM and would outlive it.
+/// Each is started through another program.
 fn with_worker(place: &Place, name: &str, worker_by: &str, by: &str) {
     let worker = place.path(&format!("worker-{name}"));
     place.service(
@@ -80,7 +81,7 @@ fn a_control_group_goes_with_its_service() {
         };
         let alone = until_written(&place, "worker-alone");
         let shared = until_written(&place, "worker-shared");
-        // Service and worker, and what the worker waits for.
+        // Service and worker, and the process that the worker waits for.
         until("all in their groups", || {
             (members("x") >= 3 && members("y") >= 4).then_some(())
         });
@@ -90,7 +91,7 @@ fn a_control_group_goes_with_its_service() {
         place.until_stat("alone", "down");
         place.until_stat("shared", "down");
         until("the end of the worker", || (!lives(alone)).then_some(()));
-        // Another service is in that one: nobody in it is touched.
+        // Another service is in that group: none of its processes is killed.
         assert!(lives(shared) && lives(guest));
         fs::write(group.join("y/cgroup.kill"), "1").unwrap();
     }
@@ -99,7 +100,7 @@ fn a_control_group_goes_with_its_service() {
     }
 }
 
-/// Waits until the record of a service's deaths is another than `old`.
+/// Waits until the record of a service's deaths differs from `old`.
 fn until_died(place: &Place, old: &str) -> String {
     until("a death", || {
         let why = place.read("services/a/supervise/why");
@@ -160,7 +161,7 @@ fn a_mixed_group_gets_kill_only() {
             words.join(" ")
         };
         until(heard, || (words() == heard).then_some(()));
-        // The main process ends, and with it the group.
+        // The main process ends, and its group is ended with it.
         place.write("services/a/go", "");
         place.until_stat("a", "down");
         until("the end of the worker", || (!lives(worker)).then_some(()));

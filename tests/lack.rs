@@ -1,6 +1,6 @@
-//! Whether a slot says what it lacks once, does not spin over it, and goes on
-//! when it is there again: locks, processes, descriptors, its own
-//! directory.
+//! Tests that a slot reports an exhausted resource once, does not spin over
+//! it, and continues when it is available again: locks, processes,
+//! descriptors, its own directory.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -12,7 +12,7 @@ use rustix::process::{
 };
 use util::{Place, spent, until, until_only};
 
-/// Sets a soft limit of a running program; answers what it was.
+/// Sets a soft limit of a running program and returns the old one.
 fn limit(pid: Pid, resource: Resource, soft: Option<u64>) -> Option<u64> {
     let old = rustix::process::getrlimit(resource);
     let new = Rlimit {
@@ -52,7 +52,7 @@ fn a_fork_that_is_refused() {
         println!("not root: cannot be another user, who has two processes");
         return;
     }
-    // Nobody else's, another run of this test included.
+    // A user without any other process, even from another run of this test.
     let owner = format!("{0}:{0}", 1_000_000 + std::process::id());
     let chown = Command::new("chown")
         .args(["-R", &owner])
@@ -94,7 +94,7 @@ fn no_descriptor_left() {
     place.until_stat("a", "run");
     let pid = place.until_pid("a", None);
     let old = limit(one.pid(), Resource::Nofile, Some(3));
-    // It needs none to clean up and to start the service again.
+    // It needs no new descriptor to clean up and to start the service again.
     kill_process(pid, Signal::KILL).unwrap();
     until("finish", || ended.exists().then_some(()));
     until("the line", || {
@@ -127,7 +127,7 @@ fn no_descriptor_for_the_services_directory() {
         said.contains("process cannot open more files\n")
             .then_some(())
     });
-    // Nothing happens from now on that would lead to a scan.
+    // From here on no event occurs that would lead to a scan.
     limit(child, Resource::Nofile, old);
     place.until_stat("b", "run");
     assert!(spent(child) < 50, "it spins");
@@ -165,13 +165,14 @@ fn capacity(place: &Place, name: &str) -> usize {
     line.unwrap()
 }
 
-/// Fills the table with services that have logs, on a root that is read-only
-/// or not, with a hard limit of open files that is what `runt limits` says.
+/// Fills the table with services that have logs, on a root that may be
+/// read-only. The hard limit of open files is the value that `runt limits`
+/// prints.
 fn fill(read_only: bool) {
     let place = Place::new();
     let slots = capacity(&place, "slots");
     let descriptors = capacity(&place, "descriptors");
-    // None is started: what counts is what the supervisor has open.
+    // None is started: only the supervisor's own descriptors count.
     for slot in 0..slots {
         for dir in ["", "log/"] {
             let name = format!("services/s{slot}/{dir}");
@@ -199,7 +200,7 @@ fn fill(read_only: bool) {
         &place,
         &[namespace, &["sh", "-c", &script, "sh"], &words],
     );
-    // What goes before it has children too.
+    // The program that starts runsvdir has children too.
     let comm = format!("/proc/{}/comm", all.pid().as_raw_pid());
     until("runsvdir", || {
         (fs::read_to_string(&comm).ok()? == "runsvdir\n").then_some(())
@@ -216,7 +217,7 @@ fn fill(read_only: bool) {
     until("all that are there", || {
         (open().len() >= slots * of_slot).then_some(())
     });
-    // The last one answers: it was refused nothing.
+    // All answer, even the last one: none was refused a descriptor.
     for slot in 0..slots {
         let name = format!("s{slot}");
         until(&name, || {
@@ -226,7 +227,7 @@ fn fill(read_only: bool) {
     assert_eq!(place.read("errors"), "");
     let open = open();
     assert!(open.iter().all(|number| *number < descriptors), "{open:?}");
-    // What is left of it is for others of its processes, and for a moment.
+    // The rest is for its other processes and for short-lived descriptors.
     let others = open.len() - slots * of_slot;
     println!("{} open, {others} of no slot", open.len());
     assert!(others + slots * 14 <= descriptors, "{others}");

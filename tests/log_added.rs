@@ -1,5 +1,5 @@
-//! Whether a log service that is added to a running service is taken up when
-//! that is restarted, and what is said until then.
+//! Tests that a log service added to a running service is used once that is
+//! restarted, and what is reported until then.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -8,9 +8,9 @@ use std::fs;
 
 use util::{Place, until};
 
-/// Starts `services/a`, adds a log service to it by `add`, and restarts it;
-/// `said` is what `sv status` says of that meanwhile, and `read` reads what was
-/// logged.
+/// Starts `services/a`, adds a log service to it with `add`, and restarts it.
+/// `said` is the output of `sv status` in between, and `read` returns the
+/// logged text.
 fn is_taken_up(
     add: impl Fn(&Place),
     said: &str,
@@ -38,7 +38,7 @@ fn is_taken_up(
         let stop = place.run(&["sv", "-w", "30", "restart", "a/log"]);
         assert_eq!(stop.code, 0, "{stop:?}");
     }
-    // The pipe outlives the service from now on.
+    // From here on the pipe outlives the service.
     place.run(&["sv", "-w", "30", "restart", "a"]);
     let newest = place.until_pid("a", Some(new));
     let line = format!("line {}\n", newest.as_raw_pid());
@@ -47,7 +47,7 @@ fn is_taken_up(
     });
     assert_eq!(place.pid("b"), Some(other), "the other was left alone");
     assert_eq!(place.read("errors"), "");
-    // Its end is that of every service with a log.
+    // It ends as every service with a log does.
     let exit = place.run(&["sv", "-w", "30", "shutdown", "a"]);
     assert_eq!(
         (exit.out.as_str(), exit.code),
@@ -55,7 +55,7 @@ fn is_taken_up(
     );
 }
 
-/// What is said as long as a log directory has no logger.
+/// Shown as long as a log directory has no logger.
 const MISSING: &str = "; warning: a/log: no logger yet: log/ was added later, \
                        restart a\n";
 

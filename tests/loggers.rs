@@ -1,5 +1,5 @@
-//! Whether Debian's multilog and s6-log log for a service of ours, under
-//! users of their own: no line is lost, whoever of the two is restarted.
+//! Tests that Debian's multilog and s6-log log for our services under their
+//! own users, and that no line is lost when service or logger is restarted.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/peers.rs"]
@@ -15,10 +15,10 @@ use std::{
 use rustix::process::Pid;
 use util::{Place, until};
 
-/// Lines that a service writes.
+/// Number of lines that a service writes.
 const LINES: usize = 1000;
 
-/// The user in whose name a process runs.
+/// Returns the effective user of a process.
 fn user(pid: Pid) -> String {
     let path = format!("/proc/{}/status", pid.as_raw_pid());
     let status = fs::read_to_string(path).unwrap_or_default();
@@ -26,7 +26,7 @@ fn user(pid: Pid) -> String {
     line.unwrap_or("").split_whitespace().collect::<Vec<_>>()[1..].join(" ")
 }
 
-/// What a logger has in its directory, oldest first.
+/// Returns the contents of a logger's directory, oldest first.
 fn logged(place: &Place) -> String {
     let mut files: Vec<PathBuf> = fs::read_dir(place.path("log"))
         .into_iter()
@@ -44,7 +44,7 @@ fn logged(place: &Place) -> String {
         .collect()
 }
 
-/// A service and a logger that are restarted while lines flow.
+/// Restarts a service and its logger while lines flow.
 fn every_line_arrives(package: &str, logger: &str) {
     let place = (peers::programs(package), peers::libraries(package));
     let (Some(programs), Some(libraries)) = place else {
@@ -53,7 +53,7 @@ fn every_line_arrives(package: &str, logger: &str) {
     let (programs, libraries) = (programs.display(), libraries.display());
     let place = Place::new();
     let root = rustix::process::geteuid().is_root();
-    // Another's processes must get there.
+    // Processes of other users must be able to enter it.
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(place.dir.path(), open).unwrap();
     for dir in ["log", "state"] {
@@ -69,8 +69,9 @@ fn every_line_arrives(package: &str, logger: &str) {
         chown(place.path("state"), Some(7), Some(8)).unwrap();
         chown(place.path("log"), Some(9), Some(10)).unwrap();
     }
-    // Each life goes on where the last one ended. A TERM between a look at
-    // `end` and a `wait` would be lost: it only sleeps for moments.
+    // Each run of the script continues where the last one ended. A TERM
+    // between the test of `end` and a `wait` would be lost, so the script only
+    // sleeps for moments.
     place.script(
         "writer",
         &format!(

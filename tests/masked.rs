@@ -1,4 +1,4 @@
-//! Checks that nothing that a terminal obeys is shown, whatever the names of
+//! Tests that no control sequence reaches a terminal, whatever the names of
 //! services are and whatever they write.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
@@ -14,7 +14,7 @@ use std::{
 use util::{Place, until};
 
 /// Names with an ASCII control, a C1 control, an overlong one and bytes that
-/// are no UTF-8.
+/// are not UTF-8.
 const NAMES: [&[u8]; 4] = [
     b"esc\x1b[31m\nx",
     b"c1\xc2\x9b31m",
@@ -26,7 +26,7 @@ fn path(place: &Place, name: &[u8]) -> PathBuf {
     place.path("services").join(OsStr::from_bytes(name))
 }
 
-/// A service of any name.
+/// Creates a service of any name.
 fn service(place: &Place, name: &[u8], run: &str, mode: u32) {
     let dir = path(place, name);
     fs::create_dir_all(&dir).unwrap();
@@ -51,7 +51,7 @@ fn names_are_masked() {
     for name in NAMES {
         service(&place, name, "exec sleep 1000", 0o755);
     }
-    // Not to be run, which is said again and again.
+    // Not executable, which is reported again and again.
     service(&place, b"no\x1b\xc2\x85", "", 0o644);
     let _all = place.runsvdir();
     for name in NAMES {
@@ -59,7 +59,7 @@ fn names_are_masked() {
         until("a service", || {
             (fs::read(&stat).ok()? == b"run\n").then_some(())
         });
-        // A record that somebody else has written.
+        // A record written by another program.
         let why = b"restarts 1\nwaits \x1b[2J until \xc2\x9b\n\
                     died \x1b]0;\x07 exit 1 after 3 ms\n";
         fs::write(path(&place, name).join("supervise/why"), why).unwrap();

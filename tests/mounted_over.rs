@@ -1,5 +1,6 @@
-//! What a mount hides of a supervise directory is made anew, so that its
-//! service stays controllable and no second supervisor can start.
+//! Tests that files of a supervise directory hidden by a mount are created
+//! anew, so that the service stays controllable and no second supervisor can
+//! start.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -13,19 +14,19 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use util::{Place, Running, Said, said, skipped, start_by, until, works};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
-/// runsvdir in a mount name space of its own.
+/// A runsvdir in its own mount namespace.
 struct Inside<'a> {
     place: &'a Place,
     all: Running<'a>,
 }
 
 impl<'a> Inside<'a> {
-    /// Starts it with three services: `linked`, whose `supervise` leads into
-    /// the directory `elsewhere`; `logged`, the same for its `log/`; and
-    /// `sealed`, which is read-only. `before` is a command of the shell.
+    /// Starts it with three services: `linked`, whose `supervise` is a link
+    /// into the directory `elsewhere`; `logged`, the same for its `log/`; and
+    /// `sealed`, which is read-only. `before` is a shell command.
     fn start(place: &'a Place, before: &str) -> Option<Self> {
         if !works(&["unshare", "-m", "true"]) {
             skipped("no mount namespace to be had");
@@ -60,7 +61,7 @@ impl<'a> Inside<'a> {
         Some(inside)
     }
 
-    /// A command there.
+    /// Returns a command that runs in the namespace.
     fn command(&self, words: &[&str]) -> Command {
         let pid = self.all.pid().as_raw_pid().to_string();
         let mut command = Command::new("nsenter");
@@ -70,21 +71,22 @@ impl<'a> Inside<'a> {
         command
     }
 
-    /// Runs one of our programs there to its end.
+    /// Runs one of our programs in the namespace until it ends.
     fn run(&self, words: &[&str]) -> Said {
         let program = self.place.path("bin").join(words[0]);
         let program = program.to_str().unwrap();
         said(&mut self.command(&[&[program], &words[1..]].concat()))
     }
 
-    /// Mounts something over a directory, or takes that away.
+    /// Mounts a file system over a directory, or unmounts it.
     fn mount(&self, words: &[&str], dir: &str) {
         let mut command = self.command(words);
         command.arg(self.place.path(dir)).stdin(Stdio::null());
         assert!(command.status().unwrap().success(), "{words:?} {dir}");
     }
 
-    /// Waits until a service is controlled: its state is known, and its log's.
+    /// Waits until a service is controlled: `sv status` shows its state and
+    /// that of its log.
     fn until_runs(&self, name: &str) -> Pid {
         until(&format!("a status of {name}"), || {
             let said = self.run(&["sv", "status", name]);
@@ -96,14 +98,14 @@ impl<'a> Inside<'a> {
         })
     }
 
-    /// Fails when a service is not the process that it was, or not controlled.
+    /// Fails when a service's process has changed or is not controlled.
     fn assert_controlled(&self, pids: [Pid; 3]) {
         let now = NAMES.map(|name| self.until_runs(name));
         assert_eq!(now, pids);
         for name in NAMES {
             let said = self.run(&["sv", "-w", "20", "restart", name]);
             assert_eq!(said.code, 0, "{said:?}");
-            // Whose lock is held: no second supervisor starts.
+            // Its lock is held: no second supervisor starts.
             let dir = self.place.path(&format!("other/{name}"));
             let said = self.run(&["runsv", dir.to_str().unwrap()]);
             let line = "supervise/lock: temporary failure\n";
@@ -112,10 +114,10 @@ impl<'a> Inside<'a> {
     }
 }
 
-/// Mounts an empty file system.
+/// Command that mounts an empty file system.
 const OVER: [&str; 4] = ["mount", "-t", "tmpfs", "none"];
 
-/// The services.
+/// Names of the services.
 const NAMES: [&str; 3] = ["linked", "logged", "sealed"];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether a writable directory adds to and masks a read-only services
+//! Tests that a writable directory adds to and masks a read-only services
 //! directory.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use util::{Place, Running, until};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
 /// Starts runsvdir with the overlay `state/over`.
@@ -18,7 +18,7 @@ fn start(place: &Place) -> Running<'_> {
     place.start_as(command.env("RUNT_SERVICES_OVERLAY", over))
 }
 
-/// Makes a link in the overlay.
+/// Creates a link in the overlay.
 fn enable(place: &Place, name: &str, target: &str) {
     symlink(target, place.path(&format!("state/over/{name}"))).unwrap();
 }
@@ -35,7 +35,7 @@ fn entries_of_the_overlay_hide_others() {
     let _all = start(&place);
     let a = place.until_pid("a", None);
     place.until_stat("b", "run");
-    // It appears late, with all that is on the way to it.
+    // The overlay appears late, with all its parent directories.
     fs::create_dir_all(place.path("state/over")).unwrap();
     enable(&place, "c", "../../other/c");
     place.until_stat_of("other/c", "run");

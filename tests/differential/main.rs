@@ -1,13 +1,13 @@
 //! Compares our programs with Debian's runit 2.1.2 and 2.3.1, script by script.
 //!
-//! rows/*.toml holds the table: a file a topic, a row a shell script. Each
-//! row is played with the programs of either release first in PATH and with
-//! ours, each in a fresh directory, and what can be seen is compared
-//! ([`play`]). Where they differ on purpose, `[row.differs]` says why and what
-//! `ours` shows, and what `debian` does or, where only one release differs or
-//! they differ from each other, `"2.1.2"` and `"2.3.1"`. A row that says
-//! `mixed` is also played with our `sv` and the supervisor of either release,
-//! and the other way round.
+//! rows/*.toml holds the table: one file per topic, one row per shell script.
+//! Each row runs with the programs of each release first in PATH and with
+//! ours, each time in a fresh directory, and all visible results are compared
+//! ([`play`]). Where they differ on purpose, `[row.differs]` states the
+//! reason, what `ours` shows, and what `debian` shows or, where only one
+//! release differs or the releases differ from each other, `"2.1.2"` and
+//! `"2.3.1"`. A row marked `mixed` also runs with our `sv` and the supervisor
+//! of each release, and the other way round.
 //!
 //! ```text
 //! cargo xtask test --only differential                   # all
@@ -18,10 +18,10 @@
 //!     cargo test --test differential NAME                # rows by name
 //! ```
 //!
-//! Rows find daemontools' programs, which drive either side, in
+//! Rows find daemontools' programs, which control either supervisor, in
 //! $DAEMONTOOLS_BIN.
 //!
-//! `show = true` in a row makes it fail, with what it shows.
+//! `show = true` in a row makes it fail and print its output.
 
 #![allow(unreachable_pub, reason = "a test uses all of itself")]
 
@@ -39,7 +39,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use side::{Release, Side, Sides};
 use table::Row;
 
-/// Rows played at a time: Debian's pauses of a second are waits, not work.
+/// Rows run at a time: Debian's pauses of a second are waits, not work.
 const AT_A_TIME: usize = 4;
 
 fn main() {
@@ -55,12 +55,12 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// How often a row is played before it counts as different. Debian's programs
-/// poll and race with their scripts when the machine is busy; so what they take
-/// part in is played again. What we show alone is shown once and stands.
+/// Number of runs before a row counts as different. Debian's programs poll,
+/// and race with their scripts on a busy machine; so every result that
+/// involves them may be repeated. A result of our programs alone is final.
 const PLAYS: usize = 3;
 
-/// Plays a row with every side it is for, and compares.
+/// Runs a row with every side it applies to and compares the results.
 fn compare(sides: &Sides, row: &Row) -> Result<(), Failed> {
     let mut others = Vec::new();
     for release in Release::ALL {
@@ -87,10 +87,10 @@ fn compare(sides: &Sides, row: &Row) -> Result<(), Failed> {
     }
 }
 
-/// What each side shows of a row.
+/// The result of a row for each side.
 type Shown = HashMap<Side, String>;
 
-/// Plays a row with some sides at once.
+/// Runs a row with some sides at the same time.
 fn play(sides: &Sides, all: &[Side], row: &Row) -> Shown {
     thread::scope(|scope| {
         let play = |side| {
@@ -106,10 +106,11 @@ fn play(sides: &Sides, all: &[Side], row: &Row) -> Shown {
     })
 }
 
-/// Returns the sides that do not show what the row says, each with the reason.
+/// Returns the sides whose result is not the expected one, each with the
+/// reason.
 ///
-/// Without `differs` ours is compared with each release, which is then what
-/// its `sv` and its supervisor are expected to show too.
+/// Without `differs`, ours is compared with each release. The sides that mix
+/// our `sv` or supervisor with that release's must then show the same.
 fn judge(row: &Row, shown: &Shown) -> Vec<(Side, String)> {
     let mut differing = Vec::new();
     for (side, text) in shown {
@@ -136,7 +137,7 @@ fn judge(row: &Row, shown: &Shown) -> Vec<(Side, String)> {
     differing
 }
 
-/// The two texts as `diff -U 99` shows them.
+/// Returns the two texts as `diff -U 99` shows them.
 fn diff(one: &str, other: &str) -> String {
     let file = |text: &str| {
         let mut file = tempfile::NamedTempFile::new().unwrap();

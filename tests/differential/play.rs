@@ -1,5 +1,5 @@
-//! How a row is played, and what is seen of it: descriptors 1 and 2, the exit
-//! code, the events in their order, every supervise directory.
+//! Runs a row and records what is visible: descriptors 1 and 2, the exit code,
+//! the events in their order, every supervise directory.
 //!
 //! ```text
 //! > a line of descriptor 1
@@ -10,8 +10,9 @@
 //! a: "run, want down\n" | T P 00 64 00 01    stat, and the bytes of status
 //! ```
 //!
-//! T is a label of the time of the row, P the process that `pid` names, 0 none;
-//! in the lines `(pid 12)` is `(pid P)`, `3s` is `Ns`, the directory is DIR.
+//! T is a label from the time of the row. P is the process that `pid` names, 0
+//! none. In the lines, `(pid 12)` is `(pid P)`, `3s` is `Ns`, and the
+//! directory is DIR.
 
 use std::{
     fs,
@@ -26,19 +27,19 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::side::{Side, Sides};
 
-/// How long a script may take on a busy machine.
+/// Maximum run time of a script on a busy machine.
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// How long the files may go on changing when a script has ended.
+/// Maximum time for which the files may still change after a script has ended.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// The variable that marks every process of a play.
+/// The variable that marks every process of a run.
 const MARK: &str = "DIFFERENTIAL";
 
 /// The files of a supervise directory (contract §1); more are allowed.
 const FILES: [&str; 6] = ["control", "lock", "ok", "pid", "stat", "status"];
 
-/// Plays a script with the programs of a side; answers what is seen.
+/// Runs a script with the programs of a side and returns what is visible.
 pub fn play(sides: &Sides, side: Side, script: &str) -> String {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("row");
@@ -95,7 +96,8 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
     for line in settled(&dir) {
         add(&line);
     }
-    // All but those in sessions of their own, at once: nobody restarts them.
+    // All but those in sessions of their own, at once, so that no supervisor
+    // is left to restart the others.
     let group = Pid::from_child(&child);
     let _gone = kill_process_group(group, Signal::KILL).is_err();
     end_all(place.path());
@@ -103,7 +105,7 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
     seen
 }
 
-/// Masks what differs from play to play.
+/// Masks what differs from run to run.
 fn masked(text: &str, dir: &Path) -> String {
     let mut masked = String::new();
     for line in text.replace(dir.to_str().unwrap(), "DIR").lines() {
@@ -139,8 +141,8 @@ fn seconds(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// What is to be seen of all supervise directories, once two looks see the
-/// same: the last byte of a script may still be on its way.
+/// Describes all supervise directories once two passes agree: the last byte of
+/// a script may still be in transit.
 fn settled(dir: &Path) -> Vec<String> {
     let look = || -> Vec<String> {
         let all = supervise_dirs(dir);
@@ -158,7 +160,7 @@ fn settled(dir: &Path) -> Vec<String> {
     seen
 }
 
-/// Everything named `supervise` below a directory, by name.
+/// Lists everything named `supervise` below a directory, by name.
 fn supervise_dirs(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let mut entries: Vec<_> = fs::read_dir(dir)
@@ -177,7 +179,7 @@ fn supervise_dirs(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// What is to be seen of a supervise directory.
+/// Describes one supervise directory.
 fn described(dir: &Path, supervise: &Path) -> Vec<String> {
     let name =
         |path: &Path| path.strip_prefix(dir).unwrap().display().to_string();
@@ -204,7 +206,8 @@ fn described(dir: &Path, supervise: &Path) -> Vec<String> {
     vec![first, second]
 }
 
-/// Type and mode of a file: `d700`, `p600`, `-644`, `l` before a link's.
+/// Returns type and mode of a file: `d700`, `p600`, `-644`, with `l` before
+/// those of a link's target.
 fn mode(path: &Path) -> String {
     let link = if path.is_symlink() { "l" } else { "" };
     let Ok(data) = fs::metadata(path) else {
@@ -219,7 +222,8 @@ fn mode(path: &Path) -> String {
     format!("{link}{kind}{:o}", data.permissions().mode() & 0o7777)
 }
 
-/// The bytes of a status file, with its time and process checked and masked.
+/// Formats the bytes of a status file, with time and process checked and
+/// masked.
 fn bytes(status: &[u8], pid: &str) -> String {
     let hex = |bytes: &[u8]| {
         let words: Vec<_> = bytes.iter().map(|b| format!("{b:02x}")).collect();
@@ -249,7 +253,7 @@ fn bytes(status: &[u8], pid: &str) -> String {
     format!("{time} {process} {}", hex(flags))
 }
 
-/// Ends every process that has inherited the mark of a play.
+/// Ends every process that has inherited the mark of a run.
 fn end_all(place: &Path) {
     let mark = format!("{MARK}={}", place.display());
     let marked = |pid: &Pid| {

@@ -1,4 +1,4 @@
-//! Whose programs a row is played with.
+//! Selects the programs that a row runs with.
 
 use std::{
     fs,
@@ -11,17 +11,17 @@ use crate::util::Place;
 /// A release of runit that ours is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Release {
-    /// 2.1.2, as Debian 12 has it.
+    /// 2.1.2, from Debian 12.
     Old,
-    /// 2.3.1, as Debian forky has it.
+    /// 2.3.1, from Debian forky.
     New,
 }
 
 impl Release {
-    /// Each release.
+    /// All releases.
     pub const ALL: [Self; 2] = [Self::Old, Self::New];
 
-    /// The variable that names the directory of its programs.
+    /// Returns the variable that names the directory of its programs.
     fn variable(self) -> &'static str {
         match self {
             Self::Old => "RUNIT_BIN",
@@ -30,19 +30,19 @@ impl Release {
     }
 }
 
-/// Whose programs are first in PATH.
+/// The set of programs that comes first in PATH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     Debian(Release),
     Ours,
-    /// Ours is `sv` only.
+    /// Our `sv`, and the other programs of the release.
     OurSv(Release),
-    /// Debian's is `sv` only.
+    /// Debian's `sv`, and our other programs.
     DebiansSv(Release),
 }
 
 impl Side {
-    /// What a diff calls it.
+    /// Returns the side's name in a diff.
     pub fn name(self) -> &'static str {
         use Release::{New, Old};
         match self {
@@ -57,7 +57,7 @@ impl Side {
     }
 }
 
-/// Where the programs are.
+/// The directories of all programs.
 pub struct Sides {
     place: Place,
     old: PathBuf,
@@ -65,7 +65,7 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// Finds ours from RUNT_BIN, Debian's in RUNIT_BIN and RUNIT_231_BIN.
+    /// Finds ours from RUNT_BIN, Debian's from RUNIT_BIN and RUNIT_231_BIN.
     pub fn new() -> Self {
         let [old, new] = Release::ALL.map(|release| {
             let variable = release.variable();
@@ -85,7 +85,7 @@ impl Sides {
         Self { place, old, new }
     }
 
-    /// The directory of a release's programs.
+    /// Returns the directory of a release's programs.
     fn debian(&self, release: Release) -> &Path {
         match release {
             Release::Old => &self.old,
@@ -93,7 +93,7 @@ impl Sides {
         }
     }
 
-    /// The programs of a side, as the front of PATH.
+    /// Returns the directories of a side's programs, for the front of PATH.
     pub fn path(&self, side: Side) -> String {
         let show = |path: &Path| path.display().to_string();
         let ours = show(&self.place.path("bin"));
@@ -111,7 +111,8 @@ impl Sides {
         }
     }
 
-    /// The directory of the programs that supervise, and that of the others'.
+    /// Returns the directory of the programs that supervise, then that of the
+    /// opposite side.
     pub fn supervisors(&self, side: Side) -> [PathBuf; 2] {
         let ours = self.place.path("bin");
         match side {

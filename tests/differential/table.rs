@@ -1,4 +1,4 @@
-//! What a row of the table is, and how the table is read.
+//! Defines and reads the table of rows.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::side::Release;
 
-/// A file of the table.
+/// One file of the table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Topic {
@@ -17,38 +17,38 @@ struct Topic {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// `TOPIC: NAME` once it is read.
+    /// `TOPIC: NAME` after reading.
     pub name: String,
-    /// For `sh`, after helpers.sh and svlogd.sh.
+    /// Input of `sh`, after helpers.sh and svlogd.sh.
     pub script: String,
-    /// Also played with one side's `sv` and the other's supervisor.
+    /// Also run with one side's `sv` and the other side's supervisor.
     #[serde(default)]
     pub mixed: bool,
-    /// Fails and shows what it shows: for who writes a row.
+    /// Fails and prints its output: an aid for writing rows.
     #[serde(default)]
     pub show: bool,
     pub differs: Option<Differs>,
 }
 
-/// The outcomes that differ. A release that is not named shows what ours does.
+/// The results that differ. A release that is not named shows what ours does.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Differs {
-    /// The paragraph that names the difference.
+    /// The paragraph that states the difference.
     pub because: String,
-    /// Of both releases.
+    /// The result of both releases.
     debian: Option<String>,
-    /// Of runit 2.1.2.
+    /// The result of runit 2.1.2.
     #[serde(rename = "2.1.2")]
     old: Option<String>,
-    /// Of runit 2.3.1.
+    /// The result of runit 2.3.1.
     #[serde(rename = "2.3.1")]
     new: Option<String>,
     pub ours: String,
 }
 
 impl Differs {
-    /// What this release shows.
+    /// Returns the expected result of a release.
     pub fn of(&self, release: Release) -> &str {
         let own = match release {
             Release::Old => &self.old,
@@ -57,7 +57,8 @@ impl Differs {
         own.as_ref().or(self.debian.as_ref()).unwrap_or(&self.ours)
     }
 
-    /// Panics unless a release differs from ours, and each is named for it.
+    /// Panics unless a release is named, each result differs from ours, and
+    /// none is superfluous.
     fn check(&self) {
         let named = [&self.debian, &self.old, &self.new];
         let because = &self.because;
@@ -70,7 +71,7 @@ impl Differs {
     }
 }
 
-/// All rows, in the order of their files' names.
+/// Returns all rows, in the order of their files' names.
 pub fn all() -> Vec<Row> {
     let dir =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/rows");

@@ -1,4 +1,4 @@
-//! A PID 1 in namespaces of its own, and the terminal that is its console.
+//! Boots PID 1 in its own namespaces, with a terminal as its console.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(missing_docs, unreachable_pub, reason = "test helpers")]
 
@@ -12,15 +12,16 @@ use rustix::{
 
 use super::util::{Place, Running, skipped, start_by, until, works};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 pub const STAY: &str = "exec sleep 1000";
 
-/// How the kernel ends a PID namespace: that is to start again, or not.
+/// The result of `wait` when the kernel ends a PID namespace: SIGHUP for a
+/// restart, SIGINT for power off.
 pub const RESTART: i32 = -1;
 
 pub const OFF: i32 = -2;
 
-/// Whether namespaces can be had.
+/// Checks that PID and mount namespaces can be created.
 pub fn can_be_init() -> bool {
     let can = works(&["unshare", "-fpm", "--mount-proc", "true"]);
     if !can {
@@ -29,7 +30,7 @@ pub fn can_be_init() -> bool {
     can
 }
 
-/// A place with what the root of a container has.
+/// Returns a test directory with the files of a container's root.
 pub fn root() -> Place {
     let place = Place::new();
     for dir in ["etc/runit", "etc/service", "services", "varrun", "sbin"] {
@@ -40,9 +41,9 @@ pub fn root() -> Place {
     place
 }
 
-/// Starts a program as process 1, on a root whose /etc, /run and services
-/// are the place's and whose /dev has no console. What it would say there
-/// goes to `errors`. `prepare` is done before, as the last of the mounts.
+/// Starts a program as process 1. Its /etc, /run and services are those of the
+/// test directory, and its /dev has no console. What it would print there goes
+/// to `errors`. `prepare` runs before it, as the last of the mounts.
 pub fn boot<'a>(
     place: &'a Place,
     prepare: &str,
@@ -77,20 +78,20 @@ pub fn boot<'a>(
     start_by(place, &[&by[..], program])
 }
 
-/// Waits until a text stands in what PID 1 said.
+/// Waits until PID 1 has printed a text.
 pub fn until_said(place: &Place, text: &str) {
     until(text, || place.read("errors").contains(text).then_some(()));
 }
 
-/// Sends a signal to the process 1 of a namespace.
+/// Sends a signal to process 1 of a namespace.
 pub fn signal(running: &Running<'_>, signal: Signal) {
     kill_process(running.supervisor(), signal).unwrap();
 }
 
-/// A terminal that becomes a console.
+/// A terminal that serves as a console.
 pub struct Terminal {
     pub master: fs::File,
-    /// What makes it one.
+    /// Shell command that mounts it as the console.
     pub mount: String,
     pub said: String,
 }
@@ -112,7 +113,7 @@ impl Terminal {
         }
     }
 
-    /// What the console has said so far.
+    /// Returns what the console has shown so far.
     pub fn read(&mut self) -> &str {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = self.master.read(&mut bytes) {
@@ -126,8 +127,8 @@ impl Terminal {
     }
 }
 
-/// Starts a PID 1 that takes itself for no container's, with `table` as what
-/// is mounted, and is followed by `then`. The true /proc is on `true`.
+/// Starts a PID 1 that does not take itself for a container's. `table` is its
+/// mount table, and `then` follows the start. The real /proc is on `true`.
 pub fn machine<'a>(
     place: &'a Place,
     prepare: &str,

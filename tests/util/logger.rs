@@ -1,4 +1,4 @@
-//! A svlogd that a test has started, and what its directory holds.
+//! Starts svlogd for a test and reads the contents of its directory.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(missing_docs, unreachable_pub, reason = "test helpers")]
 
@@ -14,19 +14,20 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::util::{Place, until};
 
-/// A place with a directory `log` of this config.
+/// Returns a test directory whose `log` has this config.
 pub fn place(config: &str) -> Place {
     let place = Place::new();
     place.write("log/config", config);
     place
 }
 
-/// What stands in `log/current`.
+/// Returns the content of `log/current`.
 pub fn current(place: &Place) -> String {
     place.read("log/current")
 }
 
-/// Runs svlogd on an input to its end; answers descriptor 2 and the code.
+/// Runs svlogd until its input ends. Returns what it wrote to descriptor 2 and
+/// its exit code.
 pub fn feed(place: &Place, words: &[&str], input: &[u8]) -> (String, i32) {
     let mut logger = Logger::start(place, words);
     logger.write(input);
@@ -34,7 +35,7 @@ pub fn feed(place: &Place, words: &[&str], input: &[u8]) -> (String, i32) {
     (logger.errors(), code)
 }
 
-/// A svlogd with a pipe as its input, its descriptor 2 in a file.
+/// A svlogd with a pipe as its input and a file as its descriptor 2.
 pub struct Logger<'a> {
     place: &'a Place,
     pub child: Child,
@@ -47,7 +48,7 @@ impl<'a> Logger<'a> {
         Self::spawn(place, command)
     }
 
-    /// Any command that becomes svlogd.
+    /// Starts any command that becomes svlogd.
     pub fn spawn(place: &'a Place, mut command: Command) -> Self {
         let errors =
             format!("errors-{}", fs::read_dir(&place.dir).unwrap().count());
@@ -66,7 +67,7 @@ impl<'a> Logger<'a> {
     }
 
     pub fn write(&mut self, bytes: &[u8]) {
-        // It may have ended: then its words say why.
+        // It may have ended already: then its messages tell why.
         let _gone =
             self.child.stdin.as_mut().unwrap().write_all(bytes).is_err();
     }
@@ -75,13 +76,13 @@ impl<'a> Logger<'a> {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Closes its input and waits for its end.
+    /// Closes the input and waits for the process. Returns as [`Self::wait`].
     pub fn end(&mut self) -> i32 {
         drop(self.child.stdin.take());
         self.wait()
     }
 
-    /// Waits for its end; the code, or minus the signal.
+    /// Waits for the process. Returns the exit code, or the negated signal.
     pub fn wait(&mut self) -> i32 {
         until("the end of svlogd", || {
             let status = self.child.try_wait().unwrap()?;
@@ -89,7 +90,7 @@ impl<'a> Logger<'a> {
         })
     }
 
-    /// What it said so far.
+    /// Returns what it has written to descriptor 2 so far.
     pub fn errors(&self) -> String {
         self.place.read(&self.errors)
     }
@@ -108,7 +109,7 @@ impl Drop for Logger<'_> {
     }
 }
 
-/// The old logs of a directory, in their order.
+/// Lists the rotated logs of a directory, oldest first.
 pub fn olds(place: &Place, dir: &str) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(place.path(dir))
         .unwrap()
@@ -119,7 +120,7 @@ pub fn olds(place: &Place, dir: &str) -> Vec<String> {
     names
 }
 
-/// The content of a file.
+/// Returns the content of a file.
 pub fn bytes(place: &Place, name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Ok(mut file) = fs::File::open(place.path(name)) {
@@ -128,7 +129,7 @@ pub fn bytes(place: &Place, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// All that a directory holds, oldest first.
+/// Returns the contents of all logs of a directory, oldest first.
 pub fn all(place: &Place, dir: &str) -> Vec<u8> {
     let mut all = Vec::new();
     for name in olds(place, dir) {
@@ -138,12 +139,12 @@ pub fn all(place: &Place, dir: &str) -> Vec<u8> {
     all
 }
 
-/// The permission bits of a file.
+/// Returns the permission bits of a file.
 pub fn mode(place: &Place, name: &str) -> u32 {
     fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o7777
 }
 
-/// A small generator of numbers, the same in each run.
+/// A small random number generator with the same sequence in each run.
 pub struct Random(pub u64);
 
 impl Random {

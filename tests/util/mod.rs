@@ -1,5 +1,5 @@
-//! What every host test needs: the programs as links, a directory of its
-//! own, and ways to wait for what must come.
+//! Gives every host test the programs as links, a directory of its own, and
+//! functions that wait for an expected state.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(missing_docs, unreachable_pub, reason = "test helpers")]
 
@@ -14,15 +14,15 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long anything may take on a busy machine before a test gives up.
+/// Maximum time for any wait before a test fails, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A directory of a test's own, with the programs in `bin`.
+/// The directory of one test, with the programs in `bin`.
 pub struct Place {
     pub dir: tempfile::TempDir,
 }
 
-/// What a finished program said and answered.
+/// Output and exit code of a finished program.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Said {
     pub out: String,
@@ -31,7 +31,7 @@ pub struct Said {
 }
 
 impl Place {
-    /// A new place. The release file comes from RUNT_BIN.
+    /// Creates the directory. The release file comes from RUNT_BIN.
     pub fn new() -> Self {
         let file = std::env::var_os("RUNT_BIN")
             .expect("RUNT_BIN names the release file: use `cargo xtask test`");
@@ -49,7 +49,8 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    /// A command of ours, in the place, with ours first in PATH.
+    /// Returns a command that runs one of our programs in the directory, with
+    /// our programs first in PATH.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.path("bin").join(words[0]));
         command.args(&words[1..]).current_dir(self.dir.path());
@@ -62,32 +63,32 @@ impl Place {
         command
     }
 
-    /// Runs a command of ours to its end.
+    /// Runs one of our programs until it ends.
     pub fn run(&self, words: &[&str]) -> Said {
         said(&mut self.command(words))
     }
 
-    /// Writes a file, and the directories it is in.
+    /// Writes a file and creates its parent directories.
     pub fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    /// Writes a shell script that can be run.
+    /// Writes an executable shell script.
     pub fn script(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         install(&path, format!("#!/bin/sh\n{text}\n").as_bytes());
     }
 
-    /// A service directory in `services`.
+    /// Creates a service directory in `services`.
     pub fn service(&self, name: &str, run: &str) {
         self.script(&format!("services/{name}/run"), run);
     }
 
-    /// A service that ignores a signal, from when [`Self::until_deaf`] is
-    /// back.
+    /// Creates a service that ignores a signal, as soon as
+    /// [`Self::until_deaf`] has returned.
     pub fn deaf_service(&self, name: &str, signal: &str) {
         let deaf = self.path("deaf");
         let text = format!(
@@ -97,12 +98,12 @@ impl Place {
         self.service(name, &text);
     }
 
-    /// Waits until the service that was started last is deaf.
+    /// Waits until the service started last ignores its signal.
     pub fn until_deaf(&self) {
         until("a deaf service", || fs::remove_file(self.path("deaf")).ok());
     }
 
-    /// The content of a file; nothing when there is none.
+    /// Returns the content of a file, or an empty string without one.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
@@ -114,7 +115,7 @@ impl Place {
         symlink(target, self.path(&format!("services/{name}"))).unwrap();
     }
 
-    /// Waits until the stat of a service directory is `stat`.
+    /// Waits until `supervise/stat` of a service directory is `stat`.
     pub fn until_stat_of(&self, dir: &str, stat: &str) {
         until(&format!("{dir} is `{stat}`"), || {
             let now = self.read(&format!("{dir}/supervise/stat"));
@@ -122,13 +123,13 @@ impl Place {
         });
     }
 
-    /// `supervise/stat` of a service, without its newline.
+    /// Returns `supervise/stat` of a service, without its newline.
     pub fn stat(&self, service: &str) -> String {
         let name = format!("services/{service}/supervise/stat");
         self.read(&name).trim_end().to_string()
     }
 
-    /// The process of a service, if it has one.
+    /// Returns the process of a service, if it has one.
     pub fn pid(&self, service: &str) -> Option<Pid> {
         let name = format!("services/{service}/supervise/pid");
         Pid::from_raw(self.read(&name).trim().parse().ok()?)
@@ -140,15 +141,15 @@ impl Place {
         fs::write(self.path(&name), bytes).unwrap();
     }
 
-    /// Waits until a service's stat is `stat`.
+    /// Waits until `supervise/stat` of a service is `stat`.
     pub fn until_stat(&self, service: &str, stat: &str) {
         until(&format!("{service} is `{stat}`"), || {
             (self.stat(service) == stat).then_some(())
         });
     }
 
-    /// Waits until a service has a process, other than `old`, and `status`,
-    /// which is written after `pid` and `stat`, says so too.
+    /// Waits until a service has a process other than `old`. `status`, which
+    /// is written after `pid` and `stat`, must name it too.
     pub fn until_pid(&self, service: &str, old: Option<Pid>) -> Pid {
         let status = self.path(&format!("services/{service}/supervise/status"));
         until(&format!("a process of {service}"), || {
@@ -159,8 +160,8 @@ impl Place {
         })
     }
 
-    /// Waits until a service has a supervisor that has written all its files:
-    /// `status` is the last.
+    /// Waits until the supervisor of a service has written all its files;
+    /// `status` is the last one.
     pub fn until_supervised(&self, service: &str) {
         let status = self.path(&format!("services/{service}/supervise/status"));
         until(&format!("the record of {service}"), || {
@@ -174,12 +175,12 @@ impl Place {
         self.start(&["runsvdir", "services"])
     }
 
-    /// Starts a program whose descriptor 2 goes to the file `errors`.
+    /// Starts a program whose descriptor 2 is the file `errors`.
     pub fn start(&self, words: &[&str]) -> Running<'_> {
         self.start_as(&mut self.command(words))
     }
 
-    /// Starts a command whose descriptor 2 goes to the file `errors`.
+    /// Starts a command whose descriptor 2 is the file `errors`.
     pub fn start_as(&self, command: &mut Command) -> Running<'_> {
         let errors = fs::OpenOptions::new()
             .create(true)
@@ -196,7 +197,7 @@ impl Place {
     }
 }
 
-/// A supervisor that a test has started; ended with its services.
+/// A supervisor started by a test. Dropping it ends it and its services.
 pub struct Running<'a> {
     place: &'a Place,
     pub child: Child,
@@ -211,7 +212,7 @@ impl Running<'_> {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// The only child of a face: the supervisor.
+    /// Returns the supervisor: the only child of runsvdir's front process.
     pub fn supervisor(&self) -> Pid {
         let children =
             format!("/proc/{0}/task/{0}/children", self.pid().as_raw_pid());
@@ -221,7 +222,7 @@ impl Running<'_> {
         })
     }
 
-    /// Waits for the end; answers the exit code, or minus the signal.
+    /// Waits for the process. Returns the exit code, or the negated signal.
     pub fn wait(&mut self) -> i32 {
         until("the end of a supervisor", || {
             let status = self.child.try_wait().unwrap()?;
@@ -238,7 +239,7 @@ impl Drop for Running<'_> {
             let _gone = kill_process(self.pid(), Signal::HUP).is_err();
             let _reaped = self.child.wait();
         }
-        // Who lives on has its control FIFO open.
+        // A supervisor that is still alive has its control FIFO open.
         for supervise in supervise_dirs(self.place.dir.path()) {
             let began = Instant::now();
             let control = supervise.join("control");
@@ -262,14 +263,14 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Whether a supervisor has a FIFO open.
+/// Checks that a supervisor has a FIFO open.
 fn is_open(fifo: &Path) -> bool {
     let ok = fifo.with_file_name("ok");
     let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
     rustix::fs::open(&ok, flags, rustix::fs::Mode::empty()).is_ok()
 }
 
-/// All supervise directories of services.
+/// Lists all supervise directories of services.
 fn supervise_dirs(place: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for services in ["services", "other"] {
@@ -280,19 +281,19 @@ fn supervise_dirs(place: &Path) -> Vec<PathBuf> {
             found.push(entry.path().join("supervise"));
         }
     }
-    // Places in the run directory, and with them the way to a supervisor
-    // whose face is gone.
+    // Entries of the run directory; they reach a supervisor whose front
+    // process has ended.
     for entry in fs::read_dir(place.join("run")).into_iter().flatten() {
         found.extend(entry.map(|entry| entry.path().join("supervise")));
     }
     found
 }
 
-/// Writes a file that can be run.
+/// Writes an executable file.
 ///
-/// Another process does that: what this one opens to write, a child that
-/// another test is about to start has open too for a moment, and the kernel
-/// runs no file that is open so.
+/// Another process does that. If this process wrote the file, a child that
+/// another test is just starting would briefly inherit the open descriptor,
+/// and the kernel executes no file that is open for writing.
 pub fn install(path: &Path, content: &[u8]) {
     let mut command = Command::new("install");
     command.args(["-m", "755", "/dev/stdin"]).arg(path);
@@ -303,7 +304,7 @@ pub fn install(path: &Path, content: &[u8]) {
     assert!(child.wait().unwrap().success());
 }
 
-/// What a command says when it is run to its end.
+/// Runs a command until it ends and returns its output.
 pub fn said(command: &mut Command) -> Said {
     let output = command.stdin(Stdio::null()).output().unwrap();
     Said {
@@ -316,7 +317,7 @@ pub fn said(command: &mut Command) -> Said {
     }
 }
 
-/// Waits until `look` finds what it looks for; fails when it never comes.
+/// Waits until `look` returns a value. Fails after [`LIMIT`].
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -328,7 +329,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Processor time that a program has used, in hundredths of a second.
+/// Returns the processor time of a process in hundredths of a second.
 pub fn spent(pid: Pid) -> u64 {
     let stat = format!("/proc/{}/stat", pid.as_raw_pid());
     let stat = fs::read_to_string(stat).unwrap();
@@ -337,13 +338,13 @@ pub fn spent(pid: Pid) -> u64 {
     words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()
 }
 
-/// Waits for a line among what the supervisor said; it must be the only one.
+/// Waits for a line from the supervisor, which must be its only one.
 pub fn until_only(place: &Place, line: &str) {
     until(line, || (!place.read("errors").is_empty()).then_some(()));
     assert_eq!(place.read("errors"), line);
 }
 
-/// Whether a command of the system can be run and succeeds.
+/// Checks that a command of the system runs and succeeds.
 pub fn works(words: &[&str]) -> bool {
     Command::new(words[0])
         .args(&words[1..])
@@ -353,12 +354,12 @@ pub fn works(words: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Says why a test was not done.
+/// Prints why a test was skipped.
 pub fn skipped(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
-/// Starts one of our programs by way of others, which become it.
+/// Starts one of our programs through others that replace themselves by it.
 pub fn start_by<'a>(place: &'a Place, words: &[&[&str]]) -> Running<'a> {
     let words = words.concat();
     let command = place.command(&["runsvdir"]);

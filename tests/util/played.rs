@@ -1,4 +1,4 @@
-//! A supervisor that the test plays, and `sv` while it waits for it.
+//! Simulates a supervisor, and runs `sv` while it waits for it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(missing_docs, unreachable_pub, reason = "test helpers")]
 
@@ -18,16 +18,16 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
 use crate::util::{Place, Said, until};
 
-/// A supervisor that the test plays: its FIFOs are open, it publishes what
-/// the test says and keeps what it is sent.
+/// A supervisor simulated by the test. Its FIFOs are open, it publishes what
+/// the test sets, and it keeps the bytes that it receives.
 pub struct Played {
     dir: PathBuf,
-    /// `ok` and `control`, as long as it "lives".
+    /// `ok` and `control`, as long as it is present.
     fifos: Option<(fs::File, fs::File)>,
 }
 
 impl Played {
-    /// A service directory in `services` with a played supervisor.
+    /// Creates a service directory in `services` with a simulated supervisor.
     pub fn new(place: &Place, name: &str) -> Self {
         let dir = place.path(&format!("services/{name}"));
         fs::create_dir_all(dir.join("supervise")).unwrap();
@@ -48,12 +48,13 @@ impl Played {
                 .open(path)
                 .unwrap()
         };
-        // As a supervisor does: who finds `ok` finds the other too.
+        // In a supervisor's order: a client that finds `ok` finds `control`
+        // too.
         let control = open("control");
         self.fifos = Some((open("ok"), control));
     }
 
-    /// Its end: nobody reads its FIFOs.
+    /// Closes its FIFOs, as at the end of a supervisor.
     pub fn leave(&mut self) {
         self.fifos = None;
     }
@@ -68,7 +69,7 @@ impl Played {
         fs::rename(new, self.dir.join("supervise/status")).unwrap();
     }
 
-    /// What was sent since the last look.
+    /// Returns the bytes received since the last call.
     pub fn sent(&self) -> String {
         let mut bytes = [0; 64];
         let (_, control) = self.fifos.as_ref().unwrap();
@@ -82,7 +83,7 @@ impl Played {
         }
     }
 
-    /// Waits until something was sent.
+    /// Waits until the given bytes were received.
     pub fn until_sent(&self, bytes: &str) {
         until(&format!("the bytes {bytes}"), || {
             (self.sent() == bytes).then_some(())
@@ -90,7 +91,7 @@ impl Played {
     }
 }
 
-/// A service that was taken down at the end of the 1980s.
+/// Returns the status of a service taken down at the end of the 1980s.
 pub fn down() -> Status {
     Status {
         since: Wall {
@@ -105,7 +106,7 @@ pub fn down() -> Status {
     }
 }
 
-/// The same, running.
+/// Returns the same status, but running.
 pub fn up() -> Status {
     Status {
         pid: 77,
@@ -134,14 +135,14 @@ pub fn masked(text: &str) -> String {
     out
 }
 
-/// Starts a command of ours to be waited for later.
+/// Starts one of our programs; [`end`] waits for it.
 pub fn begin(place: &Place, words: &[&str]) -> Child {
     let mut command = place.command(words);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What a command begun said.
+/// Waits for a command from [`begin`] and returns its output.
 pub fn end(child: Child) -> Said {
     let output = child.wait_with_output().unwrap();
     Said {

@@ -1,4 +1,5 @@
-//! Scripts of the shell, our programs first in their PATH, and what they show.
+//! Runs shell scripts with our programs first in PATH and returns their
+//! output.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(missing_docs, unreachable_pub, reason = "test helpers")]
 
@@ -6,13 +7,13 @@ use std::{io::Write as _, process::Command};
 
 use crate::util::{Place, said};
 
-/// chpst's usage, in full.
+/// The complete usage message of chpst.
 pub const USAGE: &str = "usage: chpst [-vVP012] [-u user[:group]] \
     [-U user[:group]] [-b argv0] [-e dir] [-/ root] [-C pwd] [-n nice] \
     [-l|-L lock] [-m n] [-d n] [-o n] [-p n] [-f n] [-c n] [-t n] prog\n\n";
 
-/// A shell script's output on both descriptors, then `= CODE`; ours are first
-/// in its PATH.
+/// Runs a shell script with our programs first in its PATH. Returns its output
+/// on both descriptors, followed by `= CODE`.
 pub fn shell(place: &Place, script: &str) -> String {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec 2>&1\n{script}")]);
@@ -25,7 +26,7 @@ pub fn shell(place: &Place, script: &str) -> String {
     format!("{}{}= {}\n", said.out, said.err, said.code)
 }
 
-/// Plays rows of a script and what it shows.
+/// Runs pairs of a script and its expected output.
 pub fn rows(place: &Place, rows: &[(&str, &str)]) {
     for (script, shown) in rows {
         assert_eq!(shell(place, script), *shown, "{script}");
@@ -43,18 +44,19 @@ pub fn bound(place: &Place, name: &str) -> usize {
         .unwrap()
 }
 
-/// Whether this is root; says what is not tested when it is not.
+/// Checks for root. Without it, prints what is not tested.
 pub fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        // Not through the test's own output, which a pass swallows.
+        // Not to the test's captured output, which is hidden when it passes.
         let why = format!("skipped, needs root: {what}\n");
         let _said = std::io::stderr().write_all(why.as_bytes());
     }
     root
 }
 
-/// The line of a key in the status of a process that chpst has become.
+/// Returns the lines with these keys from the status of a process that chpst
+/// has become.
 pub fn status(place: &Place, options: &str, keys: &[&str]) -> String {
     let shown = shell(place, &format!("chpst {options} cat /proc/self/status"));
     let mut found: Vec<String> = Vec::new();
