@@ -1,4 +1,5 @@
-//! PID 1 of a container: requests, flags, rescue, and runsvdir in its place.
+//! Tests PID 1 of a container: requests, flags, rescue, and runsvdir as
+//! process 1.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/init.rs"]
@@ -74,7 +75,7 @@ fn a_service_in_a_container_reads_nothing_of_the_console() {
         done 2>/dev/null
         readlink /proc/self/fd/0 >>../said; exec sleep 1000",
     );
-    // One of PID 1's own reads it.
+    // A script that PID 1 itself starts reads it.
     place.script(
         "etc/runit/ctrlaltdel",
         "read -r line; echo \"keys: $line\"; poweroff",
@@ -91,12 +92,12 @@ fn a_service_in_a_container_reads_nothing_of_the_console() {
     assert_eq!(one.wait(), OFF);
 }
 
-/// A service that does something once and stays.
+/// Creates a service that does something once and then stays up.
 fn once(place: &Place, what: &str) {
     place.service("once", &format!("{what}\n{STAY}"));
 }
 
-/// Leaves a flag set.
+/// Creates a flag that is set, as an earlier request leaves it.
 fn stale(place: &Place, flag: &str) {
     place.write(flag, "");
     let path = place.path(flag);
@@ -126,7 +127,7 @@ fn only_the_flags_of_the_request_count() {
         // As the scripts of distributions do it.
         (&["etc/runit/reboot"], read_only, both, RESTART),
         (&["etc/runit/reboot"], "", again, RESTART),
-        // No program sets it: it cannot have been set for this.
+        // No program of ours sends it, so the flag cannot belong to it.
         (&["etc/runit/reboot"], "", "kill -PWR 1", OFF),
     ];
     for (flags, prepare, request, end) in rows {
@@ -300,7 +301,7 @@ fn runsvdir_as_process_1_ends_with_its_services() {
         let log = format!("exec svlogd {services}/../main");
         fs::create_dir(place.path("main")).unwrap();
         place.script("services/web/log/run", &log);
-        // Leaves two orphans: one has something to do at its end.
+        // Leaves two orphans: one still has work to do at its end.
         place.service(
             "forks",
             "(trap 'echo orphan >>../said; exit' TERM; : >../ready3
@@ -349,15 +350,15 @@ fn runsvdir_as_process_1_reaps_orphans() {
     assert!(test_kill_process(pid).is_err());
 }
 
-/// Nanoseconds that a process has had a processor; `None` where the kernel
-/// does not count them.
+/// Returns the processor time of a process in nanoseconds. Returns `None`
+/// where the kernel does not count it.
 fn run_time(pid: Pid) -> Option<u64> {
     let path = format!("/proc/{}/schedstat", pid.as_raw_pid());
     let text = fs::read_to_string(path).ok()?;
     text.split(' ').next()?.parse().ok()
 }
 
-/// The longest turn of a process 1, in nanoseconds.
+/// Returns the longest loop iteration of a process 1, in nanoseconds.
 fn longest_turn(place: &Place) -> u64 {
     let places = fs::read_dir(place.path("run")).unwrap();
     let turns = places.filter_map(|place| {
@@ -399,7 +400,7 @@ fn thousands_of_orphans_are_reaped_in_many_turns() {
         (list.split_whitespace().count() < 4).then_some(())
     });
     let spent = run_time(init).unwrap() - before;
-    // The record of the turns is a second old at most.
+    // The record of the longest iteration is at most a second old.
     let old = place.pid("other");
     place.control("other", "t");
     place.until_pid("other", old);
@@ -407,7 +408,7 @@ fn thousands_of_orphans_are_reaped_in_many_turns() {
     let old = place.pid("other");
     place.control("other", "t");
     place.until_pid("other", old);
-    // Had it been one turn it would have lasted for all of that time.
+    // A single iteration would have lasted for all of that time.
     let turn = longest_turn(&place);
     assert!(turn > 0 && turn < spent / 2, "{turn} of {spent} ns");
     signal(&one, Signal::TERM);

@@ -84,7 +84,7 @@ fn a_console_that_takes_nothing_holds_up_who_writes_and_loses_nothing() {
     };
     held_up("services/n");
     assert!(!place.path("services/written").exists());
-    // PID 1 has time for others.
+    // PID 1 still serves others.
     place.script("other/run", STAY);
     fs::rename(place.path("other"), place.path("services/other")).unwrap();
     let pid = place.until_pid("other", None);
@@ -108,13 +108,13 @@ fn a_console_that_takes_nothing_holds_up_who_writes_and_loses_nothing() {
     let _code = one.wait();
 }
 
-/// A line of /proc/self/mounts about a mount in the place.
+/// Returns a line of /proc/self/mounts for a mount in the test directory.
 fn mounted(place: &Place, name: &str) -> String {
     format!("/dev/x {} ext4 rw 0 0\n", place.path(name).display())
 }
 
-/// Lets a PID 1 go down with the mount table `table`; answers which of
-/// `dirs`, each a mount, are still mounted.
+/// Shuts a PID 1 down with the mount table `table`. Returns those of `dirs`,
+/// each of which is a mount, that are still mounted.
 fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
     place.service("a", &format!("kill -PWR 1; {STAY}"));
     let mut mounts = String::new();
@@ -134,7 +134,7 @@ fn left_mounted(place: &Place, dirs: &[&str], table: &str) -> Vec<String> {
     .collect()
 }
 
-/// A number of kB that the kernel tells of a process.
+/// Returns a number of kB that the kernel reports for a process.
 fn kilobytes(pid: Pid, file: &str, key: &str) -> u64 {
     let path = format!("/proc/{}/{file}", pid.as_raw_pid());
     let text = fs::read_to_string(path).unwrap();
@@ -150,7 +150,7 @@ fn process_1_is_locked_in_memory_and_gives_back_what_it_does_not_use() {
     if !can_be_init() {
         return;
     }
-    // What is used when nothing happens, at most `most`.
+    // Returns the memory in use when idle, which must be at most `most` kB.
     let rest = |locked: bool, old: bool, most: u64| {
         let place = root();
         for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
@@ -170,7 +170,7 @@ fn process_1_is_locked_in_memory_and_gives_back_what_it_does_not_use() {
         let pid = one.supervisor();
         let size = kilobytes(pid, "status", "VmSize:");
         let kept = kilobytes(pid, "status", "VmLck:");
-        // What the kernel itself has put there is not its own.
+        // Mappings that the kernel itself has added are not PID 1's own.
         assert_eq!(kept * 10 > size * 9, locked, "{kept} of {size} kB");
         let used = || kilobytes(pid, "smaps_rollup", "Anonymous:");
         let busy = used();
@@ -186,7 +186,8 @@ fn process_1_is_locked_in_memory_and_gives_back_what_it_does_not_use() {
     rest(true, true, free + 8);
 }
 
-/// Starts something on a kernel that gives back no memory that is locked.
+/// Starts something on a simulated kernel before 5.18, which releases no
+/// locked memory.
 fn before_5_18<T: Send>(start: impl FnOnce() -> T + Send) -> T {
     /// `madvise` of x86-64, the host's machine, and MADV_DONTNEED_LOCKED.
     const MADVISE: i64 = 28;
@@ -201,7 +202,7 @@ fn before_5_18<T: Send>(start: impl FnOnce() -> T + Send) -> T {
         TargetArch::x86_64,
     );
     let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
-    // The filter is a thread's and its children's.
+    // The filter applies to a thread and its children only.
     std::thread::scope(|scope| {
         let start = || {
             seccompiler::apply_filter(&filter).unwrap();

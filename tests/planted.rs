@@ -1,5 +1,5 @@
-//! Checks that a file that another user has planted is neither written to nor
-//! given away: in the run directory, in supervise and in log directories.
+//! Tests that a file planted by another user is neither written to nor given
+//! away: in the run directory, in supervise and in log directories.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -13,10 +13,10 @@ use std::{
 use rustix::process::Signal;
 use util::{Place, skipped, until};
 
-/// Somebody else.
+/// The number of another user.
 const NOBODY: u32 = 65534;
 
-/// A service that writes now and then.
+/// A `run` script that writes now and then.
 const WRITES: &str = "while :; do echo line; sleep 0.02; done";
 
 fn is_root() -> bool {
@@ -27,7 +27,7 @@ fn is_root() -> bool {
     root
 }
 
-/// A file of root's that must stay as it is.
+/// Creates a file of root's that must not change.
 fn secret(place: &Place) {
     place.write("secret", "secret\n");
     let mode = fs::Permissions::from_mode(0o600);
@@ -41,19 +41,19 @@ fn assert_secret(place: &Place) {
     assert!(!place.path("made").exists());
 }
 
-/// Makes a directory that is somebody else's.
+/// Creates a directory that belongs to the other user.
 fn theirs(path: &Path) {
     fs::create_dir(path).unwrap();
     chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
 }
 
-/// The name of a service directory's place in the run directory.
+/// Returns the name of a service directory's entry in the run directory.
 fn name_of(place: &Place, dir: &str) -> String {
     let data = fs::metadata(place.path(dir)).unwrap();
     format!("{}-{}", data.dev(), data.ino())
 }
 
-/// Plants a ring and a record; answers where.
+/// Plants a ring and a record in the run directory `run`.
 fn plant(place: &Place, run: &str) {
     let name = name_of(place, "services/a");
     let dir = place.path(run).join(name);
@@ -66,7 +66,7 @@ fn plant(place: &Place, run: &str) {
     symlink(place.path("made"), dir.join("turn.new")).unwrap();
 }
 
-/// Starts `runsvdir`, which refuses the run directory and serves nonetheless.
+/// Starts `runsvdir`, which must refuse the run directory and still supervise.
 fn is_refused(place: &Place) {
     let mut all = place.runsvdir();
     place.until_stat("a", "run");
@@ -144,7 +144,7 @@ fn a_place_of_somebody_else_in_the_run_directory_is_refused() {
     }
     let place = Place::new();
     ring_service(&place);
-    // As if it had been open to others before.
+    // As if the run directory had been open to others before.
     fs::create_dir(place.path("run")).unwrap();
     plant(&place, "run");
     is_refused(&place);
@@ -195,7 +195,7 @@ fn a_planted_lock_or_fifo_is_refused() {
             |of, at| symlink(of, at).unwrap(),
             "is not a fifo",
         ),
-        // A FIFO that is another's: what is written there is not ours.
+        // A FIFO of another user: bytes written there do not reach us.
         (
             "control",
             |of, at| symlink(of.with_file_name("fifo"), at).unwrap(),
@@ -226,7 +226,7 @@ fn a_planted_lock_or_fifo_is_refused() {
             errors.starts_with(begin) && errors.contains(cause),
             "{errors}"
         );
-        // `sv` is told nothing by it, and writes nothing to it.
+        // `sv` reads no state from it and writes nothing to it.
         let said = place.run(&["sv", "up", "services/a/"]);
         assert_eq!(said.code, 1, "{said:?}");
         assert_secret(&place);

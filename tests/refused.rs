@@ -1,5 +1,5 @@
-//! Service directories that cannot be taken up: they cost neither time nor
-//! lines, hold up nothing else, and are taken up once they can be.
+//! Tests that service directories that cannot be used cost neither time nor
+//! lines, delay no other, and are used once they can be.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -16,10 +16,10 @@ use rustix::{
 };
 use util::{Place, spent, until};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
-/// Service directories `other/NAME` that stay down.
+/// Creates service directories `other/NAME` that stay down.
 fn make(place: &Place, names: &[String]) {
     place.script("stay", STAY);
     for name in names {
@@ -42,7 +42,7 @@ fn lock(place: &Place, name: &str) -> File {
     file
 }
 
-/// Service directories that have been taken up.
+/// Counts the service directories in use.
 fn taken(place: &Place, names: &[String]) -> usize {
     let stat = |name: &str| format!("other/{name}/supervise/stat");
     names
@@ -57,7 +57,7 @@ fn until_taken(place: &Place, names: &[String]) {
     });
 }
 
-/// Lines that contain a text.
+/// Counts the occurrences of a text among the printed lines.
 fn lines(place: &Place, text: &str) -> usize {
     place.read("errors").matches(text).count()
 }
@@ -69,8 +69,7 @@ fn until_lines(place: &Place, text: &str, count: usize) {
     assert_eq!(lines(place, text), count);
 }
 
-/// Fails when a supervisor uses a noticeable part of a processor while it has
-/// nothing to do.
+/// Fails when an idle supervisor uses a noticeable share of a processor.
 fn assert_rests(supervisor: Pid) {
     let before = spent(supervisor);
     std::thread::sleep(Duration::from_secs(2));
@@ -78,7 +77,7 @@ fn assert_rests(supervisor: Pid) {
     assert!(used < 20, "it spins: {used} hundredths in two seconds");
 }
 
-/// Slots of the release file.
+/// Returns the number of slots of the release file.
 fn slots(place: &Place) -> usize {
     let said = place.run(&["runt", "limits"]).out;
     let line = said.lines().find_map(|line| line.strip_prefix("slots "));
@@ -113,7 +112,7 @@ fn a_refused_one_is_tried_again() {
     place.link(&locked[0]);
     let _all = place.runsvdir();
     until_lines(&place, "unable to lock supervise/lock", 1);
-    // Nothing tells that it is free.
+    // No event reports that the lock is free.
     drop(held);
     until_taken(&place, &locked);
     assert_eq!(lines(&place, "\n"), 1);
@@ -149,7 +148,7 @@ fn more_services_than_slots_are_reported_once_and_cost_nothing() {
     until("a full table", || {
         (taken(&place, &all) == slots).then_some(())
     });
-    // A change that asks for a scan; a line tells that it is over.
+    // A change that causes a scan; a line shows that the scan is over.
     place.write("services/file", "");
     symlink("nothing", place.path("services/x")).unwrap();
     until_lines(&place, "unable to stat x", 1);
@@ -198,10 +197,11 @@ fn each_cause_is_told_once_whatever_the_count() {
     };
     for name in &dangling {
         dangle(name);
-        // More of these than watches.
+        // More of these directories than watches.
         fs::create_dir_all(place.path(&format!("there/{name}"))).unwrap();
     }
-    // One scan takes many turns: what runs is not missing meanwhile.
+    // One scan takes many loop iterations; meanwhile a running service must
+    // not count as missing.
     place.service("stays", STAY);
     let all = place.runsvdir();
     let pid = place.until_pid("stays", None);
@@ -213,12 +213,12 @@ fn each_cause_is_told_once_whatever_the_count() {
     for _ in 0..3 {
         all.kill(Signal::ALARM);
     }
-    // One more than before: only that is told.
+    // One more than before: only that one is reported.
     dangle("y");
     until_lines(&place, &more(41), 1);
     assert_eq!(lines(&place, "\n"), slots + 3);
     assert_eq!(place.pid("stays"), Some(pid));
-    // One of those that were told can be used now, another has its place.
+    // One of the reported entries becomes usable; another has its table entry.
     make(&place, &names('g', 1));
     let first = place.read("errors");
     let (_, first) = first.split_once("unable to stat ").unwrap();

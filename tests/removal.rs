@@ -1,5 +1,5 @@
-//! Removals from a services directory take effect when they hold, and only
-//! then.
+//! Tests that removals from a services directory take effect once they have
+//! lasted, and only then.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -13,13 +13,13 @@ use std::{
 use rustix::process::{Pid, Signal};
 use util::{Place, Running, until};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
-/// Time for which a removal must hold, as runsvdir's manual has it.
+/// Time for which a removal must last, as given in runsvdir's manual.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Runs the services `a`, `b` and `marker`, links into `other`.
+/// Starts the services `a`, `b` and `marker`, links into `other`.
 fn start(place: &Place) -> (Running<'_>, [Pid; 2]) {
     for name in ["a", "b", "marker"] {
         place.script(&format!("other/{name}/run"), STAY);
@@ -30,7 +30,7 @@ fn start(place: &Place) -> (Running<'_>, [Pid; 2]) {
     (all, ["a", "b"].map(|name| place.until_pid(name, None)))
 }
 
-/// Waits until what was removed up to now, and the marker, has been let go.
+/// Waits until all entries removed so far, and the marker, are released.
 fn until_settled(place: &Place) {
     fs::remove_file(place.path("services/marker")).unwrap();
     until_down(place, "marker");
@@ -47,7 +47,7 @@ fn assert_kept(place: &Place, pids: [Pid; 2], what: &str) {
     until_settled(place);
     let now = ["a", "b"].map(|name| place.until_pid(name, None));
     assert_eq!(now, pids, "{what}");
-    // While there is none.
+    // Printed while the services directory is missing.
     let missing = "unable to stat services: file does not exist";
     let said = place.read("errors");
     let other = said.lines().find(|line| !line.ends_with(missing));
@@ -67,7 +67,7 @@ fn a_link_that_is_made_again_restarts_nothing() {
     symlink("../other/a", place.path("new")).unwrap();
     fs::rename(place.path("new"), &a).unwrap();
     assert_kept(&place, pids, "renamed over");
-    // Seen to be gone, as a marker tells that comes later.
+    // The removal is noticed: a marker that comes later is running.
     fs::remove_file(&a).unwrap();
     place.script("other/c/run", STAY);
     place.link("c");
@@ -117,7 +117,7 @@ fn while_the_services_directory_is_missing_all_goes_on() {
     place.link("a");
     place.link("marker");
     until_settled(&place);
-    // What is not in the new one is let go.
+    // A service that the new directory lacks is released.
     until_down(&place, "b");
     assert_eq!(place.pid("a"), Some(pids[0]));
 }
@@ -133,8 +133,8 @@ fn a_removal_takes_effect_when_it_has_settled() {
     assert_eq!(place.pid("b"), Some(pids[1]));
 }
 
-/// Whether `a` is let go before a removal has settled; a busy machine may be
-/// late once, but not each time.
+/// Checks that `a` is released before a removal has settled. A busy machine
+/// may be late once, but not each time.
 fn goes_at_once(place: &Place, mut act: impl FnMut(&Running<'_>)) -> bool {
     let (all, _) = start(place);
     (0..10).any(|_| {

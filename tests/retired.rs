@@ -1,5 +1,5 @@
-//! Whether the programs of runit 1.x and of daemontools do on our
-//! directories what they did on theirs.
+//! Tests that the programs of runit 1.x and of daemontools work on our
+//! directories as they did on theirs.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/peers.rs"]
@@ -10,8 +10,8 @@ use std::{fs, path::Path, process::Command};
 
 use util::{Place, Said, said, until};
 
-/// A service that runs, one that is down, one whose supervisor is gone, and
-/// a directory that is no service.
+/// Creates a running service, one that is down, one whose supervisor has
+/// ended, and a directory that is no service.
 fn three(place: &Place) -> util::Running<'_> {
     place.service("a", "exec sleep 1000");
     place.service("a/log", "exec cat >/dev/null");
@@ -53,7 +53,8 @@ fn masked(said: Said) -> Said {
     }
 }
 
-/// What a program in `bin` says in the services directory.
+/// Runs a program of `bin` in the services directory; returns its masked
+/// output.
 fn told(place: &Place, bin: &Path, words: &[&str]) -> Said {
     let mut command = Command::new(bin.join(words[0]));
     command
@@ -88,7 +89,7 @@ fn the_programs_of_daemontools() {
     same(&["svc", "-z", "a"]);
     same(&["svc", "-h", "none", "a", ".c", ".d"]);
 
-    // Each drives our supervisor.
+    // Each controls our supervisor.
     for bin in [&theirs, &ours] {
         let row = |words: &[&str], stat: &str| {
             let said = told(&place, bin, words);
@@ -129,7 +130,7 @@ fn runsvctrl_sends_and_does_not_wait() {
         &["runsvctrl", "u"],
     ] {
         let said = told(&place, &bin, words);
-        // The path of the place may hold digits.
+        // The path of the test directory may hold digits.
         let last = said.err.split_once("runsvctrl ").unwrap().1;
         assert_eq!((last, said.code), (&*format!("{text}\n\n"), 1));
     }

@@ -1,5 +1,5 @@
-//! Whether services on a read-only file system, and those of somebody else,
-//! are supervised by way of the run directory, and `sv` finds them there.
+//! Tests that services on a read-only file system, and those of another user,
+//! are supervised through the run directory, and that `sv` finds them there.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -15,10 +15,10 @@ use std::{
 use rustix::process::Signal;
 use util::{Place, Running, skipped, start_by, until, works};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
-/// Starts one of our programs where `services` is read-only.
+/// Starts one of our programs with `services` mounted read-only.
 fn read_only<'a>(place: &'a Place, words: &[&str]) -> Option<Running<'a>> {
     let mount = "mount --bind services services && \
                  mount -o remount,bind,ro services && exec \"$@\"";
@@ -30,7 +30,7 @@ fn read_only<'a>(place: &'a Place, words: &[&str]) -> Option<Running<'a>> {
     Some(start_by(place, &[&by[..], words]))
 }
 
-/// The names of what a directory holds.
+/// Returns the names of a directory's entries.
 fn names(place: &Place, dir: &str) -> Vec<String> {
     let list = fs::read_dir(place.path(dir)).unwrap();
     let mut names: Vec<String> = list
@@ -40,7 +40,8 @@ fn names(place: &Place, dir: &str) -> Vec<String> {
     names
 }
 
-/// Waits until `sv status` begins with a text; answers all of it.
+/// Waits until the output of `sv status` begins with a text. Returns all of
+/// it.
 fn until_status(place: &Place, name: &str, begin: &str) -> String {
     until(&format!("{name} is {begin}"), || {
         let said = place.run(&["sv", "status", name]);
@@ -54,7 +55,7 @@ fn services_on_a_read_only_file_system() {
     place.service("a", &format!("echo hello; {STAY}"));
     let log = format!("exec cat >{}", place.path("said").display());
     place.script("services/a/log/run", &log);
-    // An image may hold the directory already, empty.
+    // An image may already contain the directory, empty.
     place.service("b", STAY);
     fs::create_dir(place.path("services/b/supervise")).unwrap();
     let Some(mut all) = read_only(&place, &["runsvdir", "services"]) else {
@@ -141,7 +142,7 @@ fn services_that_belong_to_somebody_else() {
     assert_eq!(sv(&["sv", "-v", "restart", "a"]).code, 0);
     assert_eq!(names(&place, "services/a"), ["run"]);
     assert_eq!(place.read("errors"), "");
-    // Root does not take that user's word for it.
+    // Root does not trust that user's files.
     let said = place.run(&["sv", "status", "a"]);
     assert_eq!(said.code, 1, "{said:?}");
 }
@@ -172,7 +173,7 @@ fn without_a_run_directory_it_says_so_and_tries_again() {
         let said = util::said(sv.env("RUNT_RUN", &later));
         said.out.starts_with("run: a: ").then_some(())
     });
-    // The other line is about the face's own place.
+    // The other line is about the front process's own directory.
     assert_eq!(place.read("errors").lines().count(), 2);
     all.kill(Signal::HUP);
     assert_eq!(all.wait(), 111);

@@ -1,5 +1,5 @@
-//! Whether runsvdir's face can come and go while services stay, and what it
-//! shows in its title.
+//! Tests that runsvdir's front process can end and be replaced while services
+//! continue, and what it shows in its title.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -9,16 +9,16 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use util::{Place, Running, until};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
-/// What stands in a process's title.
+/// Returns a process's title.
 fn title(running: &Running<'_>) -> String {
     let path = format!("/proc/{}/cmdline", running.pid().as_raw_pid());
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// Waits until a title shows a text.
+/// Waits until a title contains a text.
 fn until_shown(running: &Running<'_>, text: &str) {
     until(&format!("`{text}` in the title"), || {
         title(running).contains(text).then_some(())
@@ -44,7 +44,7 @@ fn a_face_that_is_killed_is_replaced() {
     let b = place.until_pid("b", Some(pids[1]));
     assert_eq!(place.run(&["sv", "-v", "exit", "b"]).code, 0);
     until_gone(b);
-    // The supervisor hears the new face: it scans.
+    // The supervisor notices the new front process and scans.
     let mut second = place.runsvdir();
     let b = place.until_pid("b", Some(b));
     assert_eq!(place.run(&["sv", "-v", "exit", "b"]).code, 0);
@@ -193,7 +193,8 @@ fn the_title_shows_what_services_say() {
     place.script("other/c/run", &format!("printf '{long}' >&2; {STAY}"));
     place.link("c");
     until_shown(&first, &format!("\0log: {}\0", "x".repeat(50)));
-    // Without a face nobody waits: this is more than a pipe holds.
+    // Without a front process no service blocks: this exceeds a pipe's
+    // capacity.
     first.kill(Signal::KILL);
     assert_eq!(first.wait(), -9);
     let text = "echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy";
@@ -230,8 +231,8 @@ fn arguments_are_read_as_runit_reads_them() {
         let usage = usage.replace("runsvdir", name.to_str().unwrap());
         assert_eq!((said.code, said.err), (1, usage));
     }
-    // Any other option is a directory; `--` is none, nor has a second one a
-    // meaning.
+    // Any other option is a directory. `--` is not an option, and a second
+    // option has no meaning.
     for words in [
         &["runsvdir", "-x"][..],
         &["runsvdir", "--", "-x"],

@@ -1,5 +1,5 @@
-//! Whether the scan of a services directory sees what there is, and every
-//! change of it.
+//! Tests that the scan of a services directory finds every service and every
+//! change.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/shell.rs"]
@@ -22,10 +22,10 @@ use rustix::process::Signal;
 use shell::bound;
 use util::{Place, skipped, start_by, until, works};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
-/// Replaces a link in one step.
+/// Replaces a link atomically.
 fn retarget(place: &Place, link: &str, target: &str) {
     symlink(target, place.path("new-link")).unwrap();
     fs::rename(place.path("new-link"), place.path(link)).unwrap();
@@ -39,22 +39,22 @@ fn until_down(place: &Place, service: &str) {
     });
 }
 
-/// Waits until a line stands in what the supervisor said.
+/// Waits until the supervisor has printed a line.
 fn until_said(place: &Place, line: &str) {
     until(&format!("the line `{line}`"), || {
         place.read("errors").contains(line).then_some(())
     });
 }
 
-/// When a file was changed last, in nanoseconds since 1970.
+/// Returns the modification time of a file, in nanoseconds since 1970.
 fn modified(path: &Path) -> Option<i128> {
     let info = fs::metadata(path).ok()?;
     let secs = i128::from(info.mtime());
     Some(secs * 1_000_000_000 + i128::from(info.mtime_nsec()))
 }
 
-/// How old the directory `services/NAME` was when it was taken up, which made
-/// its lock; `since` is when it was complete.
+/// Returns the age of the directory `services/NAME` when its supervision
+/// began, from the time of its lock. `since` is when it was complete.
 fn age_when_taken(place: &Place, name: &str, since: i128) -> i128 {
     let lock = place.path(&format!("services/{name}/supervise/lock"));
     until("the lock", || modified(&lock)) - since
@@ -64,7 +64,7 @@ fn age_when_taken(place: &Place, name: &str, since: i128) -> i128 {
 fn what_is_made_in_place_is_left_alone_for_a_second() {
     let place = Place::new();
     let _all = place.runsvdir();
-    // A busy machine may take longer to write it than that: tried again.
+    // A busy machine may write it too slowly: then the next attempt counts.
     for attempt in 0.. {
         let name = format!("b{attempt}");
         let began = Instant::now();
@@ -80,7 +80,7 @@ fn what_is_made_in_place_is_left_alone_for_a_second() {
         let since = modified(&dir).unwrap();
         place.until_stat(&name, "run");
         let age = age_when_taken(&place, &name, since);
-        // File systems take the time from the last tick: 10 ms at most.
+        // File systems use the time of the last tick: at most 10 ms earlier.
         assert!(age >= 990_000_000, "taken after {age} ns");
         assert!(!place.read("errors").contains(&name));
         break;
@@ -117,7 +117,7 @@ fn a_service_is_its_directory_and_not_its_name() {
     let pid = place.until_pid("one", None);
     let plain = place.until_pid("plain", None);
     assert_eq!(place.pid("two"), Some(pid));
-    // A marker that comes last tells that the scan is over.
+    // A marker that is added last shows that the scan is over.
     let marker = |name: &str| {
         place.script(&format!("other/{name}/run"), STAY);
         let target = format!("../other/{name}");
@@ -149,7 +149,7 @@ fn replaced_by_another_directory_of_the_same_name() {
     fs::rename(place.path("made"), place.path("other/a")).unwrap();
     place.until_pid("a", Some(old));
     until_down(&place, "other/old");
-    // Removed as a whole, and made anew.
+    // Removed as a whole and created anew.
     let old = place.until_pid("a", None);
     fs::remove_dir_all(place.path("other/a")).unwrap();
     place.script("other/a/run", STAY);
@@ -214,7 +214,7 @@ fn removed_and_added_before_the_old_one_has_ended() {
     fs::remove_file(&link).unwrap();
     place.until_stat_of("other/a", "run, got TERM, want exit");
     symlink("../other/a", &link).unwrap();
-    // It is seen: what comes later is there, and it still ends.
+    // The link is noticed: a later service is running, and `a` still ends.
     place.script("other/b/run", STAY);
     symlink("../other/b", place.path("services/b")).unwrap();
     place.until_stat("b", "run");
@@ -281,7 +281,7 @@ fn names_with_every_byte() {
         let dir = place.path("services").join(OsStr::from_bytes(name));
         fs::create_dir_all(&dir).unwrap();
         symlink(place.path("stay"), dir.join("run")).unwrap();
-        // A link to nothing, to be complained of.
+        // A link to nothing, to be reported.
         let broken = [b"x", name.as_slice()].concat();
         let broken = place.path("services").join(OsStr::from_bytes(&broken));
         symlink("nowhere", broken).unwrap();
@@ -433,7 +433,7 @@ fn told_to_exit_it_stays_away_until_a_rescan() {
     let all = place.runsvdir();
     place.until_pid("a", None);
     assert_eq!(place.run(&["sv", "-v", "exit", "a"]).code, 0);
-    // A scan that nobody asked for does not bring it back.
+    // A scan without a request does not start it again.
     place.link("b");
     place.until_stat("b", "run");
     assert_eq!(place.stat("a"), "down");

@@ -1,5 +1,5 @@
-//! Whether one slot does what its service directory says, beyond `run` and
-//! `finish`, and whether nothing that goes wrong in it reaches the others.
+//! Tests that a slot follows its service directory beyond `run` and `finish`,
+//! and that no failure in it affects the others.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -12,7 +12,7 @@ use rustix::{
 };
 use util::{Place, until};
 
-/// A service that says what reaches it, to the file `said`.
+/// Creates a service that appends a line for each signal to the file `said`.
 fn listener(place: &Place, name: &str) {
     let said = place.path("said");
     place.service(
@@ -61,7 +61,7 @@ fn scripts_take_the_place_of_signals() {
     until("the wish", || {
         (place.stat("a") == "run, want down").then_some(())
     });
-    // A script that its owner may not run is none.
+    // A script that its owner may not execute does not count.
     fs::write(place.path("services/a/control/t"), "").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o655);
     fs::set_permissions(place.path("services/a/control/t"), mode).unwrap();
@@ -130,10 +130,10 @@ fn nobody_waits_for_a_script() {
             .collect()
     };
     let mut old = pids(&[None; 63]);
-    // The bytes behind the first are for when its script has ended.
+    // The bytes after the first wait until its script has ended.
     place.control("slow", "tpc");
     until("the script", || began.exists().then_some(()));
-    // Until that may end all others restart, answer and are controlled.
+    // Until that may end, all others restart, answer and are controlled.
     let said = all(&["sv", "-w", "60", "restart"]);
     assert_eq!(said.matches("ok: run: ").count(), 63, "{said}");
     old = pids(&old);
@@ -223,18 +223,17 @@ fn a_backoff_slows_and_a_tally_parks() {
         let why = place.read("services/a/supervise/why");
         why.contains("waits parked until").then_some(why)
     });
-    // The one it waits for is counted.
+    // The start that it waits for is counted.
     assert!(why.starts_with("restarts 4\n"), "{why}");
-    // A start may fail with `text busy`: another test's child that is just
-    // being made still has the script open.
+    // A start may fail with `text busy`: a child that another test is just
+    // starting still has the script open.
     let died = |how| why.matches(how).count();
     assert_eq!(
         (died("died"), died(" exit 7 after ")),
         (4, count()),
         "{why}"
     );
-    // It can be started at once, as the line says, and counts from the
-    // beginning.
+    // It can be started at once, as the line says, and the count begins anew.
     assert_eq!(place.run(&["sv", "up", "a"]).code, 0);
     until("parked again", || {
         let errors = place.read("errors");
@@ -264,7 +263,7 @@ fn a_permanent_failure_is_not_started_again() {
     assert!(said.out.ends_with(", normally up\n"), "{said:?}");
     let count = || place.read("starts").lines().count();
     assert_eq!(count(), 1);
-    // A command starts it, and then it is as before.
+    // A command starts it, and then it fails as before.
     place.control("a", "u");
     until("the second line", || {
         (place.read("errors") == line.repeat(2)).then_some(())
@@ -277,7 +276,7 @@ fn a_finish_finds_that_it_runs() {
     let place = Place::new();
     let seen = place.path("seen");
     let finish = format!("cat supervise/stat >> {}", seen.display());
-    // Many that end at once: the first begin long before all files are
+    // Many that end at once: the first ones begin long before all files are
     // written.
     let names: Vec<String> = (0..24).map(|n| format!("s{n}")).collect();
     for name in &names {
@@ -310,7 +309,7 @@ fn files_are_whole_before_a_supervisor_shows() {
         let began = std::time::Instant::now();
         let flags = OFlags::WRONLY | OFlags::NONBLOCK;
         loop {
-            // None of them is there, or it is whole.
+            // Each of the files is missing or complete.
             if let Ok(stat) = fs::read_to_string(supervise.join("stat")) {
                 assert_eq!(stat, "down\n");
             }
@@ -332,7 +331,7 @@ fn status_files_are_written_when_they_change() {
     listener(&place, "a");
     let _all = place.runsvdir();
     until_said(&place, "up\n");
-    // Behind `stat`, so it says `run` too.
+    // `status` is written after `stat`, so it says `run` too.
     place.until_pid("a", None);
     let name = place.path("services/a/supervise/status");
     let inode =
@@ -349,7 +348,7 @@ fn status_files_are_written_when_they_change() {
 #[test]
 fn a_million_random_bytes() {
     let place = Place::new();
-    // One program and no shell: it is started some thousand times.
+    // One program and no shell: it is started several thousand times.
     place.service("a", "");
     fs::write(place.path("services/a/run"), "#!/usr/bin/tail -f\n").unwrap();
     let _all = place.runsvdir();
@@ -372,7 +371,7 @@ fn a_million_random_bytes() {
         })
         .collect();
     fifo.write_all(&bytes).unwrap();
-    // What the states in between look like is chance.
+    // The states in between depend on chance.
     until("the end of the bytes", || {
         (rustix::io::ioctl_fionread(&fifo).unwrap() == 0).then_some(())
     });

@@ -1,5 +1,6 @@
-//! Whether runsvchdir and utmpset do what runit's do (contract §9, §10), and
-//! `current` never goes missing; pause; which program a name is.
+//! Tests that runsvchdir and utmpset work as runit's do (contract §9, §10) and
+//! that `current` is never missing, tests pause, and tests which program a
+//! name selects.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -18,13 +19,13 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use util::{Place, Said, said, until};
 
-/// Runs `runsvchdir` in the place's `links`.
+/// Runs `runsvchdir` with the test directory's `links` as its base.
 fn runsvchdir(place: &Place, dir: &str) -> Said {
     let mut command = place.command(&["runsvchdir", dir]);
     said(command.env("RUNSVDIR", place.path("links")))
 }
 
-/// Where the links in `links` lead, by name.
+/// Lists the links in `links` with their targets, by name.
 fn links(place: &Place) -> Vec<String> {
     let mut links: Vec<String> = fs::read_dir(place.path("links"))
         .unwrap()
@@ -39,7 +40,7 @@ fn links(place: &Place) -> Vec<String> {
     links
 }
 
-/// `links` with some directories, the first of which is current.
+/// Creates `links` with some directories, the first of which is current.
 fn place(dirs: &[&str]) -> Place {
     let place = Place::new();
     for dir in dirs {
@@ -68,14 +69,14 @@ fn another_services_directory() {
     );
     answers("one", "current.");
     answers("previous", "now current.");
-    // What was left by somebody is replaced.
+    // Links left behind by an earlier run are replaced.
     let place = self::place(&["one", "two"]);
     for name in ["current.new", "previous.new"] {
         symlink("nowhere", place.path("links").join(name)).unwrap();
     }
     assert_eq!(runsvchdir(&place, "two").code, 0);
     assert_eq!(links(&place), ["current -> two", "previous -> one"]);
-    // Nor need it be a link.
+    // `current` need not be a link.
     fs::remove_file(place.path("links/current")).unwrap();
     fs::create_dir_all(place.path("links/current/a")).unwrap();
     assert_eq!(runsvchdir(&place, "one").code, 0);
@@ -104,7 +105,7 @@ fn a_current_that_leads_nowhere_is_replaced() {
             let one = Some("current -> one".to_string());
             let expected: Vec<_> = one.into_iter().chain(previous).collect();
             assert_eq!(links(&place), expected);
-            // The next one replaces a dangling `previous` too.
+            // The next run replaces a dangling `previous` too.
             assert_eq!(runsvchdir(&place, "two").code, 0);
             assert_eq!(links(&place), ["current -> two", "previous -> one"]);
         }
@@ -204,7 +205,7 @@ fn runsvdir_takes_over_what_is_in_both() {
     assert_eq!(place.stat("both"), "run");
 }
 
-/// A record of utmp on a machine whose records have 384 bytes.
+/// Returns a record of utmp on a machine whose records have 384 bytes.
 fn record(kind: u8, line: &str, user: &str) -> Vec<u8> {
     let mut record = vec![0; 384];
     record[0] = kind;
@@ -217,8 +218,8 @@ fn record(kind: u8, line: &str, user: &str) -> Vec<u8> {
     record
 }
 
-/// Runs utmpset between two lines of shell, with the place's `utmp` and
-/// `wtmp` as those of the machine; `None` where that cannot be done.
+/// Runs utmpset in a mount namespace with the test directory's `utmp` and
+/// `wtmp` as those of the machine. Returns `None` where that is impossible.
 fn utmpset(place: &Place, words: &str) -> Option<Said> {
     let script = format!(
         "mount -t tmpfs none /run && mount -t tmpfs none /var/log && \
@@ -262,7 +263,7 @@ fn a_line_is_logged_out() {
         return;
     };
     assert_eq!((said.err.as_str(), said.code), ("", 0));
-    // The third is as before but for type, user, host and time.
+    // The third is unchanged but for type, user, host and time.
     let after = fs::read(place.path("utmp")).unwrap();
     let seconds = |record: &[u8]| {
         u32::from_ne_bytes(record[340..344].try_into().unwrap())
@@ -289,7 +290,7 @@ fn a_line_is_logged_out() {
     for time in [time, seconds(&wtmp)] {
         assert!(u64::from(time).abs_diff(now) < 600);
     }
-    // The next is the fourth, then there is none.
+    // The next match is the fourth record; then there is none.
     assert_eq!(utmpset(&place, "pts/1").unwrap().code, 0);
     let none = utmpset(&place, "-w pts/1").unwrap();
     let err = "utmpset: warning: unable to logout line pts/1 in utmp: \
@@ -317,7 +318,7 @@ fn lines_that_cannot_be_logged_out() {
     let full = "x".repeat(32);
     fs::write(place.path("utmp"), record(7, &full, "joe")).unwrap();
     assert_eq!(utmpset(&place, &full).unwrap().code, 0);
-    // utmp is done with before wtmp is tried.
+    // utmp is updated before wtmp is opened.
     fs::create_dir(place.path("wtmp")).unwrap();
     fs::write(place.path("utmp"), record(7, "a", "joe")).unwrap();
     let said = utmpset(&place, "-w a").unwrap();
@@ -364,7 +365,7 @@ fn every_bound_is_told() {
 #[test]
 fn pause_waits_for_a_signal() {
     let place = Place::new();
-    // As a service has it: under another name, which no program has or one.
+    // As in a service: under another name, which may be that of a program.
     for (name, signal) in [
         ("web", Signal::TERM),
         ("sv", Signal::INT),
@@ -381,7 +382,7 @@ fn pause_waits_for_a_signal() {
         let line = fs::read(format!("{path}/cmdline")).unwrap();
         assert_eq!(line, format!("{name}\0argument\0").as_bytes());
         let pid = Pid::from_child(&child);
-        // A stop and a go are nothing to it.
+        // STOP and CONT do not end it.
         kill_process(pid, Signal::STOP).unwrap();
         kill_process(pid, Signal::CONT).unwrap();
         assert!(child.try_wait().unwrap().is_none());
@@ -407,17 +408,17 @@ fn the_program_that_a_name_is() {
         let said = said(command.arg0(name).env("SVDIR", place.path("none")));
         said.err.lines().next().unwrap_or_default().to_string()
     };
-    // The file's name, then the first argument, then where the link leads.
+    // The file's name, then the first argument, then the target of the link.
     assert!(usage("bin/chpst", "sv").starts_with("usage: chpst "));
     assert!(usage("bin/runt", "chpst").starts_with("usage: chpst "));
     assert!(usage("bin/runt", "setlock").starts_with("usage: setlock "));
     assert!(usage("bin/runt", "-chpst").starts_with("usage: "));
     assert!(usage("links/run", "./run").starts_with("usage: chpst "));
     assert!(usage("links/second", "second").starts_with("usage: chpst "));
-    // runit's chpst is what its first argument says.
+    // As with runit's chpst, the first argument selects the program.
     assert!(usage("bin/chpst", "softlimit").starts_with("usage: softlimit "));
     assert!(usage("bin/chpst", "denvdir").starts_with("usage: envdir "));
-    // Whatever else is a service's name for sv.
+    // Any other name is a service's name for sv.
     for file in ["links/third", "links/service"] {
         let usage = usage(file, "web");
         assert!(usage.starts_with("usage: web "), "{usage}");

@@ -1,5 +1,5 @@
-//! Checks that a descriptor 2 that takes no more output blocks no program that
-//! serves others, whatever kind of file it is, and that lost lines are counted.
+//! Tests that a full descriptor 2 blocks no program that serves others,
+//! whatever kind of file it is, and that lost lines are counted.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -23,26 +23,27 @@ use rustix::{
 };
 use util::{Place, skipped, until};
 
-/// A program that stays.
+/// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
 
-/// Services with a file `log` and an odd `runt/log-ring`: two warnings each.
+/// Number of services with a file `log` and an invalid `runt/log-ring`, which
+/// cause two warnings each.
 const ODD: usize = 60;
 
-/// A descriptor 2 and the other end of it.
+/// A descriptor 2 and its other end.
 struct Stderr {
-    /// What programs get.
+    /// The end that programs get.
     writer: OwnedFd,
-    /// Where it is read.
+    /// The end that the test reads.
     reader: fs::File,
-    /// Takes what is written without blocking.
+    /// A nonblocking descriptor for the same end.
     filler: OwnedFd,
-    /// Whether a poll calls it writable when there is hardly any room.
+    /// True if poll reports it writable with hardly any room.
     fine: bool,
 }
 
 impl Stderr {
-    /// A pseudo-terminal.
+    /// Creates a pseudo-terminal.
     fn terminal() -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
         let main = openpt(flags).unwrap();
@@ -59,7 +60,8 @@ impl Stderr {
         }
     }
 
-    /// A FIFO, which has no other description than those opened here.
+    /// Creates a FIFO that has no open file description but those created
+    /// here.
     fn fifo(place: &Place) -> Self {
         let path = place.path("fifo");
         rustix::fs::mknodat(
@@ -85,8 +87,8 @@ impl Stderr {
         }
     }
 
-    /// A socket. Its flags are shared: it is full, and blocking again, before
-    /// a program gets it.
+    /// Creates a socket. Its descriptors share their flags: it is filled, and
+    /// blocking again, before a program gets it.
     fn socket() -> Self {
         let (reader, writer) = UnixStream::pair().unwrap();
         let writer = OwnedFd::from(writer);
@@ -99,8 +101,9 @@ impl Stderr {
         }
     }
 
-    /// Fills it, but for the least room with which poll calls it writable; a
-    /// socket, of which that is half, to the end.
+    /// Fills it, except for the least room with which poll reports it
+    /// writable. A socket, which needs half its buffer free for that, is
+    /// filled completely.
     fn fill(&mut self) {
         let block = [b'.'; 1024];
         for size in [block.len(), 1] {
@@ -115,7 +118,7 @@ impl Stderr {
         nonblocking(&self.writer, false);
     }
 
-    /// Appends what there is to read now.
+    /// Appends the bytes that can be read now.
     fn read(&mut self, all: &mut String) {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = self.reader.read(&mut bytes) {
@@ -136,7 +139,7 @@ fn is_writable(file: &OwnedFd) -> bool {
     poll(&mut rows, Some(&now)).unwrap() == 1
 }
 
-/// A program with this descriptor 2; told to end, and waited for, in the end.
+/// A program with this descriptor 2. Dropping it sends HUP and waits for it.
 struct Started(Child);
 
 impl Started {
@@ -150,7 +153,7 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         let _gone = kill_process(Pid::from_child(&self.0), Signal::HUP);
-        // Killed rather than waited for in vain.
+        // Killed when it does not end within five seconds.
         for _ in 0..500 {
             if self.0.try_wait().unwrap().is_some() {
                 return;
@@ -162,7 +165,7 @@ impl Drop for Started {
     }
 }
 
-/// [`ODD`] services that cost two warnings of about 100 bytes each.
+/// Creates [`ODD`] services that cause two warnings of about 100 bytes each.
 fn odd_services(place: &Place) {
     for number in 0..ODD {
         let name = format!("{number:0>60}");
@@ -172,7 +175,7 @@ fn odd_services(place: &Place) {
     }
 }
 
-/// How many lines a text says were lost.
+/// Returns the number of lines that a text reports as lost.
 fn lost(text: &str, program: &str) -> usize {
     let begin = format!("{program}: warning: standard error was blocked: ");
     text.lines()
@@ -181,8 +184,8 @@ fn lost(text: &str, program: &str) -> usize {
         .sum()
 }
 
-/// The supervisor goes on while descriptor 2 is full, and the lines come, or
-/// their number, when it is read.
+/// Checks that the supervisor continues while descriptor 2 is full, and that
+/// all lines, or the number of lost ones, arrive when it is read.
 fn a_full_one_blocks_nothing(
     place: &Place,
     mut stderr: Stderr,
@@ -241,7 +244,7 @@ fn a_full_socket_blocks_no_supervisor() {
     a_full_one_blocks_nothing(&place, Stderr::socket(), None);
 }
 
-/// Another user may not open again what root has opened.
+/// Another user may not reopen a file that root has opened.
 #[test]
 fn one_that_cannot_be_opened_again_blocks_no_supervisor() {
     if !rustix::process::getuid().is_root() {

@@ -1,5 +1,5 @@
-//! Whether runsvdir and runsv do on this machine what runit does: start,
-//! restart, finish, log, control, scan, leave.
+//! Tests that runsvdir and runsv behave as runit's on this machine: start,
+//! restart, finish, log, control, scan, exit.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/shell.rs"]
@@ -17,7 +17,7 @@ fn a_killed_service_comes_back() {
     let place = Place::new();
     place.service("a", "exec sleep 1000");
     let _all = place.runsvdir();
-    // They are written one after the other, and anew should the start fail.
+    // They are written one after the other, and again if the start fails.
     let (old, record) = until("three files that agree", || {
         let pid = place.pid("a").filter(|_| place.stat("a") == "run")?;
         let record = fs::read(place.path("services/a/supervise/status"));
@@ -111,8 +111,9 @@ fn no_line_is_lost_between_service_and_logger() {
     let log = place.path("log");
     fs::create_dir(&log).unwrap();
     let next = place.path("next");
-    // Each life goes on where the last one ended. TERM is looked at between
-    // two lines: the shell runs a trap between any two commands.
+    // Each run of the script continues where the last one ended. TERM is
+    // tested between two lines: the shell runs a trap between any two
+    // commands.
     place.service(
         "a",
         &format!(
@@ -219,7 +220,7 @@ fn what_cannot_run_costs_one_line_each_and_nothing_else() {
         .unwrap();
     let _all = place.runsvdir();
     place.until_stat("good", "run");
-    // Restarted at least once: the reason is not told again.
+    // Restarted at least once: the reason is not repeated.
     let counted = |what: &str| place.read("errors").matches(what).count();
     until("both reasons", || {
         let none =

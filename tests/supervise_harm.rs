@@ -1,6 +1,6 @@
-//! Whether a slot outlives what is done to its supervise directory: files in the
-//! place of its FIFOs, the removal of all or of a part of it. It says so once,
-//! does not spin over it, and goes on when the cause is gone.
+//! Tests that a slot survives changes to its supervise directory: files
+//! instead of its FIFOs, and the removal of all or part of it. It reports each
+//! once, does not spin over it, and recovers when the cause is gone.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -25,7 +25,7 @@ fn fifos_that_are_files() {
     place.until_stat("a", "run");
 }
 
-/// The line that says that a file of `services/a` went.
+/// Returns the line that reports a missing file of `services/a`.
 fn went(path: &str) -> String {
     format!("runsv services/a: warning: {path} was removed or replaced\n")
 }
@@ -41,15 +41,15 @@ fn fifos_that_become_files() {
         fs::remove_file(place.path(&fifo)).unwrap();
         place.write(&fifo, "");
     }
-    // `sv` does not take a file for a supervisor's FIFO. The service goes on,
-    // and is still started again.
+    // `sv` does not take a file for a supervisor's FIFO. The service continues
+    // and is still restarted.
     let said = place.run(&["sv", "-w0", "stop", "a"]);
     assert_eq!(
         (said.out.as_str(), said.code),
         ("fail: a: runsv not running\n", 1)
     );
     assert_eq!(place.read("errors"), "", "nothing has happened yet");
-    // It is noticed when something is written, and mended.
+    // The change is noticed at the next write, and repaired.
     kill_process(pid, Signal::KILL).unwrap();
     place.until_pid("a", Some(pid));
     until_only(&place, &went("supervise/control"));
@@ -95,7 +95,7 @@ fn each_file_that_is_removed() {
                 (place.read("errors") == expected).then_some(())
             });
             until("the file", || file.exists().then_some(()));
-            // Both ways in work, or sv could not see what it waits for.
+            // Both `control` and `ok` work: without either, `sv` would fail.
             let said = place.run(&["sv", "-w", "20", "restart", owner]);
             assert!(said.out.starts_with("ok: run: a"), "{said:?}");
         }
@@ -114,7 +114,7 @@ fn a_file_that_another_took_the_place_of() {
     place.service("a", "exec sleep 1000");
     let mut one = place.start(&["runsv", "services/a"]);
     let pid = place.until_pid("a", None);
-    // A directory is not removed for it; it is tried again.
+    // A directory is not removed for it; the creation is retried.
     let control = place.path("services/a/supervise/control");
     fs::remove_file(&control).unwrap();
     fs::create_dir(&control).unwrap();
@@ -124,7 +124,7 @@ fn a_file_that_another_took_the_place_of() {
     kill_process(pid, Signal::KILL).unwrap();
     let pid = place.until_pid("a", Some(pid));
     assert!(control.is_dir());
-    // Somebody else's FIFO is as good as ours.
+    // A FIFO created by another program is accepted.
     fs::remove_dir(&control).unwrap();
     let made = Command::new("mkfifo").arg(&control).status();
     assert!(made.unwrap().success());
@@ -169,7 +169,7 @@ fn a_supervise_that_is_removed() {
         let supervise = format!("services/{owner}/supervise");
         fs::remove_dir_all(place.path(&supervise)).unwrap();
     }
-    // It is noticed when there is something to be written.
+    // The removal is noticed at the next write.
     for (owner, pid) in owners.into_iter().zip(pids) {
         kill_process(pid, Signal::KILL).unwrap();
         place.until_pid(owner, Some(pid));
@@ -181,7 +181,7 @@ fn a_supervise_that_is_removed() {
         let said = place.run(&["sv", "-w", "20", "restart", owner]);
         assert!(said.out.starts_with("ok: run: a"), "{said:?}");
     }
-    // The pipe is what it was.
+    // The pipe to the logger is the same as before.
     fs::write(&said, "").unwrap();
     place.control("a", "t");
     until("a line", || (place.read("said") == "up\n").then_some(()));

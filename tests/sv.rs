@@ -1,4 +1,4 @@
-//! Whether sv takes its command line, sends its bytes and says what it finds
+//! Tests that sv reads its command line, sends its bytes and reports the state
 //! as the contract has it (§4.1 to §4.5, §4.8).
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
@@ -18,7 +18,7 @@ use runt::wire::{
 use shell::bound;
 use util::{Place, Said, said, until};
 
-/// Calls the program by another name, as a link in /etc/init.d does.
+/// Runs the program under another name, as a link in /etc/init.d does.
 fn called(place: &Place, name: &str, words: &[&str]) -> Said {
     let mut command = place.command(&[&["sv"], words].concat());
     let Said { out, err, code } = said(command.arg0(name));
@@ -102,7 +102,7 @@ fn every_command_sends_its_bytes() {
         place.run(&[&["sv"], &words[..], &["a"]].concat());
         assert_eq!(played.sent(), *sent, "{command}");
     }
-    // They are sent whatever the record says.
+    // They are sent regardless of the record.
     for want in [Want::Up, Want::Down] {
         for term in [false, true] {
             played.publish(&Status { want, term, ..up() });
@@ -141,8 +141,8 @@ fn a_record_that_cannot_be_read_locks_nobody_out() {
             assert_eq!((said.out.as_str(), said.code), ("", 0), "{what}");
             assert_eq!(played.sent(), sent, "{what}");
         }
-        // What waits says at the end that it does not know, and kills then
-        // if it is to.
+        // A command that waits reports at the end that the state is unknown; a
+        // `force-` command then sends its kill as well.
         let line = format!("warning: a: unable to {what}\n");
         for (command, sent) in [
             ("restart", "tcu"),
@@ -242,7 +242,7 @@ fn status_lines() {
     played.publish(&up());
     let said = place.run(&["sv", "s", "a"]);
     assert_eq!(masked(&said.out), "run: a: (pid 77) Ns, normally down\n");
-    // From the future.
+    // A time in the future.
     let secs = 1 << 40;
     let since = Wall { secs, nanos: 0 };
     played.publish(&Status { since, ..down() });
@@ -310,7 +310,7 @@ fn what_cannot_be_asked_is_said_in_order() {
     let said = place.run(&["sv", "exit", "a"]);
     let line = "ok: a: runsv not running\n";
     assert_eq!((said.out.as_str(), said.code), (line, 0));
-    // A FIFO replaced by a file.
+    // A FIFO is replaced by a file.
     fs::remove_file(place.path("services/b/supervise/control")).unwrap();
     let said = place.run(&["sv", "up", "b"]);
     let line = "warning: b: unable to open supervise/control: \
@@ -356,7 +356,7 @@ fn an_init_script() {
     a.write_status(b"");
     let line = "warning: a: unable to read supervise/status: bad format\n";
     row(&["status"], line, 4);
-    // A log service that is down is not what is asked for.
+    // A log service that is down does not affect the exit code.
     a.publish(&up());
     let _log = Played::new(&place, "a/log");
     let line = "run: a: (pid 77) Ns; down: log: Ns, normally up\n";

@@ -1,5 +1,4 @@
-//! Whether `sv enable` and `sv disable` do what they say, with an overlay and
-//! without.
+//! Tests `sv enable` and `sv disable`, with an overlay and without.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -31,7 +30,7 @@ fn enable_and_disable_in_an_overlay() {
     row(&["disable", "a"], "ok: a: disabled\n", 0);
     assert_eq!(leads("a").as_deref(), Some("/dev/null"));
     row(&["disable", "a"], "ok: a: disabled already\n", 0);
-    // What is hidden can still be asked.
+    // A masked service can still be queried.
     let hidden = "warning: a: unable to open supervise/ok: \
                   file does not exist\n";
     row(&["status", "a"], hidden, 1);
@@ -52,7 +51,7 @@ fn enable_and_disable_in_an_overlay() {
     row(&["disable", "b"], "ok: b: disabled\n", 0);
     assert_eq!(leads("b"), None);
     row(&["disable", "b"], "ok: b: disabled already\n", 0);
-    // One that was cut short has left its link.
+    // A run that was interrupted has left its link.
     symlink("nowhere", place.path("overlay/.b.new")).unwrap();
     row(&["enable", word], "ok: available/b: enabled\n", 0);
     assert!(leads(".b.new").is_none());

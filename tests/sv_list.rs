@@ -1,5 +1,5 @@
-//! Whether sv tells how all services are, to people and to programs: `list`,
-//! `-j`, `why`.
+//! Tests that sv reports the state of all services to people and to programs:
+//! `list`, `-j`, `why`.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/played.rs"]
@@ -15,7 +15,8 @@ use runt::wire::{
 };
 use util::{Place, Said, said};
 
-/// The rows of the table without its head, each within the screen.
+/// Returns the rows of the table without its head. Fails unless each fits the
+/// screen.
 fn rows(said: &Said) -> Vec<String> {
     for line in said.out.lines() {
         assert!(line.chars().count() < 80, "{line:?}");
@@ -166,7 +167,7 @@ fn one_json_object_for_each_service() {
     let escaped = |range: core::ops::RangeInclusive<u8>| -> String {
         range.map(|byte| format!("\\u{byte:04x}")).collect()
     };
-    // In the order of bytes: 01, 30, 80, c3.
+    // In byte order: 01, 30, 80, c3.
     let mut first = escaped(1..=0x1f);
     first.push_str(" !\\\"#$%&'()*+,-");
     assert_eq!(shown[0], first);
@@ -246,7 +247,7 @@ fn why_tells_how_a_service_ended() {
     let said = place.run(&["sv", "why", "a"]);
     assert!(!said.out.contains("waits"), "{}", said.out);
 
-    // Who is not supervised, and why.
+    // Services without a supervisor, each with the reason.
     drop(a);
     fs::create_dir(place.path("services/new")).unwrap();
     fs::create_dir(place.path("services/.dot")).unwrap();

@@ -1,4 +1,4 @@
-//! Whether `sv log` shows a ring where the kernel has no inotify to give.
+//! Tests that `sv log` shows a ring when the kernel has no inotify left.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 mod util;
@@ -9,8 +9,8 @@ use util::{Place, Said, until};
 /// `inotify_init1` of x86-64, the host's machine.
 const INOTIFY_INIT1: i64 = 294;
 
-/// Runs a command of ours that gets no inotify descriptor, as when those of
-/// its user are used up (EMFILE).
+/// Runs one of our programs without access to inotify, as when its user has no
+/// instances left (EMFILE).
 fn without_inotify(place: &Place, words: &[&str]) -> Said {
     let filter = SeccompFilter::new(
         [(INOTIFY_INIT1, Vec::new())].into(),
@@ -19,7 +19,7 @@ fn without_inotify(place: &Place, words: &[&str]) -> Said {
         TargetArch::x86_64,
     );
     let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
-    // The filter is a thread's and its children's.
+    // The filter applies to a thread and its children only.
     std::thread::scope(|scope| {
         let run = || {
             seccompiler::apply_filter(&filter).unwrap();
@@ -40,7 +40,7 @@ fn a_ring_is_shown_without_inotify() {
     });
     let said = without_inotify(&place, &["sv", "log", "a"]);
     assert_eq!((said.out.as_str(), said.code), ("hello\n", 0), "{said:?}");
-    // What is still to come nothing else would tell.
+    // Without inotify, `-f` would not notice later lines.
     let said = without_inotify(&place, &["sv", "log", "-f", "a"]);
     let line = "warning: a: unable to read log ring (see also log/): process \
                 cannot open more files\n";

@@ -1,4 +1,4 @@
-//! Whether our sv drives Debian's runsv, and Debian's sv ours.
+//! Tests that our sv controls Debian's runsv, and Debian's sv ours.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/peers.rs"]
@@ -16,7 +16,7 @@ use std::{
 use played::masked;
 use util::{Place, said, until};
 
-/// A runsv of anybody, ended with its service.
+/// A runsv of either side. Dropping it ends it and its service.
 struct Supervising(Child);
 
 impl Supervising {
@@ -37,7 +37,7 @@ impl Drop for Supervising {
     }
 }
 
-/// What both an old and a new `sv` find on either supervisor.
+/// Checks that an old and a new `sv` work with either supervisor.
 fn drive(place: &Place, sv: &PathBuf, dir: &str) {
     let row = |words: &[&str], out: &str, code: i32| {
         let mut command = Command::new(sv);
@@ -49,7 +49,8 @@ fn drive(place: &Place, sv: &PathBuf, dir: &str) {
             let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
             line = format!("{front}(pid P{rest}");
         }
-        // And it takes what waits for its next start for down, at once.
+        // It also takes a service that waits for its next start for down, at
+        // once.
         let line = line.replace("normally up, want up", "normally up");
         assert_eq!((line.as_str(), said.code), (out, code), "{words:?}");
     };

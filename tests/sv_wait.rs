@@ -1,5 +1,5 @@
-//! Whether sv waits for what its command is to do, and no longer: against a
-//! supervisor that a test plays, and ours.
+//! Tests that sv waits until its command has taken effect, and no longer: with
+//! a simulated supervisor, and with ours.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/played.rs"]
@@ -25,7 +25,8 @@ use util::{Place, Said, said, until};
 fn waiting_ends_when_the_command_has_taken_effect() {
     let place = Place::new();
     let a = Played::new(&place, "a");
-    // Without one it would be a logger that others share, whose process stays.
+    // Without a `run` it would be a log of the shared logger, whose process
+    // stays.
     place.write("services/a/run", "");
     // The same second, another nanosecond.
     let since = Wall {
@@ -166,7 +167,7 @@ fn a_supervisor_that_leaves_ends_the_wait_for_it() {
     a.leave();
     let Said { out, code, .. } = end(child);
     assert_eq!((out.as_str(), code), ("ok: a: runsv not running\n", 0));
-    // One that leaves while something else is waited for is a failure.
+    // A supervisor that ends during any other wait is a failure.
     a.appear();
     let child = begin(&place, &["sv", "-w", "60", "start", "a"]);
     a.until_sent("u");
@@ -206,7 +207,7 @@ fn check_decides_whether_a_service_is_up() {
         assert_eq!(masked(&said.out), out);
         assert_eq!((said.err.as_str(), said.code), (err, code));
     };
-    // Descriptor 1 is closed, the name and the directory are as in runit.
+    // Descriptor 1 is closed; name and directory are as in runit.
     check(
         "test ! -e /proc/$$/fd/1 && test \"$0\" = check && test -d supervise",
     );
@@ -259,7 +260,7 @@ fn a_check_that_hangs_holds_no_other_service_up() {
 #[test]
 fn start_waits_for_a_supervisor_to_come() {
     let place = Place::new();
-    // Nothing is there but the directory; then its supervisor appears.
+    // At first only the directory exists; then its supervisor appears.
     fs::create_dir_all(place.path("services/a")).unwrap();
     let mut child = begin(&place, &["sv", "-w", "60", "start", "a"]);
     assert_eq!(child.try_wait().unwrap(), None);
@@ -268,7 +269,7 @@ fn start_waits_for_a_supervisor_to_come() {
     a.publish(&up());
     let Said { out, code, .. } = end(child);
     assert_eq!((out.as_str(), code), ("ok: run: a: (pid 77) Ns\n", 0));
-    // The last one is gone, and none comes.
+    // The supervisor is gone, and none follows.
     drop(a);
     let said = place.run(&["sv", "-w0", "start", "a"]);
     let line = "fail: a: runsv not running\n";
@@ -278,7 +279,8 @@ fn start_waits_for_a_supervisor_to_come() {
     let sends = "warning: a: unable to open supervise/control: \
                  file does not exist\n";
     assert_eq!((said.out.as_str(), said.code), (sends, 1));
-    // Who does not wait is told at once, and so is who stops.
+    // A command that does not wait fails at once, and so do `stop` and
+    // `check`.
     let asks = sends.replace("/control", "/ok");
     let rows: [(&[&str], &str); 3] = [
         (&["up"], sends),
@@ -310,7 +312,8 @@ fn a_run_that_ends_at_once_is_not_started() {
         fs::rename(new, place.path("services/a/run")).unwrap();
         let said = place.run(&["sv", "-w", "60", "stop", "a"]);
         assert_eq!((&*masked(&said.out), said.code), ("ok: down: a: Ns\n", 0));
-        // It is told, although it was told to start before.
+        // The command is sent in each round, although an earlier round sent
+        // it.
         let said = place.run(&["sv", "-w", wait, "start", "a"]);
         assert!(said.out.starts_with(line), "{said:?}");
         assert_eq!(said.code, code);

@@ -1,4 +1,4 @@
-//! Whether svlogd does with lines, files and signals what its manual says.
+//! Tests that svlogd treats lines, files and signals as its manual says.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/logger.rs"]
@@ -94,7 +94,7 @@ fn patterns_choose_lines() {
     let (errors, code) = feed(&place, &["log"], input);
     assert_eq!((errors.as_str(), code), ("X: 2: b\nX: 3: ab\n", 0));
     assert_eq!(current(&place), "X: 1: a\nX: 3: ab\n");
-    // Only the first bytes are looked at; a longer line is cut there on
+    // Only the first bytes are matched. A longer line is cut there on
     // descriptor 2, not in the log.
     let long = b"abcdefghij\n";
     place.write("log/config", "-*\n+abcd\neabcd\n");
@@ -129,7 +129,7 @@ fn lines_are_sent_by_udp() {
     fs::remove_file(place.path("log/current")).unwrap();
     assert_eq!(feed(&place, &["log"], b"a\n").1, 0);
     assert_eq!((receive(), current(&place)), ("a\n".into(), String::new()));
-    // Nobody may send there: the line is logged.
+    // Sending there is not permitted: the line is logged.
     place.write("log/config", "pX: \nU255.255.255.255:9\n");
     fs::remove_file(place.path("log/current")).unwrap();
     assert_eq!(feed(&place, &["log"], b"a\n").1, 0);
@@ -178,7 +178,7 @@ fn the_config_says_who_reads_the_logs() {
     assert_eq!(mode(&place, &format!("log/{old}")), 0o740);
     assert_eq!(mode(&place, "log/current"), 0o740);
     assert_eq!(mode(&place, "log/state"), 0o640);
-    // It was closed in order: the next one goes on with it.
+    // It was closed in order: the next svlogd continues it.
     assert_eq!(feed(&place, &["log"], b"c\n"), (String::new(), 0));
     assert!(current(&place).ends_with("c\n"));
     // The group, by number and by name.
@@ -239,7 +239,7 @@ fn a_last_line_without_a_newline_gets_one() {
 fn term_leaves_what_it_has_not_read_and_loses_nothing() {
     let place = place("");
     for round in 0..20 {
-        // The open line is finished, what is behind it is not read.
+        // The open line is completed; later input is not read.
         let mut logger = Logger::start(&place, &["log"]);
         let head = format!("{round} whole\n{round} op");
         logger.write(head.as_bytes());
@@ -255,7 +255,7 @@ fn term_leaves_what_it_has_not_read_and_loses_nothing() {
         assert!(text.ends_with(&format!("{round} whole\n{round} open\n")));
         assert_eq!(mode(&place, "log/current"), 0o744);
     }
-    // A second one does not wait for the rest.
+    // A second TERM does not wait for the rest of the line.
     let mut logger = Logger::start(&place, &["-v", "log"]);
     logger.write(b"whole\nop");
     until("a line", || {
@@ -283,7 +283,7 @@ fn hup_reads_the_config_again() {
         (current(&place) == "one a\ntwo b\n").then_some(())
     });
     assert_eq!(place.read("later/current"), "b\n");
-    // What cannot be read leaves what was read before.
+    // A config that cannot be read leaves the previous one in force.
     fs::remove_file(place.path("log/config")).unwrap();
     fs::create_dir(place.path("log/config")).unwrap();
     logger.kill(Signal::HUP);
@@ -291,7 +291,7 @@ fn hup_reads_the_config_again() {
     logger.write(b"c\n");
     assert_eq!(logger.end(), 0);
     assert!(current(&place).ends_with("two c\n"));
-    // Nothing left to log to.
+    // No directory is left to log to.
     let mut logger = Logger::start(&place, &["-v", "later"]);
     logger.until_says("append: later/current");
     fs::rename(place.path("later"), place.path("gone")).unwrap();

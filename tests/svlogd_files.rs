@@ -1,4 +1,4 @@
-//! What becomes of svlogd's files: rotation, names, processors, the medium.
+//! Tests svlogd's files: rotation, names, processors, durability.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/logger.rs"]
@@ -11,7 +11,8 @@ use logger::{Logger, all, bytes, current, feed, mode, olds, place};
 use rustix::process::Signal;
 use util::until;
 
-/// A label, made of digits that differ from moment to moment, as one word.
+/// Replaces each label, whose digits differ from moment to moment, by one
+/// word.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -44,13 +45,14 @@ fn files_are_rotated_by_size_and_the_oldest_go() {
     assert_eq!(olds.len(), 3);
     for old in &olds {
         let name = format!("log/{old}");
-        // The first line that leaves no room for another of 20 bytes.
+        // Ends with the first line that leaves no room for another of 20
+        // bytes.
         assert_eq!(bytes(&place, &name).len(), 81, "{old}");
         assert_eq!(mode(&place, &name), 0o744);
     }
     let kept = String::from_utf8(all(&place, "log")).unwrap();
     assert!(lines.ends_with(&kept));
-    // Down to n at once, whoever made them.
+    // Reduced to n at once, whichever program made them.
     for i in 0..20 {
         place.write(&format!("log/@400000000000000000000{i:03}.s"), "x");
     }
@@ -180,7 +182,7 @@ fn a_processor_is_waited_for_by_the_next_rotation_only() {
     let mut logger = Logger::start(&place, &["-v", "-l4", "-b5", "log"]);
     logger.write(b"1234567890123456\n");
     logger.until_says("processing:");
-    // The input goes on, also over a HUP.
+    // Input is still read, even after a HUP.
     logger.write(b"a\n");
     until("a", || (current(&place) == "a\n").then_some(()));
     logger.kill(Signal::HUP);
@@ -242,7 +244,7 @@ fn what_waits_for_a_processor_is_kept_and_taken_up() {
         logger.kill(Signal::TERM);
         logger.child.try_wait().unwrap()
     });
-    // Two more leftovers, more than n: what waits is never deleted.
+    // Two more leftovers, more than n: a log that waits is never deleted.
     place.write("log/@400000000000000000000001.u", "one\n");
     place.write("log/@400000000000000000000002.u", "two\n");
     place.write("log/@400000000000000000000003.t", "unfinished");
@@ -278,6 +280,6 @@ fn f_brings_lines_onto_the_medium_in_time() {
     drop(logger.child.stdin.take());
     logger.wait();
     let trace = place.read("trace");
-    // Once for what was written, and not again for nothing.
+    // Once for the written data, and not again without new data.
     assert_eq!(trace.matches("fdatasync").count(), 1, "{trace}");
 }

@@ -1,5 +1,5 @@
-//! Whether svlogd keeps what it was given when disks, files, inputs and kills
-//! are bad.
+//! Tests that svlogd keeps its input when lines, configs, directories or file
+//! modes are unusual or invalid.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/logger.rs"]
@@ -27,7 +27,8 @@ fn any_bytes_in_any_pieces() {
     let place = place("s5000\nn0\n");
     assert_eq!(feed(&place, &["log"], &input).1, 0);
     assert_eq!(all(&place, "log"), input);
-    // With everything that looks at lines: the same, however it is cut.
+    // With every setting that inspects lines: the result does not depend on
+    // how the input is split.
     let config = "s5000\nn0\npX\n-*\n+*a*\n+*b*\n-+ab\n";
     let mut expected = Vec::new();
     for round in 0..8 {
@@ -115,10 +116,10 @@ fn a_config_of_a_million_patterns() {
     }
     let place = place(&config);
     let (errors, code) = feed(&place, &["log"], b"keep 1\nno1\nno999999\n");
-    // It would lose lines: that is known before the first one is read.
+    // It would lose lines: that is detected before the first one is read.
     assert!(errors.contains("log/config: too long (file-bytes: the bound is "));
     assert_eq!((code, place.path("log/current").exists()), (111, false));
-    // On HUP the one before stays in force.
+    // On HUP the previous config stays in force.
     place.write("log/config", "p1 \n");
     let mut logger = Logger::start(&place, &["log"]);
     logger.write(b"a\n");

@@ -1,4 +1,4 @@
-//! What svlogd loses at most when its disk is full or it is killed.
+//! Tests how much svlogd loses at most when its disk is full or it is killed.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/logger.rs"]
@@ -17,8 +17,8 @@ use logger::{Logger, Random, bytes, olds, place};
 use rustix::process::{Pid, Signal, kill_process};
 use util::{Place, until};
 
-/// Runs svlogd where `log` is a tmpfs of its own, mounted with `options`;
-/// nothing when that is not possible here.
+/// Runs svlogd where `log` is a tmpfs of its own, mounted with `options`.
+/// Returns `None` where that is impossible.
 fn on_tmpfs<'a>(
     place: &'a Place,
     options: &str,
@@ -43,12 +43,13 @@ fn on_tmpfs<'a>(
     Some(Logger::spawn(place, command))
 }
 
-/// A file in the logger's `log`, which only it sees.
+/// Returns the path of a file in the logger's `log`, which is mounted only in
+/// its namespace.
 fn seen(logger: &Logger<'_>, name: &str) -> std::path::PathBuf {
     format!("/proc/{}/cwd/log/{name}", logger.child.id()).into()
 }
 
-/// All lines in the logger's `log`.
+/// Returns all lines in the logger's `log`.
 fn lines_seen(logger: &Logger<'_>) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(seen(logger, ""))
         .map(|list| list.map(|entry| entry.unwrap().path()).collect())
@@ -69,7 +70,7 @@ fn lines_seen(logger: &Logger<'_>) -> Vec<String> {
 fn a_full_disk_loses_old_logs_or_nothing() {
     let line = |i: u32| format!("{i:0>99}\n");
     let lines: String = (0..1500).map(line).collect();
-    // With N below n the oldest go; the newest are all there.
+    // With N below n the oldest logs are deleted; the newest are complete.
     let place = place("");
     place.write("save/config", "s10000\nn50\nN2\n");
     let Some(mut logger) = on_tmpfs(&place, "size=64k", "-l200 -b300") else {
@@ -86,7 +87,7 @@ fn a_full_disk_loses_old_logs_or_nothing() {
     let kept = lines_seen(&logger);
     assert!(lines.ends_with(&(kept.join("\n") + "\n")) && kept.len() > 300);
     assert_eq!(logger.end(), 0);
-    // Without, the input waits until there is room.
+    // Without N, the input waits until there is room.
     place.write("save/config", "s10000\nn50\n");
     let mut logger = on_tmpfs(&place, "size=64k", "-l200 -b300").unwrap();
     let hog = "hog";
@@ -128,7 +129,8 @@ fn a_read_only_directory_is_said() {
     assert_eq!(logger.errors(), expected);
 }
 
-/// Lines of a numbered stream, written slowly enough for 500 lives.
+/// Writes lines of a numbered stream, slowly enough for 500 processes. Returns
+/// their number.
 fn write_numbers(mut pipe: PipeWriter, stop: &AtomicBool) -> u64 {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -143,7 +145,7 @@ fn write_numbers(mut pipe: PipeWriter, stop: &AtomicBool) -> u64 {
     number
 }
 
-/// The number of a whole line of the stream.
+/// Returns the number of a whole line of the stream.
 fn number_of(line: &[u8]) -> Option<u64> {
     let line = std::str::from_utf8(line).ok()?;
     let (number, check) = line.strip_prefix("line ")?.split_once(' ')?;
@@ -153,14 +155,14 @@ fn number_of(line: &[u8]) -> Option<u64> {
 
 #[test]
 fn five_hundred_kills_lose_a_chunk_each_at_most() {
-    /// Bytes that a life may have read and not written.
+    /// Bytes that a process may have read and not written.
     const CHUNK: usize = 65_536 + 2048;
     const KILLS: usize = 500;
     let place = place("s20000\nn0\n");
     let (read, write) = std::io::pipe().unwrap();
     let stop = AtomicBool::new(false);
     let mut random = Random(99);
-    // Lives in a row that left nothing: their losses lie in one gap.
+    // Consecutive processes that wrote nothing: their losses form one gap.
     let (mut silent, mut most_silent) = (0, 0);
     let total = std::thread::scope(|scope| {
         let writer = scope.spawn(|| write_numbers(write, &stop));
@@ -182,7 +184,7 @@ fn five_hundred_kills_lose_a_chunk_each_at_most() {
             most_silent = silent.max(most_silent);
         }
         stop.store(true, Ordering::Relaxed);
-        // The last life reads to the end.
+        // The last process reads to the end.
         let mut command = place.command(&["svlogd", "log"]);
         let mut last = command.stdin(read).spawn().unwrap();
         let total = writer.join().unwrap();
@@ -193,7 +195,8 @@ fn five_hundred_kills_lose_a_chunk_each_at_most() {
     let (mut next, mut gaps, mut odd) = (0, 0, 0);
     for name in olds(&place, "log").into_iter().chain(["current".into()]) {
         let text = bytes(&place, &format!("log/{name}"));
-        // A finished log has whole lines, but where a life began or ended.
+        // A finished log has whole lines, except where a process began or
+        // ended.
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         for line in lines.iter().filter(|line| !line.is_empty()) {
             let Some(number) = number_of(line) else {
@@ -213,7 +216,7 @@ fn five_hundred_kills_lose_a_chunk_each_at_most() {
     assert!(total > 500 && next <= total);
     assert!((total - next) * 18 <= most_lost);
     assert!(gaps <= KILLS, "{gaps} gaps");
-    // A cut line is the last of one life and the first of the next.
+    // A cut line is the last of one process or the first of the next.
     assert!(odd <= 2 * KILLS, "{odd} parts of lines");
 }
 

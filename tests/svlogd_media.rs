@@ -1,5 +1,5 @@
-//! Whether svlogd keeps what it has when the medium answers EIO: a system
-//! call filter stands for it, in the way of what matters only.
+//! Tests that svlogd keeps its logs when the medium returns EIO, simulated by
+//! a system call filter that affects only the calls under test.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/logger.rs"]
@@ -20,10 +20,11 @@ use util::{Place, until};
 const WRITE: i64 = 1;
 const FSYNC: i64 = 74;
 
-/// Longer writes than any message.
+/// Minimum size of the writes that fail: longer than any message.
 const LONG: u64 = 2000;
 
-/// svlogd on `log` for whom a call fails with EIO, under some rules or always.
+/// Starts svlogd on `log` with a call that fails with EIO, under some rules or
+/// always.
 fn broken<'a>(
     place: &'a Place,
     call: i64,
@@ -36,7 +37,7 @@ fn broken<'a>(
         TargetArch::x86_64,
     );
     let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
-    // The filter is a thread's and its children's.
+    // The filter applies to a thread and its children only.
     std::thread::scope(|scope| {
         let start = || {
             seccompiler::apply_filter(&filter).unwrap();
@@ -46,7 +47,7 @@ fn broken<'a>(
     })
 }
 
-/// So many numbered lines.
+/// Returns `count` numbered lines.
 fn lines(from: usize, count: usize) -> String {
     (from..from + count)
         .map(|n| format!("line {n:06}\n"))
@@ -69,7 +70,7 @@ fn a_log_that_cannot_be_written() {
     );
     let rule = SeccompRule::new(vec![long.unwrap()]).unwrap();
     let mut logger = broken(&place, WRITE, vec![rule]);
-    // One that works, so that it is seen to be at work.
+    // A write that succeeds shows that svlogd is running.
     logger.write(b"short\n");
     until("a line", || {
         all(&place, "log").ends_with(b"short\n").then_some(())
@@ -78,12 +79,12 @@ fn a_log_that_cannot_be_written() {
     let line = "svlogd: pausing: unable to write to current: log: \
                 input/output error\n";
     until("a word", || logger.errors().contains(line).then_some(()));
-    // It waits and tries again; what it has kept stays as it is.
+    // It waits and retries; the logs already kept do not change.
     logger.kill(Signal::KILL);
     logger.wait();
     assert_eq!(all(&place, "log"), [&kept[..], b"short\n"].concat());
     assert_eq!(olds(&place, "log"), names);
-    // The next one goes on behind it.
+    // The next svlogd continues after it.
     let (errors, code) = feed(&place, &["log"], b"after\n");
     assert_eq!(code, 0);
     assert!(
@@ -105,11 +106,11 @@ fn a_log_that_cannot_be_made_durable() {
     until("a word", || logger.errors().contains(line).then_some(()));
     logger.kill(Signal::KILL);
     logger.wait();
-    // What fits a file is there, whole lines of it, in order.
+    // As many whole lines as fit a file are there, in order.
     let found = fs::read(place.path("log/current")).unwrap();
     assert!(found.len() > 3900 && text.as_bytes().starts_with(&found));
     assert!(found.ends_with(b"\n"));
-    // The next one keeps it as a file that was not closed in order.
+    // The next svlogd keeps it as a file that was not closed in order.
     assert_eq!(feed(&place, &["log"], b"after\n").1, 0);
     assert_eq!(olds(&place, "log").len(), 1);
     assert_eq!(all(&place, "log"), [&found[..], b"after\n"].concat());

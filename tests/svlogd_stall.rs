@@ -1,5 +1,6 @@
-//! Whether svlogd goes on, waits, drops or ends as its manual says when a
-//! directory cannot be written, is removed or moved, or a processor hangs.
+//! Tests that svlogd continues, waits, drops lines or ends as its manual says
+//! when a directory cannot be written, is removed or moved, or a processor
+//! hangs.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/logger.rs"]
@@ -17,11 +18,12 @@ use logger::{Logger, all, current, olds, place};
 use rustix::process::Signal;
 use util::{Place, until};
 
-/// TERM's limit and what a busy machine may add.
+/// TERM's limit, plus a margin for a busy machine.
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// Runs svlogd on `log`, a full tmpfs of 64 kB that only it sees, and on
-/// `other`; both with this config. Nothing when that is not possible here.
+/// Runs svlogd on `log`, a full tmpfs of 64 kB that is mounted only in its
+/// namespace, and on `other`, both with this config. Returns `None` where that
+/// is impossible.
 fn on_full_disk<'a>(
     place: &'a Place,
     options: &str,
@@ -51,12 +53,13 @@ fn on_full_disk<'a>(
     Some(logger)
 }
 
-/// A file in the logger's `log`, which only it sees.
+/// Returns the path of a file in the logger's `log`, which is mounted only in
+/// its namespace.
 fn seen(logger: &Logger<'_>, name: &str) -> PathBuf {
     format!("/proc/{}/cwd/log/{name}", logger.child.id()).into()
 }
 
-/// Everything in the logger's `log`, in its order.
+/// Returns the contents of the logger's `log`, in its order.
 fn all_seen(logger: &Logger<'_>) -> Vec<u8> {
     let list = fs::read_dir(seen(logger, "")).unwrap();
     let mut names: Vec<_> =
@@ -71,14 +74,14 @@ fn all_seen(logger: &Logger<'_>) -> Vec<u8> {
     names.into_iter().flat_map(read).collect()
 }
 
-/// Makes the file that fills the logger's disk this long.
+/// Sets the length of the file that fills the logger's disk.
 fn hog(logger: &Logger<'_>, bytes: u64) {
     let hog = seen(logger, "hog");
     let file = fs::OpenOptions::new().write(true).open(hog).unwrap();
     file.set_len(bytes).unwrap();
 }
 
-/// Numbered lines of 60 bytes.
+/// Returns numbered lines of 60 bytes.
 fn lines(from: u32, count: u32) -> String {
     let line =
         |i| format!("{i:06} {}\n", ["abc", "xyz"][(i % 2) as usize].repeat(17));
@@ -88,7 +91,8 @@ fn lines(from: u32, count: u32) -> String {
 #[test]
 fn a_directory_that_stalls_gets_every_byte_once_and_holds_up_no_other() {
     let place = place("");
-    // Stamps, prefix and patterns make of the lines what no read has.
+    // Stamps, prefix and patterns turn the lines into bytes that no read
+    // returned.
     let config = "s9000\nn90\np<prefix> \n-*\n+*abc*\n";
     let Some(mut logger) = on_full_disk(&place, "-tt", config) else {
         return;
@@ -100,8 +104,8 @@ fn a_directory_that_stalls_gets_every_byte_once_and_holds_up_no_other() {
         other.ends_with(last.as_bytes()).then_some(other)
     });
     logger.until_says("pausing: unable to write to current: log: ");
-    // Room for a page at a time; HUP has it tried again at once.
-    // One page is the config's, all others the hog's.
+    // Frees one page at a time; HUP makes svlogd retry at once. One page is
+    // the config's, all others are the filling file's.
     for pages in (0..15).rev() {
         let before = all_seen(&logger).len();
         hog(&logger, pages * 4096);
@@ -129,7 +133,7 @@ fn lines_are_dropped_where_the_config_says_so() {
     let Some(mut logger) = on_full_disk(&place, "", "d1\n") else {
         return;
     };
-    // More than a pipe and all buffers hold: nobody waits for the full disk.
+    // More than a pipe and all buffers hold: the full disk blocks no input.
     logger.write(lines(0, 20_000).as_bytes());
     until("all lines in the other directory", || {
         all(&place, "other")
@@ -160,7 +164,7 @@ fn lines_are_dropped_where_the_config_says_so() {
         .filter_map(|line| line.strip_suffix(" lines were dropped: log"))
         .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
         .collect();
-    // Each is either there or counted, once.
+    // Each line is either there or counted, once.
     assert_eq!(dropped.len(), 1, "{errors}");
     assert_eq!(kept, (count - dropped[0]) as usize, "{errors}");
     assert_eq!(errors.matches("lines are dropped").count(), 1, "{errors}");
@@ -227,7 +231,7 @@ fn term_ends_a_processor_that_hangs() {
     let pid = until("the processor", || {
         place.read("log/pid").trim().parse::<u32>().ok()
     });
-    // The next log is full too, so that the processor is waited for.
+    // The next log is full too, so that svlogd waits for the processor.
     logger.write(b"1234567890123456\nlast\n");
     until("it", || (current(&place).len() == 17).then_some(()));
     let began = Instant::now();
@@ -268,7 +272,7 @@ fn a_current_that_is_removed_or_moved_begins_anew() {
             _ => {}
         }
         let mut sent = String::new();
-        // That it was moved is seen within a second.
+        // The move is noticed within a second.
         until("a line in a new file", || {
             logger.write(b"2\n");
             sent.push_str("2\n");
@@ -311,7 +315,7 @@ fn a_directory_that_is_removed_is_made_again() {
     fs::remove_dir_all(place.path("in/log")).unwrap();
     let next = write(&mut logger);
     until("the next line", || is_last(next).then_some(()));
-    // Its config holds although it is gone.
+    // Its config stays in force although the file is gone.
     for _ in 0..60 {
         write(&mut logger);
     }
@@ -327,7 +331,7 @@ fn a_directory_that_is_removed_is_made_again() {
         std::thread::sleep(Duration::from_millis(20));
         place.path("in/log/current").exists().then_some(())
     });
-    // It cannot be made: lines are dropped, and nobody waits.
+    // It cannot be created: lines are dropped, and the input does not block.
     fs::remove_dir_all(place.path("in")).unwrap();
     let more: String = (0..20_000).map(line).collect();
     logger.write(more.as_bytes());

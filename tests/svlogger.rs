@@ -1,5 +1,6 @@
-//! Whether the logger that services share keeps every line of each, apart
-//! from the others, whatever happens to it, to them and to their disks.
+//! Tests that the logger that services share keeps every line of each service,
+//! separate from the others, whatever happens to the logger, the services and
+//! their disks.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/logger.rs"]
@@ -16,13 +17,13 @@ use logger::{all, olds};
 use rustix::process::{Pid, Signal, kill_process};
 use util::{Place, until};
 
-/// A service with a directory `log` without a `run`, of this config.
+/// Creates a service with a directory `log` that has this config but no `run`.
 fn service(place: &Place, name: &str, run: &str, config: &str) {
     place.write(&format!("services/{name}/log/config"), config);
     place.service(name, run);
 }
 
-/// All lines that a service's log holds.
+/// Returns all lines in a service's log.
 fn lines(place: &Place, name: &str) -> Vec<String> {
     let text = all(place, &format!("services/{name}/log"));
     let text = String::from_utf8(text).unwrap();
@@ -35,7 +36,7 @@ fn until_lines(place: &Place, name: &str, count: usize) {
     });
 }
 
-/// The logger, which is its service's log service to `sv`.
+/// Returns the logger's process, which `sv` shows as the log service.
 fn logger_of(place: &Place, name: &str) -> Pid {
     place.until_pid(&format!("{name}/log"), None)
 }
@@ -49,9 +50,9 @@ fn each_service_has_its_own_log_and_all_one_logger() {
     service(&place, "a", &run("a"), "n20\ns2000\n");
     service(&place, "b", &run("b"), "pB \n");
     service(&place, "c", &run("c"), "");
-    // `log/main` goes before `log`.
+    // `log/main` takes precedence over `log`.
     place.write("services/c/log/main/config", "-*\n+*9\n");
-    // A log/run goes before all that.
+    // `log/run` takes precedence over both.
     place.service("d", &run("d"));
     let own = "exec cat > ../lines";
     place.script("services/d/log/run", own);
@@ -88,7 +89,7 @@ fn each_service_has_its_own_log_and_all_one_logger() {
         (!Path::new(&format!("/proc/{}", one.as_raw_pid())).exists())
             .then_some(())
     });
-    // In order: nothing is put aside the next time.
+    // Closed in order: the next start does not rename it.
     assert_eq!(logger::mode(&place, "services/a/log/current"), 0o744);
 }
 
@@ -124,7 +125,7 @@ fn a_medium_that_stalls_holds_up_no_other() {
     }
     kill_process(one, Signal::CONT).unwrap();
     until_lines(&place, "a", a + 20);
-    // One that dies takes nobody along.
+    // One that ends affects no other.
     kill_process(two, Signal::TERM).unwrap();
     let next = place.until_pid("c/log", Some(two));
     assert_ne!(next, one);
@@ -162,7 +163,7 @@ fn hup_and_alarm_are_for_one_stream() {
     assert_eq!(place.run(&["sv", "hup", "a/log"]).code, 0);
     let mut a = fs::File::create(place.path("services/a.in")).unwrap();
     let mut b = fs::File::create(place.path("services/b.in")).unwrap();
-    // The order may still be on its way.
+    // The command may not have arrived yet.
     until("the new prefix", || {
         use std::io::Write as _;
         writeln!(a, "two").unwrap();
@@ -196,7 +197,7 @@ fn a_stream_is_stopped_and_started_alone() {
         .collect();
     assert!(found.iter().enumerate().all(|(i, n)| i == *n), "{found:?}");
     assert_eq!(logger_of(&place, "a"), one);
-    // What has a `run` by now gets a process of its own.
+    // A log that has a `run` by now gets a process of its own.
     place.script("services/a/log/run", "exec cat > ../rest");
     assert_eq!(place.run(&["sv", "restart", "a/log"]).code, 0);
     until("the rest", || {
@@ -272,7 +273,7 @@ fn a_logger_that_takes_no_more_orders_is_told_later() {
     until_lines(&place, "a", 1);
     let pid = logger_of(&place, "a");
     kill_process(pid, Signal::STOP).unwrap();
-    // More than a socket holds.
+    // More than a socket's buffer holds.
     place.control("a/log", &"ha".repeat(300));
     place.control("a/log", "pcd");
     until("the order", || {
@@ -287,7 +288,7 @@ fn a_logger_that_takes_no_more_orders_is_told_later() {
 #[test]
 fn a_logger_outlives_its_supervisor_until_the_next_one() {
     let place = Place::new();
-    // Whoever comes first counts; the others have nothing to say.
+    // Only the first start of each service writes; later starts print nothing.
     let run = "mkdir ../$0.first 2> /dev/null || exec sleep 1000; i=0; \
                while [ ! -e ../end ]; do \
                echo $i; i=$((i + 1)); sleep 0.01; done; printf end";
@@ -327,7 +328,7 @@ fn a_logger_outlives_its_supervisor_until_the_next_one() {
     until_logged(50);
     assert_eq!(logger_of(&place, "a"), heir);
     let idle = ["a", "b"].map(|name| place.until_pid(name, None));
-    // Without any, to the end of what is written.
+    // Without any supervisor, until the services' output ends.
     for one in &mut next {
         one.kill(Signal::KILL);
         assert_eq!(one.wait(), -9);
@@ -361,7 +362,7 @@ fn a_logger_outlives_its_supervisor_until_the_next_one() {
 
 #[test]
 fn kills_lose_a_chunk_each_at_most() {
-    /// Bytes that a life may have read and not written.
+    /// Bytes that a process may have read and not written.
     const CHUNK: usize = 65_536 + 2048;
     const KILLS: usize = 12;
     let place = Place::new();
@@ -385,7 +386,7 @@ fn kills_lose_a_chunk_each_at_most() {
     }
     place.until_pid("a/log", old);
     place.write("stop", "");
-    // All that is in the pipe arrives.
+    // Everything in the pipe arrives.
     let mut count = 0;
     until("silence", || {
         let now = all(&place, "services/a/log").len();
@@ -422,7 +423,7 @@ fn a_flood_a_processor_and_a_bad_directory_stop_nobody() {
     let place = Place::new();
     let flood = "exec yes flood";
     service(&place, "flood", flood, "s100000\nn2\n");
-    // The next rotation waits for its processor, and so does that service
+    // The next rotation waits for its processor, and with it that service
     // alone.
     let slow = "!cat; echo > ../../began; \
                 while [ ! -e ../../go ]; do sleep 0.05; done\ns10000\nn2\n";
@@ -498,7 +499,7 @@ fn a_log_directory_that_is_removed_is_made_again() {
     assert!(!place.path("var").exists());
     fs::create_dir(place.path("var")).unwrap();
     until_current("b");
-    // All that was in the pipe is there, in its order.
+    // Everything that was in the pipe is there, in its order.
     let in_order = |name| {
         let found: Vec<u32> = lines(&place, name)
             .iter()
@@ -520,7 +521,7 @@ fn a_log_directory_that_is_removed_is_made_again() {
         );
         assert_eq!(errors.matches(&line).count(), count, "{errors}");
     }
-    // Of one that cannot be made at once that is said too.
+    // A directory that cannot be created at once is reported too.
     let line = "svlogger b: warning: unable to open log directory: log: \
                 file does not exist\n";
     assert!(errors.contains(line), "{errors}");
@@ -557,7 +558,7 @@ fn a_ring_keeps_the_newest_lines() {
     let errors = place.read("errors");
     let line = "runsv odd: warning: ./runt/log-ring: not a number of bytes.\n";
     assert_eq!(errors, line);
-    // It is there when nobody is left, and goes on with the next.
+    // The ring outlives the supervisor, and the next one continues it.
     drop(all);
     let said = place.run(&["sv", "log", "a"]);
     assert_eq!(last(&said.out).as_deref(), Some("open"));
@@ -597,7 +598,7 @@ fn a_console_shows_a_few_lines_and_holds_up_nobody() {
             (out.lines().last() == Some(line)).then_some(())
         });
     };
-    // Full, and nobody reads: all goes on.
+    // The console is full and not read: everything continues.
     rustix::io::ioctl_fionbio(&reader, true).unwrap();
     use std::io::{Read as _, Write as _};
     let mut text = Vec::new();
@@ -617,7 +618,7 @@ fn a_console_shows_a_few_lines_and_holds_up_nobody() {
     });
     place.write("stop", "");
     ring("end");
-    // All that was left out is told when somebody reads again.
+    // The number of all omitted lines is shown once the console is read again.
     let mut bytes = [0; 65_536];
     let mut rest = Vec::new();
     until("the last count", || {
@@ -638,7 +639,7 @@ fn a_console_shows_a_few_lines_and_holds_up_nobody() {
     let text = String::from_utf8([text, rest].concat()).unwrap();
     assert!(text.starts_with("a: one?\na: 1\na: 2\n"), "{text}");
     assert!(text.lines().all(|line| line.starts_with("a: ")), "{text}");
-    // No more than 1024 bytes between two counts.
+    // At most 1024 bytes between two counts.
     for part in text.split("left out") {
         assert!(part.len() <= 1200, "{}: {part}", part.len());
     }
@@ -669,7 +670,7 @@ fn a_ring_is_followed() {
     for i in 1..=3000 {
         assert_eq!(lines.next().unwrap().unwrap(), i.to_string());
     }
-    // The next supervisor makes it anew, at another size.
+    // The next supervisor creates it anew, with another size.
     drop(all);
     place.write("services/a/runt/log-ring", "50000\n");
     place.service("a", "seq 10; exec sleep 1000");
@@ -693,7 +694,7 @@ fn a_flood_into_a_ring_blocks_nobody() {
     for _ in 0..20 {
         let out = place.run(&["sv", "log", "a"]).out;
         assert!(out.len() <= 10_001);
-        // One that is overwritten while it is shown is cut.
+        // A line that is overwritten while it is shown is cut.
         let line = "a line of some length";
         assert!(out.lines().all(|l| line.starts_with(l)), "{out}");
     }

@@ -1,5 +1,5 @@
-//! Tests that vlogger sends every line to the daemon of /dev/log, and what it
-//! does without one.
+//! Tests that vlogger sends every line to the daemon of /dev/log, and how it
+//! behaves without one.
 #![allow(missing_docs, reason = "the names of the tests say it")]
 
 #[path = "util/shell.rs"]
@@ -17,8 +17,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use util::{Place, until};
 
-/// A place whose programs see its `dev` as /dev and its `etc` as /etc; `None`
-/// where that cannot be done.
+/// Returns a test directory whose programs see its `dev` as /dev and its `etc`
+/// as /etc. Returns `None` where that is impossible.
 fn place() -> Option<Place> {
     if !shell::is_root("vlogger") {
         return None;
@@ -38,7 +38,7 @@ fn place() -> Option<Place> {
     works.then_some(place)
 }
 
-/// A command with the place's /dev and /etc.
+/// Returns a command that sees the test directory's /dev and /etc.
 fn command(place: &Place, words: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-m", "./within"]).args(words);
@@ -63,14 +63,14 @@ impl Daemon {
         Self(socket)
     }
 
-    /// The next message.
+    /// Receives the next message.
     fn next(&self) -> String {
         let mut buffer = [0; 4096];
         let count = self.0.recv(&mut buffer).expect("a message");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     }
 
-    /// That there is no message.
+    /// Checks that no message is waiting.
     fn is_idle(&self) -> bool {
         self.0.set_nonblocking(true).unwrap();
         let idle = self.0.recv(&mut [0; 1]).is_err();
@@ -79,7 +79,7 @@ impl Daemon {
     }
 }
 
-/// A vlogger that reads a pipe, its descriptor 2 in `errors`.
+/// Starts a vlogger that reads a pipe, with its descriptor 2 in `errors`.
 fn start(place: &Place, words: &[&str]) -> Child {
     let errors = fs::File::create(place.path("errors")).unwrap();
     let mut command = command(place, words);
@@ -93,13 +93,13 @@ fn feed(child: &mut Child, text: &str) {
     pipe.write_all(text.as_bytes()).unwrap();
 }
 
-/// Ends the input; answers the exit code.
+/// Closes the input, waits for the child and returns its exit code.
 fn end(mut child: Child) -> Option<i32> {
     drop(child.stdin.take());
     child.wait().unwrap().code()
 }
 
-/// Waits until a vlogger takes signals.
+/// Waits until a vlogger handles signals.
 fn until_ready(child: &Child) -> Pid {
     let path = format!("/proc/{}/status", child.id());
     until("a blocked TERM", || {
@@ -153,7 +153,7 @@ fn a_line_is_a_message_or_several() {
         "z".repeat(5000),
     );
     place.write("text", &text);
-    // The kernel need not keep all of them.
+    // The receiver's queue need not hold all of them.
     let child = start(&place, &["vlogger", "-t", &tag, "-f", "text"]);
     let next = || {
         daemon
@@ -184,7 +184,7 @@ fn a_log_service_is_a_link_to_it() {
     let daemon = Daemon::new(&place);
     place.service("web", "echo hello; exec sleep 1000");
     fs::create_dir(place.path("services/web/log")).unwrap();
-    // Not directly, as with Debian's alternatives.
+    // Through a second link, as with Debian's alternatives.
     symlink(
         place.path("bin/vlogger"),
         place.path("services/web/log/linked"),
@@ -193,7 +193,7 @@ fn a_log_service_is_a_link_to_it() {
     symlink("linked", place.path("services/web/log/run")).unwrap();
     let mut child = start(&place, &["runsv", "services/web"]);
     assert_eq!(daemon.next(), "<29>web: hello");
-    // Stopped and started again, it goes on.
+    // Stopped and started again, it continues.
     let said = place.run(&["sv", "-w", "20", "restart", "web/log"]);
     assert_eq!(said.code, 0, "{said:?}");
     place.control("web", "t");
@@ -210,7 +210,7 @@ fn a_daemon_that_is_restarted_gets_every_line() {
     let daemon = Daemon::new(&place);
     feed(&mut child, "1\n");
     assert_eq!(daemon.next(), "<13>a: 1");
-    // Its socket refuses, then it is gone, then there is another one.
+    // The socket refuses, then it is missing, then a new one exists.
     drop(daemon);
     feed(&mut child, "2\n");
     fs::remove_file(place.path("dev/log")).unwrap();
@@ -218,7 +218,7 @@ fn a_daemon_that_is_restarted_gets_every_line() {
     let daemon = Daemon::new(&place);
     assert_eq!(daemon.next(), "<13>a: 2");
     assert_eq!(daemon.next(), "<13>a: 3");
-    // It does not read for a while: more than its queue holds is sent.
+    // The daemon does not read for a while: more than its queue holds is sent.
     let lines: Vec<String> = (0..3000).map(|n| format!("{n}\n")).collect();
     let text = lines.concat();
     std::thread::scope(|scope| {
@@ -237,7 +237,7 @@ fn a_daemon_that_is_missing_stops_nobody_for_long() {
     let Some(place) = place() else { return };
     let mut child = start(&place, &["vlogger", "-t", "a"]);
     let began = Instant::now();
-    // More than pipe and buffers hold.
+    // More than the pipe and all buffers hold.
     let lines = 50_000;
     feed(&mut child, &"some line\n".repeat(lines));
     let waited = began.elapsed();
@@ -255,7 +255,7 @@ fn a_daemon_that_is_missing_stops_nobody_for_long() {
     let number = dropped.strip_prefix("<13>a: ").unwrap();
     let number = number.strip_suffix(" messages dropped").unwrap();
     let number: usize = number.parse().unwrap();
-    // Those that were read last may have been taken.
+    // Lines that vlogger read last may have been sent.
     let mut taken = 0;
     while daemon.next() != "<13>a: next" {
         taken += 1;
@@ -263,7 +263,7 @@ fn a_daemon_that_is_missing_stops_nobody_for_long() {
     assert_eq!(number + taken, lines);
     assert_eq!(end(child), Some(0));
     assert_eq!(place.read("errors"), said);
-    // A message of the command line is tried for a second only.
+    // A message from the command line is retried for only a second.
     drop(daemon);
     let began = Instant::now();
     let said = util::said(&mut command(&place, &["vlogger", "-t", "a", "x"]));
@@ -338,7 +338,7 @@ fn another_program_takes_its_place() {
         assert_eq!(run(words), "");
         assert_eq!(daemon.next(), "<13>web: line");
     }
-    // A file that cannot be executed is none.
+    // A file that cannot be executed is ignored.
     fs::write(place.path("etc/vlogger"), "").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(place.path("etc/vlogger"), mode).unwrap();
