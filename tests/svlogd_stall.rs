@@ -61,6 +61,11 @@ fn seen(logger: &Logger<'_>, name: &str) -> PathBuf {
 
 /// Returns the contents of the logger's `log`, in its order.
 fn all_seen(logger: &Logger<'_>) -> Vec<u8> {
+    until("files that stay while they are read", || read_seen(logger))
+}
+
+/// As [`all_seen`]; `None` when a file was renamed or removed meanwhile.
+fn read_seen(logger: &Logger<'_>) -> Option<Vec<u8>> {
     let list = fs::read_dir(seen(logger, "")).unwrap();
     let mut names: Vec<_> =
         list.map(|entry| entry.unwrap().file_name()).collect();
@@ -70,8 +75,9 @@ fn all_seen(logger: &Logger<'_>) -> Vec<u8> {
     });
     // `@` sorts before `current`.
     names.sort();
-    let read = |name| fs::read(seen(logger, "").join(name)).unwrap();
-    names.into_iter().flat_map(read).collect()
+    let read = |name| fs::read(seen(logger, "").join(name)).ok();
+    let texts: Option<Vec<_>> = names.into_iter().map(read).collect();
+    Some(texts?.concat())
 }
 
 /// Sets the length of the file that fills the logger's disk.
