@@ -171,3 +171,14 @@ fn a_name_that_leads_elsewhere_takes_effect_at_once() {
         }));
     }
 }
+
+#[test]
+fn a_link_that_is_made_again_starts_what_was_told_to_exit() {
+    let place = Place::new();
+    let (_all, [old, _]) = start(&place);
+    assert_eq!(place.run(&["sv", "-w", "20", "shutdown", "a"]).code, 0);
+    let a = place.path("services/a");
+    fs::remove_file(&a).unwrap();
+    symlink("../other/a", &a).unwrap();
+    place.until_pid("a", Some(old));
+}

@@ -12,8 +12,8 @@ use std::{
     },
 };
 
-use rustix::process::Signal;
-use util::{Place, Running, skipped, start_by, until, works};
+use rustix::process::{Signal, kill_process};
+use util::{Place, Running, skipped, spent, start_by, until, works};
 
 /// A `run` line that keeps the service up.
 const STAY: &str = "exec sleep 1000";
@@ -177,4 +177,24 @@ fn without_a_run_directory_it_says_so_and_tries_again() {
     assert_eq!(place.read("errors").lines().count(), 2);
     all.kill(Signal::HUP);
     assert_eq!(all.wait(), 111);
+}
+
+#[test]
+fn without_a_run_directory_a_supervisor_outlives_its_front_asleep() {
+    let place = Place::new();
+    place.service("a", STAY);
+    let mut command = place.command(&["runsvdir", "services"]);
+    command.env("RUNT_RUN", place.path("missing/run"));
+    let mut all = place.start_as(&mut command);
+    let mut pid = place.until_pid("a", None);
+    let supervisor = all.supervisor();
+    all.kill(Signal::TERM);
+    assert_eq!(all.wait(), 0);
+    // Each restart but the first takes a second.
+    for _ in 0..3 {
+        kill_process(pid, Signal::KILL).unwrap();
+        pid = place.until_pid("a", Some(pid));
+    }
+    assert!(spent(supervisor) < 50, "it spins");
+    assert_eq!(place.run(&["sv", "-w", "20", "shutdown", "a"]).code, 0);
 }

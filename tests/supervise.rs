@@ -10,7 +10,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use rustix::process::{Signal, kill_process};
 use shell::bound;
-use util::{Place, until};
+use util::{Place, spent, until};
 
 #[test]
 fn a_killed_service_comes_back() {
@@ -312,4 +312,20 @@ fn runsv_is_one_slot() {
     one.kill(Signal::TERM);
     assert_eq!(one.wait(), 0);
     assert_eq!(place.stat("a"), "down");
+}
+
+#[test]
+fn changes_beside_a_directory_do_not_keep_a_stopping_runsv_busy() {
+    let place = Place::new();
+    place.deaf_service("a", "TERM");
+    let mut one = place.start(&["runsv", "services/a"]);
+    place.until_deaf();
+    one.kill(Signal::TERM);
+    place.until_stat("a", "run, got TERM, want exit");
+    place.write("services/beside", "");
+    let said = place.run(&["sv", "-w", "2", "stop", "a"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(spent(one.pid()) < 50, "it spins");
+    place.control("a", "k");
+    assert_eq!(one.wait(), 0);
 }

@@ -205,6 +205,8 @@ fn supervise_path(
         }
         while supervisor.live() > 0 {
             supervisor.iterate(None);
+            // Events that are not read would wake the loop again and again.
+            let _changed = parent.has_changed();
         }
         if exits || again.is_none() && !replaced {
             return Ok(());

@@ -77,7 +77,9 @@ impl Supervisor {
                 // The directory may have been renamed.
                 slot.name = name;
             }
-            let revived = scan.revive && slot.service.is_none();
+            // A change of the entry means that it was made again.
+            let wanted = scan.revive || scan.changes.names(bytes);
+            let revived = wanted && slot.service.is_none();
             if !revived {
                 return false;
             }

@@ -21,7 +21,7 @@
 
 use crate::{
     sys::{
-        self, AsFd, At, Errno, Fd, child,
+        self, AsFd, At, Errno, Fd, child, file,
         poller::Interest,
         secure::{self, Ends},
     },
@@ -134,6 +134,8 @@ impl ServerEnd {
     /// because there is none.
     pub fn capture_stderr(&mut self) -> Result<(), Errno> {
         let [read, write] = sys::pipe(false)?;
+        // Another process may read the pipe first; writers still block.
+        file::set_blocking(read.as_fd(), false)?;
         super::spawn::let_services_open(write.as_fd());
         child::set_standard(&write, 2)?;
         self.errors = Some(read);
@@ -162,9 +164,18 @@ impl Supervisor {
     pub(super) fn read_front_commands(&self, events: &mut Events) {
         let Some(front) = &self.front else { return };
         let mut byte = [0];
-        while !events.signals.is_full()
-            && sys::read(front.control.as_fd(), &mut byte) == Ok(1)
-        {
+        while !events.signals.is_full() {
+            match sys::read(front.control.as_fd(), &mut byte) {
+                Ok(1) => {}
+                Ok(_) => {
+                    // The last front of a connection without a name is gone:
+                    // the end of the pipe would wake the loop for ever.
+                    let control = front.control.as_fd();
+                    let _left = self.poller.remove(control).is_err();
+                    return;
+                }
+                Err(_) => return,
+            }
             let [byte] = byte;
             let signal = if let Some(Control::Send(signal)) = decode(byte) {
                 signal

@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::sys::{
     self, AsFd, Errno, Fd, child, clock,
     console::{self, Console},
+    file,
     poller::{Interest, Poller},
 };
 
@@ -29,6 +30,8 @@ impl Relay {
     /// end of a pipe, and descriptor 0 /dev/null.
     fn open() -> Result<Self, Errno> {
         let [pipe, output] = sys::pipe(false)?;
+        // Another process may read the pipe first; writers still block.
+        file::set_blocking(pipe.as_fd(), false)?;
         spawn::let_services_open(output.as_fd());
         console::leave(false)?;
         child::set_standard(&output, 1)?;
@@ -85,7 +88,7 @@ impl Supervisor {
         if let (Some(relay), Some(console)) =
             (&mut self.relay, self.reporter.console)
         {
-            relay.set_interest(&self.poller, console.is_idle());
+            relay.set_interest(&self.poller, !console.is_busy());
         }
     }
 
@@ -93,7 +96,7 @@ impl Supervisor {
     pub(super) fn forward_output(&self) {
         if let (Some(relay), Some(console)) =
             (&self.relay, self.reporter.console)
-            && console.is_idle()
+            && !console.is_busy()
         {
             relay.forward(console);
         }
@@ -106,8 +109,9 @@ impl Supervisor {
         if let (Some(relay), Some(console)) =
             (&self.relay, self.reporter.console)
         {
+            console.flush(left());
             while !left().is_zero()
-                && console.is_idle()
+                && !console.is_busy()
                 && relay.forward(console)
             {
                 console.flush(left());

@@ -61,6 +61,7 @@ impl Supervisor {
             known: None,
             revive: false,
             always_full: false,
+            silent: false,
             scan: None,
         });
         self.scan_soon();
@@ -243,7 +244,8 @@ impl Supervisor {
         file::info(CWD, path).map_err(failed("unable to stat "))?;
         let dir = file::open_dir(CWD, path)
             .map_err(failed("unable to change directory to "))?;
-        if !inotify::reports_changes(dir.as_fd()) {
+        services.silent = !inotify::reports_changes(dir.as_fd());
+        if services.silent {
             self.watch_failed(services, WatchError::Silent);
         }
         Ok(dir)
@@ -368,8 +370,9 @@ impl Supervisor {
         let line = line.text(error::text(errno));
         self.scanned.refused.keep();
         self.report(b"", line, None);
-        if errno != Errno::ENOENT {
-            // No watch reports that a lack of descriptors or memory is over.
+        if errno != Errno::ENOENT || services.silent {
+            // No watch reports that a lack of descriptors or memory is over,
+            // nor anything on a file system that reports no changes.
             services.schedule_full(AGAIN);
         }
         self.keep_all();
@@ -433,7 +436,8 @@ impl Supervisor {
             let service = slot.service.as_ref();
             // A removed directory does not come back.
             let removed = || service.is_some_and(|s| file::is_removed(s.dir()));
-            match slot.presence.end(|| at_once || removed(), now) {
+            let ended = service.is_none();
+            match slot.presence.end(|| at_once || ended || removed(), now) {
                 Outcome::Stays => {}
                 Outcome::Settles(until) => {
                     if let Some(services) = &mut self.services {

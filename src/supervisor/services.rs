@@ -33,6 +33,8 @@ pub(super) struct Services {
     /// Set if the result for one entry depends on others, since two entries
     /// lead to one directory. Each scan then looks at all entries.
     pub(super) always_full: bool,
+    /// Set if its file system was found to report no changes.
+    pub(super) silent: bool,
     /// Scan that continues in the next iteration.
     pub(super) scan: Option<Scan>,
 }

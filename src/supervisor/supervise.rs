@@ -158,12 +158,24 @@ impl SuperviseDir {
             return self.reopen(at, base, names);
         }
         if file::is_removed(self.lock.as_fd()) {
+            // It may be that of the run directory, which is taken again.
+            if let Some(lock) = self.other_lock.take() {
+                file::unlock(lock.as_fd());
+            }
+            let moved = self.run_dir.is_some();
             let Lock { lock, run_dir, .. } = Lock::take(at, base, names)?;
             self.lock = lock;
-            self.other_lock = None;
             self.run_dir = run_dir;
+            if moved {
+                // It belongs where the files are now.
+                self.ok = None;
+            }
         }
         let (at, names) = location(self.run_dir.as_ref(), at, names);
+        if self.ok.is_none() {
+            // The next publication opens it.
+            fifo(at, names.ok)?;
+        }
         if file::is_removed(self.control.as_fd()) {
             remove_regular(at, names.control)?;
             self.control = open_fifo(at, names.control)?;

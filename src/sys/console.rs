@@ -237,9 +237,9 @@ impl State {
             let mut line = Line::new();
             line.text(LEVEL).bytes(first.trim_ascii_end());
             let count = first.len();
-            if write_once(log.as_fd(), line.finish()).is_err() {
-                return false;
-            }
+            // The kernel refuses a line that is too long for it: that one is
+            // lost, and keeps no other from being logged.
+            let _refused = write_once(log.as_fd(), line.finish()).is_err();
             self.backlog.written(None, count);
         }
         true
@@ -312,10 +312,13 @@ impl Console {
         }
     }
 
-    /// Returns true when the console has taken everything so far.
-    pub fn is_idle(&self) -> bool {
+    /// Returns true while lines wait for a console that is there and takes no
+    /// more. Without one, lines beyond the capacity are dropped and counted.
+    pub fn is_busy(&self) -> bool {
         let state = self.0.try_borrow();
-        state.is_ok_and(|state| state.backlog.bytes.is_empty())
+        state.is_ok_and(|state| {
+            !state.backlog.bytes.is_empty() && state.poll_fd().is_some()
+        })
     }
 
     /// Writes more of the backlog, when the console takes more.

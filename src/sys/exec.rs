@@ -80,19 +80,19 @@ fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
         // Never refused to a child that has not become its program.
         let _leads = rustix::process::setpgid(None, None).is_err();
     }
-    if let Some(procs) = setup.cgroup
-        // 0 stands for the writer.
-        && write_all(procs, b"0").is_err()
-    {
-        // Without its cause: a line of its own would not fit a shared stack.
-        print_error(b"warning: unable to join the cgroup\n");
-    }
+    // 0 stands for the writer.
+    let join = |procs| write_all(procs, b"0").is_ok();
+    let joined = setup.cgroup.is_none_or(join);
     // A file that is not given counts as descriptor 0, which stays anyway.
     let [four, five] = extra.unwrap_or([fd::STDIN; 2]);
     let files = [setup.dir, setup.stdin, setup.stdout, setup.stderr];
     let [dir, stdin, stdout, stderr] =
         files.map(|file| file.unwrap_or(fd::STDIN));
     keep_only(&[dir, stdin, stdout, stderr, four, five])?;
+    if !joined {
+        // Without its cause: a line of its own would not fit a shared stack.
+        print_error(b"warning: unable to join the cgroup\n");
+    }
     if setup.stdin.is_some() {
         raw::dup_onto(stdin, 0)?;
     }

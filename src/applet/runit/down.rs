@@ -177,6 +177,10 @@ impl Init {
             None => b"",
         };
         let argument = Path::join(&[argument]);
+        if let Some(flag) = flag {
+            // On a read-only file system it stays, and is stale next time.
+            let _stays = file::set_mode(CWD, flag, 0).is_err();
+        }
         self.supervisor.flush_output(LAST_WORDS);
         if file::info(CWD, NO_SYNC).is_err() {
             self.sync_and_unmount();

@@ -106,6 +106,7 @@ impl Init {
             Number::TERM if self.is_built_in() => {
                 self.go_down(Some(Ending::Reboot));
             }
+            Number::ALARM if self.stages.stage() == Stage::Rescue => {}
             Number::ALARM => match self.script {
                 Some(pid) => {
                     // ESRCH: it has ended and will be reaped shortly.
