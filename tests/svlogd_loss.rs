@@ -24,23 +24,11 @@ fn on_tmpfs<'a>(
     options: &str,
     words: &str,
 ) -> Option<Logger<'a>> {
-    let can = Command::new("unshare")
-        .args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"])
-        .stderr(Stdio::null())
-        .status();
-    if !can.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no mount namespace of our own");
-        return None;
-    }
-    let mut command = Command::new("unshare");
     let script = format!(
         "mount -t tmpfs -o {options} none log && cp -p save/* log/ &&\n\
          mount -o remount,{options} log && exec bin/svlogd {words} log"
     );
-    command
-        .args(["-m", "sh", "-c", &script])
-        .current_dir(&place.dir);
-    Some(Logger::spawn(place, command))
+    Logger::spawn_mounting(place, &script)
 }
 
 /// Returns the path of a file in the logger's `log`, which is mounted only in

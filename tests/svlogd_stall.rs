@@ -10,7 +10,6 @@ mod util;
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -29,14 +28,6 @@ fn on_full_disk<'a>(
     options: &str,
     config: &str,
 ) -> Option<Logger<'a>> {
-    let can = Command::new("unshare")
-        .args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"])
-        .stderr(Stdio::null())
-        .status();
-    if !can.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no mount namespace of our own");
-        return None;
-    }
     place.write("other/config", config);
     let script = format!(
         "mount -t tmpfs -o size=64k none log && cp other/config log/ && \
@@ -44,11 +35,7 @@ fn on_full_disk<'a>(
          {{ head -c 65536 /dev/zero > log/hog 2> /dev/null; \
          exec bin/svlogd {options} log other; }}"
     );
-    let mut command = Command::new("unshare");
-    command
-        .args(["-m", "sh", "-c", &script])
-        .current_dir(&place.dir);
-    let logger = Logger::spawn(place, command);
+    let logger = Logger::spawn_mounting(place, &script)?;
     until("svlogd", || place.path("other/lock").exists().then_some(()));
     Some(logger)
 }

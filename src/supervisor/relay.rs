@@ -60,10 +60,8 @@ impl Relay {
     /// Forwards what is in the pipe; returns false if it is empty.
     fn forward(&self, console: &Console) -> bool {
         let mut bytes = [0; BYTES];
-        // This process has the write end too: the pipe never ends.
-        if sys::waiting(self.pipe.as_fd()) == 0 {
-            return false;
-        }
+        // This process has the write end too: the pipe never ends, and the read
+        // fails when it is empty.
         let Ok(count) = sys::read(self.pipe.as_fd(), &mut bytes) else {
             return false;
         };

@@ -1,7 +1,7 @@
 //! Writes lines to the console, or in a program that is not PID 1 to
 //! descriptor 2, without ever blocking.
 //!
-//! What is not taken at once is kept in a backlog, which the loop writes when
+//! Keeps what is not taken at once in a backlog, which the loop writes when
 //! there is room again. Lines that do not fit the backlog are counted, and the
 //! count is written where they are missing. Without a console the lines of
 //! PID 1 go to the kernel's log. Without a reader of descriptor 2 lines are

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::util::{Place, until};
+use crate::util::{Place, skipped, until, works};
 
 /// Returns a test directory whose `log` has this config.
 pub fn place(config: &str) -> Place {
@@ -46,6 +46,20 @@ impl<'a> Logger<'a> {
     pub fn start(place: &'a Place, words: &[&str]) -> Self {
         let command = place.command(&[&["svlogd"], words].concat());
         Self::spawn(place, command)
+    }
+
+    /// Runs a script that mounts over `log` and becomes svlogd, in a mount
+    /// namespace of its own. Returns `None` where that is impossible.
+    pub fn spawn_mounting(place: &'a Place, script: &str) -> Option<Self> {
+        if !works(&["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]) {
+            skipped("no mount namespace of our own");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command
+            .args(["-m", "sh", "-c", script])
+            .current_dir(&place.dir);
+        Some(Self::spawn(place, command))
     }
 
     /// Starts any command that becomes svlogd.
