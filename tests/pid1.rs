@@ -368,6 +368,36 @@ fn longest_turn(place: &Place) -> u64 {
     turns.max().unwrap_or(0) * 1000
 }
 
+/// Stops a process while it waits for events. A stop within an iteration of
+/// its loop would count as part of that iteration.
+fn stop_between_iterations(pid: Pid) {
+    let read = |name: &str| {
+        fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_pid()))
+            .unwrap()
+    };
+    let state = || {
+        let stat = read("stat");
+        stat.rsplit(") ")
+            .next()
+            .and_then(|rest| rest.chars().next())
+    };
+    let call = || read("syscall").split(' ').next().map(str::to_owned);
+    // The call in which it sleeps is the one that waits for events.
+    let waits = until("sleep", || {
+        let call = call();
+        (state() == Some('S')).then_some(call)
+    });
+    until("a stop between two iterations", || {
+        kill_process(pid, Signal::STOP).unwrap();
+        until("the stop", || (state() == Some('T')).then_some(()));
+        if call() == waits {
+            return Some(());
+        }
+        kill_process(pid, Signal::CONT).unwrap();
+        None
+    });
+}
+
 #[test]
 fn thousands_of_orphans_are_reaped_in_many_turns() {
     if !can_be_init() {
@@ -390,7 +420,7 @@ fn thousands_of_orphans_are_reaped_in_many_turns() {
     let Some(before) = run_time(init) else {
         return skipped("needs /proc/PID/schedstat");
     };
-    kill_process(init, Signal::STOP).unwrap();
+    stop_between_iterations(init);
     place.write("services/storm/go", "");
     until("the orphans", || fs::metadata(storm.join("made")).ok());
     kill_process(init, Signal::CONT).unwrap();
