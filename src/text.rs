@@ -337,7 +337,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_kept_stays_in_order() {
+    fn retain_keeps_the_order() {
         for mask in 0..32_u8 {
             let mut list = Vec::<u8, 5>::from_slice(&[0, 1, 2, 3, 4]).unwrap();
             let wanted = |item: &mut u8| mask & (1 << *item) != 0;

@@ -181,7 +181,7 @@ fn one_json_object_for_each_service() {
 
 #[test]
 fn why_tells_how_a_service_ended() {
-    use runt::wire::why::{Death, How, Waits, Why, pack};
+    use runt::wire::why::{Death, DeathCause, Waits, Why, pack};
     let place = Place::new();
     let a = Played::new(&place, "a");
     let now = std::time::SystemTime::now();
@@ -204,13 +204,17 @@ fn why_tells_how_a_service_ended() {
         until: Some(wall(now + 3600)),
         ..Why::new()
     };
-    let how = How::Killed(11, true);
+    let how = DeathCause::Killed(11, true);
     let when = wall(1_700_000_000);
     let lived = 90_061_000;
-    why.died(Death { when, how, lived });
     why.died(Death {
-        how: How::Exited(111),
-        lived: 3,
+        when,
+        cause: how,
+        runtime_ms: lived,
+    });
+    why.died(Death {
+        cause: DeathCause::Exited(111),
+        runtime_ms: 3,
         when,
     });
     fs::write(place.path("services/a/supervise/why"), pack(&why)).unwrap();

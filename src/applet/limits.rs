@@ -49,7 +49,7 @@ pub(super) fn main(start: Start) -> u8 {
     let dir = start.argv.skip(1).first();
     let dir = dir.unwrap_or_else(|| super::sv::services(start.environ));
     let mut buffer = [0; 24];
-    let turn = rundir::find_of(dir).and_then(|rundir| {
+    let turn = rundir::find_for(dir).and_then(|rundir| {
         file::read_whole(rundir.as_fd(), rundir::LATENCY[0], &mut buffer)
     });
     let printed = match turn {

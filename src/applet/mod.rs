@@ -174,7 +174,7 @@ fn usage(name: &[u8], arguments: &str, code: u8) -> u8 {
 }
 
 /// Reports a wrong option (contract §0.3).
-fn complain_of(name: &[u8], option: Opt<'_>) {
+fn report_option(name: &[u8], option: Opt<'_>) {
     let (what, letter) = match option {
         Opt::Illegal(letter) => (": illegal option -- ", letter),
         Opt::Missing(letter) => (": option requires an argument -- ", letter),

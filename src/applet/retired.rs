@@ -32,13 +32,13 @@ use heapless::Vec;
 
 use super::sv::{
     describe::{GOT_TERM, flags, seconds, word},
-    service::{Silent, is_normally_up, probe, send},
+    service::{Unavailable, is_normally_up, probe, send},
 };
 use crate::{
     args::getopt::{Getopt, Opt},
     sys::{
         self, AsFd, At, CWD, Errno, Fd, clock, error, file, poller,
-        secure::{self, Ends},
+        secure::{self, FifoEnds},
         start::{List, Start},
     },
     text::{Line, basename, whole_number},
@@ -57,8 +57,11 @@ const LETTERS: usize = 64;
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Action to run on each service.
-type Action<'a> =
-    &'a mut dyn FnMut(&mut Tool, &'static CStr, At<'_>) -> Result<(), Silent>;
+type Action<'a> = &'a mut dyn FnMut(
+    &mut Tool,
+    &'static CStr,
+    At<'_>,
+) -> Result<(), Unavailable>;
 
 /// One invocation of a program.
 struct Tool {
@@ -105,7 +108,7 @@ impl Tool {
                     letter
                 }
                 Opt::Illegal(_) | Opt::Missing(_) => {
-                    super::complain_of(basename(name), option);
+                    super::report_option(basename(name), option);
                     return Err(tool.usage_error());
                 }
             };
@@ -146,10 +149,10 @@ impl Tool {
     }
 
     /// Warns that a service does not answer, and counts it as failed.
-    fn count_failure(&mut self, name: &CStr, reason: Silent) {
+    fn count_failure(&mut self, name: &CStr, reason: Unavailable) {
         let mut line = Line::new();
         reason.text(&mut line);
-        if reason == Silent::Unsupervised {
+        if reason == Unavailable::Unsupervised {
             line.text(".");
         }
         self.report("warning: ", name, line.as_bytes());
@@ -177,8 +180,8 @@ impl Tool {
 }
 
 /// Opens a service directory.
-fn open(name: &CStr) -> Result<Fd, Silent> {
-    let failed = |errno| Silent::Failed("change directory", Some(errno));
+fn open(name: &CStr) -> Result<Fd, Unavailable> {
+    let failed = |errno| Unavailable::Failed("change directory", Some(errno));
     file::open_dir(CWD, name).map_err(failed)
 }
 
@@ -304,7 +307,7 @@ pub(super) fn svwaitdown(start: Start) -> u8 {
     let code = tool.each(&mut |tool, name, dir| {
         loop {
             let outcome: &[u8] = match probe(dir) {
-                Err(Silent::Unsupervised) => b"runsv not running.",
+                Err(Unavailable::Unsupervised) => b"runsv not running.",
                 Err(reason) => return Err(reason),
                 Ok(status) if status.pid == 0 && !exits => b"down.",
                 Ok(_) if clock::mono() > until => {
@@ -363,13 +366,13 @@ const SVC_OPTIONS: &str = "svc options: u up, d down, o once, x exit, p pause, \
     c continue, h hup, a alarm, i interrupt, t term, k kill\n";
 
 /// Appends the reason why a service does not answer, in daemontools' words.
-fn daemontools_text(line: &mut Line, reason: Silent) {
+fn daemontools_text(line: &mut Line, reason: Unavailable) {
     match reason {
-        Silent::Unsupervised => line.text("supervise not running"),
-        Silent::Failed("open supervise/control", Some(errno)) => {
+        Unavailable::Unsupervised => line.text("supervise not running"),
+        Unavailable::Failed("open supervise/control", Some(errno)) => {
             line.text(error::text(errno))
         }
-        Silent::Failed(..) => reason.text(line),
+        Unavailable::Failed(..) => reason.text(line),
     };
 }
 
@@ -380,7 +383,7 @@ pub(super) fn svstat(start: Start) -> u8 {
         line.bytes(name.to_bytes()).text(": ");
         match file::open_dir(CWD, name) {
             Err(errno) => {
-                let reason = Silent::Failed("chdir", Some(errno));
+                let reason = Unavailable::Failed("chdir", Some(errno));
                 reason.text(&mut line);
             }
             Ok(dir) => match probe(dir.as_fd()) {
@@ -412,7 +415,7 @@ pub(super) fn svok(start: Start) -> u8 {
     let (what, errno) = match file::open_dir(CWD, name) {
         Err(errno) => ("svok: fatal: unable to chdir to ", errno),
         Ok(dir) => {
-            match secure::fifo(dir.as_fd(), c"supervise/ok", Ends::Writer) {
+            match secure::fifo(dir.as_fd(), c"supervise/ok", FifoEnds::Writer) {
                 Ok(_) => return 0,
                 Err(Errno::ENXIO | Errno::ENOENT) => return UNSUPERVISED,
                 Err(errno) => ("svok: fatal: unable to open ok of ", errno),

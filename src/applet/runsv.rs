@@ -177,7 +177,7 @@ fn supervise_path(
         let identity = file::info_of(opened.as_fd()).map(|info| info.identity);
         let refused = supervisor.add(name, opened).err();
         if let Some(refusal) = refused {
-            if !refusal.passes() {
+            if !refusal.is_temporary() {
                 return Err(Failed::Refused(refusal));
             }
             if !core::mem::replace(&mut warned, true) {

@@ -120,7 +120,7 @@ fn apply(
     if creates {
         let mut line = Line::new();
         line.number(child::parent_pid().into());
-        cgroup::put(group.as_fd(), c"cgroup.procs", line.as_bytes())?;
+        cgroup::write_file(group.as_fd(), c"cgroup.procs", line.as_bytes())?;
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ fn remove(services: At<'_>, name: &Path, kills: bool) -> Result<(), Errno> {
         return file::remove_dir(services, name.as_c_str());
     }
     let group = file::open_dir(services, name.as_c_str())?;
-    cgroup::put(group.as_fd(), c"cgroup.kill", b"1")?;
+    cgroup::write_file(group.as_fd(), c"cgroup.kill", b"1")?;
     for _ in 0..ATTEMPTS {
         match file::remove_dir(services, name.as_c_str()) {
             Err(Errno::EBUSY) => poller::sleep(PAUSE),

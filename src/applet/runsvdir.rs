@@ -389,7 +389,7 @@ fn serve(
         Number::USR2,
     ];
     if let Some(console) = reporter.console {
-        console.forget();
+        console.discard_backlog();
     }
     if request.logs
         && let Err(errno) = server.capture_stderr()

@@ -149,7 +149,7 @@ pub(super) fn main(start: Start) -> u8 {
         Err(wrong) => {
             match wrong {
                 Error::Option(option) => {
-                    super::complain_of(basename(name), option);
+                    super::report_option(basename(name), option);
                 }
                 Error::Version => {
                     sys::print_error(super::version().finish());
@@ -254,7 +254,7 @@ impl Svlogd {
                 break;
             }
             let ready = self.sleep();
-            self.obey();
+            self.handle_signals();
             if !ready {
                 continue;
             }
@@ -325,7 +325,7 @@ impl Svlogd {
     }
 
     /// Does what signals request and the work that is due.
-    fn obey(&mut self) {
+    fn handle_signals(&mut self) {
         let pending = &mut self.context.pending;
         let rotate = core::mem::take(&mut pending.rotate);
         let child = core::mem::take(&mut pending.child);
@@ -339,7 +339,12 @@ impl Svlogd {
         }
         let now = clock::mono();
         for directory in self.directories.iter_mut() {
-            directory.attend(&mut self.context, self.output, now, rotate);
+            directory.handle_timers(
+                &mut self.context,
+                self.output,
+                now,
+                rotate,
+            );
         }
     }
 
@@ -433,7 +438,7 @@ impl Svlogd {
             if has_backlog(&directory) {
                 directory.after_wait(context, output, signals);
             } else {
-                directory.attend(context, output, now, false);
+                directory.handle_timers(context, output, now, false);
             }
         }
     }

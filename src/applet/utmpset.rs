@@ -46,7 +46,7 @@ pub(super) fn main(start: Start) -> u8 {
                 return usage(own);
             }
             Opt::Illegal(_) | Opt::Missing(_) | Opt::Value(..) => {
-                super::complain_of(basename(own), option);
+                super::report_option(basename(own), option);
                 return usage(own);
             }
         }

@@ -57,7 +57,7 @@ use heapless::Vec;
 use ufmt::uwrite;
 
 use crate::{
-    args::vlogger::{Request, Wrong, request},
+    args::vlogger::{Error, Request, request},
     machine::outage::{Action, Outage},
     sys::{
         self, AsFd, CWD, Errno, Fd, child, clock, error, fd, file, poller,
@@ -143,15 +143,15 @@ pub(super) fn main(start: Start) -> u8 {
 type Failed<'a> = (&'static str, &'a CStr, Errno);
 
 /// Reports the error of the command line and the usage. Returns the exit code.
-fn usage(own: &[u8], wrong: Wrong<'_>) -> u8 {
+fn usage(own: &[u8], wrong: Error<'_>) -> u8 {
     match wrong {
-        Wrong::Option(option) => super::complain_of(basename(own), option),
-        Wrong::Priority(text) => {
+        Error::Option(option) => super::report_option(basename(own), option),
+        Error::Priority(text) => {
             let mut line = Line::new();
             line.text("vlogger: unknown priority: ");
             sys::print_error(line.bytes(text.to_bytes()).finish());
         }
-        Wrong::Usage => {}
+        Error::Usage => {}
     }
     let arguments = " [-isS] [-f file] [-p pri] [-t tag] [message ...]";
     super::usage(own, arguments, super::USAGE)
@@ -315,7 +315,7 @@ impl Sender {
         loop {
             let dropped = self.outage.dropped();
             let result = match dropped {
-                0 => put(&mut self.socket, &self.message),
+                0 => send_message(&mut self.socket, &self.message),
                 dropped => self.report(dropped),
             };
             let Err(errno) = result else {
@@ -353,7 +353,7 @@ impl Sender {
         // It fits: the tag is bounded.
         let _fits = message.extend_from_slice(head).is_ok()
             && uwrite!(message, "{}{}", dropped, DROPPED).is_ok();
-        put(&mut self.socket, &message)
+        send_message(&mut self.socket, &message)
     }
 
     /// Waits up to [`RETRY`]: for a busy daemon, or while there is none for a
@@ -379,7 +379,7 @@ const DROPPED: &str = " messages dropped";
 
 /// Sends a message to the daemon. Connects first if there is no connection, or
 /// if the daemon of the present one is gone.
-fn put(socket: &mut Option<Fd>, message: &[u8]) -> Result<(), Errno> {
+fn send_message(socket: &mut Option<Fd>, message: &[u8]) -> Result<(), Errno> {
     loop {
         let had = socket.take();
         let is_new = had.is_none();

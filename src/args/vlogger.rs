@@ -25,7 +25,7 @@ pub struct Request<'a> {
 
 /// Reason why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong<'a> {
+pub enum Error<'a> {
     /// An option is wrong. The message names it, and the usage follows.
     Option(Opt<'a>),
     /// The value of `-p` is not a priority.
@@ -36,7 +36,7 @@ pub enum Wrong<'a> {
 
 /// Parses `words`, the arguments after the program's name. Also returns the
 /// number of arguments that the options take; a message follows them.
-pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Wrong<'a>>
+pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Error<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
 {
@@ -50,18 +50,18 @@ where
             Opt::Value(b'f', path) => request.file = Some(path),
             Opt::Value(b'p', text) => {
                 let priority = Priority::parse(text.to_bytes());
-                let priority = priority.ok_or(Wrong::Priority(text))?;
+                let priority = priority.ok_or(Error::Priority(text))?;
                 request.priority = Some(priority);
             }
             Opt::Value(_, tag) => request.tag = Some(tag),
             Opt::Illegal(_) | Opt::Missing(_) => {
-                return Err(Wrong::Option(option));
+                return Err(Error::Option(option));
             }
         }
     }
     let used = options.used();
     if request.file.is_some() && words.nth(used).is_some() {
-        return Err(Wrong::Usage);
+        return Err(Error::Usage);
     }
     Ok((request, used))
 }
@@ -70,7 +70,7 @@ where
 mod test {
     use super::*;
 
-    fn read<'a>(words: &[&'a CStr]) -> Result<(Request<'a>, usize), Wrong<'a>> {
+    fn read<'a>(words: &[&'a CStr]) -> Result<(Request<'a>, usize), Error<'a>> {
         request(words.iter().copied())
     }
 
@@ -94,11 +94,11 @@ mod test {
 
     #[test]
     fn errors() {
-        assert_eq!(read(&[c"-f", c"x", c"a"]), Err(Wrong::Usage));
-        assert_eq!(read(&[c"-px"]), Err(Wrong::Priority(c"x")));
-        let illegal = Wrong::Option(Opt::Illegal(b'n'));
+        assert_eq!(read(&[c"-f", c"x", c"a"]), Err(Error::Usage));
+        assert_eq!(read(&[c"-px"]), Err(Error::Priority(c"x")));
+        let illegal = Error::Option(Opt::Illegal(b'n'));
         assert_eq!(read(&[c"-n"]), Err(illegal));
-        let missing = Wrong::Option(Opt::Missing(b't'));
+        let missing = Error::Option(Opt::Missing(b't'));
         assert_eq!(read(&[c"-t"]), Err(missing));
     }
 }

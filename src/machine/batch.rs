@@ -89,7 +89,7 @@ mod test {
     }
 
     #[test]
-    fn a_flood_is_never_held_up() {
+    fn batching_never_delays_a_flood() {
         let mut batch = Batch::new(Instant::at(0), 1024);
         for micros in 1..100 {
             assert!(!batch.should_pause(512, Instant::at(micros * 1000)));

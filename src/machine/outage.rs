@@ -58,7 +58,7 @@ mod test {
     use super::*;
 
     #[test]
-    fn one_wait_then_all_are_dropped_until_the_daemon_is_back() {
+    fn waits_once_then_drops_until_the_daemon_is_back() {
         let patience = Duration::from_secs(10);
         let at = |secs: u64| Instant::at(secs * 1_000_000_000);
         let mut outage = Outage::default();

@@ -68,7 +68,7 @@ impl Presence {
     };
 
     /// Resets the state to that before any scan.
-    pub fn unlist(&mut self) {
+    pub fn mark_unlisted(&mut self) {
         *self = Self::UNLISTED;
     }
 
@@ -79,7 +79,7 @@ impl Presence {
 
     /// Records that the scan sees it; returns true if it did so before, under
     /// another name.
-    pub fn see(&mut self) -> bool {
+    pub fn mark_seen(&mut self) -> bool {
         if self.state != State::Leaving {
             self.state = State::Listed;
         }
@@ -158,11 +158,11 @@ mod test {
 
     proptest! {
         #[test]
-        fn it_leaves_when_it_is_missing_for_long_enough_only(
+        fn entry_is_removed_only_after_the_settling_time(
             scans in proptest::collection::vec((entries(), 0..900_u64), 1..40),
         ) {
             let mut presence = Presence::UNLISTED;
-            presence.see();
+            presence.mark_seen();
             let mut at = 1;
             // Time at which it was missed first, among the relevant scans.
             let mut missed = None;
@@ -171,10 +171,10 @@ mod test {
                 let now = Instant::at(at);
                 presence.begin(!matches!(entry, Entry::NotLooked));
                 match entry {
-                    Entry::There => prop_assert!(!presence.see()),
+                    Entry::There => prop_assert!(!presence.mark_seen()),
                     Entry::Twice => {
-                        presence.see();
-                        prop_assert!(presence.see());
+                        presence.mark_seen();
+                        prop_assert!(presence.mark_seen());
                         presence.replace();
                     }
                     Entry::Elsewhere => presence.replace(),
@@ -211,7 +211,7 @@ mod test {
                 if expected == Outcome::Leaves {
                     // It leaves once, regardless of later scans.
                     presence.begin(true);
-                    presence.see();
+                    presence.mark_seen();
                     prop_assert_eq!(presence.end(|| true, now), Outcome::Stays);
                     prop_assert!(!presence.stays_known());
                     break;
@@ -221,9 +221,9 @@ mod test {
     }
 
     #[test]
-    fn an_operator_or_a_removed_directory_needs_no_time() {
+    fn operator_and_removed_directory_skip_the_settling_time() {
         let mut presence = Presence::UNLISTED;
-        presence.see();
+        presence.mark_seen();
         presence.begin(true);
         assert_eq!(presence.end(|| true, Instant::at(1)), Outcome::Leaves);
         let mut unlisted = Presence::UNLISTED;

@@ -177,7 +177,7 @@ impl Refused {
 
     /// Makes every refused directory due: a resource was freed, or an operator
     /// asks.
-    pub fn hurry(&mut self) {
+    pub fn retry_all_now(&mut self) {
         let retries = self.entries.iter_mut().filter_map(|e| e.retry.as_mut());
         retries.for_each(|retry| retry.due = NonZero::<u32>::MIN);
     }
@@ -344,7 +344,7 @@ mod test {
             now = due;
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
-        refused.hurry();
+        refused.retry_all_now();
         assert!(!refused.waits(b"a", 7, now));
         // Another directory starts over.
         refused.note(b"a", b"x", Some((8, now)));

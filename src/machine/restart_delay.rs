@@ -67,7 +67,7 @@ impl RestartDelay {
             return (wait, Waits::Backoff);
         }
         if age < RESTART_PAUSE {
-            return (RESTART_PAUSE, Waits::Pace);
+            return (RESTART_PAUSE, Waits::RestartPause);
         }
         (Duration::ZERO, Waits::Nothing)
     }

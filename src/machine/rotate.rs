@@ -65,7 +65,7 @@ impl Fill {
     }
 
     /// Subtracts bytes that were added and did not get into the file.
-    pub fn take_back(&mut self, count: usize) {
+    pub fn uncount(&mut self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.size = self.size.saturating_sub(count);
     }

@@ -199,7 +199,7 @@ impl Model {
             secs: self.clock,
             nanos: 0,
         };
-        let name = LogName::behind(self.newest, clock, kind);
+        let name = LogName::after(self.newest, clock, kind);
         let moment = |name: LogName| name.moment();
         assert!(self.newest.and_then(moment) < moment(name), "an old name");
         self.newest = Some(name);

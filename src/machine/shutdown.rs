@@ -197,7 +197,7 @@ mod test {
     }
 
     #[test]
-    fn it_never_goes_back_and_always_ends() {
+    fn steps_only_advance_and_always_end() {
         let index = |order| ORDERS.iter().position(|o| *o == order).unwrap();
         for order in ORDERS {
             for left in lefts() {
@@ -224,7 +224,7 @@ mod test {
     }
 
     #[test]
-    fn nothing_left_ends_it_at_once() {
+    fn shutdown_without_processes_ends_at_once() {
         for order in ORDERS {
             let mut shutdown = Shutdown::from(order, Instant::at(0), LIMIT);
             let none = Remaining {
@@ -255,7 +255,7 @@ mod test {
     }
 
     #[test]
-    fn it_ends_in_time_if_everything_hangs() {
+    fn shutdown_ends_in_time_if_everything_hangs() {
         let left = Remaining {
             services: true,
             children: true,

@@ -122,7 +122,7 @@ pub enum Action {
     Signal(Role, Signal),
     /// The service is being stopped: call [`SlotState::limit`] with its
     /// deadline, if it has one.
-    Limit,
+    SetDeadline,
     /// The child has exceeded its deadline: kill it and report that.
     TimedOut(Role),
     /// The service has died too often and is parked: report that.
@@ -135,7 +135,7 @@ pub enum Action {
     /// started again.
     ClosePipe,
     /// The slot has ended: release all its resources.
-    Gone,
+    Ended,
 }
 
 /// Requests of one step, in the order to carry them out.
@@ -156,7 +156,7 @@ pub struct Facts {
     /// A `finish` script exists.
     pub finish: bool,
     /// Delay of the next start.
-    pub pace: RestartDelay,
+    pub restart_delay: RestartDelay,
 }
 
 /// One service directory.
@@ -286,7 +286,7 @@ impl SlotState {
         let mut actions = Actions::new();
         if let Some(control) = decode(byte)
             && !(role == Role::Service
-                && (self.busy() || self.would_revive(control)))
+                && (self.busy() || self.would_restart(control)))
         {
             self.apply(role, control, &mut actions);
         }
@@ -300,7 +300,7 @@ impl SlotState {
     }
 
     /// Returns true if a control would revoke the end that the owner wants.
-    fn would_revive(&self, control: Control) -> bool {
+    fn would_restart(&self, control: Control) -> bool {
         let wants =
             matches!(control, Control::Up | Control::Down | Control::Once);
         self.leaving && wants
@@ -350,12 +350,12 @@ impl SlotState {
     pub fn restamp(&mut self, now: Now) {
         let processes = [Some(&mut self.service), self.log.as_mut()];
         for process in processes.into_iter().flatten() {
-            process.status_time = now.wall_of(process.since).in_nanos();
+            process.status_time = now.to_wall(process.since).in_nanos();
         }
     }
 
     /// Sets a deadline for a child; the earliest of several holds.
-    pub fn limit(&mut self, role: Role, limit: Instant) {
+    pub fn set_deadline(&mut self, role: Role, limit: Instant) {
         let pid = self.pid(role);
         let slot_limit = match (role, &mut self.script) {
             (Role::Script, Some(script)) => Some(&mut script.limit),
@@ -464,12 +464,12 @@ impl SlotState {
     /// Ends the log service once the service is down for good, then the slot.
     fn finish_exit(&mut self, actions: &mut Actions) {
         let Some(log) = &mut self.log else {
-            push(actions, Action::Gone);
+            push(actions, Action::Ended);
             return;
         };
         if self.closed {
             if log.is_down() {
-                push(actions, Action::Gone);
+                push(actions, Action::Ended);
             }
             return;
         }
@@ -485,7 +485,7 @@ impl SlotState {
         log.once = false;
         push(actions, Action::ClosePipe);
         if log.is_down() {
-            push(actions, Action::Gone);
+            push(actions, Action::Ended);
         }
     }
 

@@ -183,7 +183,7 @@ mod test {
     }
 
     #[test]
-    fn what_leads_to_rescue_and_out_of_it() {
+    fn rescue_is_entered_and_left() {
         let all = (0..=255).map(StageExit::Exited).chain([StageExit::Crashed]);
         for outcome in all {
             for single in [false, true] {

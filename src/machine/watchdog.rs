@@ -68,7 +68,7 @@ mod test {
     use super::*;
 
     #[test]
-    fn it_is_pinged_in_time_until_something_fails() {
+    fn pings_are_in_time_until_a_critical_service_fails() {
         let period = Duration::from_secs(10);
         let mut watchdog = PingTimer::new(period, Instant::at(0));
         let mut now = Instant::at(0);

@@ -13,7 +13,7 @@ use crate::{
         control::Signal,
         options::{self, GroupKill},
         status::{State, Want},
-        why::{Death, How, Waits},
+        why::{Death, DeathCause, Waits},
     },
 };
 
@@ -52,7 +52,7 @@ impl Supervisor {
                     Action::Signal(role, signal) => {
                         self.send(index, role, signal);
                     }
-                    Action::Limit => {
+                    Action::SetDeadline => {
                         self.set_deadline(
                             index,
                             Role::Service,
@@ -84,7 +84,7 @@ impl Supervisor {
                             self.set_deadline(index, Role::Log, path, 0);
                         }
                     }
-                    Action::Gone => {
+                    Action::Ended => {
                         self.publish(index);
                         self.release(index);
                         return;
@@ -101,7 +101,12 @@ impl Supervisor {
     }
 
     /// Handles the end of a slot's child.
-    pub(super) fn ended(&mut self, index: usize, role: Role, end: ExitStatus) {
+    pub(super) fn child_exited(
+        &mut self,
+        index: usize,
+        role: Role,
+        end: ExitStatus,
+    ) {
         let now = clock::now();
         let exit = match end {
             ExitStatus::Exited(code) => Exit {
@@ -133,14 +138,21 @@ impl Supervisor {
                     now.mono.since(slot.machine.started_at()).as_millis();
                 let when = now.wall;
                 let how = match end {
-                    ExitStatus::Exited(code) => How::Exited(code),
+                    ExitStatus::Exited(code) => DeathCause::Exited(code),
                     ExitStatus::Killed(signal, core) => {
-                        How::Killed(signal, core)
+                        DeathCause::Killed(signal, core)
                     }
                 };
                 let lived = u64::try_from(lived).unwrap_or(u64::MAX);
                 let again = status.want == Want::Up && !status.term;
-                slot.death = Some((Death { when, how, lived }, again));
+                slot.death = Some((
+                    Death {
+                        when,
+                        cause: how,
+                        runtime_ms: lived,
+                    },
+                    again,
+                ));
             }
         }
         let actions = slot.machine.ended(role, exit, facts, now);
@@ -159,7 +171,7 @@ impl Supervisor {
                 return facts;
             }
             let backoff = c"runt/backoff";
-            facts.pace = RestartDelay {
+            facts.restart_delay = RestartDelay {
                 backoff: self.option(index, backoff, options::backoff),
                 max_deaths: self
                     .option(index, c"max-death-tally", options::number)
@@ -246,7 +258,7 @@ impl Supervisor {
         let millis = u64::from(millis.unwrap_or(default));
         if let (1.., Some(slot)) = (millis, self.slot(index)) {
             let time = Duration::from_millis(millis);
-            slot.machine.limit(role, clock::mono().after(time));
+            slot.machine.set_deadline(role, clock::mono().after(time));
         }
     }
 
@@ -390,7 +402,7 @@ impl Supervisor {
             waits != recorded_wait && (waits != Waits::Nothing || !ends);
         if slot.death.is_some() || changed {
             let now = clock::now();
-            let until = until.map(|until| now.wall_of(until));
+            let until = until.map(|until| now.to_wall(until));
             let recorded = service.write_why(slot.death, waits, until);
             if recorded.is_ok() {
                 slot.death = None;

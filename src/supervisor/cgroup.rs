@@ -108,7 +108,8 @@ fn enable_all(group: At<'_>) {
     for name in list.unwrap_or(b"").split(u8::is_ascii_whitespace) {
         if let Ok(word) = file::path_of(&[b"+", name]) {
             let file = c"cgroup.subtree_control";
-            let _refused = cgroup::put(group, file, word.as_bytes()).is_err();
+            let _refused =
+                cgroup::write_file(group, file, word.as_bytes()).is_err();
         }
     }
 }
@@ -162,5 +163,5 @@ fn copy_one(
     if text.len() == BYTES {
         return Err(("read", Errno::EFBIG));
     }
-    cgroup::put(group, name, text).map_err(|errno| ("apply", errno))
+    cgroup::write_file(group, name, text).map_err(|errno| ("apply", errno))
 }

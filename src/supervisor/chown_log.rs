@@ -38,7 +38,7 @@ pub(super) fn to_user(
     if !has_dir {
         let run_dir = rundir::create(service, b"")?;
         let ring = secure::update(run_dir.as_fd(), rundir::RING)?;
-        return file::give_open(ring.as_fd(), user);
+        return file::fchown(ring.as_fd(), user);
     }
     let log = file::open_dir(service, c"log")?;
     let is_roots = |dir: &Info| dir.owner == 0 && dir.mode & 0o022 == 0;
@@ -76,11 +76,11 @@ pub(super) fn to_user(
     dir::list(listed.as_fd(), |name| {
         if changed.is_ok() && is_written(name) {
             changed = log_file(main, name, owner)
-                .and_then(|file| file::give_open(file.as_fd(), user));
+                .and_then(|file| file::fchown(file.as_fd(), user));
         }
     })?;
     changed?;
-    file::give_open(main, user)
+    file::fchown(main, user)
 }
 
 /// Opens a file that is to be given to `owner`. Returns EPERM unless it
@@ -166,7 +166,7 @@ mod test {
     }
 
     #[test]
-    fn anything_unexpected_is_refused() {
+    fn unexpected_files_are_refused() {
         if !identity::is_root() {
             return;
         }

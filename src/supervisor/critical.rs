@@ -124,7 +124,7 @@ mod test {
     }
 
     #[test]
-    fn the_file_and_its_number() {
+    fn limit_is_read_from_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let open = std::fs::File::open(dir.path()).unwrap();
         let limit = || Critical::of(open.as_fd()).map(|c| c.limit);

@@ -71,7 +71,7 @@ impl Supervisor {
         let known = self.table.iter_mut().flatten();
         let mut known = known.filter(|slot| slot.identity == identity);
         if let Some(slot) = known.next() {
-            if slot.presence.see() {
+            if slot.presence.mark_seen() {
                 services.always_full = true;
             } else if let Ok(name) = text::name(bytes) {
                 // The directory may have been renamed.
@@ -123,7 +123,7 @@ impl Supervisor {
         self.insert(name.to_bytes(), identity, opened)?;
         let slots = self.table.iter_mut().flatten();
         for slot in slots.filter(|slot| slot.identity == identity) {
-            slot.presence.see();
+            slot.presence.mark_seen();
         }
         Ok(())
     }

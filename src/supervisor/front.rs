@@ -23,7 +23,7 @@ use crate::{
     sys::{
         self, AsFd, At, Errno, Fd, child, file,
         poller::Interest,
-        secure::{self, Ends},
+        secure::{self, FifoEnds},
     },
     wire::control::{Control, Signal, decode},
 };
@@ -119,7 +119,7 @@ impl Connection {
 /// Opens the front's end. Returns ENXIO if the supervisor has just ended or is
 /// still starting.
 fn open_client_end(at: At<'_>) -> Result<ClientEnd, Failure> {
-    let ok = secure::fifo(at, SERVICE.ok, Ends::Writer)
+    let ok = secure::fifo(at, SERVICE.ok, FifoEnds::Writer)
         .map_err(supervise::failure("open", SERVICE.ok))?;
     Ok(ClientEnd {
         control: supervise::open_fifo(at, SERVICE.control)?,
@@ -136,7 +136,7 @@ impl ServerEnd {
         let [read, write] = sys::pipe(false)?;
         // Another process may read the pipe first; writers still block.
         file::set_blocking(read.as_fd(), false)?;
-        super::spawn::let_services_open(write.as_fd());
+        super::spawn::allow_services_to_open(write.as_fd());
         child::set_standard(&write, 2)?;
         self.errors = Some(read);
         Ok(())

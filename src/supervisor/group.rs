@@ -42,13 +42,13 @@ impl Supervisor {
         let Some(group) = cgroup::of(pid, &mut list) else {
             return;
         };
-        if cgroup::holds(group, child::own_pid()) {
+        if cgroup::contains(group, child::own_pid()) {
             return;
         }
         for slot in self.table.iter().flatten() {
             for role in [Role::Service, Role::Log, Role::Script] {
                 let other = slot.machine.pid(role).filter(|p| *p != pid);
-                if other.is_some_and(|other| cgroup::holds(group, other)) {
+                if other.is_some_and(|other| cgroup::contains(group, other)) {
                     return;
                 }
             }

@@ -175,8 +175,8 @@ impl Supervisor {
 
     /// Starts a logger, which is this program again.
     fn start_logger(&mut self) -> Result<LoggerProcess, Errno> {
-        let mut complaint = self.reporter.prefix.clone();
-        complaint.text("unable to start the logger");
+        let mut prefix = self.reporter.prefix.clone();
+        prefix.text("unable to start the logger");
         let [socket, stdin] = fd_passing::socket_pair()?;
         let program = Program {
             path: child::SELF_EXE,
@@ -195,8 +195,8 @@ impl Supervisor {
             terminal: false,
             // It waits on a socket, and sets that up itself.
             blocking: true,
-            complaint: Some(&complaint),
-            code: 111,
+            error_prefix: Some(&prefix),
+            error_code: 111,
         };
         // It leaves the set when it is closed.
         self.poller
@@ -337,7 +337,7 @@ impl Supervisor {
     fn stream_ended(&mut self, pid: u32, index: usize, end: ExitStatus) {
         let slot = self.slot(index);
         if slot.is_some_and(|s| s.machine.pid(Role::Log) == Some(pid)) {
-            self.ended(index, Role::Log, end);
+            self.child_exited(index, Role::Log, end);
         }
     }
 

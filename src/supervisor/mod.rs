@@ -374,7 +374,7 @@ impl Supervisor {
         let mut events = Events::default();
         self.until = until;
         if let Some(console) = self.reporter.console {
-            console.attend(&self.poller, TOKEN_CONSOLE);
+            console.update_poller(&self.poller, TOKEN_CONSOLE);
         }
         self.poll_output();
         let wake = if self.backlog {
@@ -415,7 +415,10 @@ impl Supervisor {
                 TOKEN_CLOCK => self.handle_clock_change(),
                 TOKEN_LOGGER => self.read_answers(),
                 TOKEN_CONSOLE => {
-                    self.reporter.console.iter().for_each(|c| c.write_on());
+                    self.reporter
+                        .console
+                        .iter()
+                        .for_each(|c| c.write_backlog());
                 }
                 token => self.take_control(token),
             }
@@ -497,7 +500,7 @@ impl Supervisor {
     /// is spent: each counts, whichever process started it.
     fn reap(&mut self, events: &mut Events) {
         self.backlog = false;
-        while let Some(pid) = child::zombie() {
+        while let Some(pid) = child::next_zombie() {
             let found = self.table.iter().enumerate().find_map(|(i, entry)| {
                 let slot = entry.as_ref()?;
                 Some((i, slot.machine.role_of(pid)?, slot.group))
@@ -515,7 +518,7 @@ impl Supervisor {
             } else if self.logger_ended(pid, end) {
                 // All slots that use this logger have been informed.
             } else if let Some((index, role, _)) = found {
-                self.ended(index, role, end);
+                self.child_exited(index, role, end);
             }
             if self.budget_spent() {
                 self.backlog = true;

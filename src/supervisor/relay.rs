@@ -32,8 +32,8 @@ impl Relay {
         let [pipe, output] = sys::pipe(false)?;
         // Another process may read the pipe first; writers still block.
         file::set_blocking(pipe.as_fd(), false)?;
-        spawn::let_services_open(output.as_fd());
-        console::leave(false)?;
+        spawn::allow_services_to_open(output.as_fd());
+        console::detach_standard(false)?;
         child::set_standard(&output, 1)?;
         child::set_standard(&output, 2)?;
         Ok(Self {
@@ -67,7 +67,7 @@ impl Relay {
         };
         let bytes = bytes.get(..count).unwrap_or(&[]);
         // If it is not accepted, the service's output is lost.
-        let _none = !console.say(bytes);
+        let _none = !console.write_line(bytes);
         true
     }
 }

@@ -23,7 +23,10 @@ impl Reporter {
     /// Prints a line.
     pub fn print(&self, line: &mut Line) {
         let bytes = line.finish();
-        if !self.console.is_some_and(|console| console.say(bytes)) {
+        if !self
+            .console
+            .is_some_and(|console| console.write_line(bytes))
+        {
             sys::try_print_error(bytes);
         }
     }
@@ -68,7 +71,7 @@ impl Refusal {
 
     /// Returns whether the only reason is that another supervisor holds the
     /// log service's lock, which is temporary.
-    pub fn passes(self) -> bool {
+    pub fn is_temporary(self) -> bool {
         self == Self::of("lock", supervise::LOG_LOCK, Errno::EAGAIN)
     }
 

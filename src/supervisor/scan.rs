@@ -93,7 +93,7 @@ impl Supervisor {
             watch.end_scan();
         }
         for slot in self.table.iter_mut().flatten() {
-            slot.presence.unlist();
+            slot.presence.mark_unlisted();
         }
         self.free_ended();
     }
@@ -122,7 +122,7 @@ impl Supervisor {
     /// descriptors are closed.
     pub(super) fn slot_freed(&mut self) {
         if let Some(services) = &mut self.services {
-            self.scanned.refused.hurry();
+            self.scanned.refused.retry_all_now();
             services.schedule_full(Duration::ZERO);
         }
     }

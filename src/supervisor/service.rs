@@ -11,7 +11,7 @@ use crate::{
         rundir,
         secure::{
             self,
-            Ends::{Reader, Writer},
+            FifoEnds::{Reader, Writer},
         },
     },
     wire::{
@@ -372,7 +372,7 @@ fn pipe(at: At<'_>) -> Result<Pipe, Failure> {
     // No other user can reach it there by its name.
     let dir = file::info(at, SERVICE.dir);
     if dir.is_ok_and(|dir| dir.mode & 0o011 == 0) {
-        super::spawn::let_services_open(write.as_fd());
+        super::spawn::allow_services_to_open(write.as_fd());
     }
     for end in [&read, &write] {
         file::set_blocking(end.as_fd(), true)

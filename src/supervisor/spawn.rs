@@ -116,14 +116,14 @@ impl Supervisor {
         let pipe = service.pipe(role);
         let runs = is_service && path == c"./run";
         let procs = service.cgroup.procs.as_ref().map(AsFd::as_fd);
-        let mut complaint = service_prefix(&slot.name, "fatal");
+        let mut prefix = service_prefix(&slot.name, "fatal");
         // runit does not name the script.
         let (verb, shown) = match role {
             Role::Service => ("unable to start ", path),
             Role::Log => ("unable to start log/", path),
             Role::Script => ("unable to run ", c"control/?"),
         };
-        complaint.text(verb).bytes(shown.to_bytes());
+        prefix.text(verb).bytes(shown.to_bytes());
         let silent = slot.exec_failure_reported && is_service;
         let setup = Setup {
             dir: Some(service.dir()),
@@ -138,8 +138,8 @@ impl Supervisor {
             // A script shares the pipe with its service, which may want the
             // other mode.
             blocking: !is_script,
-            complaint: (!silent).then_some(&complaint),
-            code: CANNOT_RUN,
+            error_prefix: (!silent).then_some(&prefix),
+            error_code: CANNOT_RUN,
         };
         let spawned = child::spawn(&program, &setup);
         let reported = core::mem::replace(
@@ -168,7 +168,7 @@ impl Supervisor {
 /// Sets the mode of a pipe that services write to, so that a service of any
 /// user can open /dev/stdout and /dev/stderr, which lead to that pipe. If the
 /// mode cannot be set, only that does not work.
-pub(super) fn let_services_open(pipe: At<'_>) {
+pub(super) fn allow_services_to_open(pipe: At<'_>) {
     let _refused = file::set_mode_of(pipe, 0o622).is_err();
 }
 

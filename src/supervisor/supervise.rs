@@ -25,7 +25,7 @@ use crate::{
         rundir,
         secure::{
             self,
-            Ends::{Both, Reader},
+            FifoEnds::{Both, Reader},
         },
     },
     wire::status::{self, Status},

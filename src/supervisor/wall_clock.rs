@@ -7,7 +7,7 @@
 
 use crate::{
     sys::{
-        clock::{self, Steps},
+        clock::{self, ClockSteps},
         poller::{Interest, Poller},
     },
     wire::clock::Now,
@@ -20,7 +20,7 @@ use super::{Reporter, Supervisor, TOKEN_CLOCK};
 pub(super) struct WallClock {
     /// `None` where the kernel does not report changes: records keep their
     /// times.
-    steps: Option<Steps>,
+    steps: Option<ClockSteps>,
     /// Both clocks when they were last compared.
     last: Now,
 }
@@ -28,7 +28,7 @@ pub(super) struct WallClock {
 impl WallClock {
     /// Makes the loop wake up when the wall clock is set.
     pub(super) fn watch(poller: &Poller, reporter: &Reporter) -> Self {
-        let steps = Steps::new().and_then(|steps| {
+        let steps = ClockSteps::new().and_then(|steps| {
             let added =
                 poller.add(steps.as_fd(), Interest::Readable, TOKEN_CLOCK);
             added.map(|()| steps)
@@ -56,7 +56,7 @@ impl Supervisor {
             return;
         }
         let before = core::mem::replace(&mut self.wall_clock.last, now);
-        let renamed = |moment| now.renamed(&before, moment);
+        let renamed = |moment| now.restamped(&before, moment);
         for index in 0..self.table.len() {
             let Some(slot) = self.slot(index) else {
                 continue;

@@ -24,7 +24,11 @@ pub fn tree() -> Option<Fd> {
 }
 
 /// Writes `text` to a file of a group.
-pub fn put(group: At<'_>, name: &CStr, text: &[u8]) -> Result<(), Errno> {
+pub fn write_file(
+    group: At<'_>,
+    name: &CStr,
+    text: &[u8],
+) -> Result<(), Errno> {
     let file = file::open_write(group, name)?;
     write_all(file.as_fd(), text)
 }
@@ -39,7 +43,7 @@ pub fn of(pid: u32, buffer: &mut [u8; LIST]) -> Option<&[u8]> {
 }
 
 /// Returns true when a process is in a group, or in one below it.
-pub fn holds(group: &[u8], pid: u32) -> bool {
+pub fn contains(group: &[u8], pid: u32) -> bool {
     let mut list = [0; LIST];
     let below = of(pid, &mut list).and_then(|of| of.strip_prefix(group));
     below.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
@@ -50,5 +54,5 @@ pub fn holds(group: &[u8], pid: u32) -> bool {
 pub fn kill(group: &[u8]) -> Result<(), Errno> {
     let path = file::path_of(&[b".", group, b"/cgroup.kill"])?;
     let tree = tree().ok_or(Errno::ENOENT)?;
-    put(tree.as_fd(), path.as_c_str(), b"1")
+    write_file(tree.as_fd(), path.as_c_str(), b"1")
 }

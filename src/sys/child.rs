@@ -97,14 +97,14 @@ pub enum ExitStatus {
 
 /// Returns the pid of a child that has ended, and leaves it a zombie until
 /// [`try_wait`] collects it. `None` when there is none.
-pub fn zombie() -> Option<u32> {
+pub fn next_zombie() -> Option<u32> {
     raw::waitid().ok().filter(|pid| *pid != 0)
 }
 
 /// Collects a child that has ended: its pid and exit status. `None` when
 /// there is none.
 pub fn reap() -> Option<(u32, ExitStatus)> {
-    let pid = zombie()?;
+    let pid = next_zombie()?;
     try_wait(pid).map(|end| (pid, end))
 }
 

@@ -37,9 +37,9 @@ pub fn now() -> Now {
 /// Reports that the wall clock was set: a timer for a time that never comes,
 /// which the kernel cancels when the clock is set.
 #[derive(Debug)]
-pub struct Steps(Fd);
+pub struct ClockSteps(Fd);
 
-impl Steps {
+impl ClockSteps {
     /// Starts to watch.
     pub fn new() -> Result<Self, Errno> {
         let timer = raw::timerfd()?;

@@ -60,9 +60,9 @@ pub(super) struct SpawnArgs {
     /// Path and arguments.
     words: heapless::Vec<u8, WORD_BYTES>,
     environ: Environ,
-    /// Without its `complaint`, which follows.
+    /// Without its `prefix`, which follows.
     setup: Setup<'static>,
-    complaint: Option<Line>,
+    prefix: Option<Line>,
 }
 
 /// The stack of a child until it has become its program. The bytes in use lie
@@ -110,15 +110,15 @@ impl SpawnArgs {
             words,
             environ: program.environ,
             setup: Setup {
-                dir: setup.dir.map(fd::kept),
-                stdin: setup.stdin.map(fd::kept),
-                stdout: setup.stdout.map(fd::kept),
-                stderr: setup.stderr.map(fd::kept),
-                cgroup: setup.cgroup.map(fd::kept),
-                complaint: None,
+                dir: setup.dir.map(fd::borrow_static),
+                stdin: setup.stdin.map(fd::borrow_static),
+                stdout: setup.stdout.map(fd::borrow_static),
+                stderr: setup.stderr.map(fd::borrow_static),
+                cgroup: setup.cgroup.map(fd::borrow_static),
+                error_prefix: None,
                 ..*setup
             },
-            complaint: setup.complaint.cloned(),
+            prefix: setup.error_prefix.cloned(),
         })
     }
 }
@@ -233,7 +233,7 @@ unsafe extern "C" fn child_main(args: *const SpawnArgs) -> ! {
         environ: args.environ,
     };
     let setup = Setup {
-        complaint: args.complaint.as_ref(),
+        error_prefix: args.prefix.as_ref(),
         ..args.setup
     };
     exec::run_child(&program, &setup, None)

@@ -278,7 +278,7 @@ impl Console {
 
     /// Writes a line, at once or as soon as the console takes it. False when
     /// there is neither a console nor a kernel's log.
-    pub fn say(&self, line: &[u8]) -> bool {
+    pub fn write_line(&self, line: &[u8]) -> bool {
         // It is never called from within itself.
         self.0.try_borrow_mut().is_ok_and(|mut state| {
             let program = state.program;
@@ -289,7 +289,7 @@ impl Console {
 
     /// Prepares `poller` for the next sleep of a loop: it reports `token` when
     /// the console takes more, for as long as lines wait.
-    pub fn attend(&self, poller: &Poller, token: u64) {
+    pub fn update_poller(&self, poller: &Poller, token: u64) {
         let Ok(mut state) = self.0.try_borrow_mut() else {
             return;
         };
@@ -322,7 +322,7 @@ impl Console {
     }
 
     /// Writes more of the backlog, when the console takes more.
-    pub fn write_on(&self) {
+    pub fn write_backlog(&self) {
         if let Ok(mut state) = self.0.try_borrow_mut() {
             state.write();
         }
@@ -340,7 +340,7 @@ impl Console {
                 return;
             }
             // Anything but a terminal has sent what it took.
-            let unsent = state.open().and_then(|file| raw::unsent(&file));
+            let unsent = state.open().and_then(|file| raw::output_queue(&file));
             if state.backlog.bytes.is_empty() && unsent.unwrap_or(0) == 0 {
                 return;
             }
@@ -349,7 +349,7 @@ impl Console {
     }
 
     /// Drops the backlog, in a copy of the process: the original writes it.
-    pub fn forget(&self) {
+    pub fn discard_backlog(&self) {
         if let Ok(mut state) = self.0.try_borrow_mut() {
             state.file = None;
             state.is_polled = false;
@@ -384,7 +384,7 @@ pub fn open_blocking(contained: bool) -> Result<Fd, Errno> {
 
 /// Makes descriptor 0 /dev/null. With `replace`, also makes descriptors 1 and
 /// 2 the console, for a container whose console cannot be read.
-pub fn leave(replace: bool) -> Result<(), Errno> {
+pub fn detach_standard(replace: bool) -> Result<(), Errno> {
     let null = file::open_read(CWD, c"/dev/null")?;
     child::set_standard(&null, 0)?;
     if replace {
@@ -401,7 +401,7 @@ pub fn leave(replace: bool) -> Result<(), Errno> {
 ///
 /// The descriptors are blocking, since children share them; a [`Console`]
 /// opens its own, which are not.
-pub fn take(contained: bool) -> Result<(), Errno> {
+pub fn attach_standard(contained: bool) -> Result<(), Errno> {
     let console = open_blocking(contained)?;
     for number in 0..3 {
         child::set_standard(&console, number)?;
@@ -444,35 +444,35 @@ mod test {
     }
 
     #[test]
-    fn what_a_full_console_does_not_take_comes_later() {
+    fn backlog_is_written_when_the_console_accepts_it() {
         let dir = tempfile::tempdir().unwrap();
         let (console, path) = console(&dir);
         let reader = file::open_read(CWD, path).unwrap();
         let poller = Poller::new().unwrap();
         let now = || Some(clock::mono());
-        assert!(console.say(b"first\n"));
+        assert!(console.write_line(b"first\n"));
         assert_eq!(read_all(&reader).as_slice(), b"first\n");
         // Another process fills it.
         let other = file::open_write(CWD, path).unwrap();
         while write_once(other.as_fd(), &[b'x'; 4096]).is_ok() {}
-        assert!(console.say(b"second\n"));
-        console.attend(&poller, 7);
+        assert!(console.write_line(b"second\n"));
+        console.update_poller(&poller, 7);
         assert!(poller.wait(now()).unwrap().is_empty());
-        assert!(console.say(b"third\n"));
+        assert!(console.write_line(b"third\n"));
         // Its reader continues.
         assert!(read_all(&reader).iter().all(|byte| *byte == b'x'));
-        console.attend(&poller, 7);
+        console.update_poller(&poller, 7);
         assert_eq!(poller.wait(now()).unwrap(), [7]);
-        console.write_on();
+        console.write_backlog();
         assert_eq!(read_all(&reader).as_slice(), b"second\nthird\n");
         // Nothing is left to write: no wake-up.
-        console.attend(&poller, 7);
+        console.update_poller(&poller, 7);
         assert!(poller.wait(now()).unwrap().is_empty());
         assert!(console.0.borrow().file.is_none());
     }
 
     #[test]
-    fn what_is_left_out_is_counted_where_it_is_missing() {
+    fn dropped_count_is_printed_at_the_gap() {
         let mut backlog = Backlog::default();
         let line = [&[b'.'; 63][..], b"\n"].concat();
         let fit = config::CONSOLE_BYTES / line.len();
@@ -495,7 +495,7 @@ mod test {
         assert_eq!(backlog.first(), text.as_bytes());
     }
     #[test]
-    fn what_is_dropped_is_counted_once() {
+    fn dropped_bytes_are_counted_once() {
         let mut backlog = Backlog::default();
         for line in [&b"a\n"[..], b"b\n", b"c\n"] {
             backlog.push(Some("p"), line);

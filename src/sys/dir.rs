@@ -120,7 +120,7 @@ mod test {
     use super::*;
 
     #[test]
-    fn what_stays_comes_once_whatever_else_comes_and_goes() {
+    fn entries_that_stay_are_listed_once_while_others_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let make = |name: &str| std::fs::write(path(name), "").unwrap();

@@ -9,7 +9,7 @@ use crate::{config, text};
 
 /// The error of a full table: name and value of the capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full(pub &'static str, pub usize);
+pub struct CapacityExceeded(pub &'static str, pub usize);
 
 /// Pointers to the variables, and the null after them.
 type List = Vec<*const c_char, { config::ENVIRON + 1 }>;
@@ -40,7 +40,9 @@ static BUILDER: StaticCell<Builder> = StaticCell::new(Builder {
 impl Builder {
     /// Returns a builder with the variables of `environ`. `None` the second
     /// time.
-    pub fn take(environ: Environ) -> Option<Result<&'static mut Self, Full>> {
+    pub fn take(
+        environ: Environ,
+    ) -> Option<Result<&'static mut Self, CapacityExceeded>> {
         let builder = BUILDER.take()?;
         for variable in environ.iter() {
             if let Err(full) = builder.push(variable.as_ptr()) {
@@ -51,8 +53,11 @@ impl Builder {
     }
 
     /// Adds a variable to the list, and leaves room for the null.
-    fn push(&mut self, variable: *const c_char) -> Result<(), Full> {
-        let full = Full("environ", config::ENVIRON);
+    fn push(
+        &mut self,
+        variable: *const c_char,
+    ) -> Result<(), CapacityExceeded> {
+        let full = CapacityExceeded("environ", config::ENVIRON);
         if self.list.len() >= config::ENVIRON {
             return Err(full);
         }
@@ -74,7 +79,11 @@ impl Builder {
     }
 
     /// Sets a variable to `value`; see [`Self::set_filled`].
-    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Full> {
+    pub fn set(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), CapacityExceeded> {
         // A value without room is refused below.
         let _fits = text::copy(self.room(name), value);
         self.set_filled(name, Some(value.len()))
@@ -92,7 +101,7 @@ impl Builder {
         &mut self,
         name: &[u8],
         length: Option<usize>,
-    ) -> Result<(), Full> {
+    ) -> Result<(), CapacityExceeded> {
         let variable = name.split(|byte| *byte == b'=').next();
         let variable = variable.unwrap_or(name);
         self.list.retain(|known| {
@@ -111,7 +120,8 @@ impl Builder {
             None => value.saturating_sub(1),
         };
         let added = self.text.get_mut(start..=end);
-        let added = added.ok_or(Full("environ-bytes", config::ENVIRON_BYTES));
+        let added = added
+            .ok_or(CapacityExceeded("environ-bytes", config::ENVIRON_BYTES));
         let added = added?;
         for (target, byte) in added.iter_mut().zip(name.iter().chain(b"=")) {
             *target = *byte;

@@ -244,7 +244,7 @@ mod test {
     }
 
     #[test]
-    fn an_error_has_one_number_whoever_gives_it() {
+    fn errno_conversions_agree() {
         for (errno, _) in TABLE {
             let value = usize::try_from(errno.0).unwrap().wrapping_neg();
             assert_eq!(Errno::from_ret(value), Err(*errno));

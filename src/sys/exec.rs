@@ -22,11 +22,11 @@ pub(super) fn run_child(
         Ok(()) => exec(program),
         Err(errno) => errno,
     };
-    if let Some(complaint) = setup.complaint {
-        let mut line = complaint.clone();
+    if let Some(prefix) = setup.error_prefix {
+        let mut line = prefix.clone();
         print_error(line.text(": ").text(error::text(errno)).finish());
     }
-    raw::exit(setup.code)
+    raw::exit(setup.error_code)
 }
 
 /// Gives the child a table of open files of its own that holds only the

@@ -34,7 +34,7 @@ pub struct Fd(NonZero<RawFd>);
 
 impl Fd {
     /// Takes over the result of an opening call, which is never negative.
-    pub(super) fn own(number: usize) -> Self {
+    pub(super) fn from_number(number: usize) -> Self {
         let number = RawFd::try_from(number).unwrap_or(RawFd::MAX);
         // No number that is not negative has all bits set.
         Self(NonZero::new(!number).unwrap_or(NonZero::<RawFd>::MIN))
@@ -101,7 +101,7 @@ impl Drop for Fd {
 /// slot or a stage keeps open until it has ended. A number that was closed
 /// nonetheless would cause an EBADF or the wrong directory in the child, but
 /// no memory error.
-pub(super) fn kept(file: At<'_>) -> At<'static> {
+pub(super) fn borrow_static(file: At<'_>) -> At<'static> {
     // SAFETY: the types differ in the lifetime only; the reason why the
     // file stays open is given above.
     unsafe { core::mem::transmute::<At<'_>, At<'static>>(file) }

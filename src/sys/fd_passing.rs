@@ -23,7 +23,8 @@ pub fn socket_pair() -> Result<[Fd; 2], Errno> {
     let pointer = ends.as_mut_ptr();
     // SAFETY: the kernel writes two 32-bit numbers, which `ends` holds.
     unsafe { syscall!(Sysno::socketpair, net::AF_UNIX, kind, 0, pointer) }?;
-    Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
+    Ok(ends
+        .map(|end| Fd::from_number(usize::try_from(end).unwrap_or(usize::MAX))))
 }
 
 /// Sends a message, and files of which the receiver gets descriptors.
@@ -86,7 +87,7 @@ fn receive_once(
     // no more than their lengths say.
     let count = unsafe { syscall!(Sysno::recvmsg, fd, pointer, CLOEXEC) }?;
     let files = rights.files.map(|file| usize::try_from(file).unwrap_or(0));
-    Ok((count, files.map(Fd::own)))
+    Ok((count, files.map(Fd::from_number)))
 }
 
 /// `struct msghdr`, of one piece of bytes and at most two files.
@@ -148,7 +149,7 @@ mod test {
     use crate::sys::{AsFd as _, file, pipe, read, write_all};
 
     #[test]
-    fn a_message_brings_files() {
+    fn message_carries_descriptors() {
         let [here, there] = socket_pair().unwrap();
         let [end, start] = pipe(true).unwrap();
         let mut buffer = [0; 8];

@@ -111,7 +111,7 @@ pub fn remove_dir(at: At<'_>, path: &CStr) -> Result<(), Errno> {
 }
 
 /// Lets later programs inherit an open file, until this process ends.
-pub fn pass_on(file: Fd) -> Result<(), Errno> {
+pub fn leak(file: Fd) -> Result<(), Errno> {
     let flags = rustix::io::FdFlags::empty();
     rustix::io::fcntl_setfd(&file, flags).map_err(error::from)?;
     file.leave_open();
@@ -143,13 +143,13 @@ pub fn set_mode_of(file: At<'_>, mode: u32) -> Result<(), Errno> {
 }
 
 /// Sets the group of an open file; its owner stays.
-pub fn give_group(file: At<'_>, group: u32) -> Result<(), Errno> {
+pub fn chgrp(file: At<'_>, group: u32) -> Result<(), Errno> {
     let group = Some(rustix::fs::Gid::from_raw(group));
     rustix::fs::fchown(file, None, group).map_err(error::from)
 }
 
 /// Sets the user and the group of an open file.
-pub fn give_open(file: At<'_>, [user, group]: [u32; 2]) -> Result<(), Errno> {
+pub fn fchown(file: At<'_>, [user, group]: [u32; 2]) -> Result<(), Errno> {
     let owner = Some(rustix::fs::Uid::from_raw(user));
     let group = Some(rustix::fs::Gid::from_raw(group));
     rustix::fs::fchown(file, owner, group).map_err(error::from)
@@ -266,14 +266,14 @@ pub fn lines(
     buffer: &mut [u8],
     mut each: impl FnMut(Option<&[u8]>) -> bool,
 ) -> Result<(), Errno> {
-    heads(at, path, buffer, &mut |line, whole| {
+    each_line_or_start(at, path, buffer, &mut |line, whole| {
         each(whole.then_some(line))
     })
 }
 
 /// Calls `each` with every line of a file until it returns false. Of a line
 /// that is longer than the buffer it gets as much as fits, and false.
-pub fn heads(
+pub fn each_line_or_start(
     at: At<'_>,
     path: &CStr,
     buffer: &mut [u8],

@@ -23,7 +23,7 @@ pub fn of_loggers() -> Option<[u32; 2]> {
 
 /// Changes to a user of one group, without capabilities; its programs get no
 /// privileges from their files.
-pub fn become_only([user, group]: [u32; 2]) -> Result<(), Errno> {
+pub fn switch_to([user, group]: [u32; 2]) -> Result<(), Errno> {
     set_groups(&[])?;
     set_group(group)?;
     set_user(user)?;

@@ -13,7 +13,7 @@ use super::{CWD, Errno, error, file, raw};
 
 /// The kinds of machine shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum PowerAction {
     /// Power off.
     Off,
     /// Restart.
@@ -143,11 +143,11 @@ pub fn restart_with(argument: &CStr) -> Errno {
 /// Shuts down the machine; in a PID namespace the kernel ends the namespace.
 ///
 /// Returns only with the reason why it could not.
-pub fn end(ending: Ending) -> Errno {
+pub fn shut_down(ending: PowerAction) -> Errno {
     let command = match ending {
-        Ending::Off => RebootCommand::PowerOff,
-        Ending::Reboot => RebootCommand::Restart,
-        Ending::Halt => RebootCommand::Halt,
+        PowerAction::Off => RebootCommand::PowerOff,
+        PowerAction::Reboot => RebootCommand::Restart,
+        PowerAction::Halt => RebootCommand::Halt,
     };
     match rustix::system::reboot(command) {
         Ok(()) => Errno::EIO,

@@ -173,7 +173,7 @@ pub struct Setup<'a> {
     pub blocking: bool,
     /// The text before the reason when the program cannot be run; without it
     /// the child does not report that.
-    pub complaint: Option<&'a Line>,
+    pub error_prefix: Option<&'a Line>,
     /// Its exit code when the program cannot be run.
-    pub code: u8,
+    pub error_code: u8,
 }

@@ -38,7 +38,7 @@ pub(super) fn openat(
     // SAFETY: the path ends in a NUL and outlives the call.
     let fd =
         unsafe { syscall!(Sysno::openat, at, path.as_ptr(), flags, mode) }?;
-    Ok(Fd::own(fd))
+    Ok(Fd::from_number(fd))
 }
 
 /// Calls `pipe2`, closed on exec; returns the end to read from and the end to
@@ -54,7 +54,8 @@ pub(super) fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
     let pointer = ends.as_mut_ptr();
     // SAFETY: the kernel writes two 32-bit numbers, which `ends` holds.
     unsafe { syscall!(Sysno::pipe2, pointer, flags.bits()) }?;
-    Ok(ends.map(|end| Fd::own(usize::try_from(end).unwrap_or(usize::MAX))))
+    Ok(ends
+        .map(|end| Fd::from_number(usize::try_from(end).unwrap_or(usize::MAX))))
 }
 
 /// Calls `epoll_create1(EPOLL_CLOEXEC)`.
@@ -62,7 +63,7 @@ pub(super) fn epoll_create() -> Result<Fd, Errno> {
     let flags = rustix::event::epoll::CreateFlags::CLOEXEC.bits();
     // SAFETY: the call takes no pointer.
     let fd = unsafe { syscall!(Sysno::epoll_create1, flags) }?;
-    Ok(Fd::own(fd))
+    Ok(Fd::from_number(fd))
 }
 
 /// An event that `epoll_pwait` returns.
@@ -112,7 +113,7 @@ pub(super) fn signalfd(mask: &Mask) -> Result<Fd, Errno> {
     let fd = unsafe {
         syscall!(Sysno::signalfd4, -1_isize, mask, MASK, flags.bits())
     }?;
-    Ok(Fd::own(fd))
+    Ok(Fd::from_number(fd))
 }
 
 /// Calls `rt_sigprocmask(SIG_SETMASK)`.
@@ -139,7 +140,7 @@ pub(super) fn inotify_init() -> Result<Fd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     // SAFETY: the call takes no pointer.
     let fd = unsafe { syscall!(Sysno::inotify_init1, flags.bits()) }?;
-    Ok(Fd::own(fd))
+    Ok(Fd::from_number(fd))
 }
 
 /// Calls `inotify_add_watch`; returns the watch's number.
@@ -264,7 +265,7 @@ pub(super) fn timerfd() -> Result<Fd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     // SAFETY: the call takes no pointer.
     let fd = unsafe { syscall!(Sysno::timerfd_create, 0, flags.bits()) }?;
-    Ok(Fd::own(fd))
+    Ok(Fd::from_number(fd))
 }
 
 /// Calls `timerfd_settime` with TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET
@@ -360,7 +361,7 @@ pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
     let (from, copy) = (from.as_raw_fd(), general::F_DUPFD_CLOEXEC);
     // SAFETY: the call takes no pointer; the new number has no owner yet.
     let fd = unsafe { syscall!(Sysno::fcntl, from, copy, least) }?;
-    Ok(Fd::own(fd))
+    Ok(Fd::from_number(fd))
 }
 
 /// Calls `close` of a standard stream, or in a copy of this process of a
@@ -378,7 +379,7 @@ pub(super) fn datagram_socket(family: u32) -> Result<Fd, Errno> {
     let kind = net::SOCK_DGRAM | flags.bits();
     // SAFETY: the call takes no pointer.
     let fd = unsafe { syscall!(Sysno::socket, family, kind, 0) }?;
-    Ok(Fd::own(fd))
+    Ok(Fd::from_number(fd))
 }
 
 /// Calls `connect` to an address as the kernel lays it out.
@@ -421,7 +422,7 @@ pub(super) fn ifreq(
 
 /// Calls `ioctl(TIOCOUTQ)`; returns the number of bytes that a terminal has
 /// not sent yet.
-pub(super) fn unsent(terminal: &Fd) -> Result<i32, Errno> {
+pub(super) fn output_queue(terminal: &Fd) -> Result<i32, Errno> {
     let mut bytes = 0_i32;
     let (fd, pointer) = (terminal.number(), &raw mut bytes);
     // SAFETY: the kernel writes an `int`, which `bytes` is.

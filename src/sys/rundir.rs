@@ -11,7 +11,7 @@ use core::ffi::CStr;
 
 use super::{
     At, CWD, Errno, Fd, file,
-    secure::{self, Ends},
+    secure::{self, FifoEnds},
     start,
 };
 use crate::{
@@ -90,7 +90,7 @@ pub fn open_for(dir: &CStr) -> Result<Fd, Errno> {
 }
 
 /// Opens the state directory of `dir` as [`open_for`] does, without making it.
-pub fn find_of(dir: &CStr) -> Result<Fd, Errno> {
+pub fn find_for(dir: &CStr) -> Result<Fd, Errno> {
     let (parent, name) = split_parent(dir)?;
     find(parent.as_fd(), name)
 }
@@ -137,7 +137,7 @@ const MAX_RING: u64 = 16 << 20;
 /// ENXIO: there is no supervisor. Any other error is the reason why it could
 /// not be opened in `dir`.
 pub fn open_write(dir: At<'_>, fifo: &CStr) -> Result<(Fd, Option<Fd>), Errno> {
-    let open = |at| secure::fifo(at, fifo, Ends::Writer);
+    let open = |at| secure::fifo(at, fifo, FifoEnds::Writer);
     let errno = match open(dir) {
         Ok(fifo) => return Ok((fifo, None)),
         Err(errno) => errno,

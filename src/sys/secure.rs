@@ -66,7 +66,7 @@ pub fn create(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {
 
 /// The ends of a FIFO to open.
 #[derive(Clone, Copy, Debug)]
-pub enum Ends {
+pub enum FifoEnds {
     /// The end to read from.
     Reader,
     /// The end to write to: ENXIO when there is no reader.
@@ -77,11 +77,11 @@ pub enum Ends {
 }
 
 /// Opens a FIFO, non-blocking. ENXIO when the file is not a FIFO.
-pub fn fifo(at: At<'_>, path: &CStr, ends: Ends) -> Result<Fd, Errno> {
+pub fn fifo(at: At<'_>, path: &CStr, ends: FifoEnds) -> Result<Fd, Errno> {
     let flags = match ends {
-        Ends::Reader => OFlags::RDONLY,
-        Ends::Writer => OFlags::WRONLY,
-        Ends::Both => OFlags::RDWR,
+        FifoEnds::Reader => OFlags::RDONLY,
+        FifoEnds::Writer => OFlags::WRONLY,
+        FifoEnds::Both => OFlags::RDWR,
     };
     let flags = flags | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let fifo = open(at, path, flags, 0)?;
@@ -163,7 +163,7 @@ mod test {
         [append, update, write, |at, path| truncate(at, path, 0o644)];
 
     #[test]
-    fn nothing_that_was_planted_is_written_to() {
+    fn planted_files_are_not_written() {
         let (dir, at) = temp_dir();
         let (at, path) = (at.as_fd(), |name| dir.path().join(name));
         fs::write(path("secret"), "secret").unwrap();
@@ -191,7 +191,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_made_anew_replaces_what_was_planted() {
+    fn creating_replaces_planted_files() {
         let (dir, at) = temp_dir();
         let path = |name| dir.path().join(name);
         fs::write(path("secret"), "secret").unwrap();
@@ -210,7 +210,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_there_is_kept_or_emptied() {
+    fn existing_files_are_kept_or_truncated() {
         let (dir, at) = temp_dir();
         let mut file = fs::File::create(dir.path().join("file")).unwrap();
         file.write_all(b"abc").unwrap();
@@ -224,17 +224,17 @@ mod test {
     }
 
     #[test]
-    fn only_a_fifo_is_one() {
+    fn fifo_must_be_a_fifo() {
         let (dir, at) = temp_dir();
         let at = at.as_fd();
         make_fifo(at, c"fifo", 0o600).unwrap();
         symlink("fifo", dir.path().join("link")).unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        let writer = || fifo(at, c"fifo", Ends::Writer);
+        let writer = || fifo(at, c"fifo", FifoEnds::Writer);
         assert_eq!(writer().err(), Some(Errno::ENXIO));
-        let _reader = fifo(at, c"fifo", Ends::Reader).unwrap();
+        let _reader = fifo(at, c"fifo", FifoEnds::Reader).unwrap();
         writer().unwrap();
-        for ends in [Ends::Reader, Ends::Writer, Ends::Both] {
+        for ends in [FifoEnds::Reader, FifoEnds::Writer, FifoEnds::Both] {
             let refused = |name| fifo(at, name, ends).err();
             assert_eq!(refused(c"link"), Some(Errno::ELOOP));
             assert_eq!(refused(c"file"), Some(Errno::ENXIO));
@@ -242,7 +242,7 @@ mod test {
     }
 
     #[test]
-    fn only_a_directory_of_ours_is_trusted() {
+    fn directory_must_be_our_own() {
         let (dir, at) = temp_dir();
         let path = |name| dir.path().join(name);
         let open = |name| directory(at.as_fd(), name, false);

@@ -22,7 +22,7 @@ pub struct Mask {
 }
 
 /// Form of some bytes in UTF-8.
-enum Form {
+enum Class {
     /// One whole character.
     Whole,
     /// The beginning of a character.
@@ -53,17 +53,18 @@ impl Mask {
     pub fn take(&mut self, byte: u8, show: &mut dyn FnMut(&[u8])) {
         // At most three are ever left.
         let _room = self.begun.push(byte).is_ok();
-        if self.begun.len() > 1 && matches!(form(&self.begun), Form::Malformed)
+        if self.begun.len() > 1
+            && matches!(classify(&self.begun), Class::Malformed)
         {
             // The character has no end; this byte may begin another.
             let _byte = self.begun.pop();
             self.end(show);
             let _room = self.begun.push(byte).is_ok();
         }
-        match form(&self.begun) {
-            Form::Begun => return,
-            Form::Whole if !self.is_control() => show(&self.begun),
-            Form::Whole | Form::Malformed => show(REPLACEMENT),
+        match classify(&self.begun) {
+            Class::Begun => return,
+            Class::Whole if !self.is_control() => show(&self.begun),
+            Class::Whole | Class::Malformed => show(REPLACEMENT),
         }
         self.begun.clear();
     }
@@ -88,20 +89,20 @@ impl Mask {
 }
 
 /// Classifies bytes as well-formed UTF-8 (Unicode 15.0, table 3-7) or not.
-const fn form(bytes: &[u8]) -> Form {
+const fn classify(bytes: &[u8]) -> Class {
     match *bytes {
         [0x00..=0x7f]
         | [0xc2..=0xdf, 0x80..=0xbf]
         | [0xe0..=0xef, _, 0x80..=0xbf]
-        | [0xf0..=0xf4, _, _, 0x80..=0xbf] => Form::Whole,
+        | [0xf0..=0xf4, _, _, 0x80..=0xbf] => Class::Whole,
         [0xc2..=0xf4]
         | [0xe0, 0xa0..=0xbf]
         | [0xed, 0x80..=0x9f]
         | [0xe1..=0xec | 0xee..=0xef | 0xf1..=0xf3, 0x80..=0xbf]
         | [0xf0, 0x90..=0xbf]
         | [0xf4, 0x80..=0x8f]
-        | [0xf0..=0xf4, _, 0x80..=0xbf] => Form::Begun,
-        _ => Form::Malformed,
+        | [0xf0..=0xf4, _, 0x80..=0xbf] => Class::Begun,
+        _ => Class::Malformed,
     }
 }
 
@@ -173,7 +174,7 @@ mod test {
     }
 
     #[test]
-    fn what_is_replaced() {
+    fn control_characters_are_replaced() {
         let rows: [(&[u8], &str); 12] = [
             (b"a b~", "a b~"),
             (b"\x1b[2J\x07\r\x7f\0", "?[2J????"),

@@ -92,7 +92,7 @@ const STEP: Duration = Duration::from_secs(1);
 impl Now {
     /// Returns the wall clock time of `moment` according to this reading, as
     /// if the clock were never set; 1970 for anything earlier.
-    pub fn wall_of(&self, moment: Instant) -> Wall {
+    pub fn to_wall(&self, moment: Instant) -> Wall {
         let now = self.wall.in_nanos();
         let (here, there) = (self.mono.nanos(), moment.nanos());
         Wall::from_nanos(if there < here {
@@ -105,13 +105,13 @@ impl Now {
     /// Returns the wall clock time of `moment` after the clock was set since
     /// the reading `before`. A time before the boot of this machine, or after
     /// the step, was not taken with the old setting and stays unchanged.
-    pub fn renamed(&self, before: &Self, moment: Wall) -> Wall {
+    pub fn restamped(&self, before: &Self, moment: Wall) -> Wall {
         let (start, end) = (Instant::at(0), self.mono);
-        let uptime = before.wall_of(start)..=before.wall_of(end);
+        let uptime = before.to_wall(start)..=before.to_wall(end);
         if !uptime.contains(&moment) {
             return moment;
         }
-        let age = before.wall_of(end).in_nanos();
+        let age = before.to_wall(end).in_nanos();
         let age = age.saturating_sub(moment.in_nanos());
         Wall::from_nanos(self.wall.in_nanos().saturating_sub(age))
     }
@@ -119,7 +119,7 @@ impl Now {
     /// Returns true if the wall clock was set between `before` and this
     /// reading.
     pub fn is_set_since(&self, before: &Self) -> bool {
-        let expected = before.wall_of(self.mono).in_nanos();
+        let expected = before.to_wall(self.mono).in_nanos();
         let step = expected.abs_diff(self.wall.in_nanos());
         u128::from(step) >= STEP.as_nanos()
     }
@@ -147,13 +147,13 @@ mod test {
             other in 0..1u64 << 50,
         ) {
             let now = at(mono, wall);
-            let there = now.wall_of(Instant::at(other)).in_nanos();
+            let there = now.to_wall(Instant::at(other)).in_nanos();
             let expected = i128::from(wall) + i128::from(other) - i128::from(mono);
             prop_assert_eq!(i128::from(there), expected.max(0));
             // From the new setting it looks the same.
             let then = at(other, there);
             if there > 0 {
-                prop_assert_eq!(then.wall_of(now.mono), now.wall);
+                prop_assert_eq!(then.to_wall(now.mono), now.wall);
                 prop_assert!(!then.is_set_since(&now));
             }
         }
@@ -177,13 +177,13 @@ mod test {
             // Recorded after the step.
             (today, today),
         ] {
-            let renamed = now.renamed(&before, Wall::from_nanos(moment));
+            let renamed = now.restamped(&before, Wall::from_nanos(moment));
             assert_eq!(renamed.in_nanos(), name, "{moment}");
         }
         // Back by an hour: nothing is earlier than 1970.
         let back = at(100 * secs, 30 * secs);
         let old = Wall::from_nanos(60 * secs);
-        assert_eq!(back.renamed(&before, old).in_nanos(), 0);
+        assert_eq!(back.restamped(&before, old).in_nanos(), 0);
     }
 
     #[test]

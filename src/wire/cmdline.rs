@@ -12,7 +12,7 @@ pub enum BootParam<'a> {
     Services(&'a [u8]),
     /// `runt.rig=PROGRAM`: run it when services are up, then power off.
     Rig(&'a [u8]),
-    /// `runt.signals=WORDS`: meanings of signals, see `wire::signals`.
+    /// `runt.signals=WORDS`: requests that signals make, see `wire::signals`.
     Signals(&'a [u8]),
     /// A word that begins with `runt.` and has an unknown name or an invalid
     /// value.

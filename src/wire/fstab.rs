@@ -115,7 +115,7 @@ pub struct Options {
     /// Options for the file system, joined by commas.
     pub data: Path,
     /// `noauto`: not mounted at boot.
-    pub later: bool,
+    pub not_at_boot: bool,
     /// `nofail`: the absence of the device is no failure.
     pub optional: bool,
 }
@@ -127,12 +127,12 @@ impl Options {
         let mut options = Self {
             flags: 0,
             data: Path::join(&[])?,
-            later: false,
+            not_at_boot: false,
             optional: false,
         };
         for word in text.split(|byte| *byte == b',') {
             match word {
-                b"noauto" => options.later = true,
+                b"noauto" => options.not_at_boot = true,
                 b"nofail" => options.optional = true,
                 b"" | [b'x', b'-', ..] => {}
                 _ if set_bits(&mut options.flags, word) => {}
@@ -166,7 +166,7 @@ mod test {
         let options = Options::parse(entry.options).unwrap();
         assert_eq!(options.flags, 0x400);
         assert_eq!(options.data.as_bytes(), b"commit=5");
-        assert!(options.optional && !options.later);
+        assert!(options.optional && !options.not_at_boot);
         assert_eq!(Entry::parse(b"  # x y z"), Ok(None));
         assert_eq!(Entry::parse(b"\t"), Ok(None));
         assert_eq!(Entry::parse(b"/dev/sda1 /a"), Err(Short));

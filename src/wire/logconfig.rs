@@ -267,7 +267,7 @@ mod test {
     }
 
     #[test]
-    fn a_config_of_everything() {
+    fn every_letter_is_read() {
         let text =
             b"# comment\ns4k\nn5\nN2\nt3h\nf2m\nd7\nm750\ngadm\np pre: \n-*\n+*: *\n\
             e*x\nE*\n!cmd a\nu1.2.3.4:99\nZ";
@@ -372,7 +372,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn anything_may_be_a_config(text in proptest::collection::vec(
+        fn any_bytes_are_read_without_panic(text in proptest::collection::vec(
             prop_oneof![Just(b'\n'), any::<u8>()], 0..200
         )) {
             let (_, found, invalid) = read(&text);

@@ -23,14 +23,14 @@ const ROOT: &[u8] = b"root";
 
 /// Result of the lines of /etc/passwd read so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Guard {
+pub struct PasswordCheck {
     /// An account opens a root shell.
     found: bool,
     /// One of these accounts may open it without a password.
     open: bool,
 }
 
-impl Guard {
+impl PasswordCheck {
     /// Adds a line of /etc/passwd, or `None` for one too long to be read.
     /// Calls `shadow` with the name of an account to get its state in
     /// /etc/shadow.
@@ -67,7 +67,7 @@ impl Guard {
 
     /// Returns true if a root shell takes a password with every login program;
     /// false if no account opens one.
-    pub fn holds(self) -> bool {
+    pub fn is_enforced(self) -> bool {
         self.found && !self.open
     }
 }
@@ -127,9 +127,9 @@ mod test {
 
     /// Reads both files completely.
     fn holds(passwd: &str, shadow: &str) -> bool {
-        let mut guard = Guard::default();
+        let mut check = PasswordCheck::default();
         for line in passwd.split('\n') {
-            guard.passwd(Some(line.as_bytes()), &mut |name| {
+            check.passwd(Some(line.as_bytes()), &mut |name| {
                 let mut found = Shadow::default();
                 for line in shadow.split('\n') {
                     found.line(Some(line.as_bytes()), name);
@@ -137,7 +137,7 @@ mod test {
                 found
             });
         }
-        guard.holds()
+        check.is_enforced()
     }
 
     /// /etc/passwd, /etc/shadow, and the result.
@@ -195,21 +195,21 @@ mod test {
     }
 
     #[test]
-    fn a_line_that_cannot_be_read_holds_nothing() {
-        let mut guard = Guard::default();
+    fn unreadable_lines_are_refused() {
+        let mut check = PasswordCheck::default();
         let none = &mut |_: &[u8]| Shadow::Missing;
-        guard.passwd(Some(b"root:a:0:0:::"), none);
-        assert!(guard.holds());
-        guard.passwd(None, none);
-        assert!(!guard.holds());
+        check.passwd(Some(b"root:a:0:0:::"), none);
+        assert!(check.is_enforced());
+        check.passwd(None, none);
+        assert!(!check.is_enforced());
         let mut shadow = Shadow::Set;
         shadow.line(None, b"root");
         assert_eq!(shadow, Shadow::Open);
         // For C programs the line has ended there.
-        let mut guard = Guard::default();
-        guard.passwd(Some(b"root:a:0:0:::"), none);
-        guard.passwd(Some(b"b:\0a:0:0:::"), none);
-        assert!(guard.holds());
+        let mut check = PasswordCheck::default();
+        check.passwd(Some(b"root:a:0:0:::"), none);
+        check.passwd(Some(b"b:\0a:0:0:::"), none);
+        assert!(check.is_enforced());
         let mut shadow = Shadow::Missing;
         shadow.line(Some(b"root:\0a:1"), b"root");
         assert_eq!(shadow, Shadow::Open);
@@ -333,7 +333,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn no_program_is_run_that_asks_for_nothing(
+        fn passwordless_login_is_refused(
             passwd in text(), shadow in secrets()
         ) {
             let open = is_open(&passwd, &shadow);
@@ -346,9 +346,9 @@ mod test {
         ) {
             let mut shadow = Shadow::default();
             shadow.line(Some(&passwd), b"root");
-            let mut guard = Guard::default();
-            guard.passwd(Some(&passwd), &mut |_| shadow);
-            let _held = guard.holds();
+            let mut check = PasswordCheck::default();
+            check.passwd(Some(&passwd), &mut |_| shadow);
+            let _held = check.is_enforced();
         }
     }
 }

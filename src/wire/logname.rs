@@ -49,7 +49,7 @@ impl LogName {
     /// not later than `newest`, one nanosecond after `newest`: where the clock
     /// was set back, or never set, the newest log must not look like the
     /// oldest.
-    pub fn behind(newest: Option<Self>, wall: Wall, kind: Kind) -> Self {
+    pub fn after(newest: Option<Self>, wall: Wall, kind: Kind) -> Self {
         let least = newest.and_then(|newest| newest.moment());
         let wall = least.map_or(wall, |least| wall.max(least.next()));
         Self::new(wall, kind)

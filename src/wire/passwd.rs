@@ -167,7 +167,7 @@ pub enum Named<'a> {
 
 /// Error in the notation of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub enum Error {
     /// A number is malformed, or there is no group.
     Numbers,
     /// There are more than `config::GROUPS` groups.
@@ -175,22 +175,22 @@ pub enum Wrong {
 }
 
 /// Parses the notation of a user.
-pub fn named(text: &[u8]) -> Result<Named<'_>, Wrong> {
+pub fn named(text: &[u8]) -> Result<Named<'_>, Error> {
     if let [b':', rest @ ..] = text {
         let mut fields = rest.split(|byte| *byte == b':');
-        let uid = fields.next().and_then(number).ok_or(Wrong::Numbers)?;
+        let uid = fields.next().and_then(number).ok_or(Error::Numbers)?;
         let mut groups = Groups::new();
         for field in fields {
             // An empty field counts as 0, as in runit.
             let gid = if field.is_empty() {
                 0
             } else {
-                number(field).ok_or(Wrong::Numbers)?
+                number(field).ok_or(Error::Numbers)?
             };
-            groups.push(gid).map_err(|_| Wrong::TooMany)?;
+            groups.push(gid).map_err(|_| Error::TooMany)?;
         }
         if groups.is_empty() {
-            return Err(Wrong::Numbers);
+            return Err(Error::Numbers);
         }
         return Ok(Named::Numbers(uid, groups));
     }
@@ -259,9 +259,9 @@ mod test {
         assert_eq!(named(b"a:b:c"), Ok(Named::Name(b"a", Some(b"b:c"))));
         let groups = Groups::from_slice(&[2, 0]).unwrap();
         assert_eq!(named(b":1:2:"), Ok(Named::Numbers(1, groups)));
-        assert_eq!(named(b":1"), Err(Wrong::Numbers));
-        assert_eq!(named(b":x:1"), Err(Wrong::Numbers));
-        assert_eq!(named(b":1:1:1:1:1"), Err(Wrong::TooMany));
+        assert_eq!(named(b":1"), Err(Error::Numbers));
+        assert_eq!(named(b":x:1"), Err(Error::Numbers));
+        assert_eq!(named(b":1:1:1:1:1"), Err(Error::TooMany));
     }
 
     proptest! {

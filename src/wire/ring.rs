@@ -69,7 +69,7 @@ impl Ring {
     }
 
     /// Returns true if both rings have the same geometry.
-    pub fn is_like(self, other: Self) -> bool {
+    pub fn has_geometry_of(self, other: Self) -> bool {
         (self.size, self.room) == (other.size, other.room)
     }
 

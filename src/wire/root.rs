@@ -18,7 +18,7 @@ pub struct Root<'a> {
     /// `rw`, as opposed to `ro`.
     pub writable: bool,
     /// `rootwait`: wait for the device without a time limit.
-    pub patient: bool,
+    pub wait: bool,
 }
 
 impl<'a> Root<'a> {
@@ -39,7 +39,7 @@ impl<'a> Root<'a> {
             match word {
                 b"ro" => self.writable = false,
                 b"rw" => self.writable = true,
-                b"rootwait" => self.patient = true,
+                b"rootwait" => self.wait = true,
                 _ => {}
             }
         }
@@ -72,14 +72,14 @@ mod test {
             kind: b"ext4",
             options: b"noatime,x=a b",
             writable: true,
-            patient: true,
+            wait: true,
             overlay: b"LABEL=data",
         };
         assert_eq!(root, expected);
         assert!(root.is_elsewhere());
         root.read(b"root=/dev/sda2 ro runt.overlay=");
         assert_eq!(root.device, b"/dev/sda2");
-        assert!(!root.writable && root.patient);
+        assert!(!root.writable && root.wait);
         assert_eq!(root.overlay, b"");
     }
 

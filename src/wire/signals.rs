@@ -1,4 +1,4 @@
-//! Meanings of signals for PID 1, set by the board or the command line: words
+//! Requests that signals make for PID 1, set by the board or the command line: words
 //! `SIGNAL:MEANING`, separated by commas.
 
 /// Names of the signals.
@@ -6,18 +6,18 @@ const NAMES: &[u8] =
     b"CONT INT PWR ALRM USR1 USR2 TERM RTMIN+3 RTMIN+4 RTMIN+5";
 /// Number of signals.
 pub const COUNT: usize = 10;
-/// Names of the meanings, in the order of [`MEANINGS`].
+/// Names of the requests, in the order of [`REQUESTS`].
 const WORDS: &[u8] = b"none off reboot halt";
-const MEANINGS: [Meaning; 4] = [
-    Meaning::Nothing,
-    Meaning::Off,
-    Meaning::Reboot,
-    Meaning::Halt,
+const REQUESTS: [SignalRequest; 4] = [
+    SignalRequest::Nothing,
+    SignalRequest::Off,
+    SignalRequest::Reboot,
+    SignalRequest::Halt,
 ];
 
 /// Request of a signal to PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum SignalRequest {
     /// Nothing.
     Nothing,
     /// Power off.
@@ -28,12 +28,12 @@ pub enum Meaning {
     Halt,
 }
 
-/// Meaning set for each signal, in the order of `NAMES`; `None` where none is
+/// Request set for each signal, in the order of `NAMES`; `None` where none is
 /// set.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Meanings(pub [Option<Meaning>; COUNT]);
+pub struct SignalRequests(pub [Option<SignalRequest>; COUNT]);
 
-impl Meanings {
+impl SignalRequests {
     /// Reads the words; calls `unknown` for each that is invalid.
     pub fn read(&mut self, text: &[u8], unknown: &mut dyn FnMut(&[u8])) {
         for word in text.split(|byte| *byte == b',') {
@@ -47,7 +47,7 @@ impl Meanings {
     fn take(&mut self, word: &[u8]) -> Option<()> {
         let colon = word.iter().position(|byte| *byte == b':')?;
         let (name, meaning) = word.split_at_checked(colon)?;
-        let meaning = MEANINGS.get(index_of(WORDS, meaning.get(1..)?)?)?;
+        let meaning = REQUESTS.get(index_of(WORDS, meaning.get(1..)?)?)?;
         *self.0.get_mut(index_of(NAMES, name)?)? = Some(*meaning);
         Some(())
     }
@@ -65,24 +65,24 @@ mod test {
 
     #[test]
     fn words_and_what_is_none() {
-        let mut meanings = Meanings::default();
+        let mut requests = SignalRequests::default();
         let mut unknown = Vec::new();
         let text = b"TERM:off,USR1:reboot,,RTMIN+5:halt,INT:none,CONT:reboot,\
             TERM,USR2:,PWR:sleep,ALRM:off:off,HUP:off,:off,:,CONT:off";
-        meanings.read(text, &mut |word| unknown.push(word.to_vec()));
+        requests.read(text, &mut |word| unknown.push(word.to_vec()));
         let meant = [
-            Some(Meaning::Off),
-            Some(Meaning::Nothing),
+            Some(SignalRequest::Off),
+            Some(SignalRequest::Nothing),
             None,
             None,
-            Some(Meaning::Reboot),
+            Some(SignalRequest::Reboot),
             None,
-            Some(Meaning::Off),
+            Some(SignalRequest::Off),
             None,
             None,
-            Some(Meaning::Halt),
+            Some(SignalRequest::Halt),
         ];
-        assert_eq!(meanings.0, meant);
+        assert_eq!(requests.0, meant);
         let unknown: Vec<_> =
             unknown.iter().map(|w| String::from_utf8_lossy(w)).collect();
         let words = "TERM USR2: PWR:sleep ALRM:off:off HUP:off :off :";

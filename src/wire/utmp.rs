@@ -71,7 +71,7 @@ impl Record {
     /// Returns a record with this line and everything else empty.
     pub fn of_line(line: Name<'_>) -> Self {
         let mut record = Self::new();
-        record.put(LINE, line.0.iter().copied());
+        record.set(LINE, line.0.iter().copied());
         record
     }
 
@@ -89,19 +89,19 @@ impl Record {
 
     /// Turns it into that of a process that ended at `now`, in seconds.
     pub fn end(&mut self, now: u64) {
-        self.put(TYPE, DEAD.to_ne_bytes());
-        self.put(USER, core::iter::repeat_n(0, EXIT.saturating_sub(USER)));
+        self.set(TYPE, DEAD.to_ne_bytes());
+        self.set(USER, core::iter::repeat_n(0, EXIT.saturating_sub(USER)));
         if WIDE {
-            self.put(SECONDS, now.to_ne_bytes());
+            self.set(SECONDS, now.to_ne_bytes());
         } else {
             // After 2038 these are the low 32 bits, read without a sign.
             let low = u32::try_from(now & 0xffff_ffff).unwrap_or(0);
-            self.put(SECONDS, low.to_ne_bytes());
+            self.set(SECONDS, low.to_ne_bytes());
         }
     }
 
     /// Writes bytes at an offset.
-    fn put(&mut self, at: usize, bytes: impl IntoIterator<Item = u8>) {
+    fn set(&mut self, at: usize, bytes: impl IntoIterator<Item = u8>) {
         for (to, byte) in self.0.iter_mut().skip(at).zip(bytes) {
             *to = byte;
         }
@@ -123,11 +123,11 @@ mod test {
         let line = Name::new(b"pts/1").unwrap();
         let mut record = Record::of_line(line);
         assert!(!record.is_login(line));
-        record.put(USER, *b"joe");
+        record.set(USER, *b"joe");
         assert!(record.is_login(line));
         assert!(!record.is_login(Name::new(b"pts/10").unwrap()));
         assert!(!record.is_login(Name::new(b"pts/").unwrap()));
-        record.put(EXIT, [1]);
+        record.set(EXIT, [1]);
         let mut ended = record.clone();
         ended.end(0x0102_0304);
         assert!(!ended.is_login(line));
@@ -141,7 +141,7 @@ mod test {
     fn a_name_may_fill_its_field() {
         let line = Name::new(&[b'x'; 32]).unwrap();
         let mut record = Record::of_line(line);
-        record.put(USER, *b"joe");
+        record.set(USER, *b"joe");
         assert!(record.is_login(line));
         assert!(Name::new(&[b'x'; 33]).is_none());
     }

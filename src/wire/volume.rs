@@ -247,7 +247,7 @@ mod test {
     }
 
     #[test]
-    fn what_mkfs_writes_is_known() {
+    fn superblocks_of_mkfs_are_recognised() {
         let ext4 = [
             (0x438, &[0x53, 0xef][..]),
             (0x468, &BYTES),
@@ -269,7 +269,7 @@ mod test {
     }
 
     #[test]
-    fn what_mkswap_and_mkfs_fat_write_is_known() {
+    fn superblocks_of_mkswap_and_mkfs_fat_are_recognised() {
         let swap =
             [(4086, &b"SWAPSPACE2"[..]), (1036, &BYTES), (1052, b"pages")];
         let large = [
@@ -324,7 +324,7 @@ mod test {
     }
 
     #[test]
-    fn what_sfdisk_writes_is_known() {
+    fn partition_tables_of_sfdisk_are_recognised() {
         let signature = [0xcd, 0xab, 0x23, 0x01];
         let old = bytes(&[(440, &signature), (510, &[0x55, 0xaa])]);
         assert_eq!(entry_place(&old, 1), None);
@@ -435,7 +435,7 @@ mod test {
         }
 
         #[test]
-        fn what_is_written_is_named_and_nothing_else(
+        fn superblocks_and_nothing_else_have_a_name(
             kind in 0..KINDS.len(), uuid in any::<[u8; 16]>(),
             label in "[!-~]{1,11}", other in "[!-~]{1,11}",
         ) {

@@ -34,7 +34,7 @@ pub const BYTES: usize = 30 + 49 + 77 * DEATHS;
 
 /// Way in which `./run` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum DeathCause {
     /// It exited with this code.
     Exited(u8),
     /// It was ended by this signal; the flag is true if a core was dumped.
@@ -48,9 +48,9 @@ pub struct Death {
     /// years up to 9999.
     pub when: Wall,
     /// Exit code or signal.
-    pub how: How,
+    pub cause: DeathCause,
     /// Run time in milliseconds of the monotonic clock.
-    pub lived: u64,
+    pub runtime_ms: u64,
 }
 
 /// Reason why a service waits.
@@ -59,7 +59,7 @@ pub enum Waits {
     /// None: it runs, or it is down because it is wanted down.
     Nothing,
     /// The second that runit waits after a short run.
-    Pace,
+    RestartPause,
     /// The longer pause that `runt/backoff` sets.
     Backoff,
     /// The slow retry of a service that died too often.
@@ -80,7 +80,7 @@ pub enum Waits {
 /// Words of the record for each reason, except those for scripts.
 const WORDS: [(Waits, &str); 8] = [
     (Waits::Nothing, "nothing"),
-    (Waits::Pace, "pace"),
+    (Waits::RestartPause, "pace"),
     (Waits::Backoff, "backoff"),
     (Waits::Parked, "parked"),
     (Waits::Finish, "finish"),
@@ -170,14 +170,14 @@ pub fn pack(why: &Why) -> Vec<u8, BYTES> {
     for death in &why.deaths {
         let mut line = Line::new();
         line.text("died ").bytes(&moment(death.when));
-        match death.how {
-            How::Exited(code) => line.text("exit ").number(code.into()),
-            How::Killed(signal, core) => line
+        match death.cause {
+            DeathCause::Exited(code) => line.text("exit ").number(code.into()),
+            DeathCause::Killed(signal, core) => line
                 .text("signal ")
                 .number(signal.into())
                 .text(if core { " core" } else { "" }),
         };
-        line.text(" after ").number(death.lived).text(" ms");
+        line.text(" after ").number(death.runtime_ms).text(" ms");
         put(&mut line);
     }
     record
@@ -192,7 +192,7 @@ pub enum Fact<'a> {
     Waits(&'a [u8], &'a [u8]),
     /// Time at which `./run` ended, how it ended, and its run time in
     /// milliseconds.
-    Died(&'a [u8], How, u64),
+    Died(&'a [u8], DeathCause, u64),
 }
 
 /// Decodes a line; `None` if it is malformed or unknown.
@@ -215,9 +215,9 @@ pub fn fact(line: &[u8]) -> Option<Fact<'_>> {
                 word();
             }
             let how = if exited {
-                How::Exited(number)
+                DeathCause::Exited(number)
             } else {
-                How::Killed(number, core)
+                DeathCause::Killed(number, core)
             };
             Some(Fact::Died(when, how, whole_number(word())?))
         }
@@ -247,7 +247,11 @@ pub fn unpack(record: &[u8]) -> Option<Why> {
             }
             Some(Fact::Died(when, how, lived)) => {
                 let when = stamp::parse(when)?;
-                why.died(Death { when, how, lived });
+                why.died(Death {
+                    when,
+                    cause: how,
+                    runtime_ms: lived,
+                });
             }
             None if KNOWN.iter().any(|word| line.starts_with(word)) => {
                 return None;
@@ -292,14 +296,14 @@ mod test {
 
     fn deaths() -> impl Strategy<Value = Death> {
         let how = prop_oneof![
-            any::<u8>().prop_map(How::Exited),
+            any::<u8>().prop_map(DeathCause::Exited),
             (any::<u8>(), any::<bool>())
-                .prop_map(|(signal, core)| How::Killed(signal, core)),
+                .prop_map(|(signal, core)| DeathCause::Killed(signal, core)),
         ];
         (moments(), how, any::<u64>()).prop_map(|(when, how, lived)| Death {
             when,
-            how,
-            lived,
+            cause: how,
+            runtime_ms: lived,
         })
     }
 
@@ -340,10 +344,14 @@ mod test {
         let mut died = |secs, how, lived| {
             let nanos = 500_000_000;
             let when = Wall { secs, nanos };
-            why.died(Death { when, how, lived });
+            why.died(Death {
+                when,
+                cause: how,
+                runtime_ms: lived,
+            });
         };
-        died(1_795_563_852, How::Exited(111), 3);
-        died(1_795_563_856, How::Killed(11, true), 40);
+        died(1_795_563_852, DeathCause::Exited(111), 3);
+        died(1_795_563_856, DeathCause::Killed(11, true), 40);
         let text = "restarts 12\n\
             waits backoff until 2026-11-24_23:44:20.50000\n\
             died 2026-11-24_23:44:12.50000 exit 111 after 3 ms\n\
@@ -361,13 +369,17 @@ mod test {
             until: Some(when),
             deaths: Vec::new(),
         };
-        let how = How::Killed(255, true);
+        let how = DeathCause::Killed(255, true);
         for lived in 0..=20 {
             let lived = u64::MAX - lived;
-            why.died(Death { when, how, lived });
+            why.died(Death {
+                when,
+                cause: how,
+                runtime_ms: lived,
+            });
         }
         assert_eq!(why.deaths.len(), DEATHS);
-        assert_eq!(why.deaths[0].lived, u64::MAX - 13);
+        assert_eq!(why.deaths[0].runtime_ms, u64::MAX - 13);
         assert_eq!(unpack(&pack(&why)), Some(why));
     }
 
@@ -377,8 +389,8 @@ mod test {
         assert_eq!(unpack(b""), Some(why.clone()));
         why.died(Death {
             when: Wall { secs: 7, nanos: 0 },
-            how: How::Exited(1),
-            lived: 5,
+            cause: DeathCause::Exited(1),
+            runtime_ms: 5,
         });
         let record = pack(&why);
         assert_eq!(record[10..].iter().filter(|b| **b == b'\n').count(), 3);
@@ -396,11 +408,11 @@ mod test {
         let record = |first, second, until| {
             let mut why = Why::new();
             for secs in [first, second] {
-                let (when, how) = (moment(secs), How::Exited(1));
+                let (when, how) = (moment(secs), DeathCause::Exited(1));
                 why.died(Death {
                     when,
-                    how,
-                    lived: 5,
+                    cause: how,
+                    runtime_ms: 5,
                 });
             }
             why.until = Some(moment(until));

@@ -27,10 +27,10 @@ impl Root {
     /// fetched the first time.
     pub fn open(suite: &str, arch: &str) -> Result<Self> {
         let title = format!("{suite}/{arch}");
-        let dir = board::workshop()
+        let dir = board::work_dir()
             .join("apt")
             .join(format!("{suite}-{arch}"));
-        let debs = board::workshop().join("debs");
+        let debs = board::work_dir().join("debs");
         let config = dir.join("apt.conf");
         let root = Self {
             config,

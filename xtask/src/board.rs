@@ -189,7 +189,7 @@ pub fn root() -> PathBuf {
 }
 
 /// Returns the directory that keeps everything xtask fetches and builds.
-pub fn workshop() -> PathBuf {
+pub fn work_dir() -> PathBuf {
     root().join("target/xtask")
 }
 

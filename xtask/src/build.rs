@@ -149,7 +149,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     };
     // One directory for each board: boards differ in capacities, and without
     // this each build would invalidate the others.
-    let dir = board::workshop().join("build").join(&board.name).join(kind);
+    let dir = board::work_dir().join("build").join(&board.name).join(kind);
     let mut flags = flags(board);
     if variant.symbols {
         flags.push("-Zemit-stack-sizes".into());

@@ -89,7 +89,7 @@ fn tool(name: &str, package: &str) -> Result<Command> {
 /// Writes the files into a directory, except for devices, which only root
 /// could create.
 fn lay_out(entries: &Entries) -> Result<tempfile::TempDir> {
-    let dir = tempfile::tempdir_in(board::workshop())?;
+    let dir = tempfile::tempdir_in(board::work_dir())?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     for (path, entry) in entries {
         let path = dir.path().join(path);
@@ -234,7 +234,7 @@ impl Disk {
         let Some((start, length)) = self.ext4 else {
             return Ok(None);
         };
-        let mut copy = tempfile::NamedTempFile::new_in(board::workshop())?;
+        let mut copy = tempfile::NamedTempFile::new_in(board::work_dir())?;
         let mut disk = fs::File::open(&self.file)?;
         disk.seek(SeekFrom::Start(start))?;
         std::io::copy(&mut disk.take(length), &mut copy)?;

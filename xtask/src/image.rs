@@ -17,7 +17,7 @@ use crate::{
     build,
     disk::{self, Disk},
     rootfs::{Entries, Entry, Root},
-    setup::{self, Kit},
+    setup::{self, Fetched},
 };
 
 /// The default tree of `cargo xtask boot`.
@@ -67,7 +67,7 @@ pub fn make(board: &Board, tree: &str, root: Root) -> Result<Image> {
     let kit = setup::ensure(board)?;
     let runt = build::release(board)?;
     let entries = whole(board, &kit, &runt, tree)?;
-    let dir = board::workshop().join("image");
+    let dir = board::work_dir().join("image");
     fs::create_dir_all(&dir)?;
     let name = format!("{}-{}", board.name, tree.replace('/', "-"));
     let initramfs = dir.join(format!("{name}.cpio.gz"));
@@ -146,7 +146,12 @@ fn add_modules(entries: &mut Entries, modules: Option<&Path>) -> Result<()> {
 }
 
 /// Returns the files of a root with a tree.
-fn whole(board: &Board, kit: &Kit, runt: &Path, tree: &str) -> Result<Entries> {
+fn whole(
+    board: &Board,
+    kit: &Fetched,
+    runt: &Path,
+    tree: &str,
+) -> Result<Entries> {
     let mut entries = base(runt)?;
     for dir in ["bin", "tmp", "usr", "var"] {
         entries.insert(dir.into(), Entry::Directory);

@@ -72,7 +72,7 @@ pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
     };
     let first = packages.first().context("no package")?;
     let (first, _version) = first.split_once('=').unwrap_or((first, ""));
-    let dir = board::workshop().join("peers").join(suite).join(first);
+    let dir = board::work_dir().join("peers").join(suite).join(first);
     if !dir.join("ready").exists() {
         let root = apt::Root::open(suite, arch)?;
         for package in packages {
@@ -84,7 +84,7 @@ pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
             };
             apt::unpack(&deb, &dir, &[part])?;
         }
-        gather(&dir)?;
+        collect_programs(&dir)?;
         fs::write(dir.join("ready"), "")?;
     }
     let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
@@ -101,7 +101,7 @@ const PROGRAMS: &str = "usr/bin";
 
 /// Puts all programs of a peer into one directory, regardless of where its
 /// packages have them.
-fn gather(dir: &Path) -> Result<()> {
+fn collect_programs(dir: &Path) -> Result<()> {
     let programs = dir.join(PROGRAMS);
     fs::create_dir_all(&programs)?;
     for place in ["usr/sbin", "bin", "sbin"] {

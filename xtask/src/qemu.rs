@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
 
-use crate::{board::Board, image::Image, setup::Kit};
+use crate::{board::Board, image::Image, setup::Fetched};
 
 /// Returns the QEMU command for a board, without its console.
-pub fn command(board: &Board, kit: &Kit, image: &Image) -> Result<Command> {
+pub fn command(board: &Board, kit: &Fetched, image: &Image) -> Result<Command> {
     let qemu = &board.qemu;
     let mut command = Command::new(&kit.qemu);
     command.args(["-M", &qemu.machine, "-m", &qemu.memory_mib.to_string()]);
@@ -61,7 +61,7 @@ pub fn command(board: &Board, kit: &Kit, image: &Image) -> Result<Command> {
 const AFTER_BREAK: Duration = Duration::from_millis(500);
 
 /// An event from a reader thread.
-enum Heard {
+enum Event {
     /// Bytes from the console.
     Console(Vec<u8>),
     /// The machine has ended for this reason: the reason in QMP's SHUTDOWN
@@ -75,7 +75,7 @@ pub struct Session {
     input: ChildStdin,
     /// The QMP connection.
     monitor: UnixStream,
-    heard: Receiver<Heard>,
+    heard: Receiver<Event>,
     text: String,
     /// Length of the part of `text` that has been matched.
     seen: usize,
@@ -90,7 +90,7 @@ pub struct Session {
 
 impl Session {
     /// Starts the machine.
-    pub fn start(board: &Board, kit: &Kit, image: &Image) -> Result<Self> {
+    pub fn start(board: &Board, kit: &Fetched, image: &Image) -> Result<Self> {
         let sockets = tempfile::tempdir()?;
         let socket = sockets.path().join("qmp");
         let mut command = command(board, kit, image)?;
@@ -118,7 +118,7 @@ impl Session {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
                 if teller
-                    .send(Heard::Console(buffer[..count].to_vec()))
+                    .send(Event::Console(buffer[..count].to_vec()))
                     .is_err()
                 {
                     break;
@@ -126,7 +126,7 @@ impl Session {
             }
             let mut text = Vec::new();
             if errors.read_to_end(&mut text).is_ok() && !text.is_empty() {
-                let _gone = teller.send(Heard::Console(text));
+                let _gone = teller.send(Event::Console(text));
             }
         });
         let limit = Instant::now() + Duration::from_secs(20);
@@ -139,10 +139,10 @@ impl Session {
                 {
                     let text =
                         heard.try_iter().filter_map(|heard| match heard {
-                            Heard::Console(text) => Some(
+                            Event::Console(text) => Some(
                                 String::from_utf8_lossy(&text).into_owned(),
                             ),
-                            Heard::Shutdown(_) => None,
+                            Event::Shutdown(_) => None,
                         });
                     let text: String = text.collect();
                     return Err(error)
@@ -293,14 +293,14 @@ impl Session {
     fn listen(&mut self, limit: Instant) -> Result<()> {
         let wait = limit.saturating_duration_since(Instant::now());
         match self.heard.recv_timeout(wait) {
-            Ok(Heard::Console(bytes)) => {
+            Ok(Event::Console(bytes)) => {
                 self.hear(&bytes);
                 Ok(())
             }
-            Ok(Heard::Shutdown(reason)) => {
+            Ok(Event::Shutdown(reason)) => {
                 self.ended = Some(reason);
                 // The last console output may still be queued after the event.
-                while let Ok(Heard::Console(bytes)) =
+                while let Ok(Event::Console(bytes)) =
                     self.heard.recv_timeout(Duration::from_millis(300))
                 {
                     self.hear(&bytes);
@@ -355,7 +355,7 @@ impl Drop for Session {
 }
 
 /// Reads QMP events in a thread and reports the end of the machine.
-fn watch(stream: UnixStream, tell: Sender<Heard>) {
+fn watch(stream: UnixStream, tell: Sender<Event>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { break };
@@ -365,7 +365,7 @@ fn watch(stream: UnixStream, tell: Sender<Heard>) {
             };
             if event["event"] == "SHUTDOWN" {
                 let reason = event["data"]["reason"].as_str().unwrap_or("?");
-                let _gone = tell.send(Heard::Shutdown(reason.into()));
+                let _gone = tell.send(Event::Shutdown(reason.into()));
             }
         }
     });

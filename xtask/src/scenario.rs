@@ -317,7 +317,7 @@ impl Scenario {
             _ => Ok(()),
         });
         let session = &player.session;
-        let logs = board::workshop().join("log");
+        let logs = board::work_dir().join("log");
         fs::create_dir_all(&logs)?;
         let log = logs.join(format!("{}-{}.txt", board.name, self.name));
         fs::write(&log, session.text())?;

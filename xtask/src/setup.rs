@@ -14,7 +14,7 @@ use crate::{apt, board, board::Board, peers, run};
 
 /// Paths of the fetched files.
 #[derive(Clone, Debug)]
-pub struct Kit {
+pub struct Fetched {
     /// The kernel in the form that QEMU accepts.
     pub kernel: PathBuf,
     /// The device tree, for boards that name one.
@@ -54,9 +54,9 @@ pub fn run(name: Option<&str>) -> Result<()> {
 }
 
 /// Finds or fetches everything needed to boot a board.
-pub fn ensure(board: &Board) -> Result<Kit> {
+pub fn ensure(board: &Board) -> Result<Fetched> {
     let (kernel, dtb) = kernel(board)?;
-    Ok(Kit {
+    Ok(Fetched {
         kernel,
         dtb,
         modules: modules(board)?,
@@ -76,7 +76,7 @@ pub fn core_source() -> Result<PathBuf> {
         run::quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
     let sysroot =
         Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
-    let cached = board::workshop().join("rust").join(&version);
+    let cached = board::work_dir().join("rust").join(&version);
     let library = cached.join("library");
     let given = std::env::var_os("RUNT_RUST_SRC").map(PathBuf::from);
     for place in [given.as_deref(), Some(&sysroot), Some(&library)] {
@@ -101,7 +101,7 @@ pub fn core_source() -> Result<PathBuf> {
             continue;
         };
         let deb = root.fetch(&format!("rust-src={found}"))?;
-        let unpacked = tempfile::tempdir_in(board::workshop())?;
+        let unpacked = tempfile::tempdir_in(board::work_dir())?;
         apt::unpack(&deb, unpacked.path(), &["./usr/src/rustc-*/library"])?;
         fs::create_dir_all(&cached)?;
         let from = unpacked
@@ -133,7 +133,7 @@ fn rustc_version() -> Result<String> {
 
 /// Returns the directory that keeps a board's fetched files.
 fn shelf(board: &Board) -> Result<PathBuf> {
-    let dir = board::workshop().join("boards").join(&board.shelf);
+    let dir = board::work_dir().join("boards").join(&board.shelf);
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }
@@ -165,7 +165,7 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
         return Ok((kernel, dtb));
     }
     let deb = package(board, &board.debian.kernel, "linux-image-")?;
-    let unpacked = tempfile::tempdir_in(board::workshop())?;
+    let unpacked = tempfile::tempdir_in(board::work_dir())?;
     apt::unpack(&deb, unpacked.path(), &["./boot/vmlinu*"])?;
     let boot = unpacked.path().join("boot");
     let image = fs::read_dir(&boot)?
@@ -208,7 +208,7 @@ fn shelved(board: &Board, names: &[String]) -> Result<Option<PathBuf>> {
         return Ok(Some(shelf));
     }
     let deb = package(board, &board.debian.kernel, "linux-image-")?;
-    let unpacked = tempfile::tempdir_in(board::workshop())?;
+    let unpacked = tempfile::tempdir_in(board::work_dir())?;
     apt::unpack(&deb, unpacked.path(), &["*.ko*"])?;
     let mut files = BTreeMap::new();
     for file in walkdir::WalkDir::new(unpacked.path()) {
@@ -218,7 +218,7 @@ fn shelved(board: &Board, names: &[String]) -> Result<Option<PathBuf>> {
             files.insert(name.replace('-', "_"), file.path().to_path_buf());
         }
     }
-    let made = tempfile::tempdir_in(board::workshop())?;
+    let made = tempfile::tempdir_in(board::work_dir())?;
     let (mut wanted, mut dir) = (names.to_vec(), PathBuf::new());
     let mut needs = BTreeMap::new();
     while let Some(name) = wanted.pop() {
@@ -293,7 +293,7 @@ fn busybox(board: &Board) -> Result<PathBuf> {
         return Ok(file);
     }
     let deb = package(board, "busybox-static", "-")?;
-    let unpacked = tempfile::tempdir_in(board::workshop())?;
+    let unpacked = tempfile::tempdir_in(board::work_dir())?;
     // It has been in /usr/bin since trixie.
     apt::unpack(&deb, unpacked.path(), &["*bin/busybox"])?;
     let places =

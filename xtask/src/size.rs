@@ -14,7 +14,7 @@ use crate::{
 /// Sizes of one release file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Weight {
+struct SizeRow {
     /// The file itself, which occupies flash.
     file: u64,
     /// Code and constants.
@@ -26,7 +26,7 @@ struct Weight {
 }
 
 /// Sizes of several boards, by name; the format of a saved file.
-type Weights = BTreeMap<String, Weight>;
+type Weights = BTreeMap<String, SizeRow>;
 
 /// Implements `cargo xtask size` for one board or all. Returns an error when
 /// one is over budget, after all have been shown.
@@ -80,8 +80,8 @@ fn read(file: &Path) -> Result<Weights> {
 }
 
 /// Returns one line of the table.
-fn row(board: &Board, weight: Weight) -> String {
-    let Weight {
+fn row(board: &Board, weight: SizeRow) -> String {
+    let SizeRow {
         file,
         text,
         data,
@@ -97,7 +97,7 @@ fn row(board: &Board, weight: Weight) -> String {
 }
 
 /// Returns the line below it: the changes since the saved figures.
-fn difference(old: Weight, new: Weight) -> String {
+fn difference(old: SizeRow, new: SizeRow) -> String {
     let change = |old: u64, new: u64| match new.abs_diff(old) {
         0 => "=".to_string(),
         much if new > old => format!("+{much}"),
@@ -114,12 +114,12 @@ fn difference(old: Weight, new: Weight) -> String {
 }
 
 /// Measures a file.
-fn weigh(path: &Path) -> Result<Weight> {
+fn weigh(path: &Path) -> Result<SizeRow> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let elf = object::File::parse(bytes.as_slice())
         .with_context(|| format!("{} is no ELF file", path.display()))?;
-    let mut weight = Weight {
+    let mut weight = SizeRow {
         file: u64::try_from(bytes.len())?,
         text: 0,
         data: 0,
@@ -151,7 +151,7 @@ mod test {
 
     #[test]
     fn changes_are_signed() {
-        let weight = |file, text| Weight {
+        let weight = |file, text| SizeRow {
             file,
             text,
             data: 5,

@@ -95,8 +95,8 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
         Outcome::or(file().and_then(|file| differential(&file)))
     })?;
     let audit = "no panic, heap, libc, unsafe code outside of sys";
-    total.part("audit", audit, || Outcome::of(own("audit")))?;
-    total.part("size", "within budget", || Outcome::of(own("size")))?;
+    total.part("audit", audit, || Outcome::of(subcommand("audit")))?;
+    total.part("size", "within budget", || Outcome::of(subcommand("size")))?;
     for board in boards.iter().filter(|board| board.test || all_boards) {
         for scenario in scenario::all()? {
             if !scenario.is_for(board, all_boards) {
@@ -215,7 +215,7 @@ fn lints() -> Result<String> {
 }
 
 /// Runs a subcommand of this program.
-fn own(verb: &str) -> Result<String> {
+fn subcommand(verb: &str) -> Result<String> {
     let program = std::env::current_exe()?;
     run::quiet(Command::new(program).arg(verb))
 }

@@ -34,7 +34,8 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
                 // If it is refused, the file for the limit is missing below.
                 let text = controller.as_bytes();
                 let file = c"cgroup.subtree_control";
-                let _refused = cgroup::put(group.as_fd(), file, text).is_err();
+                let _refused =
+                    cgroup::write_file(group.as_fd(), file, text).is_err();
             }
         }
         let name = file::path_of(&[name]).map_err(failed("make cgroup"))?;
@@ -47,7 +48,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
     }
     for ((file, _), limit) in limits() {
         let Some(limit) = limit else { continue };
-        match cgroup::put(group.as_fd(), file, limit) {
+        match cgroup::write_file(group.as_fd(), file, limit) {
             Ok(()) => {}
             Err(Errno::ENOENT) => warn_missing(path, file),
             Err(errno) => {
@@ -56,7 +57,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
         }
     }
     // 0 stands for the writing process.
-    cgroup::put(group.as_fd(), c"cgroup.procs", b"0")
+    cgroup::write_file(group.as_fd(), c"cgroup.procs", b"0")
         .map_err(failed("join cgroup"))
 }
 

@@ -7,7 +7,7 @@ use crate::{
     config,
     sys::{
         self, CWD, Errno,
-        environ::{Builder, Full},
+        environ::{Builder, CapacityExceeded},
         file,
     },
     text::Line,
@@ -59,7 +59,7 @@ fn set(
     let Some((name, value)) = envfile::assignment(line).map_err(wrong)? else {
         return Ok(());
     };
-    let full = Full("environ-bytes", config::ENVIRON_BYTES);
+    let full = CapacityExceeded("environ-bytes", config::ENVIRON_BYTES);
     let length = value.write(builder.room(name));
     let length = length.ok_or(full).map_err(too_many)?;
     builder.set_filled(name, Some(length)).map_err(too_many)

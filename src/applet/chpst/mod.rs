@@ -99,7 +99,7 @@ use crate::{
     },
     sys::{
         self, AsFd, CWD, Errno, child,
-        environ::{Builder, Full},
+        environ::{Builder, CapacityExceeded},
         error, file, identity,
         limits::{self, Limit},
         priority, privilege,
@@ -139,7 +139,7 @@ fn wrong(what: &str, subject: &[u8]) -> Stop {
 }
 
 /// Reports the capacity that was reached.
-fn too_many(Full(what, bound): Full) -> Stop {
+fn too_many(CapacityExceeded(what, bound): CapacityExceeded) -> Stop {
     let mut line = Line::new();
     line.text("chpst: fatal: too many ").text(what);
     line.text(" (the bound is ").number(number(bound)).text(")");
@@ -177,11 +177,11 @@ pub(super) fn main(start: Start) -> u8 {
         }
         Err(wrong) => {
             match wrong {
-                Error::Option(option) => super::complain_of(name, option),
+                Error::Option(option) => super::report_option(name, option),
                 Error::Version => {
                     sys::print_error(super::version().finish());
                 }
-                Error::Long(fault, option) => complain_of_long(fault, option),
+                Error::Long(fault, option) => report_long_option(fault, option),
                 Error::Usage | Error::Value => {}
             }
             let value = wrong == Error::Value;
@@ -192,7 +192,7 @@ pub(super) fn main(start: Start) -> u8 {
 }
 
 /// Reports what is wrong with a long option, and lists all of them.
-fn complain_of_long(fault: long::Fault, option: &[u8]) {
+fn report_long_option(fault: long::Fault, option: &[u8]) {
     let what = match fault {
         long::Fault::Unknown => "illegal option",
         long::Fault::Missing => "option requires an argument",
@@ -392,7 +392,7 @@ fn take_lock(lock: Lock<'_>) -> Result<(), Stop> {
         file::lock_now(opened.as_fd())
     };
     taken
-        .and_then(|()| file::pass_on(opened))
+        .and_then(|()| file::leak(opened))
         .map_err(failed("lock"))
 }
 

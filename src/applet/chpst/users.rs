@@ -6,7 +6,7 @@
 use crate::{
     applet::accounts,
     config,
-    sys::environ::Full,
+    sys::environ::CapacityExceeded,
     wire::passwd::{self, Groups, Named, User, Wanted},
 };
 
@@ -25,7 +25,7 @@ pub(super) enum Mode {
 
 /// Returns the user ID and the groups of a user. Reports failures.
 pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
-    let full = Full("groups", config::GROUPS);
+    let full = CapacityExceeded("groups", config::GROUPS);
     let account = mode == Mode::Account;
     let named = if account {
         Ok(Named::Name(text, None))
@@ -35,11 +35,11 @@ pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
     let (name, names) = match named {
         Ok(Named::Numbers(uid, groups)) => return Ok((uid, groups)),
         Ok(Named::Name(name, names)) => (name, names),
-        Err(passwd::Wrong::Numbers) => {
+        Err(passwd::Error::Numbers) => {
             let text = text.strip_prefix(b":").unwrap_or(text);
             return Err(wrong("invalid uid/gids", text));
         }
-        Err(passwd::Wrong::TooMany) => return Err(too_many(full)),
+        Err(passwd::Error::TooMany) => return Err(too_many(full)),
     };
     let entry = |name, wanted| {
         let mut found = None;
@@ -79,7 +79,7 @@ pub(super) fn look_up(text: &[u8], mode: Mode) -> Result<(u32, Groups), Stop> {
 
 /// Appends a group. Reports a full list.
 fn add(groups: &mut Groups, gid: u32) -> Result<(), Stop> {
-    let full = Full("groups", config::GROUPS);
+    let full = CapacityExceeded("groups", config::GROUPS);
     groups.push(gid).map_err(|_| too_many(full))
 }
 

@@ -69,8 +69,7 @@ impl Access {
 
     /// Sets the group of an open file, if the config names one.
     pub(super) fn set_group(self, file: At<'_>) -> Result<(), Errno> {
-        self.group
-            .map_or(Ok(()), |group| file::give_group(file, group))
+        self.group.map_or(Ok(()), |group| file::chgrp(file, group))
     }
 }
 

@@ -302,7 +302,7 @@ impl Directory {
                 }
                 Err(Errno::ENOSPC) if self.free_space(context) => {}
                 Err(errno) => {
-                    self.fill.take_back(rest.len());
+                    self.fill.uncount(rest.len());
                     let now = clock::mono();
                     if self.drops(context, now) || self.in_worker(context) {
                         let what = "unable to write to current";

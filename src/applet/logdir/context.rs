@@ -111,7 +111,7 @@ impl LogContext {
     fn write(&self, line: &[u8]) {
         match self.shared() {
             Some(console) => {
-                let _taken = console.say(line);
+                let _taken = console.write_line(line);
             }
             None => sys::print_error(line),
         }

@@ -348,7 +348,7 @@ impl Directory {
 
     /// Does the work that is due: checks the processor, syncs data, and
     /// rotates because of age or, with `rotate`, on demand.
-    pub(in crate::applet) fn attend(
+    pub(in crate::applet) fn handle_timers(
         &mut self,
         context: &mut LogContext,
         output: &mut Output,

@@ -118,8 +118,8 @@ impl Directory {
         *what = "unable to open newstate for processor";
         let newstate = secure::truncate(at, c"newstate", mode)?;
         *what = "unable to fork for processor";
-        let mut complaint = context.line("warning");
-        complaint.text("unable to run processor: ").bytes(subject);
+        let mut prefix = context.line("warning");
+        prefix.text("unable to run processor: ").bytes(subject);
         let command = CStr::from_bytes_until_nul(self.text.command());
         let program = Program {
             path: c"/bin/sh",
@@ -138,8 +138,8 @@ impl Directory {
             cgroup: None,
             terminal: false,
             blocking: true,
-            complaint: Some(&complaint),
-            code: crate::applet::FATAL,
+            error_prefix: Some(&prefix),
+            error_code: crate::applet::FATAL,
         };
         let more = [state.as_fd(), newstate.as_fd()];
         child::spawn_with(&program, &setup, Some(more))

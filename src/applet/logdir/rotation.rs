@@ -26,7 +26,7 @@ impl Directory {
         &mut self,
         context: &mut LogContext,
     ) -> Result<(), Errno> {
-        let olds = self.look_at_olds()?;
+        let olds = self.list_old_logs()?;
         self.newest = olds.newest;
         if self.missing {
             self.move_other(context)?;
@@ -46,7 +46,7 @@ impl Directory {
                     "warning",
                     &[name, b"/current was not closed in order: kept as .u"],
                 );
-                self.put_aside(context, Kind::Unsafe, info.size)?;
+                self.rename_current(context, Kind::Unsafe, info.size)?;
                 b"new: "
             }
             Some(info) => {
@@ -109,7 +109,7 @@ impl Directory {
 
     /// Renames `current` to an old log of the given kind; its name is newer
     /// than every other.
-    fn put_aside(
+    fn rename_current(
         &mut self,
         context: &LogContext,
         kind: Kind,
@@ -117,7 +117,7 @@ impl Directory {
     ) -> Result<(), Errno> {
         let at = self.dir.as_fd();
         loop {
-            let new = LogName::behind(self.newest, clock::wall(), kind);
+            let new = LogName::after(self.newest, clock::wall(), kind);
             self.newest = Some(new);
             let to = new.as_c_str();
             let renamed = match file::rename_new(at, c"current", to) {
@@ -177,7 +177,7 @@ impl Directory {
                 let what = b"current was removed or moved: ";
                 context.report("warning", &[what, self.subject()]);
             } else if let Err(errno) =
-                self.put_aside(context, kind, self.fill.size)
+                self.rename_current(context, kind, self.fill.size)
             {
                 let what = "unable to rename current";
                 return Err(self.stalled(context, what, errno));
@@ -257,7 +257,7 @@ impl Directory {
             return false;
         }
         let oldest =
-            self.look_at_olds().map(|olds| olds.excess(self.keep_full));
+            self.list_old_logs().map(|olds| olds.excess(self.keep_full));
         let Ok(Some(oldest)) = oldest else {
             return false;
         };
@@ -277,7 +277,7 @@ impl Directory {
     /// and starts the processor on a log that waits for it.
     pub(in crate::applet) fn prune(&mut self, context: &mut LogContext) {
         let name = self.subject();
-        let mut found = self.look_at_olds();
+        let mut found = self.list_old_logs();
         while let Ok(olds) = &mut found
             && self.keep > 0
             && let Some(oldest) = olds.excess(self.keep)
@@ -290,7 +290,7 @@ impl Directory {
                 break;
             }
             if olds.removed_oldest(self.keep) {
-                found = self.look_at_olds();
+                found = self.list_old_logs();
             }
         }
         match found {
@@ -304,7 +304,7 @@ impl Directory {
 
     /// Lists the old logs. Deletes the unfinished output of earlier
     /// processors.
-    fn look_at_olds(&self) -> Result<OldLogs, Errno> {
+    fn list_old_logs(&self) -> Result<OldLogs, Errno> {
         let mut olds = OldLogs::new(self.newest, self.is_processed());
         let busy = self.job.name().map(|name| name.with(Kind::Temporary));
         // A new descriptor: the offset of a listing belongs to the open file.

@@ -69,7 +69,7 @@ impl Stall {
     }
 
     /// Starts a stall that drops at once, after a worker dropped lines.
-    pub(super) fn go_on_dropping(&mut self) {
+    pub(super) fn continue_dropping(&mut self) {
         self.since = Some(Instant::at(0));
         self.retry = Some(clock::mono().after(PAUSE));
     }

@@ -95,7 +95,7 @@ impl Directory {
             if let Some(end) = child::try_wait(worker) {
                 self.worker = None;
                 if end == ExitStatus::Exited(DROPPED) {
-                    self.stall.go_on_dropping();
+                    self.stall.continue_dropping();
                 }
             } else if self.job == Job::Idle {
                 // ESRCH: it has ended and is reaped soon.

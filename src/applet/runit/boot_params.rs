@@ -9,7 +9,7 @@ use crate::{
     text::Path,
     wire::{
         cmdline::{BootParam, boot_params},
-        signals::Meanings,
+        signals::SignalRequests,
     },
 };
 
@@ -30,8 +30,8 @@ pub(super) struct BootParams {
     pub(super) contained: bool,
     /// The services directory.
     pub(super) services: &'static CStr,
-    /// Meanings of signals, from the board or the command line.
-    pub(super) signals: Meanings,
+    /// Requests that signals make, from the board or the command line.
+    pub(super) signals: SignalRequests,
     /// The program of a test rig.
     pub(super) rig: Option<&'static CStr>,
     /// True for rescue after stage 1.
@@ -46,7 +46,7 @@ impl BootParams {
         Self {
             contained,
             services: config::SERVICES_DIR,
-            signals: Meanings::default(),
+            signals: SignalRequests::default(),
             rig: None,
             single: false,
             emergency: false,

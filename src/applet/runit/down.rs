@@ -8,7 +8,7 @@ use crate::{
     machine::shutdown::{self, END, LAST_WORDS, Shutdown, Step},
     sys::{
         self, CWD, Errno, child, clock, dir, file, poller,
-        power::{self, Ending},
+        power::{self, PowerAction},
         signal::{self, Number},
     },
     text::{Line, Path},
@@ -61,8 +61,8 @@ impl Init {
                     }
                     poller::sleep(left);
                 }
-                power::end(ending);
-                reap_forever("stop", power::end(Ending::Halt))
+                power::shut_down(ending);
+                reap_forever("stop", power::shut_down(PowerAction::Halt))
             }
             Err(errno) => self.warn("unable to fork", b"", errno),
         }
@@ -70,12 +70,12 @@ impl Init {
 
     /// Returns the requested ending of the machine, and the flag file that
     /// asks for it.
-    fn requested_ending(&self) -> (Ending, Option<&'static CStr>) {
+    fn requested_ending(&self) -> (PowerAction, Option<&'static CStr>) {
         if let Some(ending) = self.ending {
             return (ending, None);
         }
         let flag = self.requested.reboot();
-        (flag.map_or(Ending::Off, |_| Ending::Reboot), flag)
+        (flag.map_or(PowerAction::Off, |_| PowerAction::Reboot), flag)
     }
 
     /// Begins the shutdown with `step`.
@@ -186,29 +186,29 @@ impl Init {
             self.sync_and_unmount();
         }
         match ending {
-            Ending::Reboot => self.info("system reboot.", b"", ""),
-            Ending::Off => self.info("power off...", b"", ""),
-            Ending::Halt => self.info("system halt.", b"", ""),
+            PowerAction::Reboot => self.info("system reboot.", b"", ""),
+            PowerAction::Off => self.info("power off...", b"", ""),
+            PowerAction::Halt => self.info("system halt.", b"", ""),
         }
         if let Some(console) = self.supervisor.reporter().console {
             console.flush(LAST_WORDS);
         }
         // Without a power switch, at least halt (contract §7.5).
         let refused = match (&argument, ending) {
-            (Ok(argument), Ending::Reboot)
+            (Ok(argument), PowerAction::Reboot)
                 if !argument.as_bytes().is_empty() =>
             {
                 power::restart_with(argument.as_c_str())
             }
-            _ => power::end(ending),
+            _ => power::shut_down(ending),
         };
         if self.params.contained {
             child::exit(match ending {
-                Ending::Reboot => RESTART_CODE,
-                Ending::Off | Ending::Halt => 0,
+                PowerAction::Reboot => RESTART_CODE,
+                PowerAction::Off | PowerAction::Halt => 0,
             });
         }
         self.warn("unable to end the machine", b"", refused);
-        reap_forever("stop", power::end(Ending::Halt))
+        reap_forever("stop", power::shut_down(PowerAction::Halt))
     }
 }

@@ -43,7 +43,7 @@ fn entries(
         };
         let options = Options::parse(entry.options);
         let done = match options {
-            Ok(options) if options.later => return,
+            Ok(options) if options.not_at_boot => return,
             Ok(options) => match each(&entry, &options) {
                 // Its medium is missing, and is optional.
                 Err(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV)

@@ -33,7 +33,7 @@ fn newest(below: usize) -> Result<Newest, Errno> {
     let mut found = Newest::default();
     let mut number = 0_usize;
     let mut buffer = [0; config::LINE_BYTES];
-    file::heads(CWD, MOUNTS, &mut buffer, &mut |line, whole| {
+    file::each_line_or_start(CWD, MOUNTS, &mut buffer, &mut |line, whole| {
         if number >= below {
             return false;
         }

@@ -160,7 +160,7 @@ use crate::{
         console::{self, Console},
         environ::Builder,
         file,
-        power::{self, Ending},
+        power::{self, PowerAction},
         signal::{self, Number},
         start::Start,
     },
@@ -196,7 +196,7 @@ pub(super) fn main(start: Start) -> u8 {
     // Refused to a session leader, which has its own session already.
     let _leads = child::new_session().is_err();
     // Without a console in the image there may be one when /dev is mounted.
-    let console_missing = console::take(contained).is_err();
+    let console_missing = console::attach_standard(contained).is_err();
     let mut head = Line::new();
     head.text(PREFIX).text("warning: ");
     let reporter = Reporter {
@@ -308,7 +308,7 @@ struct Init {
     /// Progress of the shutdown, once it has begun.
     shutdown: Option<Shutdown>,
     /// Ending that a signal asked for; `None`: the flag files decide.
-    ending: Option<Ending>,
+    ending: Option<PowerAction>,
 }
 
 impl Init {
@@ -428,7 +428,7 @@ impl Init {
     /// seconds while the line takes no output.
     fn open_console(&mut self) -> Result<(), Errno> {
         if self.console_missing {
-            console::take(self.params.contained)?;
+            console::attach_standard(self.params.contained)?;
             self.console_missing = false;
         }
         Ok(())
@@ -522,7 +522,7 @@ impl Init {
         }
         if contained {
             // The container's owner distinguishes the two streams.
-            console::leave(!self.console_missing)
+            console::detach_standard(!self.console_missing)
         } else {
             self.supervisor.relay_output()
         }
@@ -553,11 +553,9 @@ impl Init {
             arguments: &[],
             environ: self.environ,
         };
-        let mut complaint = Line::new();
-        complaint
-            .text(PREFIX)
-            .text("fatal: unable to start child: ");
-        complaint.bytes(path.to_bytes());
+        let mut prefix = Line::new();
+        prefix.text(PREFIX).text("fatal: unable to start child: ");
+        prefix.bytes(path.to_bytes());
         let setup = Setup {
             dir: None,
             sub: None,
@@ -569,8 +567,8 @@ impl Init {
             cgroup: None,
             terminal,
             blocking: true,
-            complaint: Some(&complaint),
-            code: CANNOT_RUN,
+            error_prefix: Some(&prefix),
+            error_code: CANNOT_RUN,
         };
         let pid = child::spawn(&program, &setup)?;
         // There is room for a script and the programs of both requests.

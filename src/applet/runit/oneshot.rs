@@ -9,7 +9,7 @@ use crate::{
     sys::{
         child::ExitStatus,
         clock,
-        power::Ending,
+        power::PowerAction,
         signal::{self, Number},
     },
     text::Line,
@@ -95,7 +95,7 @@ impl Init {
             .text(prefix)
             .number(number.into());
         self.supervisor.reporter().print(&mut line);
-        self.go_down(Some(Ending::Off));
+        self.go_down(Some(PowerAction::Off));
     }
 
     /// Handles what has become due. Runs the program of a good boot when every

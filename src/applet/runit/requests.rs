@@ -7,10 +7,10 @@ use crate::{
     machine::stages::{Stage, StageExit},
     sys::{
         clock,
-        power::Ending,
+        power::PowerAction,
         signal::{self, Number},
     },
-    wire::signals::{self, Meaning},
+    wire::signals::{self, SignalRequest},
 };
 
 use super::{
@@ -77,14 +77,16 @@ impl Init {
             self.warning("signals only work in stage 2.", b"");
             return;
         }
-        let mut meanings = SIGNALS.iter().zip(self.params.signals.0);
-        let meanings = meanings.find(|(known, _)| **known == signal);
-        if let Some((_, Some(meaning))) = meanings {
-            match meaning {
-                Meaning::Nothing => {}
-                Meaning::Off => self.go_down(Some(Ending::Off)),
-                Meaning::Halt => self.go_down(Some(Ending::Halt)),
-                Meaning::Reboot => self.go_down(Some(Ending::Reboot)),
+        let mut found = SIGNALS.iter().zip(self.params.signals.0);
+        let found = found.find(|(known, _)| **known == signal);
+        if let Some((_, Some(request))) = found {
+            match request {
+                SignalRequest::Nothing => {}
+                SignalRequest::Off => self.go_down(Some(PowerAction::Off)),
+                SignalRequest::Halt => self.go_down(Some(PowerAction::Halt)),
+                SignalRequest::Reboot => {
+                    self.go_down(Some(PowerAction::Reboot));
+                }
             }
             return;
         }
@@ -92,19 +94,19 @@ impl Init {
             Number::CONT => self.check_flags(),
             Number::POWER => self.power_failure(),
             Number::INT => self.ctrl_alt_del(),
-            signal::HALT | signal::OFF => self.go_down(Some(Ending::Off)),
-            signal::RESTART => self.go_down(Some(Ending::Reboot)),
+            signal::HALT | signal::OFF => self.go_down(Some(PowerAction::Off)),
+            signal::RESTART => self.go_down(Some(PowerAction::Reboot)),
             // busybox's halt, poweroff and reboot send these. runit ignores
             // them, and a stage 2 script may rely on that.
             Number::USR1 | Number::USR2 if self.is_built_in() => {
-                self.go_down(Some(Ending::Off));
+                self.go_down(Some(PowerAction::Off));
             }
             // A container's owner sends it to stop the container.
             Number::TERM if self.is_built_in() && self.params.contained => {
-                self.go_down(Some(Ending::Off));
+                self.go_down(Some(PowerAction::Off));
             }
             Number::TERM if self.is_built_in() => {
-                self.go_down(Some(Ending::Reboot));
+                self.go_down(Some(PowerAction::Reboot));
             }
             Number::ALARM if self.stages.stage() == Stage::Rescue => {}
             Number::ALARM => match self.script {
@@ -130,7 +132,7 @@ impl Init {
             && self.restart_at.is_none()
         {
             self.info("ctrl-alt-del request...", b"", "");
-            self.go_down(Some(Ending::Reboot));
+            self.go_down(Some(PowerAction::Reboot));
         }
     }
 
@@ -139,7 +141,7 @@ impl Init {
     /// runit.
     fn power_failure(&mut self) {
         if !self.start_request_program(POWER_FAILURE) {
-            self.go_down(Some(Ending::Off));
+            self.go_down(Some(PowerAction::Off));
         }
     }
 
@@ -201,7 +203,7 @@ impl Init {
         }
         self.info("leave stage: ", asked.path.to_bytes(), "");
         if core::mem::take(&mut self.request_programs.off) {
-            self.go_down(Some(Ending::Off));
+            self.go_down(Some(PowerAction::Off));
         }
         self.check_flags();
         true
@@ -224,7 +226,7 @@ impl Init {
 
     /// Leaves stage 2, unless that has begun. From then on the programs of
     /// ctrl-alt-del and of a test rig come too late.
-    pub(super) fn go_down(&mut self, ending: Option<Ending>) {
+    pub(super) fn go_down(&mut self, ending: Option<PowerAction>) {
         if self.leaving || !self.stages.can_leave() {
             return;
         }

@@ -10,7 +10,7 @@ use crate::{
     config,
     supervisor::Reporter,
     sys::{CWD, Errno, file},
-    wire::login::{Guard, Shadow},
+    wire::login::{PasswordCheck, Shadow},
 };
 
 use super::super::flag_files::is_set;
@@ -51,13 +51,13 @@ fn has_password() -> bool {
     if file::info(CWD, c"/etc/tcb").is_ok() {
         return false;
     }
-    let mut guard = Guard::default();
+    let mut check = PasswordCheck::default();
     let mut buffer = [0; config::LINE_BYTES];
     let read = file::lines(CWD, c"/etc/passwd", &mut buffer, |line| {
-        guard.passwd(line, &mut shadow);
+        check.passwd(line, &mut shadow);
         true
     });
-    read.is_ok() && guard.holds()
+    read.is_ok() && check.is_enforced()
 }
 
 /// Returns the entry of an account in /etc/shadow.

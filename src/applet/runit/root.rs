@@ -96,7 +96,7 @@ pub(super) fn mount_root(reporter: &Reporter) -> StepResult {
     with_root(reporter, |root, reporter| {
         let Root { device, kind, .. } = *root;
         let flags = if root.writable { 0 } else { READ_ONLY };
-        let patient = root.patient;
+        let patient = root.wait;
         let mount = |name, target, kind, flags, data| {
             let volume = Volume {
                 name,

@@ -56,8 +56,8 @@ pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
         cgroup: None,
         terminal: false,
         blocking: true,
-        complaint: None,
-        code: 127,
+        error_prefix: None,
+        error_code: 127,
     };
     let end = child::spawn(&program, &setup).ok().and_then(child::wait);
     matches!(end, Some(ExitStatus::Exited(code)) if code < limit)

@@ -191,7 +191,7 @@ impl Init {
                 // Leads a session, so that its children are killed with it.
                 let _leads = child::new_session().is_err();
                 if let Some(console) = reporter.console {
-                    console.forget();
+                    console.discard_backlog();
                 }
                 let result = work(reporter);
                 if let Some(console) = reporter.console {

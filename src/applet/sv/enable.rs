@@ -13,7 +13,7 @@
 
 use core::ffi::CStr;
 
-use super::{Sv, names, service::Silent};
+use super::{Sv, names, service::Unavailable};
 use crate::{
     args::sv::Verb,
     sys::{
@@ -31,7 +31,7 @@ const AVAILABLE: &CStr = c"/etc/sv";
 const MASK_TARGET: &CStr = c"/dev/null";
 
 /// Reason why a change was refused, printed as a [`Silent`].
-type Refused = Silent;
+type Refused = Unavailable;
 
 impl Sv {
     /// Enables or disables one service, and reports the result.
@@ -58,7 +58,8 @@ impl Sv {
         given: &[u8],
         enable: bool,
     ) -> Result<bool, Refused> {
-        let refused = |what| move |errno| Silent::Failed(what, Some(errno));
+        let refused =
+            |what| move |errno| Unavailable::Failed(what, Some(errno));
         let given = match given {
             [front @ .., b'/'] => front,
             given => given,
@@ -67,7 +68,10 @@ impl Sv {
         let from = slash.map_or(0, |slash| slash.saturating_add(1));
         let name = given.get(from..).unwrap_or(b"");
         if name.is_empty() || name.starts_with(b".") {
-            return Err(Silent::Failed("supervise a name like this", None));
+            return Err(Unavailable::Failed(
+                "supervise a name like this",
+                None,
+            ));
         }
         let too_long = |_| refused("put a path together")(Errno::ENAMETOOLONG);
         let entry = Path::join(&[name]).map_err(too_long)?;
@@ -106,7 +110,7 @@ impl Sv {
             (false, false) => None,
         };
         if kind.is_some() && kind != Some(Kind::Link) {
-            return Err(Silent::Failed("replace what is no link", None));
+            return Err(Unavailable::Failed("replace what is no link", None));
         }
         match target {
             Some(target) => {

@@ -3,7 +3,7 @@
 use super::{
     describe::{flags, seconds, word},
     page::Page,
-    service::{ENTER, Silent, is_normally_up, probe},
+    service::{ENTER, Unavailable, is_normally_up, probe},
 };
 use crate::{
     sys::{AsFd, At, Errno, file},
@@ -54,7 +54,7 @@ pub(super) fn service(
     page: &mut Page,
     dir: At<'_>,
     name: &[u8],
-) -> Result<Status, Silent> {
+) -> Result<Status, Unavailable> {
     page.text("{\"name\":");
     string(page, name);
     let result = probe(dir);
@@ -76,11 +76,11 @@ pub(super) fn missing(page: &mut Page, name: &[u8], errno: Errno) {
     page.text("{\"name\":");
     string(page, name);
     key(page, "state").text("null");
-    error(page, Silent::Failed(ENTER, Some(errno)));
+    error(page, Unavailable::Failed(ENTER, Some(errno)));
 }
 
 /// Appends the reason why there is no state.
-fn error(page: &mut Page, reason: Silent) {
+fn error(page: &mut Page, reason: Unavailable) {
     let mut line = Line::new();
     reason.text(&mut line);
     key(page, "error");
@@ -88,7 +88,7 @@ fn error(page: &mut Page, reason: Silent) {
 }
 
 /// Appends the fields of a status, or the reason why there is none.
-fn fields(page: &mut Page, dir: At<'_>, result: Result<Status, Silent>) {
+fn fields(page: &mut Page, dir: At<'_>, result: Result<Status, Unavailable>) {
     let status = match result {
         Ok(status) => status,
         Err(reason) => {

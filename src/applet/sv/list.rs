@@ -18,7 +18,7 @@ use super::{
     describe::{flags, seconds, word},
     json, names,
     page::{Page, digits},
-    service::{Silent, is_normally_up, probe},
+    service::{Unavailable, is_normally_up, probe},
 };
 use crate::{
     sys::{AsFd, At, CWD, Errno, Fd, dir, error, file},
@@ -56,7 +56,7 @@ impl Sv {
                     && (errno != Errno::ENOENT || services == Some(*path))
                 {
                     page.flush();
-                    let reason = Silent::Failed(READ, Some(errno));
+                    let reason = Unavailable::Failed(READ, Some(errno));
                     self.report(path.to_bytes(), reason);
                     return self.failed;
                 }
@@ -122,7 +122,7 @@ fn line(page: &mut Page, name: &[u8], found: Result<Fd, Errno>) {
         Ok((result, dir)) => {
             *log = log_word(dir.as_fd()).as_bytes();
             match result {
-                Err(reason) if reason.may_pass() => {
+                Err(reason) if reason.is_transient() => {
                     cause.text("not supervised");
                 }
                 Err(reason) => {

@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use super::service::Silent;
+use super::service::Unavailable;
 use crate::{
     sys::{
         self, AsFd, At, Errno, fd, file,
@@ -62,7 +62,7 @@ pub(super) fn show(
     dir: At<'_>,
     follows: bool,
     raw: bool,
-) -> Result<(), Silent> {
+) -> Result<(), Unavailable> {
     let mut out = Output {
         raw,
         mask: Mask::lines(),
@@ -70,7 +70,7 @@ pub(super) fn show(
     };
     show_ring(dir, follows, &mut out).map_err(|errno| {
         let what = "read log ring (see also log/)";
-        Silent::Failed(what, Some(errno))
+        Unavailable::Failed(what, Some(errno))
     })
 }
 

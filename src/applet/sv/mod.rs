@@ -104,7 +104,7 @@ use core::{ffi::CStr, time::Duration};
 
 use heapless::{Vec, VecView};
 
-use self::{page::Page, service::Silent, wait::Check};
+use self::{page::Page, service::Unavailable, wait::Check};
 use crate::{
     args::sv::{Command, Error, Request, Verb, request},
     config,
@@ -227,7 +227,7 @@ pub(super) fn main(start: Start) -> u8 {
 fn refuse(name: &[u8], error: Error<'_>, lsb: bool) -> u8 {
     match error {
         Error::Version => sys::print_error(super::version().finish()),
-        Error::Option(option) => super::complain_of(name, option),
+        Error::Option(option) => super::report_option(name, option),
         Error::Usage => {}
     }
     if lsb {
@@ -266,7 +266,8 @@ impl Sv {
                 }
                 (_, Err(errno)) => {
                     page.flush();
-                    let reason = Silent::Failed(service::ENTER, Some(errno));
+                    let reason =
+                        Unavailable::Failed(service::ENTER, Some(errno));
                     self.report(bytes, reason);
                 }
                 (Verb::Log, Ok(dir)) => {
@@ -309,8 +310,9 @@ impl Sv {
             // The service may have been linked just now: its supervisor is
             // waited for.
             Err(reason)
-                if self.waits && self.command.starts() && reason.may_pass() => {
-            }
+                if self.waits
+                    && self.command.starts()
+                    && reason.is_transient() => {}
             Err(reason) => return self.report(name.to_bytes(), reason),
         }
         if self.waits && tasks.push(task).is_err() {

@@ -9,14 +9,14 @@ use crate::{
 
 /// Reason why the supervisor of a service cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::applet) enum Silent {
+pub(in crate::applet) enum Unavailable {
     /// The service has no supervisor now.
     Unsupervised,
     /// A step failed: its name, and the cause if there is one.
     Failed(&'static str, Option<Errno>),
 }
 
-impl Silent {
+impl Unavailable {
     /// Appends the reason in runit's words: `runsv not running`, or `unable
     /// to WHAT: CAUSE`.
     pub(in crate::applet) fn text(self, line: &mut Line) -> &mut Line {
@@ -33,7 +33,7 @@ impl Silent {
 
     /// Returns true when a supervisor may still appear: there has been none
     /// yet, the last one has ended, or it has published nothing yet.
-    pub(in crate::applet) fn may_pass(self) -> bool {
+    pub(in crate::applet) fn is_transient(self) -> bool {
         match self {
             Self::Unsupervised => true,
             Self::Failed(what, Some(Errno::ENOENT)) => {
@@ -80,11 +80,11 @@ pub(super) const ENTER: &str = "change to service directory";
 ///
 /// A record that is not exactly [`status::BYTES`] long is `bad format`:
 /// runit ignores the bytes beyond that.
-pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Silent> {
-    let failed = |what| move |errno| Silent::Failed(what, Some(errno));
+pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Unavailable> {
+    let failed = |what| move |errno| Unavailable::Failed(what, Some(errno));
     let rundir = match rundir::open_write(dir, c"supervise/ok") {
         Ok((_, rundir)) => rundir,
-        Err(Errno::ENXIO) => return Err(Silent::Unsupervised),
+        Err(Errno::ENXIO) => return Err(Unavailable::Unsupervised),
         Err(errno) => return Err(failed(OPEN_OK)(errno)),
     };
     let dir = rundir.as_ref().map_or(dir, AsFd::as_fd);
@@ -97,20 +97,23 @@ pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Silent> {
     bytes
         .get(..count)
         .and_then(status::unpack)
-        .ok_or(Silent::Failed(BAD_FORMAT, None))
+        .ok_or(Unavailable::Failed(BAD_FORMAT, None))
 }
 
 /// Sends control bytes, all in one write.
-pub(in crate::applet) fn send(dir: At<'_>, act: &[u8]) -> Result<(), Silent> {
+pub(in crate::applet) fn send(
+    dir: At<'_>,
+    act: &[u8],
+) -> Result<(), Unavailable> {
     let opened = rundir::open_write(dir, c"supervise/control");
     let (fifo, _) = opened.map_err(|errno| match errno {
-        Errno::ENXIO => Silent::Unsupervised,
-        errno => Silent::Failed(OPEN_CONTROL, Some(errno)),
+        Errno::ENXIO => Unavailable::Unsupervised,
+        errno => Unavailable::Failed(OPEN_CONTROL, Some(errno)),
     })?;
     match sys::write_once(fifo.as_fd(), act) {
         Ok(count) if count == act.len() => Ok(()),
         Ok(_) | Err(_) => {
-            Err(Silent::Failed("write to supervise/control", None))
+            Err(Unavailable::Failed("write to supervise/control", None))
         }
     }
 }

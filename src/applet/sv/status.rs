@@ -6,7 +6,7 @@ use super::{
     describe::describe,
     json,
     page::Page,
-    service::{self, Silent, probe},
+    service::{self, Unavailable, probe},
 };
 use crate::{
     sys::{self, AsFd, At, Errno, file},
@@ -49,7 +49,7 @@ impl Sv {
         label.bytes(name).text("/log");
         let reason = match file::open_dir(dir, c"log") {
             Err(Errno::ENOENT) => return,
-            Err(errno) => Silent::Failed("change directory", Some(errno)),
+            Err(errno) => Unavailable::Failed("change directory", Some(errno)),
             Ok(log) => match probe(log.as_fd()) {
                 Err(reason) => reason,
                 Ok(status) => {
@@ -77,10 +77,10 @@ impl Sv {
         &mut self,
         line: &mut Line,
         name: &[u8],
-        reason: Silent,
+        reason: Unavailable,
     ) {
-        let fails = reason == Silent::Unsupervised
-            || matches!(reason, Silent::Failed(service::ENTER, _));
+        let fails = reason == Unavailable::Unsupervised
+            || matches!(reason, Unavailable::Failed(service::ENTER, _));
         line.text(if fails { "fail: " } else { "warning: " });
         reason.text(line.bytes(name).text(": "));
         self.failed = self.failed.saturating_add(1);
@@ -88,9 +88,9 @@ impl Sv {
 
     /// Prints why a service does not answer. After a command to exit, a
     /// missing supervisor is success.
-    pub(super) fn report(&mut self, name: &[u8], reason: Silent) {
+    pub(super) fn report(&mut self, name: &[u8], reason: Unavailable) {
         let mut line = Line::new();
-        if reason == Silent::Unsupervised && self.command.tests == b"x" {
+        if reason == Unavailable::Unsupervised && self.command.tests == b"x" {
             reason.text(line.text("ok: ").bytes(name).text(": "));
         } else {
             self.count_failure(&mut line, name, reason);

@@ -13,7 +13,7 @@ use heapless::VecView;
 use super::{
     NO_STATUS, ROUND, Sv, Task,
     describe::{describe, warn_of},
-    service::{Silent, probe, send},
+    service::{Unavailable, probe, send},
 };
 use crate::{
     machine::completion::{Completion, completion},
@@ -254,7 +254,7 @@ impl Sv {
                 let running = reason.is_record();
                 let may_start = task.before == NO_STATUS
                     && self.command.starts()
-                    && reason.may_pass();
+                    && reason.is_transient();
                 if !late && (running || may_start) {
                     return false;
                 }
@@ -317,7 +317,7 @@ impl Sv {
     pub(super) fn send_command(
         &mut self,
         task: &mut Task,
-    ) -> Result<(), Silent> {
+    ) -> Result<(), Unavailable> {
         let before = probe(task.dir.as_fd());
         task.before = before.unwrap_or(NO_STATUS);
         match (self.command.act, before) {
@@ -342,7 +342,7 @@ impl Sv {
         let (dir, name) = (task.dir.as_fd(), task.name.to_bytes());
         let failed = match file::info(dir, c"check") {
             Ok(_) => match child::fork() {
-                Ok((true, _)) => self.become_check(dir, name),
+                Ok((true, _)) => self.exec_check(dir, name),
                 Ok((false, pid)) => {
                     task.check = Check::Running(pid);
                     return false;
@@ -359,7 +359,7 @@ impl Sv {
 
     /// Executes a service's `check` in this process, with descriptor 1 closed.
     /// Exits with 0 when that fails.
-    fn become_check(&self, dir: At<'_>, name: &[u8]) -> ! {
+    fn exec_check(&self, dir: At<'_>, name: &[u8]) -> ! {
         let errno = file::change_dir_to(dir).err().unwrap_or_else(|| {
             // A failure means that it was closed already.
             let _closed = child::close_standard(1).is_err();

@@ -6,7 +6,7 @@ use super::{
     describe::describe,
     json, names,
     page::Page,
-    service::{Silent, probe},
+    service::{Unavailable, probe},
 };
 use crate::{
     sys::{
@@ -17,7 +17,7 @@ use crate::{
     text::Line,
     wire::{
         status::State,
-        why::{self, Fact, How},
+        why::{self, DeathCause, Fact},
     },
 };
 
@@ -87,8 +87,10 @@ fn show(page: &mut Page, fact: Fact<'_>) {
         Fact::Died(when, how, lived) => {
             page.text("  died ").bytes(when);
             match how {
-                How::Exited(code) => page.text(" exit ").number(code.into()),
-                How::Killed(number, core) => page
+                DeathCause::Exited(code) => {
+                    page.text(" exit ").number(code.into())
+                }
+                DeathCause::Killed(number, core) => page
                     .text(" signal ")
                     .bytes(signal::name(number))
                     .text(if core { " core" } else { "" }),
@@ -118,10 +120,10 @@ fn object(page: &mut Page, deaths: &mut &str, fact: Fact<'_>) {
             *deaths = "]";
             json::string(page.text("{\"when\":"), when);
             match how {
-                How::Exited(code) => {
+                DeathCause::Exited(code) => {
                     json::key(page, "exit").number(code.into());
                 }
-                How::Killed(number, core) => {
+                DeathCause::Killed(number, core) => {
                     let name = signal::name(number);
                     json::string(json::key(page, "signal"), name);
                     let core = if core { "true" } else { "false" };
@@ -146,8 +148,8 @@ fn run_fault(dir: At<'_>) -> &'static str {
 }
 
 /// Returns why a service has no supervisor, as far as its files show.
-fn unsupervised(name: &[u8], dir: At<'_>, reason: Silent) -> &'static str {
-    if reason == Silent::Unsupervised {
+fn unsupervised(name: &[u8], dir: At<'_>, reason: Unavailable) -> &'static str {
+    if reason == Unavailable::Unsupervised {
         "its supervisor has ended or was told to exit"
     } else if names::is_hidden(name) {
         "a name that begins with a dot is not supervised"

@@ -171,7 +171,7 @@ pub(super) fn main(start: Start) -> u8 {
 /// Sets up the logger and runs it to its end.
 fn work(start: Start) -> Result<(), Errno> {
     if let Some(user) = identity::of_loggers() {
-        identity::become_only(user)?;
+        identity::switch_to(user)?;
     }
     let wanted = [
         Number::TERM,
@@ -247,19 +247,19 @@ impl Svlogger {
             let until = if all { Some(Instant::at(0)) } else { due };
             let console = self.shared.context.console;
             if let Some(console) = console {
-                console.attend(&self.shared.poller, TOKEN_CONSOLE);
+                console.update_poller(&self.shared.poller, TOKEN_CONSOLE);
             }
             for token in &self.shared.poller.wait(until)? {
                 match *token {
                     TOKEN_SIGNALS => {
                         self.shared.context.take_signals();
-                        self.obey();
+                        self.handle_signals();
                         all = true;
                     }
                     TOKEN_ORDERS => self.take_orders(),
                     TOKEN_CONSOLE => {
                         if let Some(console) = console {
-                            console.write_on();
+                            console.write_backlog();
                         }
                     }
                     token => {
@@ -280,7 +280,7 @@ impl Svlogger {
     }
 
     /// Passes signals on to every stream.
-    fn obey(&mut self) {
+    fn handle_signals(&mut self) {
         let pending = &mut self.shared.context.pending;
         let reopen = core::mem::take(&mut pending.reopen);
         let rotate = core::mem::take(&mut pending.rotate);
@@ -312,7 +312,7 @@ impl Svlogger {
                 continue;
             };
             if let Some((stream, shared)) = self.stream(order.stream.into()) {
-                carry_out(stream, order, files, shared);
+                apply_order(stream, order, files, shared);
             }
         }
         // No further orders can come.
@@ -337,7 +337,7 @@ impl Svlogger {
 }
 
 /// Carries out an order for a stream.
-fn carry_out(
+fn apply_order(
     stream: &mut Stream,
     order: LoggerOrder<'_>,
     files: [Fd; 2],

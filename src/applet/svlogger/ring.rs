@@ -26,7 +26,7 @@ impl LogRing {
         sys::read(file.as_fd(), &mut header)?;
         let length = file::info_of(file.as_fd())?.size;
         let found = Ring::unpack(&header, length);
-        if found.is_like(new) {
+        if found.has_geometry_of(new) {
             return Ok(Self { file, ring: found });
         }
         file::truncate(file.as_fd(), 0)?;

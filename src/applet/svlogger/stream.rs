@@ -34,7 +34,7 @@ use crate::applet::{
         ConfigText, Directory, Job, LineReader,
         context::{LIMIT, PAUSE},
     },
-    sv::service::{Silent, probe},
+    sv::service::{Unavailable, probe},
 };
 
 /// Bytes in a pipe above which input is dropped while the log cannot be
@@ -226,7 +226,9 @@ impl Stream {
             // The supervisor that could order it to continue is gone.
             self.flags.paused = false;
             // If the check is not permitted the stream ends, too.
-            if !probe(self.service_dir.as_fd()).is_err_and(Silent::may_pass) {
+            if !probe(self.service_dir.as_fd())
+                .is_err_and(Unavailable::is_transient)
+            {
                 (self.flags.ends, self.flags.drains) = (true, true);
             }
         }
@@ -291,7 +293,7 @@ impl Stream {
         }
         let rotate = core::mem::take(&mut self.flags.rotate);
         let (context, output) = (&mut shared.context, &mut *shared.output);
-        self.directory.attend(context, output, now, rotate);
+        self.directory.handle_timers(context, output, now, rotate);
         self.directory.worker_done(&shared.context);
     }
 

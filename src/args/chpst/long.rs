@@ -57,7 +57,7 @@ pub struct EnvFile<'a> {
 
 /// Setting that an option changes.
 #[derive(Clone, Copy, Debug)]
-enum Sets {
+enum Target {
     NoNewPrivs,
     Bound,
     Ambient,
@@ -73,21 +73,21 @@ enum Sets {
 }
 
 /// All options: name, placeholder of the value (empty: none), setting.
-const OPTIONS: [(&str, &str, Sets); 14] = [
-    ("env-file", "FILE", Sets::EnvFile),
-    ("init-groups", "", Sets::InitGroups),
-    ("no-new-privs", "", Sets::NoNewPrivs),
-    ("cap-bound", "LIST", Sets::Bound),
-    ("cap-ambient", "LIST", Sets::Ambient),
-    ("oom", "N", Sets::Oom),
-    ("nice", "N", Sets::Nice),
-    ("ionice", "CLASS[:N]", Sets::Io),
-    ("sched", "CLASS[:PRIO]", Sets::Scheduler),
-    ("umask", "OCTAL", Sets::Umask),
-    ("cgroup", "PATH", Sets::Group),
-    ("memory-max", "MAX", Sets::Limit(0)),
-    ("cpu-max", "MAX", Sets::Limit(1)),
-    ("pids-max", "MAX", Sets::Limit(2)),
+const OPTIONS: [(&str, &str, Target); 14] = [
+    ("env-file", "FILE", Target::EnvFile),
+    ("init-groups", "", Target::InitGroups),
+    ("no-new-privs", "", Target::NoNewPrivs),
+    ("cap-bound", "LIST", Target::Bound),
+    ("cap-ambient", "LIST", Target::Ambient),
+    ("oom", "N", Target::Oom),
+    ("nice", "N", Target::Nice),
+    ("ionice", "CLASS[:N]", Target::Io),
+    ("sched", "CLASS[:PRIO]", Target::Scheduler),
+    ("umask", "OCTAL", Target::Umask),
+    ("cgroup", "PATH", Target::Group),
+    ("memory-max", "MAX", Target::Limit(0)),
+    ("cpu-max", "MAX", Target::Limit(1)),
+    ("pids-max", "MAX", Target::Limit(2)),
 ];
 
 /// Returns the name of every option and the placeholder of its value.
@@ -152,7 +152,7 @@ impl<'a> Hardening<'a> {
             None if value.is_empty() => c"",
             None => next().ok_or(Fault::Missing)?,
         };
-        if let Sets::EnvFile = sets {
+        if let Target::EnvFile = sets {
             let optional = text.to_bytes().starts_with(b"-");
             let path = skip(text, usize::from(optional));
             let file = EnvFile { path, optional };
@@ -169,26 +169,26 @@ impl<'a> Hardening<'a> {
     }
 
     /// Sets a value; `None` when it is wrong.
-    fn set(&mut self, sets: Sets, text: &'a [u8]) -> Option<()> {
+    fn set(&mut self, sets: Target, text: &'a [u8]) -> Option<()> {
         match sets {
-            Sets::NoNewPrivs => self.no_new_privs = true,
-            Sets::Bound => self.bound = Some(capability::set(text)?),
-            Sets::Ambient => self.ambient = capability::set(text)?,
-            Sets::Oom => {
+            Target::NoNewPrivs => self.no_new_privs = true,
+            Target::Bound => self.bound = Some(capability::set(text)?),
+            Target::Ambient => self.ambient = capability::set(text)?,
+            Target::Oom => {
                 within(text, 1000)?;
                 self.oom = Some(text);
             }
-            Sets::Nice => self.nice = Some(within(text, 20)?.min(19)),
-            Sets::Io => self.io = Some(class(text, &IO)?),
-            Sets::Scheduler => {
+            Target::Nice => self.nice = Some(within(text, 20)?.min(19)),
+            Target::Io => self.io = Some(class(text, &IO)?),
+            Target::Scheduler => {
                 self.scheduler = Some(class(text, &SCHEDULER)?);
             }
             // Its value is a path, which the caller has taken.
-            Sets::EnvFile => {}
-            Sets::InitGroups => self.init_groups = true,
-            Sets::Umask => self.umask = Some(octal(text)?),
-            Sets::Group => self.group = Some(text),
-            Sets::Limit(at) => {
+            Target::EnvFile => {}
+            Target::InitGroups => self.init_groups = true,
+            Target::Umask => self.umask = Some(octal(text)?),
+            Target::Group => self.group = Some(text),
+            Target::Limit(at) => {
                 let at = usize::from(at);
                 *self.group_limits.get_mut(at)? = Some(text);
             }

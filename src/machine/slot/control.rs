@@ -126,7 +126,7 @@ impl SlotState {
                 process.term |= runs && !handled;
                 send(Signal::Terminate);
                 if runs && role == Role::Service {
-                    push(actions, Action::Limit);
+                    push(actions, Action::SetDeadline);
                 }
                 let next = match process.want {
                     Want::Up => return,

@@ -105,7 +105,7 @@ impl Process {
         self.limit = None;
         let age = now.mono.since(self.started_at);
         if self.state == State::Run {
-            let short = facts.pace.is_short(age) && !asked;
+            let short = facts.restart_delay.is_short(age) && !asked;
             let more = self.short_runs.saturating_add(1);
             self.short_runs = if short { more } else { 0 };
             if facts.finish && role == Role::Service {
@@ -122,9 +122,11 @@ impl Process {
         }
         self.state = State::Down;
         self.changed(now);
-        let (wait, waits) = facts.pace.wait(self.short_runs, age, now);
+        let (wait, waits) = facts.restart_delay.wait(self.short_runs, age, now);
         self.due = (!wait.is_zero()).then(|| (now.mono.after(wait), waits));
-        if waits == Waits::Parked && self.short_runs == facts.pace.max_deaths {
+        if waits == Waits::Parked
+            && self.short_runs == facts.restart_delay.max_deaths
+        {
             push(actions, Action::Parked);
         }
     }

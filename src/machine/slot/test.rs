@@ -172,7 +172,7 @@ fn step(world: &mut World, event: Event, at: u64) {
             let actions = slot.started(role, 42, now(at));
             let finishes = asked != Some(Action::Run(role));
             if world.limits && finishes {
-                slot.limit(role, Instant::at(at + 2 * STEP));
+                slot.set_deadline(role, Instant::at(at + 2 * STEP));
             }
             actions
         }
@@ -195,11 +195,11 @@ fn step(world: &mut World, event: Event, at: u64) {
                     "{signal:?} to finish"
                 );
             }
-            Action::Limit => {
+            Action::SetDeadline => {
                 assert!(service.runs(), "a limit of nothing");
                 if world.limits {
                     let limit = Instant::at(at + 2 * STEP);
-                    world.slot.limit(Role::Service, limit);
+                    world.slot.set_deadline(Role::Service, limit);
                 }
             }
             Action::TimedOut(role) => {
@@ -207,7 +207,10 @@ fn step(world: &mut World, event: Event, at: u64) {
                 assert!(world.limits || role == Role::Log && !world.pipe);
             }
             Action::Parked => {
-                assert_eq!(service.short_runs, world.facts.pace.max_deaths);
+                assert_eq!(
+                    service.short_runs,
+                    world.facts.restart_delay.max_deaths
+                );
                 let waits = service.due.map(|(_, waits)| waits);
                 assert_eq!(waits, Some(Waits::Parked));
             }
@@ -221,9 +224,11 @@ fn step(world: &mut World, event: Event, at: u64) {
                 assert!(service.is_down(), "it is still in use");
                 world.pipe = false;
                 // From here on the service is down for good.
-                world.slot.limit(Role::Log, Instant::at(at + 2 * STEP));
+                world
+                    .slot
+                    .set_deadline(Role::Log, Instant::at(at + 2 * STEP));
             }
-            Action::Gone => {
+            Action::Ended => {
                 assert!(service.is_down() && !world.slot.busy());
                 assert!(world.slot.log.is_none_or(|log| log.is_down()));
                 world.gone = true;
@@ -375,7 +380,7 @@ fn assert_ends(mut world: World, mut at: u64) {
 fn a_log_service_that_is_added_late() {
     let facts = Facts {
         finish: true,
-        pace: RestartDelay::default(),
+        restart_delay: RestartDelay::default(),
     };
     let alone = walk_from(false, None, facts, false, false);
     let added = walk_from(false, None, facts, false, true);
@@ -386,7 +391,7 @@ fn a_log_service_that_is_added_late() {
 fn every_state_with_every_event() {
     let plain = Facts {
         finish: true,
-        pace: RestartDelay::default(),
+        restart_delay: RestartDelay::default(),
     };
     let backoff = Backoff {
         first: 600,
@@ -396,7 +401,7 @@ fn every_state_with_every_event() {
     };
     let parks = Facts {
         finish: false,
-        pace: RestartDelay {
+        restart_delay: RestartDelay {
             backoff: Some(backoff),
             max_deaths: 3,
         },
@@ -441,7 +446,7 @@ fn running() -> SlotState {
 /// stands at the position of its signal.
 #[test]
 fn bytes_on_a_running_service() {
-    use Action::{Limit, Script};
+    use Action::{Script, SetDeadline};
     let sent = |signal| Action::Signal(Role::Service, signal);
     let rows: &[(u8, &[Action])] = &[
         (b'u', &[]),
@@ -450,7 +455,7 @@ fn bytes_on_a_running_service() {
             &[
                 Script(b't'),
                 sent(Signal::Terminate),
-                Limit,
+                SetDeadline,
                 sent(Signal::Continue),
                 Script(b'd'),
             ],
@@ -460,13 +465,13 @@ fn bytes_on_a_running_service() {
             &[
                 Script(b't'),
                 sent(Signal::Terminate),
-                Limit,
+                SetDeadline,
                 sent(Signal::Continue),
                 Script(b'x'),
             ],
         ),
         (b'o', &[]),
-        (b't', &[Script(b't'), sent(Signal::Terminate), Limit]),
+        (b't', &[Script(b't'), sent(Signal::Terminate), SetDeadline]),
         (b'k', &[Script(b'k'), sent(Signal::Kill)]),
         (b'p', &[Script(b'p'), sent(Signal::Stop)]),
         (b'c', &[Script(b'c'), sent(Signal::Continue)]),
@@ -520,7 +525,7 @@ fn a_short_run_delays_the_restart_and_a_long_one_does_not() {
     };
     assert!(ended(&mut slot, STEP).is_empty());
     assert_eq!(slot.due(), Some(now(STEP).mono.after(RESTART_PAUSE)));
-    assert_eq!(slot.waits().0, Waits::Pace);
+    assert_eq!(slot.waits().0, Waits::RestartPause);
     assert!(slot.tick(now(3 * STEP - 1)).is_empty());
     let script = [Action::Script(b'u')];
     assert_eq!(&slot.tick(now(3 * STEP))[..], &script);
@@ -534,7 +539,7 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
     let exit = Exit { code: 1, signal: 0 };
     let facts = Facts {
         finish: false,
-        pace: RestartDelay {
+        restart_delay: RestartDelay {
             backoff: None,
             max_deaths: 3,
         },
@@ -561,7 +566,7 @@ fn a_service_that_keeps_dying_is_parked_and_still_tried() {
     slot.refused(Role::Script, now(at));
     slot.started(Role::Service, 10, now(at));
     slot.ended(Role::Service, exit, facts, now(at));
-    assert_eq!(slot.waits().0, Waits::Pace);
+    assert_eq!(slot.waits().0, Waits::RestartPause);
 }
 
 #[test]
@@ -612,7 +617,7 @@ fn a_finish_that_exits_with_125_keeps_the_service_down() {
     slot.refused(Role::Script, now(STEP));
     ended(&mut slot, 0, 0);
     slot.started(service, 10, now(4 * STEP));
-    assert_eq!(&ended(&mut slot, 125, 0)[..], &[Action::Gone]);
+    assert_eq!(&ended(&mut slot, 125, 0)[..], &[Action::Ended]);
 }
 
 #[test]

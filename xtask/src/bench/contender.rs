@@ -58,7 +58,7 @@ pub struct Contender {
 
 impl Contender {
     /// Returns one of our contenders, or the floor.
-    pub fn own(
+    pub fn ours(
         name: &'static str,
         kind: Kind,
         services: usize,
@@ -85,7 +85,7 @@ impl Contender {
     ) -> Self {
         Self {
             libraries: Some(peer.libraries),
-            ..Self::own(name, kind, services, &peer.programs, floor)
+            ..Self::ours(name, kind, services, &peer.programs, floor)
         }
     }
 

@@ -305,13 +305,13 @@ fn check(dir: &Path, stream: &[u8], line: usize) -> Result<()> {
 pub fn run(quick: bool, rounds: Option<usize>) -> Result<()> {
     let place = super::scratch()?;
     // Not on a tmpfs, where a program's pages count as dirty.
-    let bin = super::shop()?.join("log-bin");
+    let bin = super::output_dir()?.join("log-bin");
     build::install(&board::load(BOARD)?, &bin)?;
     // Pages that are still to be written back would count as dirty too.
     fs::File::open(bin.join("runt"))?.sync_all()?;
     let own = Peer {
         programs: bin,
-        libraries: super::shop()?,
+        libraries: super::output_dir()?,
     };
     let s6 = ["s6", "libs6-2.11", "libskarnet2.13"];
     let logger = |name, kind, peer| Logger { name, kind, peer };
@@ -457,7 +457,7 @@ fn medium(
     round: usize,
     figures: &mut Figures,
 ) -> Result<()> {
-    let place = tempfile::tempdir_in(super::shop()?)?;
+    let place = tempfile::tempdir_in(super::output_dir()?)?;
     let ours = loggers.iter().find(|logger| logger.name == "runt");
     let ours = ours.context("there is none of ours")?;
     let plain = loggers.iter().map(|it| (it.name, it, Work::Plain));
@@ -562,7 +562,7 @@ fn show(figures: &Figures, loggers: &[Logger]) -> Result<()> {
         }
     }
     print!("{text}");
-    let file = super::shop()?.join("log.txt");
+    let file = super::output_dir()?.join("log.txt");
     fs::write(&file, text)?;
     println!("{}", file.display());
     Ok(())

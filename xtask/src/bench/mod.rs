@@ -74,8 +74,8 @@ pub fn run(subject: Subject) -> Result<()> {
 }
 
 /// Returns the directory of tables, charts and what the benchmarks build.
-fn shop() -> Result<PathBuf> {
-    let dir = board::workshop().join("bench");
+fn output_dir() -> Result<PathBuf> {
+    let dir = board::work_dir().join("bench");
     std::fs::create_dir_all(&dir)
         .with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
@@ -94,7 +94,7 @@ fn scratch() -> Result<tempfile::TempDir> {
 
 /// Builds xtask/floor with the compiler alone, like the release.
 fn floor() -> Result<PathBuf> {
-    let file = shop()?.join("floor");
+    let file = output_dir()?.join("floor");
     let source = board::root().join("xtask/floor/main.rs");
     let mut rustc = Command::new("rustc");
     rustc

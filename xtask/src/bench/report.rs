@@ -13,7 +13,7 @@ use super::{
 
 /// The reference of a figure.
 #[derive(Clone, Copy, Debug)]
-enum Against {
+enum Reference {
     /// No reference: the figure itself is compared with the bar.
     Nothing,
     /// A contender and its measure, compared round by round.
@@ -29,13 +29,13 @@ struct Bar {
     /// The contender.
     contender: &'static str,
     /// The reference.
-    against: Against,
+    against: Reference,
     /// The maximum that is allowed.
     most: f64,
 }
 
 /// Returns a bar for `runt` with 64 services.
-const fn bar(measure: &'static str, against: Against, most: f64) -> Bar {
+const fn bar(measure: &'static str, against: Reference, most: f64) -> Bar {
     Bar {
         measure,
         contender: "runt",
@@ -49,14 +49,14 @@ const fn many(measure: &'static str, most: f64) -> Bar {
     Bar {
         measure,
         contender: "runt-256",
-        against: Against::Figure("runt", measure),
+        against: Reference::Figure("runt", measure),
         most,
     }
 }
 
 /// Every bar.
 const BARS: &[Bar] = {
-    use Against::{Figure, Nothing, One};
+    use Reference::{Figure, Nothing, One};
     use measure::{
         ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, PROCESSES, PSS_LARGEST,
         REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS, STOP, TURN,
@@ -124,7 +124,7 @@ const MEASURES: &[&str] = {
 
 /// Prints both tables; saves them and the chart.
 pub fn show(figures: &Figures, names: &[&'static str]) -> Result<()> {
-    let shop = super::shop()?;
+    let dir = super::output_dir()?;
     let text = format!(
         "{}\n{}",
         peers(figures, names),
@@ -134,9 +134,9 @@ pub fn show(figures: &Figures, names: &[&'static str]) -> Result<()> {
             .join("\n")
     );
     println!("{text}");
-    let table = shop.join("supervise.txt");
+    let table = dir.join("supervise.txt");
     fs::write(&table, text + "\n")?;
-    let picture = shop.join("supervise.svg");
+    let picture = dir.join("supervise.svg");
     fs::write(&picture, chart::draw(figures, MEASURES, names))?;
     println!("{}\n{}", table.display(), picture.display());
     Ok(())
@@ -162,14 +162,14 @@ fn peers(figures: &Figures, names: &[&'static str]) -> String {
 fn row(figures: &Figures, bar: &Bar) -> String {
     let (measure, contender) = (bar.measure, bar.contender);
     let (found, against) = match bar.against {
-        Against::Nothing => {
+        Reference::Nothing => {
             (figures.summary(measure, contender), String::new())
         }
-        Against::Figure(base, other) => (
+        Reference::Figure(base, other) => (
             figures.ratio((measure, contender), (other, base)),
             format!("x {base}"),
         ),
-        Against::One => {
+        Reference::One => {
             let one = figures.summary(measure, "runt-1");
             let all = figures.summary(measure, contender);
             let further = one.zip(all).map(|(one, all)| {

@@ -83,11 +83,11 @@ impl Bench {
             let dir = place.path().join(name);
             build::install(&board, &dir)?;
             let kind = Kind::Runit;
-            Ok(Contender::own(name, kind, services, &dir, &floor))
+            Ok(Contender::ours(name, kind, services, &dir, &floor))
         };
         let bare = |name, kind| {
             let kind = Kind::Floor(kind);
-            Contender::own(name, kind, SERVICES, place.path(), &floor)
+            Contender::ours(name, kind, SERVICES, place.path(), &floor)
         };
         let mut contenders = vec![
             own("runt", SERVICES)?,

@@ -36,7 +36,7 @@ impl Tight {
     /// Creates the group, moves the processes into it and waits until it is
     /// full.
     pub fn new(floor: &Path, pids: &[Pid]) -> Result<Self> {
-        let file = super::shop()?.join("churn");
+        let file = super::output_dir()?.join("churn");
         File::create(&file)?.set_len(FILE)?;
         let name = format!("runt-bench-{}", std::process::id());
         let (group, limit) = TREES
