@@ -23,7 +23,8 @@
 
 use crate::{
     config,
-    sys::{self, AsFd, file, limits, memory, rundir, start::Start},
+    sys::{self, AsFd, file, limits, memory, start::Start},
+    supervisor::rundir,
     text::Line,
 };
 

@@ -81,11 +81,12 @@ use crate::{
     supervisor::{
         self, Reporter, Supervisor,
         front::{ClientEnd, Connection, ServerEnd},
+        rundir,
     },
     sys::{
         self, AsFd, Errno, Fd, child, clock,
         console::Console,
-        file, poller, rundir, secure,
+        file, poller, secure,
         signal::{self, Number, Signals},
         start::{Start, Word},
     },

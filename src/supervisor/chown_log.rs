@@ -17,10 +17,12 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd, dir,
         file::{self, Info},
-        rundir, secure,
+        secure,
     },
     wire::logname::LogName,
 };
+
+use super::{log_ring, rundir};
 
 /// Files that a logger writes besides old logs.
 const WRITTEN: [&CStr; 4] = [c"current", c"lock", c"state", c"newstate"];
@@ -37,7 +39,7 @@ pub(super) fn to_user(
 ) -> Result<(), Errno> {
     if !has_dir {
         let run_dir = rundir::create(service, b"")?;
-        let ring = secure::update(run_dir.as_fd(), rundir::RING)?;
+        let ring = secure::update(run_dir.as_fd(), log_ring::FILE)?;
         return file::fchown(ring.as_fd(), user);
     }
     let log = file::open_dir(service, c"log")?;

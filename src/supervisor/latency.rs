@@ -8,12 +8,12 @@
 use core::time::Duration;
 
 use crate::{
-    sys::{AsFd, clock, file, rundir},
+    sys::{AsFd, clock, file},
     text::Line,
     wire::clock::Instant,
 };
 
-use super::Supervisor;
+use super::{Supervisor, rundir};
 
 /// Minimum time between two records: while many things fail at once, each
 /// iteration may be the longest yet.

@@ -50,6 +50,13 @@ pub(super) fn none() -> [Logger; config::LOGGERS] {
     core::array::from_fn(|_| Logger::default())
 }
 
+/// Returns user and group of the shared loggers, if the board has a user for
+/// them and this process may change to it.
+pub fn logger_user() -> Option<[u32; 2]> {
+    let user = config::LOGGER_USER;
+    (user != [0, 0] && identity::is_root()).then_some(user)
+}
+
 /// Process of a running logger.
 #[derive(Debug)]
 struct LoggerProcess {
@@ -97,7 +104,7 @@ impl Supervisor {
 
     /// Starts the log service of a slot that shares a logger.
     pub(super) fn attach(&mut self, index: usize) -> Actions {
-        if let Some(user) = identity::of_loggers() {
+        if let Some(user) = logger_user() {
             self.chown_log(index, user);
         }
         let attached = self.logger_for(index).and_then(|pid| {

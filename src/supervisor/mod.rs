@@ -20,10 +20,13 @@ mod entry;
 pub mod front;
 mod group;
 mod latency;
+pub mod log_ring;
 mod logger;
+pub mod overlay;
 mod path_watch;
 mod relay;
 mod reporter;
+pub mod rundir;
 mod scan;
 mod service;
 mod services;
@@ -60,6 +63,7 @@ use crate::{
 };
 use heapless::Vec;
 
+pub use logger::logger_user;
 use path_watch::PathWatch;
 use reporter::service_prefix;
 pub use reporter::{Refusal, Reporter, append_failure};

@@ -4,7 +4,7 @@
 use core::{ffi::CStr, time::Duration};
 
 use super::{
-    Supervisor,
+    Supervisor, overlay,
     path_watch::{Changes, PathWatch, WatchError},
     services::{Scan, Services, settling_time},
 };
@@ -15,7 +15,7 @@ use crate::{
         refused::{Noted, Refused},
     },
     sys::{
-        AsFd, CWD, Errno, Fd, clock, dir::Reader, error, file, inotify, rundir,
+        AsFd, CWD, Errno, Fd, clock, dir::Reader, error, file, inotify,
         static_cell::StaticCell,
     },
     text::{Line, Path},
@@ -195,7 +195,7 @@ impl Supervisor {
     ) -> Result<Scan, Failed> {
         let path = services.path;
         let mut overlay = None;
-        if let Some(overlay_path) = rundir::overlay(path) {
+        if let Some(overlay_path) = overlay::of(path) {
             overlay = match self.open_scanned(services, &changes, overlay_path)
             {
                 // The overlay has not been needed yet.

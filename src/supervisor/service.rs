@@ -8,7 +8,6 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd, clock, error,
         file::{self, Kind},
-        rundir,
         secure::{
             self,
             FifoEnds::{Reader, Writer},
@@ -21,6 +20,7 @@ use crate::{
 };
 
 use super::cgroup::Membership;
+use super::log_ring;
 use super::supervise::{
     Failure, FileNames, LOG, Lock, PIPE, SERVICE, SuperviseDir, failure,
     make_pipe, replace,
@@ -89,7 +89,7 @@ impl Service {
             }
         };
         let ring = !has_log
-            && rundir::ring_bytes(at).unwrap_or_else(|| {
+            && log_ring::bytes(at).unwrap_or_else(|| {
                 warn("./runt/log-ring: not a number of bytes.", "");
                 0
             }) > 0;
@@ -129,7 +129,7 @@ impl Service {
         }
         let log = file::info(at, c"log");
         let has_log = log.is_ok_and(|info| info.kind == Kind::Directory);
-        if !has_log && rundir::ring_bytes(at).unwrap_or(0) == 0 {
+        if !has_log && log_ring::bytes(at).unwrap_or(0) == 0 {
             return Ok(None);
         }
         let log = has_log.then(|| open_log_supervise(at)).transpose()?;

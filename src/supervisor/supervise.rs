@@ -22,7 +22,6 @@ use crate::{
     sys::{
         AsFd, At, CWD, Errno, Fd,
         file::{self, Kind},
-        rundir,
         secure::{
             self,
             FifoEnds::{Both, Reader},
@@ -30,6 +29,8 @@ use crate::{
     },
     wire::status::{self, Status},
 };
+
+use super::rundir;
 
 /// Failed operation in a service directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,13 +14,6 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Returns user and group of the shared loggers, if the board has a user for
-/// them and this process may change to it.
-pub fn of_loggers() -> Option<[u32; 2]> {
-    let user = config::LOGGER_USER;
-    (user != [0, 0] && is_root()).then_some(user)
-}
-
 /// Changes to a user of one group, without capabilities; its programs get no
 /// privileges from their files.
 pub fn switch_to([user, group]: [u32; 2]) -> Result<(), Errno> {

@@ -39,7 +39,6 @@ pub mod privilege;
 pub mod proc;
 pub mod program;
 mod raw;
-pub mod rundir;
 pub mod secure;
 pub mod signal;
 pub mod start;

@@ -16,10 +16,10 @@ use core::ffi::CStr;
 use super::{Sv, names, service::Unavailable};
 use crate::{
     args::sv::Verb,
+    supervisor::overlay,
     sys::{
         self, AsFd, At, CWD, Errno, Fd,
         file::{self, Kind},
-        rundir,
     },
     text::{Line, Path},
 };
@@ -79,7 +79,7 @@ impl Sv {
         let new = Path::join(&[b".", name, b".new"]).map_err(too_long)?;
 
         let services = names::services(self.environ);
-        let overlay = rundir::overlay(services);
+        let overlay = overlay::of(services);
         let dir = file::open_dir(CWD, overlay.unwrap_or(services));
         let dir = dir.map_err(refused("open the directory to change"))?;
         let at = dir.as_fd();

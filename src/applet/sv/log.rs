@@ -4,10 +4,11 @@ use heapless::Vec;
 
 use super::service::Unavailable;
 use crate::{
+    supervisor::{log_ring, rundir},
     sys::{
         self, AsFd, At, Errno, fd, file,
         inotify::{Inotify, WatchKind},
-        poller, rundir, secure,
+        poller, secure,
     },
     text::mask::Mask,
     wire::ring::{HEADER, Reader, Ring},
@@ -82,7 +83,7 @@ fn show_ring(
 ) -> Result<(), Errno> {
     let path = rundir::path(dir, b"")?;
     let rundir = rundir::find(dir, b"")?;
-    let file = secure::read(rundir.as_fd(), rundir::RING)?;
+    let file = secure::read(rundir.as_fd(), log_ring::FILE)?;
     let watch = if follows {
         let watch = Inotify::new()?;
         watch.add(path.as_c_str(), WatchKind::Content)?;

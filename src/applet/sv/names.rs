@@ -6,7 +6,8 @@ use core::ffi::CStr;
 use crate::{
     args::sv::is_path,
     config,
-    sys::{AsFd, CWD, Errno, Fd, child::Environ, file, rundir},
+    sys::{AsFd, CWD, Errno, Fd, child::Environ, file},
+    supervisor::overlay,
     text::basename,
 };
 
@@ -28,7 +29,7 @@ pub(super) type SearchDirs = [Option<&'static CStr>; 2];
 /// Returns the directories to search, in order of precedence.
 pub(super) fn search_dirs(environ: Environ) -> SearchDirs {
     let services = services(environ);
-    [rundir::overlay(services), Some(services)]
+    [overlay::of(services), Some(services)]
 }
 
 /// Opens the directory of a service. It is opened only once per command, so

@@ -1,8 +1,14 @@
 //! Reads the status of one service directory and sends it control bytes
 //! (contract §4.4).
 
+use core::ffi::CStr;
+
 use crate::{
-    sys::{self, AsFd, At, Errno, error, file, rundir},
+    sys::{
+        self, AsFd, At, Errno, Fd, error, file,
+        secure::{self, FifoEnds},
+    },
+    supervisor::rundir,
     text::Line,
     wire::status::{self, Status},
 };
@@ -82,7 +88,7 @@ pub(super) const ENTER: &str = "change to service directory";
 /// runit ignores the bytes beyond that.
 pub(in crate::applet) fn probe(dir: At<'_>) -> Result<Status, Unavailable> {
     let failed = |what| move |errno| Unavailable::Failed(what, Some(errno));
-    let rundir = match rundir::open_write(dir, c"supervise/ok") {
+    let rundir = match open_fifo(dir, c"supervise/ok") {
         Ok((_, rundir)) => rundir,
         Err(Errno::ENXIO) => return Err(Unavailable::Unsupervised),
         Err(errno) => return Err(failed(OPEN_OK)(errno)),
@@ -105,7 +111,7 @@ pub(in crate::applet) fn send(
     dir: At<'_>,
     act: &[u8],
 ) -> Result<(), Unavailable> {
-    let opened = rundir::open_write(dir, c"supervise/control");
+    let opened = open_fifo(dir, c"supervise/control");
     let (fifo, _) = opened.map_err(|errno| match errno {
         Errno::ENXIO => Unavailable::Unsupervised,
         errno => Unavailable::Failed(OPEN_CONTROL, Some(errno)),
@@ -115,6 +121,29 @@ pub(in crate::applet) fn send(
         Ok(_) | Err(_) => {
             Err(Unavailable::Failed("write to supervise/control", None))
         }
+    }
+}
+
+/// Opens a FIFO of the supervise directory of `dir` for writing: in `dir`, or
+/// if it has no reader there, in the state directory, which is then returned
+/// too.
+///
+/// ENXIO: there is no supervisor. Any other error is the reason why it could
+/// not be opened in `dir`.
+pub(super) fn open_fifo(
+    dir: At<'_>,
+    fifo: &CStr,
+) -> Result<(Fd, Option<Fd>), Errno> {
+    let open = |at| secure::fifo(at, fifo, FifoEnds::Writer);
+    let errno = match open(dir) {
+        Ok(fifo) => return Ok((fifo, None)),
+        Err(errno) => errno,
+    };
+    let state = rundir::find(dir, b"").map_err(|_| errno)?;
+    match open(state.as_fd()) {
+        Ok(fifo) => Ok((fifo, Some(state))),
+        Err(Errno::ENXIO) if errno == Errno::ENOENT => Err(Errno::ENXIO),
+        Err(_) => Err(errno),
     }
 }
 

@@ -17,12 +17,13 @@ use super::{
 };
 use crate::{
     machine::completion::{Completion, completion},
+    supervisor::rundir,
     sys::{
         self, AsFd, At, Errno,
         child::{self, ExitStatus, Program},
         clock, file,
         inotify::{Event, Inotify, WatchId, WatchKind},
-        poller, proc, rundir,
+        poller, proc,
         signal::Signals,
     },
     text::{Line, Path, keep},

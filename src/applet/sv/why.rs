@@ -6,13 +6,13 @@ use super::{
     describe::describe,
     json, names,
     page::Page,
-    service::{Unavailable, probe},
+    service::{Unavailable, open_fifo, probe},
 };
 use crate::{
     sys::{
         AsFd, At, Errno, error,
         file::{self, Kind},
-        rundir, signal,
+        signal,
     },
     text::Line,
     wire::{
@@ -49,7 +49,7 @@ impl Sv {
         let runs = result.is_ok_and(|status| status.state == State::Run);
         let mut buffer = [0; why::BYTES];
         // The directory in which the supervisor keeps its state.
-        let rundir = rundir::open_write(dir, c"supervise/ok");
+        let rundir = open_fifo(dir, c"supervise/ok");
         let rundir = rundir.ok().and_then(|(_, rundir)| rundir);
         let home = rundir.as_ref().map_or(dir, AsFd::as_fd);
         let record = file::read_whole(home, c"supervise/why", &mut buffer);

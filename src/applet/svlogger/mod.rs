@@ -122,6 +122,7 @@ use crate::{
     args::svlogd::Request,
     config,
     machine::restart_delay::RESTART_PAUSE,
+    supervisor::logger_user,
     sys::{
         self, Errno, Fd,
         console::Console,
@@ -170,7 +171,7 @@ pub(super) fn main(start: Start) -> u8 {
 
 /// Sets up the logger and runs it to its end.
 fn work(start: Start) -> Result<(), Errno> {
-    if let Some(user) = identity::of_loggers() {
+    if let Some(user) = logger_user() {
         identity::switch_to(user)?;
     }
     let wanted = [

@@ -2,7 +2,8 @@
 
 use super::super::logdir::INPUT;
 use crate::{
-    sys::{self, AsFd, At, Errno, Fd, file, rundir, secure},
+    sys::{self, AsFd, At, Errno, Fd, file, secure},
+    supervisor::{log_ring, rundir},
     wire::ring::{HEADER, Ring},
 };
 
@@ -16,11 +17,11 @@ impl LogRing {
     /// Opens and locks the ring of a service directory, which is a file in the
     /// run directory. Makes it anew if it is missing or has another size.
     pub(super) fn open(dir: At<'_>) -> Result<Self, Errno> {
-        let size = rundir::ring_bytes(dir).unwrap_or(0);
+        let size = log_ring::bytes(dir).unwrap_or(0);
         let most = u64::try_from(INPUT).unwrap_or(u64::MAX);
         let new = Ring::new(size, most);
         let dir = rundir::create(dir, b"")?;
-        let file = secure::update(dir.as_fd(), rundir::RING)?;
+        let file = secure::update(dir.as_fd(), log_ring::FILE)?;
         file::lock_now(file.as_fd())?;
         let mut header = [0; HEADER];
         sys::read(file.as_fd(), &mut header)?;

@@ -1,25 +1,19 @@
-//! Stores what a read-only directory cannot hold: its state in a directory of
-//! its own in the run directory, its changed entries in an overlay.
+//! Finds and makes the state directory of a directory that cannot hold its
+//! state itself, such as one on a read-only file system.
 //!
-//! The supervisor makes the state directory of a service directory that is on
-//! a read-only file system; `sv` looks there when it finds no supervisor in
-//! the service directory. Its name is derived from device and inode alone
-//! ([`rundir`]). After use a state directory holds a few empty files; they
-//! disappear with the run directory, at the next boot.
+//! It is in the run directory, and its name is derived from device and inode
+//! alone ([`rundir`]), so that `sv` finds what the supervisor made. After use
+//! a state directory holds a few empty files; they disappear with the run
+//! directory, at the next boot.
 
 use core::ffi::CStr;
 
-use super::{
-    At, CWD, Errno, Fd, file,
-    secure::{self, FifoEnds},
-    start,
-};
 use crate::{
     config,
+    sys::{AsFd as _, At, CWD, Errno, Fd, file, secure, start},
     text::{Path, basename},
-    wire::{options, rundir},
+    wire::rundir,
 };
-use rustix::fd::AsFd as _;
 
 /// Returns the run directory: $RUNT_RUN, or the board's.
 pub fn run_dir() -> &'static CStr {
@@ -111,54 +105,3 @@ fn split_parent(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
 /// The record of a supervisor's longest loop iteration, in the state directory
 /// of its services directory, and its name until it is complete.
 pub const LATENCY: [&CStr; 2] = [c"turn", c"turn.new"];
-
-/// The name of a log ring in the state directory of its service directory.
-pub const RING: &CStr = c"ring";
-
-/// Returns the size in bytes of the log ring of a service directory, 0 for
-/// none: the content of `runt/log-ring`, or the board's default. `None` when
-/// that is not a number, or greater than [`MAX_RING`].
-pub fn ring_bytes(dir: At<'_>) -> Option<u64> {
-    let mut buffer = [0; 16];
-    let bytes = match file::read_whole(dir, c"runt/log-ring", &mut buffer) {
-        Ok(text) => options::number(text)?.into(),
-        Err(_) => u64::try_from(config::LOG_RING).unwrap_or(0),
-    };
-    (bytes <= MAX_RING).then_some(bytes)
-}
-
-/// Greatest size of a log ring in bytes: it is kept in memory.
-const MAX_RING: u64 = 16 << 20;
-
-/// Opens a FIFO of the supervise directory of `dir` for writing: in `dir`, or
-/// if it has no reader there, in the state directory, which is then returned
-/// too.
-///
-/// ENXIO: there is no supervisor. Any other error is the reason why it could
-/// not be opened in `dir`.
-pub fn open_write(dir: At<'_>, fifo: &CStr) -> Result<(Fd, Option<Fd>), Errno> {
-    let open = |at| secure::fifo(at, fifo, FifoEnds::Writer);
-    let errno = match open(dir) {
-        Ok(fifo) => return Ok((fifo, None)),
-        Err(errno) => errno,
-    };
-    let state = find(dir, b"").map_err(|_| errno)?;
-    match open(state.as_fd()) {
-        Ok(fifo) => Ok((fifo, Some(state))),
-        Err(Errno::ENXIO) if errno == Errno::ENOENT => Err(Errno::ENXIO),
-        Err(_) => Err(errno),
-    }
-}
-
-/// Returns the overlay of a services directory: a writable directory whose
-/// entries hide those of the same name, so that a link to a service directory
-/// adds or replaces a service and a link to /dev/null removes one.
-///
-/// The board's overlay applies to the board's services directory,
-/// $RUNT_SERVICES_OVERLAY to any.
-pub fn overlay(services: &CStr) -> Option<&'static CStr> {
-    let own = services == config::SERVICES_DIR;
-    let overlay = start::variable(b"RUNT_SERVICES_OVERLAY")
-        .or(own.then_some(config::SERVICES_OVERLAY));
-    overlay.filter(|path| !path.is_empty())
-}
