@@ -55,3 +55,26 @@ pub use small::*;
 
 /// Version of the program, from Cargo.toml.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Most descriptors of a slot: the service directory, both ends of the log
+/// pipe, `cgroup.procs`, and for each of service and log two locks, the
+/// control FIFO, `ok` and the directory that holds these, when that is
+/// elsewhere.
+const SLOT_DESCRIPTORS: usize = 14;
+
+/// Most descriptors of a supervisor besides those of its slots and loggers:
+/// the standard streams, those that its loop polls, its directories, console,
+/// watchdog and front, and those open for a moment.
+const OTHER_DESCRIPTORS: usize = 36;
+
+/// Returns the most descriptors that a supervisor with `slots` slots has. The
+/// kernel assigns the lowest free number: every number is below that. No
+/// process of this program has more than a supervisor with [`SLOTS`].
+#[must_use]
+pub fn descriptors(slots: usize) -> u32 {
+    let of_slots = slots.saturating_mul(SLOT_DESCRIPTORS);
+    let all = of_slots
+        .saturating_add(OTHER_DESCRIPTORS)
+        .saturating_add(LOGGERS);
+    u32::try_from(all).unwrap_or(u32::MAX)
+}

@@ -23,8 +23,8 @@
 
 use crate::{
     config,
-    sys::{self, AsFd, file, limits, memory, start::Start},
     supervisor::rundir,
+    sys::{self, AsFd, file, memory, start::Start},
     text::Line,
 };
 
@@ -33,7 +33,8 @@ pub(super) fn main(start: Start) -> u8 {
     let processes = config::SLOTS
         .saturating_mul(3)
         .saturating_add(config::LOGGERS);
-    let files = usize::try_from(limits::files()).unwrap_or(usize::MAX);
+    let files = usize::try_from(config::descriptors(config::SLOTS))
+        .unwrap_or(usize::MAX);
     let [code, variables] = memory::bytes();
     let more = [
         ("descriptors", files),

@@ -82,7 +82,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     machine::restart_delay,
-    supervisor::{Refusal, Reporter, Supervisor},
+    supervisor::{Refusal, Reporter, Supervisor, dropped_lines},
     sys::{
         self, AsFd, CWD, Errno, Fd, clock,
         console::Console,
@@ -141,7 +141,9 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
     let opened = open(dir)?;
     let reporter = Reporter {
         prefix: Line::new(),
-        console: Console::stderr("runsv"),
+        console: Console::stderr(|count, to_stderr| {
+            dropped_lines("runsv", count, to_stderr)
+        }),
     };
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
     let mut supervisor =

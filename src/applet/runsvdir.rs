@@ -188,7 +188,9 @@ fn run_front(
         .map_err(|errno| ("unable to collect signals", errno))?;
     let reporter = Reporter {
         prefix: prefix(request.dir, "warning"),
-        console: Console::stderr("runsvdir"),
+        console: Console::stderr(|count, to_stderr| {
+            supervisor::dropped_lines("runsvdir", count, to_stderr)
+        }),
     };
     let run_dir = rundir::open_for(request.dir)
         .inspect_err(|errno| {

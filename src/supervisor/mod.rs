@@ -66,7 +66,7 @@ use heapless::Vec;
 pub use logger::logger_user;
 use path_watch::PathWatch;
 use reporter::service_prefix;
-pub use reporter::{Refusal, Reporter, append_failure};
+pub use reporter::{Refusal, Reporter, append_failure, dropped_lines};
 use scan::Scanned;
 use service::{DirOptions, Service};
 use services::Services;
@@ -243,8 +243,11 @@ impl Supervisor {
         let poller = Poller::new()?;
         poller.add(signals.as_fd(), Interest::Readable, TOKEN_SIGNALS)?;
         let wall_clock = wall_clock::WallClock::watch(&poller, &reporter);
-        limits::raise_files(slots);
-        limits::reserve_files(signals.as_fd(), slots);
+        let descriptors = config::descriptors(slots);
+        // If refused, the table holds fewer slots; that is reported when it
+        // is full.
+        limits::raise_files(descriptors);
+        limits::reserve_files(signals.as_fd(), descriptors);
         Ok(Self {
             table,
             poller,

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use crate::{
+    config,
     sys::{self, Errno, console::Console, error},
     text::Line,
 };
@@ -48,6 +49,23 @@ impl Reporter {
             .text(error::text(errno));
         self.print(&mut line);
     }
+}
+
+/// Returns the line that `program` writes in the place of `count` lines that
+/// descriptor 2, or else the console, did not accept in time.
+pub fn dropped_lines(program: &str, count: u64, to_stderr: bool) -> Line {
+    let output = if to_stderr {
+        "standard error"
+    } else {
+        "the console"
+    };
+    let mut line = Line::new();
+    line.text(program).text(": warning: ").text(output);
+    line.text(" was blocked: ").number(count);
+    line.text(" lines left out (console-bytes = ");
+    line.number(u64::try_from(config::CONSOLE_BYTES).unwrap_or(0));
+    line.text(")");
+    line
 }
 
 /// Reason why a service directory is not supervised.

@@ -2,10 +2,11 @@
 //! descriptor 2, without ever blocking.
 //!
 //! Keeps what is not taken at once in a backlog, which the loop writes when
-//! there is room again. Lines that do not fit the backlog are counted, and the
-//! count is written where they are missing. Without a console the lines of
-//! PID 1 go to the kernel's log. Without a reader of descriptor 2 lines are
-//! dropped, and counted in case a reader appears.
+//! there is room again. Lines that do not fit the backlog are counted, and a
+//! line of the caller's with that count is written where they are missing.
+//! Without a console the lines of PID 1 go to the kernel's log. Without a
+//! reader of descriptor 2 lines are dropped, and counted in case a reader
+//! appears.
 
 use core::{cell::RefCell, ffi::CStr, time::Duration};
 
@@ -35,8 +36,10 @@ const LEVEL: &str = "<30>";
 /// The interval at which a flush checks how much text is still unsent.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The prefix of PID 1's lines.
-const PREFIX: &str = "- runit";
+/// Makes the line that is written in the place of the given number of lines,
+/// which were dropped. True: descriptor 2 did not take them; false: the
+/// console did not. The line fits the smallest `config::CONSOLE_BYTES`.
+pub type DropReport = fn(u64, bool) -> Line;
 
 /// The console with its backlog, for the one part of the program that writes
 /// to it.
@@ -45,12 +48,13 @@ pub struct Console(RefCell<State>);
 /// The only [`Console`].
 static CONSOLE_STATE: StaticCell<Console> =
     StaticCell::new(Console(RefCell::new(State {
-        program: None,
+        to_stderr: false,
         path: None,
         file: None,
         is_polled: false,
         contained: false,
         backlog: Backlog {
+            report: None,
             bytes: Vec::new(),
             lost: 0,
             reported: 0,
@@ -59,9 +63,8 @@ static CONSOLE_STATE: StaticCell<Console> =
 
 /// The state of a [`Console`].
 struct State {
-    /// The name of the program if it writes to descriptor 2; `None` for PID 1,
-    /// which writes to the console.
-    program: Option<&'static str>,
+    /// True if the lines go to descriptor 2, false if to the console.
+    to_stderr: bool,
     /// The device tried first, if that is not [`CONSOLE`]. (The state is all
     /// zeros at first, so that it takes no space in the program's file.)
     path: Option<&'static CStr>,
@@ -82,6 +85,8 @@ struct State {
 /// count is written where they are missing.
 #[derive(Debug, Default)]
 struct Backlog {
+    /// Makes the line that reports dropped ones.
+    report: Option<DropReport>,
     /// The lines.
     bytes: Vec<u8, { config::CONSOLE_BYTES }>,
     /// Number of lines left out after `bytes`.
@@ -92,9 +97,9 @@ struct Backlog {
 }
 
 impl Backlog {
-    /// Adds a line of `program`.
-    fn push(&mut self, program: Option<&str>, line: &[u8]) {
-        self.report(program);
+    /// Adds a line.
+    fn push(&mut self, to_stderr: bool, line: &[u8]) {
+        self.report(to_stderr);
         if self.lost > 0 || self.bytes.extend_from_slice(line).is_err() {
             self.lost = self.lost.saturating_add(1);
         }
@@ -108,12 +113,12 @@ impl Backlog {
     }
 
     /// Removes the first `count` bytes, which have been written.
-    fn written(&mut self, program: Option<&str>, count: usize) {
+    fn written(&mut self, to_stderr: bool, count: usize) {
         self.reported = 0;
         let rest = self.bytes.len().saturating_sub(count);
         text::to_front(&mut self.bytes, count, rest);
         self.bytes.truncate(rest);
-        self.report(program);
+        self.report(to_stderr);
     }
 
     /// Drops everything and counts it as lost.
@@ -129,24 +134,16 @@ impl Backlog {
     }
 
     /// Adds a report of the lost lines once all lines before them are written.
-    fn report(&mut self, program: Option<&str>) {
+    fn report(&mut self, to_stderr: bool) {
+        let Some(report) = self.report else {
+            return;
+        };
         if self.lost == 0 || !self.bytes.is_empty() {
             return;
         }
-        let mut line = Line::new();
-        line.text(program.unwrap_or(PREFIX));
-        line.text(if program.is_some() {
-            ": warning: standard error was blocked: "
-        } else {
-            ": warning: the console was slow: "
-        });
         self.reported = core::mem::take(&mut self.lost);
-        line.number(self.reported);
-        line.text(" lines left out (console-bytes = ");
-        line.number(u64::try_from(config::CONSOLE_BYTES).unwrap_or(0));
-        // It fits the smallest capacity.
-        let line = line.text(")").finish();
-        let _fits = self.bytes.extend_from_slice(line).is_ok();
+        let mut line = report(self.reported, to_stderr);
+        let _fits = self.bytes.extend_from_slice(line.finish()).is_ok();
     }
 
     /// Returns the first line, or the rest of it.
@@ -159,7 +156,7 @@ impl Backlog {
 impl State {
     /// Writes as much as is taken now. False when there is no console.
     fn write(&mut self) -> bool {
-        if self.program.is_none() {
+        if !self.to_stderr {
             return self.write_to_console();
         }
         self.write_to_stderr();
@@ -170,7 +167,7 @@ impl State {
     fn write_to_stderr(&mut self) {
         while !self.backlog.bytes.is_empty() {
             match stderr::write(&self.backlog.bytes) {
-                Ok(count @ 1..) => self.backlog.written(self.program, count),
+                Ok(count @ 1..) => self.backlog.written(true, count),
                 Ok(0) | Err(Errno::EAGAIN) => break,
                 Err(_) => {
                     self.backlog.drop_all();
@@ -198,7 +195,7 @@ impl State {
                 },
             };
             match write_once(file.as_fd(), &self.backlog.bytes) {
-                Ok(count @ 1..) => self.backlog.written(None, count),
+                Ok(count @ 1..) => self.backlog.written(false, count),
                 Ok(0) | Err(Errno::EAGAIN) => {
                     self.file = Some(file);
                     return true;
@@ -225,7 +222,7 @@ impl State {
     /// descriptor 2 from then on.
     fn write_to_log(&mut self) -> bool {
         if self.contained {
-            self.program = Some(PREFIX);
+            self.to_stderr = true;
             self.write_to_stderr();
             return true;
         }
@@ -240,39 +237,42 @@ impl State {
             // The kernel refuses a line that is too long for it: that one is
             // lost, and keeps no other from being logged.
             let _refused = write_once(log.as_fd(), line.finish()).is_err();
-            self.backlog.written(None, count);
+            self.backlog.written(false, count);
         }
         true
     }
 
     /// Returns the descriptor that becomes writable when more lines are taken.
     fn poll_fd(&self) -> Option<At<'_>> {
-        match self.program {
-            Some(_) => Some(fd::STDERR),
-            None => self.file.as_ref().map(AsFd::as_fd),
+        if self.to_stderr {
+            return Some(fd::STDERR);
         }
+        self.file.as_ref().map(AsFd::as_fd)
     }
 }
 
 impl Console {
     /// Returns the console, that of a container if `contained`. `None` the
     /// second time.
-    pub fn get(contained: bool) -> Option<&'static Self> {
-        let console = CONSOLE_STATE.take().map(|console| &*console)?;
-        if let Ok(mut state) = console.0.try_borrow_mut() {
-            state.contained = contained;
-        }
-        Some(console)
+    pub fn get(contained: bool, report: DropReport) -> Option<&'static Self> {
+        Self::take(|state| state.contained = contained, report)
     }
 
-    /// Returns descriptor 2 as the console, for a program that is not PID 1;
-    /// `program` is the prefix of the line that reports lost ones. `None` the
-    /// second time.
-    pub fn stderr(program: &'static str) -> Option<&'static Self> {
-        let console = Self::get(false)?;
-        if let Ok(mut state) = console.0.try_borrow_mut() {
-            state.program = Some(program);
-        }
+    /// Returns descriptor 2 as the console, for a program that is not PID 1.
+    /// `None` the second time.
+    pub fn stderr(report: DropReport) -> Option<&'static Self> {
+        Self::take(|state| state.to_stderr = true, report)
+    }
+
+    /// Returns the only console, after `prepare` has changed its state.
+    fn take(
+        prepare: impl FnOnce(&mut State),
+        report: DropReport,
+    ) -> Option<&'static Self> {
+        let console = CONSOLE_STATE.take()?;
+        let state = console.0.get_mut();
+        state.backlog.report = Some(report);
+        prepare(state);
         Some(console)
     }
 
@@ -281,8 +281,8 @@ impl Console {
     pub fn write_line(&self, line: &[u8]) -> bool {
         // It is never called from within itself.
         self.0.try_borrow_mut().is_ok_and(|mut state| {
-            let program = state.program;
-            state.backlog.push(program, line);
+            let to_stderr = state.to_stderr;
+            state.backlog.push(to_stderr, line);
             state.write()
         })
     }
@@ -423,7 +423,7 @@ mod test {
         let path: &CStr = Box::leak(path.into_boxed_c_str());
         file::make_fifo(CWD, path, 0o600).unwrap();
         let state = State {
-            program: None,
+            to_stderr: false,
             path: Some(path),
             file: None,
             is_polled: false,
@@ -471,44 +471,52 @@ mod test {
         assert!(console.0.borrow().file.is_none());
     }
 
+    /// Reports dropped lines in few words.
+    fn report(count: u64, to_stderr: bool) -> Line {
+        let mut line = Line::new();
+        line.text(if to_stderr { "stderr " } else { "console " });
+        line.number(count);
+        line
+    }
+
+    /// Returns an empty backlog that can report dropped lines.
+    fn backlog() -> Backlog {
+        Backlog {
+            report: Some(report),
+            ..Backlog::default()
+        }
+    }
+
     #[test]
     fn dropped_count_is_printed_at_the_gap() {
-        let mut backlog = Backlog::default();
+        let mut backlog = backlog();
         let line = [&[b'.'; 63][..], b"\n"].concat();
         let fit = config::CONSOLE_BYTES / line.len();
         for _ in 0..fit + 5 {
-            backlog.push(None, &line);
+            backlog.push(false, &line);
         }
         // A short line would fit, but before those that are missing.
-        backlog.written(None, 10);
-        backlog.push(None, b"x\n");
+        backlog.written(false, 10);
+        backlog.push(false, b"x\n");
         assert_eq!(backlog.bytes.len(), fit * line.len() - 10);
-        backlog.written(None, backlog.bytes.len());
-        let text = String::from_utf8(backlog.bytes.to_vec()).unwrap();
-        assert!(
-            text.contains(": 6 lines left out (console-bytes = "),
-            "{text}"
-        );
-        assert!(text.ends_with(")\n"));
-        backlog.push(None, b"x\n");
-        assert!(backlog.bytes.ends_with(b")\nx\n"));
-        assert_eq!(backlog.first(), text.as_bytes());
+        backlog.written(false, backlog.bytes.len());
+        assert_eq!(backlog.bytes, b"console 6\n");
+        backlog.push(false, b"x\n");
+        assert_eq!(backlog.bytes, b"console 6\nx\n");
+        assert_eq!(backlog.first(), b"console 6\n");
     }
+
     #[test]
     fn dropped_bytes_are_counted_once() {
-        let mut backlog = Backlog::default();
+        let mut backlog = backlog();
         for line in [&b"a\n"[..], b"b\n", b"c\n"] {
-            backlog.push(Some("p"), line);
+            backlog.push(true, line);
             backlog.drop_all();
         }
-        backlog.push(Some("p"), b"d\n");
-        let text = String::from_utf8(backlog.bytes.to_vec()).unwrap();
-        let report = "p: warning: standard error was blocked: 3 lines left out \
-                      (console-bytes = ";
-        assert!(text.starts_with(report), "{text}");
-        assert!(text.ends_with(")\nd\n"), "{text}");
+        backlog.push(true, b"d\n");
+        assert_eq!(backlog.bytes, b"stderr 3\nd\n");
         // A part of the report was written: the rest counts as a line.
-        backlog.written(Some("p"), 1);
+        backlog.written(true, 1);
         backlog.drop_all();
         assert_eq!(backlog.lost, 2);
     }

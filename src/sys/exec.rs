@@ -5,6 +5,8 @@ use core::{ffi::CStr, ptr};
 
 use rustix::fd::{AsFd, AsRawFd as _};
 
+use crate::config;
+
 use super::{
     At, Errno, error, fd, file, limits, print_error,
     program::{ARGUMENTS, Argv, Environ, Program, SELF_EXE, Setup},
@@ -44,7 +46,7 @@ pub(super) fn keep_only(files: &[At<'_>]) -> Result<(), Errno> {
         Ok(()) => {}
         // Before Linux 5.9 no child shares the table.
         Err(Errno::ENOSYS | Errno::EPERM) => {
-            for number in first..limits::files() {
+            for number in first..config::descriptors(config::SLOTS) {
                 let _closed = raw::close_number(number).is_err();
             }
         }

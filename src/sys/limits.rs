@@ -5,8 +5,6 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{At, Errno, error, raw};
-use crate::config;
-
 pub use rustix::process::Resource as Limit;
 
 /// The original soft and hard limit of open files, stored when this process
@@ -14,58 +12,34 @@ pub use rustix::process::Resource as Limit;
 static GIVEN: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// Raises the limit of open files to the hard limit, or to what this process
-/// needs with `slots` slots where that is more and the kernel allows it. Its
-/// children get the original limits back: [`restore_files`].
-pub fn raise_files(slots: usize) {
+/// `needed` where that is more and the kernel allows it. Its children get the
+/// original limits back: [`restore_files`].
+pub fn raise_files(needed: u32) {
     let given = getrlimit(Resource::Nofile);
     for (stored, limit) in GIVEN.iter().zip([given.current, given.maximum]) {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         stored.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
-    let needed = given.maximum.map(|most| most.max(files_of(slots).into()));
+    let needed = given.maximum.map(|most| most.max(needed.into()));
     for most in [needed, given.maximum] {
         let most = Rlimit {
             current: most,
             maximum: most,
         };
-        // If both are refused the table holds fewer slots, and reports that
-        // when it is full.
+        // If both are refused the process can open fewer files.
         if setrlimit(Resource::Nofile, most).is_ok() {
             return;
         }
     }
 }
 
-/// Most descriptors of a slot: the service directory, both ends of the log
-/// pipe, `cgroup.procs`, and for each of service and log two locks, the
-/// control FIFO, `ok` and the directory that holds these, when that is
-/// elsewhere.
-const OF_SLOT: usize = 14;
-
-/// Most descriptors of a supervisor besides those of its slots and loggers:
-/// the standard streams, those that its loop polls, its directories, console,
-/// watchdog and front, and those open for a moment.
-const OTHERS: usize = 36;
-
-/// Returns the most descriptors that a supervisor with `slots` slots has. The
-/// kernel assigns the lowest free number: every number is below that.
-pub fn files_of(slots: usize) -> u32 {
-    let files = slots.saturating_mul(OF_SLOT).saturating_add(OTHERS);
-    u32::try_from(files.saturating_add(config::LOGGERS)).unwrap_or(u32::MAX)
-}
-
-/// Returns the most descriptors that any process of this program has.
-pub fn files() -> u32 {
-    files_of(config::SLOTS)
-}
-
-/// Makes room in the kernel's table for the descriptors of `slots` slots, by
-/// copying `any` to the greatest number for a moment. A full table grows, and
-/// if children share it the kernel then waits until every processor has
-/// released the old one: tens of milliseconds each time (`expand_fdtable`,
-/// Linux fs/file.c). Where the limit is lower the table grows when it must.
-pub fn reserve_files(any: At<'_>, slots: usize) {
-    let last = files_of(slots).saturating_sub(1);
+/// Makes room in the kernel's table for `needed` descriptors, by copying `any`
+/// to the greatest number for a moment. A full table grows, and if children
+/// share it the kernel then waits until every processor has released the old
+/// one: tens of milliseconds each time (`expand_fdtable`, Linux fs/file.c).
+/// Where the limit is lower the table grows when it must.
+pub fn reserve_files(any: At<'_>, needed: u32) {
+    let last = needed.saturating_sub(1);
     let _lower = raw::dup_above(any, last).is_err();
 }
 

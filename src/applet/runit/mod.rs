@@ -152,7 +152,7 @@ use crate::{
         shutdown::{self, Remaining, Shutdown, Step},
         stages::{Next, Policy, Stage, StageExit, Stages},
     },
-    supervisor::{AWAITED, Events, Reporter, Supervisor},
+    supervisor::{AWAITED, Events, Reporter, Supervisor, dropped_lines},
     sys::{
         self, AsFd, CWD, Errno, Fd,
         child::{self, Environ, ExitStatus, Program, Setup},
@@ -201,7 +201,9 @@ pub(super) fn main(start: Start) -> u8 {
     head.text(PREFIX).text("warning: ");
     let reporter = Reporter {
         prefix: head,
-        console: Console::get(contained),
+        console: Console::get(contained, |count, to_stderr| {
+            dropped_lines("- runit", count, to_stderr)
+        }),
     };
     let environ = environ(start.environ);
     let supervisor = Supervisor::new(

@@ -6,8 +6,8 @@ use core::ffi::CStr;
 use crate::{
     args::sv::is_path,
     config,
-    sys::{AsFd, CWD, Errno, Fd, child::Environ, file},
     supervisor::overlay,
+    sys::{AsFd, CWD, Errno, Fd, child::Environ, file},
     text::basename,
 };
 

@@ -4,11 +4,11 @@
 use core::ffi::CStr;
 
 use crate::{
+    supervisor::rundir,
     sys::{
         self, AsFd, At, Errno, Fd, error, file,
         secure::{self, FifoEnds},
     },
-    supervisor::rundir,
     text::Line,
     wire::status::{self, Status},
 };

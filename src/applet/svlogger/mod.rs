@@ -122,7 +122,7 @@ use crate::{
     args::svlogd::Request,
     config,
     machine::restart_delay::RESTART_PAUSE,
-    supervisor::logger_user,
+    supervisor::{dropped_lines, logger_user},
     sys::{
         self, Errno, Fd,
         console::Console,
@@ -188,7 +188,7 @@ fn work(start: Start) -> Result<(), Errno> {
     else {
         return Err(Errno::EBUSY);
     };
-    limits::raise_files(config::SLOTS);
+    limits::raise_files(config::descriptors(config::SLOTS));
     // It may be inherited as blocking, but the loop must not block.
     sys::file::set_blocking(fd::STDIN, false)?;
     let poller = Poller::new()?;
@@ -205,7 +205,9 @@ fn work(start: Start) -> Result<(), Errno> {
         pending: PendingSignals::default(),
         deadline: None,
         mode: Mode::Shared,
-        console: Console::stderr("svlogger"),
+        console: Console::stderr(|count, to_stderr| {
+            dropped_lines("svlogger", count, to_stderr)
+        }),
         pause_reported: None,
     };
     let shared = Shared {

@@ -2,8 +2,8 @@
 
 use super::super::logdir::INPUT;
 use crate::{
-    sys::{self, AsFd, At, Errno, Fd, file, secure},
     supervisor::{log_ring, rundir},
+    sys::{self, AsFd, At, Errno, Fd, file, secure},
     wire::ring::{HEADER, Ring},
 };
 
