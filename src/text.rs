@@ -133,6 +133,8 @@ impl Line {
 
     /// Ends the line with a newline and returns the bytes to write.
     pub fn finish(&mut self) -> &[u8] {
+        // A full line has no room for the newline.
+        self.cut |= self.bytes.is_full();
         let end: &[u8] = if self.cut { b"...\n" } else { b"\n" };
         let mut room = config::MESSAGE_BYTES.saturating_sub(end.len());
         // No character is cut in two.
@@ -273,6 +275,17 @@ mod test {
         let bytes = line.finish();
         assert_eq!(bytes.len(), config::MESSAGE_BYTES);
         assert!(bytes.ends_with(b"...\n"));
+    }
+
+    #[test]
+    fn a_line_that_only_lacks_room_for_its_newline_is_cut() {
+        for (length, cut) in [(1, false), (0, true)] {
+            let text = "x".repeat(config::MESSAGE_BYTES - length);
+            let mut line = Line::new();
+            let bytes = line.text(&text).finish();
+            assert_eq!(bytes.len(), config::MESSAGE_BYTES);
+            assert_eq!(bytes.ends_with(b"x...\n"), cut);
+        }
     }
 
     #[test]
