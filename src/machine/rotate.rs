@@ -91,7 +91,7 @@ pub struct OldLogs {
     pub oldest: Option<LogName>,
     /// The oldest that waits for a processor.
     pub pending: Option<LogName>,
-    /// The newest.
+    /// The newest of those with a time in their name.
     pub newest: Option<LogName>,
     /// A processor is configured: files marked `.u` wait for it.
     processed: bool,
@@ -121,7 +121,9 @@ impl OldLogs {
         if oldest.is_none_or(|oldest| name < oldest) {
             *oldest = Some(name);
         }
-        if self.newest.is_none_or(|newest| name > newest) {
+        if self.newest.is_none_or(|newest| name > newest)
+            && name.moment().is_some()
+        {
             self.newest = Some(name);
         }
     }

@@ -84,7 +84,8 @@ impl LogName {
         self
     }
 
-    /// Returns the time in the name; `None` if its label is malformed.
+    /// Returns the time in the name; `None` if its label is malformed, or in
+    /// the half that TAI64 reserves.
     pub fn moment(&self) -> Option<Wall> {
         let mut packed = [0; tai::BYTES];
         let digits = self.0.get(1..tai::LABEL)?;
@@ -92,7 +93,8 @@ impl LogName {
             let [high, low] = *pair else { return None };
             *to = digit(high)? << 4 | digit(low)?;
         }
-        Some(tai::unpack(packed))
+        let [first, ..] = packed;
+        (first < 0x80).then(|| tai::unpack(packed))
     }
 
     /// Returns the name.
@@ -137,6 +139,23 @@ mod test {
                 prop_assert_eq!(parsed.as_bytes(), &name[..]);
                 let _label = parsed.moment();
             }
+        }
+    }
+
+    #[test]
+    fn the_next_name_is_newer_than_any_valid_one() {
+        let wall = Wall { secs: 7, nanos: 0 };
+        for (label, next) in [
+            ("@400000000000000a00000000", "@400000000000001100000000"),
+            ("@4000000000000012ffffffff", "@400000000000001300000000"),
+            ("@40000000000000123b9ac9ff", "@400000000000001300000000"),
+            ("@400000000000001200000000", "@400000000000001200000001"),
+            // Reserved: there is no later one.
+            ("@ffffffffffffffffffffffff", "@400000000000001100000000"),
+        ] {
+            let old = LogName::parse(format!("{label}.s").as_bytes());
+            let new = LogName::after(old, wall, Kind::Unsafe);
+            assert_eq!(new.as_bytes(), format!("{next}.u").as_bytes());
         }
     }
 

@@ -21,13 +21,14 @@ pub fn pack(wall: Wall) -> [u8; BYTES] {
     [a, b, c, d, e, f, g, h, i, j, k, l]
 }
 
-/// Decodes the 12-byte form; a time before 1970 is read as 1970.
+/// Decodes the 12-byte form; a time before 1970 is read as 1970, and more
+/// nanoseconds than a second has as the last one.
 pub fn unpack(bytes: [u8; BYTES]) -> Wall {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
     let secs = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     Wall {
         secs: secs.saturating_sub(EPOCH),
-        nanos: u32::from_be_bytes([i, j, k, l]),
+        nanos: u32::from_be_bytes([i, j, k, l]).min(999_999_999),
     }
 }
 
