@@ -4,6 +4,7 @@ pub mod capability;
 pub mod clock;
 pub mod cmdline;
 pub mod control;
+pub mod envdir;
 pub mod envfile;
 pub mod fstab;
 pub mod ipv6;

@@ -6,6 +6,7 @@ use crate::{
     config,
     sys::{self, AsFd, CWD, Errno, dir, environ::Builder, error, file},
     text::Line,
+    wire::envdir,
 };
 
 use super::{Stop, failed_at, number, too_many};
@@ -41,8 +42,7 @@ pub(super) fn read(
         let most = room.len();
         let length = match file::read_whole(at, name, room) {
             Ok(text) => {
-                let end = text.iter().position(|byte| *byte == b'\n');
-                if end.is_none() && text.len() == most {
+                if text.len() == most && !text.contains(&b'\n') {
                     let mut line = Line::new();
                     line.text("too many environ-bytes (the bound is ");
                     line.number(number(config::ENVIRON_BYTES)).text(")");
@@ -50,7 +50,7 @@ pub(super) fn read(
                     wrong = Some(Stop);
                     return;
                 }
-                (!text.is_empty()).then(|| value(text, end).len())
+                (!text.is_empty()).then(|| envdir::value(text).len())
             }
             Err(errno) => {
                 let skips = match errno {
@@ -75,13 +75,4 @@ pub(super) fn read(
     });
     listed.map_err(failed_at("read directory", dir))?;
     wrong.map_or(Ok(()), Err)
-}
-
-/// Returns the value in a file's text: its first line, which ends at `end`,
-/// without trailing blanks and tabs.
-fn value(text: &[u8], end: Option<usize>) -> &[u8] {
-    let line = text.get(..end.unwrap_or(text.len())).unwrap_or(&[]);
-    let last = line.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'));
-    let kept = last.map_or(0, |last| last.saturating_add(1));
-    line.get(..kept).unwrap_or(&[])
 }
