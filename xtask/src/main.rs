@@ -9,6 +9,7 @@ mod boot;
 mod bootloader;
 mod build;
 mod disk;
+mod fuzz;
 mod image;
 mod old_kernel;
 mod peers;
@@ -119,6 +120,17 @@ enum Verb {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Feed random bytes to every reader of bytes and check what must hold.
+    Fuzz {
+        /// Only this target of tests/fuzz; by default all.
+        target: Option<String>,
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Add inputs that reach new code to tests/fuzz/corpus.
+        #[arg(long)]
+        merge: bool,
+    },
     /// Measure the programs against their peers and the kernel's own cost.
     #[command(subcommand)]
     Bench(bench::Subject),
@@ -164,6 +176,11 @@ fn main() -> ExitCode {
             only,
         } => test::run(quick, all_boards, only.as_deref()),
         Verb::OldKernel { words } => old_kernel::run(&words),
+        Verb::Fuzz {
+            target,
+            seconds,
+            merge,
+        } => fuzz::run(target.as_deref(), seconds, merge),
         Verb::Bench(subject) => bench::run(subject),
         Verb::Tidy => tidy::run(),
     };

@@ -74,8 +74,9 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
         Outcome::of(tidy::check().map(|()| String::new()))
     })?;
     total.part("lints", "as Cargo.toml has them", || Outcome::of(lints()))?;
-    total.part("unit", "machines, codecs, arguments", || {
-        Outcome::or(tests(&["--package", "runt-init", "--lib"], None, &[]))
+    total.part("unit", "machines, codecs, arguments, fuzz corpus", || {
+        let packages = ["--package", "runt-init", "--package", "runt-fuzz"];
+        Outcome::or(tests(&[&packages[..], &["--lib"]].concat(), None, &[]))
     })?;
     total.part("xtask", "boards, scenarios, tidy", || {
         Outcome::or(tests(&["--package", "xtask"], None, &[]))
@@ -211,7 +212,8 @@ fn lints() -> Result<String> {
     let strict = ["--", "--deny", "warnings"];
     let program = [&common[..], &["runt-init", "--lib"], &strict].concat();
     cargo(&program)?;
-    cargo(&[&common[..], &["xtask", "--all-targets"], &strict].concat())
+    let others = ["xtask", "--package", "runt-fuzz", "--all-targets"];
+    cargo(&[&common[..], &others, &strict].concat())
 }
 
 /// Runs a subcommand of this program.

@@ -1,0 +1,411 @@
+//! Targets for records of fixed form: what a supervisor, a logger, the kernel
+//! or mkfs wrote.
+
+use runt::{
+    config,
+    machine::slot::{Action, Exit, Facts, Role, SlotState},
+    wire::{
+        clock::{Instant, Now, Wall},
+        control, order,
+        process::ProcStat,
+        ring::{HEADER, Reader, Ring},
+        status::{self, State, Want},
+        utmp, volume, why,
+    },
+};
+
+use crate::input::{Input, decimal, is_part, lines};
+
+/// A record is 20 bytes; encoding what was decoded and decoding it again gives
+/// the same.
+pub(crate) fn status(data: &[u8]) {
+    let Some(status) = status::unpack(data) else {
+        assert_ne!(data.len(), status::BYTES);
+        return;
+    };
+    assert_eq!(data.len(), status::BYTES);
+    let packed = status::pack(&status);
+    assert_eq!(status::unpack(&packed), Some(status));
+    assert_eq!(packed[12..16], data[12..16], "pid");
+    // `sv` and the supervisor compute with the time.
+    let _fits = status.since.next().in_nanos();
+    let line = status::stat(&status);
+    let text = std::str::from_utf8(&line).unwrap();
+    let words: Vec<_> = text.strip_suffix('\n').unwrap().split(", ").collect();
+    let first = match status.state {
+        State::Down => "down",
+        State::Run => "run",
+        State::Finish => "finish",
+    };
+    assert_eq!(words[0], first);
+    assert_eq!(words.contains(&"paused"), status.paused);
+    assert_eq!(words.contains(&"got TERM"), status.term);
+    let down = status.want != Want::Up && status.state != State::Down;
+    assert_eq!(words.contains(&"want down"), down);
+    let pid = status::pid(status.pid);
+    let number = pid.strip_suffix(b"\n").and_then(decimal);
+    assert_eq!(number.unwrap_or(0), status.pid.into());
+}
+
+/// A record that is decoded is encoded within its bound and decoded to the
+/// same.
+pub(crate) fn why(data: &[u8]) {
+    for line in lines(data) {
+        if let Some(why::Fact::Waits(reason, until)) = why::fact(line) {
+            assert!(is_part(reason, line) && is_part(until, line));
+        }
+    }
+    let Some(why) = why::unpack(data) else { return };
+    assert!(data.is_empty() || data.ends_with(b"\n"));
+    let died = lines(data)
+        .filter(|line| line.starts_with(b"died "))
+        .count();
+    assert_eq!(why.deaths.len(), died.min(why::DEATHS));
+    let record = why::pack(&why);
+    assert!(record.len() <= why::BYTES && record.ends_with(b"\n"));
+    assert_eq!(why::unpack(&record), Some(why));
+}
+
+/// Control bytes in any order between starts and ends of children: there is one
+/// child of each role at most, a start is the last action of its step, and a
+/// slot that is told to end does so when its children end.
+///
+/// A byte with the top bit set is an event; all others are control bytes.
+pub(crate) fn control(data: &[u8]) {
+    let mut input = Input(data);
+    let setup = input.byte();
+    let has_log = (setup & 1 != 0).then_some(setup & 2 != 0);
+    let facts = Facts {
+        finish: setup & 4 != 0,
+        ..Facts::default()
+    };
+    let mut slot = Simulated::new(setup & 8 != 0, has_log, facts);
+    while !input.is_empty() && !slot.ended {
+        let byte = input.byte();
+        let role = match byte & 3 {
+            0 | 1 => Role::Service,
+            2 => Role::Log,
+            _ => Role::Script,
+        };
+        slot.now.mono = slot.now.mono.after(std::time::Duration::from_millis(
+            u64::from(byte & 0x7c) * 10,
+        ));
+        match byte {
+            0..=0x7f => {
+                let decoded = control::decode(byte);
+                let known = b"udoxtkpcahiq12".contains(&byte);
+                assert_eq!(decoded.is_some(), known);
+                assert!(decoded.is_none_or(|it| control::encode(it) == byte));
+                let role = match setup & 0x10 {
+                    0 => Role::Service,
+                    _ => Role::Log,
+                };
+                slot.control(role, byte);
+            }
+            0x80..=0xbf => slot.end(role, byte),
+            0xc0..=0xdf => {
+                let now = slot.now;
+                let actions = slot.state.tick(now);
+                slot.perform(&actions);
+            }
+            0xe0..=0xef => slot.refuses = byte & 0x0f,
+            _ => {
+                let now = slot.now;
+                let actions = slot.state.leave(now);
+                slot.perform(&actions);
+            }
+        }
+    }
+    slot.finish();
+}
+
+/// A slot with an owner that does what it is told.
+struct Simulated {
+    state: SlotState,
+    now: Now,
+    facts: Facts,
+    pids: u32,
+    /// Number of starts still to be refused.
+    refuses: u8,
+    ended: bool,
+}
+
+impl Simulated {
+    fn new(down: bool, log_down: Option<bool>, facts: Facts) -> Self {
+        let now = Now {
+            mono: Instant::at(1_000_000_000),
+            wall: Wall::from_nanos(1_000_000_000),
+        };
+        Self {
+            state: SlotState::new(down, log_down, now),
+            now,
+            facts,
+            pids: 1,
+            refuses: 0,
+            ended: false,
+        }
+    }
+
+    /// Performs the actions of a step, and those of the steps that follow.
+    fn perform(&mut self, actions: &[Action]) {
+        for (at, action) in actions.iter().enumerate() {
+            assert!(!self.ended, "{action:?} after Ended");
+            let role = match action {
+                Action::Run(role) => *role,
+                Action::Finish(_) => Role::Service,
+                Action::Script(_) => Role::Script,
+                Action::Signal(role, _) | Action::TimedOut(role) => {
+                    assert!(self.state.pid(*role).is_some(), "{action:?}");
+                    continue;
+                }
+                Action::Ended => {
+                    self.ended = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            assert!(action.is_start());
+            assert_eq!(at + 1, actions.len(), "{actions:?}");
+            assert_eq!(self.state.pid(role), None, "{action:?}");
+            let next = if self.refuses > 0 {
+                self.refuses -= 1;
+                self.state.refused(role, self.now)
+            } else {
+                self.pids += 1;
+                let next = self.state.started(role, self.pids, self.now);
+                assert_eq!(self.state.role_of(self.pids), Some(role));
+                next
+            };
+            return self.perform(&next);
+        }
+    }
+
+    /// Sends a control byte.
+    fn control(&mut self, role: Role, byte: u8) {
+        let actions = self.state.control(role, byte, self.now);
+        self.perform(&actions);
+    }
+
+    /// Ends a child if there is one; its exit code depends on `byte`.
+    fn end(&mut self, role: Role, byte: u8) {
+        if self.state.pid(role).is_none() {
+            return;
+        }
+        let code = match byte >> 2 & 3 {
+            0 => 0,
+            1 => 125,
+            2 => 1,
+            _ => -1,
+        };
+        let signal = if code < 0 { 9 } else { 0 };
+        let exit = Exit { code, signal };
+        let actions = self.state.ended(role, exit, self.facts, self.now);
+        self.perform(&actions);
+    }
+
+    /// Ends the slot: a bounded number of ends must do.
+    fn finish(&mut self) {
+        self.refuses = 0;
+        for _ in 0..100 {
+            if self.ended {
+                return;
+            }
+            let actions = self.state.leave(self.now);
+            self.perform(&actions);
+            for role in [Role::Script, Role::Service, Role::Log] {
+                self.end(role, 0);
+            }
+            self.now.mono =
+                self.now.mono.after(std::time::Duration::from_secs(600));
+            if !self.ended {
+                let actions = self.state.tick(self.now);
+                self.perform(&actions);
+            }
+        }
+        assert!(self.ended, "it does not end: {:?}", self.state);
+    }
+}
+
+/// An order that is encoded is decoded to the same; bytes that are decoded are
+/// encoded to the same up to the name's padding.
+pub(crate) fn order(data: &[u8]) {
+    let Some(order) = order::unpack(data) else {
+        assert!(data.len() < 4);
+        return;
+    };
+    assert!(is_part(order.name, data) && !order.name.contains(&0));
+    if order.name.len() > config::NAME_BYTES {
+        // The receiver's buffer is one order long.
+        assert!(data.len() > order::BYTES);
+        return;
+    }
+    let packed = order::pack(order);
+    assert_eq!(order::unpack(&packed), Some(order));
+    assert_eq!(packed[..3], data[..3]);
+}
+
+/// A reader of a ring gets whole lines, in order, none twice, and all that it
+/// has not lost; any header gives positions within the file.
+pub(crate) fn ring(data: &[u8]) {
+    let mut input = Input(data);
+    let header: [u8; HEADER] = input.array();
+    let length = input.number();
+    let mut forged = Ring::unpack(&header, length);
+    assert!(forged.length() <= length || forged.length() == 17);
+    let mut reader = Reader::default();
+    for _ in 0..3 {
+        if let Some((at, most)) = reader.next(forged) {
+            let end = at.checked_add(most as u64);
+            assert!(end.is_some_and(|end| end <= forged.length()));
+            reader.take(forged, &[b'x'; 9][..most.min(9)]);
+        }
+        if let Some((at, count)) = forged.add(&[b'x'; 7]) {
+            assert!(count <= 7);
+            assert!(at + count as u64 <= forged.length());
+        }
+    }
+    let most = 1 + u64::from(input.byte() % 16);
+    let size = u64::from(input.byte() % 64);
+    let ring = Ring::new(size, most);
+    replay(ring, usize::try_from(most).unwrap(), input);
+}
+
+/// Writes and reads a ring as the rest of the input says: a byte below 128
+/// writes so many bytes of the stream, others read so many at most.
+fn replay(mut ring: Ring, most: usize, mut input: Input<'_>) {
+    let mut file = vec![0; usize::try_from(ring.length()).unwrap()];
+    let mut written = Vec::new();
+    // What was shown since the last loss.
+    let mut shown: Vec<u8> = Vec::new();
+    let mut reader = Reader::default();
+    // Lines `aaa\n`, `bb\n`, ... of different lengths.
+    let mut stream = (0_u32..).flat_map(|line| {
+        let letter = b'a' + u8::try_from(line % 26).unwrap();
+        let length = usize::try_from(line * 7 % 11).unwrap();
+        let mut text = vec![letter; length];
+        text.push(b'\n');
+        text
+    });
+    while !input.is_empty() {
+        let byte = input.byte();
+        if byte < 128 {
+            let count = most.min(usize::from(byte));
+            let block: Vec<u8> = stream.by_ref().take(count).collect();
+            let mut rest = &block[..];
+            while let Some((at, count)) = ring.add(rest) {
+                let at = usize::try_from(at).unwrap();
+                file[at..at + count].copy_from_slice(&rest[..count]);
+                rest = &rest[count..];
+            }
+            assert!(rest.is_empty());
+            written.extend(block);
+            let again = Ring::unpack(&ring.header(), ring.length());
+            assert_eq!(again, ring);
+            continue;
+        }
+        if reader.is_lost(ring) {
+            assert_shown(&shown, &written);
+            shown.clear();
+        }
+        let Some((at, count)) = reader.next(ring) else {
+            assert!(reader.is_behind(ring));
+            continue;
+        };
+        let count = count.min(usize::from(byte & 0x7f));
+        let at = usize::try_from(at).unwrap();
+        let bytes = &file[at..at + count];
+        let start = reader.take(ring, bytes).expect("nothing was overwritten");
+        shown.extend(&bytes[start..]);
+    }
+    assert_shown(&shown, &written);
+}
+
+/// Asserts that what was shown without a loss is part of the stream and begins
+/// with a whole line.
+fn assert_shown(shown: &[u8], written: &[u8]) {
+    let stream = [b"\n", written].concat();
+    let wanted = [b"\n", shown].concat();
+    assert!(stream.windows(wanted.len()).any(|part| part == wanted));
+}
+
+/// A name that is spelled as the volume has it names it, whatever the volume.
+pub(crate) fn volume(data: &[u8]) {
+    let mut input = Input(data);
+    let text = input.line();
+    let number = input.byte();
+    let head = &input.0[..input.0.len().min(volume::HEAD)];
+    let tag = volume::Tag::parse(text);
+    if let Some(tag) = tag {
+        let _any = (tag.is_possible(), tag.names_partition(input.0));
+        if tag.names(head, number) {
+            assert!(!head.is_empty());
+            // Bytes behind the head are not looked at.
+            let more = [head, &[0xff; 64]].concat();
+            assert!(head.len() < volume::HEAD || tag.names(&more, number));
+        }
+    }
+    if let Some(offset) = volume::entry_place(head, number) {
+        assert!(number > 0 && offset >= 16);
+        assert!(offset < 1 << 42, "{offset}");
+    }
+    let magic = head.get(0x438..0x43a) == Some(&[0x53, 0xef]);
+    if let Some(uuid) = head.get(0x468..0x478).filter(|_| magic) {
+        let hex = |bytes: &[u8]| -> String {
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let text = format!("UUID={}-{}", hex(&uuid[..4]), hex(&uuid[4..]));
+        let tag = volume::Tag::parse(text.as_bytes()).unwrap();
+        assert!(tag.names(head, number));
+        assert!(tag.names_entry(uuid.try_into().unwrap()) == same_in_gpt(uuid));
+    }
+    let mut words = lines(text);
+    let (disk, name) = (words.next().unwrap_or(b""), head);
+    if let Some(number) = volume::partition_number(disk, name) {
+        assert!(number > 0 && name.starts_with(disk));
+    }
+}
+
+/// Returns true if a UUID reads the same with its first fields reversed.
+fn same_in_gpt(uuid: &[u8]) -> bool {
+    let turned = |range: std::ops::Range<usize>| {
+        let field = &uuid[range];
+        field.iter().eq(field.iter().rev())
+    };
+    turned(0..4) && turned(4..6) && turned(6..8)
+}
+
+/// A record that was ended is no login of any line and keeps its line.
+pub(crate) fn utmp(data: &[u8]) {
+    let mut input = Input(data);
+    let name = input.line();
+    let Some(line) = utmp::Name::new(name) else {
+        assert!(name.len() > 32);
+        return;
+    };
+    let mut record = utmp::Record::of_line(line);
+    assert!(!record.is_login(line));
+    let bytes = record.bytes();
+    let now = input.number();
+    let taken = input.take(bytes.len());
+    bytes[..taken.len()].copy_from_slice(taken);
+    let before = bytes[8..40].to_vec();
+    let login = record.is_login(line);
+    assert!(!login || before.starts_with(line.as_bytes()));
+    record.end(now);
+    assert!(!record.is_login(line));
+    assert_eq!(record.bytes()[8..40], before);
+    assert_eq!(record.bytes()[..2], 8_u16.to_ne_bytes());
+}
+
+/// The line of a process is read as its parts say, whatever its name.
+pub(crate) fn process(data: &[u8]) {
+    if let Some(stat) = ProcStat::parse(data) {
+        assert!(is_part(stat.name, data));
+        assert!(!stat.hangs() || !stat.is_stopped());
+    }
+    let name = &data[..data.len().min(15)];
+    let line = [b"17 (", name, b") D 1 17 17 0 -1"].concat();
+    let stat = ProcStat::parse(&line).expect("it is well-formed");
+    assert_eq!((stat.name, stat.state, stat.orphan), (name, b'D', true));
+    assert!(stat.hangs());
+}
