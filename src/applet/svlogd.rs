@@ -119,7 +119,9 @@ use crate::{
         line::Lines,
     },
     sys::{
-        self, CWD, Errno, clock, fd, poller,
+        self, CWD, Errno,
+        buffer::Buffer,
+        clock, fd, poller,
         signal::{Number, Signals},
         start::Start,
         static_cell::StaticCell,
@@ -129,17 +131,18 @@ use crate::{
 };
 
 use super::logdir::{
-    BYTES, ConfigText, Directory, INPUT, Job, LineReader, LogContext, Mode,
-    Output, PendingSignals, TEXT_EXTRA,
+    BYTES, ConfigText, Directory, Job, LineReader, LogContext, Mode, Output,
+    PendingSignals, TEXT_EXTRA,
 };
 
 /// All log directories.
 static DIRECTORIES: StaticCell<Vec<Directory, { config::LOG_DIRS }>> =
     StaticCell::new(Vec::new());
+/// Memory for the texts of a config.
+type Text = Vec<u8, { config::FILE_BYTES + TEXT_EXTRA }>;
 /// Texts of their configs.
-static TEXTS: StaticCell<
-    [[u8; config::FILE_BYTES + TEXT_EXTRA]; config::LOG_DIRS],
-> = StaticCell::new([[0; config::FILE_BYTES + TEXT_EXTRA]; config::LOG_DIRS]);
+static TEXTS: StaticCell<[Text; config::LOG_DIRS]> =
+    StaticCell::new([const { Text::new() }; config::LOG_DIRS]);
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -181,7 +184,8 @@ pub(super) fn main(start: Start) -> u8 {
     else {
         return super::FATAL;
     };
-    let output = &mut bytes.output;
+    let output = Output::new(&mut bytes.output);
+    let mut input = Buffer::new(&mut bytes.input);
     let context = LogContext {
         name,
         service: Name::new(),
@@ -222,19 +226,19 @@ pub(super) fn main(start: Start) -> u8 {
         directories,
         output,
     };
-    logger.run(&mut stream, &mut bytes.input)
+    logger.run(&mut stream, &mut input)
 }
 
 /// A running svlogd.
 struct Svlogd {
     context: LogContext,
     directories: &'static mut VecView<Directory>,
-    output: &'static mut Output,
+    output: Output,
 }
 
 impl Svlogd {
     /// Logs until the input ends or TERM arrives. Returns the exit code.
-    fn run(&mut self, stream: &mut LineReader, input: &mut [u8; INPUT]) -> u8 {
+    fn run(&mut self, stream: &mut LineReader, input: &mut Buffer) -> u8 {
         let mut failed = !self.reopen();
         let mut batch = Batch::new(clock::mono(), config::LOG_READ_BYTES);
         loop {
@@ -264,16 +268,12 @@ impl Svlogd {
                 0 => config::LOG_READ_BYTES,
                 _ => 1,
             };
-            let until = stream.kept.saturating_add(most);
-            let Some(room) = input.get_mut(stream.kept..until) else {
-                break;
-            };
-            match sys::read(fd::STDIN, room) {
+            match input.read(fd::STDIN, most) {
                 Ok(0) => break,
                 Ok(count) => {
                     self.context.pause_reported = None;
                     let request = self.context.request;
-                    stream.take(&request, input, count, &mut |lines, block| {
+                    stream.take(&request, input, &mut |lines, block| {
                         self.log(lines, block);
                     });
                     let ends = self.context.pending.end > 0;
@@ -341,7 +341,7 @@ impl Svlogd {
         for directory in self.directories.iter_mut() {
             directory.handle_timers(
                 &mut self.context,
-                self.output,
+                &mut self.output,
                 now,
                 rotate,
             );
@@ -356,7 +356,8 @@ impl Svlogd {
         }
         let mut fits = true;
         for directory in self.directories.iter_mut() {
-            let opened = directory.open(&mut self.context, self.output, CWD);
+            let opened =
+                directory.open(&mut self.context, &mut self.output, CWD);
             fits &= opened != Err(Errno::EFBIG);
         }
         fits
@@ -411,7 +412,7 @@ impl Svlogd {
             for directory in
                 self.directories.iter_mut().filter(|it| it.is_used())
             {
-                let (context, output) = (&mut self.context, &mut *self.output);
+                let (context, output) = (&mut self.context, &mut self.output);
                 directory.reopen_if_due(context, output, CWD, now);
                 let stamps = stamps.clone();
                 is_done &=
@@ -434,7 +435,7 @@ impl Svlogd {
         let signals = self.context.wait_stalled(due);
         let now = clock::mono();
         for directory in self.directories.iter_mut() {
-            let (context, output) = (&mut self.context, &mut *self.output);
+            let (context, output) = (&mut self.context, &mut self.output);
             if has_backlog(&directory) {
                 directory.after_wait(context, output, signals);
             } else {

@@ -1,8 +1,8 @@
 //! Wraps Linux: the only module with unsafe code and system calls.
 //!
 //! Calls go to rustix where rustix has them and links without a panic path.
-//! `raw` holds the others, except those that only `fd_passing`, `memory` and
-//! `stderr` use. Assembly is in `arch`, one file per architecture. Every
+//! `raw` holds the others, except those that only `buffer`, `fd_passing`,
+//! `memory` and `stderr` use. Assembly is in `arch`, one file per architecture. Every
 //! function that this module exports is safe, except those that `program!`
 //! uses. Functions return the kernel's [`Errno`]; the caller, which knows what
 //! the call was for, adds verb and path once.
@@ -15,6 +15,7 @@
 #[macro_use]
 mod arch;
 
+pub mod buffer;
 pub mod cgroup;
 pub mod child;
 pub mod clock;

@@ -4,7 +4,7 @@ use core::{ffi::CStr, time::Duration};
 
 use crate::{
     machine::rotate::Fill,
-    sys::{AsFd, At, Errno, Fd, clock, file, secure},
+    sys::{AsFd, At, Errno, Fd, buffer::Buffer, clock, file, secure},
     wire::{
         clock::Instant,
         logconfig::{self, Invalid, Udp},
@@ -197,7 +197,9 @@ impl Directory {
         file::lock_now(self.lock.as_fd())?;
         *what = "unable to read config";
         if !keep_config || !self.configured {
-            self.configure(context, dir.as_fd(), scratch, true)?;
+            scratch.lend(|buffer| {
+                self.configure(context, dir.as_fd(), buffer, true)
+            })?;
         }
         *what = "unable to open current";
         self.dir = dir;
@@ -213,7 +215,8 @@ impl Directory {
     ) {
         let dir = core::mem::replace(&mut self.dir, Fd::none());
         // A config was read before, so one that is too long changes nothing.
-        let _read = self.configure(context, dir.as_fd(), scratch, false);
+        let _read = scratch
+            .lend(|buffer| self.configure(context, dir.as_fd(), buffer, false));
         self.dir = dir;
         self.prune(context);
     }
@@ -229,27 +232,25 @@ impl Directory {
         &mut self,
         context: &LogContext,
         dir: At<'_>,
-        scratch: &mut Output,
+        buffer: &mut Buffer,
         with_texts: bool,
     ) -> Result<(), Errno> {
         let name = self.subject();
         let bound = self.text.bound();
         // One byte more than the bound, to detect a longer config.
-        let room = scratch.room().get_mut(..=bound).unwrap_or(&mut []);
-        let mut text = match file::read_whole(dir, c"config", room) {
-            Ok(text) => {
-                context.info(&[b"read: ", name, b"/config"]);
-                text
-            }
-            Err(Errno::ENOENT) => &[],
+        let most = bound.saturating_add(1);
+        match buffer.read_whole(dir, c"config", most) {
+            Ok(()) => context.info(&[b"read: ", name, b"/config"]),
+            Err(Errno::ENOENT) => {}
             Err(errno) => {
                 context.warn("warning", "unable to read config", name, errno);
                 if self.configured {
                     return Ok(());
                 }
-                &[]
+                buffer.clear();
             }
-        };
+        }
+        let mut text = buffer.as_slice();
         let is_cut = text.len() > bound;
         if is_cut {
             let what: [&[u8]; 2] = [name, b"/config: too long"];

@@ -1,13 +1,13 @@
 //! Splitting a stream into lines, read by read; incomplete input is kept.
 
-use crate::{args::svlogd::Request, machine::line::Lines, text};
+use crate::{args::svlogd::Request, machine::line::Lines, sys::buffer::Buffer};
 
 /// A stream of lines that is read piece by piece.
 pub(in crate::applet) struct LineReader {
     lines: Lines,
     /// Bytes of an incomplete line at the front of the input: less than
     /// [`Request::length`].
-    pub(in crate::applet) kept: usize,
+    kept: usize,
     /// Bytes read of the open line.
     column: usize,
 }
@@ -28,40 +28,35 @@ impl LineReader {
         self.kept > 0 || self.lines.is_inside()
     }
 
-    /// Processes `count` bytes that were read behind the kept ones in `input`:
-    /// passes everything that can be logged to `log`, and moves the rest to
-    /// the front.
+    /// Processes what was read behind the kept bytes of `input`: passes
+    /// everything that can be logged to `log`, and keeps the rest.
     pub(in crate::applet) fn take(
         &mut self,
         request: &Request<'_>,
-        input: &mut [u8],
-        count: usize,
+        input: &mut Buffer,
         log: &mut dyn FnMut(Lines, &[u8]),
     ) {
-        let all = self.kept.saturating_add(count);
-        let new = input.get_mut(self.kept..all).unwrap_or(&mut []);
-        self.replace(request, new);
-        let read = input.get(..all).unwrap_or(&[]);
-        let ripe = self.lines.ready_bytes(read);
-        self.pass(read.get(..ripe).unwrap_or(&[]), log);
-        self.kept = all.saturating_sub(ripe);
-        text::to_front(input, ripe, self.kept);
+        self.replace(request, input.tail_mut(self.kept));
+        let read = input.as_slice();
+        let ready = self.lines.ready_bytes(read);
+        self.pass(read.get(..ready).unwrap_or(&[]), log);
+        input.remove_front(ready);
+        self.kept = input.len();
     }
 
     /// Handles the end of the input: ends an open line with a newline (§16.1).
     pub(in crate::applet) fn end(
         &mut self,
-        input: &mut [u8],
+        input: &mut Buffer,
         log: &mut dyn FnMut(Lines, &[u8]),
     ) {
         if !self.is_open() {
             return;
         }
         // There is room: the kept bytes are fewer than a line has.
-        if let Some(byte) = input.get_mut(self.kept) {
-            *byte = b'\n';
-        }
-        self.pass(input.get(..=self.kept).unwrap_or(&[]), log);
+        let _fits = input.append(b"\n");
+        self.pass(input.as_slice(), log);
+        input.clear();
         self.kept = 0;
     }
 

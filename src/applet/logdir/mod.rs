@@ -51,22 +51,24 @@ pub(super) use {
     directory::Directory,
     job::Job,
     line_reader::LineReader,
-    output::Output,
+    output::{OUTPUT, Output},
 };
+
+use heapless::Vec;
 
 use crate::{config, sys::static_cell::StaticCell};
 
 /// Size of the input buffer in bytes: one incomplete line and one read.
 pub(super) const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
 
-/// Buffers between the input and the log directories.
+/// Memory of the buffers between the input and the log directories.
 pub(super) struct Bytes {
-    pub(super) input: [u8; INPUT],
-    pub(super) output: Output,
+    pub(super) input: Vec<u8, INPUT>,
+    pub(super) output: Vec<u8, OUTPUT>,
 }
 
-/// The buffers of this process.
+/// The memory of this process.
 pub(super) static BYTES: StaticCell<Bytes> = StaticCell::new(Bytes {
-    input: [0; INPUT],
-    output: Output::NONE,
+    input: Vec::new(),
+    output: Vec::new(),
 });

@@ -1,73 +1,73 @@
 //! Output buffer: gathers bytes so that one read causes one write, or two or
 //! three after a very large read.
 
-use crate::{config, text::copy};
+use heapless::VecView;
+
+use crate::{config, sys::buffer::Buffer};
 
 /// Bytes that are gathered at most: half of a full read, plus some lines. More
 /// would dirty more memory and be no faster (measured).
 const BATCH_BYTES: usize = config::LOG_READ_BYTES / 2 + 6144;
 
-/// Size of the buffer: it also holds a config, or a line as it is sent.
-const OUTPUT_BYTES: usize =
+/// Size of the buffer in bytes: it also holds a config, or a line as it is
+/// sent.
+pub(in crate::applet) const OUTPUT: usize =
     BATCH_BYTES + config::LOG_LINE_BYTES + config::FILE_BYTES;
 
 /// Bytes on their way to one directory.
-///
-/// Not a `heapless::Vec`: that one copies byte by byte.
 pub(in crate::applet) struct Output {
-    bytes: [u8; OUTPUT_BYTES],
-    /// At most `OUTPUT_BYTES`.
-    length: usize,
+    bytes: Buffer,
 }
 
 impl Output {
-    /// An empty buffer.
-    #[allow(clippy::large_stack_arrays, reason = "it is never on the stack")]
-    pub(in crate::applet) const NONE: Self = Self {
-        bytes: [0; OUTPUT_BYTES],
-        length: 0,
-    };
+    /// Takes memory of [`OUTPUT`] bytes.
+    pub(in crate::applet) fn new(memory: &'static mut VecView<u8>) -> Self {
+        Self {
+            bytes: Buffer::new(memory),
+        }
+    }
 
     /// Returns the gathered bytes.
     pub(in crate::applet) fn waiting(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or(&[])
+        self.bytes.as_slice()
     }
 
     /// Empties the buffer.
     pub(in crate::applet) fn clear(&mut self) {
-        self.length = 0;
-    }
-
-    /// Returns the free space behind the gathered bytes.
-    pub(in crate::applet) fn room(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.length..).unwrap_or(&mut [])
+        self.bytes.clear();
     }
 
     /// Appends bytes. Returns `false`, and appends nothing, if that would
-    /// exceed
-    /// `BATCH_BYTES`.
+    /// exceed `BATCH_BYTES`.
     pub(in crate::applet) fn add(&mut self, bytes: &[u8]) -> bool {
-        let length = self.length.saturating_add(bytes.len());
-        let added = length <= BATCH_BYTES && copy(self.room(), bytes);
-        if added {
-            self.length = length;
-        }
-        added
+        self.bytes.len().saturating_add(bytes.len()) <= BATCH_BYTES
+            && self.bytes.append(bytes)
     }
-}
 
-/// Concatenates `parts` at the start of `room` and returns the result; `None`
-/// if they do not fit.
-pub(in crate::applet) fn join<'a>(
-    room: &'a mut [u8],
-    parts: &[&[u8]],
-) -> Option<&'a [u8]> {
-    let mut length = 0_usize;
-    for part in parts {
-        if !copy(room.get_mut(length..)?, part) {
-            return None;
-        }
-        length = length.saturating_add(part.len());
+    /// Lends the empty buffer to `work`, and empties it again.
+    pub(super) fn lend<T>(&mut self, work: impl FnOnce(&mut Buffer) -> T) -> T {
+        self.bytes.clear();
+        let result = work(&mut self.bytes);
+        self.bytes.clear();
+        result
     }
-    room.get(..length)
+
+    /// Returns whether [`Output::with_line`] has room for these parts.
+    pub(super) fn has_room(&self, parts: &[&[u8]]) -> bool {
+        let free = self.bytes.capacity().saturating_sub(self.bytes.len());
+        parts.iter().map(|part| part.len()).sum::<usize>() <= free
+    }
+
+    /// Assembles a line behind the gathered bytes and passes it to `send`. It
+    /// does not stay there. Returns `None` without room for it.
+    pub(super) fn with_line<T>(
+        &mut self,
+        parts: &[&[u8]],
+        send: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Option<T> {
+        let length = self.bytes.len();
+        let result = self.bytes.join(parts).and_then(send);
+        self.bytes.truncate(length);
+        result
+    }
 }

@@ -125,6 +125,7 @@ use crate::{
     supervisor::{dropped_lines, logger_user},
     sys::{
         self, Errno, Fd,
+        buffer::Buffer,
         console::Console,
         fd, fd_passing, identity, limits,
         poller::{Interest, Poller},
@@ -143,7 +144,7 @@ use self::{
     shared::{Buffers, Shared, TOKEN_STREAMS},
     stream::Stream,
 };
-use super::logdir::{BYTES, LogContext, Mode, PendingSignals};
+use super::logdir::{BYTES, LogContext, Mode, Output, PendingSignals};
 
 /// Streams by number, up to the highest one used so far.
 static STREAMS: StaticCell<Vec<Stream, { config::SLOTS }>> =
@@ -212,8 +213,8 @@ fn work(start: Start) -> Result<(), Errno> {
     };
     let shared = Shared {
         context,
-        output: &mut bytes.output,
-        input: &mut bytes.input,
+        output: Output::new(&mut bytes.output),
+        input: Buffer::new(&mut bytes.input),
         poller,
     };
     let buffers = buffers.iter_mut();

@@ -17,10 +17,10 @@ use crate::{
     config,
     machine::restart_delay::RESTART_PAUSE,
     sys::{
-        self, AsFd, Errno, Fd, clock, fd, file, poller::Interest,
-        signal::Number,
+        self, AsFd, Errno, Fd, buffer::Buffer, clock, fd, file,
+        poller::Interest, signal::Number,
     },
-    text::{self, Name, copy},
+    text::{self, Name},
     wire::{clock::Instant, order::LoggerOrder},
 };
 
@@ -99,7 +99,8 @@ pub(super) struct Stream {
     name: Name,
     pipe: Fd,
     reader: LineReader,
-    kept: &'static mut [u8],
+    /// Bytes of an incomplete line.
+    kept: Buffer,
     directory: Directory,
     /// The open ring, if there is no directory.
     ring: Option<LogRing>,
@@ -125,7 +126,7 @@ impl Stream {
             name: Name::new(),
             pipe: Fd::none(),
             reader: LineReader::new(1),
-            kept: &mut room.kept,
+            kept: Buffer::new(&mut room.kept),
             directory: Directory::new(c"log", ConfigText::new(&mut room.text)),
             ring: None,
             console: ConsoleCopy::disabled(),
@@ -149,6 +150,7 @@ impl Stream {
         self.limit = None;
         self.failures = 0;
         self.reader = LineReader::new(shared.context.request.length);
+        self.kept.clear();
         self.flags = Flags {
             reopen: true,
             ..Flags::default()
@@ -292,7 +294,7 @@ impl Stream {
             return;
         }
         let rotate = core::mem::take(&mut self.flags.rotate);
-        let (context, output) = (&mut shared.context, &mut *shared.output);
+        let (context, output) = (&mut shared.context, &mut shared.output);
         self.directory.handle_timers(context, output, now, rotate);
         self.directory.worker_done(&shared.context);
     }
@@ -334,7 +336,7 @@ impl Stream {
         if !self.directory.in_worker(&mut shared.context) {
             return false;
         }
-        let (context, output) = (&mut shared.context, &mut *shared.output);
+        let (context, output) = (&mut shared.context, &mut shared.output);
         self.directory
             .retry_until_done(context, output, |it, context, _| {
                 it.seal(context)
@@ -360,7 +362,7 @@ impl Stream {
             let main = file::info(at, c"log/main").is_ok();
             self.directory.name = if main { c"log/main" } else { c"log" };
             let _made = self.directory.make(at);
-            let (context, output) = (&mut shared.context, &mut *shared.output);
+            let (context, output) = (&mut shared.context, &mut shared.output);
             let name = self.directory.name;
             self.directory
                 .enter(context, output, at, name, false, &mut what)
@@ -392,7 +394,10 @@ impl Stream {
             shared
                 .context
                 .report("warning", &[what.as_bytes(), subject]);
-            let _some = sys::read(self.pipe.as_fd(), shared.input);
+            shared.input.clear();
+            let most = config::LOG_READ_BYTES;
+            let _some = shared.input.read(self.pipe.as_fd(), most);
+            self.kept.clear();
             self.reader = LineReader::new(shared.context.request.length);
         }
     }
@@ -401,27 +406,24 @@ impl Stream {
     fn read(&mut self, shared: &mut Shared) {
         let (now, at) = (clock::mono(), self.service_dir.as_fd());
         if self.directory.is_lost(at, now) {
-            let (context, output) = (&mut shared.context, &mut *shared.output);
+            let (context, output) = (&mut shared.context, &mut shared.output);
             let renewed = self.directory.renew(context, output, at);
             if let Err((what, errno)) = renewed {
                 // The input waits in the pipe for the next attempt.
                 return self.fail(shared, what, errno);
             }
         }
-        let kept = self.reader.kept;
-        let old = self.kept.get(..kept).unwrap_or(&[]);
+        shared.input.clear();
         // The bytes came from that buffer.
-        let _fits = copy(shared.input, old);
+        let _fits = shared.input.append(self.kept.as_slice());
         // An open line is finished byte by byte: the bytes behind it stay in
         // the pipe for the next logger.
         let byte = self.flags.ends && !self.flags.drains;
         let most = if byte { 1 } else { config::LOG_READ_BYTES };
-        let until = kept.saturating_add(most);
-        let room = shared.input.get_mut(kept..until).unwrap_or(&mut []);
         let count = if self.flags.ends && self.is_late(now) {
             Ok(0)
         } else {
-            sys::read(self.pipe.as_fd(), room)
+            shared.input.read(self.pipe.as_fd(), most)
         };
         let Shared {
             context,
@@ -429,7 +431,7 @@ impl Stream {
             input,
             ..
         } = shared;
-        let (request, input) = (context.request, &mut input[..]);
+        let request = context.request;
         let (directory, ring) = (&mut self.directory, &mut self.ring);
         let (console, at, name) =
             (&mut self.console, self.service_dir.as_fd(), &self.name);
@@ -447,9 +449,7 @@ impl Stream {
             directory.log_whole(context, output, lines, block, &stamps);
         };
         match count {
-            Ok(count @ 1..) => {
-                self.reader.take(&request, input, count, &mut log);
-            }
+            Ok(1..) => self.reader.take(&request, input, &mut log),
             Err(Errno::EAGAIN) if !self.flags.drains => {}
             Ok(0) | Err(_) => {
                 self.flags.ends = true;
@@ -462,9 +462,9 @@ impl Stream {
         }
         self.directory.worker_done(&shared.context);
         report(shared, console_result);
-        let rest = shared.input.get(..self.reader.kept).unwrap_or(&[]);
+        self.kept.clear();
         // The rest is shorter than a line.
-        let _fits = copy(self.kept, rest);
+        let _fits = self.kept.append(shared.input.as_slice());
     }
 
     /// Reads the rest of a stream that drains, at most `LAST_READS` times.
