@@ -278,13 +278,21 @@ mod test {
     }
 
     #[test]
-    fn a_line_that_only_lacks_room_for_its_newline_is_cut() {
-        for (length, cut) in [(1, false), (0, true)] {
-            let text = "x".repeat(config::MESSAGE_BYTES - length);
-            let mut line = Line::new();
-            let bytes = line.text(&text).finish();
-            assert_eq!(bytes.len(), config::MESSAGE_BYTES);
-            assert_eq!(bytes.ends_with(b"x...\n"), cut);
+    fn a_line_is_whole_or_ends_in_dots() {
+        type Add = fn(&mut Line) -> &mut Line;
+        let adds: [Add; 3] =
+            [|l| l.bytes(b"10"), |l| l.text("10"), |l| l.number(10)];
+        let most = config::MESSAGE_BYTES;
+        for add in adds {
+            for before in 0..most + 3 {
+                let mut line = Line::new();
+                line.bytes(&vec![b'x'; before]);
+                let whole = [&vec![b'x'; before], &b"10\n"[..]].concat();
+                let cut = [&vec![b'x'; most - 4], &b"...\n"[..]].concat();
+                let fits = whole.len() <= most;
+                let expected = if fits { whole } else { cut };
+                assert_eq!(add(&mut line).finish(), expected, "{before}");
+            }
         }
     }
 
@@ -346,6 +354,29 @@ mod test {
             let byte = value(byte);
             let naive = bytes.iter().position(|other| *other == byte);
             proptest::prop_assert_eq!(find(&bytes, byte), naive);
+        }
+    }
+
+    #[test]
+    fn a_name_takes_all_or_nothing() {
+        let long = [b'a'; config::NAME_BYTES + 1];
+        for length in 0..=config::NAME_BYTES {
+            assert_eq!(name(&long[..length]).unwrap(), long[..length]);
+        }
+        let limit = config::NAME_BYTES;
+        assert_eq!(name(&long).err(), Some(TooLong { limit }));
+    }
+
+    /// Test vectors of the authors of FNV.
+    #[test]
+    fn a_hash_is_that_of_fnv_1a() {
+        let rows: [(&[u8], u32); 3] = [
+            (b"", 0x811c_9dc5),
+            (b"a", 0xe40c_292c),
+            (b"foobar", 0xbf9c_f968),
+        ];
+        for (text, value) in rows {
+            assert_eq!(hash(text), value, "{text:?}");
         }
     }
 
