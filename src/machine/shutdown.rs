@@ -148,14 +148,14 @@ impl Shutdown {
                 }
             }
             (Step::KillServices, _) if late => Step::TerminateAll,
-            (Step::TerminateAll, _) if late => Step::KillAll,
             (
-                Step::TerminateAll,
+                Step::TerminateAll | Step::KillAll,
                 Remaining {
                     children: false, ..
                 },
             ) => Step::Done,
-            (Step::KillAll, _) if late || !left.children => Step::Done,
+            (Step::TerminateAll, _) if late => Step::KillAll,
+            (Step::KillAll, _) if late => Step::Done,
             (Step::Done, _) => Step::Done,
             (
                 Step::StopServices
@@ -190,10 +190,9 @@ mod test {
     const LIMIT: Instant = Instant::at(10_000_000_000);
 
     /// Returns every combination of what may be left.
-    fn lefts() -> Vec<Remaining> {
+    fn lefts() -> [Remaining; 4] {
         let all = [(false, false), (false, true), (true, false), (true, true)];
         all.map(|(services, children)| Remaining { services, children })
-            .to_vec()
     }
 
     #[test]
@@ -218,6 +217,71 @@ mod test {
                         }
                         None => assert!(!late, "{order:?} {left:?} stays"),
                     }
+                }
+            }
+        }
+    }
+
+    /// Returns the request that contract §7.5 prescribes after `order`. A step
+    /// about services waits for services, the others wait for processes.
+    fn next(
+        order: Step,
+        left: Remaining,
+        late: bool,
+        last: bool,
+    ) -> Option<Step> {
+        let Remaining { services, children } = left;
+        let of_services =
+            matches!(order, StopServices | NamePending | KillServices);
+        let ended = if of_services { !services } else { !children };
+        let after = match order {
+            StopServices | NamePending if !last => NamePending,
+            StopServices | NamePending => KillServices,
+            KillServices => TerminateAll,
+            TerminateAll => KillAll,
+            KillAll | Done => Done,
+        };
+        if order == Done || (ended && !children) {
+            Some(Done)
+        } else if ended {
+            Some(TerminateAll)
+        } else {
+            late.then_some(after)
+        }
+    }
+
+    #[test]
+    fn a_step_ends_when_nothing_is_left_or_its_time_is_up() {
+        let lasts = |order| match order {
+            StopServices | NamePending => NAME_INTERVAL,
+            KillServices => DRAIN,
+            TerminateAll => TERMINATE,
+            KillAll => KILL,
+            Done => Duration::ZERO,
+        };
+        // From each time, so that the step begins before the limit, ends
+        // exactly at it, is cut short by it or begins after it.
+        for from in (0..=12_000_000_000).step_by(500_000_000) {
+            let from = Instant::at(from);
+            for (order, left) in
+                ORDERS.into_iter().flat_map(|o| lefts().map(|l| (o, l)))
+            {
+                let start = Shutdown::from(order, from, LIMIT);
+                let mut due = from.after(lasts(order));
+                if matches!(order, StopServices | NamePending) {
+                    due = due.min(LIMIT);
+                }
+                assert_eq!(start.due(), due, "{order:?}");
+                let nanos = due.nanos();
+                for at in [nanos.saturating_sub(1), nanos, nanos + 1] {
+                    let now = Instant::at(at);
+                    let mut shutdown = start;
+                    let taken = shutdown.step(left, now);
+                    let expected = next(order, left, now >= due, now >= LIMIT);
+                    assert_eq!(taken, expected, "{order:?} {left:?} at {at}");
+                    let begun = taken
+                        .map_or(start, |next| Shutdown::from(next, now, LIMIT));
+                    assert_eq!(shutdown.due(), begun.due(), "{order:?}");
                 }
             }
         }
