@@ -316,6 +316,39 @@ mod test {
         }
     }
 
+    /// A command that starts a service sends `u` or `o`; one without a
+    /// condition to wait for only prints.
+    #[test]
+    fn commands_that_start_and_commands_that_print() {
+        let plain = |word: &&str| command(word.as_bytes(), false).unwrap();
+        let starts = ["up", "once", "start", "restart", "force-restart"];
+        assert!(starts.iter().map(plain).all(|command| command.starts()));
+        let others = ["down", "exit", "stop", "term", "status", "check"];
+        assert!(!others.iter().map(plain).any(|command| command.starts()));
+        for word in starts.iter().chain(&others) {
+            let prints = *word == "status";
+            assert_eq!(plain(&word).is_status(), prints, "{word}");
+        }
+    }
+
+    #[test]
+    fn options_of_runit() {
+        let read = |words: &[&'static CStr], wait| {
+            request(words.iter().copied(), wait, false)
+        };
+        let limit = |words: &[&'static CStr], wait| {
+            read(words, wait).unwrap().limit.as_secs()
+        };
+        assert_eq!(limit(&[c"up", c"a"], None), 7);
+        assert_eq!(limit(&[c"up", c"a"], Some(c"30")), 30);
+        assert_eq!(limit(&[c"-w", c"9", c"up", c"a"], Some(c"30")), 9);
+        assert_eq!(read(&[c"-V"], None), Err(Error::Version));
+        let illegal = Err(Error::Option(Opt::Illegal(b'x')));
+        assert_eq!(read(&[c"-x", c"up", c"a"], None), illegal);
+        let missing = Err(Error::Option(Opt::Missing(b'w')));
+        assert_eq!(read(&[c"-w"], None), missing);
+    }
+
     #[test]
     fn an_init_script_writes_words_out() {
         for word in ["start", "stop", "status", "shutdown"] {
@@ -382,6 +415,9 @@ mod test {
         }
         let exit = Some((Command, false, false, 3, 1));
         assert_eq!(taken("enable", true), exit);
+        // An init script has no option of ours.
+        assert_eq!(taken("status", true), exit);
+        assert_eq!(taken("-j status a", true), None);
     }
 
     #[test]

@@ -132,9 +132,43 @@ mod test {
         assert_eq!(full.length, 10);
         let out: Vec<u8> = b"axb\t\xc3".map(|b| full.replace(b)).to_vec();
         assert_eq!(out, b"a_b__");
-        assert_eq!(read(&[c"-tttt", c"d"]).unwrap().0.style, Style::Iso);
         assert_eq!(read(&[c"-r+", c"d"]).unwrap().0.replace(7), b'+');
         assert_eq!(read(&[c"-l0", c"d"]).unwrap().0.length, 1000);
+    }
+
+    /// Contract §5.1: each further `-t` makes the timestamp easier to read.
+    #[test]
+    fn each_t_selects_the_next_style() {
+        let styles = [Style::Label, Style::Date, Style::Iso, Style::Iso];
+        let words = [c"-t", c"-tt", c"-ttt", c"-tttt"];
+        for (word, style) in words.into_iter().zip(styles) {
+            assert_eq!(read(&[word, c"d"]).unwrap().0.style, style, "{word:?}");
+        }
+        let apart = read(&[c"-t", c"-v", c"-t", c"d"]).unwrap().0;
+        assert_eq!(
+            apart,
+            Request {
+                verbose: true,
+                ..Request::stamped(2)
+            }
+        );
+    }
+
+    /// Contract §5.1: the buffer must be larger than a line.
+    #[test]
+    fn a_line_is_shorter_than_the_buffer() {
+        let rows = [
+            (c"-l1023", c"-b0", true),
+            (c"-l1024", c"-b0", false),
+            (c"-l10", c"-b11", true),
+            (c"-l10", c"-b10", false),
+            (c"-l0", c"-b1001", true),
+            (c"-l0", c"-b1000", false),
+        ];
+        for (line, buffer, fits) in rows {
+            let taken = read(&[line, buffer, c"d"]);
+            assert_eq!(taken.is_ok(), fits, "{line:?} {buffer:?}");
+        }
     }
 
     #[test]

@@ -232,6 +232,8 @@ fn class(text: &[u8], classes: &[Class]) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod test {
+    use std::ffi::CString;
+
     use super::*;
 
     fn take(words: &[&'static CStr]) -> Result<Hardening<'static>, Fault> {
@@ -280,6 +282,59 @@ mod test {
             group_limits: [Some(b"64M"), None, Some(b"max")],
         };
         assert_eq!(take(&words), Ok(expected));
+    }
+
+    #[test]
+    fn a_value_follows_where_the_list_has_a_placeholder() {
+        assert_eq!(all().count(), OPTIONS.len());
+        for (name, value) in all() {
+            let word = CString::new(name).unwrap();
+            let taken = Hardening::default().take(&word, || None);
+            let missing = Err(Fault::Missing);
+            let expected = if value.is_empty() { Ok(()) } else { missing };
+            assert_eq!(taken, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_least_and_the_greatest_values() {
+        let nice = |word| take(&[word]).ok().map(|taken| taken.nice);
+        let levels = [c"nice=-21", c"nice=-20", c"nice=0", c"nice=20"];
+        let expected = [None, Some(Some(-20)), Some(Some(0)), Some(Some(19))];
+        assert_eq!(levels.map(nice), expected);
+        let oom = |word| take(&[word]).is_ok();
+        let values = [c"oom=-1001", c"oom=-1000", c"oom=1000", c"oom=1001"];
+        assert_eq!(values.map(oom), [false, true, true, false]);
+        let mask = |word| take(&[word]).ok()?.umask;
+        let masks = [c"umask=0", c"umask=777", c"umask=0777", c"umask=1000"];
+        assert_eq!(masks.map(mask), [Some(0), Some(0o777), Some(0o777), None]);
+    }
+
+    /// Classes of ionice(1) and chrt(1) with the kernel's numbers.
+    #[test]
+    fn scheduling_classes_and_their_levels() {
+        let io = |text: &str| class(text.as_bytes(), &IO);
+        let policy = |text: &str| class(text.as_bytes(), &SCHEDULER);
+        assert_eq!(["none", "idle"].map(io), [Some((0, 0)), Some((3, 0))]);
+        for (name, number) in [("realtime", 1), ("best-effort", 2)] {
+            assert_eq!(io(name), Some((number, 4)));
+            let levels = [0, 1, 2, 3, 4, 5, 6, 7];
+            let read = levels.map(|level| io(&format!("{name}:{level}")));
+            assert_eq!(read, levels.map(|level| Some((number, level))));
+            assert_eq!(io(&format!("{name}:8")), None);
+        }
+        for (name, number) in [("other", 0), ("batch", 3), ("idle", 5)] {
+            assert_eq!(policy(name), Some((number, 0)));
+            assert_eq!(policy(&format!("{name}:0")), Some((number, 0)));
+            assert_eq!(policy(&format!("{name}:1")), None);
+        }
+        for (name, number) in [("fifo", 1), ("rr", 2)] {
+            assert_eq!(policy(name), Some((number, 1)));
+            let read = [0, 1, 99, 100, 257]
+                .map(|level| policy(&format!("{name}:{level}")));
+            let levels = [1, 99].map(|level| Some((number, level)));
+            assert_eq!(read, [None, levels[0], levels[1], None, None]);
+        }
     }
 
     #[test]
