@@ -187,6 +187,25 @@ mod test {
     }
 
     #[test]
+    fn a_reading_is_followed_by_the_next_nanosecond() {
+        for nanos in [0, 1, 999_999_998, 999_999_999] {
+            let wall = Wall { secs: 7, nanos };
+            assert_eq!(wall.next().in_nanos(), wall.in_nanos() + 1);
+            assert!(wall.next().nanos < 1_000_000_000);
+        }
+    }
+
+    #[test]
+    fn the_monotonic_clock_stops_at_its_ends() {
+        let (first, last) = (Instant::at(0), Instant::at(u64::MAX));
+        assert_eq!(first.since(last), Duration::ZERO);
+        assert_eq!(last.after(Duration::from_secs(1)), last);
+        assert_eq!(first.after(Duration::MAX), last);
+        let later = first.after(Duration::from_nanos(5));
+        assert_eq!((later.nanos(), later.since(first).as_nanos()), (5, 5));
+    }
+
+    #[test]
     fn a_second_is_a_step() {
         let secs = 1_000_000_000;
         let before = at(5 * secs, 100 * secs);

@@ -175,6 +175,66 @@ mod test {
         assert_eq!(Options::parse(swap.options).unwrap().flags, 0);
     }
 
+    /// Each option with the flag of mount(2) that it sets or clears.
+    #[test]
+    fn options_and_their_flags() {
+        let set = [
+            ("ro", 0x1),
+            ("nosuid", 0x2),
+            ("nodev", 0x4),
+            ("noexec", 0x8),
+            ("sync", 0x10),
+            ("remount", 0x20),
+            ("dirsync", 0x80),
+            ("noatime", 0x400),
+            ("nodiratime", 0x800),
+            ("bind", 0x1000),
+            ("rbind", 0x5000),
+            ("silent", 0x8000),
+            ("relatime", 0x20_0000),
+            ("strictatime", 0x100_0000),
+            ("lazytime", 0x200_0000),
+        ];
+        for (word, flags) in set {
+            let options = Options::parse(word.as_bytes()).unwrap();
+            assert_eq!(options.flags, flags, "{word}");
+            assert!(options.data.as_bytes().is_empty(), "{word}");
+        }
+        let all = set.map(|(word, _)| word).join(",");
+        let every = set.iter().fold(0, |all, (_, flags)| all | flags);
+        let cleared = [
+            ("rw", 0x1),
+            ("suid", 0x2),
+            ("dev", 0x4),
+            ("exec", 0x8),
+            ("async", 0x10),
+            ("atime", 0x400),
+            ("diratime", 0x800),
+        ];
+        for (word, flags) in cleared {
+            let options = Options::parse(format!("{all},{word}").as_bytes());
+            assert_eq!(options.unwrap().flags, every & !flags, "{word}");
+        }
+    }
+
+    #[test]
+    fn options_for_the_reader_of_the_file() {
+        // word, not at boot, optional
+        let rows = [
+            ("noauto", true, false),
+            ("nofail", false, true),
+            ("defaults", false, false),
+            ("auto,nouser,user,users,_netdev,sw", false, false),
+            ("x-systemd.automount,,x-", false, false),
+        ];
+        for (text, not_at_boot, optional) in rows {
+            let options = Options::parse(text.as_bytes()).unwrap();
+            let found = (options.not_at_boot, options.optional, options.flags);
+            assert_eq!(found, (not_at_boot, optional, 0), "{text}");
+            assert!(options.data.as_bytes().is_empty(), "{text}");
+        }
+    }
+
     #[test]
     fn later_options_win() {
         let of = |text: &[u8]| Options::parse(text).unwrap();

@@ -325,6 +325,44 @@ mod test {
         assert_eq!(read(b" s1\n").2, vec![(Invalid::Unknown, &b" s1"[..])]);
     }
 
+    /// Contract §5.5: `k` and `m` multiply a size, `m` and `h` a time, nothing
+    /// a count.
+    #[test]
+    fn every_number_with_every_unit() {
+        const LARGE: u64 = u64::MAX;
+        let factor = |key, unit| match (key, unit) {
+            (_, "") => Some(1),
+            ('s', "k") => Some(1024),
+            ('s', "m") => Some(1024 * 1024),
+            ('t' | 'f' | 'd', "m") => Some(60),
+            ('t' | 'f' | 'd', "h") => Some(3600),
+            _ => None,
+        };
+        for key in "snNtfd".chars() {
+            for unit in ["", "k", "m", "h", "s", "mm", " "] {
+                for number in [0, 3, LARGE] {
+                    let text = format!("{key}{number}{unit}\n");
+                    let (read, _, invalid) = read(text.as_bytes());
+                    let value = match key {
+                        's' => read.size,
+                        'n' => read.keep,
+                        'N' => read.keep_full,
+                        't' => read.age.as_secs(),
+                        'f' => read.durable.as_secs(),
+                        _ => read.lossy.as_secs(),
+                    };
+                    // The leading unit counts also when more follows.
+                    let first = unit.get(..1).unwrap_or("");
+                    let known = factor(key, first).unwrap_or(1);
+                    let expected = number.saturating_mul(known);
+                    assert_eq!(value, expected, "{text}");
+                    let valid = factor(key, unit).is_some();
+                    assert_eq!(invalid.is_empty(), valid, "{text}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn modes() {
         let mode = |text| (read(text).0.mode, read(text).2.len());

@@ -68,6 +68,25 @@ mod test {
     }
 
     #[test]
+    fn file_systems_with_and_without_a_medium() {
+        // type, has a medium, is the initial one
+        let rows = [
+            ("ext4", true, false),
+            ("vfat", true, false),
+            ("tmpfs", false, false),
+            ("proc", false, false),
+            ("cgroup2", false, false),
+            ("rootfs", false, true),
+        ];
+        for (kind, medium, initial) in rows {
+            let line = format!("none / {kind} rw 0 0");
+            let mount = Mount::parse(line.as_bytes()).unwrap();
+            let found = (mount.has_medium(), mount.is_initial());
+            assert_eq!(found, (medium, initial), "{kind}");
+        }
+    }
+
+    #[test]
     fn a_target_beyond_the_capacity() {
         let line = [b"x /", &[b'y'; 300][..], b" ext4"].concat();
         assert!(Mount::parse(&line).unwrap().target().is_err());

@@ -117,11 +117,27 @@ mod test {
 
     #[test]
     fn signals_that_stop() {
-        assert_eq!(down_signal(b"HUP\n"), Some(Signal::Hangup));
-        assert_eq!(down_signal(b"SIGQUIT"), Some(Signal::Quit));
-        assert_eq!(down_signal(b"15"), Some(Signal::Terminate));
-        assert_eq!(down_signal(b"CONT"), None);
-        assert_eq!(down_signal(b""), None);
+        // A signal without a number has another one on MIPS.
+        let rows = [
+            ("HUP", "1", Signal::Hangup),
+            ("INT", "2", Signal::Interrupt),
+            ("QUIT", "3", Signal::Quit),
+            ("KILL", "9", Signal::Kill),
+            ("ALRM", "14", Signal::Alarm),
+            ("TERM", "15", Signal::Terminate),
+            ("USR1", "USR1", Signal::User1),
+            ("USR2", "USR2", Signal::User2),
+        ];
+        for (name, number, signal) in rows {
+            let long = format!("SIG{name}\n");
+            for text in [name, number, &long] {
+                let read = down_signal(text.as_bytes());
+                assert_eq!(read, Some(signal), "{text}");
+            }
+        }
+        for text in ["", "CONT", "STOP", "SIGSTOP", "10", "12", "SIG"] {
+            assert_eq!(down_signal(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -64,6 +64,20 @@ mod test {
         }
     }
 
+    #[test]
+    fn states_and_their_meaning() {
+        for state in "RSDZTtXI".chars() {
+            for parent in [1, 7] {
+                let line = format!("9 (sh) {state} {parent} 9 9 0 -1");
+                let process = ProcStat::parse(line.as_bytes()).unwrap();
+                let stopped = matches!(state, 'T' | 't');
+                assert_eq!(process.is_stopped(), stopped, "{line}");
+                let hangs = state == 'D' && parent == 1;
+                assert_eq!(process.hangs(), hangs, "{line}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn any_line_is_read(line: Vec<u8>) {

@@ -211,6 +211,31 @@ mod test {
         proptest::collection::vec((block, proptest::bool::weighted(0.1)), 0..40)
     }
 
+    #[test]
+    fn a_reader_is_behind_until_it_has_read_the_end() {
+        let mut ring = Ring::new(50, 20);
+        let mut reader = Reader::default();
+        assert!(reader.is_behind(ring), "nothing is written");
+        let (at, count) = ring.add(b"abcd\n").unwrap();
+        assert_eq!((at, count), (16, 5));
+        for piece in [&b"ab"[..], b"cd\n"] {
+            assert!(!reader.is_behind(ring));
+            assert!(reader.next(ring).is_some());
+            assert_eq!(reader.take(ring, piece), Some(0));
+        }
+        assert!(reader.is_behind(ring));
+        assert_eq!(reader.next(ring), None);
+    }
+
+    #[test]
+    fn the_geometry_of_a_ring_is_both_its_sizes() {
+        let mut ring = Ring::new(50, 20);
+        assert!(!ring.has_geometry_of(Ring::new(50, 21)));
+        assert!(!ring.has_geometry_of(Ring::new(51, 19)));
+        ring.add(b"written");
+        assert!(ring.has_geometry_of(Ring::new(50, 20)));
+    }
+
     proptest! {
         #[test]
         fn the_newest_whole_lines_come_out(

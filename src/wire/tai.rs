@@ -63,6 +63,18 @@ mod test {
         assert_eq!(&label(wall), b"@400000006b02866e069612c4");
     }
 
+    /// Contract §0.4: a label spells the 12 bytes.
+    #[test]
+    fn a_label_spells_every_digit() {
+        let wall = Wall {
+            secs: 0x0123_4567_89ab_cdef,
+            nanos: 0x0fed_cba9,
+        };
+        let bytes = pack(wall).map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(label(wall).to_vec(), format!("@{bytes}").into_bytes());
+        assert_eq!(unpack([0; BYTES]), Wall { secs: 0, nanos: 0 });
+    }
+
     proptest! {
         #[test]
         fn unpack_undoes_pack(secs in 0..1u64 << 62, nanos in 0..1_000_000_000u32) {

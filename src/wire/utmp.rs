@@ -138,6 +138,19 @@ mod test {
     }
 
     #[test]
+    fn bytes_that_are_read_make_the_record() {
+        let line = Name::new(b"tty1").unwrap();
+        assert_eq!(line.as_bytes(), b"tty1");
+        assert!(Record::default().0 == [0; BYTES]);
+        let mut written = Record::of_line(line);
+        written.set(USER, *b"joe");
+        let mut read = Record::new();
+        assert_eq!(read.bytes().len(), BYTES);
+        read.bytes().copy_from_slice(written.bytes());
+        assert!(read.is_login(line));
+    }
+
+    #[test]
     fn a_name_may_fill_its_field() {
         let line = Name::new(&[b'x'; 32]).unwrap();
         let mut record = Record::of_line(line);
