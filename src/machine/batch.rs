@@ -88,6 +88,30 @@ mod test {
         assert!(reads(250) < 4000 / 14);
     }
 
+    /// After a pause input counts as soon for slightly longer than that.
+    #[test]
+    fn the_ends_of_both_times() {
+        let begin = Instant::at(1_000_000_000);
+        let short = Duration::from_nanos(1);
+        let mut batch = Batch::new(begin, 8192);
+        let first = begin.after(BEFORE);
+        assert!(!batch.should_pause(80, first));
+        let mut now = first.after(BEFORE - short);
+        assert!(batch.should_pause(80, now));
+        now = now.after(AFTER - short);
+        assert!(batch.should_pause(80, now));
+        assert!(!batch.should_pause(80, now.after(AFTER)));
+    }
+
+    #[test]
+    fn a_read_is_small_up_to_half_of_the_buffer_or_a_bound() {
+        for (most, small) in [(1024, 512), (8192, SMALL), (65536, SMALL)] {
+            let now = Instant::at(7);
+            assert!(Batch::new(now, most).should_pause(small - 1, now));
+            assert!(!Batch::new(now, most).should_pause(small, now));
+        }
+    }
+
     #[test]
     fn batching_never_delays_a_flood() {
         let mut batch = Batch::new(Instant::at(0), 1024);

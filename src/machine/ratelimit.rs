@@ -92,6 +92,25 @@ mod test {
     /// Bytes of a report.
     const REPORT: usize = 20;
 
+    #[test]
+    fn a_second_takes_exactly_its_bytes() {
+        let most = config::LOG_CONSOLE;
+        let start = Instant::at(7);
+        let second = start.after(SECOND);
+        let mut limit = RateLimit::NEW;
+        assert!(limit.take(most - 1, start) && limit.take(1, start));
+        assert_eq!(limit.due(), None);
+        // The next one begins exactly a second later.
+        assert!(limit.take(most, second));
+        assert!(!limit.take(1, second));
+        assert_eq!(limit.due(), Some(second.after(SECOND)));
+        assert_eq!(limit.take_dropped(REPORT, second), None);
+        let third = second.after(SECOND);
+        assert_eq!(limit.take_dropped(REPORT, third), Some(1));
+        // The report is part of that second.
+        assert!(limit.take(most - REPORT, third) && !limit.take(1, third));
+    }
+
     proptest! {
         #[test]
         fn each_line_is_shown_or_counted_and_never_too_much(

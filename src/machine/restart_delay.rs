@@ -100,6 +100,64 @@ mod test {
         }
     }
 
+    /// The names of the delays are those that `sv why` shows.
+    #[test]
+    fn each_delay_has_its_name() {
+        let backoff = Some(Backoff::DEFAULT);
+        let both = |backoff, max_deaths| RestartDelay {
+            backoff,
+            max_deaths,
+        };
+        let (short, long) = (Duration::ZERO, RESTART_PAUSE);
+        // settings, short runs in a row, age, name
+        let rows = [
+            (both(None, 0), 9, short, Waits::RestartPause),
+            (both(None, 0), 0, long, Waits::Nothing),
+            (both(backoff, 0), 0, short, Waits::RestartPause),
+            (both(backoff, 0), 0, long, Waits::Nothing),
+            (both(backoff, 0), 1, short, Waits::Backoff),
+            (both(backoff, 0), 1, long, Waits::Backoff),
+            (both(backoff, 3), 2, short, Waits::Backoff),
+            (both(backoff, 3), 3, short, Waits::Parked),
+            (both(None, 3), 4, long, Waits::Parked),
+        ];
+        for (delay, deaths, age, name) in rows {
+            let (wait, waits) = delay.wait(deaths, age, now(9));
+            assert_eq!(waits, name, "{delay:?} {deaths} {age:?}");
+            assert_eq!(wait.is_zero(), name == Waits::Nothing, "{delay:?}");
+        }
+    }
+
+    /// Services that failed in the same second are spread over their share.
+    #[test]
+    fn jitter_takes_all_of_its_share() {
+        let backoff = Backoff {
+            first: 1000,
+            cap: 1000,
+            reset_after: 0,
+            jitter: 50,
+        };
+        let delay = RestartDelay {
+            backoff: Some(backoff),
+            max_deaths: 0,
+        };
+        let mut waits: Vec<u128> = (0..2000)
+            .map(|n| delay.wait(1, Duration::ZERO, now(n * 100_003)).0)
+            .map(|wait| wait.as_millis())
+            .collect();
+        waits.sort_unstable();
+        let [first, .., last] = waits[..] else {
+            panic!()
+        };
+        assert!((1000..1005).contains(&first), "{first}");
+        assert!((1495..1500).contains(&last), "{last}");
+        // Not far from evenly.
+        let middle = waits[waits.len() / 2];
+        assert!((1200..1300).contains(&middle), "{middle}");
+        let largest = waits.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(largest < Some(20), "{largest:?}");
+    }
+
     #[test]
     fn a_backoff_doubles_up_to_its_cap() {
         let backoff = Backoff {

@@ -96,6 +96,22 @@ fn defaults_rotate_in_the_last_thousand_bytes() {
 }
 
 #[test]
+fn uncounted_bytes_make_room_again() {
+    let empty = Fill {
+        size: 5,
+        bound: 10,
+        line: 3,
+    };
+    let mut fill = empty;
+    fill.add(7);
+    assert_eq!(fill.size, 12);
+    fill.uncount(7);
+    assert_eq!(fill, empty);
+    fill.uncount(9);
+    assert_eq!(fill.size, 0);
+}
+
+#[test]
 fn files_are_counted_and_the_oldest_is_deleted_first() {
     let name = |secs, kind| LogName::new(Wall { secs, nanos: 0 }, kind);
     for processed in [false, true] {
