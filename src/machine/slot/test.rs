@@ -4,10 +4,13 @@
 use std::{
     collections::{HashSet, VecDeque, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
+    mem::discriminant,
 };
 
 use super::{super::restart_delay::RESTART_PAUSE, *};
 use crate::wire::{clock::Wall, options::Backoff};
+
+mod answers;
 
 /// Clock step of the walk: half of the restart pause, so that both sides of
 /// every deadline are reached.
@@ -65,7 +68,7 @@ fn key(world: &World, at: u64) -> u64 {
     let process = |p: &Process| {
         (
             (p.state, p.want, p.pid.is_some(), p.paused, p.term),
-            p.due.map(|(due, waits)| (left(due), format!("{waits:?}"))),
+            p.due.map(|(due, waits)| (left(due), discriminant(&waits))),
             p.limit.map(left),
             (p.once, p.ready, p.failed, p.short_runs.min(3)),
             at.saturating_sub(p.started_at.nanos()).min(2 * STEP),
@@ -75,7 +78,12 @@ fn key(world: &World, at: u64) -> u64 {
     let script = slot
         .script
         .map(|s| (encode(s.control), s.pid.is_some(), s.limit.map(left)));
-    let asked = format!("{:?}", world.asked);
+    let asked = world.asked.map(|action| match action {
+        Action::Run(role) => (Some(role), None, None),
+        Action::Finish(exit) => (None, Some(exit), None),
+        Action::Script(byte) => (None, None, Some(byte)),
+        other => panic!("{other:?} is no start"),
+    });
     let flags = (slot.leaving, slot.closed, slot.drains);
     let mut hasher = DefaultHasher::new();
     (process(&slot.service), slot.log.as_ref().map(process)).hash(&mut hasher);
@@ -169,7 +177,7 @@ fn step(world: &mut World, event: Event, at: u64) {
         }
         Event::Started => {
             let role = role_asked.unwrap();
-            let actions = slot.started(role, 42, now(at));
+            let actions = slot.started(role, answers::pid(role), now(at));
             let finishes = asked != Some(Action::Run(role));
             if world.limits && finishes {
                 slot.set_deadline(role, Instant::at(at + 2 * STEP));
@@ -330,6 +338,10 @@ fn walk_from(
             continue;
         }
         gone += usize::from(world.gone);
+        // A new slot takes its first step when the owner first calls it.
+        let new = seen.len() == 1;
+        let stays = new || world.asked.is_some() || world.gone;
+        answers::check(&world.slot, stays, at);
         for event in events(&world, at) {
             let passed = if let Event::Tick(time) = event {
                 time
