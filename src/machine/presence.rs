@@ -211,12 +211,28 @@ mod test {
                 if expected == Outcome::Leaves {
                     // It leaves once, regardless of later scans.
                     presence.begin(true);
+                    presence.replace();
                     presence.mark_seen();
                     prop_assert_eq!(presence.end(|| true, now), Outcome::Stays);
                     prop_assert!(!presence.stays_known());
                     break;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_as_new_after_its_directory_is_served_no_longer() {
+        for leaves in [false, true] {
+            let mut presence = Presence::UNLISTED;
+            presence.mark_seen();
+            if leaves {
+                presence.begin(true);
+                presence.end(|| true, Instant::at(1));
+            }
+            presence.mark_unlisted();
+            assert_eq!(presence, Presence::UNLISTED);
+            assert!(!presence.stays_known());
         }
     }
 

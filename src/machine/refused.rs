@@ -314,6 +314,49 @@ mod test {
     }
 
     #[test]
+    fn a_table_that_is_cleared_is_a_new_one() {
+        let mut refused = Refused::new();
+        let mut reports = |clears| {
+            if clears {
+                refused.clear();
+                assert_eq!(refused.due(), None);
+            }
+            refused.begin_all();
+            let noted = names(20).into_iter().map(|name| {
+                refused.note(name.as_bytes(), b"x", Some((7, at(5))))
+            });
+            let new = noted.filter(|noted| *noted == Noted::New).count();
+            assert!(refused.due().is_some());
+            (new, refused.end(true))
+        };
+        let slots = config::SLOTS;
+        let first = (slots, Some(20 - slots));
+        assert_eq!(reports(false), first);
+        assert_eq!(reports(false), (0, None));
+        assert_eq!(reports(true), first);
+    }
+
+    /// Entries beyond the capacity are tried again when the longest wait after
+    /// the first of them is over, or with others before.
+    #[test]
+    fn entries_beyond_the_capacity_are_tried_again() {
+        let mut refused = Refused::new();
+        refused.begin_all();
+        for name in &names(config::SLOTS) {
+            refused.note(name.as_bytes(), b"x", None);
+        }
+        for (name, secs) in [(b"a", 5), (b"b", 9)] {
+            let noted = refused.note(name, b"x", Some((7, at(secs))));
+            assert_eq!(noted, Noted::Full);
+            assert_eq!(refused.due(), Some(at(5 + u64::from(CAP))));
+        }
+        refused.end(true);
+        assert!(refused.due().is_some());
+        refused.begin_all();
+        assert_eq!(refused.due(), None);
+    }
+
+    #[test]
     fn a_scan_of_one_name_leaves_the_others_alone() {
         let mut refused = Refused::new();
         scan(&mut refused, &names(2), "x");

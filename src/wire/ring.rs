@@ -228,6 +228,22 @@ mod test {
     }
 
     #[test]
+    fn a_ring_that_is_replaced_during_a_read_is_read_anew() {
+        let mut old = Ring::new(50, 20);
+        let mut reader = Reader::default();
+        for line in [&b"0123456789\n"[..], b"more\n"] {
+            old.add(line);
+            assert!(reader.next(old).is_some());
+            assert_eq!(reader.take(old, line), Some(0));
+        }
+        let mut new = Ring::new(50, 20);
+        new.add(b"abc\n");
+        assert!(reader.is_lost(new));
+        assert_eq!(reader.take(new, b"even more\n"), None);
+        assert_eq!(reader.next(new), Some((16, 4)));
+    }
+
+    #[test]
     fn the_geometry_of_a_ring_is_both_its_sizes() {
         let mut ring = Ring::new(50, 20);
         assert!(!ring.has_geometry_of(Ring::new(50, 21)));

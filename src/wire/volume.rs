@@ -373,6 +373,13 @@ mod test {
             let number = partition_number(disk.as_bytes(), name.as_bytes());
             assert_eq!(number, None, "{name} of {disk}");
         }
+        // A disk has an identifier of its own, which names no partition.
+        let disk =
+            bytes(&[(440, &[0xcd, 0xab, 0x23, 0x01]), (510, &[0x55, 0xaa])]);
+        for (text, number) in [("0123abcd-00", 0), ("0123abcd-01", 1)] {
+            let name = format!("PARTUUID={text}");
+            assert_eq!(tag(&name).names(&disk, number), number > 0);
+        }
         // The bytes before the table spell no name either.
         let new =
             bytes(&[(512, b"EFI PART"), (512 + 72, &[2]), (512 + 84, &[128])]);
