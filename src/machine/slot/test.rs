@@ -11,6 +11,8 @@ use super::{super::restart_delay::RESTART_PAUSE, *};
 use crate::wire::{clock::Wall, options::Backoff};
 
 mod answers;
+mod bytes;
+mod drain;
 
 /// Clock step of the walk: half of the restart pause, so that both sides of
 /// every deadline are reached.

@@ -139,26 +139,3 @@ fn a_run_that_an_operator_ends_is_never_short() {
         assert_eq!(slot.service.short_runs, u32::from(parks));
     }
 }
-
-/// Contract §16.1: what the service left is read, although something kills
-/// the log service again and again.
-#[test]
-fn a_log_service_that_is_killed_while_it_drains() {
-    let log = Role::Log;
-    let killed = Exit {
-        code: -1,
-        signal: 9,
-    };
-    let mut slot = SlotState::new(true, Some(false), now(0));
-    assert_eq!(slot.tick(now(0))[..], [Action::Run(log)]);
-    slot.started(log, 9, now(0));
-    assert_eq!(slot.leave(now(0))[..], [Action::ClosePipe]);
-    for _ in 0..DRAINS {
-        let actions = slot.ended(log, killed, Facts::default(), now(STEP));
-        assert_eq!(actions[..], [Action::Run(log)]);
-        let actions = slot.started(log, 9, now(STEP));
-        assert_eq!(actions[..], [Action::ClosePipe]);
-    }
-    let actions = slot.ended(log, killed, Facts::default(), now(STEP));
-    assert_eq!(actions[..], [Action::Ended]);
-}
