@@ -1,4 +1,4 @@
-//! Writes this build's capacities: RUNT_* variables -> OUT_DIR/capacities.rs.
+//! Generates this build's constants: RUNT_* variables -> OUT_DIR/capacities.rs.
 //!
 //! `capacities.txt` names every variable, its default and its range. A RUNT_*
 //! variable that is not in the table, or a value that is out of range, stops
@@ -14,10 +14,10 @@
 
 use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 
-/// Table of capacities; xtask reads the same file.
+/// The table of capacities, which xtask reads too.
 const TABLE: &str = include_str!("capacities.txt");
 
-/// RUNT_* variables that are texts, not capacities.
+/// RUNT_* variables that are not capacities.
 const TEXTS: [&str; 14] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
@@ -42,28 +42,28 @@ const PATHS: [[&str; 5]; 4] = [
         "services",
         "/etc/service",
         "SERVICES_DIR",
-        "The services directory when nobody names another",
+        "The services directory, unless $SVDIR or the command line names another",
     ],
     [
         "RUNT_RUN",
         "run",
         "/run/runt",
         "RUN_DIR",
-        "Where state is kept that its own directory cannot hold",
+        "The directory for state that a service directory cannot hold",
     ],
     [
         "RUNT_SERVICES_OVERLAY",
         "services-overlay",
         "",
         "SERVICES_OVERLAY",
-        "The directory whose entries hide and add to those of `SERVICES_DIR`; empty: none",
+        "The overlay of `SERVICES_DIR`: its entries hide those of the same name; empty: none",
     ],
     [
         "RUNT_BOOT_GOOD",
         "boot-good",
         "/etc/runit/boot-good",
         "BOOT_GOOD",
-        "The program that is told of a good boot",
+        "The program that is run once when the boot counts as good",
     ],
 ];
 
@@ -98,19 +98,19 @@ fn main() {
         values.insert(*name, value);
         writeln!(
             out,
-            "/// {}.\n#[allow(clippy::unreadable_literal, reason = \"made\")]\n\
+            "/// {}.\n#[allow(clippy::unreadable_literal, reason = \"generated\")]\n\
              pub const {}: usize = {value};",
             meaning.join(" "),
             constant(name)
         )
-        .expect("a String takes every write");
+        .expect("writing to a String succeeds");
     }
     let [shown, longest] = ["log-console", "message-bytes"]
-        .map(|name| values.get(name).expect("it is in the table"));
+        .map(|name| values.get(name).expect("capacities.txt lists it"));
     assert!(
         shown >= longest,
         "boards/{board}.toml: capacity log-console = {shown} is less than \
-         message-bytes = {longest}: a longer line would never be shown"
+         message-bytes = {longest}: some lines would never be printed"
     );
     let names = TABLE.lines().filter(|line| !line.starts_with('#'));
     let names = names.filter_map(|line| line.split_whitespace().next());
@@ -123,11 +123,11 @@ fn main() {
         "/// Every capacity by its name in the board file.\n\
          pub const LIMITS: &[(&str, usize)] = &[{rows}];"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
     for (key, _) in env::vars().filter(|(k, _)| k.starts_with("RUNT_")) {
         assert!(
             known.contains(&key),
-            "boards/{board}.toml: {key} is no capacity; src/capacities.txt lists them"
+            "boards/{board}.toml: {key} is not a capacity; src/capacities.txt lists all"
         );
     }
 
@@ -143,7 +143,7 @@ fn main() {
             "/// {meaning}.\n\
              pub const {constant}: &core::ffi::CStr = c{path:?};"
         )
-        .expect("a String takes every write");
+        .expect("writing to a String succeeds");
     }
     println!("cargo::rerun-if-env-changed=RUNT_BOARD");
     writeln!(
@@ -151,7 +151,7 @@ fn main() {
         "/// The board file this program was built from.\n\
          pub const BOARD: &str = {board:?};"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 
     init(&mut out, &board);
 
@@ -160,7 +160,7 @@ fn main() {
         .expect("OUT_DIR can be written");
 }
 
-/// Writes a board's settings of PID 1: rescue, signals, root, date, watchdog.
+/// Writes the settings of PID 1: rescue, signals, root, build time, watchdog.
 ///
 /// # Panics
 /// Panics on an invalid value, which stops the build.
@@ -173,10 +173,10 @@ fn init(out: &mut String, board: &str) {
     );
     writeln!(
         out,
-        "/// Who is let in when something fails: none, login or shell.\n\
+        "/// The rescue session on the console: none, login or shell.\n\
          pub const RESCUE: &str = {rescue:?};"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 
     println!("cargo::rerun-if-env-changed=RUNT_LOGGER_USER");
     let user = env::var("RUNT_LOGGER_USER").unwrap_or_default();
@@ -190,10 +190,10 @@ fn init(out: &mut String, board: &str) {
     };
     writeln!(
         out,
-        "/// User and group of the shared loggers; zeros: the supervisor's.\n\
+        "/// User and group of the shared loggers; zeros: those of the supervisor.\n\
          pub const LOGGER_USER: [u32; 2] = [{uid}, {gid}];"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 
     println!("cargo::rerun-if-env-changed=RUNT_STATUS_FILES");
     let files = env::var("RUNT_STATUS_FILES").unwrap_or_else(|_| "all".into());
@@ -203,58 +203,58 @@ fn init(out: &mut String, board: &str) {
     );
     writeln!(
         out,
-        "/// `supervise/stat` and `supervise/pid` are written beside `status`.\n\
+        "/// True if `supervise/stat` and `pid` are written beside `status`.\n\
          pub const STATUS_TEXTS: bool = {};",
         files == "all"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 
     println!("cargo::rerun-if-env-changed=RUNT_SIGNALS");
     let signals = env::var("RUNT_SIGNALS").unwrap_or_default();
     writeln!(
         out,
-        "/// What signals mean to PID 1, where it is not the usual.\n\
+        "/// Meanings of signals to PID 1 that replace the default ones.\n\
          pub const SIGNALS: &str = {signals:?};"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 
     println!("cargo::rerun-if-env-changed=RUNT_ROOT");
     let root = env::var("RUNT_ROOT").unwrap_or_default();
     writeln!(
         out,
-        "/// What is said of the root before the kernel's command line.\n\
+        "/// Kernel parameters for the root; the command line takes precedence.\n\
          pub const ROOT: &str = {root:?};"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 
     println!("cargo::rerun-if-env-changed=RUNT_BUILT");
     let built = env::var("RUNT_BUILT").unwrap_or_else(|_| "0".into());
-    let built: u64 = built.trim().parse().expect("RUNT_BUILT is in seconds");
+    let built: u64 = built.trim().parse().expect("RUNT_BUILT is a number of seconds");
     writeln!(
         out,
-        "/// Seconds since 1970 when this version was made; 0: unknown.\n\
+        "/// Time of this version in seconds since 1970; 0: unknown.\n\
          pub const BUILT: u64 = {built};"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 
     println!("cargo::rerun-if-env-changed=RUNT_WATCHDOG");
     println!("cargo::rerun-if-env-changed=RUNT_WATCHDOG_SECONDS");
     let device = env::var("RUNT_WATCHDOG").unwrap_or_default();
     let seconds = env::var("RUNT_WATCHDOG_SECONDS");
     let seconds = seconds.unwrap_or_else(|_| "10".into());
-    let seconds: u32 = seconds.parse().expect("seconds are a number");
+    let seconds: u32 = seconds.parse().expect("RUNT_WATCHDOG_SECONDS is a number");
     assert!(
         seconds > 0 && !device.contains('\0'),
-        "boards/{board}.toml: [watchdog] has no period or no device"
+        "boards/{board}.toml: [watchdog] needs a device and a period-s greater than 0"
     );
     writeln!(
         out,
-        "/// The hardware watchdog's device; empty: there is none.\n\
+        "/// The device of the hardware watchdog; empty: there is none.\n\
          pub const WATCHDOG: &core::ffi::CStr = c{device:?};\n\
-         /// How long it waits for its food.\n\
+         /// Its timeout in seconds.\n\
          pub const WATCHDOG_SECONDS: u32 = {seconds};"
     )
-    .expect("a String takes every write");
+    .expect("writing to a String succeeds");
 }
 
 /// Converts `name-bytes` to `NAME_BYTES`.
