@@ -229,7 +229,10 @@ fn init(out: &mut String, board: &str) {
 
     println!("cargo::rerun-if-env-changed=RUNT_BUILT");
     let built = env::var("RUNT_BUILT").unwrap_or_else(|_| "0".into());
-    let built: u64 = built.trim().parse().expect("RUNT_BUILT is a number of seconds");
+    let built: u64 = built
+        .trim()
+        .parse()
+        .expect("RUNT_BUILT is a number of seconds");
     writeln!(
         out,
         "/// Time of this version in seconds since 1970; 0: unknown.\n\
@@ -242,7 +245,8 @@ fn init(out: &mut String, board: &str) {
     let device = env::var("RUNT_WATCHDOG").unwrap_or_default();
     let seconds = env::var("RUNT_WATCHDOG_SECONDS");
     let seconds = seconds.unwrap_or_else(|_| "10".into());
-    let seconds: u32 = seconds.parse().expect("RUNT_WATCHDOG_SECONDS is a number");
+    let seconds: u32 =
+        seconds.parse().expect("RUNT_WATCHDOG_SECONDS is a number");
     assert!(
         seconds > 0 && !device.contains('\0'),
         "boards/{board}.toml: [watchdog] needs a device and a period-s greater than 0"

@@ -155,7 +155,7 @@ impl Root {
             bail!("{} has no package {package}", self.title);
         };
         let file = self.debs.join(name);
-        let size: u64 = size.parse().context("apt-get prints no size")?;
+        let size: u64 = size.parse().context("apt-get printed no size")?;
         if file.metadata().is_ok_and(|data| data.len() == size) {
             return Ok(file);
         }
@@ -198,7 +198,7 @@ fn once(
 ) -> Result<()> {
     let before = tried.lock().ok().and_then(|t| t.get(title).copied());
     if let Some(good) = before {
-        ensure!(good, "the package lists of {title} were not to be had");
+        ensure!(good, "cannot fetch the package lists of {title}");
         return Ok(());
     }
     let done = work();
@@ -219,7 +219,7 @@ pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
         .spawn()
         .context("cannot run dpkg")?;
     let Some(stream) = tar.stdout.take() else {
-        bail!("dpkg gives no output")
+        bail!("dpkg printed nothing")
     };
     let status = Command::new("tar")
         .arg("-C")
@@ -248,13 +248,13 @@ pub fn mirror() -> Result<String> {
         "--format",
         format,
     ]))
-    .context("xtask fetches through apt: run it on Debian")?;
+    .context("xtask fetches packages through apt: run it on Debian")?;
     let found = text.lines().find_map(|line| {
         let (site, release) = line.split_once(' ')?;
         (!release.contains("-security")).then(|| site.to_string())
     });
     found.context(
-        "apt knows no mirror: add a `deb` line for your release to \
+        "apt has no mirror configured: add a `deb` line for your release to \
          /etc/apt/sources.list",
     )
 }

@@ -84,7 +84,7 @@ pub fn run(name: Option<&str>) -> Result<()> {
         let stack = look(&whole).with_context(|| board.name.clone())?;
         println!(
             "{:<14} no panic, heap, libc, dynamic section; largest stack frame: {} bytes, {}; \
-             child before its program: {} bytes of stack",
+             child before exec: {} bytes of stack",
             board.name, stack.largest.0, stack.largest.1, stack.child
         );
     }
@@ -128,7 +128,7 @@ fn linked(board: &Board) -> Result<std::path::PathBuf> {
     )?;
     let edges = panics(&assembly(&file)?)?;
     bail!(
-        "{}: a panic can be reached:\n{}",
+        "{}: a panic is reachable:\n{}",
         board.name,
         edges.join("\n")
     )
@@ -210,19 +210,19 @@ where
     for segment in header.program_headers(endian, bytes)? {
         match segment.p_type(endian) {
             elf::PT_DYNAMIC => bail!("it has a dynamic section"),
-            elf::PT_INTERP => bail!("it asks for an interpreter"),
+            elf::PT_INTERP => bail!("it needs an interpreter"),
             elf::PT_TLS => bail!("it has thread-local variables"),
             elf::PT_GNU_STACK => {
                 stack = true;
                 ensure!(
                     segment.p_flags(endian) & elf::PF_X == 0,
-                    "its stack can be executed"
+                    "its stack is executable"
                 );
             }
             _ => {}
         }
     }
-    ensure!(stack, "it does not say that its stack is not executed");
+    ensure!(stack, "it does not mark its stack as not executable");
     Ok(())
 }
 
@@ -251,7 +251,7 @@ fn look(path: &Path) -> Result<Stack> {
         for foreign in LIBC.iter().chain(&HEAP) {
             ensure!(
                 !name.contains(foreign),
-                "`{}` is of a libc or a heap",
+                "`{}` belongs to a libc or a heap",
                 demangle(name)
             );
         }
@@ -272,17 +272,17 @@ fn look(path: &Path) -> Result<Stack> {
     let (name, size) = frames
         .iter()
         .max_by_key(|(_, size)| **size)
-        .context("no section tells stack frames")?;
+        .context("no section lists stack frames")?;
     let name = format!("{:#}", demangle(name));
     ensure!(
         *size <= FRAME,
-        "{name} has a stack frame of {size} bytes; the bound is {FRAME}"
+        "{name} has a stack frame of {size} bytes; the limit is {FRAME}"
     );
     let calls = calls(&assembly(path)?)?;
     let begin = frames.keys().find(|name| {
         format!("{:#}", demangle(name)) == "runt::sys::clone_vm::child_main"
     });
-    let begin = begin.context("no child begins")?;
+    let begin = begin.context("the entry function of a child is missing")?;
     let child = deepest(begin, &calls, &frames, &mut Vec::new())?;
     ensure!(
         child <= CHILD,
@@ -352,7 +352,8 @@ fn frames(file: &object::File<'_>) -> Result<Vec<(u64, u64)>> {
             for (to, from) in whole.iter_mut().zip(address) {
                 *to = *from;
             }
-            let (size, used) = uleb128(tail).context(".stack_sizes is cut")?;
+            let (size, used) =
+                uleb128(tail).context(".stack_sizes is truncated")?;
             frames.push((u64::from_le_bytes(whole), size));
             rest = &tail[used..];
         }

@@ -203,10 +203,7 @@ pub fn load_with(name: &str, other: &toml::Table) -> Result<Board> {
     let path = root().join("boards").join(format!("{name}.toml"));
     if !path.exists() {
         let names: Vec<_> = all()?.into_iter().map(|b| b.name).collect();
-        bail!(
-            "there is no board `{name}`; boards/ has {}",
-            names.join(", ")
-        );
+        bail!("no board `{name}`; boards/ has {}", names.join(", "));
     }
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -332,7 +329,7 @@ fn parse(name: &str, text: &str, other: &toml::Table) -> Result<Board> {
             known.iter().find(|row| row[0] == key)
         else {
             bail!(
-                "{file}: [capacity] `{key}` is no capacity; src/capacities.txt lists them"
+                "{file}: [capacity] `{key}` is not a capacity; src/capacities.txt lists all"
             );
         };
         let range = least.parse()?..=most.parse()?;
@@ -370,7 +367,7 @@ mod test {
         let unknown = say(format!("{good}\n[signals]\nHUP = \"off\"\n"));
         assert!(unknown.contains("HUP"), "{unknown}");
         let unknown = say(format!("{good}\n[capacity]\nslot = 1\n"));
-        assert!(unknown.contains("`slot` is no capacity"), "{unknown}");
+        assert!(unknown.contains("`slot` is not a capacity"), "{unknown}");
         let beyond = say(format!("{good}\n[capacity]\nslots = 100000\n"));
         assert!(
             beyond.contains("slots = 100000 is not in 1..=999"),

@@ -17,7 +17,7 @@ pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
     let kit = setup::ensure(&board)?;
     let image = image::make(&board, tree, root)?;
     println!(
-        "booting {name}. Ctrl-A x leaves QEMU; `poweroff` ends the board."
+        "booting {name}; type Ctrl-A x to leave QEMU, `poweroff` to shut the board down"
     );
     let mut command = qemu::command(&board, &kit, &image)?;
     command.args(["-display", "none", "-serial", "mon:stdio"]);
@@ -27,12 +27,13 @@ pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
 /// Time limit for the machine to power off after the program has ended, in
 /// seconds.
 const TO_END: f64 = 60.0;
-/// Exit code when the guest has reported nothing about its program: a panic,
-/// silence, a reset. `git bisect run` interprets it as "cannot be tested".
-const NO_VERDICT: u8 = 125;
+/// Exit code when the guest did not report the result of its program: after a
+/// panic, a reset or the time limit. `git bisect run` takes it as "cannot be
+/// tested".
+const NO_RESULT: u8 = 125;
 
 /// Implements `cargo xtask boot --rig PROGRAM`. Returns the program's exit
-/// code, 128 plus the signal number when a signal ended it, or [`NO_VERDICT`]
+/// code, 128 plus the signal number when a signal ended it, or [`NO_RESULT`]
 /// when the guest does not report it.
 pub fn rig(
     name: &str,
@@ -42,8 +43,8 @@ pub fn rig(
     within: f64,
 ) -> u8 {
     judge(name, tree, root, program, within).unwrap_or_else(|error| {
-        eprintln!("no verdict of {program}: {error:#}");
-        NO_VERDICT
+        eprintln!("{program} reported no result: {error:#}");
+        NO_RESULT
     })
 }
 
@@ -65,14 +66,14 @@ fn judge(
     let line = Regex::new(r"(?m)- runit: rig: (exit|signal) (\d+)$")?;
     let groups = session.expect(&line, within)?;
     let [_, how, number] = groups.as_slice() else {
-        bail!("no groups");
+        bail!("the report has no number");
     };
     let ended = session.end(TO_END)?;
     ensure!(
         ended == "guest-shutdown",
-        "then the machine ended by {ended}"
+        "then the machine ended with {ended}"
     );
-    let number: u8 = number.parse().context("no exit code")?;
+    let number: u8 = number.parse().context("the exit code is not a number")?;
     Ok(if how == "signal" {
         number.saturating_add(128)
     } else {

@@ -60,11 +60,13 @@ impl Bootloader {
                 }
                 Err(error) if name == "old" => {
                     let said = session.tail(SHOWN);
-                    return Err(error.context(format!("not good:\n{said}")));
+                    return Err(error.context(format!(
+                        "the boot was not confirmed as good:\n{said}"
+                    )));
                 }
                 Err(_) => {
                     let ended = session.end(0.0).with_context(|| {
-                        format!("it hangs:\n{}", session.tail(SHOWN))
+                        format!("the boot hangs:\n{}", session.tail(SHOWN))
                     })?;
                     boots.push(format!("{name} {ended}"));
                 }
@@ -79,5 +81,5 @@ fn count(counter: &Path) -> Result<u32> {
         return Ok(0);
     }
     let text = fs::read_to_string(counter)?;
-    text.parse().context("the counter is no number")
+    text.parse().context("the boot counter is not a number")
 }

@@ -224,7 +224,7 @@ impl Disk {
         file.read_exact(&mut state)?;
         ensure!(
             state[0x60] & 4 == 0 && state[0x3a] & 1 == 1,
-            "the ext4 was not unmounted: its journal has to be read"
+            "the ext4 was not unmounted: its journal needs recovery"
         );
         is_whole(ext4.path())
     }
@@ -247,7 +247,7 @@ pub fn is_whole(ext4: &Path) -> Result<()> {
     let mut command = tool("e2fsck", "e2fsprogs")?;
     run::quiet(command.args(["-f", "-n"]).arg(ext4))
         .map(drop)
-        .context("the ext4 is not in order")
+        .context("the ext4 has errors")
 }
 
 /// Replays the journal of an ext4, as the next mount would.

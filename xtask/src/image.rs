@@ -40,7 +40,7 @@ pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
         println!("{} ({} bytes)", file.display(), file.metadata()?.len());
     }
     if let Some(disk) = disk {
-        println!("for the kernel's command line: {}", disk.words);
+        println!("kernel parameters: {}", disk.words);
     }
     Ok(())
 }
@@ -54,7 +54,7 @@ pub fn trees(tree: &str) -> Result<Vec<PathBuf>> {
             let tree = dir.join(name);
             ensure!(
                 !name.is_empty() && tree.is_dir(),
-                "there is no tree {}",
+                "no tree {}",
                 tree.display()
             );
             Ok(tree)

@@ -39,9 +39,9 @@ struct Arguments {
 /// The subcommand.
 #[derive(Subcommand)]
 enum Verb {
-    /// Find or fetch the source of core, kernels, busybox and QEMU.
+    /// Find or fetch the source of core, the kernels, busybox and QEMU.
     Setup {
-        /// Only for this board; by default for all boards that the tests boot.
+        /// Only for this board; default: all boards that `test` boots.
         #[arg(long)]
         board: Option<String>,
     },
@@ -53,7 +53,7 @@ enum Verb {
         /// Build the release file of every board.
         #[arg(long, conflicts_with = "board")]
         all: bool,
-        /// Install the file and a link for each program into this directory.
+        /// Install the file, and a link for each program, into this directory.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -80,49 +80,49 @@ enum Verb {
         /// The kind of root file system.
         #[arg(long, value_enum, default_value_t)]
         root: rootfs::Root,
-        /// Run this program of the image once services are up, power off and
-        /// exit with its exit code; 125 if the guest reports none.
+        /// Run this program of the image once the services are up, power off,
+        /// and exit with its exit code, or 125 if the guest reports none.
         #[arg(long, value_name = "PROGRAM")]
         rig: Option<String>,
-        /// Time limit for that, in seconds.
+        /// Time limit for the program to end, in seconds from the start.
         #[arg(long, default_value_t = 300.0, requires = "rig")]
         within_s: f64,
     },
     /// Compare the sizes of the release files with their boards' budgets.
     Size {
-        /// Only this board; by default all boards.
+        /// Only this board; default: all boards.
         #[arg(long)]
         board: Option<String>,
-        /// Save the figures to this file.
+        /// Save the sizes to this file.
         #[arg(long, value_name = "FILE")]
         save: Option<PathBuf>,
-        /// Show the changes since this file was saved.
+        /// Show the differences from the sizes in this file.
         #[arg(long, value_name = "FILE")]
         compare: Option<PathBuf>,
     },
     /// Check that the release files contain no panics, heap or libc.
     Audit {
-        /// Only this board; by default all boards.
+        /// Only this board; default: all boards.
         #[arg(long)]
         board: Option<String>,
     },
     /// Run all tests, including those in QEMU.
     Test {
-        /// Run only what needs neither another architecture, QEMU nor Debian's
-        /// runit.
+        /// Skip everything that needs QEMU, Debian's runit or another
+        /// architecture.
         #[arg(long)]
         quick: bool,
         /// Boot every board, not only those with `test = true`.
         #[arg(long, conflicts_with = "quick")]
         all_boards: bool,
-        /// Run only the parts whose name contains this: `unit`, `riscv64
-        /// kill`.
+        /// Run only the parts whose name contains this text, such as `unit` or
+        /// `riscv64 kill`.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
-    /// Feed random bytes to every reader of bytes and check what must hold.
+    /// Run every reader of bytes on generated inputs, under libFuzzer.
     Fuzz {
-        /// Only this target of tests/fuzz; by default all.
+        /// Only this target of tests/fuzz; default: all.
         target: Option<String>,
         /// Seconds for each target.
         #[arg(long, default_value_t = 60)]
@@ -131,16 +131,16 @@ enum Verb {
         #[arg(long)]
         merge: bool,
     },
-    /// Measure the programs against their peers and the kernel's own cost.
+    /// Compare the programs with their peers and with the cost of the kernel.
     #[command(subcommand)]
     Bench(bench::Subject),
-    /// Run a program without the system calls added after Linux 4.4.
+    /// Run a program as on Linux 4.4: newer system calls fail with ENOSYS.
     OldKernel {
         /// The program and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
         words: Vec<OsString>,
     },
-    /// Check the rules of the repository that no compiler checks.
+    /// Check the rules of this repository that the compiler does not check.
     Tidy,
 }
 

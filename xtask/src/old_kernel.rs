@@ -40,7 +40,10 @@ pub fn run(words: &[OsString]) -> Result<()> {
     seccompiler::apply_filter(&filter).context("the kernel has no seccomp")?;
     // Added in 5.3.
     let newer = pidfd_open(getpid(), PidfdFlags::empty());
-    ensure!(newer.err() == Some(Errno::NOSYS), "the filter does nothing");
+    ensure!(
+        newer.err() == Some(Errno::NOSYS),
+        "the filter has no effect"
+    );
     let failed = Command::new(program).args(arguments).exec();
     Err(failed).context(format!("cannot run {}", program.display()))
 }

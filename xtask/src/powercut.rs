@@ -39,7 +39,7 @@ struct Tick {
 pub fn play(board: &Board, cuts: u32) -> Result<String> {
     let kit = setup::ensure(board)?;
     let image = image::make(board, TREE, Root::Ext4)?;
-    let disk = image.disk.as_ref().context("there is no disk")?;
+    let disk = image.disk.as_ref().context("the image has no disk")?;
     let (mut lines, mut oldest) = (0, 0.0_f64);
     for cut in 1..=cuts {
         let mut board = board.clone();
@@ -50,7 +50,7 @@ pub fn play(board: &Board, cuts: u32) -> Result<String> {
         let logs = LOGS + f64::from(cut) * 0.07;
         let ticks = listen(session, cut, logs)
             .with_context(|| format!("cut {cut} of {cuts}"))?;
-        let ext4 = disk.ext4()?.context("there is no ext4")?;
+        let ext4 = disk.ext4()?.context("the disk has no ext4")?;
         disk::recover(ext4.path())?;
         disk::is_whole(ext4.path())?;
         let kept = kept(ext4.path(), cut)?;
@@ -60,7 +60,7 @@ pub fn play(board: &Board, cuts: u32) -> Result<String> {
             let age = last - lost.time;
             ensure!(
                 age < AGE,
-                "cut {cut} of {cuts}: line {} was {age:.2} s old and is lost",
+                "cut {cut} of {cuts}: line {} was lost at the age of {age:.2} s",
                 lost.line,
             );
             oldest = oldest.max(age);
@@ -90,7 +90,7 @@ fn listen(mut session: Session, cut: u32, logs: f64) -> Result<Vec<Tick>> {
         ticks.push(Tick { time, line });
     }
     if let Some(error) = error.find(session.text()) {
-        anyhow::bail!("the console said `{}`", error.as_str());
+        anyhow::bail!("`{}` appeared on the console", error.as_str());
     }
     drop(session);
     Ok(ticks)
@@ -115,7 +115,7 @@ fn kept(ext4: &Path, cut: u32) -> Result<BTreeSet<u32>> {
     let count = u32::try_from(numbers.len())?;
     ensure!(
         numbers.last().copied().unwrap_or(0) == count,
-        "cut {cut}: {count} lines are there, the last one has number {:?}",
+        "cut {cut}: {count} lines are on the disk, the last one is {:?}",
         numbers.last()
     );
     Ok(numbers)

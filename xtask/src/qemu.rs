@@ -110,7 +110,7 @@ impl Session {
         let (Some(input), Some(mut output), Some(mut errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
-            bail!("QEMU has no streams");
+            bail!("QEMU has no pipes");
         };
         let (tell, heard) = channel();
         let teller = tell.clone();
@@ -146,7 +146,7 @@ impl Session {
                         });
                     let text: String = text.collect();
                     return Err(error)
-                        .context(format!("QEMU does not start: {text}"));
+                        .context(format!("QEMU did not start: {text}"));
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
@@ -179,8 +179,8 @@ impl Session {
         self.typed = self.text.len();
         self.input
             .write_all(text.as_bytes())
-            .context("the console is closed")?;
-        self.input.flush().context("the console is closed")
+            .context("cannot write to the console")?;
+        self.input.flush().context("cannot write to the console")
     }
 
     /// Presses keys of the machine's keyboard together, for example
@@ -211,7 +211,7 @@ impl Session {
     ) -> Result<()> {
         let command =
             serde_json::json!({"execute": name, "arguments": arguments});
-        writeln!(self.monitor, "{command}").context("QMP is closed")
+        writeln!(self.monitor, "{command}").context("cannot write to QMP")
     }
 
     /// Waits until the console output matches; returns the groups of the
@@ -238,11 +238,13 @@ impl Session {
                 bail!("the kernel panicked");
             }
             if let Some(reason) = &self.ended {
-                bail!("the machine ended ({reason}) before `{pattern}` came");
+                bail!(
+                    "the machine ended ({reason}) before `{pattern}` appeared"
+                );
             }
             self.listen(limit).with_context(|| {
                 format!(
-                    "`{pattern}` did not come within {:?}",
+                    "`{pattern}` did not appear within {:?}",
                     self.limit(seconds)
                 )
             })?;
@@ -307,7 +309,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Err(RecvTimeoutError::Timeout) => bail!("time is up"),
+            Err(RecvTimeoutError::Timeout) => bail!("time limit reached"),
             Err(RecvTimeoutError::Disconnected) => {
                 let reason = self.gone()?;
                 self.ended.get_or_insert(reason);
@@ -321,7 +323,7 @@ impl Session {
     /// that case the kernel has announced the power-down and the exit code is
     /// 0.
     fn gone(&mut self) -> Result<String> {
-        let status = self.child.wait().context("QEMU is gone")?;
+        let status = self.child.wait().context("cannot wait for QEMU")?;
         if status.success() && self.text.contains("reboot: Power down") {
             return Ok("guest-shutdown".into());
         }

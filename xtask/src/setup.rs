@@ -38,7 +38,7 @@ pub fn run(name: Option<&str>) -> Result<()> {
     println!("core source: {}", core_source()?.display());
     for tested in &peers::TESTED {
         let peer = peers::fetch(tested.suite, tested.packages)?;
-        println!("to compare with: {}", peer.programs.display());
+        println!("peer programs: {}", peer.programs.display());
     }
     for board in boards {
         let kit = ensure(&board)?;
@@ -113,7 +113,7 @@ pub fn core_source() -> Result<PathBuf> {
         return Ok(library);
     }
     bail!(
-        "there is no source of core for rustc {version}. Tried: RUNT_RUST_SRC, {}, {}.\n\
+        "no source of core for rustc {version}. Tried: RUNT_RUST_SRC, {}, {}.\n\
          With network to rustup's servers: rustup component add rust-src",
         sysroot.display(),
         tried.join("; ")
@@ -237,7 +237,7 @@ fn shelved(board: &Board, names: &[String]) -> Result<Option<PathBuf>> {
         parts.find(|part| *part == "modules");
         dir = made
             .path()
-            .join(parts.next().context("a module of no kernel")?);
+            .join(parts.next().context("the module path names no kernel")?);
         fs::create_dir_all(&dir)?;
         let to = dir.join(format!("{name}.ko"));
         if path.extension().is_some_and(|e| e == "xz") {
@@ -329,7 +329,7 @@ pub fn program(program: &str, packages: &[&str]) -> Result<PathBuf> {
     );
     ensure!(
         run::quiet(Command::new("id").arg("-u"))?.trim() == "0",
-        "{program} is missing and this is not root. Type:\n  sudo {install}"
+        "{program} is missing, and only root can install it. Type:\n  sudo {install}"
     );
     println!("installing {}", packages.join(" "));
     let shell = |text: &str| {
@@ -356,7 +356,7 @@ pub fn program(program: &str, packages: &[&str]) -> Result<PathBuf> {
                 .replace("qemu-system-misc", "qemu-system-riscv"),
             dir = sources.path().display(),
         );
-        shell(&extra).with_context(|| format!("and before that: {error:#}"))?;
+        shell(&extra).with_context(|| format!("first attempt: {error:#}"))?;
     }
     run::on_path(program).with_context(|| {
         format!("{program} is still missing. Type:\n  {install}")

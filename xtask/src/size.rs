@@ -75,7 +75,7 @@ fn read(file: &Path) -> Result<Weights> {
     let text = fs::read_to_string(file)
         .with_context(|| format!("cannot read {}", file.display()))?;
     serde_json::from_str(&text).with_context(|| {
-        format!("{} was not written by `size --save`", file.display())
+        format!("{} is not a file of `size --save`", file.display())
     })
 }
 
@@ -118,7 +118,7 @@ fn weigh(path: &Path) -> Result<SizeRow> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let elf = object::File::parse(bytes.as_slice())
-        .with_context(|| format!("{} is no ELF file", path.display()))?;
+        .with_context(|| format!("{} is not an ELF file", path.display()))?;
     let mut weight = SizeRow {
         file: u64::try_from(bytes.len())?,
         text: 0,

@@ -108,7 +108,11 @@ fn trace(strace: &Peer, at: &Path, words: &[&str]) -> Command {
 fn await_file(path: &Path) -> Result<()> {
     let began = Instant::now();
     while !path.metadata().is_ok_and(|file| file.len() > 0) {
-        ensure!(began.elapsed() < PATIENCE, "{} never came", path.display());
+        ensure!(
+            began.elapsed() < PATIENCE,
+            "{} did not appear",
+            path.display()
+        );
         sleep(Duration::from_millis(10));
     }
     Ok(())
@@ -134,7 +138,7 @@ impl Traced {
         }
         let began = Instant::now();
         while self.0.try_wait()?.is_none() {
-            ensure!(began.elapsed() < PATIENCE, "the supervisor stays");
+            ensure!(began.elapsed() < PATIENCE, "the supervisor does not exit");
             sleep(Duration::from_millis(10));
         }
         Ok(())

@@ -217,7 +217,7 @@ impl Running {
     fn end(mut self) -> Result<()> {
         drop(self.pipe);
         let status = self.child.wait()?;
-        ensure!(status.success(), "a logger ended with {status}");
+        ensure!(status.success(), "the logger ended with {status}");
         Ok(())
     }
 }
@@ -281,7 +281,7 @@ fn check(dir: &Path, stream: &[u8], line: usize) -> Result<()> {
     for file in &files {
         fs::File::open(file)?.read_to_end(&mut kept)?;
     }
-    ensure!(kept.len() > SIZE, "{} bytes were kept", kept.len());
+    ensure!(kept.len() > SIZE, "only {} bytes were kept", kept.len());
     ensure!(kept.ends_with(b"\n"), "the last line was cut");
     let text = kept.strip_suffix(b"\n").unwrap_or(&kept);
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
@@ -459,7 +459,7 @@ fn medium(
 ) -> Result<()> {
     let place = tempfile::tempdir_in(super::output_dir()?)?;
     let ours = loggers.iter().find(|logger| logger.name == "runt");
-    let ours = ours.context("there is none of ours")?;
+    let ours = ours.context("runt was not measured")?;
     let plain = loggers.iter().map(|it| (it.name, it, Work::Plain));
     let durable = DURABLE.map(|(name, secs)| (name, ours, Work::Durable(secs)));
     let mut running = Vec::new();

@@ -31,21 +31,21 @@ use crate::{board, build, run};
 /// The subject of the measurement.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Subject {
-    /// Measure supervisors: memory, start, restart, control, idle, stop.
+    /// Measure supervisors: memory, start, restart, control, idling, stop.
     Supervise {
-        /// Run only a few rounds: a smoke test, not a measurement.
+        /// Run only a few rounds, as a smoke test.
         #[arg(long)]
         quick: bool,
         /// Number of rounds.
         #[arg(long)]
         rounds: Option<usize>,
-        /// Leave out the peers: only ours and the floor.
+        /// Measure only runt and the bare floor, not the peers.
         #[arg(long)]
         alone: bool,
     },
-    /// Measure loggers: speed, memory, processor time a line.
+    /// Measure loggers: speed, memory, processor time per line.
     Log {
-        /// Run only a few rounds: a smoke test, not a measurement.
+        /// Run only a few rounds, as a smoke test.
         #[arg(long)]
         quick: bool,
         /// Number of rounds.

@@ -107,7 +107,7 @@ impl Bench {
             match peers::of_host(packages) {
                 Ok(peer) => contenders
                     .push(Contender::peer(name, kind, SERVICES, peer, &floor)),
-                Err(error) => println!("{name} is left out: {error:#}"),
+                Err(error) => println!("skipping {name}: {error:#}"),
             }
         }
         Ok(Self {
@@ -187,7 +187,7 @@ impl Bench {
         put: &mut impl FnMut(&'static str, &'static str, &[f64]),
     ) -> Result<()> {
         let ours = trees.iter().find(|tree| tree.contender.name == "runt");
-        let ours = ours.context("there is none of ours")?;
+        let ours = ours.context("runt was not measured")?;
         let mut samples = vec![Vec::new(); trees.len()];
         for _ in 0..5 {
             for (tree, samples) in trees.iter().zip(&mut samples) {
@@ -271,14 +271,14 @@ impl Bench {
     fn crashing(&self, seconds: u64, figures: &mut Figures) -> Result<()> {
         println!("crash loops for {seconds} s");
         let contender = self.contenders.iter().find(|c| c.name == "runt");
-        let contender = contender.context("there is none of ours")?;
+        let contender = contender.context("runt was not measured")?;
         let mut tree = self.start(contender)?;
         tree.wait_up()?;
         let (supervisors, services) = tree.processes();
         let all: Vec<_> =
             supervisors.iter().chain(&services).copied().collect();
         let tight = Tight::new(&self.floor, &all)
-            .inspect_err(|error| println!("memory is not tight: {error:#}"));
+            .inspect_err(|error| println!("cannot limit memory: {error:#}"));
         let victims = tree.dirs.split_first().context("no service")?.1;
         for dir in victims {
             std::fs::write(dir.join("crash"), "")?;
@@ -305,7 +305,8 @@ impl Bench {
         limits.arg("limits").arg(tree.scan()).stdout(Stdio::piped());
         let told = String::from_utf8(limits.output()?.stdout)?;
         let turn = told.lines().find_map(|line| line.strip_prefix("turn "));
-        let micros: f64 = turn.context("no turn is on record")?.parse()?;
+        let micros: f64 =
+            turn.context("`runt limits` prints no turn")?.parse()?;
         figures.put(measure::TURN, "runt", 0, &[micros / 1e3]);
         drop(tight);
         Ok(())

@@ -51,7 +51,7 @@ impl Tight {
                 let _none = fs::remove_dir(&group);
                 None
             })
-            .context("no control group of memory can be made")?;
+            .context("cannot make a memory control group")?;
         let churn = Command::new(floor).arg("churn").arg(&file).spawn()?;
         // From here on a failure removes the group.
         let tight = Self { group, churn };
@@ -73,7 +73,7 @@ impl Tight {
             .iter()
             .find_map(|name| fs::read_to_string(self.group.join(name)).ok());
         Ok(text
-            .context("the group does not tell its use")?
+            .context("the group has no memory usage")?
             .trim()
             .parse()?)
     }

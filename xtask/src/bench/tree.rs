@@ -322,7 +322,7 @@ fn span(nanos: u64) -> Timespec {
 /// Converts a process ID to the kernel's form.
 pub fn pid(pid: process::Pid) -> Result<Pid> {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    number.with_context(|| format!("{pid} is no process"))
+    number.with_context(|| format!("{pid} is not a process"))
 }
 
 /// Returns a descriptor that becomes readable when the process ends.
@@ -337,7 +337,7 @@ fn wait_gone(mut pidfds: Vec<OwnedFd>) -> Result<u64> {
     while !pidfds.is_empty() {
         let left = end.saturating_sub(now());
         if left == 0 {
-            bail!("{} processes are left", pidfds.len());
+            bail!("{} processes remain", pidfds.len());
         }
         let rows = pidfds.iter().map(|fd| PollFd::new(fd, PollFlags::IN));
         let mut rows: Vec<PollFd<'_>> = rows.collect();

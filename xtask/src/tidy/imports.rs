@@ -354,7 +354,7 @@ fn table(lib: &str) -> Result<Allowed> {
                 layer if all.iter().any(|known| known == layer) => {
                     may.push(layer.into());
                 }
-                other => bail!("src/lib.rs: the table knows no `{other}`"),
+                other => bail!("src/lib.rs: the table lists no `{other}`"),
             }
         }
         for layer in layers {

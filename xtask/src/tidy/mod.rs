@@ -175,9 +175,9 @@ fn capacities(faults: &mut Faults) {
         let row =
             format!("| `{name}` | {default} | {least} | {most} | {meaning} |");
         if !readme.lines().any(|line| line == row) {
-            faults
-                .0
-                .push(format!("boards/README.md: has not the line\n  {row}"));
+            faults.0.push(format!(
+                "boards/README.md: this line is missing\n  {row}"
+            ));
         }
     }
 }
