@@ -33,7 +33,7 @@ fn long_options_that_are_wrong() {
             "--cap-bound=kill,nosuch true",
             "illegal value -- cap-bound=kill,nosuch",
         ),
-        ("--memory-max 1M true", "limits are those of -- cgroup"),
+        ("--memory-max 1M true", "option also requires -- cgroup"),
     ] {
         let shown = shell(&place, &format!("chpst {words}"));
         let expected = format!("chpst: {what}\n{LONG}{USAGE}= 100\n");
@@ -180,7 +180,7 @@ fn control_groups() {
     }
     let warning = |file: &str| {
         format!(
-            "chpst: warning: cgroup a/b: goes on without {file}: \
+            "chpst: warning: cgroup a/b: continuing without {file}: \
              file does not exist\n"
         )
     };

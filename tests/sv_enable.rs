@@ -58,7 +58,7 @@ fn enable_and_disable_in_an_overlay() {
 
     let none = "warning: none: unable to find it: file does not exist\n";
     row(&["enable", "none"], none, 1);
-    let dot = "warning: .x: unable to supervise a name like this\n";
+    let dot = "warning: .x: unable to use this name for a service\n";
     row(
         &["enable", ".x", "/"],
         &format!("{dot}{}", dot.replace(".x", "/")),

@@ -144,7 +144,7 @@ fn by_argument(start: Start) -> u8 {
         .text(config::VERSION)
         .text(", board ")
         .text(config::BOARD)
-        .text("; runt --list names the programs, runt limits the bounds)");
+        .text("; runt --list prints the programs, runt limits the capacities)");
     sys::print_error(line.finish());
     USAGE
 }

@@ -252,7 +252,7 @@ fn run_front(
 /// descriptor is open.
 fn lock_front(run_dir: &Fd) -> Result<Fd, Failure> {
     let lock = secure::append(run_dir.as_fd(), c"face")
-        .map_err(|errno| ("unable to open the lock of the face", errno))?;
+        .map_err(|errno| ("unable to open the front's lock", errno))?;
     file::lock_now(lock.as_fd())
         .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;
     Ok(lock)

@@ -65,7 +65,7 @@ pub(super) fn join(wanted: &Hardening<'_>) -> Result<(), Stop> {
 fn warn_missing(path: &[u8], file: &CStr) {
     let mut line = Line::new();
     line.text("chpst: warning: cgroup ").bytes(path);
-    line.text(": goes on without ").bytes(file.to_bytes());
+    line.text(": continuing without ").bytes(file.to_bytes());
     line.text(": ").text(error::text(Errno::ENOENT));
     sys::print_error(line.finish());
 }

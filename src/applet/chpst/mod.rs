@@ -197,7 +197,7 @@ fn report_long_option(fault: long::Fault, option: &[u8]) {
         long::Fault::Unknown => "illegal option",
         long::Fault::Missing => "option requires an argument",
         long::Fault::Value => "illegal value",
-        long::Fault::NoGroup => "limits are those of",
+        long::Fault::NoGroup => "option also requires",
         long::Fault::NoUser => "option requires the name of a user, -u",
     };
     let mut line = Line::new();

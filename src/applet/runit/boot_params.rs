@@ -56,7 +56,7 @@ impl BootParams {
 
 /// Reports an unknown word.
 fn unknown(word: &[u8], reporter: &Reporter) {
-    let what = "unknown on the kernel's command line: ";
+    let what = "unknown kernel parameter: ";
     reporter.print(reporter.prefix.clone().text(what).bytes(word));
 }
 
@@ -109,7 +109,7 @@ fn take_params(params: &mut BootParams, reporter: &Reporter) {
     let full = line.len() == config::LINE_BYTES;
     if full {
         reporter.capacity_reached(
-            "the kernel's command line is cut",
+            "the kernel's command line is truncated",
             "line-bytes",
             line.len(),
         );
@@ -145,7 +145,7 @@ fn keep_path(
         Ok(path) => Some(cell.take()?.insert(path).as_c_str()),
         Err(long) => {
             reporter.capacity_reached(
-                "the path of a word under runt. is too long",
+                "the path in a runt. parameter is too long",
                 "path-bytes",
                 long.limit,
             );

@@ -59,7 +59,7 @@ fn entries(
             Ok(done) => some |= done,
             Err(errno) => {
                 failed = true;
-                reporter.warn("fstab: unable to take ", entry.device, errno);
+                reporter.warn("fstab: unable to use ", entry.device, errno);
             }
         }
     });

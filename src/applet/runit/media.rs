@@ -108,7 +108,7 @@ impl Init {
                 (first, below, hidden)
             {
                 let reporter = self.supervisor.reporter();
-                reporter.capacity_reached("some stay mounted", bound, value);
+                reporter.capacity_reached("some file systems stay mounted", bound, value);
             }
             let Some(target) = target else {
                 return freed && kept && !late;
@@ -138,7 +138,7 @@ impl Init {
         let result =
             share.map_or(StepResult::Late, |s| self.run_in_child(work, s));
         if result == StepResult::Late {
-            self.warning("has not come to rest in time: ", medium);
+            self.warning("not synchronized in time: ", medium);
         }
         result
     }

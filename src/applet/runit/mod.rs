@@ -355,13 +355,13 @@ impl Init {
         if let Err(errno) = power::take_ctrl_alt_del() {
             // A container has no keyboard.
             if !self.params.contained {
-                self.warn("unable to take ctrl-alt-del", b"", errno);
+                self.warn("unable to catch ctrl-alt-del", b"", errno);
             }
         }
         if !self.params.contained
             && let Err(errno) = sys::memory::lock()
         {
-            self.warn("unable to lock myself in memory", b"", errno);
+            self.warn("unable to lock the program in memory", b"", errno);
         }
         self.open_watchdog(false);
         self.stages = Stages::new(Policy {
@@ -498,7 +498,7 @@ impl Init {
     /// Does stage 2 without a script.
     fn serve(&mut self) {
         if let Err(errno) = self.detach_console() {
-            self.warn("unable to keep services from the console", b"", errno);
+            self.warn("unable to detach services from the console", b"", errno);
         }
         self.supervisor.supervise_dir(self.params.services);
         let millis = clock::mono().since(self.boot_start).as_millis();

@@ -33,7 +33,7 @@ pub(super) fn program(reporter: &Reporter) -> Option<&'static CStr> {
     };
     let found = PROGRAMS.iter().find(|path| is_set(path));
     let Some(path) = found else {
-        refuse("there is no program for it");
+        refuse("no program for it was found");
         return None;
     };
     if config::RESCUE == "login" && !has_password() {

@@ -203,7 +203,7 @@ pub(super) fn exec_init(reporter: &Reporter) -> StepResult {
     with_root(reporter, |_, reporter| {
         let gone = switch_root(reporter);
         let errno = gone.err().unwrap_or(Errno::ENOENT);
-        reporter.warn("unable to go on in the root", b"", errno);
+        reporter.warn("unable to start the init of the root", b"", errno);
         false
     })
 }

@@ -61,7 +61,7 @@ impl Init {
         line.text(PREFIX).text("watchdog: ").bytes(path.to_bytes());
         line.text(", ").number(period.as_secs()).text(" s");
         if device.caused_reset() {
-            line.text("; this start is its doing");
+            line.text("; it caused the last reset");
         }
         self.supervisor.reporter().print(&mut line);
         let timer = watchdog::PingTimer::new(period, clock::mono());
@@ -90,12 +90,12 @@ impl Init {
         };
         match (open.timer.step(failing.is_none(), now), failing) {
             (Some(Action::Stop), Some(name)) => {
-                let what = "critical service fails, the watchdog may bite: ";
+                let what = "critical service is down, the watchdog may reset the machine: ";
                 self.warning(what, &name);
             }
             (Some(_), _) => {
                 if let Err(errno) = open.device.ping() {
-                    self.warn("unable to feed the watchdog", b"", errno);
+                    self.warn("unable to ping the watchdog", b"", errno);
                 }
             }
             (None, _) => {}

@@ -69,11 +69,11 @@ impl Sv {
         let name = given.get(from..).unwrap_or(b"");
         if name.is_empty() || name.starts_with(b".") {
             return Err(Unavailable::Failed(
-                "supervise a name like this",
+                "use this name for a service",
                 None,
             ));
         }
-        let too_long = |_| refused("put a path together")(Errno::ENAMETOOLONG);
+        let too_long = |_| refused("build a path")(Errno::ENAMETOOLONG);
         let entry = Path::join(&[name]).map_err(too_long)?;
         let entry = entry.as_c_str();
         let new = Path::join(&[b".", name, b".new"]).map_err(too_long)?;
@@ -89,7 +89,7 @@ impl Sv {
         let kind = match file::info_of_link(at, entry) {
             Ok(info) => Some(info.kind),
             Err(Errno::ENOENT) => None,
-            Err(errno) => return Err(refused("look at its entry")(errno)),
+            Err(errno) => return Err(refused("read its entry")(errno)),
         };
         let found = file::info(at, entry).map(|info| info.kind);
         let masked = kind == Some(Kind::Link) && found == Ok(Kind::Other);
