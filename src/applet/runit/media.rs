@@ -108,7 +108,11 @@ impl Init {
                 (first, below, hidden)
             {
                 let reporter = self.supervisor.reporter();
-                reporter.capacity_reached("some file systems stay mounted", bound, value);
+                reporter.capacity_reached(
+                    "some file systems stay mounted",
+                    bound,
+                    value,
+                );
             }
             let Some(target) = target else {
                 return freed && kept && !late;
