@@ -1,6 +1,7 @@
 //! Checks the rules of the repository that no compiler checks.
 
 mod contract;
+mod documents;
 mod imports;
 
 use std::{
@@ -55,9 +56,11 @@ pub fn check() -> Result<()> {
         lines(&text, &mut fault);
         opening(&text, &mut fault);
         kernel(&file, &text, &mut fault)?;
+        policy(&file, &text, &mut fault)?;
     }
     imports::check(&mut faults)?;
     contract::check(&mut faults)?;
+    documents::check(&mut faults)?;
     capacities(&mut faults);
     top_level(&mut faults)?;
     scripts(&mut faults)?;
@@ -137,6 +140,33 @@ fn kernel(
     for (number, line) in (1..).zip(code(text).lines()) {
         if let Some(found) = word.find(line) {
             fault(number, &format!("`{}` outside of src/sys", found.as_str()));
+        }
+    }
+    Ok(())
+}
+
+/// Reports each use in src/sys of a board's setting that is not a capacity: a
+/// path, a user and the like are policy.
+fn policy(
+    file: &Path,
+    text: &str,
+    fault: &mut impl FnMut(usize, &str),
+) -> Result<()> {
+    if !file.starts_with("src/sys") {
+        return Ok(());
+    }
+    let setting = Regex::new(r"\bconfig::([A-Z][A-Z_]*)\b")?;
+    let capacities = board::capacities();
+    let is_capacity = |name: &str| {
+        let name = name.to_lowercase().replace('_', "-");
+        capacities.iter().any(|[capacity, ..]| *capacity == name)
+    };
+    for (number, line) in (1..).zip(code(text).lines()) {
+        for found in setting.captures_iter(line) {
+            if !is_capacity(&found[1]) {
+                let what = format!("`{}` is policy, not a capacity", &found[0]);
+                fault(number, &what);
+            }
         }
     }
     Ok(())
