@@ -54,8 +54,9 @@
 //! control group `runit/NAME`, where NAME is the service's name. The group is
 //! created if it is missing, and before the start the files of `DIR/cgroup`
 //! are written to the group's files of the same names, at most 64 files of at
-//! most 1023 bytes (`pids.max`, `memory.high` ...). A file that cannot be
-//! written is reported once for as long as that lasts. With
+//! most 1023 bytes (`pids.max`, `memory.high` ...). A file that is too long or
+//! cannot be written, and the first file too many, are reported once for as
+//! long as that lasts, and the others are written. With
 //! `DIR/runt/group-kill` the processes left in the group when `run` ends are
 //! killed. Where the kernel lacks control groups `DIR/cgroup` has no effect.
 //!

@@ -20,7 +20,8 @@
 //! controllers for it.
 //!
 //! # Bounds
-//! At most 64 files of at most 1023 bytes are copied.
+//! At most 64 files of at most 1023 bytes are copied. A longer file and the
+//! first file too many are reported and left out, the others are copied.
 //!
 //! # Against Debian's
 //! `setup` may be repeated, and does not touch a tree that is mounted.
@@ -41,6 +42,7 @@ use crate::{
         start::Start,
     },
     text::{Line, Path, basename},
+    wire::fstab::DATA_ONLY,
 };
 
 /// Exit code of a usage error.
@@ -96,7 +98,7 @@ pub(super) fn main(start: Start) -> u8 {
     match done {
         Ok(()) => 0,
         Err(errno) => {
-            fail("use the group", b"", errno);
+            fail("use the group", b"", error::text(errno));
             FAILED
         }
     }
@@ -114,8 +116,8 @@ fn apply(
     } else {
         file::open_dir(services, name.as_c_str())?
     };
-    copy(files, group.as_fd(), &mut |verb, file, errno| {
-        fail(verb, file, errno);
+    copy(files, group.as_fd(), &mut |verb, file, cause| {
+        fail(verb, file, cause);
     });
     if creates {
         let mut line = Line::new();
@@ -145,11 +147,11 @@ fn remove(services: At<'_>, name: &Path, kills: bool) -> Result<(), Errno> {
 fn set_up() -> u8 {
     if cgroup::tree().is_none() {
         let target = c"/sys/fs/cgroup";
-        match power::mount(c"cgroup2", target, c"", false) {
+        match power::mount(c"cgroup2", target, c"cgroup2", DATA_ONLY, c"") {
             // The kernel has no such tree.
             Err(Errno::ENODEV) => return 0,
             Err(errno) => {
-                fail("mount", target.to_bytes(), errno);
+                fail("mount", target.to_bytes(), error::text(errno));
                 return FAILED;
             }
             Ok(()) => {}
@@ -159,16 +161,16 @@ fn set_up() -> u8 {
     match made.and_then(|tree| make_services(tree.as_fd())) {
         Ok(_) => 0,
         Err(errno) => {
-            fail("make the group", SERVICES.to_bytes(), errno);
+            fail("make the group", SERVICES.to_bytes(), error::text(errno));
             FAILED
         }
     }
 }
 
 /// Reports a failed step.
-fn fail(verb: &str, subject: &[u8], errno: Errno) {
+fn fail(verb: &str, subject: &[u8], cause: &str) {
     let mut line = Line::new();
     line.text("runsv-cg: unable to ").text(verb).text(" ");
-    line.bytes(subject).text(": ").text(error::text(errno));
+    line.bytes(subject).text(": ").text(cause);
     sys::print_error(line.finish());
 }

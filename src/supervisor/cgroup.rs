@@ -22,16 +22,24 @@ use super::{Supervisor, service_prefix};
 /// Name of the group of all services, in the root of the hierarchy.
 pub const SERVICES: &CStr = c"runit";
 
-/// Maximum number of files in one `cgroup/`.
+/// Maximum number of files in one `cgroup/`. No capacity: the kernel itself has
+/// fewer files that can be written to in a group. One more is reported with
+/// [`TOO_MANY`], and it and those after it are left out.
 const FILES: usize = 64;
 
-/// Maximum size of such a file in bytes; the kernel accepts less for most
-/// files.
+/// Size in bytes from which a file is too long. No capacity: a setting takes
+/// one line. A longer file is reported with [`TOO_LONG`] and left out.
 const BYTES: usize = 1024;
+
+/// Cause of a failure when there are more than [`FILES`].
+const TOO_MANY: &str = "more than 64 files";
+
+/// Cause of a failure when a file has [`BYTES`] or more.
+const TOO_LONG: &str = "more than 1023 bytes";
 
 /// Callback for a failure: the verb, the name of the file in `cgroup/` and the
 /// cause.
-type Report<'a> = &'a mut dyn FnMut(&str, &[u8], Errno);
+type Report<'a> = &'a mut dyn FnMut(&str, &[u8], &str);
 
 /// State of a service's membership in its group.
 #[derive(Debug, Default)]
@@ -52,12 +60,12 @@ impl Supervisor {
             return;
         };
         let (mut failed, reported) = (false, service.cgroup.reported);
-        let mut report = |verb: &str, file: &[u8], errno| {
+        let mut report = |verb: &str, file: &[u8], cause: &str| {
             failed = true;
             if !reported {
                 let mut line = service_prefix(&slot.name, "warning");
                 line.text("unable to ").text(verb).text(" cgroup/");
-                line.bytes(file).text(": ").text(error::text(errno));
+                line.bytes(file).text(": ").text(cause);
                 self.reporter.print(&mut line);
             }
         };
@@ -76,12 +84,12 @@ fn set_up(service: At<'_>, name: &[u8], report: Report<'_>) -> Option<Fd> {
     let tree = cgroup::tree()?;
     let group = make_services(tree.as_fd())
         .and_then(|services| make(services.as_fd(), name))
-        .map_err(|errno| report("set up", b"", errno))
+        .map_err(|errno| report("set up", b"", error::text(errno)))
         .ok()?;
     copy(files.as_fd(), group.as_fd(), report);
     let procs = c"cgroup.procs";
     file::open_write(group.as_fd(), procs)
-        .map_err(|errno| report("open", procs.to_bytes(), errno))
+        .map_err(|errno| report("open", procs.to_bytes(), error::text(errno)))
         .ok()
 }
 
@@ -125,8 +133,7 @@ pub fn make(services: At<'_>, name: &[u8]) -> Result<Fd, Errno> {
 }
 
 /// Copies the files of a `cgroup/` to those of a group. Names that begin with
-/// a dot are skipped. EFBIG stands for a file that is too long, EMFILE for one
-/// too many.
+/// a dot are skipped.
 pub fn copy(files: At<'_>, group: At<'_>, report: Report<'_>) {
     let mut count = 0_usize;
     let listed = dir::list(files, |name| {
@@ -135,33 +142,74 @@ pub fn copy(files: At<'_>, group: At<'_>, report: Report<'_>) {
         }
         count = count.saturating_add(1);
         let copied = if count > FILES {
-            Err(("use", Errno::EMFILE))
+            Err(("use", TOO_MANY))
         } else {
             copy_one(files, group, name)
         };
-        if let Err((verb, errno)) = copied {
-            report(verb, name.to_bytes(), errno);
+        if let Err((verb, cause)) = copied {
+            report(verb, name.to_bytes(), cause);
         }
     });
     if let Err(errno) = listed {
-        report("read", b"", errno);
+        report("read", b"", error::text(errno));
     }
 }
 
-/// Copies one file; returns the verb of what failed.
+/// Copies one file; returns verb and cause of a failure.
 fn copy_one(
     files: At<'_>,
     group: At<'_>,
     name: &CStr,
-) -> Result<(), (&'static str, Errno)> {
-    let read = |errno| ("read", errno);
+) -> Result<(), (&'static str, &'static str)> {
+    let read = |errno| ("read", error::text(errno));
     if file::info(files, name).map_err(read)?.kind != Kind::Regular {
-        return Err(("read", Errno::EINVAL));
+        return Err(read(Errno::EINVAL));
     }
     let mut buffer = [0; BYTES];
     let text = file::read_whole(files, name, &mut buffer).map_err(read)?;
     if text.len() == BYTES {
-        return Err(("read", Errno::EFBIG));
+        return Err(("read", TOO_LONG));
     }
-    cgroup::write_file(group, name, text).map_err(|errno| ("apply", errno))
+    cgroup::write_file(group, name, text)
+        .map_err(|errno| ("apply", error::text(errno)))
+}
+
+#[cfg(test)]
+mod test {
+    use std::fs;
+
+    use super::*;
+
+    /// Copies files with these lengths to empty files of the same names;
+    /// returns the number of those written, and the reports.
+    fn copied(lengths: &[usize]) -> (usize, Vec<String>) {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let path =
+            |dir: usize, number| dirs[dir].path().join(format!("{number}"));
+        for (number, length) in lengths.iter().enumerate() {
+            fs::write(path(0, number), "x".repeat(*length)).unwrap();
+            fs::write(path(1, number), "").unwrap();
+        }
+        let [files, group] = dirs.each_ref().map(|dir| {
+            let path = format!("{}\0", dir.path().display());
+            let path = CStr::from_bytes_with_nul(path.as_bytes()).unwrap();
+            file::open_dir(crate::sys::CWD, path).unwrap()
+        });
+        let mut reports = Vec::new();
+        copy(files.as_fd(), group.as_fd(), &mut |verb, _, cause| {
+            reports.push(format!("{verb}: {cause}"));
+        });
+        let written =
+            |number: &usize| fs::metadata(path(1, *number)).unwrap().len() > 0;
+        ((0..lengths.len()).filter(written).count(), reports)
+    }
+
+    #[test]
+    fn what_exceeds_a_limit_is_reported_and_left_out() {
+        assert_eq!(copied(&[9; FILES]), (FILES, vec![]));
+        let many = vec!["use: more than 64 files".into()];
+        assert_eq!(copied(&[9; FILES + 3]), (FILES, many));
+        let long = vec!["read: more than 1023 bytes".into()];
+        assert_eq!(copied(&[BYTES, BYTES - 1]), (1, long));
+    }
 }

@@ -1,4 +1,4 @@
-//! Reads and sets resource limits, and sizes the limit of open files.
+//! Reads and sets resource limits, and raises the limit of open files.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,9 +11,9 @@ pub use rustix::process::Resource as Limit;
 /// raises them: until then the soft one is 0. No limit is `usize::MAX`.
 static GIVEN: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Raises the limit of open files to the hard limit, or to what this process
-/// `needed` where that is more and the kernel allows it. Its children get the
-/// original limits back: [`restore_files`].
+/// Raises the limit of open files to the hard limit, or to `needed` if
+/// that is more and the kernel allows it. Children get the original limits
+/// back: [`restore_files`].
 pub fn raise_files(needed: u32) {
     let given = getrlimit(Resource::Nofile);
     for (stored, limit) in GIVEN.iter().zip([given.current, given.maximum]) {

@@ -22,27 +22,9 @@ pub enum PowerAction {
     Halt,
 }
 
-/// Mounts a kernel file system. EBUSY: it is mounted already.
+/// Mounts a file system; `flags` are those of mount(2). EBUSY: it is mounted
+/// already.
 pub fn mount(
-    kind: &CStr,
-    target: &CStr,
-    options: &CStr,
-    executable: bool,
-) -> Result<(), Errno> {
-    let mut flags = MountFlags::NOSUID;
-    if !executable {
-        flags |= MountFlags::NOEXEC;
-    }
-    if target != c"/dev" && target != c"/dev/pts" {
-        flags |= MountFlags::NODEV;
-    }
-    rustix::mount::mount(kind, target, kind, flags, Some(options))
-        .map_err(error::from)
-}
-
-/// Mounts a file system as a line of fstab describes it; `flags` are those of
-/// mount(2).
-pub fn mount_as(
     device: &CStr,
     target: &CStr,
     kind: &CStr,

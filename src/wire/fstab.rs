@@ -70,6 +70,14 @@ pub fn field(text: &[u8]) -> Result<Path, TooLong> {
 
 /// MS_RDONLY.
 pub const READ_ONLY: u32 = 1;
+/// MS_NOSUID.
+pub const NO_SUID: u32 = 2;
+/// MS_NODEV.
+pub const NO_DEVICES: u32 = 4;
+/// MS_NOEXEC.
+pub const NO_EXEC: u32 = 8;
+/// Flags of a file system from which no program, device or privilege is used.
+pub const DATA_ONLY: u32 = NO_SUID | NO_DEVICES | NO_EXEC;
 /// MS_REMOUNT.
 pub const REMOUNT: u32 = 0x20;
 /// MS_SILENT: the kernel does not log that a mount failed.

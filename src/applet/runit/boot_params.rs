@@ -9,6 +9,7 @@ use crate::{
     text::Path,
     wire::{
         cmdline::{BootParam, boot_params},
+        fstab::DATA_ONLY,
         signals::SignalRequests,
     },
 };
@@ -64,7 +65,7 @@ fn unknown(word: &[u8], reporter: &Reporter) {
 /// script of stage 1 expects to mount it. Returns the error of that unmount.
 fn with_proc(work: &mut dyn FnMut()) -> Result<(), Errno> {
     let mounted = file::info(CWD, COMMAND_LINE).is_err()
-        && power::mount(c"proc", c"/proc", c"", false).is_ok();
+        && power::mount(c"proc", c"/proc", c"proc", DATA_ONLY, c"").is_ok();
     work();
     if mounted {
         power::unmount(c"/proc")

@@ -117,7 +117,7 @@ pub(super) fn mount_all(reporter: &Reporter) -> StepResult {
         let data = options.data.as_c_str();
         let mount = |flags| {
             let (device, target) = (device.as_c_str(), target.as_c_str());
-            power::mount_as(device, target, kind.as_c_str(), flags, data)
+            power::mount(device, target, kind.as_c_str(), flags, data)
         };
         mount(flags)?;
         // A bind mount becomes read-only only by a remount.

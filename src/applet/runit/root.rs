@@ -175,7 +175,7 @@ fn mount(
             let (device, data) = (device.as_c_str(), data.as_c_str());
             let flags = flags | SILENT;
             done = path_of(&[kind]).and_then(|kind| {
-                power::mount_as(device, target, kind.as_c_str(), flags, data)
+                power::mount(device, target, kind.as_c_str(), flags, data)
             });
         }
     };

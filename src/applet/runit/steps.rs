@@ -18,7 +18,10 @@ use crate::{
         signal::{self, Number},
     },
     text::Line,
-    wire::sysctl::Setting,
+    wire::{
+        fstab::{DATA_ONLY, NO_DEVICES, NO_EXEC, NO_SUID},
+        sysctl::Setting,
+    },
 };
 
 use super::{
@@ -259,8 +262,8 @@ struct KernelFs {
     kind: &'static CStr,
     target: &'static CStr,
     options: &'static CStr,
-    /// True if programs may be executed from it.
-    executable: bool,
+    /// Flags of mount(2).
+    flags: u32,
     /// True if some kernels lack it.
     optional: bool,
 }
@@ -270,14 +273,14 @@ const fn kernel_fs(
     kind: &'static CStr,
     target: &'static CStr,
     options: &'static CStr,
-    executable: bool,
+    flags: u32,
     optional: bool,
 ) -> KernelFs {
     KernelFs {
         kind,
         target,
         options,
-        executable,
+        flags,
         optional,
     }
 }
@@ -285,19 +288,25 @@ const fn kernel_fs(
 /// File systems that stage 1 mounts, in this order. One that is mounted
 /// already is left as it is.
 const KERNEL_FS: [KernelFs; 7] = [
-    kernel_fs(c"proc", c"/proc", c"", false, false),
-    kernel_fs(c"sysfs", c"/sys", c"", false, false),
-    kernel_fs(c"devtmpfs", c"/dev", c"mode=755", true, false),
+    kernel_fs(c"proc", c"/proc", c"", DATA_ONLY, false),
+    kernel_fs(c"sysfs", c"/sys", c"", DATA_ONLY, false),
+    kernel_fs(c"devtmpfs", c"/dev", c"mode=755", NO_SUID, false),
     kernel_fs(
         c"devpts",
         c"/dev/pts",
         c"mode=620,ptmxmode=666,gid=5",
-        false,
+        NO_SUID | NO_EXEC,
         true,
     ),
-    kernel_fs(c"tmpfs", c"/dev/shm", c"mode=1777", false, true),
-    kernel_fs(c"tmpfs", c"/run", c"mode=755", true, false),
-    kernel_fs(c"cgroup2", c"/sys/fs/cgroup", c"nsdelegate", false, true),
+    kernel_fs(c"tmpfs", c"/dev/shm", c"mode=1777", DATA_ONLY, true),
+    kernel_fs(c"tmpfs", c"/run", c"mode=755", NO_SUID | NO_DEVICES, false),
+    kernel_fs(
+        c"cgroup2",
+        c"/sys/fs/cgroup",
+        c"nsdelegate",
+        DATA_ONLY,
+        true,
+    ),
 ];
 
 /// Links that programs expect in /dev and the kernel does not make.
@@ -343,10 +352,10 @@ fn mount(kernel_fs: &KernelFs) -> Result<(), Errno> {
         kind,
         target,
         options,
-        executable,
+        flags,
         ..
     } = *kernel_fs;
-    power::mount(kind, target, options, executable)
+    power::mount(kind, target, kind, flags, options)
 }
 
 /// Sets the clock to the build time of the program if it is earlier, since a
