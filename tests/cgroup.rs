@@ -133,13 +133,15 @@ fn runsv_cg() {
         let said = run(&format!("runsv-cg{words}"));
         assert_eq!((said.err.as_str(), said.code), (usage, 100));
     }
-    assert_eq!(run("cd /; runsv-cg create").code, 111);
+    assert_eq!(run("runsv-cg setup && runsv-cg setup").code, 0);
+    let outside = run("cd /; runsv-cg create");
+    let what = "must run in service directory\n";
+    assert_eq!((outside.err.as_str(), outside.code), (what, 111));
     let said = run("runsv-cg create");
     let none = "./cgroup: not a directory\n";
     assert_eq!((said.err.as_str(), said.code), (none, 111));
     fs::create_dir(place.path(&format!("{dir}/cgroup"))).unwrap();
     place.write(&format!("{dir}/cgroup/cgroup.max.depth"), "7\n");
-    assert_eq!(run("runsv-cg setup && runsv-cg setup").code, 0);
     let group = format!("/sys/fs/cgroup/runit/{name}");
     let said = run(&format!(
         "runsv-cg create && cat {group}/cgroup.max.depth && \

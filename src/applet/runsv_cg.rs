@@ -24,7 +24,10 @@
 //! first file too many are reported and left out, the others are copied.
 //!
 //! # Against Debian's
-//! `setup` may be repeated, and does not touch a tree that is mounted.
+//! `setup` may be repeated, does not touch a tree that is mounted, and succeeds
+//! on a kernel without control groups. `destroy` waits until the killed
+//! processes are gone. A directory `supervise` is not required, since the
+//! supervisor may keep its state elsewhere.
 //!
 //! # Exit codes
 //! 0 success, also for `setup` when the kernel lacks the tree; 1 the group
@@ -70,19 +73,20 @@ pub(super) fn main(start: Start) -> u8 {
             return USAGE;
         }
     }
-    let run = file::info(CWD, c"run");
-    if !run.is_ok_and(|run| run.kind == Kind::Regular && run.mode & 0o111 != 0)
-    {
-        return super::FATAL;
-    }
-    let Ok(files) = file::open_dir(CWD, c"cgroup") else {
-        sys::print_error(b"./cgroup: not a directory\n");
-        return super::FATAL;
-    };
     let services = cgroup::tree()
         .and_then(|tree| file::open_dir(tree.as_fd(), SERVICES).ok());
     let Some(services) = services else {
         sys::print_error(b"/sys/fs/cgroup/runit: not a directory\n");
+        return super::FATAL;
+    };
+    let run = file::info(CWD, c"run");
+    if !run.is_ok_and(|run| run.kind == Kind::Regular && run.mode & 0o111 != 0)
+    {
+        sys::print_error(b"must run in service directory\n");
+        return super::FATAL;
+    }
+    let Ok(files) = file::open_dir(CWD, c"cgroup") else {
+        sys::print_error(b"./cgroup: not a directory\n");
         return super::FATAL;
     };
     let services = services.as_fd();
