@@ -38,7 +38,8 @@ fn names(
     files: &[PathBuf],
     faults: &mut Faults,
 ) -> Result<()> {
-    let name = Regex::new(r"`([\w./-]+\.(?:rs|txt|md)|[\w/-]+/)`")?;
+    // A part in capitals, such as NAME, stands for any name.
+    let name = Regex::new(r"`([\w./-]+\.(?:rs|txt|md)|[a-z0-9_/-]+/)`")?;
     for (number, line) in (1..).zip(text.lines()) {
         for found in name.captures_iter(line) {
             let name = Path::new(&found[1]);
@@ -63,7 +64,7 @@ mod test {
     #[test]
     fn a_name_of_no_file_is_reported_with_its_line() {
         let files = ["/a/src/machine/slot.rs", "/a/src/wire"].map(Into::into);
-        let text = "`slot.rs`, `wire/`, `log/`, `/etc/`\n`machine/slots.rs`";
+        let text = "`slot.rs`, `wire/`, `wire/NAME/`, `log/`, `/etc/`\n`machine/slots.rs`";
         let mut faults = Faults::default();
         names("d.md", text, &files, &mut faults).unwrap();
         assert_eq!(faults.0, ["d.md:2: no file machine/slots.rs"]);
