@@ -62,7 +62,7 @@ fn plant(place: &Place, run: &str) {
     let name = format!("{}-services", name_of(place, ""));
     let dir = place.path(run).join(name);
     theirs(&dir);
-    symlink(place.path("secret"), dir.join("face")).unwrap();
+    symlink(place.path("secret"), dir.join("front")).unwrap();
     symlink(place.path("made"), dir.join("turn.new")).unwrap();
 }
 

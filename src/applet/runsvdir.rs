@@ -251,7 +251,7 @@ fn run_front(
 /// Locks DIR against another front process, for as long as the returned
 /// descriptor is open.
 fn lock_front(run_dir: &Fd) -> Result<Fd, Failure> {
-    let lock = secure::append(run_dir.as_fd(), c"face")
+    let lock = secure::append(run_dir.as_fd(), c"front")
         .map_err(|errno| ("unable to open the front's lock", errno))?;
     file::lock_now(lock.as_fd())
         .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;

@@ -12,7 +12,7 @@
 //! | `control` | obeys: `x` all exit, `a` scan, `1` front leaves, `2` is back | writes |
 //! | `ok` | keeps a reader open | writes nothing, polls: an error is the end of the last reader |
 //! | `log` | writes what comes on descriptor 2, when there is room | reads |
-//! | `face` | - | holds its lock: there is one front |
+//! | `front` | - | holds its lock: there is one front |
 //!
 //! The kernel closes all of it when a process dies, however that happens.
 //! Where there is no run directory, because it cannot be created, unnamed
