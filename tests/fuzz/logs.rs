@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use runt::{
-    machine::{line::Lines, pattern::matches},
+    machine::{line::Lines, pattern::matches, rotate::OldLogs},
     wire::{
         clock::Wall,
         ipv6, logconfig,
@@ -14,7 +14,7 @@ use runt::{
     },
 };
 
-use crate::input::{Input, is_part};
+use crate::input::{Input, is_part, lines as files};
 
 /// A config's settings are within their bounds, and a config that is written
 /// from them has the same settings and no invalid line.
@@ -94,36 +94,50 @@ pub(crate) fn ipv6(data: &[u8]) {
     assert_eq!(ipv6::parse(data, v4), known);
 }
 
-/// A name that is read is written the same, and the name of the next log sorts
-/// behind it.
+/// A name that is read is written the same, the name of the next log sorts
+/// behind it, and the summary of a directory is that of its sorted names.
+///
+/// The first eight bytes are the clock, each line of the rest is a file.
 pub(crate) fn name(data: &[u8]) {
     let mut input = Input(data);
     let wall = Wall::from_nanos(input.number());
-    let data = input.0;
     let fresh = LogName::new(wall, Kind::Unsafe);
     assert_eq!(fresh.moment(), Some(wall));
     assert_eq!(fresh.kind(), Some(Kind::Unsafe));
-    let Some(name) = LogName::parse(data) else {
-        assert!(data.len() != 27 || data[0] != b'@');
-        return;
-    };
-    if data.contains(&0) {
-        // No file has such a name.
-        return;
+    let mut names = Vec::new();
+    // No file has a NUL in its name.
+    for file in files(input.0).filter(|file| !file.contains(&0)) {
+        let Some(name) = LogName::parse(file) else {
+            assert!(file.len() != 27 || file[0] != b'@');
+            continue;
+        };
+        assert_eq!(name.as_bytes(), file);
+        for kind in [Kind::Safe, Kind::Unsafe, Kind::Temporary] {
+            assert_eq!(name.with(kind).kind(), Some(kind));
+            assert_eq!(name.with(kind).moment(), name.moment());
+        }
+        names.push(name);
     }
-    assert_eq!(name.as_bytes(), data);
-    for kind in [Kind::Safe, Kind::Unsafe, Kind::Temporary] {
-        assert_eq!(name.with(kind).kind(), Some(kind));
-        assert_eq!(name.with(kind).moment(), name.moment());
-    }
-    let next = LogName::after(Some(name), wall, Kind::Safe);
-    let Some(moment) = name.moment() else {
-        assert_eq!(next, LogName::new(wall, Kind::Safe));
-        return;
-    };
-    assert!(next.as_bytes() > name.as_bytes());
-    if wall > moment {
-        assert_eq!(next.moment(), Some(wall));
+    names.sort();
+    for processed in [false, true] {
+        let mut olds = OldLogs::new(None, processed);
+        names.iter().rev().for_each(|name| olds.add(*name));
+        assert_eq!(olds.count, names.len() as u64);
+        let waits = |n: &&LogName| processed && n.kind() == Some(Kind::Unsafe);
+        assert_eq!(olds.pending.as_ref(), names.iter().find(waits));
+        assert_eq!(
+            olds.oldest.as_ref(),
+            names.iter().find(|name| !waits(name))
+        );
+        assert!(olds.excess(olds.count).is_none());
+        let next = LogName::after(olds.newest, wall, Kind::Safe);
+        for name in &names {
+            assert!(name.moment().is_none() || next > *name);
+        }
+        let newest = olds.newest.and_then(|newest| newest.moment());
+        if newest.is_none_or(|newest| wall > newest) {
+            assert_eq!(next.moment(), Some(wall));
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Targets for records of fixed form: what a supervisor, a logger, the kernel
 //! or mkfs wrote.
 
+use std::time::Duration;
+
 use runt::{
     config,
     machine::slot::{Action, Exit, Facts, Role, SlotState},
@@ -63,7 +65,11 @@ pub(crate) fn why(data: &[u8]) {
     assert_eq!(why.deaths.len(), died.min(why::DEATHS));
     let record = why::pack(&why);
     assert!(record.len() <= why::BYTES && record.ends_with(b"\n"));
-    assert_eq!(why::unpack(&record), Some(why));
+    assert_eq!(why::unpack(&record), Some(why.clone()));
+    let mut later = why.clone();
+    assert!(!later.restamp(&|moment| moment));
+    let changed = later.restamp(&Wall::next);
+    assert_eq!(changed, later != why);
 }
 
 /// Control bytes in any order between starts and ends of children: there is one
@@ -80,6 +86,7 @@ pub(crate) fn control(data: &[u8]) {
         ..Facts::default()
     };
     let mut slot = Simulated::new(setup & 8 != 0, has_log, facts);
+    slot.limited = setup & 0x20 != 0;
     while !input.is_empty() && !slot.ended {
         let byte = input.byte();
         let role = match byte & 3 {
@@ -87,9 +94,10 @@ pub(crate) fn control(data: &[u8]) {
             2 => Role::Log,
             _ => Role::Script,
         };
-        slot.now.mono = slot.now.mono.after(std::time::Duration::from_millis(
-            u64::from(byte & 0x7c) * 10,
-        ));
+        slot.now.mono = slot
+            .now
+            .mono
+            .after(Duration::from_millis(u64::from(byte & 0x7c) * 10));
         match byte {
             0..=0x7f => {
                 let decoded = control::decode(byte);
@@ -103,11 +111,7 @@ pub(crate) fn control(data: &[u8]) {
                 slot.control(role, byte);
             }
             0x80..=0xbf => slot.end(role, byte),
-            0xc0..=0xdf => {
-                let now = slot.now;
-                let actions = slot.state.tick(now);
-                slot.perform(&actions);
-            }
+            0xc0..=0xdf => slot.tick(),
             0xe0..=0xef => slot.refuses = byte & 0x0f,
             _ => {
                 let now = slot.now;
@@ -127,6 +131,8 @@ struct Simulated {
     pids: u32,
     /// Number of starts still to be refused.
     refuses: u8,
+    /// Children have deadlines.
+    limited: bool,
     ended: bool,
 }
 
@@ -142,6 +148,7 @@ impl Simulated {
             facts,
             pids: 1,
             refuses: 0,
+            limited: false,
             ended: false,
         }
     }
@@ -162,7 +169,15 @@ impl Simulated {
                     self.ended = true;
                     continue;
                 }
-                _ => continue,
+                Action::SetDeadline => {
+                    self.set_deadline(Role::Service);
+                    continue;
+                }
+                Action::ClosePipe => {
+                    self.set_deadline(Role::Log);
+                    continue;
+                }
+                Action::Parked | Action::GiveUp => continue,
             };
             assert!(action.is_start());
             assert_eq!(at + 1, actions.len(), "{actions:?}");
@@ -174,10 +189,29 @@ impl Simulated {
                 self.pids += 1;
                 let next = self.state.started(role, self.pids, self.now);
                 assert_eq!(self.state.role_of(self.pids), Some(role));
+                if role == Role::Script {
+                    self.set_deadline(role);
+                }
                 next
             };
             return self.perform(&next);
         }
+    }
+
+    /// Sets the deadline of a child, if children have one here.
+    fn set_deadline(&mut self, role: Role) {
+        if self.limited {
+            let limit = self.now.mono.after(Duration::from_millis(500));
+            self.state.set_deadline(role, limit);
+        }
+    }
+
+    /// Handles the time; no deadline stays in the past.
+    fn tick(&mut self) {
+        let actions = self.state.tick(self.now);
+        self.perform(&actions);
+        let due = self.state.due();
+        assert!(self.ended || due.is_none_or(|due| due > self.now.mono));
     }
 
     /// Sends a control byte.
@@ -215,11 +249,9 @@ impl Simulated {
             for role in [Role::Script, Role::Service, Role::Log] {
                 self.end(role, 0);
             }
-            self.now.mono =
-                self.now.mono.after(std::time::Duration::from_secs(600));
+            self.now.mono = self.now.mono.after(Duration::from_secs(600));
             if !self.ended {
-                let actions = self.state.tick(self.now);
-                self.perform(&actions);
+                self.tick();
             }
         }
         assert!(self.ended, "it does not end: {:?}", self.state);
@@ -404,8 +436,13 @@ pub(crate) fn process(data: &[u8]) {
         assert!(!stat.hangs() || !stat.is_stopped());
     }
     let name = &data[..data.len().min(15)];
-    let line = [b"17 (", name, b") D 1 17 17 0 -1"].concat();
-    let stat = ProcStat::parse(&line).expect("it is well-formed");
-    assert_eq!((stat.name, stat.state, stat.orphan), (name, b'D', true));
-    assert!(stat.hangs());
+    for (state, hangs, stopped) in
+        [("D", true, false), ("T", false, true), ("S", false, false)]
+    {
+        let rest = format!(") {state} 1 17 17 0 -1");
+        let line = [b"17 (", name, rest.as_bytes()].concat();
+        let stat = ProcStat::parse(&line).expect("it is well-formed");
+        assert_eq!((stat.name, stat.orphan), (name, true));
+        assert_eq!((stat.hangs(), stat.is_stopped()), (hangs, stopped));
+    }
 }
