@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use runt::{
     config,
-    machine::slot::{Action, Exit, Facts, Role, SlotState},
+    machine::{
+        restart_delay::RestartDelay,
+        slot::{Action, Exit, Facts, Role, SlotState},
+    },
     wire::{
         clock::{Instant, Now, Wall},
-        control, order,
+        control,
+        options::Backoff,
+        order,
         process::ProcStat,
         ring::{HEADER, Reader, Ring},
         status::{self, State, Want},
@@ -83,7 +88,13 @@ pub(crate) fn control(data: &[u8]) {
     let has_log = (setup & 1 != 0).then_some(setup & 2 != 0);
     let facts = Facts {
         finish: setup & 4 != 0,
-        ..Facts::default()
+        restart_delay: match setup & 0x40 {
+            0 => RestartDelay::default(),
+            _ => RestartDelay {
+                backoff: Some(Backoff::DEFAULT),
+                max_deaths: 3,
+            },
+        },
     };
     let mut slot = Simulated::new(setup & 8 != 0, has_log, facts);
     slot.limited = setup & 0x20 != 0;
