@@ -12,7 +12,7 @@ use crate::{
         line::{Lines, Piece},
         pattern, rotate,
     },
-    sys::{self, AsFd, Errno, clock},
+    sys::{Errno, clock},
     wire::{
         clock::Instant,
         logconfig::{self, Decision},
@@ -25,7 +25,7 @@ use super::{
     directory::Directory,
     output::Output,
     progress::{BlockProgress, Phase},
-    stall::Step,
+    stall::{Interrupt, Step},
 };
 
 impl Directory {
@@ -57,27 +57,54 @@ impl Directory {
         if self.block.done {
             return true;
         }
+        let mut tried = Err(Interrupt::Stalled);
         if self.is_open && !self.stall.waits(now) {
-            let tried =
-                self.try_log(context, output, lines, block, stamps.clone());
-            output.clear();
-            self.block.done = tried.is_ok();
-            if tried.is_ok() {
-                self.recover(context);
+            loop {
+                let stamps = stamps.clone();
+                tried = self.try_log(context, output, lines, block, stamps);
+                output.clear();
+                if !self.must_repeat(context, tried) {
+                    break;
+                }
             }
         }
-        if self.block.done || !self.drops(context, clock::mono()) {
-            return self.block.done;
+        match tried {
+            Ok(()) => self.recover(context),
+            Err(Interrupt::NeedsWorker) => {
+                // The worker also sends the lines.
+                self.block.sent = usize::MAX;
+                self.discard(context, output, lines, block, stamps);
+                // It reports those that were dropped.
+                let _count = self.stall.take_dropped();
+            }
+            Err(Interrupt::Stalled) => {
+                if !self.drops(context, clock::mono()) {
+                    return false;
+                }
+                self.report_dropping(context);
+                self.discard(context, output, lines, block, stamps);
+                // The next logged line must begin a new line of the file.
+                self.needs_newline = true;
+                self.selected &= block.ends_with(b"\n");
+            }
         }
-        self.report_dropping(context);
+        self.block.done = true;
+        true
+    }
+
+    /// Handles the rest of a block without writing it: counts its selected
+    /// lines as dropped, and finds out whether the last one is selected.
+    fn discard(
+        &mut self,
+        context: &mut LogContext,
+        output: &mut Output,
+        lines: Lines,
+        block: &[u8],
+        stamps: Stamps,
+    ) {
         self.block.drops = true;
         // This attempt cannot stall, since nothing is written.
         let _all = self.try_log(context, output, lines, block, stamps).is_ok();
-        // The next logged line must begin a new line of the file.
-        self.needs_newline = true;
-        self.selected &= block.ends_with(b"\n");
-        self.block.done = true;
-        true
     }
 
     /// Writes or drops a whole block of complete lines, and waits as long as
@@ -118,14 +145,12 @@ impl Directory {
         }
         self.selected = self.block.selected;
         self.block.skip = self.block.written;
-        if self.plain && !drops && (self.selected || !lines.is_inside()) {
+        let plain = self.config.is_plain();
+        if plain && !drops && (self.selected || !lines.is_inside()) {
             self.selected = true;
             return self.put(context, output, block);
         }
         for (index, piece) in lines.pieces(block).enumerate() {
-            if self.worker.is_some() {
-                return Ok(());
-            }
             if index < self.block.base {
                 if piece.first {
                     stamps.advance();
@@ -149,9 +174,9 @@ impl Directory {
 
     /// Writes the newline of a line whose end was dropped.
     fn mend(&mut self, context: &mut LogContext) -> Step {
-        if self.needs_newline && !self.is_at_start {
+        if self.needs_newline && !self.current.is_at_start() {
             let before = self.block.written;
-            self.fill.add(1);
+            self.current.queue(1);
             let mended = self.write(context, b"\n");
             self.block.written = before;
             mended?;
@@ -174,12 +199,12 @@ impl Directory {
         let most = context.request.length;
         let text = text.get(..most).unwrap_or(text);
         let copied = self.decide(text);
-        let goes = copied || self.udp.is_some() && self.selected;
+        let goes = copied || self.config.udp().is_some() && self.selected;
         if goes && index >= self.block.sent {
             let end: &[u8] = if text.len() == most { b"...\n" } else { b"\n" };
             self.send(context, output, index, &[stamp, text, end], copied)?;
         }
-        self.selected &= self.udp.is_none_or(|udp| !udp.only);
+        self.selected &= self.config.udp().is_none_or(|udp| !udp.only);
         if self.selected {
             self.put(context, output, stamp)?;
             self.put_prefix(context, output)?;
@@ -193,7 +218,8 @@ impl Directory {
     fn decide(&mut self, text: &[u8]) -> bool {
         let mut copied = false;
         self.selected = true;
-        for (decision, wanted) in logconfig::patterns(self.text.patterns()) {
+        let patterns = self.config.texts().patterns();
+        for (decision, wanted) in logconfig::patterns(patterns) {
             let (flag, yes) = match decision {
                 Decision::Log(yes) => (&mut self.selected, yes),
                 Decision::Error(yes) => (&mut copied, yes),
@@ -213,7 +239,7 @@ impl Directory {
         output: &mut Output,
     ) -> Step {
         let mut done = 0_usize;
-        while let Some(rest) = self.text.prefix().get(done..)
+        while let Some(rest) = self.config.texts().prefix().get(done..)
             && !rest.is_empty()
         {
             let part: Vec<u8, 64> = rest.iter().copied().take(64).collect();
@@ -254,16 +280,17 @@ impl Directory {
             self.block.lost |= !rest.is_empty();
             return Ok(());
         }
-        while !rest.is_empty() && self.worker.is_none() {
-            let rotate::Step { take, rotate } = self.fill.step(rest);
+        let plain = self.config.is_plain();
+        while !rest.is_empty() {
+            let rotate::Step { take, rotate } = self.current.step(rest);
             let Some((part, tail)) = rest.split_at_checked(take) else {
                 return Ok(());
             };
-            if !self.plain && output.add(part) {
-                self.fill.add(take);
+            if !plain && output.add(part) {
+                self.current.queue(take);
             } else {
                 self.flush(context, output)?;
-                self.fill.add(take);
+                self.current.queue(take);
                 self.write(context, part)?;
             }
             if rotate {
@@ -290,28 +317,25 @@ impl Directory {
     /// its size (contract §5.8).
     fn write(&mut self, context: &mut LogContext, bytes: &[u8]) -> Step {
         let mut rest = bytes;
-        while !rest.is_empty() && self.worker.is_none() {
-            match sys::write_once(self.current.as_fd(), rest) {
+        while !rest.is_empty() {
+            match self.current.write(rest) {
                 Ok(count) => {
                     self.block.written =
                         self.block.written.saturating_add(count);
-                    let (part, tail) =
-                        rest.split_at_checked(count).unwrap_or((rest, &[]));
-                    self.is_at_start = part.ends_with(b"\n");
-                    rest = tail;
+                    rest = rest.get(count..).unwrap_or(&[]);
                 }
                 Err(Errno::ENOSPC) if self.free_space(context) => {}
                 Err(errno) => {
-                    self.fill.uncount(rest.len());
-                    let now = clock::mono();
-                    if self.drops(context, now) || self.in_worker(context) {
-                        let what = "unable to write to current";
-                        return Err(self.stalled(context, what, errno));
+                    self.current.unqueue(rest.len());
+                    if !self.drops(context, clock::mono()) {
+                        context.check_may_block()?;
                     }
+                    let what = "unable to write to current";
+                    return Err(self.stalled(context, what, errno));
                 }
             }
         }
-        self.note_written();
+        self.current.schedule_sync(self.config.limits());
         Ok(())
     }
 }

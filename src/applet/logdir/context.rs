@@ -51,6 +51,8 @@ pub(in crate::applet) enum Mode {
     Alone,
     /// Copies of this one (workers), since there are other streams.
     Shared,
+    /// This one although there are other streams: it cannot be forked.
+    Unshared,
     /// This process is such a copy.
     Worker,
 }
@@ -104,7 +106,8 @@ impl LogContext {
     /// Returns the non-blocking destination of messages, which a process with
     /// many streams has.
     fn shared(&self) -> Option<&'static Console> {
-        self.console.filter(|_| self.mode == Mode::Shared)
+        let owner = matches!(self.mode, Mode::Shared | Mode::Unshared);
+        self.console.filter(|_| owner)
     }
 
     /// Writes a message to descriptor 2.

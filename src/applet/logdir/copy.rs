@@ -1,10 +1,6 @@
 //! Copying lines to descriptor 2 and sending them by UDP (contract §5.4,
 //! §5.5).
 
-use core::net::SocketAddr;
-
-use crate::sys::{Fd, udp};
-
 use super::{
     context::LogContext, directory::Directory, output::Output, stall::Step,
 };
@@ -23,22 +19,19 @@ impl Directory {
         copied: bool,
     ) -> Step {
         let [stamp, text, end] = *line;
-        let parts = [stamp, self.text.prefix(), text, end];
+        let parts = [stamp, self.config.texts().prefix(), text, end];
         // Flushing makes enough room: a line is shorter than the output.
         if !output.has_room(&parts) {
             self.flush(context, output)?;
         }
-        if self.worker.is_some() {
-            return Ok(());
-        }
-        let to = self.udp.filter(|_| self.selected);
-        let socket = &mut self.socket;
-        let parts = [stamp, self.text.prefix(), text, end];
+        let to = self.config.udp().filter(|_| self.selected);
+        let socket = &mut self.udp;
+        let parts = [stamp, self.config.texts().prefix(), text, end];
         let refused = output.with_line(&parts, |whole| {
             if copied {
                 context.copy(whole);
             }
-            to.and_then(|to| send_to(socket, to.to, whole))
+            to.and_then(|to| socket.send(to.to, whole))
         });
         let Some(why) = refused else {
             self.block.sent = index.saturating_add(1);
@@ -65,19 +58,4 @@ impl Directory {
         self.put(context, output, end)?;
         self.flush(context, output)
     }
-}
-
-/// Sends a line, and opens the socket if that was not done yet. Returns the
-/// beginning of the notice about a failure.
-fn send_to(
-    socket: &mut Option<Fd>,
-    to: SocketAddr,
-    line: &[u8],
-) -> Option<&'static str> {
-    let Ok(open) = socket.take().map_or_else(|| udp::socket_to(to), Ok) else {
-        return Some("warning: no udp socket available: ");
-    };
-    let sent = udp::send(&open, to, line);
-    *socket = Some(open);
-    sent.err().map(|_| "warning: failure sending through udp: ")
 }

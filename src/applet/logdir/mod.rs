@@ -7,9 +7,14 @@
 //! |---|---|
 //! | `line_reader` | splitting input into lines |
 //! | `context` | messages, signals and options of the process |
+//! | `buffers` | memory of the buffers |
 //! | `output` | bytes gathered for one write |
-//! | `config_text` | texts of a config |
+//! | `config` | the config in force |
+//! | `config_text` | its texts |
 //! | `access` | mode and group of the files |
+//! | `current` | the open file |
+//! | `name_check` | checks whether the names still lead to it |
+//! | `udp` | the socket that lines are sent through |
 //! | `job` | state of the processor |
 //! | `progress` | state of a rotation and of the block of lines |
 //! | `stall` | state of a directory that cannot continue |
@@ -30,12 +35,16 @@
 
 mod access;
 mod block;
+mod buffers;
+mod config;
 mod config_text;
 pub(super) mod context;
 mod copy;
+mod current;
 mod directory;
 mod job;
 mod line_reader;
+mod name_check;
 mod output;
 mod processor;
 mod progress;
@@ -43,32 +52,15 @@ mod recovery;
 mod renew;
 mod rotation;
 mod stall;
+mod udp;
 mod worker;
 
 pub(super) use {
+    buffers::{BYTES, INPUT},
     config_text::{ConfigText, TEXT_EXTRA},
     context::{LogContext, Mode, PendingSignals},
     directory::Directory,
     job::Job,
     line_reader::LineReader,
-    output::{OUTPUT, Output},
+    output::Output,
 };
-
-use heapless::Vec;
-
-use crate::{config, sys::static_cell::StaticCell};
-
-/// Size of the input buffer in bytes: one incomplete line and one read.
-pub(super) const INPUT: usize = config::LOG_READ_BYTES + config::LOG_LINE_BYTES;
-
-/// Memory of the buffers between the input and the log directories.
-pub(super) struct Bytes {
-    pub(super) input: Vec<u8, INPUT>,
-    pub(super) output: Vec<u8, OUTPUT>,
-}
-
-/// The memory of this process.
-pub(super) static BYTES: StaticCell<Bytes> = StaticCell::new(Bytes {
-    input: Vec::new(),
-    output: Vec::new(),
-});

@@ -98,7 +98,8 @@ impl Directory {
     ) -> Result<u32, Errno> {
         let at = self.dir.as_fd();
         let subject = self.subject();
-        let mode = self.access.open();
+        let access = self.config.limits().access;
+        let mode = access.open();
         context.info(&[b"processing: ", subject, b"/", name.as_bytes()]);
         *what = "unable to open input for processor";
         let input = secure::read(at, name.as_c_str())?;
@@ -106,7 +107,7 @@ impl Directory {
         let output = name.with(Kind::Temporary);
         let output = secure::truncate(at, output.as_c_str(), mode)?;
         // The same failure is reported for `current`.
-        let _given = self.access.set_group(output.as_fd()).is_ok();
+        let _given = access.set_group(output.as_fd()).is_ok();
         *what = "unable to open state for processor";
         // What the previous run of the processor wrote to `newstate`.
         let mut state = secure::read(at, c"state");
@@ -120,7 +121,8 @@ impl Directory {
         *what = "unable to fork for processor";
         let mut prefix = context.line("warning");
         prefix.text("unable to run processor: ").bytes(subject);
-        let command = CStr::from_bytes_until_nul(self.text.command());
+        let command = self.config.texts().command();
+        let command = CStr::from_bytes_until_nul(command);
         let program = Program {
             path: c"/bin/sh",
             arguments: &[c"-c", command.unwrap_or(c"")],
@@ -166,7 +168,9 @@ impl Directory {
                     Mode::Alone | Mode::Worker => {
                         self.finish(context, name, end)
                     }
-                    Mode::Shared => end == ExitStatus::Exited(0),
+                    Mode::Shared | Mode::Unshared => {
+                        end == ExitStatus::Exited(0)
+                    }
                 };
                 self.job = Job::Failed(now.after(PAUSE));
                 if done || !self.is_open {
@@ -215,8 +219,8 @@ impl Directory {
         // Best effort: a file system may have neither modes nor a medium.
         if let Ok(output) = secure::read(at, from) {
             let _synced = file::sync(output.as_fd()).is_ok();
-            let _marked =
-                file::set_mode_of(output.as_fd(), self.access.closed()).is_ok();
+            let mode = self.config.limits().access.closed();
+            let _marked = file::set_mode_of(output.as_fd(), mode).is_ok();
         }
         let mut what = "unable to rename processed";
         let mut concluded = file::rename(at, from, to);
@@ -248,7 +252,9 @@ impl Directory {
             // ESRCH: it has just ended.
             let _gone = match context.mode {
                 Mode::Alone => signal::kill_group(pid, Number::KILL),
-                Mode::Shared | Mode::Worker => signal::kill(pid, Number::KILL),
+                Mode::Shared | Mode::Unshared | Mode::Worker => {
+                    signal::kill(pid, Number::KILL)
+                }
             };
         }
         self.job = Job::Idle;

@@ -1,7 +1,5 @@
 //! Recovery of a log directory from a failed step: wait, retry, drop lines.
 
-use core::time::Duration;
-
 use crate::{
     sys::{Errno, clock},
     text::Line,
@@ -9,32 +7,25 @@ use crate::{
 };
 
 use super::{
-    context::{LogContext, PAUSE, is_due},
+    context::{LogContext, is_due},
     directory::Directory,
     output::Output,
-    stall::{Stall, StallSignals, Stalled, Step},
+    stall::{Interrupt, Stall, StallSignals, Step},
 };
 
 impl Directory {
     /// Records that a step failed and schedules the next attempt after
-    /// [`PAUSE`]. Reports a cause unless it is the one that was reported last.
+    /// a pause. Reports a cause unless it is the one that was reported last.
     pub(super) fn stalled(
         &mut self,
         context: &LogContext,
         what: &'static str,
         errno: Errno,
-    ) -> Stalled {
-        if self.stall.cause.replace((what, errno)) != Some((what, errno)) {
+    ) -> Interrupt {
+        if self.stall.fail(what, errno) {
             context.warn("pausing", what, self.subject(), errno);
         }
-        self.stall.retry = Some(clock::mono().after(PAUSE));
-        self.waits_for_job()
-    }
-
-    /// Records that the processor must end before the step can be done.
-    pub(super) fn waits_for_job(&mut self) -> Stalled {
-        self.stall.since.get_or_insert_with(clock::mono);
-        Stalled
+        Interrupt::Stalled
     }
 
     /// Returns whether lines are dropped now instead of kept waiting: the
@@ -47,13 +38,12 @@ impl Directory {
     /// Returns the moment from which on lines are dropped, if the config sets
     /// one.
     fn drop_time(&self) -> Option<Instant> {
-        let since = self.stall.since.filter(|_| self.lossy > Duration::ZERO);
-        since.map(|since| since.after(self.lossy))
+        self.stall.drop_time(self.config.limits().lossy)
     }
 
     /// Ends a stall after a successful write; reports the lines dropped in it.
     pub(super) fn recover(&mut self, context: &LogContext) {
-        if self.stall.since.is_some() {
+        if self.stall.is_on() {
             let _some = self.report_dropped(context);
             self.stall = Stall::default();
         }
@@ -61,7 +51,7 @@ impl Directory {
 
     /// Reports the start of dropping, once in a stall.
     pub(super) fn report_dropping(&self, context: &LogContext) {
-        if self.stall.dropped == 0 {
+        if !self.stall.has_dropped() {
             context
                 .report("warning", &[b"lines are dropped: ", self.subject()]);
         }
@@ -70,7 +60,7 @@ impl Directory {
     /// Reports how many lines were dropped, if any, and resets the count.
     /// Returns whether there were any.
     pub(super) fn report_dropped(&mut self, context: &LogContext) -> bool {
-        let count = core::mem::take(&mut self.stall.dropped);
+        let count = self.stall.take_dropped();
         if count > 0 {
             let mut text = Line::new();
             text.number(count).text(" lines were dropped: ");
@@ -83,7 +73,7 @@ impl Directory {
     /// a retry, to drop lines, or to restart the processor.
     pub(in crate::applet) fn stalled_until(&self) -> Option<Instant> {
         let job = self.job.due();
-        let all = [self.stall.retry, self.drop_time(), job];
+        let all = [self.stall.retry(), self.drop_time(), job];
         all.into_iter().flatten().min()
     }
 

@@ -1,7 +1,5 @@
 //! Renewal of a `current` or log directory that was removed or moved.
 
-use core::time::Duration;
-
 use crate::{
     sys::{AsFd, At, Errno, Fd, clock, file},
     wire::{
@@ -11,14 +9,10 @@ use crate::{
 };
 
 use super::{
-    context::{LogContext, PAUSE, is_due},
+    context::{LogContext, is_due},
     directory::Directory,
     output::Output,
 };
-
-/// Time between two checks whether the names still lead to the open files. A
-/// file without any name is noticed before each block.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Directory {
     /// Returns whether `current` is not the open file any more: it was removed
@@ -29,15 +23,15 @@ impl Directory {
         at: At<'_>,
         now: Instant,
     ) -> bool {
-        if self.is_open && !self.missing {
-            self.missing = file::is_removed(self.current.as_fd());
-            if !self.missing && now >= self.next_check {
-                self.next_check = now.after(CHECK_INTERVAL);
-                self.missing = !self.is_named(at);
-                self.move_reported &= self.missing;
+        if self.is_open && !self.name_check.is_missing() {
+            if file::is_removed(self.current.as_fd()) {
+                self.name_check.set_missing(true);
+            } else if self.name_check.is_due(now) {
+                let missing = !self.is_named(at);
+                self.name_check.checked(missing, now);
             }
         }
-        self.missing
+        self.name_check.is_missing()
     }
 
     /// Returns whether the names lead to the open file, or cannot be resolved
@@ -64,17 +58,17 @@ impl Directory {
         scratch: &mut Output,
         at: At<'_>,
     ) -> Result<(), (&'static str, Errno)> {
-        if self.is_open && !core::mem::replace(&mut self.move_reported, true) {
+        if self.is_open && !self.name_check.set_reported() {
             let what = b"current was removed or moved: ";
             context.report("warning", &[what, self.subject()]);
         }
-        self.missing = true;
+        self.name_check.set_missing(true);
         let made = self.make(at);
         let is_there = file::open_dir(at, self.name).is_ok();
         let removed = file::is_removed(self.current.as_fd());
         if !is_there && self.is_open && !removed {
-            self.next_check = clock::mono().after(PAUSE);
-            self.missing = false;
+            self.name_check.set_missing(false);
+            self.name_check.postpone(clock::mono());
             return Ok(());
         }
         self.release();
@@ -82,10 +76,9 @@ impl Directory {
         let mut what = "";
         let name = self.name;
         let opened = self.enter(context, scratch, at, name, made, &mut what);
-        self.next_check = clock::mono().after(CHECK_INTERVAL);
-        self.move_reported &= opened.is_err();
+        self.name_check.checked(opened.is_err(), clock::mono());
         let opened = opened.or_else(|errno| {
-            self.next_check = clock::mono().after(PAUSE);
+            self.name_check.postpone(clock::mono());
             let mut other = "";
             let (old, name) = (old.as_fd(), c".");
             self.enter(context, scratch, old, name, true, &mut other)

@@ -1,23 +1,25 @@
 //! Rotation of `current` and deletion of old logs (contract §5.6, §5.8).
 
-use core::time::Duration;
-
 use crate::{
     machine::rotate::OldLogs,
-    sys::{AsFd, Errno, child, clock, dir, file, secure},
+    sys::{AsFd, Errno, child, clock, dir, file},
     text::Line,
     wire::logname::{Kind, LogName},
 };
 
 use super::{
-    context::LogContext, directory::Directory, job::Job, progress::Phase,
-    stall::Step,
+    config::Limits,
+    context::LogContext,
+    directory::Directory,
+    job::Job,
+    progress::Phase,
+    stall::{Interrupt, Step},
 };
 
 impl Directory {
     /// Returns whether the config has a processor for rotated logs.
     fn is_processed(&self) -> bool {
-        !self.text.command().is_empty()
+        !self.config.texts().command().is_empty()
     }
 
     /// Opens `current`: continues one that was closed properly; renames one
@@ -28,7 +30,7 @@ impl Directory {
     ) -> Result<(), Errno> {
         let olds = self.list_old_logs()?;
         self.newest = olds.newest;
-        if self.missing {
+        if self.name_check.is_missing() {
             self.move_other(context)?;
         }
         let name = self.subject();
@@ -57,9 +59,9 @@ impl Directory {
         };
         self.create(context)?;
         context.info(&[what, name, b"/current"]);
-        self.fill.size = size;
+        self.current.resume(size);
         self.is_open = true;
-        self.missing = false;
+        self.name_check.set_missing(false);
         self.phase = Phase::Idle;
         self.stall.retry_now();
         if unclean {
@@ -70,41 +72,16 @@ impl Directory {
         Ok(())
     }
 
-    /// Opens or creates `current` for appending, with its mode and group.
+    /// Opens or creates `current` for appending.
     fn create(&mut self, context: &LogContext) -> Result<(), Errno> {
-        self.current = secure::append(self.dir.as_fd(), c"current")?;
-        self.set_group(context);
-        self.mark(context, self.access.open());
-        self.fill.size = 0;
-        self.is_at_start = true;
-        self.due =
-            (self.age > Duration::ZERO).then(|| clock::mono().after(self.age));
-        self.sync_due = None;
-        Ok(())
+        let (dir, name) = (self.dir.as_fd(), self.name.to_bytes());
+        self.current.open(context, dir, name, self.config.limits())
     }
 
-    /// Sets the group of `current` to the config's. A new file has mode 0600
-    /// until it is marked.
-    fn set_group(&mut self, context: &LogContext) {
-        let given = self.access.set_group(self.current.as_fd());
-        if let Err(errno) = given
-            && !core::mem::replace(&mut self.mode_warned, true)
-        {
-            let what = "unable to set group of current";
-            context.warn("warning", what, self.subject(), errno);
-        }
-    }
-
-    /// Sets the mode of `current`. A failure is reported once and costs no
-    /// lines: some file systems have no modes.
-    pub(in crate::applet) fn mark(&mut self, context: &LogContext, mode: u32) {
-        let marked = file::set_mode_of(self.current.as_fd(), mode);
-        if let Err(errno) = marked
-            && !core::mem::replace(&mut self.mode_warned, true)
-        {
-            let what = "unable to set mode of current";
-            context.warn("warning", what, self.subject(), errno);
-        }
+    /// Marks `current` as closed properly.
+    pub(super) fn mark_closed(&mut self, context: &LogContext) {
+        let mode = self.config.limits().access.closed();
+        self.current.mark(context, self.name.to_bytes(), mode);
     }
 
     /// Renames `current` to an old log of the given kind; its name is newer
@@ -152,16 +129,18 @@ impl Directory {
     /// next call continues with that step.
     pub(super) fn rotate(&mut self, context: &mut LogContext) -> Step {
         if self.phase == Phase::Idle {
-            if self.fill.size == 0 || !self.in_worker(context) {
+            if self.current.size() == 0 {
                 return Ok(());
             }
             self.phase = Phase::Seal;
         }
+        context.check_may_block()?;
         if self.phase == Phase::Seal {
             self.check_job(context, clock::mono());
             // A growing queue would fill the disk. After TERM it may grow.
             if self.job != Job::Idle && context.pending.end == 0 {
-                return Err(self.waits_for_job());
+                self.stall.begin();
+                return Err(Interrupt::Stalled);
             }
             self.seal(context)?;
             self.phase = Phase::Rename;
@@ -173,11 +152,11 @@ impl Directory {
                 Kind::Safe
             };
             if !self.is_in_place() {
-                self.move_reported = true;
+                let _before = self.name_check.set_reported();
                 let what = b"current was removed or moved: ";
                 context.report("warning", &[what, self.subject()]);
             } else if let Err(errno) =
-                self.rename_current(context, kind, self.fill.size)
+                self.rename_current(context, kind, self.current.size())
             {
                 let what = "unable to rename current";
                 return Err(self.stalled(context, what, errno));
@@ -187,13 +166,15 @@ impl Directory {
         while let Err(errno) = self.create_new(context) {
             self.exit_if_removed(context, errno);
             if errno != Errno::ENOSPC || !self.free_space(context) {
-                self.missing |= errno == Errno::ENOENT;
+                if errno == Errno::ENOENT {
+                    self.name_check.set_missing(true);
+                }
                 let what = "unable to create new current";
                 return Err(self.stalled(context, what, errno));
             }
         }
         self.phase = Phase::Idle;
-        if self.durable > Duration::ZERO {
+        if self.config.limits().durable.is_some() {
             // Otherwise the new file could be on the medium without a name.
             let _synced = file::sync(self.dir.as_fd()).is_ok();
         }
@@ -217,7 +198,7 @@ impl Directory {
 
     /// Opens a new `current`, and renames anything else that took its name.
     fn create_new(&mut self, context: &LogContext) -> Result<(), Errno> {
-        if self.move_reported {
+        if self.name_check.is_reported() {
             self.move_other(context)?;
         }
         self.create(context)
@@ -235,15 +216,11 @@ impl Directory {
 
     /// Syncs `current` and marks it as closed properly.
     pub(in crate::applet) fn seal(&mut self, context: &LogContext) -> Step {
-        match file::sync(self.current.as_fd()) {
-            // This file system never writes to a medium.
-            Ok(()) | Err(Errno::EINVAL | Errno::EROFS) => {}
-            Err(errno) => {
-                let what = "unable to fsync current logfile";
-                return Err(self.stalled(context, what, errno));
-            }
+        if let Err(errno) = self.current.sync() {
+            let what = "unable to fsync current logfile";
+            return Err(self.stalled(context, what, errno));
         }
-        self.mark(context, self.access.closed());
+        self.mark_closed(context);
         Ok(())
     }
 
@@ -253,11 +230,13 @@ impl Directory {
         &mut self,
         context: &LogContext,
     ) -> bool {
-        if self.keep_full >= self.keep {
+        let &Limits {
+            keep, keep_full, ..
+        } = self.config.limits();
+        if keep_full >= keep {
             return false;
         }
-        let oldest =
-            self.list_old_logs().map(|olds| olds.excess(self.keep_full));
+        let oldest = self.list_old_logs().map(|olds| olds.excess(keep_full));
         let Ok(Some(oldest)) = oldest else {
             return false;
         };
@@ -277,10 +256,11 @@ impl Directory {
     /// and starts the processor on a log that waits for it.
     pub(in crate::applet) fn prune(&mut self, context: &mut LogContext) {
         let name = self.subject();
+        let keep = self.config.limits().keep;
         let mut found = self.list_old_logs();
         while let Ok(olds) = &mut found
-            && self.keep > 0
-            && let Some(oldest) = olds.excess(self.keep)
+            && keep > 0
+            && let Some(oldest) = olds.excess(keep)
         {
             context.info(&[b"delete: ", name, b"/", oldest.as_bytes()]);
             let removed = file::remove(self.dir.as_fd(), oldest.as_c_str());
@@ -289,7 +269,7 @@ impl Directory {
                 context.warn("warning", what, name, errno);
                 break;
             }
-            if olds.removed_oldest(self.keep) {
+            if olds.removed_oldest(keep) {
                 found = self.list_old_logs();
             }
         }

@@ -14,6 +14,8 @@
 //!    +------------------------------------- it works ----------+
 //! ```
 
+use core::time::Duration;
+
 use crate::{
     sys::{Errno, clock},
     wire::clock::Instant,
@@ -25,29 +27,59 @@ use super::context::{LogContext, Mode, PAUSE, is_due};
 /// without a worker.
 pub(super) const DROPPED: u8 = 2;
 
-/// Error of a step that cannot be done now. [`Stall`] has the cause and the
-/// moment of the next attempt.
+/// Reason why a step is not done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::applet) struct Stalled;
+pub(in crate::applet) enum Interrupt {
+    /// It failed. [`Stall`] has the cause and the moment of the next attempt.
+    Stalled,
+    /// It may block: a worker is to repeat it.
+    NeedsWorker,
+}
 
-/// Result of a step that may stall.
-pub(in crate::applet) type Step<T = ()> = Result<T, Stalled>;
+/// Result of a step that may be interrupted.
+pub(in crate::applet) type Step<T = ()> = Result<T, Interrupt>;
 
 /// Cause and start of a stall; the default value is no stall.
 #[derive(Debug, Default)]
 pub(in crate::applet) struct Stall {
     /// The cause that was reported last: the failed action and its error.
-    pub(super) cause: Option<(&'static str, Errno)>,
+    cause: Option<(&'static str, Errno)>,
     /// The first failure; `None` while nothing fails.
-    pub(super) since: Option<Instant>,
+    since: Option<Instant>,
     /// The next attempt; `None` in a stall means that it waits for the
     /// processor.
-    pub(super) retry: Option<Instant>,
+    retry: Option<Instant>,
     /// Lines dropped since `since`.
-    pub(super) dropped: u64,
+    dropped: u64,
 }
 
 impl Stall {
+    /// Records a failure and schedules the next attempt after [`PAUSE`].
+    /// Returns whether its cause is not the one that was reported last.
+    pub(super) fn fail(&mut self, what: &'static str, errno: Errno) -> bool {
+        let cause = Some((what, errno));
+        self.retry = Some(clock::mono().after(PAUSE));
+        self.begin();
+        core::mem::replace(&mut self.cause, cause) != cause
+    }
+
+    /// Starts a stall, unless there is one. Without a failure it waits for the
+    /// processor.
+    pub(super) fn begin(&mut self) {
+        self.since.get_or_insert_with(clock::mono);
+    }
+
+    /// Returns whether there is a stall.
+    pub(super) fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Returns the moment from which on lines are dropped, if they are kept
+    /// for a limited time.
+    pub(super) fn drop_time(&self, kept: Option<Duration>) -> Option<Instant> {
+        Some(self.since?.after(kept?))
+    }
+
     /// Returns whether the next attempt is not due yet.
     pub(super) fn waits(&self, now: Instant) -> bool {
         self.retry.is_some_and(|retry| now < retry)
@@ -66,6 +98,16 @@ impl Stall {
     /// Counts a dropped line.
     pub(super) fn count(&mut self) {
         self.dropped = self.dropped.saturating_add(1);
+    }
+
+    /// Returns whether lines were dropped.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.dropped > 0
+    }
+
+    /// Returns the number of dropped lines, and resets it.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        core::mem::take(&mut self.dropped)
     }
 
     /// Starts a stall that drops at once, after a worker dropped lines.
@@ -102,6 +144,15 @@ impl LogContext {
     /// Returns whether TERM's limit has passed.
     pub(in crate::applet) fn is_late(&self, now: Instant) -> bool {
         is_due(self.deadline, now)
+    }
+
+    /// Returns [`Interrupt::NeedsWorker`] where other streams would wait while
+    /// this process is blocked.
+    pub(super) fn check_may_block(&self) -> Step {
+        match self.mode {
+            Mode::Shared => Err(Interrupt::NeedsWorker),
+            Mode::Alone | Mode::Unshared | Mode::Worker => Ok(()),
+        }
     }
 
     /// Returns whether this process is a worker, which serves one directory.

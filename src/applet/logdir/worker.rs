@@ -29,28 +29,34 @@ use super::{
     context::{LogContext, Mode},
     directory::Directory,
     job::Job,
-    stall::DROPPED,
+    stall::{DROPPED, Interrupt, Step},
 };
 
 impl Directory {
-    /// Returns whether slow work is to be done in this process. If not, a
-    /// worker does it and everything that follows.
+    /// Takes the result of a step, and returns whether the step is to be
+    /// repeated in this process.
     ///
-    /// If the fork fails the work is done here.
-    pub(in crate::applet) fn in_worker(
+    /// This is the only place that handles [`Interrupt::NeedsWorker`]: it
+    /// forks a worker, which repeats the step. In this process the directory
+    /// is the worker's then. If the fork fails this process repeats the step
+    /// and may block.
+    pub(super) fn must_repeat(
         &mut self,
         context: &mut LogContext,
+        done: Step,
     ) -> bool {
-        if context.mode != Mode::Shared {
-            return true;
+        if done != Err(Interrupt::NeedsWorker) {
+            if context.mode == Mode::Unshared {
+                context.mode = Mode::Shared;
+            }
+            return false;
         }
-        if self.worker.is_none() {
-            match self.fork_worker(context, Number::TERM) {
-                Ok(worker) => self.worker = worker,
-                Err(errno) => {
-                    let what = "unable to fork, all streams wait";
-                    context.warn("warning", what, self.subject(), errno);
-                }
+        match self.fork_worker(context, Number::TERM) {
+            Ok(worker) => self.worker = worker,
+            Err(errno) => {
+                let what = "unable to fork, all streams wait";
+                context.warn("warning", what, self.subject(), errno);
+                context.mode = Mode::Unshared;
             }
         }
         self.worker.is_none()
@@ -73,7 +79,7 @@ impl Directory {
         let (is_copy, pid) = child::fork_with(&files, Some(death))?;
         if is_copy {
             context.mode = Mode::Worker;
-            self.socket = None;
+            self.udp.close();
         }
         Ok((!is_copy).then_some(pid))
     }
@@ -82,10 +88,15 @@ impl Directory {
     /// exits. Does nothing in any other process.
     pub(in crate::applet) fn worker_done(&mut self, context: &LogContext) {
         if context.is_worker() {
-            self.mark(context, self.access.closed());
+            self.mark_closed(context);
             let dropped = self.report_dropped(context);
             child::exit(if dropped { DROPPED } else { 0 });
         }
+    }
+
+    /// Returns whether a worker has the directory.
+    pub(in crate::applet) fn has_worker(&self) -> bool {
+        self.worker.is_some()
     }
 
     /// Returns whether a worker is running. Tells it by USR1 when no processor

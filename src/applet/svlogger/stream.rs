@@ -180,8 +180,7 @@ impl Stream {
     pub(super) fn on_readable(&mut self, shared: &mut Shared) {
         shared.context.service.clone_from(&self.name);
         self.read(shared);
-        let stays = self.is_open() && self.directory.worker.is_none();
-        if self.flags.ends || self.flags.drains || !stays {
+        if self.flags.ends || self.flags.drains || !self.can_read() {
             self.step(shared);
         }
     }
@@ -193,10 +192,7 @@ impl Stream {
         }
         shared.context.service.clone_from(&self.name);
         self.advance(shared);
-        let listens = self.used
-            && self.is_open()
-            && self.directory.worker.is_none()
-            && !self.flags.paused;
+        let listens = self.used && self.can_read() && !self.flags.paused;
         let pipe = self.pipe.as_fd();
         if core::mem::replace(&mut self.flags.listens, listens) != listens {
             let token = TOKEN_STREAMS.saturating_add(self.number.into());
@@ -211,7 +207,7 @@ impl Stream {
             self.pipe = Fd::none();
             self.service_dir = Fd::none();
             self.console = ConsoleCopy::disabled();
-            self.directory.dir = Fd::none();
+            self.directory.close_dir();
         }
     }
 
@@ -238,7 +234,7 @@ impl Stream {
             self.limit = Some(now.after(LIMIT));
             self.directory.signal_worker(Number::TERM);
         }
-        if self.directory.worker.is_some() {
+        if self.directory.has_worker() {
             if self.directory.worker_runs() {
                 if self.is_late(now) {
                     self.limit = Some(now.after(GRACE));
@@ -265,14 +261,14 @@ impl Stream {
             self.open(shared);
         }
         self.drain(shared);
-        if self.directory.worker.is_some() {
+        if self.directory.has_worker() {
             return;
         }
         // Where nothing can be written nothing is waited for, but once: the
         // worker of a logger that was killed may still have the lock.
         if self.flags.ends && self.reader.is_open() && self.is_late(now) {
             self.read(shared);
-            if self.directory.worker.is_some() {
+            if self.directory.has_worker() {
                 return;
             }
         }
@@ -311,9 +307,14 @@ impl Stream {
         self.limit.is_some_and(|limit| limit <= now)
     }
 
-    /// Returns whether lines can be written.
+    /// Returns whether the log is open.
     fn is_open(&self) -> bool {
         self.directory.is_open || self.ring.is_some()
+    }
+
+    /// Returns whether the log is open and no worker has it.
+    fn can_read(&self) -> bool {
+        self.is_open() && !self.directory.has_worker()
     }
 
     /// Handles the end of the worker: continues with the directory where it
@@ -332,19 +333,9 @@ impl Stream {
         if self.ring.take().is_some() {
             return true;
         }
-        self.flags.sealing = true;
-        if !self.directory.in_worker(&mut shared.context) {
-            return false;
-        }
         let (context, output) = (&mut shared.context, &mut shared.output);
-        self.directory
-            .retry_until_done(context, output, |it, context, _| {
-                it.seal(context)
-            });
-        self.directory.worker_done(&shared.context);
-        self.flags.sealing = false;
-        self.shut();
-        true
+        self.flags.sealing = !self.directory.seal_and_release(context, output);
+        !self.flags.sealing
     }
 
     /// Closes the directory without sealing the log.
@@ -472,8 +463,7 @@ impl Stream {
         let mut reads = LAST_READS;
         while self.flags.drains
             && (!self.flags.ends || self.reader.is_open())
-            && self.is_open()
-            && self.directory.worker.is_none()
+            && self.can_read()
             && reads > 0
         {
             self.read(shared);
