@@ -94,6 +94,29 @@ fn each_service_has_its_own_log_and_all_one_logger() {
 }
 
 #[test]
+fn an_open_line_stays_out_of_the_log_behind_a_rotation() {
+    let place = Place::new();
+    // One write: lines that fill the file, and a line that is left out and
+    // stays open. Its rest comes when a worker has rotated the file.
+    let run = "printf '%s\\nno%s' \"$(seq -f 'yes %03g' 60)\" \
+        \"$(printf %1500s | tr ' ' n)\"; \
+        until [ -e go ]; do sleep 0.1; done; \
+        echo rest; echo yes end; exec sleep 1000";
+    service(&place, "a", run, "s300\nn20\n-no*\n");
+    let _all = place.runsvdir();
+    until_lines(&place, "a", 60);
+    assert!(!olds(&place, "services/a/log").is_empty());
+    place.write("services/a/go", "");
+    until("the last line", || {
+        lines(&place, "a").contains(&"yes end".into()).then_some(())
+    });
+    let mut expected: Vec<String> =
+        (1..=60).map(|i| format!("yes {i:03}")).collect();
+    expected.push("yes end".into());
+    assert_eq!(lines(&place, "a"), expected);
+}
+
+#[test]
 fn a_medium_that_stalls_holds_up_no_other() {
     let place = Place::new();
     let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
