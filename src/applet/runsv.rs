@@ -8,8 +8,10 @@
 //! `DIR/finish` after each end. With a directory `DIR/log` it does the same
 //! for `DIR/log/run`, whose input is the output of `DIR/run`, through a pipe
 //! that outlives both. A `DIR/log` that is added later is used from the next
-//! start of `DIR/run`, so after `sv restart` at the latest; one that is
-//! removed keeps its logger for as long as DIR is supervised. `DIR/supervise`
+//! start of `DIR/run`, so after `sv restart` at the latest. One that is
+//! removed keeps its logger; when that ends while `DIR/log` is missing, a
+//! shared logger takes over the pipe and makes `DIR/log` again, as svlogger(8)
+//! does for a log directory that was removed. `DIR/supervise`
 //! holds the state and takes commands, see `sv`. Where it cannot be created,
 //! because the file system is read-only or DIR belongs to another user, it is
 //! kept in the run directory, /run/runt or $RUNT_RUN, in a directory
