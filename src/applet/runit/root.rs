@@ -21,7 +21,7 @@ use crate::{
         self, AsFd, At, CWD, Errno, child,
         child::Program,
         clock, dir,
-        file::{self, Identity, path_of},
+        file::{self, path_of},
         power,
     },
     text::Path,
@@ -59,9 +59,6 @@ const SYSTEMS: [(&CStr, &CStr); 4] = [
 /// Time for a device to appear: a card or a stick is found some time after its
 /// driver is loaded.
 const DEVICE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum depth of directories that are removed from an initramfs. Deeper
-/// files keep their memory.
-const DEPTH: u8 = 32;
 /// Interval between two looks for a missing device.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -232,7 +229,7 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
     }
     power::move_mount(c".", c"/")?;
     file::change_root(c".")?;
-    remove_all(old.as_fd(), file::info_of(old.as_fd())?.identity, DEPTH);
+    remove_all(old.as_fd())?;
     if let Some(console) = reporter.console {
         console.flush(LAST_WORDS);
     }
@@ -249,25 +246,89 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
 
 /// Removes the contents of a directory, on its own file system only.
 ///
-/// Leaves what cannot be removed: it costs only memory.
-fn remove_all(dir: At<'_>, of: Identity, depth: u8) {
-    let Some(depth) = depth.checked_sub(1) else {
-        return;
-    };
-    let listed = dir::list(dir, |name| {
-        if file::remove(dir, name).is_ok() {
-            return;
-        }
-        let sub = file::open_dir(dir, name).and_then(|sub| {
-            let identity = file::info_of(sub.as_fd())?.identity;
-            Ok((sub, identity))
+/// Leaves what cannot be removed, or has a path longer than `path-bytes`: it
+/// costs only memory. Directories are visited in the order of their names, so
+/// that those that stay are visited once.
+fn remove_all(root: At<'_>) -> Result<(), Errno> {
+    let device = file::info_of(root)?.identity.device;
+    let mut here = path_of(&[b"."])?;
+    let mut last: Option<Path> = None;
+    loop {
+        let mut next: Option<Path> = None;
+        let open = file::open_dir(root, here.as_c_str()).and_then(|dir| {
+            let info = file::info_of(dir.as_fd())?;
+            Ok((dir, info.identity.device))
         });
-        if let Ok((sub, identity)) = sub
-            && identity.device == of.device
+        if let Ok((dir, own)) = open
+            && own == device
         {
-            remove_all(sub.as_fd(), of, depth);
-            let _stays = file::remove_dir(dir, name).is_err();
+            let listed = dir::list(dir.as_fd(), |name| {
+                if file::remove(dir.as_fd(), name).is_ok()
+                    || file::remove_dir(dir.as_fd(), name).is_ok()
+                {
+                    return;
+                }
+                let path = [here.as_bytes(), b"/", name.to_bytes()];
+                let Ok(path) = Path::join(&path) else { return };
+                let path_is_after =
+                    |other: &Path| path.as_bytes() > other.as_bytes();
+                if last.as_ref().is_none_or(path_is_after)
+                    && !next.as_ref().is_some_and(path_is_after)
+                {
+                    next = Some(path);
+                }
+            });
+            let _part = listed.is_err();
         }
-    });
-    let _part = listed.is_err();
+        if let Some(sub) = next {
+            (here, last) = (sub, None);
+            continue;
+        }
+        let slash = here.as_bytes().iter().rposition(|byte| *byte == b'/');
+        let Some(parent) = slash.and_then(|at| here.as_bytes().get(..at))
+        else {
+            return Ok(());
+        };
+        let parent = path_of(&[parent])?;
+        let _stays = file::remove_dir(root, here.as_c_str()).is_err();
+        last = Some(core::mem::replace(&mut here, parent));
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink};
+
+    #[test]
+    fn all_files_are_removed_except_below_paths_that_are_too_long() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("kept"), "").unwrap();
+        let at = |name: &str| root.path().join(name);
+        for dir in ["a/b/c", "a/.b/c", ".hidden/a", "z", "a0/b"] {
+            fs::create_dir_all(at(dir)).unwrap();
+            for name in ["file", ".file", "-file"] {
+                fs::write(at(dir).join(name), "").unwrap();
+            }
+        }
+        symlink(outside.path(), at("a/link")).unwrap();
+        let long = "d".repeat(config::PATH_BYTES / 2);
+        fs::create_dir_all(at("a").join(&long).join(&long)).unwrap();
+        let deep = "e/".repeat(config::PATH_BYTES / 2 - 2);
+        fs::create_dir_all(at(&deep)).unwrap();
+        let open = fs::File::open(root.path()).unwrap();
+        remove_all(std::os::fd::AsFd::as_fd(&open)).unwrap();
+        let left = |dir: &std::path::Path| {
+            let names = fs::read_dir(dir).unwrap();
+            names.map(|n| n.unwrap().file_name()).collect::<Vec<_>>()
+        };
+        // An empty directory is removed by its name alone.
+        assert_eq!(left(root.path()), [""; 0]);
+        assert_eq!(left(outside.path()), ["kept"]);
+        fs::create_dir_all(at("a").join(&long).join(&long).join("x")).unwrap();
+        fs::create_dir_all(at("b/c")).unwrap();
+        remove_all(std::os::fd::AsFd::as_fd(&open)).unwrap();
+        assert_eq!(left(root.path()), ["a"]);
+    }
 }
