@@ -83,6 +83,22 @@ fn after_term_the_next_one_serves_again() {
 }
 
 #[test]
+fn a_signal_does_not_detach_the_supervisor() {
+    let place = Place::new();
+    place.service("a", STAY);
+    let first = place.runsvdir();
+    let pid = place.until_pid("a", None);
+    for signal in [Signal::USR1, Signal::USR2] {
+        kill_process(first.supervisor(), signal).unwrap();
+    }
+    // It still scans, and is still the same.
+    place.service("b", STAY);
+    place.until_stat("b", "run");
+    assert_eq!(place.pid("a"), Some(pid));
+    assert_eq!(place.read("errors"), "");
+}
+
+#[test]
 fn the_next_one_waits_for_what_hup_stops() {
     let place = Place::new();
     let go = place.path("go");

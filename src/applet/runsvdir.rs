@@ -80,7 +80,7 @@ use crate::{
     },
     supervisor::{
         self, Reporter, Supervisor,
-        front::{ClientEnd, Connection, ServerEnd},
+        front::{ClientEnd, Command, Connection, ServerEnd},
         rundir,
     },
     sys::{
@@ -95,15 +95,6 @@ use crate::{
 
 /// Exit code of a usage error.
 const USAGE: u8 = 1;
-
-/// Command to the supervisor: tell every service to exit.
-const EXIT: u8 = b'x';
-/// Command to the supervisor: scan now.
-const SCAN: u8 = b'a';
-/// Command to the supervisor: the front process exits on request.
-const DETACH: u8 = b'1';
-/// Command to the supervisor: a new front process is attached.
-const ATTACH: u8 = b'2';
 
 /// Maximum bytes of the services' output that are read at once.
 const LOG_BYTES: usize = 512;
@@ -230,7 +221,7 @@ fn run_front(
                 reporter.print(reporter.prefix.clone().text(text));
             }
             Ok(Connection::Found(client)) => {
-                send_command(&client, ATTACH);
+                client.send(Command::Attach);
                 if let Some(code) = front.watch(&client)? {
                     return front.end(code);
                 }
@@ -256,12 +247,6 @@ fn lock_front(run_dir: &Fd) -> Result<Fd, Failure> {
     file::lock_now(lock.as_fd())
         .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;
     Ok(lock)
-}
-
-/// Sends the supervisor a command. If the supervisor has ended, the next wait
-/// notices it.
-fn send_command(client: &ClientEnd, command: u8) {
-    let _ended = sys::write_once(client.control.as_fd(), &[command]).is_err();
 }
 
 /// State of the front process besides its channel to the supervisor.
@@ -350,10 +335,10 @@ impl Front {
     fn take_signals(&mut self, client: Option<&ClientEnd>) -> Option<u8> {
         while let Some(signal) = self.signals.next() {
             let (command, code) = match signal {
-                Number::TERM if self.is_init => (EXIT, Some(0)),
-                Number::TERM => (DETACH, Some(0)),
-                Number::HUP => (EXIT, Some(super::FATAL)),
-                Number::ALARM => (SCAN, None),
+                Number::TERM if self.is_init => (Command::ExitAll, Some(0)),
+                Number::TERM => (Command::Detach, Some(0)),
+                Number::HUP => (Command::ExitAll, Some(super::FATAL)),
+                Number::ALARM => (Command::Scan, None),
                 _ => {
                     // The channel tells when the supervisor has ended.
                     self.zombies = true;
@@ -361,7 +346,7 @@ impl Front {
                 }
             };
             if let Some(client) = client {
-                send_command(client, command);
+                client.send(command);
             }
             if self.is_init {
                 self.code = self.code.or(code);
@@ -411,28 +396,37 @@ fn serve(
     let mut attached = true;
     let mut exiting = false;
     while attached || supervisor.live() > 0 {
-        for signal in supervisor.iterate(None).signals {
-            match signal {
-                Number::ALARM => supervisor.rescan(),
+        let events = supervisor.iterate(None);
+        let signals =
+            events.signals.iter().filter_map(|signal| match *signal {
+                Number::ALARM => Some(Command::Scan),
+                Number::TERM => Some(Command::ExitAll),
+                // Only a front may detach and attach.
+                _ => None,
+            });
+        for command in events.commands.iter().copied().chain(signals) {
+            match command {
+                Command::Scan => supervisor.rescan(),
                 // The last front process was killed: a new one starts like any
                 // other.
-                Number::USR2 if attached => supervisor.rescan(),
-                Number::TERM => {
+                Command::Attach if attached => supervisor.rescan(),
+                Command::ExitAll => {
                     supervisor.stop_scanning();
                     supervisor.exit_all();
                     attached = false;
                     exiting = true;
                 }
-                Number::USR1 => {
+                Command::Detach => {
                     supervisor.stop_scanning();
                     attached = false;
                 }
-                // After TERM it does not resume: a new supervisor takes over.
-                Number::USR2 if !attached && !exiting => {
+                // After this command it does not resume: a new supervisor
+                // takes over.
+                Command::Attach if exiting => {}
+                Command::Attach => {
                     supervisor.supervise_dir(request.dir);
                     attached = true;
                 }
-                _ => {}
             }
         }
     }

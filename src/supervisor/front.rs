@@ -19,13 +19,10 @@
 //! pipes do the same, except for the next front: it does not find the
 //! supervisor, and its services are locked, as with runit.
 
-use crate::{
-    sys::{
-        self, AsFd, At, Errno, Fd, child, file,
-        poller::Interest,
-        secure::{self, FifoEnds},
-    },
-    wire::control::{Control, Signal, decode},
+use crate::sys::{
+    self, AsFd, At, Errno, Fd, child, file,
+    poller::Interest,
+    secure::{self, FifoEnds},
 };
 
 use super::{
@@ -35,6 +32,27 @@ use super::{
 
 /// Maximum number of bytes of descriptor 2 forwarded per iteration.
 const LOG_BYTES: usize = 512;
+
+/// Command of a front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Tell every service to exit.
+    ExitAll,
+    /// Scan now.
+    Scan,
+    /// The front exits; its services continue.
+    Detach,
+    /// A new front is attached.
+    Attach,
+}
+
+/// Every command and its byte.
+const COMMANDS: [(u8, Command); 4] = [
+    (b'x', Command::ExitAll),
+    (b'a', Command::Scan),
+    (b'1', Command::Detach),
+    (b'2', Command::Attach),
+];
 
 /// The supervisor's end of the connection.
 #[derive(Debug)]
@@ -51,7 +69,7 @@ pub struct ServerEnd {
 #[derive(Debug)]
 pub struct ClientEnd {
     /// Takes commands.
-    pub control: Fd,
+    control: Fd,
     /// Polls as an error when the supervisor has ended.
     pub ok: Fd,
     /// Carries what is written to the supervisor's descriptor 2.
@@ -128,6 +146,18 @@ fn open_client_end(at: At<'_>) -> Result<ClientEnd, Failure> {
     })
 }
 
+impl ClientEnd {
+    /// Sends the supervisor a command. If the supervisor has ended, `ok` polls
+    /// as an error.
+    pub fn send(&self, command: Command) {
+        let found = COMMANDS.iter().find(|(_, known)| *known == command);
+        if let Some((byte, _)) = found {
+            let control = self.control.as_fd();
+            let _ended = sys::write_once(control, &[*byte]).is_err();
+        }
+    }
+}
+
 impl ServerEnd {
     /// Makes descriptor 2, from now on and for all children, a pipe that this
     /// process empties: a writer never waits for a front, nor is killed
@@ -159,12 +189,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Reads a front's commands: signals that it received, or that it sends on
-    /// behalf of an operator.
+    /// Reads a front's commands. Bytes that are none are ignored.
     pub(super) fn read_front_commands(&self, events: &mut Events) {
         let Some(front) = &self.front else { return };
         let mut byte = [0];
-        while !events.signals.is_full() {
+        while !events.commands.is_full() {
             match sys::read(front.control.as_fd(), &mut byte) {
                 Ok(1) => {}
                 Ok(_) => {
@@ -177,15 +206,10 @@ impl Supervisor {
                 Err(_) => return,
             }
             let [byte] = byte;
-            let signal = if let Some(Control::Send(signal)) = decode(byte) {
-                signal
-            } else if byte == b'x' {
-                Signal::Terminate
-            } else {
-                continue;
-            };
-            let _room =
-                events.signals.push(sys::signal::number(signal)).is_ok();
+            let found = COMMANDS.iter().find(|(known, _)| *known == byte);
+            if let Some((_, command)) = found {
+                let _room = events.commands.push(*command).is_ok();
+            }
         }
     }
 

@@ -106,8 +106,8 @@ const MAX_STALENESS: Duration = Duration::from_millis(5);
 /// more wake-up, and none after it if nothing is left to do.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
 
-/// Maximum number of signals passed to the owner per iteration; more wait in
-/// the kernel.
+/// Maximum number of signals, and of a front's commands, passed to the owner
+/// per iteration; more wait in the kernel.
 const SIGNALS: usize = 4;
 
 /// Maximum number of its own children that an owner may await: a stage, its
@@ -180,6 +180,8 @@ pub struct Slot {
 pub struct Events {
     /// Signals for the owner.
     pub signals: Vec<Number, SIGNALS>,
+    /// Commands of the front.
+    pub commands: Vec<front::Command, SIGNALS>,
     /// Awaited children that have ended, and how.
     pub ended: Vec<(u32, ExitStatus), AWAITED>,
 }
