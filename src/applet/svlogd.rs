@@ -127,7 +127,10 @@ use crate::{
         static_cell::StaticCell,
     },
     text::{Line, Name, basename},
-    wire::{clock::Instant, logconfig::SIZE_AND_KEEP},
+    wire::{
+        clock::{Instant, earliest},
+        logconfig::SIZE_AND_KEEP,
+    },
 };
 
 use super::logdir::{
@@ -306,8 +309,7 @@ impl Svlogd {
     /// Sleeps until there is input, a signal arrives, or work is due. Returns
     /// whether there is input.
     fn sleep(&mut self) -> bool {
-        let due = [self.next_due(), self.context.deadline];
-        let due = due.into_iter().flatten().min();
+        let due = earliest(&[self.next_due(), self.context.deadline]);
         let rest = due.map(|due| due.since(clock::mono()));
         let fds = [fd::STDIN, self.context.signals.as_fd()];
         match poller::readable(fds, rest) {
@@ -431,7 +433,7 @@ impl Svlogd {
             |it: &&mut Directory| it.is_used() && it.has_backlog();
         let stalled = self.directories.iter_mut().filter(has_backlog);
         let due = stalled.filter_map(|it| it.stalled_until()).min();
-        let due = [due, self.next_due()].into_iter().flatten().min();
+        let due = earliest(&[due, self.next_due()]);
         let signals = self.context.wait_stalled(due);
         let now = clock::mono();
         for directory in self.directories.iter_mut() {

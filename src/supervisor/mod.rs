@@ -55,7 +55,7 @@ use crate::{
     },
     text::{self, Name},
     wire::{
-        clock::Instant,
+        clock::{Instant, earliest},
         options::GroupKill,
         status::State,
         why::{Death, Waits},
@@ -464,7 +464,7 @@ impl Supervisor {
             .flatten()
             .min();
         let scan = self.services.as_ref().and_then(Services::due);
-        [until, due, scan, self.idle_at].into_iter().flatten().min()
+        earliest(&[until, due, scan, self.idle_at])
     }
 
     /// Reads pending signals; on CHLD, reaps the children that have ended.

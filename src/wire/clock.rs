@@ -37,6 +37,12 @@ impl Instant {
     }
 }
 
+/// Returns the earliest of several times; `None` if there is none.
+#[inline(never)]
+pub fn earliest(times: &[Option<Instant>]) -> Option<Instant> {
+    times.iter().copied().flatten().min()
+}
+
 /// Time of CLOCK_REALTIME, as runit's records use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wall {

@@ -3,7 +3,7 @@
 use crate::{
     sys::{Errno, clock},
     text::Line,
-    wire::clock::Instant,
+    wire::clock::{Instant, earliest},
 };
 
 use super::{
@@ -73,8 +73,7 @@ impl Directory {
     /// a retry, to drop lines, or to restart the processor.
     pub(in crate::applet) fn stalled_until(&self) -> Option<Instant> {
         let job = self.job.due();
-        let all = [self.stall.retry(), self.drop_time(), job];
-        all.into_iter().flatten().min()
+        earliest(&[self.stall.retry(), self.drop_time(), job])
     }
 
     /// Applies what happened during a wait to a stalled step: the end of the

@@ -18,7 +18,7 @@ use core::time::Duration;
 
 use crate::{
     sys::{Errno, clock},
-    wire::clock::Instant,
+    wire::clock::{Instant, earliest},
 };
 
 use super::context::{LogContext, Mode, PAUSE, is_due};
@@ -133,7 +133,7 @@ impl LogContext {
         until: Option<Instant>,
     ) -> StallSignals {
         let before = self.pending.end;
-        let until = [until, self.deadline].into_iter().flatten().min();
+        let until = earliest(&[until, self.deadline]);
         self.wait(until);
         StallSignals {
             reread: core::mem::take(&mut self.pending.reread),

@@ -17,7 +17,7 @@ use super::super::flag_files::{FLAGS, Flags, is_set};
 
 /// State of the flag files at the start of PID 1, and the current request.
 #[derive(Debug)]
-pub(super) struct Requested {
+pub(super) struct RequestFlags {
     /// Time of the last change of each flag that was set before PID 1 was
     /// started.
     stale: [[Option<Wall>; 2]; FLAGS.len()],
@@ -25,7 +25,7 @@ pub(super) struct Requested {
     asked: [bool; FLAGS.len()],
 }
 
-impl Requested {
+impl RequestFlags {
     /// Reads the flags; those that are set now are ignored from then on.
     pub(super) fn new() -> Self {
         Self {

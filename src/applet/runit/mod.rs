@@ -126,63 +126,55 @@
 //! to switch off or halt, 129 to be restarted (128 and the number of HUP), 111
 //! when it cannot start. Otherwise it never exits.
 
+mod boot_good;
 mod boot_params;
-mod down;
+mod console;
 mod flags;
 mod fstab;
+mod init;
+mod kernel_fs;
 mod media;
 mod modules;
-mod oneshot;
+mod power_off;
+mod report;
 mod requests;
 mod rescue;
+mod rig;
 mod root;
 mod seed;
+mod settings;
+mod shutdown;
+mod signals;
+mod stage_script;
 mod step;
 mod steps;
+mod task;
 mod volume;
 mod watchdog;
 
-use core::{ffi::CStr, time::Duration};
-
-use heapless::Vec;
-
 use crate::{
     config,
-    machine::{
-        shutdown::{self, Remaining, Shutdown, Step},
-        stages::{Next, Policy, Stage, StageExit, Stages},
-    },
-    supervisor::{AWAITED, Events, Reporter, Supervisor, dropped_lines},
+    supervisor::{Reporter, Supervisor, dropped_lines},
     sys::{
-        self, AsFd, CWD, Errno, Fd,
-        child::{self, Environ, ExitStatus, Program, Setup},
+        self,
+        child::{self, Environ},
         clock,
-        console::{self, Console},
+        console::Console,
         environ::Builder,
-        file,
-        power::{self, PowerAction},
-        signal::{self, Number},
         start::Start,
     },
     text::Line,
-    wire::clock::Instant,
 };
 
-use super::flag_files::is_set;
 use boot_params::BootParams;
+use console::ConsoleStreams;
+use init::Init;
 
-/// Time from TERM to KILL for the script of stage 2 (contract §7.4).
-const STAGE_2_TIMEOUT: Duration = Duration::from_secs(5);
-/// Delay before a failed stage 2 is entered again (contract §7.3).
-const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Exit code of a script that the kernel cannot execute. In stage 2 this code
-/// asks for a restart, so that a broken script cannot switch a board off.
-const CANNOT_RUN: u8 = 111;
 /// Default `$PATH`, for when the kernel's command line sets none.
 const PATH: &[u8] = b"/sbin:/bin:/usr/sbin:/usr/bin";
 
-/// Prefix of every line.
-const PREFIX: &str = "- runit: ";
+/// First message.
+const BOOTING: &str = concat!("runt ", env!("CARGO_PKG_VERSION"), ": booting.");
 
 /// Runs the program.
 pub(super) fn main(start: Start) -> u8 {
@@ -195,31 +187,33 @@ pub(super) fn main(start: Start) -> u8 {
     let contained = boot_params::is_contained();
     // Refused to a session leader, which has its own session already.
     let _leads = child::new_session().is_err();
+    let environ = environ(start.environ);
     // Without a console in the image there may be one when /dev is mounted.
-    let console_missing = console::attach_standard(contained).is_err();
+    let console = ConsoleStreams::attach(contained, environ);
     let mut head = Line::new();
-    head.text(PREFIX).text("warning: ");
+    head.text(report::PREFIX).text("warning: ");
     let reporter = Reporter {
         prefix: head,
         console: Console::get(contained, |count, to_stderr| {
             dropped_lines("- runit", count, to_stderr)
         }),
     };
-    let environ = environ(start.environ);
     let supervisor = Supervisor::new(
         config::SLOTS,
-        &requests::SIGNALS,
+        &signals::SIGNALS,
         reporter,
         environ,
         true,
     );
     match supervisor {
         Ok(supervisor) => {
-            let params = BootParams::new(contained);
-            Init::new(supervisor, environ, boot_start, console_missing, params)
-                .run()
+            let mut params = BootParams::new(contained);
+            let reporter = supervisor.reporter();
+            report::info(reporter, BOOTING, b"");
+            boot_params::read(&mut params, reporter);
+            Init::new(supervisor, console, boot_start, params).run()
         }
-        Err(errno) => reap_forever("wait for events", errno),
+        Err(errno) => power_off::reap_forever("wait for events", errno),
     }
 }
 
@@ -235,464 +229,4 @@ fn environ(given: Environ) -> Environ {
     };
     let _full = builder.set(b"PATH", PATH).is_err();
     builder.finish()
-}
-
-/// Reports that the kernel refuses what PID 1 cannot do without, and reaps
-/// orphans for ever, since an exit would be a kernel panic. In a container it
-/// exits with 111.
-fn reap_forever(what: &str, errno: Errno) -> ! {
-    let mut line = Line::new();
-    line.text(PREFIX)
-        .text("fatal: unable to ")
-        .text(what)
-        .text(": ");
-    sys::print_error(line.text(sys::error::text(errno)).finish());
-    if power::is_contained() {
-        child::exit(super::FATAL);
-    }
-    loop {
-        while child::reap().is_some() {}
-        sys::poller::sleep(RETRY_DELAY);
-    }
-}
-
-/// Returns the path of a stage's script.
-const fn script(stage: Stage) -> &'static CStr {
-    match stage {
-        Stage::One | Stage::Rescue => c"/etc/runit/1",
-        Stage::Two => c"/etc/runit/2",
-        Stage::Three | Stage::Over => c"/etc/runit/3",
-    }
-}
-
-/// State of PID 1 beyond the supervisor.
-struct Init {
-    supervisor: Supervisor,
-    environ: Environ,
-    /// Time at which PID 1 was started.
-    boot_start: Instant,
-    /// True until the standard streams are the console.
-    console_missing: bool,
-    /// The console, for PID 1's own programs; `None` until the standard
-    /// streams are those of services.
-    console: Option<Fd>,
-    stages: Stages,
-    /// Boot parameters, read before stage 1.
-    params: BootParams,
-    /// Process id of the stage's script; `None` when runit does the stage
-    /// itself.
-    script: Option<u32>,
-    /// Path of the current or last script or program of `script`.
-    path: &'static CStr,
-    /// The programs of ctrl-alt-del and of a power failure.
-    request_programs: requests::RequestPrograms,
-    /// Flag files of the shutdown request.
-    requested: flags::Requested,
-    /// Exits of children that were reaped during the wait for another.
-    pending_ends: Vec<(u32, ExitStatus), AWAITED>,
-    /// True when a shutdown is requested and the script has not yet ended.
-    leaving: bool,
-    /// True when that script was sent KILL.
-    killed: bool,
-    /// Time by which scripts and services must have ended; `None` before a
-    /// shutdown is requested.
-    stop_deadline: Option<Instant>,
-    /// Programs that are run once while services are up.
-    oneshots: oneshot::Oneshots,
-    /// True when another root is configured and could not be reached.
-    root_missing: bool,
-    /// The board's watchdog, once it is open.
-    watchdog: Option<watchdog::OpenWatchdog>,
-    /// Time by which the script of the stage must have ended.
-    script_deadline: Option<Instant>,
-    /// Time at which a failed stage 2 is entered again.
-    restart_at: Option<Instant>,
-    /// Progress of the shutdown, once it has begun.
-    shutdown: Option<Shutdown>,
-    /// Ending that a signal asked for; `None`: the flag files decide.
-    ending: Option<PowerAction>,
-}
-
-impl Init {
-    /// Returns the state before stage 1.
-    fn new(
-        supervisor: Supervisor,
-        environ: Environ,
-        boot_start: Instant,
-        console_missing: bool,
-        params: BootParams,
-    ) -> Self {
-        Self {
-            supervisor,
-            environ,
-            boot_start,
-            console_missing,
-            console: None,
-            stages: Stages::new(Policy::default()),
-            params,
-            script: None,
-            path: c"",
-            request_programs: requests::RequestPrograms::default(),
-            requested: flags::Requested::new(),
-            pending_ends: Vec::new(),
-            leaving: false,
-            killed: false,
-            stop_deadline: None,
-            oneshots: oneshot::Oneshots::default(),
-            root_missing: false,
-            watchdog: None,
-            script_deadline: None,
-            restart_at: None,
-            shutdown: None,
-            ending: None,
-        }
-    }
-
-    /// Runs the stages and the event loop.
-    fn run(mut self) -> ! {
-        self.info("runt ", config::VERSION.as_bytes(), ": booting.");
-        boot_params::read(&mut self.params, self.supervisor.reporter());
-        if let Err(errno) = power::take_ctrl_alt_del() {
-            // A container has no keyboard.
-            if !self.params.contained {
-                self.warn("unable to catch ctrl-alt-del", b"", errno);
-            }
-        }
-        if !self.params.contained
-            && let Err(errno) = sys::memory::lock()
-        {
-            self.warn("unable to lock the program in memory", b"", errno);
-        }
-        self.open_watchdog(false);
-        self.stages = Stages::new(Policy {
-            rescue: rescue::ALLOWED,
-            // A distribution's script of stage 2 handles it in its own way.
-            single: self.params.single && !is_set(script(Stage::Two)),
-            emergency: self.params.emergency,
-        });
-        self.enter(self.stages.stage());
-        if let Err(errno) = self.open_console() {
-            self.warn("unable to open ", b"/dev/console", errno);
-        }
-        loop {
-            let events = self.supervisor.iterate(self.due());
-            self.handle(&events);
-            let pending_ends = core::mem::take(&mut self.pending_ends);
-            for (pid, end) in &pending_ends {
-                self.child_ended(*pid, *end);
-            }
-            self.check_deadlines();
-        }
-    }
-
-    /// Returns the earliest time at which something becomes due.
-    fn due(&self) -> Option<Instant> {
-        let shutdown = self.shutdown.map(Shutdown::due);
-        let oneshots = self.oneshots.due();
-        let pending_ends =
-            (!self.pending_ends.is_empty()).then_some(Instant::at(0));
-        [
-            self.script_deadline,
-            self.restart_at,
-            shutdown,
-            self.watchdog_due(),
-            oneshots,
-            pending_ends,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    /// Prints a message that is not a warning.
-    fn info(&self, what: &str, subject: &[u8], end: &str) {
-        let mut line = Line::new();
-        line.text(PREFIX).text(what).bytes(subject).text(end);
-        self.supervisor.reporter().print(&mut line);
-    }
-
-    /// Prints a warning that has no errno.
-    fn warning(&self, what: &str, subject: &[u8]) {
-        let reporter = self.supervisor.reporter();
-        reporter.print(reporter.prefix.clone().text(what).bytes(subject));
-    }
-
-    /// Prints a warning about a system call that failed.
-    fn warn(&self, what: &str, subject: &[u8], errno: Errno) {
-        self.supervisor.reporter().warn(what, subject, errno);
-    }
-
-    /// Makes the console the standard streams if it was missing so far: it may
-    /// have appeared with the mount of /dev.
-    ///
-    /// From then on PID 1 holds it open, so that no other process is the last
-    /// to close a serial console. The kernel delays that close for up to 30
-    /// seconds while the line takes no output.
-    fn open_console(&mut self) -> Result<(), Errno> {
-        if self.console_missing {
-            console::attach_standard(self.params.contained)?;
-            self.console_missing = false;
-        }
-        Ok(())
-    }
-
-    /// Enters a stage: starts its script, or does the stage without one.
-    fn enter(&mut self, stage: Stage) {
-        if stage == Stage::Rescue {
-            self.rescue();
-            return;
-        }
-        self.open_watchdog(stage == Stage::Two);
-        let down = matches!(stage, Stage::Three).then(|| self.arm_deadline());
-        let path = script(stage);
-        let text = path.to_bytes();
-        match file::info(CWD, path) {
-            Ok(_) if is_set(path) => match self.start(stage, path) {
-                Ok(pid) => {
-                    self.script = Some(pid);
-                    self.script_deadline = down;
-                    if stage == Stage::Two {
-                        self.start_oneshots();
-                    }
-                    return;
-                }
-                Err(errno) => self.warn("unable to fork for ", text, errno),
-            },
-            Ok(_) => self.warning("not executable: ", text),
-            Err(Errno::ENOENT) => {}
-            Err(errno) => self.warn("unable to stat ", text, errno),
-        }
-        match stage {
-            Stage::One => {
-                self.root_missing = !self.set_up();
-                self.ended(StageExit::Exited(self.root_missing.into()), None);
-            }
-            Stage::Two => {
-                self.serve();
-                self.start_oneshots();
-            }
-            Stage::Three => self.begin_shutdown(Step::StopServices),
-            Stage::Over | Stage::Rescue => {}
-        }
-    }
-
-    /// Starts the rescue program where the board allows one; else ends the
-    /// stage at once.
-    fn rescue(&mut self) {
-        if self.params.emergency {
-            // No step has been taken yet, so there may be no console.
-            steps::mount_systems(self.supervisor.reporter());
-        }
-        let started = match rescue::program(self.supervisor.reporter()) {
-            Some(path) => self.start(Stage::Rescue, path).map_err(|errno| {
-                self.warn("unable to fork for ", path.to_bytes(), errno);
-            }),
-            None => Err(()),
-        };
-        match started {
-            Ok(pid) => self.script = Some(pid),
-            Err(()) => self.ended(StageExit::Exited(0), None),
-        }
-    }
-
-    /// Does stage 2 without a script.
-    fn serve(&mut self) {
-        if let Err(errno) = self.detach_console() {
-            self.warn("unable to detach services from the console", b"", errno);
-        }
-        self.supervisor.supervise_dir(self.params.services);
-        let millis = clock::mono().since(self.boot_start).as_millis();
-        let mut line = Line::new();
-        line.text(PREFIX);
-        line.number(u64::try_from(self.supervisor.live()).unwrap_or(0));
-        line.text(" services up, ");
-        line.number(u64::try_from(millis).unwrap_or(u64::MAX));
-        line.text(" ms after the start.");
-        self.supervisor.reporter().print(&mut line);
-    }
-
-    /// Replaces the standard streams, which services inherit, so that no
-    /// service can read what is typed on the console, or holds it open when
-    /// SysRq-k kills all its users. PID 1's own programs still get the
-    /// console.
-    fn detach_console(&mut self) -> Result<(), Errno> {
-        let contained = self.params.contained;
-        if !self.console_missing {
-            // Stays open, because the last close of a terminal may wait until
-            // its output has drained.
-            self.console = Some(console::open_blocking(contained)?);
-        }
-        if contained {
-            // The container's owner distinguishes the two streams.
-            console::detach_standard(!self.console_missing)
-        } else {
-            self.supervisor.relay_output()
-        }
-    }
-
-    /// Starts a stage's script in a session of its own. Stage 1 and rescue
-    /// have the console as their terminal, so that a rescue shell has job
-    /// control.
-    fn start(
-        &mut self,
-        stage: Stage,
-        path: &'static CStr,
-    ) -> Result<u32, Errno> {
-        self.path = path;
-        let rescue = stage == Stage::Rescue;
-        let what = if rescue { "rescue: " } else { "enter stage: " };
-        self.info(what, path.to_bytes(), "");
-        self.spawn(path, rescue || stage == Stage::One)
-    }
-
-    /// Starts a program of PID 1's own and has the supervisor report its end.
-    fn spawn(&mut self, path: &CStr, terminal: bool) -> Result<u32, Errno> {
-        let _later = self.open_console().is_err();
-        // Services have other streams: see `detach_console`.
-        let console = self.console.as_ref().map(AsFd::as_fd);
-        let program = Program {
-            path,
-            arguments: &[],
-            environ: self.environ,
-        };
-        let mut prefix = Line::new();
-        prefix.text(PREFIX).text("fatal: unable to start child: ");
-        prefix.bytes(path.to_bytes());
-        let setup = Setup {
-            dir: None,
-            sub: None,
-            stdin: console,
-            stdout: console,
-            stderr: console,
-            session: true,
-            group: false,
-            cgroup: None,
-            terminal,
-            blocking: true,
-            error_prefix: Some(&prefix),
-            error_code: CANNOT_RUN,
-        };
-        let pid = child::spawn(&program, &setup)?;
-        // There is room for a script and the programs of both requests.
-        let _room = self.supervisor.awaited.push(pid).is_ok();
-        Ok(pid)
-    }
-
-    /// Handles the signals and exits of one iteration of the loop.
-    fn handle(&mut self, events: &Events) {
-        for signal in &events.signals {
-            self.signal(*signal);
-        }
-        for (pid, end) in &events.ended {
-            self.child_ended(*pid, *end);
-        }
-    }
-
-    /// Handles the exit of one of PID 1's own children.
-    fn child_ended(&mut self, pid: u32, end: ExitStatus) {
-        let outcome = match end {
-            ExitStatus::Exited(code) => StageExit::Exited(code),
-            ExitStatus::Killed(..) => StageExit::Crashed,
-        };
-        if self.request_program_ended(pid, outcome) {
-            return;
-        }
-        if self.script == Some(pid) {
-            self.script_ended(outcome);
-        } else {
-            self.oneshot_ended(pid, end);
-        }
-    }
-
-    /// Handles the exit of the stage's script.
-    fn script_ended(&mut self, outcome: StageExit) {
-        let leader = self.script.take();
-        self.script_deadline = None;
-        self.killed = false;
-        let path = self.path.to_bytes();
-        match outcome {
-            StageExit::Exited(0) => {}
-            StageExit::Exited(_) => self.warning("child failed: ", path),
-            StageExit::Crashed => self.warning("child crashed: ", path),
-        }
-        if core::mem::take(&mut self.leaving) {
-            self.info("leave stage: ", path, "");
-            self.leave_stage_2();
-            return;
-        }
-        self.ended(outcome, leader);
-    }
-
-    /// Handles a script that exceeds its time: kills that of stage 2, and
-    /// stops waiting for any other.
-    fn script_timed_out(&mut self, now: Instant) {
-        self.script_deadline = None;
-        let Some(pid) = self.script else { return };
-        if self.leaving && !self.killed {
-            self.warning("stage 2 not terminated, sending sigkill...", b"");
-            // ESRCH: it has ended and will be reaped shortly.
-            let _gone = signal::kill(pid, Number::KILL).is_err();
-            self.killed = true;
-            self.script_deadline = Some(now.after(STAGE_2_TIMEOUT));
-            return;
-        }
-        self.warning("not ended in time: ", self.path.to_bytes());
-        // From now on its exit does not matter.
-        self.supervisor.stop_awaiting(pid);
-        self.script_ended(StageExit::Crashed);
-    }
-
-    /// Ends a stage and enters the next. `leader` is the process of its
-    /// script, if it had one.
-    fn ended(&mut self, outcome: StageExit, leader: Option<u32>) {
-        let stage = self.stages.stage();
-        let next = self.stages.ended(outcome);
-        if let (Some(leader), Next::Again) = (leader, next) {
-            let all = "killing all processes in stage 2...";
-            self.warning(all, b"");
-            // ESRCH: no process is left.
-            let _none = signal::kill_group(leader, Number::KILL).is_err();
-        } else if leader.is_some() {
-            self.info("leave stage: ", self.path.to_bytes(), "");
-        }
-        if stage == Stage::Rescue && leader.is_some() && self.root_missing {
-            // The operator may have repaired it.
-            self.root_missing = !self.go_to_root();
-        }
-        match next {
-            Next::Again => {
-                self.restart_at = Some(clock::mono().after(RETRY_DELAY));
-            }
-            Next::Enter(Stage::Over, _) => self.begin_shutdown(Step::KillAll),
-            Next::Enter(next, _) => {
-                if stage == Stage::One && next == Stage::Three {
-                    self.warning("skipping stage 2...", b"");
-                }
-                self.enter(next);
-            }
-        }
-    }
-
-    /// Handles everything that has become due.
-    fn check_deadlines(&mut self) {
-        self.ping_watchdog();
-        let now = clock::mono();
-        self.check_oneshots(now);
-        if self.script_deadline.is_some_and(|until| until <= now) {
-            self.script_timed_out(now);
-        }
-        if self.restart_at.is_some_and(|until| until <= now) {
-            self.restart_at = None;
-            self.warning("restarting.", b"");
-            self.enter(Stage::Two);
-        }
-        let left = Remaining {
-            services: self.supervisor.is_ending(shutdown::DRAIN, now),
-            children: child::has_children(),
-        };
-        let next = self.shutdown.as_mut().and_then(|d| d.step(left, now));
-        if let Some(order) = next {
-            self.perform_step(order);
-        }
-    }
 }

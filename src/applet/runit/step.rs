@@ -13,9 +13,10 @@ use crate::{
 };
 
 /// Result of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StepResult {
     /// There was nothing to do.
+    #[default]
     Nothing,
     /// It is done.
     Done,

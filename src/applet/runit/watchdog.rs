@@ -5,31 +5,39 @@ use core::time::Duration;
 
 use crate::{
     config,
-    machine::{
-        stages::Stage,
-        watchdog::{self, Action},
-    },
-    sys::{Errno, clock, watchdog::Watchdog},
+    machine::watchdog::{Action, PingTimer},
+    supervisor::{Reporter, Supervisor},
+    sys::{Errno, clock, error, watchdog::Watchdog},
     text::Line,
     wire::clock::Instant,
 };
 
-use super::{Init, PREFIX};
+use super::report::{self, PREFIX};
 
-/// An open watchdog and its ping schedule.
-pub(super) struct OpenWatchdog {
-    device: Watchdog,
-    timer: watchdog::PingTimer,
+/// The board's watchdog.
+pub(super) struct BoardWatchdog {
+    /// True when the board has one, and it is not a container's owner's.
+    wanted: bool,
+    /// Its device and its ping schedule, once it is open.
+    open: Option<(Watchdog, PingTimer)>,
 }
 
-impl Init {
-    /// Opens the board's watchdog unless it is open. Reports a missing device
-    /// if this is the `last` attempt.
-    pub(super) fn open_watchdog(&mut self, last: bool) {
-        let path = config::WATCHDOG;
-        if path.is_empty() || self.params.contained || self.watchdog.is_some() {
+impl BoardWatchdog {
+    /// Returns the watchdog before it is opened.
+    pub(super) fn new(contained: bool) -> Self {
+        Self {
+            wanted: !contained && !config::WATCHDOG.is_empty(),
+            open: None,
+        }
+    }
+
+    /// Opens the watchdog unless it is open. Reports a missing device if this
+    /// is the `last` attempt. The first ping is due at once.
+    pub(super) fn open(&mut self, last: bool, reporter: &Reporter) {
+        if !self.wanted || self.open.is_some() {
             return;
         }
+        let path = config::WATCHDOG;
         let device = match Watchdog::open(path) {
             Ok(device) => device,
             Err(errno) if last => {
@@ -37,8 +45,8 @@ impl Init {
                 line.text(PREFIX)
                     .text("no watchdog: ")
                     .bytes(path.to_bytes());
-                line.text(": ").text(crate::sys::error::text(errno));
-                self.supervisor.reporter().print(&mut line);
+                line.text(": ").text(error::text(errno));
+                reporter.print(&mut line);
                 return;
             }
             Err(_) => return,
@@ -49,11 +57,8 @@ impl Init {
             // Its period is fixed, and the board's should match it.
             Err(Errno::ENOTTY | Errno::EOPNOTSUPP) => asked,
             Err(errno) => {
-                self.warn(
-                    "unable to set the period of ",
-                    path.to_bytes(),
-                    errno,
-                );
+                let what = "unable to set the period of ";
+                reporter.warn(what, path.to_bytes(), errno);
                 asked
             }
         };
@@ -63,39 +68,40 @@ impl Init {
         if device.caused_reset() {
             line.text("; it caused the last reset");
         }
-        self.supervisor.reporter().print(&mut line);
-        let timer = watchdog::PingTimer::new(period, clock::mono());
-        self.watchdog = Some(OpenWatchdog { device, timer });
-        self.ping_watchdog();
+        reporter.print(&mut line);
+        self.open = Some((device, PingTimer::new(period, clock::mono())));
     }
 
     /// Returns the time of the next ping.
-    pub(super) fn watchdog_due(&self) -> Option<Instant> {
-        self.watchdog.as_ref()?.timer.due()
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.open.as_ref().and_then(|(_, timer)| timer.due())
     }
 
-    /// Pings it when that is due, unless a critical service fails in stage 2.
-    /// During shutdown services are expected to be down.
-    pub(super) fn ping_watchdog(&mut self) {
-        let now = clock::mono();
-        if self.watchdog_due().is_none_or(|due| now < due) {
+    /// Pings it when that is due, unless `guards` is set and a critical
+    /// service fails.
+    #[inline(never)]
+    pub(super) fn ping(
+        &mut self,
+        guards: bool,
+        now: Instant,
+        supervisor: &mut Supervisor,
+    ) {
+        let Some((device, timer)) = &mut self.open else {
+            return;
+        };
+        if timer.due().is_none_or(|due| now < due) {
             return;
         }
-        let failing = match self.stages.stage() {
-            Stage::Two => self.supervisor.failed_critical(now),
-            Stage::One | Stage::Rescue | Stage::Three | Stage::Over => None,
-        };
-        let Some(open) = &mut self.watchdog else {
-            return;
-        };
-        match (open.timer.step(failing.is_none(), now), failing) {
+        let failing = guards.then(|| supervisor.failed_critical(now)).flatten();
+        match (timer.step(failing.is_none(), now), failing) {
             (Some(Action::Stop), Some(name)) => {
                 let what = "critical service is down, the watchdog may reset the machine: ";
-                self.warning(what, &name);
+                report::warning(supervisor.reporter(), what, &name);
             }
             (Some(_), _) => {
-                if let Err(errno) = open.device.ping() {
-                    self.warn("unable to ping the watchdog", b"", errno);
+                if let Err(errno) = device.ping() {
+                    let what = "unable to ping the watchdog";
+                    supervisor.reporter().warn(what, b"", errno);
                 }
             }
             (None, _) => {}

@@ -21,7 +21,10 @@ use crate::{
         poller::Interest, signal::Number,
     },
     text::{self, Name},
-    wire::{clock::Instant, order::LoggerOrder},
+    wire::{
+        clock::{Instant, earliest},
+        order::LoggerOrder,
+    },
 };
 
 use super::{
@@ -172,8 +175,7 @@ impl Stream {
             return None;
         }
         let (due, shown) = (self.directory.next_due(), self.console.due());
-        let due = [self.retry, self.next_check, self.limit, due, shown];
-        due.into_iter().flatten().min()
+        earliest(&[self.retry, self.next_check, self.limit, due, shown])
     }
 
     /// Handles a readable pipe.
