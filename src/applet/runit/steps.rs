@@ -260,3 +260,40 @@ impl Steps {
         true
     }
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn steps_depend_on_scope_container_and_root() {
+        let wanted = |scope, contained, root_missing| {
+            let mut steps = Steps::new(contained);
+            steps.begin(scope);
+            steps.root_missing = root_missing;
+            let wanted = STEPS.iter().filter(|s| steps.is_wanted(s.kind));
+            wanted.map(|step| step.name).collect::<Vec<_>>()
+        };
+        let in_container = [
+            "file systems of the kernel",
+            "host name",
+            "loopback",
+            "sysctl",
+        ];
+        for root_missing in [false, true] {
+            let all = wanted(Scope::All, true, root_missing);
+            assert_eq!(all, in_container);
+            assert_eq!(wanted(Scope::ToRoot, true, root_missing), [""; 0]);
+        }
+        let all = STEPS.map(|step| step.name);
+        assert_eq!(wanted(Scope::All, false, false), all);
+        assert_eq!(wanted(Scope::ToRoot, false, false), ["root", "init"]);
+        // A root that could not be mounted is not switched to.
+        assert_eq!(wanted(Scope::ToRoot, false, true), [""; 0]);
+        let rest: Vec<_> = all
+            .into_iter()
+            .filter(|name| !["root", "init"].contains(name))
+            .collect();
+        assert_eq!(wanted(Scope::All, false, true), rest);
+    }
+}
