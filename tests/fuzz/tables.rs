@@ -191,24 +191,41 @@ pub(crate) fn shadow(data: &[u8]) {
     }
 }
 
-/// Returns true for a line of /etc/passwd that glibc's programs read as that of
-/// a uid 0 without a password.
+/// Returns true for a line of /etc/passwd that some login program takes for a
+/// root account without a password: by its name or by its number, with glibc,
+/// musl or busybox, which trims blanks and takes `*` for `x`.
 fn opens(line: &[u8], shadow: &[&[u8]]) -> bool {
+    let line = line.split(|byte| *byte == 0).next().unwrap();
     let fields: Vec<_> = line.split(|byte| *byte == b':').collect();
     let [name, password, uid, ..] = fields[..] else {
         return false;
     };
-    if line.contains(&0) || decimal(uid) != Some(0) {
+    if name.trim_ascii() != b"root" && !is_zero(uid) {
         return false;
     }
-    match password {
+    match password.trim_ascii() {
         b"" => true,
-        b"x" => shadow.iter().any(|line| {
+        b"x" | b"*" => shadow.iter().any(|line| {
             let mut fields = line.split(|byte| *byte == b':');
             fields.next() == Some(name) && fields.next() == Some(b"")
         }),
         _ => false,
     }
+}
+
+/// Returns true for a text that strtoul(3), or a loop over digits that does
+/// not check for overflow, reads as a 32-bit zero.
+fn is_zero(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let sign = matches!(text.first(), Some(b'+' | b'-'));
+    let mut value = 0_u32;
+    for byte in &text[usize::from(sign)..] {
+        if !byte.is_ascii_digit() {
+            return false;
+        }
+        value = value.wrapping_mul(10).wrapping_add(u32::from(byte - b'0'));
+    }
+    value == 0
 }
 
 /// Numbers of users and groups are those that the standard library reads.

@@ -80,6 +80,9 @@ pub fn run(target: Option<&str>, seconds: u32, merge: bool) -> Result<()> {
     Ok(())
 }
 
+/// Name of the variable from which `libfuzzer-sys` takes the runtime's file.
+const RUNTIME_PATH: &str = "CUSTOM_LIBFUZZER_PATH";
+
 /// Name of the variable that tells the program its target.
 const TARGET: &str = "RUNT_FUZZ_TARGET";
 
@@ -107,13 +110,30 @@ fn build() -> Result<PathBuf> {
         .args(["--target", host, "--target-dir"])
         .arg(&dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env("CUSTOM_LIBFUZZER_PATH", &runtime);
+        .env(RUNTIME_PATH, &runtime);
     run::loud(&mut cargo)?;
     Ok(dir.join(host).join("fuzz/runt-fuzz"))
 }
 
-/// Fetches libFuzzer's runtime; returns its file. The C++ library is beside it.
+/// Returns the file of libFuzzer's runtime: the one that the user names, or the
+/// one fetched from Debian.
 fn runtime() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os(RUNTIME_PATH) {
+        return Ok(given.into());
+    }
+    fetch().with_context(|| {
+        format!(
+            "cannot fetch libFuzzer. With clang installed, type:\n  \
+             {RUNTIME_PATH}=$(clang -print-file-name=libclang_rt.fuzzer.a) \
+             cargo xtask fuzz\n\
+             (the file may be called libclang_rt.fuzzer-{}.a)",
+            std::env::consts::ARCH
+        )
+    })
+}
+
+/// Fetches libFuzzer's runtime; returns its file. The C++ library is beside it.
+fn fetch() -> Result<PathBuf> {
     let (arch, debian) = match std::env::consts::ARCH {
         "aarch64" => ("aarch64", "arm64"),
         "x86_64" => ("x86_64", "amd64"),
