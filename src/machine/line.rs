@@ -139,6 +139,9 @@ mod test {
                 out.last_mut().unwrap().1.extend_from_slice(piece.text());
             }
             lines.consumed(&buffer[..ready]);
+            if let Some(last) = buffer[..ready].last() {
+                assert_eq!(lines.is_inside(), *last != b'\n');
+            }
             buffer.drain(..ready);
             assert!(buffer.len() < limit);
             if end {

@@ -387,6 +387,8 @@ mod test {
             now = due;
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        refused.note(b"a", b"x", Some((7, now)));
+        assert!(refused.waits(b"a", 7, now));
         refused.retry_all_now();
         assert!(!refused.waits(b"a", 7, now));
         // Another directory starts over.
