@@ -139,3 +139,20 @@ fn a_run_that_an_operator_ends_is_never_short() {
         assert_eq!(slot.service.short_runs, u32::from(parks));
     }
 }
+
+#[test]
+fn a_start_that_is_due_waits_for_the_report_of_another() {
+    let exit = Exit { code: 1, signal: 0 };
+    let mut slot = SlotState::new(false, Some(false), now(0));
+    assert_eq!(slot.tick(now(0))[..], [Action::Run(Role::Log)]);
+    slot.started(Role::Log, 9, now(0));
+    slot.refused(Role::Script, now(0));
+    slot.started(Role::Service, 10, now(0));
+    let actions = slot.ended(Role::Log, exit, Facts::default(), now(1));
+    assert!(actions.is_empty());
+    // The log service is due when the byte is read.
+    let actions = slot.control(Role::Service, b't', now(4 * STEP));
+    assert_eq!(actions[..], [Action::Script(b't')]);
+    let actions = slot.refused(Role::Script, now(4 * STEP));
+    assert_eq!(actions.last(), Some(&Action::Run(Role::Log)));
+}
