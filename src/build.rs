@@ -69,6 +69,7 @@ const PATHS: [[&str; 5]; 4] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=src/capacities.txt");
+    println!("cargo::rerun-if-changed=xtask/discard.ld");
     let board = env::var("RUNT_BOARD").unwrap_or_else(|_| "defaults".into());
     let mut known: Vec<String> = TEXTS.map(String::from).to_vec();
     let mut out = String::new();

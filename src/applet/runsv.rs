@@ -149,10 +149,12 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
         }),
     };
     let wanted = [Number::CHILD, Number::TERM, Number::PIPE];
-    let mut supervisor =
-        Supervisor::new(1, &wanted, reporter, start.environ, false)
-            .map_err(|errno| Failed::Call("unable to start", errno))?;
-    supervise_path(dir, opened, &mut supervisor)
+    let mut made = Supervisor::new(1, &wanted, reporter, start.environ, false);
+    // By reference: a copy would take a page of stack for good.
+    let supervisor = made
+        .as_mut()
+        .map_err(|errno| Failed::Call("unable to start", *errno))?;
+    supervise_path(dir, opened, supervisor)
 }
 
 /// Opens the service directory.

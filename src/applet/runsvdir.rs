@@ -386,9 +386,12 @@ fn serve(
     }
     let slots = crate::config::SLOTS;
     let sessions = request.sessions;
-    let mut supervisor =
-        Supervisor::new(slots, &caught, reporter, start.environ, sessions)
-            .map_err(|errno| ("unable to supervise", errno))?;
+    let mut made =
+        Supervisor::new(slots, &caught, reporter, start.environ, sessions);
+    // By reference: a copy would take a page of stack for good.
+    let supervisor = made
+        .as_mut()
+        .map_err(|errno| ("unable to supervise", *errno))?;
     supervisor
         .accept_front(server)
         .map_err(|errno| ("unable to wait for commands", errno))?;

@@ -42,14 +42,16 @@ const CAPACITY: usize = config::SLOTS.saturating_add(GENERAL);
 
 /// Table of the entries that cannot be used.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Refused {
-    entries: Vec<Entry, CAPACITY>,
     /// Entries of the current scan for which the table had no room.
     more: usize,
     /// The number of those that was reported last.
     reported: usize,
     /// Time at which the refused ones among them are tried again.
     more_due: Option<Instant>,
+    /// Comes last: memory of entries that are never needed is not touched.
+    entries: Vec<Entry, CAPACITY>,
 }
 
 /// A cause that was reported.

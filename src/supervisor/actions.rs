@@ -9,6 +9,7 @@ use crate::{
         slot::{Action, Actions, Exit, Facts, Role},
     },
     sys::{Errno, child::ExitStatus, clock, file, poller::Interest, signal},
+    text,
     wire::{
         control::Signal,
         options::{self, GroupKill},
@@ -18,13 +19,22 @@ use crate::{
 };
 
 use super::{
-    PUBLICATIONS_PER_ITERATION, Supervisor, TOKEN_SLOTS, listen,
+    PUBLICATIONS_PER_ITERATION, Slot, Supervisor, TOKEN_SLOTS, listen,
     service::Service, service_prefix, spawn, supervise::Failure,
 };
 
 /// Maximum number of bytes read from an option file: the longest valid content
 /// is the four numbers of `runt/backoff`.
 const OPTION_BYTES: usize = 64;
+
+impl Slot {
+    /// Remembers an option file as invalid; returns true unless it is the one
+    /// that was last.
+    pub(super) fn is_new_bad_option(&mut self, path: &CStr) -> bool {
+        let hash = text::hash(path.to_bytes());
+        core::mem::replace(&mut self.bad_option, hash) != hash
+    }
+}
 
 impl Supervisor {
     /// Performs `actions`, and those that follow from their outcome. The
@@ -200,7 +210,7 @@ impl Supervisor {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return None,
             Err(errno) => errno,
         };
-        if slot.bad_option.replace(path) != Some(path) {
+        if slot.is_new_bad_option(path) {
             let verb = "use";
             let errno = failed;
             self.warn_failure(index, Failure { verb, path, errno });

@@ -1,7 +1,7 @@
 //! Detects a failed critical service: one that has been down, or stopped by a
 //! signal, for longer than its file `runt/critical` allows.
 
-use core::{ffi::CStr, time::Duration};
+use core::{ffi::CStr, num::NonZero, time::Duration};
 
 use super::Supervisor;
 use crate::{
@@ -14,13 +14,14 @@ use crate::{
 
 /// File with the number of seconds that the service may be down.
 const CRITICAL: &CStr = c"runt/critical";
-/// Limit of an empty file, or one without a number.
-const DEFAULT: Duration = Duration::from_secs(30);
+/// Limit of an empty file, or one without a number, in seconds.
+const DEFAULT: NonZero<u32> = NonZero::new(30).unwrap();
 
 /// Downtime limit of a critical service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Critical {
-    limit: Duration,
+    /// In seconds.
+    limit: NonZero<u32>,
     /// Time since which it has been failing.
     since: Option<Instant>,
 }
@@ -30,10 +31,9 @@ impl Critical {
     pub(super) fn of(dir: At<'_>) -> Option<Self> {
         let mut text = [0; 16];
         let text = file::read_whole(dir, CRITICAL, &mut text).ok()?;
-        let limit = match leading_number(text.trim_ascii()) {
-            (0, _) => DEFAULT,
-            (seconds, _) => Duration::from_secs(seconds),
-        };
+        let (seconds, _) = leading_number(text.trim_ascii());
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        let limit = NonZero::new(seconds).unwrap_or(DEFAULT);
         Some(Self { limit, since: None })
     }
 
@@ -44,7 +44,7 @@ impl Critical {
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        now.since(since) >= self.limit
+        now.since(since) >= Duration::from_secs(self.limit.get().into())
     }
 }
 
@@ -102,7 +102,7 @@ mod test {
     #[test]
     fn downtime_counts_while_failing_and_restarts_after_recovery() {
         let mut critical = Critical {
-            limit: Duration::from_nanos(5),
+            limit: NonZero::new(5).unwrap(),
             since: None,
         };
         let rows = [
@@ -116,7 +116,7 @@ mod test {
         ];
         for (now, well, over) in rows {
             assert_eq!(
-                critical.has_failed(well, Instant::at(now)),
+                critical.has_failed(well, Instant::at(now * 1_000_000_000)),
                 over,
                 "{now}"
             );
@@ -127,12 +127,12 @@ mod test {
     fn limit_is_read_from_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let open = std::fs::File::open(dir.path()).unwrap();
-        let limit = || Critical::of(open.as_fd()).map(|c| c.limit);
+        let limit = || Critical::of(open.as_fd()).map(|c| c.limit.get());
         assert_eq!(limit(), None);
         std::fs::create_dir(dir.path().join("runt")).unwrap();
         for (text, seconds) in [("", 30), ("x\n", 30), ("7\n", 7)] {
             std::fs::write(dir.path().join("runt/critical"), text).unwrap();
-            assert_eq!(limit(), Some(Duration::from_secs(seconds)));
+            assert_eq!(limit(), Some(seconds));
         }
     }
 

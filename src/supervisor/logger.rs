@@ -96,7 +96,7 @@ impl Supervisor {
         };
         if let Err(failure) = added
             // It is tried with each start.
-            && slot.bad_option.replace(failure.path) != Some(failure.path)
+            && slot.is_new_bad_option(failure.path)
         {
             self.warn_failure(index, failure);
         }

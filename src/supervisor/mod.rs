@@ -35,7 +35,7 @@ mod supervise;
 mod table;
 mod wall_clock;
 
-use core::{ffi::CStr, time::Duration};
+use core::time::Duration;
 
 use crate::{
     config,
@@ -159,8 +159,8 @@ pub struct Slot {
     publish_due: Option<Instant>,
     /// Set if the last publication failed, which was reported.
     publish_failure_reported: bool,
-    /// Option file last reported as invalid.
-    bad_option: Option<&'static CStr>,
+    /// Hash of the path of the option file last reported as invalid.
+    bad_option: u32,
     /// Signals that reach the process group which the service's process leads;
     /// `None` if it leads none.
     group: Option<GroupKill>,
@@ -673,7 +673,7 @@ impl Supervisor {
             pending_orders: 0,
             publish_due: None,
             publish_failure_reported: false,
-            bad_option: None,
+            bad_option: 0,
             group: None,
             control_paused: false,
             killed_at: None,

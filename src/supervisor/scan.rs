@@ -32,11 +32,12 @@ const LOOKS: usize = 64;
 
 /// State kept across scans, too large to be moved.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Scanned {
-    /// Entries that cannot be used.
-    pub(super) refused: Refused,
     /// Position at which the current scan stopped.
     reader: Reader,
+    /// Entries that cannot be used; the largest part comes last.
+    pub(super) refused: Refused,
 }
 
 /// Scan state of this process.

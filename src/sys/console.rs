@@ -55,13 +55,15 @@ static CONSOLE_STATE: StaticCell<Console> =
         contained: false,
         backlog: Backlog {
             report: None,
-            bytes: Vec::new(),
             lost: 0,
             reported: 0,
+            bytes: Vec::new(),
         },
     })));
 
-/// The state of a [`Console`].
+/// The state of a [`Console`]. The lines come last: what is behind them would
+/// need a page of its own.
+#[repr(C)]
 struct State {
     /// True if the lines go to descriptor 2, false if to the console.
     to_stderr: bool,
@@ -84,16 +86,17 @@ struct State {
 /// When it is full the newest lines are left out. They are counted, and the
 /// count is written where they are missing.
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Backlog {
     /// Makes the line that reports dropped ones.
     report: Option<DropReport>,
-    /// The lines.
-    bytes: Vec<u8, { config::CONSOLE_BYTES }>,
     /// Number of lines left out after `bytes`.
     lost: u64,
     /// The count in the first line of `bytes`, if that is a report of lost
     /// lines of which nothing is written yet; else 0.
     reported: u64,
+    /// The lines.
+    bytes: Vec<u8, { config::CONSOLE_BYTES }>,
 }
 
 impl Backlog {

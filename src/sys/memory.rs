@@ -18,8 +18,8 @@ use super::{Errno, error::syscall};
 const STACK: usize = 128 * 1024;
 
 /// Bytes below the caller's frame that are kept: the frames of its callees are
-/// in use there, and take less than a tenth of this.
-const IN_USE: usize = 2048;
+/// in use there, and take less than half of this.
+const IN_USE: usize = 512;
 
 /// The smallest page size in bytes; all others are multiples of it.
 pub(super) const PAGE: usize = 4096;

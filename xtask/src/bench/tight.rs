@@ -37,7 +37,6 @@ impl Tight {
     /// full.
     pub fn new(floor: &Path, pids: &[Pid]) -> Result<Self> {
         let file = super::output_dir()?.join("churn");
-        File::create(&file)?.set_len(FILE)?;
         let name = format!("runt-bench-{}", std::process::id());
         let (group, limit) = TREES
             .iter()
@@ -52,6 +51,7 @@ impl Tight {
                 None
             })
             .context("cannot make a memory control group")?;
+        File::create(&file)?.set_len(FILE)?;
         let churn = Command::new(floor).arg("churn").arg(&file).spawn()?;
         // From here on a failure removes the group.
         let tight = Self { group, churn };
@@ -60,6 +60,8 @@ impl Tight {
             // One by one: the file accepts a single number per write.
             fs::write(tight.group.join("cgroup.procs"), pid.to_string())?;
         }
+        // What was read before would never count for the group.
+        File::create(&file)?.set_len(FILE)?;
         while tight.used()? < LIMIT - LIMIT / 8 {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
