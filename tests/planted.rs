@@ -175,6 +175,27 @@ fn what_is_planted_in_a_supervise_directory_is_not_written_to() {
 }
 
 #[test]
+fn files_with_a_second_name_in_a_backup_are_used() {
+    let place = Place::new();
+    place.service("a", "exec sleep 1000");
+    let supervise = place.path("services/a/supervise");
+    let mut one = place.start(&["runsv", "services/a"]);
+    place.until_pid("a", None);
+    assert_eq!(place.run(&["sv", "exit", "a"]).code, 0);
+    assert_eq!(one.wait(), 0);
+    fs::create_dir(place.path("backup")).unwrap();
+    for name in ["lock", "status", "stat", "pid"] {
+        let backup = place.path("backup").join(name);
+        fs::hard_link(supervise.join(name), backup).unwrap();
+    }
+    let _all = place.runsvdir();
+    let pid = place.until_pid("a", None);
+    assert_eq!(place.run(&["sv", "restart", "a"]).code, 0);
+    place.until_pid("a", Some(pid));
+    assert_eq!(place.read("errors"), "");
+}
+
+#[test]
 fn a_planted_lock_or_fifo_is_refused() {
     if !is_root() {
         return;

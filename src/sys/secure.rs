@@ -5,8 +5,10 @@
 //! another file than the expected one. So no link is followed in the last
 //! component of a path (ELOOP), a file that is written to must be a regular
 //! one (EINVAL) without a second name (EMLINK), a FIFO must be one (ENXIO),
-//! and no file is emptied before that is known. Links in other components are
-//! followed: `supervise` may be one (contract §2.2).
+//! and no file is emptied before that is known. A second name, such as one in
+//! a backup, is accepted where only this user and root can have made the first
+//! one. Links in other components are followed: `supervise` may be one
+//! (contract §2.2).
 
 use core::ffi::CStr;
 
@@ -16,6 +18,7 @@ use super::{
     AsFd, At, Errno, Fd,
     open::{self, Info, Kind, open},
 };
+use crate::text::{Path, basename};
 
 /// Opens for appending; creates the file with mode 0600 when it is missing.
 pub fn append(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
@@ -100,17 +103,45 @@ pub fn directory(at: At<'_>, path: &CStr, sticky: bool) -> Result<Fd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let dir = open(at, path, flags, 0)?;
     let info = open::info_of(dir.as_fd())?;
-    let user = rustix::process::geteuid().as_raw();
-    let is_ours = info.owner == user || info.owner == 0;
     let is_sticky = sticky && info.mode & 0o1000 != 0;
-    if is_ours && (is_sticky || info.mode & 0o022 == 0) {
+    if is_ours(&info) && (is_sticky || info.mode & 0o022 == 0) {
         Ok(dir)
     } else {
         Err(Errno::EPERM)
     }
 }
 
-/// Opens a regular file that has at most one name.
+/// Returns true when this user or root owns a file.
+fn is_ours(info: &Info) -> bool {
+    info.owner == 0 || info.owner == rustix::process::geteuid().as_raw()
+}
+
+/// Returns true when no other user can have given `path` to an open file: this
+/// user or root owns both the file and the directory, which is not writable by
+/// others.
+fn is_named_by_us(at: At<'_>, path: &CStr, file: &Info) -> bool {
+    let path = path.to_bytes_with_nul();
+    let name = basename(path);
+    let holder = path.strip_suffix(name).unwrap_or(b"");
+    let holder = Path::join(&[holder, b"."]);
+    let (Ok(holder), Ok(name)) = (holder, CStr::from_bytes_with_nul(name))
+    else {
+        return false;
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    // The name is looked up in what was checked, whatever `path` leads to by
+    // now.
+    let found = open(at, holder.as_c_str(), flags, 0).and_then(|dir| {
+        let info = open::info_of(dir.as_fd())?;
+        let trusted = is_ours(&info) && info.mode & 0o022 == 0;
+        let named = open::info_of_link(dir.as_fd(), name)?;
+        Ok(trusted && named.identity == file.identity)
+    });
+    is_ours(file) && found == Ok(true)
+}
+
+/// Opens a regular file that has at most one name, or that only this user and
+/// root can have named so.
 fn regular(
     at: At<'_>,
     path: &CStr,
@@ -122,7 +153,7 @@ fn regular(
     let info = open::info_of(file.as_fd())?;
     if info.kind != Kind::Regular {
         Err(Errno::EINVAL)
-    } else if info.links > 1 {
+    } else if info.links > 1 && !is_named_by_us(at, path, &info) {
         Err(Errno::EMLINK)
     } else {
         Ok((file, info))
@@ -181,13 +212,46 @@ mod test {
         }
         assert_eq!(read(at, c"link").err(), Some(Errno::ELOOP));
         assert_eq!(read(at, c"fifo").err(), Some(Errno::EINVAL));
-        // A second name of a file that others must not change.
-        fs::hard_link(path("secret"), path("hard")).unwrap();
-        for open in WRITERS {
-            assert_eq!(open(at, c"hard").err(), Some(Errno::EMLINK));
-        }
-        assert_eq!(fs::read_to_string(path("secret")).unwrap(), "secret");
         assert!(!path("missing").exists());
+    }
+
+    #[test]
+    fn a_second_name_is_accepted_in_our_own_directory() {
+        let (dir, at) = temp_dir();
+        let path = |name| dir.path().join(name);
+        fs::write(path("secret"), "").unwrap();
+        fs::create_dir(path("dir")).unwrap();
+        fs::hard_link(path("secret"), path("dir/hard")).unwrap();
+        symlink("dir", path("link")).unwrap();
+        let set_mode = |mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path("dir"), mode).unwrap();
+        };
+        let open_all = || {
+            let names = [c"dir/hard", c"link/hard"];
+            let opens = names.iter().flat_map(|name| {
+                WRITERS.map(|open| open(at.as_fd(), name).err())
+            });
+            let mut opens: Vec<_> = opens.collect();
+            opens.dedup();
+            opens
+        };
+        set_mode(0o755);
+        assert_eq!(open_all(), [None]);
+        // The name itself has no directory in its path.
+        append(at.as_fd(), c"secret").unwrap();
+        for mode in [0o775, 0o757, 0o1777] {
+            set_mode(mode);
+            assert_eq!(open_all(), [Some(Errno::EMLINK)], "{mode:o}");
+        }
+        set_mode(0o755);
+        if identity::is_root() {
+            chown(path("dir"), Some(65534), None).unwrap();
+            assert_eq!(open_all(), [Some(Errno::EMLINK)]);
+            chown(path("dir"), Some(0), None).unwrap();
+            chown(path("secret"), Some(65534), None).unwrap();
+            assert_eq!(open_all(), [Some(Errno::EMLINK)]);
+        }
     }
 
     #[test]
