@@ -692,6 +692,11 @@ impl Supervisor {
             let actions = slot.machine.tick(now);
             self.perform(index, actions);
         }
+        if let Some(slot) = self.slot(index)
+            && let Some(service) = &mut slot.service
+        {
+            service.log_checked = false;
+        }
         Ok(())
     }
 

@@ -78,9 +78,11 @@ impl Changes {
 pub(super) struct PathWatch {
     watch: Inotify,
     dirs: Vec<WatchedDir, { config::WATCHES }>,
-    /// Directory that the last link led into and whose path is watched: most
-    /// links of a services directory lead into the same one.
-    last_prefix: Option<Path>,
+    /// Directory that the last link led into, and its watch. Its path is
+    /// watched too, so that a change of either is seen: further links into it
+    /// need no watch. Most links of a services directory lead into the same
+    /// one.
+    last_prefix: Option<(Path, WatchId)>,
     /// Set if a path may end before its last component. If none does, newly
     /// created names are not on any path.
     has_dangling: bool,
@@ -205,10 +207,12 @@ impl PathWatch {
         let holder = target.strip_suffix(last).unwrap_or(b"");
         let too_long = |_| WatchError::Path;
         let holder = Path::join(&[from, b"/", holder]).map_err(too_long)?;
-        let known_prefix = self.last_prefix.as_ref().map(Path::as_bytes);
-        if known_prefix == Some(holder.as_bytes()) {
-            if !self.add(&holder, bit(last), false)? {
-                return Ok(());
+        let known = self.last_prefix.as_ref();
+        let known =
+            known.filter(|(dir, _)| dir.as_bytes() == holder.as_bytes());
+        if let Some((_, id)) = known {
+            if let Some(dir) = self.dirs.iter_mut().find(|dir| dir.id == *id) {
+                dir.names |= bit(last);
             }
             let mut end = holder.clone();
             end.push(last).map_err(too_long)?;
@@ -222,7 +226,8 @@ impl PathWatch {
             }
         }
         self.watch_path(from, target, false)?;
-        self.last_prefix = Some(holder);
+        let id = self.add(&holder, bit(last), false)?;
+        self.last_prefix = id.map(|id| (holder, id));
         Ok(())
     }
 
@@ -246,7 +251,7 @@ impl PathWatch {
                 None => None,
             }
             .unwrap_or_default();
-            if !self.add(&done, bit(name), false)? {
+            if self.add(&done, bit(name), false)?.is_none() {
                 return Ok(());
             }
             let holder = done.as_bytes().len();
@@ -279,19 +284,19 @@ impl PathWatch {
         Ok(())
     }
 
-    /// Watches one directory. Returns false when it does not exist; its parent
+    /// Watches one directory. Returns `None` when it does not exist; its parent
     /// is watched already.
     fn add(
         &mut self,
         dir: &Path,
         names: u64,
         all: bool,
-    ) -> Result<bool, WatchError> {
+    ) -> Result<Option<WatchId>, WatchError> {
         let id = match self.watch.add(dir.as_c_str(), WatchKind::Entries) {
             Ok(id) => id,
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
                 self.has_dangling = true;
-                return Ok(false);
+                return Ok(None);
             }
             Err(errno) => return Err(WatchError::Refused(errno)),
         };
@@ -299,7 +304,7 @@ impl PathWatch {
             dir.names |= names;
             dir.all |= all;
             dir.stale = false;
-            return Ok(true);
+            return Ok(Some(id));
         }
         if self.dirs.is_full() {
             self.end_scan();
@@ -311,7 +316,7 @@ impl PathWatch {
                 all,
                 stale: false,
             })
-            .map(|()| true)
+            .map(|()| Some(id))
             .map_err(|_| WatchError::Watches)
     }
 }

@@ -49,6 +49,8 @@ pub fn create(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
 /// Opens the state directory of a directory or of an entry of it; ENOENT when
 /// it is missing. Refuses the same directories as [`create`].
 pub fn find(of: At<'_>, entry: &[u8]) -> Result<Fd, Errno> {
+    // Mostly it is missing.
+    file::info_of_link(CWD, path(of, entry)?.as_c_str())?;
     open(of, entry, &|_, _| Ok(()))
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Service {
     service: SuperviseDir,
     log: Option<SuperviseDir>,
     pipe: Option<Pipe>,
+    /// Set while the directory is taken over: it was just checked for a log.
+    pub(super) log_checked: bool,
     /// Control group that `./run` joins.
     pub(super) cgroup: Membership,
     /// Time at which its file system was last found to be full or read-only.
@@ -109,6 +111,7 @@ impl Service {
                 service,
                 log,
                 pipe,
+                log_checked: true,
                 cgroup: Membership::default(),
                 unwritable: None,
                 suspect: false,
@@ -124,7 +127,7 @@ impl Service {
     /// A `log` that is removed changes nothing: its logger continues.
     pub(super) fn add_log(&mut self) -> Result<Option<bool>, Failure> {
         let at = self.dir.as_fd();
-        if self.pipe.is_some() {
+        if self.pipe.is_some() || self.log_checked {
             return Ok(None);
         }
         let log = file::info(at, c"log");

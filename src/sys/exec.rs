@@ -37,6 +37,9 @@ pub(super) fn run_child(
 /// Every child does this before it looks up a path: on a medium that does not
 /// answer the lookup may block for ever, and until it returned each other
 /// descriptor would keep something open that its owner has closed.
+///
+/// The cost grows with the greatest number in `files`: up to there a shared
+/// table is copied.
 pub(super) fn keep_only(files: &[At<'_>]) -> Result<(), Errno> {
     let numbers = || files.iter().map(|file| file.as_raw_fd().cast_unsigned());
     let last = numbers().fold(2, u32::max);
@@ -87,10 +90,13 @@ fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     let joined = setup.cgroup.is_none_or(join);
     // A file that is not given counts as descriptor 0, which stays anyway.
     let [four, five] = extra.unwrap_or([fd::STDIN; 2]);
-    let files = [setup.dir, setup.stdin, setup.stdout, setup.stderr];
-    let [dir, stdin, stdout, stderr] =
-        files.map(|file| file.unwrap_or(fd::STDIN));
-    keep_only(&[dir, stdin, stdout, stderr, four, five])?;
+    let files = [setup.stdin, setup.stdout, setup.stderr];
+    let [stdin, stdout, stderr] = files.map(|file| file.unwrap_or(fd::STDIN));
+    if let Some(dir) = setup.dir {
+        // Looks up no path; so the directory need not be kept.
+        file::change_dir_to(dir)?;
+    }
+    keep_only(&[stdin, stdout, stderr, four, five])?;
     if !joined {
         // Without its cause: a line of its own would not fit a shared stack.
         print_error(b"warning: unable to join the cgroup\n");
@@ -110,14 +116,10 @@ fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
             let _set = file::set_blocking(stream, true).is_err();
         }
     }
-    if setup.dir.is_some() {
-        file::change_dir_to(dir)?;
-    }
     if let Some(sub) = setup.sub {
         file::change_dir(sub)?;
     }
     if let Some(files) = extra {
-        // Last: the directory's own descriptor may be 4 or 5.
         number_extra(files)?;
     }
     if setup.terminal {

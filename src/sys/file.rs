@@ -32,6 +32,9 @@ pub fn fill(at: At<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
 /// open file description.
 pub fn set_blocking(file: At<'_>, blocking: bool) -> Result<(), Errno> {
     let mut flags = rustix::fs::fcntl_getfl(file).map_err(error::from)?;
+    if flags.contains(OFlags::NONBLOCK) != blocking {
+        return Ok(());
+    }
     flags.set(OFlags::NONBLOCK, !blocking);
     rustix::fs::fcntl_setfl(file, flags).map_err(error::from)
 }
