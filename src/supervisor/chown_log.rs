@@ -40,6 +40,9 @@ pub(super) fn to_user(
     if !has_dir {
         let run_dir = rundir::create(service, b"")?;
         let ring = secure::update(run_dir.as_fd(), log_ring::FILE)?;
+        if file::info_of(ring.as_fd())?.links > 1 {
+            return Err(Errno::EPERM);
+        }
         return file::fchown(ring.as_fd(), user);
     }
     let log = file::open_dir(service, c"log")?;
@@ -85,14 +88,15 @@ pub(super) fn to_user(
     file::fchown(main, user)
 }
 
-/// Opens a file that is to be given to `owner`. Returns EPERM unless it
-/// belongs to root or that user already.
+/// Opens a file that is to be given to `owner`. Returns EPERM unless it has
+/// one name and belongs to root or that user already.
 fn log_file(main: At<'_>, name: &CStr, owner: u32) -> Result<Fd, Errno> {
     let file = secure::read(main, name)?;
-    match file::info_of(file.as_fd())?.owner {
-        0 => Ok(file),
-        user if user == owner => Ok(file),
-        _ => Err(Errno::EPERM),
+    let info = file::info_of(file.as_fd())?;
+    if info.links == 1 && (info.owner == 0 || info.owner == owner) {
+        Ok(file)
+    } else {
+        Err(Errno::EPERM)
     }
 }
 
