@@ -23,13 +23,13 @@
 //!
 //! `show = true` in a row makes it fail and print its output.
 
-#![allow(unreachable_pub, reason = "a test uses all of itself")]
+#![allow(unreachable_pub, reason = "nothing leaves a test crate")]
 
 mod play;
 mod side;
 mod table;
-#[path = "../util/mod.rs"]
-mod util;
+#[path = "../util/test_dir.rs"]
+mod test_dir;
 
 use std::{
     collections::HashMap, io::Write as _, process::Command, sync::Arc, thread,

@@ -41,10 +41,10 @@ const FILES: [&str; 6] = ["control", "lock", "ok", "pid", "stat", "status"];
 
 /// Runs a script with the programs of a side and returns what is visible.
 pub fn play(sides: &Sides, side: Side, script: &str) -> String {
-    let place = tempfile::tempdir().unwrap();
-    let dir = place.path().join("row");
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().join("row");
     fs::create_dir(&dir).unwrap();
-    let output = |name| fs::File::create(place.path().join(name)).unwrap();
+    let output = |name| fs::File::create(tmp.path().join(name)).unwrap();
     let helpers = [include_str!("helpers.sh"), include_str!("svlogd.sh")];
     let text = format!("{}\n{script}", helpers.concat());
     let rest = std::env::var("PATH").unwrap();
@@ -52,7 +52,7 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
     let mut child = Command::new("sh")
         .args(["-c", &text])
         .current_dir(&dir)
-        .env(MARK, place.path())
+        .env(MARK, tmp.path())
         .env("PATH", format!("{}:{rest}", sides.path(side)))
         .env("THIS", this)
         .env("OTHER", other)
@@ -76,7 +76,7 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
         seen.push('\n');
     };
     for (mark, name) in [(">", "out"), ("!", "err")] {
-        let bytes = fs::read(place.path().join(name)).unwrap();
+        let bytes = fs::read(tmp.path().join(name)).unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         for line in masked(&text, &dir).lines() {
             add(&format!("{mark} {line}"));
@@ -100,7 +100,7 @@ pub fn play(sides: &Sides, side: Side, script: &str) -> String {
     // is left to restart the others.
     let group = Pid::from_child(&child);
     let _gone = kill_process_group(group, Signal::KILL).is_err();
-    end_all(place.path());
+    end_all(tmp.path());
     let _reaped = child.wait();
     seen
 }
@@ -254,8 +254,8 @@ fn bytes(status: &[u8], pid: &str) -> String {
 }
 
 /// Ends every process that has inherited the mark of a run.
-fn end_all(place: &Path) {
-    let mark = format!("{MARK}={}", place.display());
+fn end_all(tmp: &Path) {
+    let mark = format!("{MARK}={}", tmp.display());
     let marked = |pid: &Pid| {
         let path = format!("/proc/{}/environ", pid.as_raw_pid());
         let environ = fs::read(path).unwrap_or_default();

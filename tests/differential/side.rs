@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::util::Place;
+use crate::test_dir::TestDir;
 
 /// A release of runit that ours is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ impl Side {
 
 /// The directories of all programs.
 pub struct Sides {
-    place: Place,
+    tmp: TestDir,
     old: PathBuf,
     new: PathBuf,
 }
@@ -74,15 +74,15 @@ impl Sides {
             });
             fs::canonicalize(dir).unwrap()
         });
-        let place = Place::new();
-        let ours = place.path("bin");
+        let tmp = TestDir::new();
+        let ours = tmp.path("bin");
         for (dir, sv) in
             [("our-sv", &ours), ("sv-2.1.2", &old), ("sv-2.3.1", &new)]
         {
-            fs::create_dir(place.path(dir)).unwrap();
-            symlink(sv.join("sv"), place.path(dir).join("sv")).unwrap();
+            fs::create_dir(tmp.path(dir)).unwrap();
+            symlink(sv.join("sv"), tmp.path(dir).join("sv")).unwrap();
         }
-        Self { place, old, new }
+        Self { tmp, old, new }
     }
 
     /// Returns the directory of a release's programs.
@@ -96,9 +96,9 @@ impl Sides {
     /// Returns the directories of a side's programs, for the front of PATH.
     pub fn path(&self, side: Side) -> String {
         let show = |path: &Path| path.display().to_string();
-        let ours = show(&self.place.path("bin"));
+        let ours = show(&self.tmp.path("bin"));
         let with_sv = |sv: &str, rest: String| {
-            format!("{}:{rest}", show(&self.place.path(sv)))
+            format!("{}:{rest}", show(&self.tmp.path(sv)))
         };
         match side {
             Side::Debian(release) => show(self.debian(release)),
@@ -114,7 +114,7 @@ impl Sides {
     /// Returns the directory of the programs that supervise, then that of the
     /// opposite side.
     pub fn supervisors(&self, side: Side) -> [PathBuf; 2] {
-        let ours = self.place.path("bin");
+        let ours = self.tmp.path("bin");
         match side {
             Side::Debian(release) | Side::OurSv(release) => {
                 [self.debian(release).into(), ours]

@@ -15,7 +15,7 @@ use crate::{
 pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
     let board = board::load(name)?;
     let kit = setup::ensure(&board)?;
-    let image = image::make(&board, tree, root)?;
+    let image = image::make(&board, tree, root, &image::dir()?)?;
     println!(
         "booting {name}; type Ctrl-A x to leave QEMU, `poweroff` to shut the board down"
     );
@@ -60,7 +60,7 @@ fn judge(
     let mut board: Board = board::load(name)?;
     board.console.cmdline += &format!(" \"runt.rig={program}\"");
     let kit = setup::ensure(&board)?;
-    let image = image::make(&board, tree, root)?;
+    let image = image::make(&board, tree, root, &image::dir()?)?;
     let mut session = qemu::Session::start(&board, &kit, &image)?;
     session.echo = true;
     let line = Regex::new(r"(?m)- runit: rig: (exit|signal) (\d+)$")?;

@@ -50,7 +50,8 @@ impl Bootloader {
                 }
                 _ => ("old", &self.old),
             };
-            let image = image::make(board, tree, Root::Initramfs)?;
+            let image =
+                image::make(board, tree, Root::Initramfs, place.path())?;
             let mut session = Session::start(board, &kit, &image)?;
             match session.expect(&good, WITHIN) {
                 Ok(_) => {

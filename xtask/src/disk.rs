@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     board,
     rootfs::{Entries, Entry, Root},
-    run, setup,
+    run, tool,
 };
 
 /// The UUID of every ext4 file system created here.
@@ -81,9 +81,27 @@ pub fn make(
     Ok(Some(Disk { file, words, ext4 }))
 }
 
-/// Returns a command for a tool of the Debian package `package`.
-fn tool(name: &str, package: &str) -> Result<Command> {
-    Ok(Command::new(setup::program(name, &[package])?))
+/// Programs that make and check disks, each with its Debian package.
+const TOOLS: [(&str, &str); 7] = [
+    ("mksquashfs", "squashfs-tools"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("mkfs.fat", "dosfstools"),
+    ("mkswap", "util-linux"),
+    ("sfdisk", "fdisk"),
+];
+
+/// Finds all tools, and installs missing ones when run as root.
+pub fn ensure_tools() -> Result<()> {
+    TOOLS.iter().try_for_each(|(name, _)| tool(name).map(drop))
+}
+
+/// Returns a command for a tool.
+fn tool(name: &str) -> Result<Command> {
+    let packages = TOOLS.iter().filter(|(tool, _)| *tool == name);
+    let packages: Vec<&str> = packages.map(|(_, package)| *package).collect();
+    Ok(Command::new(tool::program(name, &packages)?))
 }
 
 /// Writes the files into a directory, except for devices, which only root
@@ -109,7 +127,7 @@ fn lay_out(entries: &Entries) -> Result<tempfile::TempDir> {
 /// Writes a squashfs in which root owns every file.
 fn squashfs(entries: &Entries, file: &Path) -> Result<()> {
     let dir = lay_out(entries)?;
-    let mut command = tool("mksquashfs", "squashfs-tools")?;
+    let mut command = tool("mksquashfs")?;
     command.arg(dir.path()).arg(file);
     command.args(["-quiet", "-no-progress", "-noappend", "-all-root"]);
     // Of the methods that pack well enough, the one every kernel has.
@@ -132,7 +150,7 @@ fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
     });
     let length = (files.sum::<u64>() + ROOM).next_multiple_of(GAP);
     fs::File::create(file)?.set_len(length)?;
-    let mut command = tool("mkfs.ext4", "e2fsprogs")?;
+    let mut command = tool("mkfs.ext4")?;
     command.args(["-q", "-L", label, "-U", UUID]);
     // A small journal: its blocks are overwritten more often.
     command.args(["-J", "size=4", "-E", "root_owner=0:0", "-d"]);
@@ -152,7 +170,7 @@ fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
     }
     let commands = dir.path().join("debugfs");
     fs::write(&commands, script)?;
-    let mut command = tool("debugfs", "e2fsprogs")?;
+    let mut command = tool("debugfs")?;
     command.arg("-w").arg("-f").arg(&commands).arg(file);
     run::quiet(&mut command)?;
     Ok(length)
@@ -161,7 +179,7 @@ fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
 /// Writes a FAT with the label BOOT.
 fn fat(file: &Path) -> Result<()> {
     fs::File::create(file)?.set_len(4 << 20)?;
-    let mut command = tool("mkfs.fat", "dosfstools")?;
+    let mut command = tool("mkfs.fat")?;
     command.args(["-n", "BOOT", "-i", DISK]);
     run::quiet(command.arg(file)).map(drop)
 }
@@ -171,7 +189,7 @@ fn swap_space(file: &Path) -> Result<()> {
     let new = fs::File::create(file)?;
     new.set_permissions(fs::Permissions::from_mode(0o600))?;
     new.set_len(4 << 20)?;
-    let mut command = tool("mkswap", "util-linux")?;
+    let mut command = tool("mkswap")?;
     command.args(["-p", "4096", "-L", "pages", "-U", UUID]);
     run::quiet(command.arg(file)).map(drop)
 }
@@ -203,10 +221,10 @@ fn partitions(file: &Path, table: &str, parts: &[&Path]) -> Result<Vec<u64>> {
     disk.set_len(start + GAP)?;
     let commands = file.with_extension("sfdisk");
     fs::write(&commands, script)?;
-    let sfdisk = setup::program("sfdisk", &["fdisk"])?;
+    let sfdisk = tool("sfdisk")?;
     let mut command = Command::new("sh");
     command.args(["-c", "\"$0\" --quiet \"$1\" < \"$2\""]);
-    run::quiet(command.arg(sfdisk).arg(file).arg(commands))?;
+    run::quiet(command.arg(sfdisk.get_program()).arg(file).arg(commands))?;
     Ok(starts)
 }
 
@@ -244,7 +262,7 @@ impl Disk {
 
 /// Checks that an ext4 is consistent.
 pub fn is_whole(ext4: &Path) -> Result<()> {
-    let mut command = tool("e2fsck", "e2fsprogs")?;
+    let mut command = tool("e2fsck")?;
     run::quiet(command.args(["-f", "-n"]).arg(ext4))
         .map(drop)
         .context("the ext4 has errors")
@@ -252,7 +270,7 @@ pub fn is_whole(ext4: &Path) -> Result<()> {
 
 /// Replays the journal of an ext4, as the next mount would.
 pub fn recover(ext4: &Path) -> Result<()> {
-    let mut command = tool("e2fsck", "e2fsprogs")?;
+    let mut command = tool("e2fsck")?;
     command.args(["-y", "-E", "journal_only"]).arg(ext4);
     let shown = run::shown(&command);
     let output = command.output().context("cannot run e2fsck")?;
@@ -268,7 +286,7 @@ pub fn recover(ext4: &Path) -> Result<()> {
 
 /// Copies a directory out of an ext4 into a directory of the host.
 pub fn copy_out(ext4: &Path, from: &str, to: &Path) -> Result<()> {
-    let mut command = tool("debugfs", "e2fsprogs")?;
+    let mut command = tool("debugfs")?;
     command.args(["-R", &format!("rdump {from} {}", to.display())]);
     run::quiet(command.arg(ext4)).map(drop)
 }

@@ -34,7 +34,7 @@ pub struct Image {
 
 /// Implements `cargo xtask image`.
 pub fn run(name: &str, tree: &str, root: Root) -> Result<()> {
-    let image = make(&board::load(name)?, tree, root)?;
+    let image = make(&board::load(name)?, tree, root, &dir()?)?;
     let disk = image.disk.as_ref();
     for file in [&image.initramfs].into_iter().chain(disk.map(|d| &d.file)) {
         println!("{} ({} bytes)", file.display(), file.metadata()?.len());
@@ -62,13 +62,29 @@ pub fn trees(tree: &str) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Builds the image of a board with a tree and a kind of root.
-pub fn make(board: &Board, tree: &str, root: Root) -> Result<Image> {
+/// Returns the directory of the images that `cargo xtask image` and `boot`
+/// build.
+pub fn dir() -> Result<PathBuf> {
+    let dir = board::work_dir().join("image");
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Returns a new directory for an image that no other machine uses.
+pub fn own_dir() -> Result<tempfile::TempDir> {
+    Ok(tempfile::tempdir_in(dir()?)?)
+}
+
+/// Builds the image of a board with a tree and a kind of root in a directory.
+pub fn make(
+    board: &Board,
+    tree: &str,
+    root: Root,
+    dir: &Path,
+) -> Result<Image> {
     let kit = setup::ensure(board)?;
     let runt = build::release(board)?;
     let entries = whole(board, &kit, &runt, tree)?;
-    let dir = board::work_dir().join("image");
-    fs::create_dir_all(&dir)?;
     let name = format!("{}-{}", board.name, tree.replace('/', "-"));
     let initramfs = dir.join(format!("{name}.cpio.gz"));
     let kind = format!("{root:?}").to_lowercase();

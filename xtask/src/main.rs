@@ -23,6 +23,7 @@ mod size;
 mod syscalls;
 mod test;
 mod tidy;
+mod tool;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 

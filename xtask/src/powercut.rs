@@ -17,12 +17,14 @@ pub const TREE: &str = "powercut";
 /// Number of power cuts in `cargo xtask test`, and on the default board with
 /// --all-boards.
 pub const CUTS: [u32; 2] = [3, 20];
+/// Estimated time for one cut, in seconds.
+pub const SECONDS: u32 = 7;
 /// Age in seconds from which a line must be on the disk: `f1` plus the time
-/// that an emulated machine takes to write.
-const AGE: f64 = 1.5;
+/// that an emulated machine takes to write on a busy host.
+const AGE: f64 = 2.5;
 /// Time for which a machine logs before its power is cut, in seconds of its
 /// own clock.
-const LOGS: f64 = 2.5;
+const LOGS: f64 = 4.0;
 /// Time limit until the machine begins to log, in seconds of the default
 /// board.
 const BEGINS: f64 = 60.0;
@@ -38,7 +40,8 @@ struct Tick {
 /// Cuts the power of a board `cuts` times; returns the figures.
 pub fn play(board: &Board, cuts: u32) -> Result<String> {
     let kit = setup::ensure(board)?;
-    let image = image::make(board, TREE, Root::Ext4)?;
+    let dir = image::own_dir()?;
+    let image = image::make(board, TREE, Root::Ext4, dir.path())?;
     let disk = image.disk.as_ref().context("the image has no disk")?;
     let (mut lines, mut oldest) = (0, 0.0_f64);
     for cut in 1..=cuts {

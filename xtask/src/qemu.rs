@@ -57,6 +57,8 @@ pub fn command(board: &Board, kit: &Fetched, image: &Image) -> Result<Command> {
     Ok(command)
 }
 
+/// Factor of all time limits: other parts of the tests run beside a machine.
+const PATIENCE: f64 = 3.0;
 /// Delay between a break and the letter that follows it.
 const AFTER_BREAK: Duration = Duration::from_millis(500);
 
@@ -288,7 +290,7 @@ impl Session {
 
     /// Returns a time limit, longer on a slow board.
     fn limit(&self, seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds * self.slow)
+        Duration::from_secs_f64(seconds * self.slow * PATIENCE)
     }
 
     /// Receives and processes the next event.

@@ -34,6 +34,8 @@ struct RawScenario {
     root: Root,
     #[serde(default)]
     cmdline: String,
+    #[serde(default = "default_seconds")]
+    seconds: u32,
     #[serde(default)]
     boards: Vec<String>,
     #[serde(default)]
@@ -69,6 +71,11 @@ fn default_tree() -> String {
     image::DEFAULT.into()
 }
 
+/// Returns the default estimate of the time that a scenario takes.
+fn default_seconds() -> u32 {
+    10
+}
+
 /// A scenario.
 #[derive(Debug)]
 pub struct Scenario {
@@ -82,6 +89,8 @@ pub struct Scenario {
     root: Root,
     /// Words for the kernel's command line besides the board's.
     cmdline: String,
+    /// Estimated time that it takes, in seconds.
+    pub seconds: u32,
     /// The boards that it is for; empty for every board.
     boards: Vec<String>,
     /// The boards among these on which it is always played; `None` for all.
@@ -179,6 +188,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         tree,
         root,
         cmdline,
+        seconds,
         boards,
         standard,
         board,
@@ -191,6 +201,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         tree,
         root,
         cmdline,
+        seconds,
         boards,
         standard,
         board,
@@ -291,13 +302,14 @@ impl Scenario {
         board.console.cmdline += &format!(" {}", self.cmdline);
         let board = &board;
         let mut figures = Vec::new();
+        let dir = image::own_dir()?;
         let (session, disk) = if let Some(bootloader) = &self.bootloader {
             let (session, boots) = bootloader.boot(board)?;
             figures.push(format!("boots: {boots}"));
             (session, None)
         } else {
             let kit = setup::ensure(board)?;
-            let image = image::make(board, &self.tree, self.root)?;
+            let image = image::make(board, &self.tree, self.root, dir.path())?;
             (Session::start(board, &kit, &image)?, image.disk)
         };
         let mut player = Player {

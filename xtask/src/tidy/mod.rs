@@ -261,13 +261,3 @@ fn scripts(faults: &mut Faults) -> Result<()> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn the_house_is_in_order() {
-        check().unwrap();
-    }
-}

@@ -1,0 +1,264 @@
+//! Implements `cargo xtask test`, which runs every part of the tests and
+//! prints one line for each.
+
+mod schedule;
+mod suites;
+
+use std::{
+    fmt::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{board, build, powercut, scenario, setup, tidy};
+use schedule::{Count, Ended, ONE, Outcome, Part, WAITING};
+
+/// Maximum number of processors that are put to use. Each machine in QEMU also
+/// takes memory and disk.
+const PROCESSORS: usize = 8;
+
+/// Name of the part that fetches what others need.
+const SETUP: &str = "setup";
+
+/// Implements `cargo xtask test`. `quick` leaves out slow parts and those that
+/// need another architecture; `only` leaves out every part whose name does not
+/// contain it.
+pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
+    let boards = board::all()?;
+    let booted: Vec<board::Board> = boards
+        .iter()
+        .filter(|board| board.test || all_boards)
+        .cloned()
+        .collect();
+    let mut parts = local();
+    if !quick {
+        parts.extend(compared());
+        parts.extend(proofs(&boards));
+        parts.extend(boots(&booted, all_boards)?);
+    }
+    if let Some(only) = only {
+        let chosen = |part: &Part<'_>| part.name.contains(only);
+        parts.retain(chosen);
+        if parts.is_empty() {
+            bail!(
+                "no part's name contains `{only}`; without --only all are \
+                 listed"
+            );
+        }
+    }
+    // Fetched once, before several parts would do it at a time.
+    if parts
+        .iter()
+        .any(|part| part.after.iter().any(|name| name == SETUP))
+    {
+        let booted = booted.iter().filter(|board| {
+            let boot = format!("{} ", board.name);
+            parts.iter().any(|part| part.name.starts_with(&boot))
+        });
+        let booted: Vec<_> = booted.cloned().collect();
+        let about = "what the other parts need";
+        parts.insert(
+            0,
+            Part::new(SETUP, about, WAITING, move || {
+                let ready = setup::prepare(&booted);
+                Outcome::of(ready.map(|()| String::new()))
+            }),
+        );
+    }
+    // One that mostly waits fits in beside processors that are busy.
+    let processors = thread::available_parallelism()?.get().min(PROCESSORS);
+    let room = u32::try_from(processors)? * ONE + WAITING;
+    let mut total = Total::default();
+    let began = Instant::now();
+    schedule::run(parts, room, |ended| total.add(ended));
+    total.end(began.elapsed())
+}
+
+/// Returns the parts that need neither another architecture nor a peer. Those
+/// that compile follow each other: cargo permits only one at a time.
+fn local() -> Vec<Part<'static>> {
+    vec![
+        Part::new("format", "as rustfmt has it", WAITING, || {
+            Outcome::of(suites::cargo(&["fmt", "--all", "--check"]))
+        }),
+        Part::new("tidy", "the rules of the house", WAITING, || {
+            Outcome::of(tidy::check().map(|()| String::new()))
+        }),
+        Part::new("lints", "as Cargo.toml has them", ONE, || {
+            Outcome::of(suites::lints())
+        }),
+        Part::new("unit", "machines, codecs, fuzz corpus", ONE, || {
+            let packages = ["--package", "runt-init", "--package", "runt-fuzz"];
+            let unit = [&packages[..], &["--lib"]].concat();
+            Outcome::or(suites::tests(&unit, None, &[]))
+        })
+        .after("lints"),
+        Part::new("xtask", "boards, scenarios, tidy", ONE, || {
+            let xtask = ["--package", "xtask"];
+            Outcome::or(suites::tests(&xtask, None, &[]))
+        })
+        .after("unit"),
+        Part::new("host", "the release file on this machine", WAITING, || {
+            Outcome::or(host_file().and_then(|file| suites::host(&file)))
+        })
+        .after("xtask")
+        .after(SETUP),
+    ]
+}
+
+/// Returns the parts that run the release file of this machine in other ways.
+/// They follow each other, as they use the same directories of the system.
+fn compared() -> Vec<Part<'static>> {
+    vec![
+        Part::new("host-4.4", "the same as on Linux 4.4", WAITING, || {
+            Outcome::or(host_file().and_then(|file| suites::old_host(&file)))
+        })
+        .after("host")
+        .after(SETUP),
+        Part::new("differential", "as Debian's runit does it", WAITING, || {
+            Outcome::or(
+                host_file().and_then(|file| suites::differential(&file)),
+            )
+        })
+        .after("host-4.4")
+        .after(SETUP),
+    ]
+}
+
+/// Builds the release file of this machine.
+fn host_file() -> Result<std::path::PathBuf> {
+    build::release(&board::load(board::HOST)?)
+}
+
+/// Returns the parts that examine the release files.
+fn proofs(boards: &[board::Board]) -> Vec<Part<'static>> {
+    let mut parts = Vec::new();
+    let mut size = Part::new("size", "within budget", WAITING, || {
+        Outcome::of(suites::subcommand(&["size"]))
+    });
+    for board in boards {
+        let name = audit_of(board);
+        size = size.after(&name);
+        let about = "no panic, heap, libc, unsafe code outside of sys";
+        let board = board.name.clone();
+        let audit = move || {
+            Outcome::of(suites::subcommand(&["audit", "--board", &board]))
+        };
+        parts.push(Part::new(&name, about, ONE, audit).after(SETUP));
+    }
+    parts.push(size);
+    parts
+}
+
+/// Returns the name of the part that audits a board's release file, and builds
+/// it first.
+fn audit_of(board: &board::Board) -> String {
+    format!("audit {}", board.name)
+}
+
+/// Returns the parts that boot these boards, the longest first, so that none
+/// of them is left to run alone at the end.
+fn boots(booted: &[board::Board], all: bool) -> Result<Vec<Part<'static>>> {
+    let mut parts = Vec::new();
+    for board in booted {
+        let mut add = |name: &str, about: &str, seconds, load, run| {
+            let name = format!("{} {name}", board.name);
+            let part = Part {
+                run,
+                ..Part::new(&name, about, load, || {
+                    Outcome::of(Ok(String::new()))
+                })
+            };
+            parts.push((seconds, part.after(SETUP).after(&audit_of(board))));
+        };
+        for scenario in scenario::all()? {
+            if !scenario.is_for(board, all) {
+                continue;
+            }
+            let (name, about) = (scenario.name.clone(), scenario.about.clone());
+            let (seconds, board) = (scenario.seconds, board.clone());
+            let play = move || {
+                let played = scenario.play(&board);
+                Outcome::of(played.map(|figures| figures.join("\n")))
+            };
+            add(&name, &about, seconds, ONE, Box::new(play));
+        }
+        let main = board.name == board::DEFAULT;
+        if main || all && board.qemu.disk.is_some() {
+            let [few, many] = powercut::CUTS;
+            let cuts = if main && all { many } else { few };
+            let about = "the power goes while an ext4 is logged to";
+            let board = board.clone();
+            let play = move || Outcome::of(powercut::play(&board, cuts));
+            // It measures how long a flush takes: nothing that writes much
+            // runs beside it.
+            let seconds = powercut::SECONDS * cuts;
+            add("powercut", about, seconds, 2 * ONE, Box::new(play));
+        }
+    }
+    parts.sort_by_key(|(seconds, _)| std::cmp::Reverse(*seconds));
+    Ok(parts.into_iter().map(|(_, part)| part).collect())
+}
+
+/// The results so far.
+#[derive(Default)]
+struct Total {
+    count: Count,
+    /// Output of the failed parts; printed last, where it is easy to find.
+    failed: String,
+}
+
+impl Total {
+    /// Prints the line of a part that has ended and counts its checks.
+    fn add(&mut self, ended: Ended) {
+        let Ended {
+            name,
+            about,
+            outcome: Outcome { count, text },
+            took,
+        } = ended;
+        let verdict = match count {
+            Count { failed: 1.., .. } => "FAILED",
+            Count { passed: 0, .. } => "skipped",
+            Count { .. } => "ok",
+        };
+        println!(
+            "{name:<24} {:>7.1} s  {verdict:<8} {:>4}  {about}",
+            took.as_secs_f64(),
+            count.passed
+        );
+        let text: String =
+            text.lines().map(|line| format!("    {line}\n")).collect();
+        if count.failed == 0 {
+            print!("{text}");
+        } else {
+            self.failed += &format!("\n{name} failed:\n{text}");
+        }
+        self.count.passed += count.passed;
+        self.count.failed += count.failed;
+        self.count.skipped += count.skipped;
+    }
+
+    /// Prints the sum, last.
+    fn end(self, took: Duration) -> Result<()> {
+        let Count {
+            passed,
+            failed,
+            skipped,
+        } = self.count;
+        print!("{}", self.failed);
+        println!("{:<24} {:>7.1} s", "all", took.as_secs_f64());
+        let mut sum = format!("{passed} passed, {failed} failed");
+        if skipped > 0 {
+            write!(sum, ", {skipped} skipped")?;
+        }
+        println!("{sum}");
+        // The sum is the last line: a failure adds no message after it.
+        if failed > 0 {
+            std::process::exit(1);
+        }
+        Ok(())
+    }
+}
