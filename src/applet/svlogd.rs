@@ -134,7 +134,7 @@ use crate::{
 };
 
 use super::logdir::{
-    BYTES, ConfigText, Directory, Job, LineReader, LogContext, Mode, Output,
+    BYTES, ConfigText, Directory, LineReader, LogContext, Mode, Output,
     PendingSignals, TEXT_EXTRA,
 };
 
@@ -152,20 +152,7 @@ pub(super) fn main(start: Start) -> u8 {
     let name = start.argv.first().unwrap_or(c"svlogd").to_bytes();
     let (request, used) = match request(start.argv.skip(1).iter()) {
         Ok(request) => request,
-        Err(wrong) => {
-            match wrong {
-                Error::Option(option) => {
-                    super::report_option(basename(name), option);
-                }
-                Error::Version => {
-                    sys::print_error(super::version().finish());
-                }
-                Error::Usage => {}
-            }
-            let arguments = " [-ttv] [-r c] [-R abc] [-l len] [-b buflen] \
-                 dir ...";
-            return super::usage(name, arguments, super::FATAL);
-        }
+        Err(wrong) => return usage(name, wrong),
     };
     let wanted = [
         Number::TERM,
@@ -210,13 +197,10 @@ pub(super) fn main(start: Start) -> u8 {
     }
     let mut texts = texts.iter_mut();
     for name in start.argv.skip(used.saturating_add(1)).iter() {
-        let added = match texts.next() {
-            Some(text) => directories
-                .push(Directory::new(name, ConfigText::new(text)))
-                .is_ok(),
-            None => false,
-        };
-        if !added {
+        let directory = texts
+            .next()
+            .map(|text| Directory::new(name, ConfigText::new(text)));
+        if directory.is_none_or(|it| directories.push(it).is_err()) {
             let what: [&[u8]; 2] =
                 [b"too many log directories: ", name.to_bytes()];
             context.report_bound("fatal", &what, "log-dirs", config::LOG_DIRS);
@@ -230,6 +214,19 @@ pub(super) fn main(start: Start) -> u8 {
         output,
     };
     logger.run(&mut stream, &mut input)
+}
+
+/// Reports the error of the command line and the usage. Returns the exit code.
+fn usage(name: &[u8], wrong: Error<'_>) -> u8 {
+    match wrong {
+        Error::Option(option) => {
+            super::report_option(basename(name), option);
+        }
+        Error::Version => sys::print_error(super::version().finish()),
+        Error::Usage => {}
+    }
+    let arguments = " [-ttv] [-r c] [-R abc] [-l len] [-b buflen] dir ...";
+    super::usage(name, arguments, super::FATAL)
 }
 
 /// A running svlogd.
@@ -387,11 +384,11 @@ impl Svlogd {
             for directory in self.directories.iter_mut() {
                 directory.check_job(context, now);
             }
-            let waits = self.directories.iter().any(|it| it.job != Job::Idle);
+            let waits = self.directories.iter().any(|it| !it.is_processed());
             if !waits || context.is_late(now) {
                 break;
             }
-            let dues = self.directories.iter().filter_map(|it| it.job.due());
+            let dues = self.directories.iter().filter_map(Directory::job_due);
             context.wait_stalled(dues.min());
         }
         for directory in self.directories.iter_mut() {

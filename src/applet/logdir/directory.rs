@@ -12,9 +12,9 @@ use super::{
     config_text::ConfigText,
     context::LogContext,
     current::Current,
-    job::Job,
     name_check::NameCheck,
     output::Output,
+    processor::Processor,
     progress::{BlockProgress, Phase},
     stall::{Interrupt, Stall, Step},
     udp::UdpLink,
@@ -41,7 +41,7 @@ pub(in crate::applet) struct Directory {
     /// the clock was set back.
     pub(super) newest: Option<LogName>,
     /// State of the processor.
-    pub(in crate::applet) job: Job,
+    pub(super) processor: Processor,
     /// Next step of the current rotation.
     pub(super) phase: Phase,
     /// Progress of the current block of lines.
@@ -74,7 +74,7 @@ impl Directory {
             config: Config::new(text),
             udp: UdpLink::CLOSED,
             newest: None,
-            job: Job::Idle,
+            processor: Processor::IDLE,
             phase: Phase::Idle,
             block: BlockProgress::NONE,
             stall: Stall::default(),
@@ -208,6 +208,22 @@ impl Directory {
         self.is_open || self.name_check.is_missing()
     }
 
+    /// Returns whether no log waits for the processor.
+    pub(in crate::applet) fn is_processed(&self) -> bool {
+        self.processor.is_idle()
+    }
+
+    /// Returns the moment at which a processor that failed is started again.
+    pub(in crate::applet) fn job_due(&self) -> Option<Instant> {
+        self.processor.due()
+    }
+
+    /// Kills a processor that still runs at TERM's limit. Its log is processed
+    /// after the next start.
+    pub(in crate::applet) fn end_job(&mut self, context: &LogContext) {
+        self.processor.end(context, self.name.to_bytes());
+    }
+
     /// Returns the next moment at which [`Directory::attend`] has work to do.
     pub(in crate::applet) fn next_due(&self) -> Option<Instant> {
         let due = match self.phase {
@@ -215,7 +231,7 @@ impl Directory {
             Phase::Idle => self.current.next_due(),
             Phase::Seal | Phase::Rename | Phase::Create => self.stall.retry(),
         };
-        [due, self.job.due()].into_iter().flatten().min()
+        [due, self.job_due()].into_iter().flatten().min()
     }
 
     /// Does the work that is due: checks the processor, syncs data, and

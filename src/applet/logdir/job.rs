@@ -4,7 +4,7 @@ use crate::wire::{clock::Instant, logname::LogName};
 
 /// State of a directory's processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::applet) enum Job {
+pub(super) enum Job {
     /// No log waits to be processed.
     Idle,
     /// The process with this id works on this log.
@@ -15,7 +15,7 @@ pub(in crate::applet) enum Job {
 
 impl Job {
     /// Returns the moment of the next start after a failure.
-    pub(in crate::applet) fn due(self) -> Option<Instant> {
+    pub(super) fn due(self) -> Option<Instant> {
         match self {
             Self::Failed(until) => Some(until),
             Self::Idle | Self::Running(..) => None,
@@ -23,7 +23,7 @@ impl Job {
     }
 
     /// Returns the name of the log that is being processed.
-    pub(in crate::applet) fn name(self) -> Option<LogName> {
+    pub(super) fn name(self) -> Option<LogName> {
         match self {
             Self::Running(_, name) => Some(name),
             Self::Idle | Self::Failed(_) => None,

@@ -60,7 +60,6 @@ pub(super) use {
     config_text::{ConfigText, TEXT_EXTRA},
     context::{LogContext, Mode, PendingSignals},
     directory::Directory,
-    job::Job,
     line_reader::LineReader,
     output::Output,
 };

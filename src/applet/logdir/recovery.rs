@@ -72,8 +72,7 @@ impl Directory {
     /// Returns the moment at which a stalled step must be looked at again: for
     /// a retry, to drop lines, or to restart the processor.
     pub(in crate::applet) fn stalled_until(&self) -> Option<Instant> {
-        let job = self.job.due();
-        earliest(&[self.stall.retry(), self.drop_time(), job])
+        earliest(&[self.stall.retry(), self.drop_time(), self.job_due()])
     }
 
     /// Applies what happened during a wait to a stalled step: the end of the

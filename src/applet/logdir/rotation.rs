@@ -4,21 +4,24 @@ use crate::{
     machine::rotate::OldLogs,
     sys::{AsFd, Errno, child, clock, dir, file},
     text::Line,
-    wire::logname::{Kind, LogName},
+    wire::{
+        clock::Instant,
+        logname::{Kind, LogName},
+    },
 };
 
 use super::{
     config::Limits,
     context::LogContext,
     directory::Directory,
-    job::Job,
+    processor::{Processor, Site},
     progress::Phase,
     stall::{Interrupt, Step},
 };
 
 impl Directory {
     /// Returns whether the config has a processor for rotated logs.
-    fn is_processed(&self) -> bool {
+    fn has_processor(&self) -> bool {
         !self.config.texts().command().is_empty()
     }
 
@@ -70,6 +73,40 @@ impl Directory {
             self.begin_job(context, olds.pending);
         }
         Ok(())
+    }
+
+    /// Starts the processor on the log that waits for it.
+    fn begin_job(
+        &mut self,
+        context: &mut LogContext,
+        pending: Option<LogName>,
+    ) {
+        let (processor, site) = self.processor();
+        processor.begin(context, &site, pending);
+    }
+
+    /// Checks whether the processor has ended, or must be started again.
+    pub(in crate::applet) fn check_job(
+        &mut self,
+        context: &mut LogContext,
+        now: Instant,
+    ) {
+        let is_open = self.is_open;
+        let (processor, site) = self.processor();
+        if processor.check(context, &site, is_open, now) {
+            self.prune(context);
+        }
+    }
+
+    /// Returns the processor, and the rest of the directory for it.
+    fn processor(&mut self) -> (&mut Processor, Site<'_>) {
+        let (dir, lock) = (self.dir.as_fd(), self.lock.as_fd());
+        let site = Site {
+            name: self.name.to_bytes(),
+            files: [dir, lock, self.current.as_fd()],
+            config: &self.config,
+        };
+        (&mut self.processor, site)
     }
 
     /// Opens or creates `current` for appending.
@@ -138,7 +175,7 @@ impl Directory {
         if self.phase == Phase::Seal {
             self.check_job(context, clock::mono());
             // A growing queue would fill the disk. After TERM it may grow.
-            if self.job != Job::Idle && context.pending.end == 0 {
+            if !self.processor.is_idle() && context.pending.end == 0 {
                 self.stall.begin();
                 return Err(Interrupt::Stalled);
             }
@@ -146,7 +183,7 @@ impl Directory {
             self.phase = Phase::Rename;
         }
         if self.phase == Phase::Rename {
-            let kind = if self.is_processed() {
+            let kind = if self.has_processor() {
                 Kind::Unsafe
             } else {
                 Kind::Safe
@@ -285,8 +322,11 @@ impl Directory {
     /// Lists the old logs. Deletes the unfinished output of earlier
     /// processors.
     fn list_old_logs(&self) -> Result<OldLogs, Errno> {
-        let mut olds = OldLogs::new(self.newest, self.is_processed());
-        let busy = self.job.name().map(|name| name.with(Kind::Temporary));
+        let mut olds = OldLogs::new(self.newest, self.has_processor());
+        let busy = self
+            .processor
+            .at_work_on()
+            .map(|name| name.with(Kind::Temporary));
         // A new descriptor: the offset of a listing belongs to the open file.
         let listed = file::open_dir(self.dir.as_fd(), c".")?;
         let at = listed.as_fd();

@@ -20,7 +20,7 @@
 //! limit.
 
 use crate::sys::{
-    AsFd, Errno,
+    AsFd, At, Errno,
     child::{self, ExitStatus},
     signal::{self, Number},
 };
@@ -28,7 +28,6 @@ use crate::sys::{
 use super::{
     context::{LogContext, Mode},
     directory::Directory,
-    job::Job,
     stall::{DROPPED, Interrupt, Step},
 };
 
@@ -51,8 +50,12 @@ impl Directory {
             }
             return false;
         }
-        match self.fork_worker(context, Number::TERM) {
-            Ok(worker) => self.worker = worker,
+        let (dir, lock) = (self.dir.as_fd(), self.lock.as_fd());
+        let files = [dir, lock, self.current.as_fd()];
+        match context.fork(&files, Number::TERM) {
+            Ok(Some(worker)) => self.worker = Some(worker),
+            // The copy has closed it.
+            Ok(None) => self.udp.close(),
             Err(errno) => {
                 let what = "unable to fork, all streams wait";
                 context.warn("warning", what, self.subject(), errno);
@@ -60,28 +63,6 @@ impl Directory {
             }
         }
         self.worker.is_none()
-    }
-
-    /// Forks a copy of this process for this directory. Returns its process
-    /// id, or `None` in the copy. The copy gets `death` when this process
-    /// dies.
-    pub(in crate::applet) fn fork_worker(
-        &mut self,
-        context: &mut LogContext,
-        death: Number,
-    ) -> Result<Option<u32>, Errno> {
-        let files = [
-            self.dir.as_fd(),
-            self.lock.as_fd(),
-            self.current.as_fd(),
-            context.signals.as_fd(),
-        ];
-        let (is_copy, pid) = child::fork_with(&files, Some(death))?;
-        if is_copy {
-            context.mode = Mode::Worker;
-            self.udp.close();
-        }
-        Ok((!is_copy).then_some(pid))
     }
 
     /// Ends a worker that has done its work: marks `current` as closed and
@@ -108,7 +89,7 @@ impl Directory {
                 if end == ExitStatus::Exited(DROPPED) {
                     self.stall.continue_dropping();
                 }
-            } else if self.job == Job::Idle {
+            } else if self.processor.is_idle() {
                 // ESRCH: it has ended and is reaped soon.
                 let _gone = signal::kill(worker, Number::USR1).is_err();
             }
@@ -122,5 +103,23 @@ impl Directory {
             // ESRCH: it has ended and is reaped soon.
             let _gone = signal::kill(worker, signal).is_err();
         }
+    }
+}
+
+impl LogContext {
+    /// Forks a copy of this process that keeps these files of a directory.
+    /// Returns its process id, or `None` in the copy. The copy gets `death`
+    /// when this process dies.
+    pub(super) fn fork(
+        &mut self,
+        [dir, lock, current]: &[At<'_>; 3],
+        death: Number,
+    ) -> Result<Option<u32>, Errno> {
+        let files = [*dir, *lock, *current, self.signals.as_fd()];
+        let (is_copy, pid) = child::fork_with(&files, Some(death))?;
+        if is_copy {
+            self.mode = Mode::Worker;
+        }
+        Ok((!is_copy).then_some(pid))
     }
 }

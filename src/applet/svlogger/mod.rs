@@ -112,6 +112,7 @@
 //! work.
 
 mod console;
+mod flags;
 mod ring;
 mod shared;
 mod stream;

@@ -5,7 +5,7 @@ use heapless::Vec;
 use crate::{
     args::svlogd::LENGTH,
     config,
-    sys::{buffer::Buffer, poller::Poller},
+    sys::{Errno, buffer::Buffer, poller::Poller},
 };
 
 use super::super::logdir::{LogContext, Output, TEXT_EXTRA};
@@ -35,4 +35,14 @@ pub(super) struct Shared {
     pub(super) output: Output,
     pub(super) input: Buffer,
     pub(super) poller: Poller,
+}
+
+impl Shared {
+    /// Reports an error of the copy on the console.
+    pub(super) fn report_console(&self, shown: Result<(), Errno>) {
+        if let Err(errno) = shown {
+            let (what, option) = ("unable to show lines", b"runt/log-console");
+            self.context.warn("warning", what, option, errno);
+        }
+    }
 }

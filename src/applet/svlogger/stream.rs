@@ -29,12 +29,13 @@ use crate::{
 
 use super::{
     console::ConsoleCopy,
+    flags::Flags,
     ring::LogRing,
     shared::{Buffers, Shared, TOKEN_STREAMS},
 };
 use crate::applet::{
     logdir::{
-        ConfigText, Directory, Job, LineReader,
+        ConfigText, Directory, LineReader,
         context::{LIMIT, PAUSE},
     },
     sv::service::{Unavailable, probe},
@@ -54,27 +55,6 @@ const LAST_READS: usize = 65_536 / config::LOG_READ_BYTES + 1;
 
 /// Time from TERM's limit until a worker is killed.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// State of a stream and requests for it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Flags {
-    /// Read until the pipe is empty, then end.
-    pub(super) drains: bool,
-    /// End after the current line.
-    pub(super) ends: bool,
-    /// Close the log and open it again.
-    pub(super) reopen: bool,
-    /// Rotate the log.
-    pub(super) rotate: bool,
-    /// Do not read.
-    pub(super) paused: bool,
-    /// The pipe is registered with the poller.
-    listens: bool,
-    /// The running worker seals the log, after which it is closed.
-    sealing: bool,
-    /// The last TERM was sent: the worker is killed when [`GRACE`] has passed.
-    killed: bool,
-}
 
 /// One service's stream from its pipe to its log.
 pub(super) struct Stream {
@@ -219,37 +199,16 @@ impl Stream {
         let summarized =
             self.console
                 .summarize(self.service_dir.as_fd(), &self.name, now);
-        report(shared, summarized);
+        shared.report_console(summarized);
         self.directory.check_job(&mut shared.context, now);
-        if self.next_check.is_some_and(|check| check <= now) {
-            self.next_check = Some(now.after(RESTART_PAUSE));
-            // The supervisor that could order it to continue is gone.
-            self.flags.paused = false;
-            // If the check is not permitted the stream ends, too.
-            if !probe(self.service_dir.as_fd())
-                .is_err_and(Unavailable::is_transient)
-            {
-                (self.flags.ends, self.flags.drains) = (true, true);
-            }
-        }
+        self.check_supervisor(now);
         if self.flags.ends && self.limit.is_none() {
             self.limit = Some(now.after(LIMIT));
             self.directory.signal_worker(Number::TERM);
         }
         if self.directory.has_worker() {
             if self.directory.worker_runs() {
-                if self.is_late(now) {
-                    self.limit = Some(now.after(GRACE));
-                    if core::mem::replace(&mut self.flags.killed, true) {
-                        let what = b"lines at hand are lost: ";
-                        let name = self.directory.subject();
-                        shared.context.report("warning", &[what, name]);
-                        self.directory.signal_worker(Number::KILL);
-                    } else {
-                        self.directory.signal_worker(Number::TERM);
-                    }
-                }
-                return;
+                return self.limit_worker(shared, now);
             }
             self.worker_ended(shared);
         }
@@ -274,27 +233,66 @@ impl Stream {
                 return;
             }
         }
-        let shut = !self.is_open();
-        let ends = self.flags.ends && !self.reader.is_open();
-        let last = self.flags.drains || self.next_check.is_some();
-        let gives_up = self.flags.ends || last && self.failures > 1;
-        if ends || shut && gives_up {
-            if !shut && !self.seal(shared) {
-                return;
-            }
-            let late = self.is_late(now) || shared.context.pending.end > 1;
-            if late {
-                self.directory.end_job(&shared.context);
-            }
-            if self.directory.job == Job::Idle {
-                self.release(shared);
-            }
-            return;
+        if self.is_at_end() {
+            return self.end(shared, now);
         }
         let rotate = core::mem::take(&mut self.flags.rotate);
         let (context, output) = (&mut shared.context, &mut shared.output);
         self.directory.handle_timers(context, output, now, rotate);
         self.directory.worker_done(&shared.context);
+    }
+
+    /// Checks whether another supervisor has the service, where the own one is
+    /// gone and that is due.
+    fn check_supervisor(&mut self, now: Instant) {
+        if self.next_check.is_none_or(|check| now < check) {
+            return;
+        }
+        self.next_check = Some(now.after(RESTART_PAUSE));
+        // The supervisor that could order it to continue is gone.
+        self.flags.paused = false;
+        // If the check is not permitted the stream ends, too.
+        let probed = probe(self.service_dir.as_fd());
+        if !probed.is_err_and(Unavailable::is_transient) {
+            (self.flags.ends, self.flags.drains) = (true, true);
+        }
+    }
+
+    /// Ends a worker that runs beyond the stream's limit: TERM, then KILL.
+    fn limit_worker(&mut self, shared: &Shared, now: Instant) {
+        if !self.is_late(now) {
+            return;
+        }
+        self.limit = Some(now.after(GRACE));
+        if core::mem::replace(&mut self.flags.killed, true) {
+            let what = b"lines at hand are lost: ";
+            let name = self.directory.subject();
+            shared.context.report("warning", &[what, name]);
+            self.directory.signal_worker(Number::KILL);
+        } else {
+            self.directory.signal_worker(Number::TERM);
+        }
+    }
+
+    /// Returns whether nothing remains to be read, or nothing can be written.
+    fn is_at_end(&self) -> bool {
+        let ends = self.flags.ends && !self.reader.is_open();
+        let last = self.flags.drains || self.next_check.is_some();
+        let gives_up = self.flags.ends || last && self.failures > 1;
+        ends || !self.is_open() && gives_up
+    }
+
+    /// Closes the log and ends the stream once its processor has ended.
+    fn end(&mut self, shared: &mut Shared, now: Instant) {
+        if self.is_open() && !self.seal(shared) {
+            return;
+        }
+        if self.is_late(now) || shared.context.pending.end > 1 {
+            self.directory.end_job(&shared.context);
+        }
+        if self.directory.is_processed() {
+            self.release(shared);
+        }
     }
 
     /// Requests that the log is opened again. A worker rereads the config at
@@ -323,7 +321,7 @@ impl Stream {
     /// stopped.
     fn worker_ended(&mut self, shared: &mut Shared) {
         if core::mem::take(&mut self.flags.sealing) {
-            return self.shut();
+            return self.directory.release();
         }
         if let Err(errno) = self.directory.begin(&mut shared.context) {
             self.fail(shared, "unable to open current", errno);
@@ -338,11 +336,6 @@ impl Stream {
         let (context, output) = (&mut shared.context, &mut shared.output);
         self.flags.sealing = !self.directory.seal_and_release(context, output);
         !self.flags.sealing
-    }
-
-    /// Closes the directory without sealing the log.
-    fn shut(&mut self) {
-        self.directory.release();
     }
 
     /// Opens the log directory or ring.
@@ -374,7 +367,7 @@ impl Stream {
     /// Handles a log that cannot be opened: reports each reason once and
     /// schedules the next attempt. Drops input above `SURPLUS`.
     fn fail(&mut self, shared: &mut Shared, what: &str, errno: Errno) {
-        self.shut();
+        self.directory.release();
         self.retry = Some(clock::mono().after(PAUSE));
         self.failures = self.failures.saturating_add(1);
         let subject = self.directory.subject();
@@ -395,16 +388,27 @@ impl Stream {
         }
     }
 
+    /// Begins a new log where the names lead, if the open one was removed or
+    /// moved.
+    fn renew_if_lost(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+    ) -> Result<(), (&'static str, Errno)> {
+        let at = self.service_dir.as_fd();
+        if !self.directory.is_lost(at, now) {
+            return Ok(());
+        }
+        let (context, output) = (&mut shared.context, &mut shared.output);
+        self.directory.renew(context, output, at)
+    }
+
     /// Reads the pipe once and logs the lines.
     fn read(&mut self, shared: &mut Shared) {
-        let (now, at) = (clock::mono(), self.service_dir.as_fd());
-        if self.directory.is_lost(at, now) {
-            let (context, output) = (&mut shared.context, &mut shared.output);
-            let renewed = self.directory.renew(context, output, at);
-            if let Err((what, errno)) = renewed {
-                // The input waits in the pipe for the next attempt.
-                return self.fail(shared, what, errno);
-            }
+        let now = clock::mono();
+        if let Err((what, errno)) = self.renew_if_lost(shared, now) {
+            // The input waits in the pipe for the next attempt.
+            return self.fail(shared, what, errno);
         }
         shared.input.clear();
         // The bytes came from that buffer.
@@ -454,7 +458,7 @@ impl Stream {
             self.fail(shared, "unable to write to log ring", errno);
         }
         self.directory.worker_done(&shared.context);
-        report(shared, console_result);
+        shared.report_console(console_result);
         self.kept.clear();
         // The rest is shorter than a line.
         let _fits = self.kept.append(shared.input.as_slice());
@@ -487,15 +491,5 @@ impl Stream {
                 self.retry = Some(clock::mono().after(PAUSE));
             }
         }
-    }
-}
-
-/// Reports an error of the copy on the console.
-fn report(shared: &Shared, shown: Result<(), Errno>) {
-    if let Err(errno) = shown {
-        let what = "unable to show lines";
-        shared
-            .context
-            .warn("warning", what, b"runt/log-console", errno);
     }
 }
