@@ -16,6 +16,7 @@
 //! | `name_check` | checks whether the names still lead to it |
 //! | `udp` | the socket that lines are sent through |
 //! | `job` | state of the processor |
+//! | `processor` | running the config's command on an old log |
 //! | `progress` | state of a rotation and of the block of lines |
 //! | `stall` | state of a directory that cannot continue |
 //!
@@ -30,7 +31,6 @@
 //! | `recovery` | retrying or dropping lines after a failure |
 //! | `renew` | a file or directory that was removed or moved |
 //! | `rotation` | turning `current` into an old log, deleting old logs |
-//! | `processor` | running the config's command on an old log |
 //! | `worker` | slow work in a copy of the process |
 
 mod access;
