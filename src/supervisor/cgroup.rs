@@ -17,8 +17,6 @@ use crate::{
     text::basename,
 };
 
-use super::{Supervisor, service_prefix};
-
 /// Name of the group of all services, in the root of the hierarchy.
 pub const SERVICES: &CStr = c"runit";
 
@@ -39,47 +37,15 @@ const TOO_LONG: &str = "more than 1023 bytes";
 
 /// Callback for a failure: the verb, the name of the file in `cgroup/` and the
 /// cause.
-type Report<'a> = &'a mut dyn FnMut(&str, &[u8], &str);
-
-/// State of a service's membership in its group.
-#[derive(Debug, Default)]
-pub(super) struct Membership {
-    /// Open `cgroup.procs`.
-    pub(super) procs: Option<Fd>,
-    /// Set if the last start had failures, which were reported.
-    reported: bool,
-}
-
-impl Supervisor {
-    /// Sets up the control group that the next `./run` of a slot joins.
-    /// Failures are reported once as long as each start has some.
-    pub(super) fn set_up_cgroup(&mut self, index: usize) {
-        let slot = self.table.get_mut(index).and_then(Option::as_mut);
-        let Some(slot) = slot else { return };
-        let Some(service) = &mut slot.service else {
-            return;
-        };
-        let (mut failed, reported) = (false, service.cgroup.reported);
-        let mut report = |verb: &str, file: &[u8], cause: &str| {
-            failed = true;
-            if !reported {
-                let mut line = service_prefix(&slot.name, "warning");
-                line.text("unable to ").text(verb).text(" cgroup/");
-                line.bytes(file).text(": ").text(cause);
-                self.reporter.print(&mut line);
-            }
-        };
-        let procs = set_up(service.dir(), &slot.name, &mut report);
-        service.cgroup = Membership {
-            procs,
-            reported: failed,
-        };
-    }
-}
+pub(super) type Report<'a> = &'a mut dyn FnMut(&str, &[u8], &str);
 
 /// Creates and fills the group of the service directory `service`; returns its
 /// `cgroup.procs`.
-fn set_up(service: At<'_>, name: &[u8], report: Report<'_>) -> Option<Fd> {
+pub(super) fn set_up(
+    service: At<'_>,
+    name: &[u8],
+    report: Report<'_>,
+) -> Option<Fd> {
     let files = file::open_dir(service, c"cgroup").ok()?;
     let tree = cgroup::tree()?;
     let group = make_services(tree.as_fd())

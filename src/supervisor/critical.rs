@@ -3,12 +3,10 @@
 
 use core::{ffi::CStr, num::NonZero, time::Duration};
 
-use super::Supervisor;
 use crate::{
     config,
-    machine::slot::Role,
     sys::{At, CWD, file},
-    text::{Name, Path, leading_number},
+    text::{Path, leading_number},
     wire::{clock::Instant, process::ProcStat},
 };
 
@@ -37,8 +35,19 @@ impl Critical {
         Some(Self { limit, since: None })
     }
 
+    /// Returns whether a service whose process is `pid` has been failing for
+    /// too long. To be called repeatedly: the time is counted from the first
+    /// call that finds the service failing.
+    pub(super) fn has_failed(
+        &mut self,
+        pid: Option<u32>,
+        now: Instant,
+    ) -> bool {
+        self.is_over(pid.is_some_and(runs), now)
+    }
+
     /// Returns whether it has been failing for too long.
-    fn has_failed(&mut self, well: bool, now: Instant) -> bool {
+    fn is_over(&mut self, well: bool, now: Instant) -> bool {
         if well {
             self.since = None;
             return false;
@@ -48,35 +57,15 @@ impl Critical {
     }
 }
 
-impl Supervisor {
-    /// Returns how long all critical services have been up: zero if one is
-    /// down or stopped, `Duration::MAX` if there is none.
-    pub fn critical_uptime(&self, now: Instant) -> Duration {
-        let slots = self.table.iter().flatten();
-        let critical = slots.filter(|slot| slot.critical.is_some());
-        let up = critical.map(|slot| {
-            let pid = slot.machine.pid(Role::Service);
-            let up = pid.filter(|pid| runs(*pid));
-            up.map_or(Duration::ZERO, |_| now.since(slot.machine.started_at()))
-        });
-        up.min().unwrap_or(Duration::MAX)
-    }
-
-    /// Returns a critical service whose limit is exceeded. To be called
-    /// repeatedly: the time is counted from the first call that finds the
-    /// service failing.
-    pub fn failed_critical(&mut self, now: Instant) -> Option<Name> {
-        let mut found = None;
-        for slot in self.table.iter_mut().flatten() {
-            let pid = slot.machine.pid(Role::Service);
-            if let Some(critical) = &mut slot.critical
-                && critical.has_failed(pid.is_some_and(runs), now)
-            {
-                found = Some(slot.name.clone());
-            }
-        }
-        found
-    }
+/// Returns how long a service has been up whose process `pid` was started at
+/// `started`: zero if it is down or stopped.
+pub(super) fn uptime(
+    pid: Option<u32>,
+    started: Instant,
+    now: Instant,
+) -> Duration {
+    let up = pid.filter(|pid| runs(*pid));
+    up.map_or(Duration::ZERO, |_| now.since(started))
 }
 
 /// Returns whether a process is not stopped, according to its state in /proc.
@@ -116,7 +105,7 @@ mod test {
         ];
         for (now, well, over) in rows {
             assert_eq!(
-                critical.has_failed(well, Instant::at(now * 1_000_000_000)),
+                critical.is_over(well, Instant::at(now * 1_000_000_000)),
                 over,
                 "{now}"
             );

@@ -19,15 +19,18 @@
 //! pipes do the same, except for the next front: it does not find the
 //! supervisor, and its services are locked, as with runit.
 
+use heapless::VecView;
+
 use crate::sys::{
     self, AsFd, At, Errno, Fd, child, file,
-    poller::Interest,
+    poller::{Interest, Poller},
     secure::{self, FifoEnds},
 };
 
 use super::{
-    Events, Failure, Supervisor, TOKEN_FRONT, TOKEN_LOG,
-    supervise::{self, PIPE, SERVICE},
+    service,
+    source::Source,
+    supervise::{self, Failure, PIPE, SERVICE},
 };
 
 /// Maximum number of bytes of descriptor 2 forwarded per iteration.
@@ -166,41 +169,38 @@ impl ServerEnd {
         let [read, write] = sys::pipe(false)?;
         // Another process may read the pipe first; writers still block.
         file::set_blocking(read.as_fd(), false)?;
-        super::spawn::allow_services_to_open(write.as_fd());
+        service::allow_services_to_open(write.as_fd());
         child::set_standard(&write, 2)?;
         self.errors = Some(read);
         Ok(())
     }
-}
-
-impl Supervisor {
-    /// Executes a front's commands from now on.
-    pub fn accept_front(&mut self, server: ServerEnd) -> Result<(), Errno> {
-        self.poller.add(
-            server.control.as_fd(),
-            Interest::Readable,
-            TOKEN_FRONT,
-        )?;
-        if let Some(errors) = &server.errors {
-            self.poller
-                .add(errors.as_fd(), Interest::Readable, TOKEN_LOG)?;
+    /// Makes commands and captured output wake the loop.
+    pub(super) fn listen(&self, poller: &Poller) -> Result<(), Errno> {
+        let add = |fd: At<'_>, source: Source| {
+            poller.add(fd, Interest::Readable, source.token())
+        };
+        add(self.control.as_fd(), Source::Front)?;
+        if let Some(errors) = &self.errors {
+            add(errors.as_fd(), Source::Output)?;
         }
-        self.front = Some(server);
         Ok(())
     }
 
     /// Reads a front's commands. Bytes that are none are ignored.
-    pub(super) fn read_front_commands(&self, events: &mut Events) {
-        let Some(front) = &self.front else { return };
+    pub(super) fn read_commands(
+        &self,
+        poller: &Poller,
+        commands: &mut VecView<Command>,
+    ) {
         let mut byte = [0];
-        while !events.commands.is_full() {
-            match sys::read(front.control.as_fd(), &mut byte) {
+        while !commands.is_full() {
+            match sys::read(self.control.as_fd(), &mut byte) {
                 Ok(1) => {}
                 Ok(_) => {
                     // The last front of a connection without a name is gone:
                     // the end of the pipe would wake the loop for ever.
-                    let control = front.control.as_fd();
-                    let _left = self.poller.remove(control).is_err();
+                    let control = self.control.as_fd();
+                    let _left = poller.remove(control).is_err();
                     return;
                 }
                 Err(_) => return,
@@ -208,7 +208,7 @@ impl Supervisor {
             let [byte] = byte;
             let found = COMMANDS.iter().find(|(known, _)| *known == byte);
             if let Some((_, command)) = found {
-                let _room = events.commands.push(*command).is_ok();
+                let _room = commands.push(*command).is_ok();
             }
         }
     }
@@ -216,12 +216,11 @@ impl Supervisor {
     /// Forwards what came on descriptor 2; what does not fit into the front's
     /// pipe is dropped.
     pub(super) fn forward_stderr(&self) {
-        let Some(front) = &self.front else { return };
-        let Some(errors) = &front.errors else { return };
+        let Some(errors) = &self.errors else { return };
         let mut bytes = [0; LOG_BYTES];
         if let Ok(count) = sys::read(errors.as_fd(), &mut bytes) {
             let bytes = bytes.get(..count).unwrap_or(&[]);
-            let _room = sys::write_once(front.log.as_fd(), bytes).is_ok();
+            let _room = sys::write_once(self.log.as_fd(), bytes).is_ok();
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 use core::ffi::CStr;
 use heapless::Vec;
 
-use super::{TOKEN_MOUNTS, TOKEN_SERVICES};
+use super::source::Source;
 
 /// Maximum number of links followed on one path; the kernel has the same
 /// limit.
@@ -122,14 +122,14 @@ impl PathWatch {
     pub(super) fn new(poller: &Poller) -> Result<Self, WatchError> {
         let watch = Inotify::new().map_err(WatchError::Refused)?;
         poller
-            .add(watch.as_fd(), Interest::Readable, TOKEN_SERVICES)
+            .add(watch.as_fd(), Interest::Readable, Source::Services.token())
             .map_err(WatchError::Refused)?;
         // Without /proc, a mount over the path is not seen; nothing else is
         // lost.
         let mounts = file::open_read(CWD, c"/proc/self/mountinfo").ok();
         let mounts = mounts.filter(|mounts| {
-            let added =
-                poller.add(mounts.as_fd(), Interest::Exception, TOKEN_MOUNTS);
+            let token = Source::Mounts.token();
+            let added = poller.add(mounts.as_fd(), Interest::Exception, token);
             added.is_ok()
         });
         Ok(Self {

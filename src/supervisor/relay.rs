@@ -12,7 +12,7 @@ use crate::sys::{
     poller::{Interest, Poller},
 };
 
-use super::{Supervisor, TOKEN_LOG, spawn};
+use super::{service, source::Source};
 
 /// Maximum number of bytes relayed per iteration.
 const BYTES: usize = 512;
@@ -28,11 +28,11 @@ pub(super) struct Relay {
 impl Relay {
     /// Makes descriptors 1 and 2 of this process and its children the write
     /// end of a pipe, and descriptor 0 /dev/null.
-    fn open() -> Result<Self, Errno> {
+    pub(super) fn open() -> Result<Self, Errno> {
         let [pipe, output] = sys::pipe(false)?;
         // Another process may read the pipe first; writers still block.
         file::set_blocking(pipe.as_fd(), false)?;
-        spawn::allow_services_to_open(output.as_fd());
+        service::allow_services_to_open(output.as_fd());
         console::detach_standard(false)?;
         child::set_standard(&output, 1)?;
         child::set_standard(&output, 2)?;
@@ -42,12 +42,13 @@ impl Relay {
         })
     }
 
-    /// Adds the pipe to the loop's poll set, or removes it while the console
-    /// is busy.
-    fn set_interest(&mut self, poller: &Poller, idle: bool) {
+    /// Makes the loop wait for output if the console accepts more.
+    pub(super) fn update_poller(&mut self, poller: &Poller, console: &Console) {
+        let idle = !console.is_busy();
         let done = match (idle, self.polled) {
             (true, false) => {
-                poller.add(self.pipe.as_fd(), Interest::Readable, TOKEN_LOG)
+                let token = Source::Output.token();
+                poller.add(self.pipe.as_fd(), Interest::Readable, token)
             }
             (false, true) => poller.remove(self.pipe.as_fd()),
             _ => return,
@@ -57,8 +58,12 @@ impl Relay {
         }
     }
 
-    /// Forwards what is in the pipe; returns false if it is empty.
-    fn forward(&self, console: &Console) -> bool {
+    /// Forwards what is in the pipe if the console accepts it; returns whether
+    /// there may be more.
+    pub(super) fn forward(&self, console: &Console) -> bool {
+        if console.is_busy() {
+            return false;
+        }
         let mut bytes = [0; BYTES];
         // This process has the write end too: the pipe never ends, and the read
         // fails when it is empty.
@@ -70,50 +75,13 @@ impl Relay {
         let _none = !console.write_line(bytes);
         true
     }
-}
-
-impl Supervisor {
-    /// Makes services write to the console through this process from now on,
-    /// and read nothing.
-    pub fn relay_output(&mut self) -> Result<(), Errno> {
-        self.relay = Some(Relay::open()?);
-        Ok(())
-    }
-
-    /// Makes the loop wait for the services' output if the console accepts
-    /// more.
-    pub(super) fn poll_output(&mut self) {
-        if let (Some(relay), Some(console)) =
-            (&mut self.relay, self.reporter.console)
-        {
-            relay.set_interest(&self.poller, !console.is_busy());
-        }
-    }
-
-    /// Forwards what services have written.
-    pub(super) fn forward_output(&self) {
-        if let (Some(relay), Some(console)) =
-            (&self.relay, self.reporter.console)
-            && !console.is_busy()
-        {
-            relay.forward(console);
-        }
-    }
-
     /// Forwards all that ended services have written, for at most `limit`.
-    pub fn flush_output(&self, limit: Duration) {
+    pub(super) fn flush(&self, console: &Console, limit: Duration) {
         let until = clock::mono().after(limit);
         let left = || until.since(clock::mono());
-        if let (Some(relay), Some(console)) =
-            (&self.relay, self.reporter.console)
-        {
+        console.flush(left());
+        while !left().is_zero() && self.forward(console) {
             console.flush(left());
-            while !left().is_zero()
-                && !console.is_busy()
-                && relay.forward(console)
-            {
-                console.flush(left());
-            }
         }
     }
 }

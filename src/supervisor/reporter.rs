@@ -49,6 +49,18 @@ impl Reporter {
             .text(error::text(errno));
         self.print(&mut line);
     }
+
+    /// Prints a warning about a service: WHAT and the cause.
+    pub(super) fn warn_service(&self, name: &[u8], what: &str, cause: &str) {
+        let mut line = service_prefix(name, "warning");
+        self.print(line.text(what).text(cause));
+    }
+
+    /// Prints a warning about a failed operation in a service directory.
+    pub(super) fn warn_failure(&self, name: &[u8], failure: Failure) {
+        let mut line = service_prefix(name, "warning");
+        self.print(append_failure(&mut line, failure));
+    }
 }
 
 /// Returns the line that `program` writes in the place of `count` lines that

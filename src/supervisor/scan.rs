@@ -1,12 +1,17 @@
 //! Scans the services directory and compares it with the table (contract §3.1,
 //! design: directory changes).
 
+mod entry;
+mod services;
+
 use core::{ffi::CStr, time::Duration};
 
 use super::{
-    Supervisor, overlay,
+    budget::Budget,
+    context::Context,
+    overlay,
     path_watch::{Changes, PathWatch, WatchError},
-    services::{Scan, Services, settling_time},
+    table::Table,
 };
 use crate::{
     config,
@@ -22,6 +27,8 @@ use crate::{
     wire::clock::Instant,
 };
 
+use services::{Scan, Services, settling_time};
+
 /// Scan interval where changes cannot be watched, or where the directory
 /// cannot be read: runit's own interval.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -33,47 +40,89 @@ const LOOKS: usize = 64;
 /// State kept across scans, too large to be moved.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Scanned {
+pub(super) struct Kept {
     /// Position at which the current scan stopped.
     reader: Reader,
     /// Entries that cannot be used; the largest part comes last.
-    pub(super) refused: Refused,
+    refused: Refused,
 }
 
-/// Scan state of this process.
-pub(super) static SCANNED: StaticCell<Scanned> = StaticCell::new(Scanned {
-    refused: Refused::new(),
+/// Memory of the scanner of this process.
+pub(super) static KEPT: StaticCell<Kept> = StaticCell::new(Kept {
     reader: Reader::NEW,
+    refused: Refused::new(),
 });
+
+/// Scans the services directory.
+pub(super) struct Scanner {
+    /// `None` while no directory is scanned.
+    services: Option<Services>,
+    /// Watches of the path to the services directory. Kept after scanning
+    /// stops, since closing it would delay the shutdown.
+    watch: Option<PathWatch>,
+    /// Entries that cannot be used.
+    refused: &'static mut Refused,
+    /// Position at which the current scan stopped.
+    reader: &'static mut Reader,
+}
+
+/// The table, and what adding a slot to it takes.
+pub(super) struct Slots<'s> {
+    pub(super) table: &'s mut Table,
+    pub(super) context: &'s mut Context,
+    pub(super) budget: &'s mut Budget,
+}
 
 /// Failed operation, its directory, and the cause.
 type Failed = (&'static str, &'static CStr, Errno);
 
-impl Supervisor {
-    /// Supervises every service directory in `path` from now on.
-    pub fn supervise_dir(&mut self, path: &'static CStr) {
+impl Scanner {
+    /// Returns a scanner that scans nothing yet, with the memory of [`KEPT`].
+    pub(super) fn new(kept: &'static mut Kept) -> Self {
+        let Kept { reader, refused } = kept;
+        Self {
+            services: None,
+            watch: None,
+            refused,
+            reader,
+        }
+    }
+
+    /// Scans the services directory `path` from now on.
+    pub(super) fn start(&mut self, path: &'static CStr) {
         // Forgets what was refused in the previous directory.
-        self.scanned.refused.clear();
-        self.services = Some(Services {
-            path,
-            changes: Changes::default(),
-            due: None,
-            first: true,
-            known: None,
-            revive: false,
-            always_full: false,
-            silent: false,
-            scan: None,
-        });
-        self.scan_soon();
-        self.scan_if_due();
-        self.latency.begin(clock::mono());
+        self.refused.clear();
+        self.services = Some(Services::new(path));
+        self.schedule();
+    }
+
+    /// Stops scanning.
+    pub(super) fn stop(&mut self) {
+        self.services = None;
+        if let Some(watch) = &mut self.watch {
+            watch.begin_scan();
+            watch.end_scan();
+        }
+    }
+
+    /// Returns the path of the services directory that is scanned.
+    pub(super) fn path(&self) -> Option<&'static CStr> {
+        self.services.as_ref().map(Services::path)
+    }
+
+    /// Returns the time at which the next scan is due or continues.
+    pub(super) fn due(&self, table: &Table) -> Option<Instant> {
+        let services = self.services.as_ref()?;
+        if table.has_freed() {
+            return Some(Instant::at(0));
+        }
+        services.due()
     }
 
     /// Reads the changes, and schedules a scan in this iteration if they
     /// require one.
     pub(super) fn read_changes(&mut self) {
-        let Some(watch) = &self.path_watch else {
+        let Some(watch) = &self.watch else {
             return;
         };
         let Some(services) = &mut self.services else {
@@ -86,103 +135,82 @@ impl Supervisor {
         }
     }
 
-    /// Stops looking for service directories; existing slots stay.
-    pub fn stop_scanning(&mut self) {
-        self.services = None;
-        if let Some(watch) = &mut self.path_watch {
-            watch.begin_scan();
-            watch.end_scan();
-        }
-        for slot in self.table.iter_mut().flatten() {
-            slot.presence.mark_unlisted();
-        }
-        self.free_ended();
-    }
-
-    /// Scans at once, takes up again services that were told to exit, and
-    /// checks whether the supervise directories are still where their paths
-    /// lead.
-    pub fn rescan(&mut self) {
-        self.recheck_all();
+    /// Makes the next scan take up again services that were told to exit.
+    pub(super) fn revive(&mut self) {
         if let Some(services) = &mut self.services {
             services.revive = true;
         }
-        self.scan_soon();
-        self.scan_if_due();
+        self.schedule();
     }
 
     /// Schedules a full scan in this iteration or, outside of one, in the
     /// next.
-    pub(super) fn scan_soon(&mut self) {
+    pub(super) fn schedule(&mut self) {
         if let Some(services) = &mut self.services {
-            services.schedule_full(Duration::ZERO);
-        }
-    }
-
-    /// Schedules a scan that retries refused entries: a slot is free, and its
-    /// descriptors are closed.
-    pub(super) fn slot_freed(&mut self) {
-        if let Some(services) = &mut self.services {
-            self.scanned.refused.retry_all_now();
             services.schedule_full(Duration::ZERO);
         }
     }
 
     /// Begins or continues a scan if one is due.
-    pub(super) fn scan_if_due(&mut self) {
+    pub(super) fn run(&mut self, slots: &mut Slots<'_>) {
+        // It is taken out of `self` meanwhile, so that the methods below can
+        // borrow both.
         let Some(mut services) = self.services.take() else {
             return;
         };
-        // It is taken out of `self` meanwhile, so that the methods below can
-        // borrow both.
+        if slots.table.take_freed() {
+            // A slot is free, and its descriptors are closed.
+            self.refused.retry_all_now();
+            services.schedule_full(Duration::ZERO);
+        }
         let now = clock::mono();
-        let mut ended = None;
-        if services.scan.is_none() && services.due.is_some_and(|due| due <= now)
-        {
+        let due = services.due.is_some_and(|due| due <= now);
+        if services.scan.is_none() && due {
             services.due = None;
-            self.begin_scan(&mut services);
+            self.begin_scan(&mut services, slots);
         }
         if let Some(scan) = services.scan.take() {
-            ended = self.continue_scan(&mut services, scan);
+            let ended = self.continue_scan(&mut services, scan, slots);
+            if let Some(at_once) = ended {
+                stop_unlisted(&mut services, at_once, slots);
+            }
         }
         self.services = Some(services);
-        if let Some(at_once) = ended {
-            self.stop_unlisted(at_once);
-        }
     }
 
     /// Begins a scan of the recorded changes.
-    fn begin_scan(&mut self, services: &mut Services) {
+    fn begin_scan(&mut self, services: &mut Services, slots: &mut Slots<'_>) {
         // Reads changes in case they did not cause this scan.
-        if let Some(watch) = &self.path_watch {
+        if let Some(watch) = &self.watch {
             watch.read_events(&mut services.changes);
         }
         let mut changes = core::mem::take(&mut services.changes);
-        changes.whole |= services.always_full || self.path_watch.is_none();
+        changes.whole |= services.always_full || self.watch.is_none();
         if changes.whole {
-            self.scanned.refused.begin_all();
+            self.refused.begin_all();
             services.always_full = false;
             // Watches come before listing: a change in between is seen twice
             // rather than never.
             match self
-                .path_watch
+                .watch
                 .take()
-                .map_or_else(|| PathWatch::new(&self.poller), Ok)
+                .map_or_else(|| PathWatch::new(&slots.context.poller), Ok)
             {
-                Ok(watch) => self.path_watch.insert(watch).begin_scan(),
-                Err(error) => self.watch_failed(services, error),
+                Ok(watch) => self.watch.insert(watch).begin_scan(),
+                Err(error) => self.watch_failed(services, error, slots),
             }
         } else {
             let names = changes.names.iter();
-            names.for_each(|(name, _)| self.scanned.refused.begin(name));
+            names.for_each(|(name, _)| self.refused.begin(name));
         }
-        for slot in self.table.iter_mut().flatten() {
-            slot.presence.begin(changes.concerns(&slot.name));
+        for slot in slots.table.slots_mut() {
+            let looks = changes.concerns(slot.name());
+            slot.presence().begin(looks);
         }
         let all = changes.whole;
-        match self.open_services(services, changes) {
+        match self.open_services(services, changes, slots) {
             Ok(scan) => services.scan = Some(scan),
-            Err(failed) => self.fail_scan(services, all, failed),
+            Err(failed) => self.fail_scan(services, all, failed, slots),
         }
         services.revive = false;
     }
@@ -193,18 +221,23 @@ impl Supervisor {
         &mut self,
         services: &mut Services,
         changes: Changes,
+        slots: &Slots<'_>,
     ) -> Result<Scan, Failed> {
         let path = services.path;
         let mut overlay = None;
         if let Some(overlay_path) = overlay::of(path) {
-            overlay = match self.open_scanned(services, &changes, overlay_path)
-            {
+            overlay = match self.open_scanned(
+                services,
+                &changes,
+                overlay_path,
+                slots,
+            ) {
                 // The overlay has not been needed yet.
                 Err((_, _, Errno::ENOENT)) => None,
                 opened => Some((overlay_path, opened?)),
             };
         }
-        let dir = self.open_scanned(services, &changes, path)?;
+        let dir = self.open_scanned(services, &changes, path, slots)?;
         let identity = file::info_of(dir.as_fd())
             .map_err(|errno| ("unable to stat ", path, errno))?
             .identity;
@@ -232,12 +265,13 @@ impl Supervisor {
         services: &mut Services,
         changes: &Changes,
         path: &'static CStr,
+        slots: &Slots<'_>,
     ) -> Result<Fd, Failed> {
         let bytes = path.to_bytes();
-        if let (true, Some(watch)) = (changes.whole, &mut self.path_watch)
+        if let (true, Some(watch)) = (changes.whole, &mut self.watch)
             && let Err(error) = watch.watch_path(start_of(bytes), bytes, true)
         {
-            self.watch_failed(services, error);
+            self.watch_failed(services, error, slots);
         }
         let failed = |what| move |errno| (what, path, errno);
         // Comes first, so that the message is runit's when the directory is
@@ -247,28 +281,29 @@ impl Supervisor {
             .map_err(failed("unable to change directory to "))?;
         services.silent = !inotify::reports_changes(dir.as_fd());
         if services.silent {
-            self.watch_failed(services, WatchError::Silent);
+            self.watch_failed(services, WatchError::Silent, slots);
         }
         Ok(dir)
     }
 
     /// Continues a scan until it ends or the iteration's budget is spent.
-    /// Returns the same as [`Supervisor::end_scan`].
+    /// Returns the same as [`Scanner::end_scan`].
     fn continue_scan(
         &mut self,
         services: &mut Services,
         mut scan: Scan,
+        slots: &mut Slots<'_>,
     ) -> Option<bool> {
         let all = scan.changes.whole;
         let done = if all {
-            self.check_all(services, &mut scan)
+            self.check_all(services, &mut scan, slots)
         } else {
-            Ok(self.check_changed(services, &mut scan))
+            Ok(self.check_changed(services, &mut scan, slots))
         };
         match done {
-            Ok(true) => return self.end_scan(services, &scan),
+            Ok(true) => return self.end_scan(services, &scan, slots),
             Ok(false) => services.scan = Some(scan),
-            Err(failed) => self.fail_scan(services, all, failed),
+            Err(failed) => self.fail_scan(services, all, failed, slots),
         }
         None
     }
@@ -279,6 +314,7 @@ impl Supervisor {
         &mut self,
         services: &mut Services,
         scan: &mut Scan,
+        slots: &mut Slots<'_>,
     ) -> bool {
         let mut spent = false;
         while !spent
@@ -289,10 +325,12 @@ impl Supervisor {
             if let Ok(name) = Path::join(&[name]) {
                 let name = name.as_c_str();
                 if let Some(overlay) = &scan.overlay {
-                    spent |= self.check_entry(services, scan, overlay, name);
+                    spent |=
+                        self.check_entry(services, scan, overlay, name, slots);
                 }
                 if !scan.hides(name) {
-                    spent |= self.check_entry(services, scan, &scan.dir, name);
+                    spent |= self
+                        .check_entry(services, scan, &scan.dir, name, slots);
                 }
             }
         }
@@ -305,9 +343,10 @@ impl Supervisor {
         &mut self,
         services: &mut Services,
         scan: &mut Scan,
+        slots: &mut Slots<'_>,
     ) -> Result<bool, Failed> {
         let fresh = Reader::NEW;
-        let mut reader = core::mem::replace(&mut self.scanned.reader, fresh);
+        let mut reader = core::mem::replace(self.reader, fresh);
         let mut looks = 0_usize;
         loop {
             let dir = match &scan.overlay {
@@ -323,10 +362,11 @@ impl Supervisor {
                 continue;
             };
             let hidden = !scan.in_overlay && scan.hides(name);
-            let spent = !hidden && self.check_entry(services, scan, dir, name);
+            let spent =
+                !hidden && self.check_entry(services, scan, dir, name, slots);
             looks = looks.saturating_add(1);
             if !services.first && (spent || looks >= LOOKS) {
-                self.scanned.reader = reader;
+                *self.reader = reader;
                 return Ok(false);
             }
         }
@@ -338,21 +378,22 @@ impl Supervisor {
         &mut self,
         services: &mut Services,
         scan: &Scan,
+        slots: &mut Slots<'_>,
     ) -> Option<bool> {
-        if let Some(more) = self.scanned.refused.end(scan.changes.whole) {
-            let mut line = self.reporter.prefix.clone();
+        if let Some(more) = self.refused.end(scan.changes.whole) {
+            let mut line = slots.context.reporter.prefix.clone();
             line.text("unable to use ");
             line.number(u64::try_from(more).unwrap_or(u64::MAX));
             line.text(" more entries (slots = ");
             line.number(u64::try_from(config::SLOTS).unwrap_or(u64::MAX));
-            self.reporter.print(line.text(")"));
+            slots.context.reporter.print(line.text(")"));
         }
-        if let Some(due) = self.scanned.refused.due() {
+        if let Some(due) = self.refused.due() {
             services.schedule_full(due.since(clock::mono()));
         }
         self.close_scan(services, scan.changes.whole);
         if scan.filling {
-            self.keep_all();
+            keep_all(slots);
             return None;
         }
         Some(scan.revive)
@@ -365,91 +406,95 @@ impl Supervisor {
         services: &mut Services,
         all: bool,
         (what, path, errno): Failed,
+        slots: &mut Slots<'_>,
     ) {
         let mut line = Line::new();
         line.text(what).bytes(path.to_bytes()).text(": ");
         let line = line.text(error::text(errno));
-        self.scanned.refused.keep();
-        self.report(b"", line, None);
+        self.refused.keep();
+        self.report(b"", line, None, slots);
         if errno != Errno::ENOENT || services.silent {
             // No watch reports that a lack of descriptors or memory is over,
             // nor anything on a file system that reports no changes.
             services.schedule_full(AGAIN);
         }
-        self.keep_all();
+        keep_all(slots);
         self.close_scan(services, all);
     }
 
     /// Does what every end of a scan has in common.
     fn close_scan(&mut self, services: &mut Services, all: bool) {
-        if let (true, Some(watch)) = (all, &mut self.path_watch) {
+        if let (true, Some(watch)) = (all, &mut self.watch) {
             watch.end_scan();
         }
         services.first = false;
     }
 
-    /// Marks every slot as still present.
-    fn keep_all(&mut self) {
-        let slots = self.table.iter_mut().flatten();
-        slots.for_each(|slot| slot.presence.keep());
-    }
-
     /// Reports that changes cannot all be watched, and schedules a full scan
     /// after [`AGAIN`].
-    pub(super) fn watch_failed(
+    fn watch_failed(
         &mut self,
         services: &mut Services,
         error: WatchError,
+        slots: &Slots<'_>,
     ) {
         services.schedule_full(AGAIN);
-        if let Some(watch) = &mut self.path_watch {
+        if let Some(watch) = &mut self.watch {
             watch.mark_incomplete();
         }
-        self.report(b"", &watch_error_line(error), None);
+        self.report(b"", &watch_error_line(error), None, slots);
     }
 
     /// Reports why the entry `name` cannot be used, unless that was reported
     /// already. Returns false when it cannot be remembered for lack of room.
-    pub(super) fn report(
+    fn report(
         &mut self,
         name: &[u8],
         cause: &Line,
         refused: Option<(u32, Instant)>,
+        slots: &Slots<'_>,
     ) -> bool {
         let cause = cause.as_bytes();
-        let noted = self.scanned.refused.note(name, cause, refused);
+        let noted = self.refused.note(name, cause, refused);
         if noted == Noted::New {
-            let mut line = self.reporter.prefix.clone();
-            self.reporter.print(line.bytes(cause));
+            let mut line = slots.context.reporter.prefix.clone();
+            slots.context.reporter.print(line.bytes(cause));
         }
         noted != Noted::Full
     }
+}
 
-    /// Tells every slot that the last scan did not list to exit, once that has
-    /// been so for long enough; at once if `at_once`, that is, when an
-    /// operator asked for the scan.
-    fn stop_unlisted(&mut self, at_once: bool) {
-        let now = clock::mono();
-        for index in 0..self.table.len() {
-            let Some(slot) = self.slot(index) else {
-                continue;
-            };
-            let service = slot.service.as_ref();
-            // A removed directory does not come back.
-            let removed = || service.is_some_and(|s| file::is_removed(s.dir()));
-            let ended = service.is_none();
-            match slot.presence.end(|| at_once || ended || removed(), now) {
-                Outcome::Stays => {}
-                Outcome::Settles(until) => {
-                    if let Some(services) = &mut self.services {
-                        services.schedule_full(until.since(now));
-                    }
-                }
-                Outcome::Leaves if service.is_none() => self.release(index),
-                Outcome::Leaves => self.exit(index),
-            }
-        }
+/// Marks every slot as still present.
+fn keep_all(slots: &mut Slots<'_>) {
+    for slot in slots.table.slots_mut() {
+        slot.presence().keep();
     }
+}
+
+/// Tells every slot that the last scan did not list to exit, once that has
+/// been so for long enough; at once if `at_once`, that is, when an operator
+/// asked for the scan.
+fn stop_unlisted(
+    services: &mut Services,
+    at_once: bool,
+    slots: &mut Slots<'_>,
+) {
+    let now = clock::mono();
+    let context = &mut *slots.context;
+    slots.table.update_all(|slot| {
+        // A removed directory does not come back.
+        let leaves = at_once || !slot.is_live();
+        let (live, removed) = (slot.is_live(), leaves || slot.is_removed());
+        match slot.presence().end(|| removed, now) {
+            Outcome::Stays => {}
+            Outcome::Settles(until) => {
+                services.schedule_full(until.since(now));
+            }
+            Outcome::Leaves if live => slot.exit(context),
+            // The table frees its entry.
+            Outcome::Leaves => {}
+        }
+    });
 }
 
 /// Returns the line that says why the directory is scanned every five seconds

@@ -8,6 +8,7 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd, clock, error,
         file::{self, Kind},
+        poller::Poller,
         secure::{
             self,
             FifoEnds::{Reader, Writer},
@@ -19,11 +20,15 @@ use crate::{
     },
 };
 
-use super::cgroup::Membership;
-use super::log_ring;
-use super::supervise::{
-    Failure, FileNames, LOG, Lock, PIPE, SERVICE, SuperviseDir, failure,
-    make_pipe, replace,
+use super::{
+    cgroup,
+    control::ControlFifo,
+    log_ring,
+    source::Source,
+    supervise::{
+        Failure, FileNames, LOG, Lock, PIPE, SERVICE, SuperviseDir, failure,
+        make_pipe, replace,
+    },
 };
 
 /// Record of how the service ended lately, and its temporary name.
@@ -44,9 +49,9 @@ pub(super) struct Service {
     log: Option<SuperviseDir>,
     pipe: Option<Pipe>,
     /// Set while the directory is taken over: it was just checked for a log.
-    pub(super) log_checked: bool,
-    /// Control group that `./run` joins.
-    pub(super) cgroup: Membership,
+    log_checked: bool,
+    /// `cgroup.procs` of the control group that `./run` joins.
+    cgroup: Option<Fd>,
     /// Time at which its file system was last found to be full or read-only.
     unwritable: Option<Instant>,
     /// Set if the published files may be hidden.
@@ -112,7 +117,7 @@ impl Service {
                 log,
                 pipe,
                 log_checked: true,
-                cgroup: Membership::default(),
+                cgroup: None,
                 unwritable: None,
                 suspect: false,
             },
@@ -140,6 +145,12 @@ impl Service {
         self.pipe = Some(pipe(self.base())?);
         self.log = log;
         Ok(Some(file::info(at, c"log/down").is_ok()))
+    }
+
+    /// Makes [`Service::add_log`] check the directory: some time has passed
+    /// since it was taken over.
+    pub(super) fn expect_changes(&mut self) {
+        self.log_checked = false;
     }
 
     /// Returns whether its files have never been written.
@@ -203,13 +214,39 @@ impl Service {
     }
 
     /// Returns the control FIFO of a role.
-    pub(super) fn control(&self, role: Role) -> Option<At<'_>> {
-        let supervise = match role {
-            Role::Service => Some(&self.service),
-            Role::Log => self.log.as_ref(),
-            Role::Script => None,
-        };
-        Some(supervise?.control.as_fd())
+    pub(super) fn control(&mut self, role: Role) -> Option<&mut ControlFifo> {
+        let (_, supervise, _) = self.supervise_dir(role)?;
+        Some(supervise.control())
+    }
+
+    /// Makes the control FIFOs of the slot `index` wake the loop.
+    pub(super) fn listen(
+        &mut self,
+        poller: &Poller,
+        index: u16,
+    ) -> Result<(), Failure> {
+        for role in [Role::Service, Role::Log] {
+            if let Some(fifo) = self.control(role) {
+                fifo.listen(poller, Source::Control(index, role))
+                    .map_err(failure("wait for", c"supervise"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets up the control group that the next `./run` joins, as
+    /// [`cgroup::set_up`] does.
+    pub(super) fn join_cgroup(
+        &mut self,
+        name: &[u8],
+        report: cgroup::Report<'_>,
+    ) {
+        self.cgroup = cgroup::set_up(self.dir.as_fd(), name, report);
+    }
+
+    /// Returns `cgroup.procs` of the control group that `./run` joins.
+    pub(super) fn cgroup(&self) -> Option<At<'_>> {
+        self.cgroup.as_ref().map(AsFd::as_fd)
     }
 
     /// Returns the end of the log pipe that a role's process gets.
@@ -375,11 +412,18 @@ fn pipe(at: At<'_>) -> Result<Pipe, Failure> {
     // No other user can reach it there by its name.
     let dir = file::info(at, SERVICE.dir);
     if dir.is_ok_and(|dir| dir.mode & 0o011 == 0) {
-        super::spawn::allow_services_to_open(write.as_fd());
+        allow_services_to_open(write.as_fd());
     }
     for end in [&read, &write] {
         file::set_blocking(end.as_fd(), true)
             .map_err(failure("set up", PIPE))?;
     }
     Ok(Pipe { read, write })
+}
+
+/// Sets the mode of a pipe that services write to, so that a service of any
+/// user can open /dev/stdout and /dev/stderr, which lead to that pipe. If the
+/// mode cannot be set, only that does not work.
+pub(super) fn allow_services_to_open(pipe: At<'_>) {
+    let _refused = file::set_mode_of(pipe, 0o622).is_err();
 }

@@ -30,7 +30,7 @@ use crate::{
     wire::status::{self, Status},
 };
 
-use super::rundir;
+use super::{control::ControlFifo, rundir};
 
 /// Failed operation in a service directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +105,12 @@ pub(super) const PIPE: &CStr = c"supervise/log";
 #[derive(Debug)]
 pub(super) struct SuperviseDir {
     /// Holds the lock as long as it is open.
-    pub(super) lock: Fd,
+    lock: Fd,
     /// A second lock: the run directory's, or the one in the service directory
     /// when the files are in the run directory; or that of a hidden supervise
     /// directory, which may reappear.
     other_lock: Option<Fd>,
-    /// Open for reading and writing, so that it never reports end of file.
-    pub(super) control: Fd,
+    control: ControlFifo,
     /// Never read: an open reader shows that a supervisor is running. Opened
     /// when the files are written for the first time.
     ok: Option<Fd>,
@@ -133,17 +132,17 @@ impl SuperviseDir {
         &self,
         names: &'static FileNames,
     ) -> Result<(), Failure> {
-        let fifo = (&self.control, names.control);
-        let ok = self.ok.as_ref().map(|ok| (ok, names.ok));
-        for (file, path) in [Some((&self.lock, names.lock)), Some(fifo), ok]
-            .into_iter()
-            .flatten()
-        {
-            if file::is_removed(file.as_fd()) {
-                return Err(failure(KEEP, path)(Errno::ENOENT));
-            }
-        }
-        Ok(())
+        let is_removed = |file: &Fd| file::is_removed(file.as_fd());
+        let path = if is_removed(&self.lock) {
+            names.lock
+        } else if self.control.is_removed() {
+            names.control
+        } else if self.ok.as_ref().is_some_and(is_removed) {
+            names.ok
+        } else {
+            return Ok(());
+        };
+        Err(failure(KEEP, path)(Errno::ENOENT))
     }
 
     /// Opens again what was removed; `at` is the service directory, `base` the
@@ -177,9 +176,9 @@ impl SuperviseDir {
             // The next publication opens it.
             fifo(at, names.ok)?;
         }
-        if file::is_removed(self.control.as_fd()) {
+        if self.control.is_removed() {
             remove_regular(at, names.control)?;
-            self.control = open_fifo(at, names.control)?;
+            self.control = ControlFifo::new(open_fifo(at, names.control)?);
         }
         if self
             .ok
@@ -238,6 +237,11 @@ impl SuperviseDir {
             self.other_lock = Some(hidden.lock);
         }
         Ok(())
+    }
+
+    /// Returns the control FIFO.
+    pub(super) fn control(&mut self) -> &mut ControlFifo {
+        &mut self.control
     }
 
     /// Returns whether no file has ever been published here.
@@ -486,7 +490,7 @@ impl Lock {
         Ok(SuperviseDir {
             lock: self.lock,
             other_lock: None,
-            control,
+            control: ControlFifo::new(control),
             ok: None,
             created: fresh,
             run_dir: self.run_dir,

@@ -3,12 +3,22 @@
 //! While it may grow, its last entry is free, so that a search for a free
 //! entry succeeds; memory of entries that are never needed is never touched.
 
-use core::ops::{Deref, DerefMut};
-
 use heapless::{Vec, VecView};
 
-use super::Entry;
-use crate::{config, sys::static_cell::StaticCell};
+use super::{
+    context::Context,
+    reporter::Refusal,
+    slot::{PublishAt, Slot},
+};
+use crate::{
+    config,
+    machine::slot::Role,
+    sys::{Fd, file::Identity, static_cell::StaticCell},
+    text::{self, Name},
+};
+
+/// Entry of the table; `None` if it is free.
+type Entry = Option<Slot>;
 
 /// Memory of all slots of this process.
 static ENTRIES: StaticCell<Vec<Entry, { config::SLOTS }>> =
@@ -19,38 +29,169 @@ pub(super) struct Table {
     entries: &'static mut VecView<Entry>,
     /// Maximum number of entries.
     bound: usize,
+    /// Index of the entry at which the next [`Table::visit`] begins.
+    next: usize,
+    /// Set if an entry was freed since the last [`Table::take_freed`].
+    freed: bool,
 }
 
 impl Table {
     /// Returns the table of this process with one entry; it may grow to
     /// `bound` entries. Returns `None` if it was taken already.
     pub(super) fn take(bound: usize) -> Option<Self> {
-        let entries = ENTRIES.take()?;
-        let mut table = Self { entries, bound };
+        let mut table = Self {
+            entries: ENTRIES.take()?,
+            bound,
+            next: 0,
+            freed: false,
+        };
         table.grow();
         Some(table)
     }
 
     /// Adds a free entry if there is none, within the bound.
-    pub(super) fn grow(&mut self) {
+    fn grow(&mut self) {
         let full = self.entries.iter().all(Option::is_some);
         if full && self.entries.len() < self.bound {
             // The bound does not exceed the memory's capacity.
             let _room = self.entries.push(None).is_ok();
         }
     }
-}
 
-impl Deref for Table {
-    type Target = [Entry];
-
-    fn deref(&self) -> &[Entry] {
-        self.entries
+    /// Returns `name` as a slot stores it, and the index of a free entry.
+    pub(super) fn room_for(&self, name: &[u8]) -> Result<(Name, u16), Refusal> {
+        let name = text::name(name)
+            .map_err(|_| Refusal::Full("name-bytes", config::NAME_BYTES))?;
+        let free = self.entries.iter().position(Option::is_none);
+        let index = free.and_then(|index| u16::try_from(index).ok());
+        let full = Refusal::Full("slots", self.entries.len());
+        Ok((name, index.ok_or(full)?))
     }
-}
 
-impl DerefMut for Table {
-    fn deref_mut(&mut self) -> &mut [Entry] {
-        self.entries
+    /// Puts a service directory into the table and starts it.
+    pub(super) fn insert(
+        &mut self,
+        name: &[u8],
+        identity: Identity,
+        dir: Fd,
+        context: &mut Context,
+    ) -> Result<(), Refusal> {
+        let (name, index) = self.room_for(name)?;
+        let slot = Slot::open(index, name, identity, dir, context)?;
+        if let Some(entry) = self.entries.get_mut(usize::from(index)) {
+            *entry = Some(slot);
+        }
+        self.grow();
+        self.update(index, |slot| slot.begin(context));
+        Ok(())
+    }
+
+    /// Returns the number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns all slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.entries.iter().flatten()
+    }
+
+    /// Returns all slots, for changes that end none.
+    pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.entries.iter_mut().flatten()
+    }
+
+    /// Returns the index of the slot that a child belongs to, the child's role
+    /// there, and whether it leads a process group as a service.
+    pub(super) fn find(&self, pid: u32) -> Option<(u16, Role, bool)> {
+        self.slots().find_map(|slot| {
+            let (role, leads) = slot.role_of(pid)?;
+            Some((slot.index(), role, leads))
+        })
+    }
+
+    /// Returns the slot that is to be published next, and when.
+    pub(super) fn next_publication(&self) -> Option<(PublishAt, u16)> {
+        let slots = self.slots();
+        slots.map(|slot| (slot.publish_at(), slot.index())).min()
+    }
+
+    /// Changes a slot; frees its entry if it is gone then.
+    pub(super) fn update(
+        &mut self,
+        index: u16,
+        change: impl FnOnce(&mut Slot),
+    ) {
+        let entry = self.entries.get_mut(usize::from(index));
+        if let Some(slot) = entry.and_then(Option::as_mut) {
+            change(slot);
+            if slot.is_gone() {
+                self.free(usize::from(index));
+            }
+        }
+    }
+
+    /// Changes each slot as [`Table::update`] does.
+    pub(super) fn update_all(&mut self, mut change: impl FnMut(&mut Slot)) {
+        for index in 0..self.entries.len() {
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            self.update(index, &mut change);
+        }
+    }
+
+    /// Changes the slots one after the other until `change` returns true, and
+    /// returns whether it did. Begins behind the slot for which it did so
+    /// last, so that slots that are due again and again do not starve others.
+    pub(super) fn visit(
+        &mut self,
+        mut change: impl FnMut(&mut Slot) -> bool,
+    ) -> bool {
+        let all = self.entries.len();
+        let from = core::mem::take(&mut self.next).min(all);
+        for index in (from..all).chain(0..from) {
+            let Some(Some(slot)) = self.entries.get_mut(index) else {
+                continue;
+            };
+            let stops = change(slot);
+            if slot.is_gone() {
+                self.free(index);
+            }
+            if stops {
+                self.next = index.saturating_add(1);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Frees an entry.
+    fn free(&mut self, index: usize) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            *entry = None;
+            self.freed = true;
+        }
+    }
+
+    /// Frees the entries of slots that have ended, all or those of a
+    /// directory, whether or not they are still listed.
+    pub(super) fn free_ended(&mut self, of: Option<Identity>) {
+        for entry in self.entries.iter_mut() {
+            let ended = entry.as_ref().is_some_and(|slot| {
+                !slot.is_live() && of.is_none_or(|it| it == slot.identity())
+            });
+            if ended {
+                *entry = None;
+            }
+        }
+    }
+
+    /// Returns whether an entry was freed since [`Table::take_freed`].
+    pub(super) fn has_freed(&self) -> bool {
+        self.freed
+    }
+
+    /// Does the same and forgets it.
+    pub(super) fn take_freed(&mut self) -> bool {
+        core::mem::take(&mut self.freed)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     wire::clock::Now,
 };
 
-use super::{Reporter, Supervisor, TOKEN_CLOCK};
+use super::{reporter::Reporter, source::Source};
 
 /// State of the wall clock.
 #[derive(Debug)]
@@ -29,8 +29,11 @@ impl WallClock {
     /// Makes the loop wake up when the wall clock is set.
     pub(super) fn watch(poller: &Poller, reporter: &Reporter) -> Self {
         let steps = ClockSteps::new().and_then(|steps| {
-            let added =
-                poller.add(steps.as_fd(), Interest::Readable, TOKEN_CLOCK);
+            let added = poller.add(
+                steps.as_fd(),
+                Interest::Readable,
+                Source::Clock.token(),
+            );
             added.map(|()| steps)
         });
         let steps = steps.inspect_err(|errno| {
@@ -43,34 +46,14 @@ impl WallClock {
             last: clock::now(),
         }
     }
-}
-
-impl Supervisor {
-    /// Handles a change of the wall clock.
-    pub(super) fn handle_clock_change(&mut self) {
-        if let Some(steps) = &self.wall_clock.steps {
+    /// Handles a change of the clock: returns both clocks before and after it
+    /// if it was set.
+    pub(super) fn read_change(&mut self) -> Option<(Now, Now)> {
+        if let Some(steps) = &self.steps {
             steps.take();
         }
         let now = clock::now();
-        if !now.is_set_since(&self.wall_clock.last) {
-            return;
-        }
-        let before = core::mem::replace(&mut self.wall_clock.last, now);
-        let renamed = |moment| now.restamped(&before, moment);
-        for index in 0..self.table.len() {
-            let Some(slot) = self.slot(index) else {
-                continue;
-            };
-            slot.machine.restamp(now);
-            if let Some((death, _)) = &mut slot.death {
-                death.when = renamed(death.when);
-            }
-            let service = slot.service.as_ref();
-            let restamped = service.map_or(Ok(()), |s| s.restamp_why(&renamed));
-            if let Err(failure) = restamped {
-                self.warn_failure(index, failure);
-            }
-            self.publish_soon(index);
-        }
+        let is_set = now.is_set_since(&self.last);
+        is_set.then(|| (core::mem::replace(&mut self.last, now), now))
     }
 }

@@ -112,7 +112,7 @@ impl ConsoleStreams {
         match child::spawn(&program, &setup) {
             Ok(pid) => {
                 // There is room for a script and every program of PID 1.
-                let _room = supervisor.awaited.push(pid).is_ok();
+                supervisor.await_exit(pid);
                 Some(pid)
             }
             Err(errno) => {

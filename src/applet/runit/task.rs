@@ -93,7 +93,7 @@ impl Task {
                 })
             }
             Ok((false, pid)) => {
-                let _room = supervisor.awaited.push(pid).is_ok();
+                supervisor.await_exit(pid);
                 self.watch(pid, limit, now);
             }
         }

@@ -2,7 +2,7 @@
 
 use core::{ffi::CStr, time::Duration};
 
-use super::path_watch::Changes;
+use super::super::path_watch::Changes;
 use crate::{
     sys::{
         AsFd, At, Fd, clock,
@@ -40,6 +40,21 @@ pub(super) struct Services {
 }
 
 impl Services {
+    /// Returns the state of a directory that was never scanned.
+    pub(super) fn new(path: &'static CStr) -> Self {
+        Self {
+            path,
+            changes: Changes::default(),
+            due: None,
+            first: true,
+            known: None,
+            revive: false,
+            always_full: false,
+            silent: false,
+            scan: None,
+        }
+    }
+
     /// Returns the path of the directory.
     pub(super) fn path(&self) -> &'static CStr {
         self.path

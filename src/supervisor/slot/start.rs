@@ -7,14 +7,13 @@ use ufmt::uwrite;
 
 use crate::{
     machine::slot::{Actions, Exit, Role},
-    sys::{
-        AsFd, At,
-        child::{self, Program, Setup},
-        clock, error, file,
-    },
+    sys::{child::Setup, clock, error},
 };
 
-use super::{Supervisor, service_prefix};
+use super::{
+    super::{context::Context, warned::Warning},
+    FINISH_AFTER, SCRIPT_AFTER, Slot, service_prefix,
+};
 
 /// Exit code of a child that could not execute its program.
 const CANNOT_RUN: u8 = 111;
@@ -24,99 +23,112 @@ const CANNOT_RUN: u8 = 111;
 /// is stuck.
 const SCRIPT_MILLIS: u32 = 300_000;
 
-/// Option file with the time limit of `./finish`.
-pub(super) const FINISH_AFTER: &CStr = c"timeout-finish";
-/// Option file with the time limit of a `control` script.
-pub(super) const SCRIPT_AFTER: &CStr = c"runt/timeout-control";
-
 /// Argument of a child, with its NUL. The longest is `-32768` for `./finish`
 /// and 4194304 (the kernel's PID_MAX_LIMIT) for a script.
 type Number = Vec<u8, 8>;
 
-impl Supervisor {
+impl Slot {
     /// Starts `./run` of a role.
-    pub(super) fn run(&mut self, index: usize, role: Role) -> Actions {
+    pub(super) fn run(&mut self, role: Role, context: &mut Context) -> Actions {
         if role == Role::Service {
-            self.add_log(index);
-            self.set_up_cgroup(index);
+            self.add_log(context);
+            self.set_up_cgroup(context);
         }
-        self.start(index, role, c"./run", &[])
+        self.start(role, c"./run", &[], context)
     }
 
     /// Starts `./finish CODE SIGNAL`.
-    pub(super) fn finish(&mut self, index: usize, exit: Exit) -> Actions {
+    pub(super) fn finish(
+        &mut self,
+        exit: Exit,
+        context: &mut Context,
+    ) -> Actions {
+        self.publish_now();
         let (mut first, mut second) = (Number::new(), Number::new());
         // Eight bytes hold every number of these types and its NUL.
         let _fits = uwrite!(first, "{}\0", exit.code).is_ok();
         let _fits = uwrite!(second, "{}\0", exit.signal).is_ok();
         let arguments = [as_c_str(&first), as_c_str(&second)];
-        let actions = self.start(index, Role::Service, c"./finish", &arguments);
-        self.set_deadline(index, Role::Service, FINISH_AFTER, 0);
+        let actions =
+            self.start(Role::Service, c"./finish", &arguments, context);
+        self.set_deadline(Role::Service, FINISH_AFTER, 0, context);
         actions
     }
 
     /// Starts the script of a control byte, if there is one: `control/C PID`,
     /// where PID is the service's process, or empty if there is none (contract
     /// §18).
-    pub(super) fn script(&mut self, index: usize, byte: u8) -> Actions {
-        let Some(slot) = self.slot(index) else {
-            return Actions::new();
-        };
+    pub(super) fn script(
+        &mut self,
+        byte: u8,
+        context: &mut Context,
+    ) -> Actions {
         let path = script_path(byte);
         let path = as_c_str(&path);
-        let service = slot.service.as_ref();
+        let service = self.open.as_ref();
         let exists = service.map_or(Ok(false), |s| s.has_script(path));
         if exists != Ok(true) {
-            let actions = slot.machine.refused(Role::Script, clock::now());
+            let actions = self.data.machine.refused(Role::Script, clock::now());
             if let Err(errno) = exists {
-                let mut line = service_prefix(&slot.name, "warning");
+                let mut line = service_prefix(&self.key.name, "warning");
                 line.text("unable to stat ").bytes(path.to_bytes());
                 line.text(": ").text(error::text(errno));
-                self.reporter.print(&mut line);
+                context.reporter.print(&mut line);
             }
             return actions;
         }
         // The script may read there what the service is to be.
-        self.publish_now(index);
+        self.publish_now();
         let mut number = Number::new();
-        let pid = self.slot(index).and_then(|s| s.machine.pid(Role::Service));
-        let _fits = match pid {
+        let _fits = match self.pid(Role::Service) {
             Some(pid) => uwrite!(number, "{}\0", pid).is_ok(),
             None => number.push(0).is_ok(),
         };
         let arguments = [as_c_str(&number)];
-        let actions = self.start(index, Role::Script, path, &arguments);
-        self.set_deadline(index, Role::Script, SCRIPT_AFTER, SCRIPT_MILLIS);
+        let actions = self.start(Role::Script, path, &arguments, context);
+        self.set_deadline(Role::Script, SCRIPT_AFTER, SCRIPT_MILLIS, context);
         actions
     }
 
-    /// Starts a program of a slot and reports the result to the machine.
+    /// Sets up the control group that the next `./run` joins. Failures are
+    /// reported once as long as each start has some.
+    fn set_up_cgroup(&mut self, context: &Context) {
+        let Some(service) = &mut self.open else {
+            return;
+        };
+        let (name, mut failed) = (&self.key.name, false);
+        let reported = self.warned.has(Warning::CGROUP);
+        service.join_cgroup(name, &mut |verb, file, cause| {
+            failed = true;
+            if !reported {
+                let mut line = service_prefix(name, "warning");
+                line.text("unable to ").text(verb).text(" cgroup/");
+                line.bytes(file).text(": ").text(cause);
+                context.reporter.print(&mut line);
+            }
+        });
+        self.warned.note(Warning::CGROUP, failed);
+    }
+
+    /// Starts a program of the slot and reports the result to the machine.
     fn start(
         &mut self,
-        index: usize,
         role: Role,
         path: &CStr,
         arguments: &[&CStr],
+        context: &Context,
     ) -> Actions {
-        let program = Program {
-            path,
-            arguments,
-            environ: self.environ,
-        };
-        let session = self.sessions;
         let is_service = role == Role::Service;
-        let group = is_service.then(|| self.group_kill(index)).flatten();
-        let Some(slot) = self.slot(index) else {
-            return Actions::new();
-        };
-        let Some(service) = &slot.service else {
+        if is_service {
+            self.data.group = self.group_kill(&context.reporter);
+        }
+        let Some(service) = &self.open else {
             return Actions::new();
         };
         let (is_log, is_script) = (role == Role::Log, role == Role::Script);
         let pipe = service.pipe(role);
         let runs = is_service && path == c"./run";
-        let procs = service.cgroup.procs.as_ref().map(AsFd::as_fd);
-        let mut prefix = service_prefix(&slot.name, "fatal");
+        let mut prefix = service_prefix(&self.key.name, "fatal");
         // runit does not name the script.
         let (verb, shown) = match role {
             Role::Service => ("unable to start ", path),
@@ -124,16 +136,16 @@ impl Supervisor {
             Role::Script => ("unable to run ", c"control/?"),
         };
         prefix.text(verb).bytes(shown.to_bytes());
-        let silent = slot.exec_failure_reported && is_service;
+        let silent = self.warned.has(Warning::EXEC) && is_service;
         let setup = Setup {
             dir: Some(service.dir()),
             sub: is_log.then_some(c"log"),
             stdin: pipe.filter(|_| is_log),
             stdout: pipe.filter(|_| !is_log),
             stderr: None,
-            session,
-            group: group.is_some(),
-            cgroup: procs.filter(|_| runs),
+            session: false,
+            group: is_service && self.data.group.is_some(),
+            cgroup: service.cgroup().filter(|_| runs),
             terminal: false,
             // A script shares the pipe with its service, which may want the
             // other mode.
@@ -141,35 +153,22 @@ impl Supervisor {
             error_prefix: (!silent).then_some(&prefix),
             error_code: CANNOT_RUN,
         };
-        let spawned = child::spawn(&program, &setup);
-        let reported = core::mem::replace(
-            &mut slot.fork_failure_reported,
-            spawned.is_err(),
-        );
-        if is_service {
-            slot.group = group;
-        }
+        let spawned = context.spawner.spawn(path, arguments, &setup);
+        let reports = self.warned.note(Warning::FORK, spawned.is_err());
+        let now = clock::now();
         match spawned {
-            Ok(pid) => slot.machine.started(role, pid, clock::now()),
+            Ok(pid) => self.data.machine.started(role, pid, now),
             Err(errno) => {
-                let actions = slot.machine.refused(role, clock::now());
-                if !reported {
-                    let mut line = service_prefix(&slot.name, "warning");
-                    line.text("unable to fork, retrying: ");
-                    line.text(error::text(errno));
-                    self.reporter.print(&mut line);
+                if reports {
+                    let what = "unable to fork, retrying: ";
+                    let cause = error::text(errno);
+                    let name = &self.key.name;
+                    context.reporter.warn_service(name, what, cause);
                 }
-                actions
+                self.data.machine.refused(role, now)
             }
         }
     }
-}
-
-/// Sets the mode of a pipe that services write to, so that a service of any
-/// user can open /dev/stdout and /dev/stderr, which lead to that pipe. If the
-/// mode cannot be set, only that does not work.
-pub(super) fn allow_services_to_open(pipe: At<'_>) {
-    let _refused = file::set_mode_of(pipe, 0o622).is_err();
 }
 
 /// Returns `control/` and a byte: the path of a script, relative to the

@@ -1,0 +1,79 @@
+//! Handles the end of a slot's child.
+
+use crate::{
+    machine::slot::{Exit, Role},
+    sys::{child::ExitStatus, clock},
+    wire::{
+        clock::Now,
+        status::{State, Want},
+        why::{Death, DeathCause},
+    },
+};
+
+use super::{
+    super::{context::Context, warned::Warning},
+    Slot,
+};
+
+impl Slot {
+    /// Handles the end of a child.
+    pub(in super::super) fn child_exited(
+        &mut self,
+        role: Role,
+        end: ExitStatus,
+        context: &mut Context,
+    ) {
+        let now = clock::now();
+        let exit = match end {
+            ExitStatus::Exited(code) => Exit {
+                code: code.into(),
+                signal: 0,
+            },
+            ExitStatus::Killed(signal, core) => Exit {
+                code: -1,
+                signal: signal | if core { 0x80 } else { 0 },
+            },
+        };
+        let facts = self.facts(role, &context.reporter);
+        if self.data.death.is_some() {
+            // Only one death at a time is added to the record.
+            self.publish(context);
+        }
+        self.data.killed_at = None;
+        if role == Role::Service {
+            // The code may be ours or the service's own: a start that ends
+            // with 111 at once will most likely do so again, and the reason
+            // was reported.
+            let failed = end == ExitStatus::Exited(111);
+            self.warned.note(Warning::EXEC, failed);
+            self.record_death(end, now);
+        }
+        let actions = self.data.machine.ended(role, exit, facts, now);
+        self.perform(actions, context);
+    }
+
+    /// Records the end of `./run`. An exit that the operator requested is not
+    /// recorded; during shutdown nothing is, to spare the medium.
+    fn record_death(&mut self, end: ExitStatus, now: Now) {
+        let machine = &self.data.machine;
+        let Some(status) = machine.status(Role::Service) else {
+            return;
+        };
+        if status.state != State::Run || machine.is_leaving() {
+            return;
+        }
+        let lived = now.mono.since(machine.started_at()).as_millis();
+        let death = Death {
+            when: now.wall,
+            cause: match end {
+                ExitStatus::Exited(code) => DeathCause::Exited(code),
+                ExitStatus::Killed(signal, core) => {
+                    DeathCause::Killed(signal, core)
+                }
+            },
+            runtime_ms: u64::try_from(lived).unwrap_or(u64::MAX),
+        };
+        let again = status.want == Want::Up && !status.term;
+        self.data.death = Some((death, again));
+    }
+}

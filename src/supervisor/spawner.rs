@@ -1,0 +1,65 @@
+//! Starts children with what all of them have in common.
+
+use core::ffi::CStr;
+
+use crate::sys::{
+    Errno,
+    child::{self, Environ, Program, Setup},
+};
+
+/// What all children have in common.
+#[derive(Debug)]
+pub(super) struct Spawner {
+    environ: Environ,
+    /// Set if each child leads a session of its own.
+    sessions: bool,
+}
+
+impl Spawner {
+    /// Returns a spawner of children with this environment.
+    pub(super) fn new(environ: Environ, sessions: bool) -> Self {
+        Self { environ, sessions }
+    }
+
+    /// Starts a child as [`child::spawn`] does.
+    pub(super) fn spawn(
+        &self,
+        path: &CStr,
+        arguments: &[&CStr],
+        setup: &Setup<'_>,
+    ) -> Result<u32, Errno> {
+        child::spawn(&self.program(path, arguments), &self.complete(setup))
+    }
+
+    /// Starts a child as [`child::spawn_with`] does.
+    pub(super) fn spawn_copy(
+        &self,
+        path: &CStr,
+        arguments: &[&CStr],
+        setup: &Setup<'_>,
+    ) -> Result<u32, Errno> {
+        let program = self.program(path, arguments);
+        child::spawn_with(&program, &self.complete(setup), None)
+    }
+
+    /// Returns a program that runs in the common environment.
+    fn program<'p>(
+        &self,
+        path: &'p CStr,
+        arguments: &'p [&'p CStr],
+    ) -> Program<'p> {
+        Program {
+            path,
+            arguments,
+            environ: self.environ,
+        }
+    }
+
+    /// Adds to a setup what is common to all children.
+    fn complete<'s>(&self, setup: &Setup<'s>) -> Setup<'s> {
+        Setup {
+            session: self.sessions,
+            ..*setup
+        }
+    }
+}
