@@ -4,9 +4,8 @@
 use core::{ffi::CStr, num::NonZero, time::Duration};
 
 use crate::{
-    config,
-    sys::{At, CWD, file},
-    text::{Path, leading_number},
+    sys::{At, child, file},
+    text::leading_number,
     wire::{clock::Instant, process::ProcStat},
 };
 
@@ -71,16 +70,8 @@ pub(super) fn uptime(
 /// Returns whether a process is not stopped, according to its state in /proc.
 /// Without /proc, returns true.
 fn runs(pid: u32) -> bool {
-    let mut digits = crate::text::Line::new();
-    digits.number(pid.into());
-    let path = Path::join(&[b"/proc/", digits.as_bytes(), b"/stat"]);
-    let mut text = [0; config::NAME_BYTES + 64];
-    let text = path.ok().and_then(|path| {
-        file::read_whole(CWD, path.as_c_str(), &mut text).ok()
-    });
-    !text
-        .and_then(ProcStat::parse)
-        .is_some_and(ProcStat::is_stopped)
+    let mut buffer = [0; child::STAT_BYTES];
+    !child::stat(pid, &mut buffer).is_some_and(ProcStat::is_stopped)
 }
 
 #[cfg(test)]

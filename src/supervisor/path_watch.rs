@@ -4,11 +4,11 @@
 use crate::{
     config,
     sys::{
-        AsFd, At, CWD, Errno, Fd, file,
+        AsFd, At, CWD, Errno, Fd, error, file,
         inotify::{Inotify, WatchId, WatchKind},
         poller::{Interest, Poller},
     },
-    text::{self, Name, Path},
+    text::{self, Line, Name, Path},
 };
 use core::ffi::CStr;
 use heapless::Vec;
@@ -319,6 +319,37 @@ impl PathWatch {
             .map(|()| Some(id))
             .map_err(|_| WatchError::Watches)
     }
+}
+
+impl WatchError {
+    /// Returns the line that says why the directory is scanned every five seconds
+    /// only.
+    pub(super) fn line(self) -> Line {
+        let mut line = Line::new();
+        line.text("unable to watch the services directory: ");
+        match self {
+            Self::Refused(errno) => line.text(error::text(errno)),
+            Self::Watches => {
+                append_capacity(&mut line, "watches", config::WATCHES)
+            }
+            Self::Path => {
+                append_capacity(&mut line, "path-bytes", config::PATH_BYTES)
+            }
+            Self::Silent => line.text("its file system does not tell changes"),
+        };
+        line.text("; scanning every 5 seconds");
+        line
+    }
+}
+
+/// Appends `more than BOUND = VALUE`.
+fn append_capacity<'l>(
+    line: &'l mut Line,
+    bound: &str,
+    value: usize,
+) -> &'l mut Line {
+    line.text("more than ").text(bound).text(" = ");
+    line.number(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
 /// Returns the bit that stands for a name.

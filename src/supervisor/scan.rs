@@ -442,7 +442,7 @@ impl Scanner {
         if let Some(watch) = &mut self.watch {
             watch.mark_incomplete();
         }
-        self.report(b"", &watch_error_line(error), None, slots);
+        self.report(b"", &error.line(), None, slots);
     }
 
     /// Reports why the entry `name` cannot be used, unless that was reported
@@ -481,7 +481,7 @@ fn stop_unlisted(
 ) {
     let now = clock::mono();
     let context = &mut *slots.context;
-    slots.table.update_all(|slot| {
+    slots.table.update_all(&mut |slot| {
         // A removed directory does not come back.
         let leaves = at_once || !slot.is_live();
         let (live, removed) = (slot.is_live(), leaves || slot.is_removed());
@@ -495,37 +495,6 @@ fn stop_unlisted(
             Outcome::Leaves => {}
         }
     });
-}
-
-/// Returns the line that says why the directory is scanned every five seconds
-/// only.
-fn watch_error_line(error: WatchError) -> Line {
-    let mut line = Line::new();
-    line.text("unable to watch the services directory: ");
-    match error {
-        WatchError::Refused(errno) => line.text(error::text(errno)),
-        WatchError::Watches => {
-            append_capacity(&mut line, "watches", config::WATCHES)
-        }
-        WatchError::Path => {
-            append_capacity(&mut line, "path-bytes", config::PATH_BYTES)
-        }
-        WatchError::Silent => {
-            line.text("its file system does not tell changes")
-        }
-    };
-    line.text("; scanning every 5 seconds");
-    line
-}
-
-/// Appends `more than BOUND = VALUE`.
-fn append_capacity<'l>(
-    line: &'l mut Line,
-    bound: &str,
-    value: usize,
-) -> &'l mut Line {
-    line.text("more than ").text(bound).text(" = ");
-    line.number(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
 /// Returns the directory that a path starts from.

@@ -15,22 +15,25 @@
 //! in both, and `control` stays: a FIFO takes bytes in any state of the
 //! medium. The files do not move back before the slot ends.
 
+mod fifo;
+mod names;
+mod status_files;
+
 use core::ffi::CStr;
 
 use crate::{
     config,
-    sys::{
-        AsFd, At, CWD, Errno, Fd,
-        file::{self, Kind},
-        secure::{
-            self,
-            FifoEnds::{Both, Reader},
-        },
-    },
-    wire::status::{self, Status},
+    sys::{AsFd, At, CWD, Errno, Fd, file, secure},
+    wire::status::Status,
 };
 
 use super::{control::ControlFifo, rundir};
+
+pub(super) use fifo::{USE_AS_FIFO, make_pipe, open_ends, open_fifo, open_ok};
+use fifo::{fifo, remove_regular};
+pub(super) use names::{FileNames, LOG, LOG_LOCK, PIPE, SERVICE};
+pub(super) use status_files::replace;
+use status_files::{write_record, write_texts};
 
 /// Failed operation in a service directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,47 +61,6 @@ pub(super) fn failure(
 ) -> impl Fn(Errno) -> Failure {
     move |errno| Failure { verb, path, errno }
 }
-
-/// Names in a supervise directory, relative to the service directory.
-#[derive(Debug)]
-pub(super) struct FileNames {
-    pub(super) dir: &'static CStr,
-    lock: &'static CStr,
-    pub(super) control: &'static CStr,
-    pub(super) ok: &'static CStr,
-    status: [&'static CStr; 2],
-    stat: [&'static CStr; 2],
-    pid: [&'static CStr; 2],
-}
-
-/// Names for the service.
-pub(super) const SERVICE: FileNames = FileNames {
-    dir: c"supervise",
-    lock: c"supervise/lock",
-    control: c"supervise/control",
-    ok: c"supervise/ok",
-    status: [c"supervise/status", c"supervise/status.new"],
-    stat: [c"supervise/stat", c"supervise/stat.new"],
-    pid: [c"supervise/pid", c"supervise/pid.new"],
-};
-
-/// Lock of the log service.
-pub(super) const LOG_LOCK: &CStr = c"log/supervise/lock";
-
-/// Names for the log service.
-pub(super) const LOG: FileNames = FileNames {
-    dir: c"log/supervise",
-    lock: LOG_LOCK,
-    control: c"log/supervise/control",
-    ok: c"log/supervise/ok",
-    status: [c"log/supervise/status", c"log/supervise/status.new"],
-    stat: [c"log/supervise/stat", c"log/supervise/stat.new"],
-    pid: [c"log/supervise/pid", c"log/supervise/pid.new"],
-};
-
-/// FIFO between service and log service. It has a name, so that a supervisor
-/// that takes over can open the same one.
-pub(super) const PIPE: &CStr = c"supervise/log";
 
 /// Open files of one supervise directory: four descriptors with the lock,
 /// three of them FIFO ends; two more if it is in the run directory.
@@ -319,16 +281,6 @@ fn leads_to(at: At<'_>, path: &CStr, file: &Fd) -> bool {
     open.is_ok() && file::info(at, path).map(|info| info.identity) == open
 }
 
-/// Makes room for a FIFO: removes a regular file or a link.
-fn remove_regular(at: At<'_>, path: &'static CStr) -> Result<(), Failure> {
-    let file = file::info_of_link(at, path)
-        .is_ok_and(|info| matches!(info.kind, Kind::Regular | Kind::Link));
-    if file {
-        file::remove(at, path).map_err(failure("remove", path))?;
-    }
-    Ok(())
-}
-
 /// Returns the directory that holds `supervise`, and the names relative to it:
 /// the service directory, or its directory in the run directory.
 fn location<'p>(
@@ -337,80 +289,6 @@ fn location<'p>(
     names: &'static FileNames,
 ) -> (At<'p>, &'static FileNames) {
     run_dir.map_or((dir, names), |run_dir| (run_dir.as_fd(), &SERVICE))
-}
-
-/// Writes `pid` and `stat` where two states differ. They are replaced by
-/// rename, except a `pid` that is or becomes empty: no reader can see a part
-/// of it, and overwriting it needs no new file.
-///
-/// A board may omit both: `status-files = "binary"`.
-fn write_texts(
-    at: At<'_>,
-    names: &FileNames,
-    last: Option<&Status>,
-    status: &Status,
-) -> Result<(), Failure> {
-    if !config::STATUS_TEXTS {
-        return Ok(());
-    }
-    let mut written = Ok(());
-    let old = last.map(|last| last.pid);
-    if old != Some(status.pid) {
-        let text = status::pid(status.pid);
-        let [path, _] = names.pid;
-        let near = status.pid == 0 || old == Some(0);
-        if !near || file::fill(at, path, &text).is_err() {
-            written = replace(at, names.pid, &text);
-        }
-    }
-    let stat = status::stat(status);
-    if last.map(status::stat).as_ref() != Some(&stat) {
-        written = written.and(replace(at, names.stat, &stat));
-    }
-    written
-}
-
-/// Writes the record, and makes processes that watch the directory notice.
-fn write_record(
-    at: At<'_>,
-    names: &FileNames,
-    status: &Status,
-) -> Result<(), Failure> {
-    let [path, new] = names.status;
-    let record = status::pack(status);
-    let Err(failed) = file::replace(at, path, new, &record) else {
-        return Ok(());
-    };
-    overwrite(at, names.status, &record, failed)?;
-    // `sv` waits for a renamed file, or for a reader of `ok` that closes it.
-    let _notified = open_ok(at, names).is_ok();
-    Ok(())
-}
-
-/// Replaces a file by its `.new` one, or overwrites it on a full file system.
-pub(super) fn replace(
-    at: At<'_>,
-    paths: [&'static CStr; 2],
-    content: &[u8],
-) -> Result<(), Failure> {
-    let [path, new] = paths;
-    let replaced = file::replace(at, path, new, content);
-    replaced.or_else(|failed| overwrite(at, paths, content, failed))
-}
-
-/// Overwrites a file that could not be replaced, if that can help; otherwise
-/// returns why it could not be replaced.
-fn overwrite(
-    at: At<'_>,
-    [path, new]: [&'static CStr; 2],
-    content: &[u8],
-    failed: file::Replace,
-) -> Result<(), Failure> {
-    let failed = failure(failed.verb, new)(failed.errno);
-    if failed.is_unwritable() && file::overwrite(at, path, content).is_ok() {
-        return Ok(());
-    }
-    Err(failed)
 }
 
 /// Lock that is held, and where the rest of its supervise directory is.
@@ -549,54 +427,5 @@ pub(super) fn lock(
     Ok(lock)
 }
 
-/// Opens the control FIFO of the supervise directory at `at`, creates `ok`
-/// and, with `piped`, the log pipe. The flag is true if `ok` had to be
-/// created.
-pub(super) fn open_ends(
-    at: At<'_>,
-    names: &FileNames,
-    piped: bool,
-) -> Result<(Fd, bool), Failure> {
-    if piped {
-        make_pipe(at)?;
-    }
-    Ok((open_fifo(at, names.control)?, fifo(at, names.ok)?))
-}
-
-/// Creates the log pipe of the supervise directory at `at`.
-pub(super) fn make_pipe(at: At<'_>) -> Result<(), Failure> {
-    fifo(at, PIPE).map(|_| ())
-}
-
-/// Opens `ok` for reading, which shows that a supervisor is running.
-pub(super) fn open_ok(at: At<'_>, names: &FileNames) -> Result<Fd, Failure> {
-    secure::fifo(at, names.ok, Reader).map_err(failure("open", names.ok))
-}
-
-/// Opens a FIFO, created if missing, for reading and writing, so that it never
-/// reports end of file and accepts writes without a reader.
-pub(super) fn open_fifo(
-    at: At<'_>,
-    path: &'static CStr,
-) -> Result<Fd, Failure> {
-    fifo(at, path)?;
-    secure::fifo(at, path, Both).map_err(failure("open", path))
-}
-
-/// Verb of the failure where a name must be a FIFO's and is not.
-pub(super) const USE_AS_FIFO: &str = "use as a fifo";
-
 /// Verb of the failure where an open file has lost its name.
 pub(super) const KEEP: &str = "keep";
-
-/// Ensures that `path` is a FIFO; returns true if it had to be created.
-fn fifo(at: At<'_>, path: &'static CStr) -> Result<bool, Failure> {
-    match file::make_fifo(at, path, 0o600) {
-        Ok(()) => Ok(true),
-        Err(errno) => match file::info_of_link(at, path) {
-            Ok(info) if info.kind == Kind::Fifo => Ok(false),
-            Ok(_) => Err(failure(USE_AS_FIFO, path)(Errno::EEXIST)),
-            Err(_) => Err(failure("create", path)(errno)),
-        },
-    }
-}

@@ -82,7 +82,7 @@ impl Table {
             *entry = Some(slot);
         }
         self.grow();
-        self.update(index, |slot| slot.begin(context));
+        self.update(index, &mut |slot| slot.begin(context));
         Ok(())
     }
 
@@ -120,22 +120,21 @@ impl Table {
     pub(super) fn update(
         &mut self,
         index: u16,
-        change: impl FnOnce(&mut Slot),
+        change: &mut dyn FnMut(&mut Slot),
     ) {
-        let entry = self.entries.get_mut(usize::from(index));
-        if let Some(slot) = entry.and_then(Option::as_mut) {
+        let index = usize::from(index);
+        if let Some(Some(slot)) = self.entries.get_mut(index) {
             change(slot);
             if slot.is_gone() {
-                self.free(usize::from(index));
+                self.free(index);
             }
         }
     }
 
     /// Changes each slot as [`Table::update`] does.
-    pub(super) fn update_all(&mut self, mut change: impl FnMut(&mut Slot)) {
+    pub(super) fn update_all(&mut self, change: &mut dyn FnMut(&mut Slot)) {
         for index in 0..self.entries.len() {
-            let index = u16::try_from(index).unwrap_or(u16::MAX);
-            self.update(index, &mut change);
+            self.update(u16::try_from(index).unwrap_or(u16::MAX), change);
         }
     }
 
@@ -144,18 +143,14 @@ impl Table {
     /// last, so that slots that are due again and again do not starve others.
     pub(super) fn visit(
         &mut self,
-        mut change: impl FnMut(&mut Slot) -> bool,
+        change: &mut dyn FnMut(&mut Slot) -> bool,
     ) -> bool {
         let all = self.entries.len();
         let from = core::mem::take(&mut self.next).min(all);
         for index in (from..all).chain(0..from) {
-            let Some(Some(slot)) = self.entries.get_mut(index) else {
-                continue;
-            };
-            let stops = change(slot);
-            if slot.is_gone() {
-                self.free(index);
-            }
+            let mut stops = false;
+            let number = u16::try_from(index).unwrap_or(u16::MAX);
+            self.update(number, &mut |slot| stops = change(slot));
             if stops {
                 self.next = index.saturating_add(1);
                 return true;

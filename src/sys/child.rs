@@ -6,6 +6,11 @@ use rustix::{
     process::{Pid, WaitOptions, getppid, waitpid},
 };
 
+use crate::{
+    text::{Line, Path},
+    wire::process::ProcStat,
+};
+
 use super::{At, Errno, clone_vm, error, exec, file, raw, signal};
 
 pub use super::{
@@ -95,16 +100,52 @@ pub enum ExitStatus {
     Killed(u8, bool),
 }
 
-/// Returns the pid of a child that has ended, and leaves it a zombie until
-/// [`try_wait`] collects it. `None` when there is none.
-pub fn next_zombie() -> Option<u32> {
-    raw::waitid().ok().filter(|pid| *pid != 0)
+/// Child that has ended and was not collected.
+#[derive(Clone, Copy, Debug)]
+pub struct Zombie {
+    /// Its pid.
+    pub pid: u32,
+    /// Its exit code, or the signal that ended it.
+    status: u32,
+}
+
+impl Zombie {
+    /// Returns true when it has exited with `code` without having become the
+    /// program that it was started for. Without /proc, the code decides.
+    pub fn exited_before_exec(self, code: u8) -> bool {
+        if self.status != code.into() {
+            return false;
+        }
+        let mut buffer = [0; STAT_BYTES];
+        // /proc may show the processes of another namespace.
+        let stat = stat(self.pid, &mut buffer).filter(|s| s.is_zombie());
+        stat.is_none_or(|stat| !stat.execed)
+    }
+}
+
+/// Number of bytes that hold what [`stat`] reads.
+pub const STAT_BYTES: usize = 128;
+
+/// Reads the state of a process from /proc.
+pub fn stat(pid: u32, buffer: &mut [u8; STAT_BYTES]) -> Option<ProcStat<'_>> {
+    let mut line = Line::new();
+    line.text("/proc/").number(pid.into()).text("/stat");
+    let path = Path::join(&[line.as_bytes()]).ok()?;
+    let text = file::read_whole(super::CWD, path.as_c_str(), buffer).ok()?;
+    ProcStat::parse(text)
+}
+
+/// Returns a child that has ended, and leaves it a zombie until [`try_wait`]
+/// collects it. `None` when there is none.
+pub fn next_zombie() -> Option<Zombie> {
+    let (pid, status) = raw::waitid().ok()?;
+    (pid != 0).then_some(Zombie { pid, status })
 }
 
 /// Collects a child that has ended: its pid and exit status. `None` when
 /// there is none.
 pub fn reap() -> Option<(u32, ExitStatus)> {
-    let pid = next_zombie()?;
+    let pid = next_zombie()?.pid;
     try_wait(pid).map(|end| (pid, end))
 }
 

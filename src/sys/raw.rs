@@ -205,10 +205,12 @@ pub(super) unsafe fn execve(
 }
 
 /// Calls `waitid` for any child that has ended, which stays a zombie; returns
-/// its pid, 0 when none has ended. ECHILD when there are no children.
-pub(super) fn waitid() -> Result<u32, Errno> {
+/// its pid, 0 when none has ended, and its exit code or the signal that ended
+/// it. ECHILD when there are no children.
+pub(super) fn waitid() -> Result<(u32, u32), Errno> {
     const FLAGS: u32 = general::WNOHANG | general::WEXITED | general::WNOWAIT;
-    /// The index of a child's pid in a `siginfo_t`, in words.
+    /// The index of a child's pid in a `siginfo_t`, in words; its user and its
+    /// status follow.
     const PID: usize = if cfg!(target_pointer_width = "64") {
         4
     } else {
@@ -219,8 +221,9 @@ pub(super) fn waitid() -> Result<u32, Errno> {
     // SAFETY: the kernel writes a `siginfo_t`, which is 128 bytes everywhere;
     // no `rusage` is asked for.
     unsafe { syscall!(Sysno::waitid, general::P_ALL, 0, pointer, FLAGS, 0) }?;
-    let [.., pid] = info.first_chunk::<{ PID + 1 }>().ok_or(Errno::ECHILD)?;
-    Ok(*pid)
+    let [.., pid, _, status] =
+        info.first_chunk::<{ PID + 3 }>().ok_or(Errno::ECHILD)?;
+    Ok((*pid, *status))
 }
 
 /// Calls `exit_group`.

@@ -201,7 +201,11 @@ fn v4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let mut ip = [0; 4];
     let mut rest = text;
     for (octet, dot) in ip.iter_mut().zip([false, true, true, true]) {
-        let part = if dot { rest.strip_prefix(b".")? } else { rest };
+        let part = match rest {
+            [b'.', part @ ..] if dot => part,
+            part if !dot => part,
+            _ => return None,
+        };
         let (number, behind) = leading_number(part);
         if behind.len() == part.len() {
             return None;

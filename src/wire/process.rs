@@ -1,6 +1,13 @@
 //! State of a process: the start of /proc/PID/stat (proc(5)).
 
-/// The first fields: `PID (NAME) STATE PARENT`.
+use crate::text::leading_number;
+
+/// Bit of the kernel's flags: the process is a copy of its parent and has not
+/// become another program (PF_FORKNOEXEC).
+const NOT_EXECED: u64 = 0x40;
+
+/// The first fields: `PID (NAME) STATE PARENT GROUP SESSION TTY TTY-GROUP
+/// FLAGS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcStat<'a> {
     /// Name of the program, at most 15 bytes of any value.
@@ -9,6 +16,8 @@ pub struct ProcStat<'a> {
     pub state: u8,
     /// The parent is PID 1, which is never the parent of a kernel thread.
     pub orphan: bool,
+    /// It has become another program since it was forked.
+    pub execed: bool,
 }
 
 impl<'a> ProcStat<'a> {
@@ -18,16 +27,25 @@ impl<'a> ProcStat<'a> {
         let end = line.iter().rposition(|byte| *byte == b')')?;
         let name = line.get(start.checked_add(1)?..end)?;
         let mut words = line.get(end..)?.split(|byte| *byte == b' ').skip(1);
+        let state = *words.next()?.first()?;
+        let orphan = words.next()? == b"1";
+        let flags = words.nth(4).map_or(0, |word| leading_number(word).0);
         Some(Self {
             name,
-            state: *words.next()?.first()?,
-            orphan: words.next()? == b"1",
+            state,
+            orphan,
+            execed: flags & NOT_EXECED == 0,
         })
     }
 
     /// Returns true if a signal has stopped the process.
     pub fn is_stopped(self) -> bool {
         matches!(self.state, b'T' | b't')
+    }
+
+    /// Returns true for a child that has ended and was not reaped.
+    pub fn is_zombie(self) -> bool {
+        self.state == b'Z'
     }
 
     /// Returns true for an orphan that hangs in the kernel, where KILL cannot
@@ -45,17 +63,25 @@ mod test {
 
     #[test]
     fn any_byte_may_be_in_a_name() {
-        let rows: [(&[u8], &[u8], u8, bool); 4] = [
-            (b"7 (sh) S 1 7 7 0 -1", b"sh", b'S', true),
-            (b"12 (a) R 1) D 11 7", b"a) R 1", b'D', false),
-            (b"1 (init) S 0 1 1", b"init", b'S', false),
-            (b"9 (x (y) z) T 1\n", b"x (y) z", b'T', false),
+        let rows: [(&[u8], &[u8], u8, bool, bool); 5] = [
+            (b"7 (sh) S 1 7 7 0 -1", b"sh", b'S', true, true),
+            (b"12 (a) R 1) D 11 7", b"a) R 1", b'D', false, true),
+            (b"1 (init) S 0 1 1", b"init", b'S', false, true),
+            (b"9 (x (y) z) T 1\n", b"x (y) z", b'T', false, true),
+            (
+                b"8 (runsv) Z 3 8 8 0 -1 4228172 0",
+                b"runsv",
+                b'Z',
+                false,
+                false,
+            ),
         ];
-        for (line, name, state, orphan) in rows {
+        for (line, name, state, orphan, execed) in rows {
             let process = ProcStat {
                 name,
                 state,
                 orphan,
+                execed,
             };
             assert_eq!(ProcStat::parse(line), Some(process));
         }

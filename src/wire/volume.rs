@@ -343,12 +343,6 @@ mod test {
         swapped[6..8].reverse();
         assert!(tag(&format!("PARTUUID={UUID}")).names_entry(&swapped));
         assert!(!tag(&format!("PARTUUID={UUID}")).names_entry(&BYTES));
-        // All digits, and no others.
-        let other = &UUID[1..];
-        for text in [&UUID[..35], other, &format!("{UUID}0")] {
-            let name = format!("PARTUUID={text}");
-            assert!(!tag(&name).names_entry(&swapped), "{text}");
-        }
     }
 
     #[test]

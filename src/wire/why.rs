@@ -407,33 +407,6 @@ mod test {
     }
 
     #[test]
-    fn a_line_is_read_or_refused_or_unknown() {
-        let died = "died 2026-11-24_23:44:12.50000";
-        let refused = [
-            "restarts",
-            "restarts x",
-            "restarts 4294967296",
-            "waits",
-            "waits forever",
-            "waits pace until tomorrow",
-            "died",
-            "died yesterday exit 1 after 3 ms",
-            &format!("{died} exit 256 after 3 ms"),
-            &format!("{died} signal x after 3 ms"),
-            &format!("{died} signal 9 core after ms"),
-            &format!("{died} exit 1"),
-        ];
-        for line in refused {
-            let record = format!("restarts 1\n{line}\nwaits nothing\n");
-            assert_eq!(unpack(record.as_bytes()), None, "{line}");
-        }
-        for line in ["", "restart", " waits", "wait 3", "later 5"] {
-            let record = format!("{line}\n");
-            assert_eq!(unpack(record.as_bytes()), Some(Why::new()), "{line}");
-        }
-    }
-
-    #[test]
     fn every_time_is_rewritten() {
         let moment = |secs| Wall { secs, nanos: 0 };
         let record = |first, second, until| {

@@ -1,7 +1,10 @@
 //! Tests that runsvdir and runsv behave as runit's on this machine: start,
 //! restart, finish, log, control, scan, exit.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+};
 
 use rustix::process::{Signal, kill_process};
 
@@ -231,6 +234,29 @@ fn broken_services_are_reported_once() {
     });
     let text = tmp.read("errors");
     assert!(!text.contains("file:") && !text.contains("good"), "{text}");
+}
+
+#[test]
+fn a_failed_exec_is_not_taken_for_exit_code_111() {
+    let tmp = TestDir::new();
+    tmp.service("a", "exit 111");
+    let _all = tmp.runsvdir();
+    let deaths = || {
+        let why = fs::read_to_string(tmp.path("services/a/supervise/why"));
+        why.unwrap_or_default().matches("exit 111").count()
+    };
+    until("its own exit code", || (deaths() >= 1).then_some(()));
+    let run = tmp.path("services/a/run");
+    fs::set_permissions(run, fs::Permissions::from_mode(0o600)).unwrap();
+    // The first failure is reported, although the code is the same.
+    let line = "a: fatal: unable to start ./run: access denied";
+    let count = || tmp.read("errors").matches(line).count();
+    until("the reason", || (count() == 1).then_some(()));
+    let failures = deaths();
+    until("a third failure", || {
+        (deaths() >= failures + 2).then_some(())
+    });
+    assert_eq!(count(), 1);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use crate::{
     machine::slot::{Exit, Role},
-    sys::{child::ExitStatus, clock},
+    sys::{
+        child::{ExitStatus, Zombie},
+        clock,
+    },
     wire::{
         clock::Now,
         status::{State, Want},
@@ -13,9 +16,20 @@ use crate::{
 use super::{
     super::{context::Context, warned::Warning},
     Slot,
+    start::CANNOT_RUN,
 };
 
 impl Slot {
+    /// Records whether a child has ended because its program could not be
+    /// executed, which it has reported. The next start is silent then: it will
+    /// most likely end in the same manner.
+    pub(in super::super) fn note_exec(&mut self, role: Role, child: Zombie) {
+        if role == Role::Service {
+            let failed = child.exited_before_exec(CANNOT_RUN);
+            self.warned.note(Warning::EXEC, failed);
+        }
+    }
+
     /// Handles the end of a child.
     pub(in super::super) fn child_exited(
         &mut self,
@@ -41,11 +55,6 @@ impl Slot {
         }
         self.data.killed_at = None;
         if role == Role::Service {
-            // The code may be ours or the service's own: a start that ends
-            // with 111 at once will most likely do so again, and the reason
-            // was reported.
-            let failed = end == ExitStatus::Exited(111);
-            self.warned.note(Warning::EXEC, failed);
             self.record_death(end, now);
         }
         let actions = self.data.machine.ended(role, exit, facts, now);

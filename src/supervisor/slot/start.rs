@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Exit code of a child that could not execute its program.
-const CANNOT_RUN: u8 = 111;
+pub(super) const CANNOT_RUN: u8 = 111;
 
 /// Default time limit of a `control` script in milliseconds, without
 /// `runt/timeout-control`. runit sets no limit, so this only frees a slot that
