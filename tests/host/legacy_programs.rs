@@ -105,7 +105,7 @@ fn daemontools_programs() {
         let old = tmp.pid("b");
         row(&["svc", "-t", "b"], "run");
         tmp.until_pid("b", old);
-        row(&["svc", "-dp", "b"], "down, paused");
+        row(&["svc", "-pd", "b"], "down, paused");
         row(&["svc", "-co", "b"], "run, want down");
         row(&["svc", "-k", "b"], "down");
     }
