@@ -182,3 +182,16 @@ shows_not() {
 next_second() {
     await shows_not "$(date +%s)"
 }
+
+# awaits_term PID: whether a process handles or blocks TERM, signal 15.
+awaits_term() {
+    while read -r key mask; do
+        case $key in
+        SigBlk: | SigCgt:)
+            low=${mask#????????????}
+            [ $((0x$low & 0x4000)) = 0 ] || return 0
+            ;;
+        esac
+    done <"/proc/$1/status"
+    return 1
+}

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{board, build, powercut, scenario, setup, tidy};
-use schedule::{Count, Ended, ONE, Outcome, Part, WAITING};
+use schedule::{ALONE, Count, Ended, ONE, Outcome, Part, WAITING};
 
 /// Maximum number of processors that are put to use. Each machine in QEMU also
 /// takes memory and disk.
@@ -100,7 +100,7 @@ fn local() -> Vec<Part<'static>> {
             Outcome::or(suites::tests(&xtask, None, &[]))
         })
         .after("unit"),
-        Part::new("host", "the release file on this machine", WAITING, || {
+        Part::new("host", "the release file on this machine", ALONE, || {
             Outcome::or(host_file().and_then(|file| suites::host(&file)))
         })
         .after("xtask")
@@ -112,12 +112,12 @@ fn local() -> Vec<Part<'static>> {
 /// They follow each other, as they use the same directories of the system.
 fn compared() -> Vec<Part<'static>> {
     vec![
-        Part::new("host-4.4", "the same as on Linux 4.4", WAITING, || {
+        Part::new("host-4.4", "the same as on Linux 4.4", ALONE, || {
             Outcome::or(host_file().and_then(|file| suites::old_host(&file)))
         })
         .after("host")
         .after(SETUP),
-        Part::new("differential", "as Debian's runit does it", WAITING, || {
+        Part::new("differential", "as Debian's runit does it", ALONE, || {
             Outcome::or(
                 host_file().and_then(|file| suites::differential(&file)),
             )

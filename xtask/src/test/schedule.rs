@@ -14,6 +14,9 @@ use anyhow::Result;
 pub const WAITING: u32 = 1;
 /// Load of a part that keeps one processor busy.
 pub const ONE: u32 = 2;
+/// Load of a part that runs alone: its tests wait for many processes, and a
+/// busy machine would reorder what those do.
+pub const ALONE: u32 = 1000;
 
 /// Numbers of checks by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
