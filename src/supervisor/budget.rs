@@ -70,7 +70,7 @@ impl Budget {
         self.backlog
     }
 
-    /// Does the same, and takes on that work.
+    /// Returns whether the last iteration left work, and clears that record.
     pub(super) fn take_backlog(&mut self) -> bool {
         core::mem::take(&mut self.backlog)
     }

@@ -1,10 +1,10 @@
-//! Bundles what the work on a slot needs besides the slot.
+//! Bundles the parts of the supervisor that the work on a slot uses.
 
 use crate::sys::poller::Poller;
 
 use super::{logger::Loggers, reporter::Reporter, spawner::Spawner};
 
-/// What the work on any slot needs besides the slot.
+/// Parts of the supervisor that the work on a slot uses.
 pub(super) struct Context {
     /// Wakes the loop.
     pub(super) poller: Poller,

@@ -16,8 +16,8 @@ use crate::{
 };
 
 use super::{
-    AT_ONCE, Events, IDLE_DELAY, Supervisor, context::Context, group,
-    slot::Slot, source::Source,
+    Events, IDLE_DELAY, Supervisor, context::Context, group, slot::Slot,
+    source::Source,
 };
 
 /// Maximum number of slots whose files are written per iteration; those that
@@ -119,7 +119,7 @@ impl Supervisor {
     /// begin, and returns the tokens of the sources that are ready.
     fn wait(&mut self, until: Option<Instant>) -> Vec<u64, { poller::BATCH }> {
         let wake = if self.budget.has_backlog() {
-            Some(AT_ONCE)
+            Some(Instant::AT_ONCE)
         } else {
             self.deadline(until)
         };

@@ -76,9 +76,6 @@ use wall_clock::WallClock;
 /// one more wake-up, and none after it if nothing is left to do.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
 
-/// Deadline that has passed at any time.
-const AT_ONCE: Instant = Instant::at(0);
-
 /// State of the event loop.
 pub struct Supervisor {
     table: Table,

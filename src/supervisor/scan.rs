@@ -114,7 +114,7 @@ impl Scanner {
     pub(super) fn due(&self, table: &Table) -> Option<Instant> {
         let services = self.services.as_ref()?;
         if table.has_freed() {
-            return Some(Instant::at(0));
+            return Some(Instant::AT_ONCE);
         }
         services.due()
     }

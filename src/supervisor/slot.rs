@@ -208,8 +208,8 @@ impl Slot {
         self.data.machine.pid(role)
     }
 
-    /// Returns the role of a child, and the signals that reach its group if it
-    /// is the service.
+    /// Returns the role of a child, and whether it leads a process group as the
+    /// service.
     pub(super) fn role_of(&self, pid: u32) -> Option<(Role, bool)> {
         let role = self.data.machine.role_of(pid)?;
         Some((role, role == Role::Service && self.data.group.is_some()))

@@ -1,4 +1,4 @@
-//! Starts children with what all of them have in common.
+//! Starts children with the settings that all of them have in common.
 
 use core::ffi::CStr;
 
@@ -7,7 +7,7 @@ use crate::sys::{
     child::{self, Environ, Program, Setup},
 };
 
-/// What all children have in common.
+/// Settings that all children have in common.
 #[derive(Debug)]
 pub(super) struct Spawner {
     environ: Environ,

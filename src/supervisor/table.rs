@@ -185,7 +185,7 @@ impl Table {
         self.freed
     }
 
-    /// Does the same and forgets it.
+    /// Returns whether an entry was freed since the last call.
     pub(super) fn take_freed(&mut self) -> bool {
         core::mem::take(&mut self.freed)
     }

@@ -12,6 +12,9 @@ pub struct Instant(NonZero<u64>);
 // Functions that multiply or divide 64 bits are not inlined: on 32-bit
 // machines a copy at each call costs more than the call.
 impl Instant {
+    /// Deadline that has passed at any time.
+    pub const AT_ONCE: Self = Self::at(0);
+
     /// Returns the time this many nanoseconds after the clock's start.
     pub const fn at(nanos: u64) -> Self {
         Self(NonZero::<u64>::MIN.saturating_add(nanos))

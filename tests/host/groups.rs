@@ -6,7 +6,7 @@ use std::fs;
 
 use rustix::process::Pid;
 
-use crate::util::{self, TestDir, state, until};
+use crate::util::{self, Running, TestDir, state, until};
 
 /// Checks that a process exists. An orphan stays a zombie until init reaps it,
 /// and counts as ended.
@@ -36,16 +36,23 @@ fn with_worker(tmp: &TestDir, name: &str, worker_by: &str, by: &str) {
     tmp.write(&format!("services/{name}/runt/group-kill"), "");
 }
 
-#[test]
-fn group_kill_ends_the_process_group() {
-    let tmp = TestDir::new();
-    with_worker(&tmp, "a", "", "");
-    let _all = tmp.runsvdir();
-    let pid = until_written(&tmp, "worker-a");
+/// Starts the service `a`, stops it, and waits for the end of its worker.
+/// Returns the supervisor.
+fn check_stop_ends_the_worker(tmp: &TestDir) -> Running<'_> {
+    let all = tmp.runsvdir();
+    let pid = until_written(tmp, "worker-a");
     tmp.until_stat("a", "run");
     tmp.control("a", "d");
     tmp.until_stat("a", "down");
     until("the end of the worker", || (!is_alive(pid)).then_some(()));
+    all
+}
+
+#[test]
+fn group_kill_ends_the_process_group() {
+    let tmp = TestDir::new();
+    with_worker(&tmp, "a", "", "");
+    let _all = check_stop_ends_the_worker(&tmp);
 }
 
 #[test]
@@ -173,12 +180,7 @@ fn an_invalid_group_kill_is_reported() {
     let tmp = TestDir::new();
     with_worker(&tmp, "a", "", "");
     tmp.write("services/a/runt/group-kill", "some\n");
-    let _all = tmp.runsvdir();
-    let pid = until_written(&tmp, "worker-a");
-    tmp.until_stat("a", "run");
-    tmp.control("a", "d");
-    tmp.until_stat("a", "down");
-    until("the end of the worker", || (!is_alive(pid)).then_some(()));
+    let _all = check_stop_ends_the_worker(&tmp);
     let line = "runsv a: warning: unable to use runt/group-kill: \
                 invalid argument\n";
     assert_eq!(tmp.read("errors"), line);

@@ -122,7 +122,7 @@ impl Media {
 
     /// Returns the time at which to call [`Media::advance`].
     pub(super) fn due(&self) -> Option<Instant> {
-        let now = self.until.map(|_| Instant::at(0));
+        let now = self.until.map(|_| Instant::AT_ONCE);
         self.task.due().or(now)
     }
 

@@ -164,7 +164,7 @@ impl Steps {
 
     /// Returns the time at which to call [`Steps::advance`].
     pub(super) fn due(&self) -> Option<Instant> {
-        let now = self.active.then_some(Instant::at(0));
+        let now = self.active.then_some(Instant::AT_ONCE);
         self.task.due().or(now)
     }
 

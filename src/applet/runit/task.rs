@@ -50,7 +50,7 @@ impl Task {
     fn end(&mut self, result: StepResult) {
         self.pid = None;
         self.result = result;
-        self.due = Some(Instant::at(0));
+        self.due = Some(Instant::AT_ONCE);
     }
 
     /// Takes over the child `pid`, which the supervisor awaits.

@@ -249,7 +249,7 @@ impl Svlogger {
             }
             let due = self.streams.iter().filter_map(Stream::next_due).min();
             let mut all = due.is_some_and(|due| due <= sys::clock::mono());
-            let until = if all { Some(Instant::at(0)) } else { due };
+            let until = if all { Some(Instant::AT_ONCE) } else { due };
             let console = self.shared.context.console;
             if let Some(console) = console {
                 console.update_poller(&self.shared.poller, TOKEN_CONSOLE);

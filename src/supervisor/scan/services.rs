@@ -64,7 +64,7 @@ impl Services {
     pub(super) fn due(&self) -> Option<Instant> {
         self.scan
             .as_ref()
-            .map_or(self.due, |_| Some(Instant::at(0)))
+            .map_or(self.due, |_| Some(Instant::AT_ONCE))
     }
 
     /// Schedules a full scan `wait` from now; a scan that is due earlier stays

@@ -11,8 +11,7 @@ use crate::{
 
 use super::{
     super::{
-        AT_ONCE, context::Context, service::Service, supervise::Failure,
-        warned::Warning,
+        context::Context, service::Service, supervise::Failure, warned::Warning,
     },
     Slot,
 };
@@ -34,7 +33,7 @@ impl PublishAt {
     /// Returns the latest time at which the loop has to wake up for it.
     pub(in super::super) fn due(self) -> Option<Instant> {
         match self {
-            Self::Now => Some(AT_ONCE),
+            Self::Now => Some(Instant::AT_ONCE),
             Self::At(time) => Some(time),
             Self::Never => None,
         }
@@ -114,7 +113,7 @@ impl Slot {
     /// A failure is retried after [`RETRY`]. What is still missing then,
     /// because it was removed or replaced, is created again; not at once,
     /// since that would disturb the removal of the whole service directory.
-    /// What a mount hides is created again at once.
+    /// Creates what a mount hides again at once.
     pub(in super::super) fn publish(&mut self, context: &Context) {
         let hidden = self.open.as_mut().is_some_and(Service::is_hidden);
         let renewed = if hidden { self.renew(context) } else { Ok(()) };
