@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use rustix::process::{Signal, kill_process};
+
 use crate::util::{TestDir, until};
 
 /// Starts `services/a`, adds a log service to it with `add`, and restarts it.
@@ -112,4 +114,31 @@ fn a_removed_log_directory_keeps_its_logger() {
     until("the next line", || {
         tmp.read("logged").ends_with(&line).then_some(())
     });
+}
+
+#[test]
+fn a_restored_log_directory_gets_its_run_back() {
+    let tmp = TestDir::new();
+    tmp.service("a", "while sleep 0.05; do echo line; done");
+    let to = tmp.path("logged");
+    let log = format!("echo logger $$ >> {0}; exec cat >> {0}", to.display());
+    tmp.script("services/a/log/run", &log);
+    let _all = tmp.runsvdir();
+    let service = tmp.until_pid("a", None);
+    let logger = tmp.until_pid("a/log", None);
+    fs::rename(tmp.path("services/a/log"), tmp.path("gone")).unwrap();
+    kill_process(logger, Signal::TERM).unwrap();
+    until("a start that fails", || {
+        let errors = tmp.read("errors");
+        errors.contains("unable to start log/./run").then_some(())
+    });
+    fs::rename(tmp.path("gone"), tmp.path("services/a/log")).unwrap();
+    let new = tmp.until_pid("a/log", Some(logger));
+    let lines = format!("logger {}\nline\n", new.as_raw_pid());
+    until("a line", || {
+        tmp.read("logged").contains(&lines).then_some(())
+    });
+    let status = tmp.run(&["sv", "status", "a"]);
+    assert!(status.stdout.contains("; run: log: (pid "), "{status:?}");
+    assert_eq!(tmp.pid("a"), Some(service), "it goes on");
 }

@@ -47,6 +47,17 @@ const HEAP: [&str; 4] = ["__rust_alloc", "__rdl_", "malloc", "5alloc"];
 /// a single-threaded program without recursion needs few frames.
 const FRAME: u64 = 32 * 1024;
 
+/// Bytes of a file that Linux maps at once around a page that is used
+/// (`fault_around_bytes`).
+const MAPPED_AT_ONCE: u64 = 64 * 1024;
+
+/// What a supervisor runs between returning memory and its next sleep.
+const IDLE: [&str; 3] = [
+    "<runt::supervisor::Supervisor>::iterate",
+    "<runt::sys::poller::Poller>::wait",
+    "runt::sys::trim_memory",
+];
+
 /// Minimum stack of a child until it executes its program, in bytes:
 /// `LEAST_STACK` in src/sys/clone_vm.
 const CHILD: u64 = 2048;
@@ -278,6 +289,7 @@ fn look(path: &Path) -> Result<Stack> {
         *size <= FRAME,
         "{name} has a stack frame of {size} bytes; the limit is {FRAME}"
     );
+    check_idle(&functions)?;
     let calls = calls(&assembly(path)?)?;
     let begin = frames.keys().find(|name| {
         format!("{:#}", demangle(name)) == "runt::sys::clone_vm::child_main"
@@ -292,6 +304,27 @@ fn look(path: &Path) -> Result<Stack> {
         largest: (*size, name),
         child,
     })
+}
+
+/// Checks that what an idle supervisor runs lies in the first bytes that the
+/// kernel maps at once, as the linker script places it: a function that has
+/// moved to another module is no longer named there.
+fn check_idle(functions: &BTreeMap<u64, String>) -> Result<()> {
+    let first = functions.keys().next().context("no functions")?;
+    let end = (first / MAPPED_AT_ONCE + 1) * MAPPED_AT_ONCE;
+    for idle in IDLE {
+        let mut from = functions
+            .iter()
+            .skip_while(|(_, name)| format!("{:#}", demangle(name)) != idle);
+        from.next().with_context(|| format!("{idle} is missing"))?;
+        let next = from.next().map_or(u64::MAX, |(address, _)| *address);
+        ensure!(
+            next <= end,
+            "{idle} is not in the first {MAPPED_AT_ONCE} bytes: name its \
+             module earlier in xtask/discard.ld"
+        );
+    }
+    Ok(())
 }
 
 /// Returns, for each function of an assembly text, the functions that it

@@ -19,12 +19,16 @@ use super::{
 };
 
 impl Slot {
-    /// Returns whether its log service is a shared logger: its `log/` has no
-    /// `run` now; a dangling link counts as one.
+    /// Returns whether its log service is a shared logger: it has a log ring,
+    /// or its `log/` has no `run` now; a dangling link counts as one. A `log/`
+    /// that has been removed may come back with a `run`, whose start is
+    /// retried meanwhile.
     pub(super) fn shares_logger(&self) -> bool {
         self.open.as_ref().is_some_and(|service| {
-            file::info_of_link(service.dir(), c"log/run")
-                .is_err_and(|errno| errno == Errno::ENOENT)
+            let dir = service.dir();
+            let run = file::info_of_link(dir, c"log/run");
+            run.is_err_and(|errno| errno == Errno::ENOENT)
+                && (!service.has_log_dir() || file::info(dir, c"log").is_ok())
         })
     }
 
