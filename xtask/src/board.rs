@@ -1,11 +1,16 @@
 //! Reads and checks a board file, boards/NAME.toml.
 
+mod keys;
+#[cfg(test)]
+mod keys_test;
+mod value;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 /// The board of `cargo xtask boot`.
@@ -62,14 +67,14 @@ pub struct Board {
     /// The hardware watchdog.
     pub watchdog: Option<Watchdog>,
     /// Source of the kernel and userland of the boot images.
-    pub debian: Debian,
+    debian: Option<Debian>,
     /// The machine that emulates the board.
-    pub qemu: Qemu,
+    qemu: Option<Qemu>,
     /// Words about the root; those of the kernel's command line override them.
     #[serde(default)]
     pub root: String,
     /// Limits on the size of the release file.
-    pub budget: Budget,
+    budget: Option<Budget>,
     /// Set if `cargo xtask test` boots the board.
     #[serde(default)]
     pub test: bool,
@@ -193,21 +198,33 @@ pub fn work_dir() -> PathBuf {
     root().join("target/xtask")
 }
 
-/// Reads a board file.
+/// Reads a board file: boards/NAME.toml, or the file of that path if the name
+/// ends with `.toml`.
 pub fn load(name: &str) -> Result<Board> {
     load_with(name, &toml::Table::new())
 }
 
 /// Reads a board file; the values in `other` override those of the file.
 pub fn load_with(name: &str, other: &toml::Table) -> Result<Board> {
-    let path = root().join("boards").join(format!("{name}.toml"));
+    let file = if name.ends_with(".toml") {
+        name.into()
+    } else {
+        format!("boards/{name}.toml")
+    };
+    // A relative path is relative to the caller's directory; cargo runs this
+    // program there.
+    let path = if name.ends_with(".toml") {
+        PathBuf::from(name)
+    } else {
+        root().join(&file)
+    };
     if !path.exists() {
         let names: Vec<_> = all()?.into_iter().map(|b| b.name).collect();
         bail!("no board `{name}`; boards/ has {}", names.join(", "));
     }
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    parse(name, &text, other)
+    parse(&file, &text, other)
 }
 
 /// Reads every board, sorted by name.
@@ -223,6 +240,50 @@ pub fn all() -> Result<Vec<Board>> {
 }
 
 impl Board {
+    /// Returns `[debian]`, without which no image can be made.
+    pub fn debian(&self) -> Result<&Debian> {
+        self.debian.as_ref().with_context(|| self.without("debian"))
+    }
+
+    /// Returns `[qemu]`, without which the board cannot be booted here.
+    pub fn qemu(&self) -> Result<&Qemu> {
+        self.qemu.as_ref().with_context(|| self.without("qemu"))
+    }
+
+    /// Returns the message about a table that is needed and missing.
+    fn without(&self, table: &str) -> String {
+        let name = &self.name;
+        format!("board {name} has no [{table}]: it cannot be booted in QEMU")
+    }
+
+    /// Returns true if the board can be booted in QEMU.
+    pub fn boots(&self) -> bool {
+        self.debian.is_some() && self.qemu.is_some()
+    }
+
+    /// Returns true if it can be booted in QEMU with a disk.
+    pub fn has_disk(&self) -> bool {
+        self.qemu.as_ref().is_some_and(|qemu| qemu.disk.is_some())
+    }
+
+    /// Returns the modules that are in every image.
+    pub fn modules(&self) -> &[String] {
+        self.debian.as_ref().map_or(&[], |debian| &debian.modules)
+    }
+
+    /// Returns the maximum size of the release file in bytes, if it has one.
+    pub fn budget(&self) -> Option<u64> {
+        self.budget.as_ref().map(|budget| budget.file)
+    }
+
+    /// Returns the message about a release file of that size, if it exceeds the
+    /// budget.
+    pub fn excess(&self, file: u64) -> Option<String> {
+        let over = file.checked_sub(self.budget()?).filter(|over| *over > 0)?;
+        let name = &self.name;
+        Some(format!("{name}: {file} bytes are {over} over the budget"))
+    }
+
     /// Returns `[signals]` in the form that the program reads:
     /// `TERM:off,INT:none`.
     pub fn signal_words(&self) -> String {
@@ -238,7 +299,7 @@ impl Board {
         let text = text
             .replace("@CONSOLE@", &self.console.device)
             .replace("@BAUD@", &self.console.baud.to_string())
-            .replace("@MODULES@", &self.debian.modules.join("\n"));
+            .replace("@MODULES@", &self.modules().join("\n"));
         capacities()
             .into_iter()
             .fold(text, |text, [name, default, ..]| {
@@ -248,14 +309,6 @@ impl Board {
             })
     }
 }
-
-/// The signals whose meaning a board can change.
-const SIGNALS: [&str; 10] = [
-    "CONT", "INT", "PWR", "ALRM", "USR1", "USR2", "TERM", "RTMIN+3", "RTMIN+4",
-    "RTMIN+5",
-];
-/// The meanings that a signal can have.
-const MEANINGS: [&str; 4] = ["none", "off", "reboot", "halt"];
 
 /// Reads the board of that name, or every board.
 pub fn chosen(name: Option<&str>) -> Result<Vec<Board>> {
@@ -300,43 +353,27 @@ fn lay_over(table: &mut toml::Table, other: &toml::Table) {
     }
 }
 
-/// Parses and checks a board file.
-fn parse(name: &str, text: &str, other: &toml::Table) -> Result<Board> {
-    let file = format!("boards/{name}.toml");
-    let wrong = || format!("{file} is not right");
-    let mut table: toml::Table = toml::from_str(text).with_context(wrong)?;
+/// Parses and checks a board file. The error has one line for each fault.
+fn parse(file: &str, text: &str, other: &toml::Table) -> Result<Board> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(at).filter(|b| *b == b'\n').count() + 1;
+        let what = error.message().replace('\n', "; ");
+        anyhow!("{file}:{line}: {what}")
+    })?;
     lay_over(&mut table, other);
-    let mut board: Board = table.try_into().with_context(wrong)?;
-    board.name = name.into();
-    board.shelf = name.into();
-    if other
-        .get("debian")
-        .is_some_and(|d| d.get("kernel").is_some())
+    let faults = keys::faults(file, &table);
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    let mut board: Board = table
+        .try_into()
+        .with_context(|| format!("{file} is not right"))?;
+    let name = Path::new(file).file_stem().unwrap_or_default();
+    board.name = name.to_string_lossy().into_owned();
+    board.shelf = board.name.clone();
+    if let Some(kernel) = other.get("debian").and_then(|d| d.get("kernel"))
+        && let Some(kernel) = kernel.as_str()
     {
-        board.shelf += &format!("-{}", board.debian.kernel);
-    }
-    for (name, meaning) in &board.signals {
-        ensure!(
-            SIGNALS.contains(&name.as_str())
-                && MEANINGS.contains(&meaning.as_str()),
-            "{file}: [signals] {name} = {meaning:?}: known are {SIGNALS:?} \
-             with one of {MEANINGS:?}"
-        );
-    }
-    let known = capacities();
-    for (key, value) in &board.capacity {
-        let Some([_, _, least, most, _]) =
-            known.iter().find(|row| row[0] == key)
-        else {
-            bail!(
-                "{file}: [capacity] `{key}` is not a capacity; src/capacities.txt lists all"
-            );
-        };
-        let range = least.parse()?..=most.parse()?;
-        ensure!(
-            range.contains(value),
-            "{file}: [capacity] {key} = {value} is not in {least}..={most}"
-        );
+        board.shelf += &format!("-{kernel}");
     }
     Ok(board)
 }
@@ -350,28 +387,40 @@ mod test {
         assert!(all().unwrap().iter().any(|board| board.name == DEFAULT));
     }
 
+    /// Parses a file with that text; returns the board or the error's text.
+    fn read(text: &str) -> Result<Board, String> {
+        parse("boards/x.toml", text, &toml::Table::new())
+            .map_err(|error| format!("{error:#}"))
+    }
+
     #[test]
-    fn a_wrong_key_is_named_with_its_file() {
-        let good =
-            std::fs::read_to_string(root().join("boards/qemu-armv7.toml"))
-                .unwrap();
-        let say = |text: String| {
-            let none = toml::Table::new();
-            format!("{:#}", parse("x", &text, &none).unwrap_err())
-        };
-        let unknown = say(format!("colour = 1\n{good}"));
-        assert!(
-            unknown.contains("boards/x.toml") && unknown.contains("colour"),
-            "{unknown}"
-        );
-        let unknown = say(format!("{good}\n[signals]\nHUP = \"off\"\n"));
-        assert!(unknown.contains("HUP"), "{unknown}");
-        let unknown = say(format!("{good}\n[capacity]\nslot = 1\n"));
-        assert!(unknown.contains("`slot` is not a capacity"), "{unknown}");
-        let beyond = say(format!("{good}\n[capacity]\nslots = 100000\n"));
-        assert!(
-            beyond.contains("slots = 100000 is not in 1..=999"),
-            "{beyond}"
-        );
+    fn a_target_and_a_console_are_enough() {
+        let board = read(
+            "target = 'aarch64-unknown-linux-musl'\n\
+             console = { device = 'ttyS0', baud = 115200 }\n",
+        )
+        .unwrap();
+        assert_eq!(board.name, "x");
+        assert_eq!(board.rescue, "login");
+        assert!(!board.boots() && !board.has_disk());
+        assert!(board.budget().is_none() && board.modules().is_empty());
+        let error = format!("{:#}", board.qemu().unwrap_err());
+        assert!(error.contains("board x has no [qemu]"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_of_the_syntax_is_named_with_its_line() {
+        let error = read("test = true\ntarget = armv7\n").unwrap_err();
+        assert!(error.starts_with("boards/x.toml:2: "), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
+
+    #[test]
+    fn every_fault_has_its_line() {
+        let error = read("rescue = 'x'\nrun = 'x'\n").unwrap_err();
+        let line = |part| error.lines().filter(|l| l.contains(part)).count();
+        assert_eq!(error.lines().count(), 5, "{error}");
+        assert_eq!(line("boards/x.toml: "), 5);
+        assert_eq!([line("rescue"), line("run"), line("target")], [1, 1, 1]);
     }
 }

@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     board::{self, Board},
@@ -80,16 +80,18 @@ pub struct Variant {
     pub panics_link: bool,
 }
 
-/// Implements `cargo xtask build`.
-pub fn run(name: Option<&str>, out: Option<&Path>) -> Result<()> {
+/// Implements `cargo xtask build`. With `strict` a file that exceeds its
+/// board's budget is an error, after all have been built.
+pub fn run(name: Option<&str>, out: Option<&Path>, strict: bool) -> Result<()> {
+    let mut over = Vec::new();
     for board in &board::chosen(name)? {
         let file = release(board)?;
-        println!(
-            "{:<14} {:>7} bytes  {}",
-            board.name,
-            file.metadata()?.len(),
-            file.display()
-        );
+        let size = file.metadata()?.len();
+        println!("{:<14} {size:>7} bytes  {}", board.name, file.display());
+        if let Some(excess) = board.excess(size) {
+            println!("warning: {excess}");
+            over.push(excess);
+        }
         if let Some(out) = out {
             let dir = if name.is_some() {
                 out.into()
@@ -100,6 +102,7 @@ pub fn run(name: Option<&str>, out: Option<&Path>) -> Result<()> {
             println!("{:<14} installed in {}", "", dir.display());
         }
     }
+    ensure!(!strict || over.is_empty(), "{}", over.join("\n"));
     Ok(())
 }
 

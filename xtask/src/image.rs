@@ -93,7 +93,7 @@ pub fn make(
     let (initramfs, entries) = match disk {
         Some(_) => {
             let modules = setup::disk_modules(board)?;
-            let names = &board.debian.disk_modules;
+            let names = &board.debian()?.disk_modules;
             let mut first = first(&runt, modules.as_deref(), names)?;
             // Without it there would be no way to log in when there is no
             // root.

@@ -48,7 +48,8 @@ enum Verb {
     },
     /// Build the release file of a board.
     Build {
-        /// The board: the name of a file in boards/ without `.toml`.
+        /// The board: the name of a file in boards/ without `.toml`, or the
+        /// path of a board file elsewhere.
         #[arg(long, required_unless_present = "all")]
         board: Option<String>,
         /// Build the release file of every board.
@@ -57,6 +58,9 @@ enum Verb {
         /// Install the file, and a link for each program, into this directory.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Fail if a file exceeds its board's budget.
+        #[arg(long)]
+        strict: bool,
     },
     /// Build the boot image of a board.
     Image {
@@ -149,9 +153,9 @@ enum Verb {
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Setup { board } => setup::run(board.as_deref()),
-        Verb::Build { board, out, .. } => {
-            build::run(board.as_deref(), out.as_deref())
-        }
+        Verb::Build {
+            board, out, strict, ..
+        } => build::run(board.as_deref(), out.as_deref(), strict),
         Verb::Image { board, tree, root } => image::run(&board, &tree, root),
         Verb::Boot {
             board,

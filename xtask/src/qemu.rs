@@ -15,7 +15,7 @@ use crate::{board::Board, image::Image, setup::Fetched};
 
 /// Returns the QEMU command for a board, without its console.
 pub fn command(board: &Board, kit: &Fetched, image: &Image) -> Result<Command> {
-    let qemu = &board.qemu;
+    let qemu = board.qemu()?;
     let mut command = Command::new(&kit.qemu);
     command.args(["-M", &qemu.machine, "-m", &qemu.memory_mib.to_string()]);
     if let Some(cpu) = &qemu.cpu {
@@ -165,7 +165,7 @@ impl Session {
             seen: 0,
             typed: 0,
             ended: None,
-            slow: board.qemu.slow,
+            slow: board.qemu()?.slow,
             echo: false,
             _sockets: sockets,
         })

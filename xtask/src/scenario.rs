@@ -289,7 +289,7 @@ impl Scenario {
     pub fn is_for(&self, board: &Board, all: bool) -> bool {
         let named = |names: &Vec<String>| names.contains(&board.name);
         let runs = self.boards.is_empty() || named(&self.boards);
-        let has = self.root == Root::Initramfs || board.qemu.disk.is_some();
+        let has = self.root == Root::Initramfs || board.has_disk();
         let due = all || self.standard.as_ref().is_none_or(named);
         runs && has && due
     }

@@ -65,7 +65,7 @@ pub fn prepare(boards: &[Board]) -> Result<()> {
     for board in boards {
         ensure(board)?;
         disk_modules(board)?;
-        if board.qemu.disk.is_some() {
+        if board.has_disk() {
             disk::ensure_tools()?;
         }
     }
@@ -159,9 +159,10 @@ fn shelf(board: &Board) -> Result<PathBuf> {
 
 /// Fetches a package from the first suite that has it.
 fn package(board: &Board, name: &str, prefix: &str) -> Result<PathBuf> {
+    let debian = board.debian()?;
     let mut tried = Vec::new();
-    for suite in &board.debian.suites {
-        let fetched = apt::Root::open(suite, &board.debian.arch)
+    for suite in &debian.suites {
+        let fetched = apt::Root::open(suite, &debian.arch)
             .and_then(|root| root.fetch(&root.behind(name, prefix)?));
         match fetched {
             Ok(file) => return Ok(file),
@@ -177,20 +178,21 @@ fn package(board: &Board, name: &str, prefix: &str) -> Result<PathBuf> {
 
 /// Returns the kernel and its device tree.
 fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
+    let debian = board.debian()?;
     let shelf = shelf(board)?;
     let kernel = shelf.join("kernel");
-    let dtb = board.debian.dtb.as_ref().map(|name| shelf.join(name));
+    let dtb = debian.dtb.as_ref().map(|name| shelf.join(name));
     if kernel.exists() && dtb.as_ref().is_none_or(|dtb| dtb.exists()) {
         return Ok((kernel, dtb));
     }
-    let deb = package(board, &board.debian.kernel, "linux-image-")?;
+    let deb = package(board, &debian.kernel, "linux-image-")?;
     let unpacked = tempfile::tempdir_in(board::work_dir())?;
     apt::unpack(&deb, unpacked.path(), &["./boot/vmlinu*"])?;
     let boot = unpacked.path().join("boot");
     let image = fs::read_dir(&boot)?
         .next()
         .context("no kernel in the package")??;
-    if let (Some(name), Some(to)) = (&board.debian.dtb, &dtb) {
+    if let (Some(name), Some(to)) = (&debian.dtb, &dtb) {
         let pattern = format!("*/{name}");
         apt::unpack(&deb, unpacked.path(), &[&pattern])?;
         let found = walkdir::WalkDir::new(unpacked.path())
@@ -207,12 +209,12 @@ fn kernel(board: &Board) -> Result<(PathBuf, Option<PathBuf>)> {
 
 /// Returns the kernel modules that are in every image of a board.
 fn modules(board: &Board) -> Result<Option<PathBuf>> {
-    shelved(board, &board.debian.modules)
+    shelved(board, board.modules())
 }
 
 /// Returns the kernel modules that are needed to reach a root on a disk.
 pub fn disk_modules(board: &Board) -> Result<Option<PathBuf>> {
-    shelved(board, &board.debian.disk_modules)
+    shelved(board, &board.debian()?.disk_modules)
 }
 
 /// Returns a directory with modules, their dependencies and the dependency
@@ -226,7 +228,7 @@ fn shelved(board: &Board, names: &[String]) -> Result<Option<PathBuf>> {
     if shelf.exists() {
         return Ok(Some(shelf));
     }
-    let deb = package(board, &board.debian.kernel, "linux-image-")?;
+    let deb = package(board, &board.debian()?.kernel, "linux-image-")?;
     let unpacked = tempfile::tempdir_in(board::work_dir())?;
     apt::unpack(&deb, unpacked.path(), &["*.ko*"])?;
     let mut files = BTreeMap::new();
@@ -325,7 +327,8 @@ fn busybox(board: &Board) -> Result<PathBuf> {
 /// Returns the QEMU program of a board: on PATH, or installed when run as
 /// root.
 fn qemu(board: &Board) -> Result<PathBuf> {
-    let packages: &[&str] = match board.qemu.system.as_str() {
+    let system = &board.qemu()?.system;
+    let packages: &[&str] = match system.as_str() {
         "arm" | "aarch64" => &["qemu-system-arm"],
         "mips" | "mipsel" => &["qemu-system-mips"],
         // The packages only recommend the firmware.
@@ -333,5 +336,5 @@ fn qemu(board: &Board) -> Result<PathBuf> {
         "x86_64" => &["qemu-system-x86", "seabios"],
         other => bail!("boards/{}.toml: unknown system `{other}`", board.name),
     };
-    tool::program(&format!("qemu-system-{}", board.qemu.system), packages)
+    tool::program(&format!("qemu-system-{system}"), packages)
 }

@@ -6,10 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use object::{Object as _, ObjectSection as _, SectionFlags, SectionKind, elf};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    board::{self, Board},
-    build,
-};
+use crate::{board, build};
 
 /// Sizes of one release file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -44,19 +41,11 @@ pub fn run(
     );
     for board in board::chosen(name)? {
         let weight = weigh(&build::release(&board)?)?;
-        println!("{}", row(&board, weight));
+        println!("{}", row(&board.name, weight, board.budget()));
         if let Some(old) = before.get(&board.name) {
             println!("{}", difference(*old, weight));
         }
-        if weight.file > board.budget.file {
-            over.push(format!(
-                "{}: {} bytes are {} over the budget in boards/{}.toml",
-                board.name,
-                weight.file,
-                weight.file - board.budget.file,
-                board.name
-            ));
-        }
+        over.extend(board.excess(weight.file));
         weights.insert(board.name, weight);
     }
     if let Some(file) = save {
@@ -80,20 +69,20 @@ fn read(file: &Path) -> Result<Weights> {
 }
 
 /// Returns one line of the table.
-fn row(board: &Board, weight: SizeRow) -> String {
+fn row(name: &str, weight: SizeRow, budget: Option<u64>) -> String {
     let SizeRow {
         file,
         text,
         data,
         bss,
     } = weight;
-    let budget = board.budget.file;
+    let row = format!("{name:<14} {file:>8} {text:>8} {data:>8} {bss:>8}");
     // Rounded down, so that the space left is never overstated.
-    let left = budget.saturating_sub(file) * 100 / budget.max(1);
-    format!(
-        "{:<14} {file:>8} {text:>8} {data:>8} {bss:>8} {budget:>8} {left:>5}%",
-        board.name
-    )
+    let left = |budget: u64| budget.saturating_sub(file) * 100 / budget.max(1);
+    match budget {
+        Some(budget) => format!("{row} {budget:>8} {:>5}%", left(budget)),
+        None => format!("{row} {:>8} {:>6}", "-", "-"),
+    }
 }
 
 /// Returns the line below it: the changes since the saved figures.
@@ -160,6 +149,18 @@ mod test {
         let line = difference(weight(10, 9), weight(12, 5));
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words, ["+2", "-4", "=", "="]);
+    }
+
+    #[test]
+    fn space_left_is_rounded_down_and_may_be_unlimited() {
+        let size = SizeRow {
+            file: 991,
+            text: 1,
+            data: 2,
+            bss: 3,
+        };
+        assert!(row("x", size, Some(1000)).ends_with(" 1000     0%"));
+        assert!(row("x", size, None).ends_with(" -      -"));
     }
 
     #[test]

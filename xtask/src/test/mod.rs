@@ -29,7 +29,7 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     let boards = board::all()?;
     let booted: Vec<board::Board> = boards
         .iter()
-        .filter(|board| board.test || all_boards)
+        .filter(|board| board.boots() && (board.test || all_boards))
         .cloned()
         .collect();
     let mut parts = local();
@@ -186,7 +186,7 @@ fn boots(booted: &[board::Board], all: bool) -> Result<Vec<Part<'static>>> {
             add(&name, &about, seconds, ONE, Box::new(play));
         }
         let main = board.name == board::DEFAULT;
-        if main || all && board.qemu.disk.is_some() {
+        if main || all && board.has_disk() {
             let [few, many] = powercut::CUTS;
             let cuts = if main && all { many } else { few };
             let about = "the power goes while an ext4 is logged to";
