@@ -27,6 +27,7 @@ mod small {
     pub const LOG_DIRS: usize = 2;
     pub const LOG_READ_BYTES: usize = 32;
     pub const GOOD_SECONDS: usize = 5;
+    pub const ROOT_SECONDS: usize = 0;
     pub const DOWN_SECONDS: usize = 60;
     pub const LOG_LINE_BYTES: usize = 16;
     pub const LOGGERS: usize = 2;

@@ -16,7 +16,7 @@ use super::{At, Errno, clone_vm, error, exec, file, raw, signal};
 pub use super::{
     exec::{exec_argv, exec_program, exec_unblocked},
     exit,
-    program::{ARGUMENTS, Environ, Program, SELF_EXE, Setup},
+    program::{ARGUMENTS, Environ, Extra, Program, SELF_EXE, Setup},
 };
 
 /// Starts a child; returns its pid. The files of `setup` must stay open until
@@ -32,11 +32,11 @@ pub fn spawn(program: &Program<'_>, setup: &Setup<'_>) -> Result<u32, Errno> {
 }
 
 /// Starts a child as [`spawn`] does, by a copy of this process: the files may
-/// be closed at once. The `extra` files become its descriptors 4 and 5.
+/// be closed at once.
 pub fn spawn_with(
     program: &Program<'_>,
     setup: &Setup<'_>,
-    extra: Option<[At<'_>; 2]>,
+    extra: Option<Extra<'_>>,
 ) -> Result<u32, Errno> {
     let mut pid = 0;
     if raw::fork(&mut pid, false, true)? != 0 {

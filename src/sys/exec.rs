@@ -9,7 +9,9 @@ use crate::config;
 
 use super::{
     At, Errno, error, fd, file, limits, print_error,
-    program::{ARGUMENTS, Argv, Environ, Program, SELF_EXE, Setup},
+    program::{
+        ARGUMENTS, Argv, EXTRA, Environ, Extra, Program, SELF_EXE, Setup,
+    },
     raw, signal, write_all,
 };
 
@@ -18,7 +20,7 @@ use super::{
 pub(super) fn run_child(
     program: &Program<'_>,
     setup: &Setup<'_>,
-    extra: Option<[At<'_>; 2]>,
+    extra: Option<Extra<'_>>,
 ) -> ! {
     let errno = match prepare(setup, extra) {
         Ok(()) => exec(program),
@@ -75,9 +77,8 @@ fn close_between(first: u32, end: u32) {
     }
 }
 
-/// Puts the child into the state that the program starts in. `extra` files
-/// become its descriptors 4 and 5.
-fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
+/// Puts the child into the state that the program starts in.
+fn prepare(setup: &Setup<'_>, extra: Option<Extra<'_>>) -> Result<(), Errno> {
     if setup.session {
         // Refused only to the leader of a group: then it has its own already.
         let _leads = rustix::process::setsid().is_err();
@@ -89,14 +90,21 @@ fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     let join = |procs| write_all(procs, b"0").is_ok();
     let joined = setup.cgroup.is_none_or(join);
     // A file that is not given counts as descriptor 0, which stays anyway.
-    let [four, five] = extra.unwrap_or([fd::STDIN; 2]);
     let files = [setup.stdin, setup.stdout, setup.stderr];
     let [stdin, stdout, stderr] = files.map(|file| file.unwrap_or(fd::STDIN));
+    let mut kept = [fd::STDIN; EXTRA + 3];
+    let given = extra.map_or(&[][..], |extra| extra.files);
+    let given = [stdin, stdout, stderr]
+        .into_iter()
+        .chain(given.iter().copied());
+    for (kept, file) in kept.iter_mut().zip(given) {
+        *kept = file;
+    }
     if let Some(dir) = setup.dir {
         // Looks up no path; so the directory need not be kept.
         file::change_dir_to(dir)?;
     }
-    keep_only(&[stdin, stdout, stderr, four, five])?;
+    keep_only(&kept)?;
     if !joined {
         // Without its cause: a line of its own would not fit a shared stack.
         print_error(b"warning: unable to join the cgroup\n");
@@ -119,8 +127,8 @@ fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     if let Some(sub) = setup.sub {
         file::change_dir(sub)?;
     }
-    if let Some(files) = extra {
-        number_extra(files)?;
+    if let Some(extra) = extra {
+        number_extra(extra)?;
     }
     if setup.terminal {
         // Without a terminal a stage does without job control.
@@ -131,12 +139,19 @@ fn prepare(setup: &Setup<'_>, extra: Option<[At<'_>; 2]>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Makes files the child's descriptors 4 and 5.
-fn number_extra([four, five]: [At<'_>; 2]) -> Result<(), Errno> {
-    // Copied above both first: either may be 4 or 5 now.
-    let (four, five) = (raw::dup_above(four, 6)?, raw::dup_above(five, 6)?);
-    raw::dup_onto(four.as_fd(), 4)?;
-    raw::dup_onto(five.as_fd(), 5)
+/// Gives extra files their numbers.
+fn number_extra(extra: Extra<'_>) -> Result<(), Errno> {
+    // Copied above all of them first: any may have the number of another now.
+    let most = u32::try_from(EXTRA).unwrap_or(0);
+    let above = extra.first.saturating_add(most);
+    let mut copies = [const { None }; EXTRA];
+    for (copy, file) in copies.iter_mut().zip(extra.files) {
+        *copy = Some(raw::dup_above(*file, above)?);
+    }
+    for (number, copy) in (extra.first..).zip(copies.iter().flatten()) {
+        raw::dup_onto(copy.as_fd(), number)?;
+    }
+    Ok(())
 }
 
 /// Becomes the program; returns only with the reason why it could not.

@@ -146,6 +146,18 @@ pub const SELF_EXE: &CStr = c"/proc/self/exe";
 /// Most arguments of a child of the supervisor: `finish` has two.
 pub const ARGUMENTS: usize = 3;
 
+/// Most files of [`Extra`].
+pub const EXTRA: usize = 2;
+
+/// Further files of a child.
+#[derive(Clone, Copy, Debug)]
+pub struct Extra<'a> {
+    /// The descriptor that the first of them becomes; the next ones follow.
+    pub first: u32,
+    /// The files, at most [`EXTRA`].
+    pub files: &'a [At<'a>],
+}
+
 /// The state that a child starts in.
 #[derive(Debug)]
 pub struct Setup<'a> {

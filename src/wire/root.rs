@@ -1,5 +1,5 @@
-//! Root file system named by the kernel's command line (kernel-parameters(7)),
-//! and its overlay.
+//! Root file system named by words of the kernel's command line
+//! (kernel-parameters(7)), and its overlay.
 
 use super::cmdline::{unquoted, words};
 
@@ -22,8 +22,10 @@ pub struct Root<'a> {
 }
 
 impl<'a> Root<'a> {
-    /// Reads the words of a line.
-    pub fn read(&mut self, line: &'a [u8]) {
+    /// Reads the words of a line. Returns the last one that is not about the
+    /// root.
+    pub fn read(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let mut other = None;
         for word in words(line) {
             let values: [(&[u8], _); 4] = [
                 (b"root=", &mut self.device),
@@ -31,23 +33,33 @@ impl<'a> Root<'a> {
                 (b"rootflags=", &mut self.options),
                 (b"runt.overlay=", &mut self.overlay),
             ];
+            let mut known = false;
             for (key, field) in values {
                 if let Some(value) = word.strip_prefix(key) {
                     *field = unquoted(value);
+                    known = true;
                 }
             }
             match word {
                 b"ro" => self.writable = false,
                 b"rw" => self.writable = true,
                 b"rootwait" => self.wait = true,
-                _ => {}
+                _ if known => {}
+                _ => other = Some(word),
             }
         }
+        other
     }
 
-    /// Returns true if it is not the one that the kernel has unpacked.
+    /// Returns true if it is the one that the kernel has unpacked.
+    pub fn is_here(&self) -> bool {
+        self.device.starts_with(b"/dev/ram")
+    }
+
+    /// Returns true if it is given and not the one that the kernel has
+    /// unpacked.
     pub fn is_elsewhere(&self) -> bool {
-        !self.device.is_empty() && !self.device.starts_with(b"/dev/ram")
+        !self.device.is_empty() && !self.is_here()
     }
 }
 
@@ -58,15 +70,16 @@ mod test {
     #[test]
     fn the_words_of_a_root() {
         let mut root = Root::default();
-        root.read(b"console=ttyS0 quiet");
-        assert_eq!(root, Root::default());
-        assert!(!root.is_elsewhere());
-        root.read(b"root=/dev/ram0");
-        assert!(!root.is_elsewhere());
-        root.read(
-            b"root=PARTUUID=0a-01 rootfstype=ext4 ro rw rootwait \
-              rootflags=\"noatime,x=a b\" runt.overlay=LABEL=data xroot=no",
+        let other = root.read(b"console=ttyS0 quiet");
+        assert_eq!((root, other), (Root::default(), Some(&b"quiet"[..])));
+        assert!(!root.is_elsewhere() && !root.is_here());
+        assert_eq!(root.read(b"root=/dev/ram0 "), None);
+        assert!(!root.is_elsewhere() && root.is_here());
+        let other = root.read(
+            b"root=PARTUUID=0a-01 rootfstype=ext4 ro rw xroot=no rootwait \
+              rootflags=\"noatime,x=a b\" runt.overlay=LABEL=data",
         );
+        assert_eq!(other, Some(&b"xroot=no"[..]));
         let expected = Root {
             device: b"PARTUUID=0a-01",
             kind: b"ext4",
@@ -77,7 +90,7 @@ mod test {
         };
         assert_eq!(root, expected);
         assert!(root.is_elsewhere());
-        root.read(b"root=/dev/sda2 ro runt.overlay=");
+        assert_eq!(root.read(b"root=/dev/sda2 ro runt.overlay="), None);
         assert_eq!(root.device, b"/dev/sda2");
         assert!(!root.writable && root.wait);
         assert_eq!(root.overlay, b"");

@@ -241,3 +241,82 @@ fn a_file_system_is_unmounted_after_those_moved_into_it() {
     let left = left_mounted(&tmp, &inner, &table);
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// A root hook, the line that PID 1 prints about it, and the end of the step.
+type HookCase = (&'static str, &'static str, &'static str);
+
+/// Hooks that name the initramfs itself as the root, or none: PID 1 of a test
+/// must never get as far as to remove the files of its old root.
+const HOOKS: [HookCase; 8] = [
+    ("echo root=/dev/ram0 ro >&3", "", "ok, "),
+    ("", "", "ok, "),
+    // It does not wait for others that have the descriptor.
+    ("sleep 1000 & echo rootwait >&3", "", "ok, "),
+    ("echo root=/dev/ram0 >&3; exit 99", "", "failed, "),
+    (
+        "echo root=/dev/ram0 rot=/dev/sda >&3",
+        "unknown word in the answer of /etc/runit/root: rot=/dev/sda",
+        "failed, ",
+    ),
+    (
+        "printf %20000s ro >&3",
+        "the answer of /etc/runit/root is too long (line-bytes = 16384)",
+        "failed, ",
+    ),
+    ("yes rw >&3 || exit 1", "", "failed, "),
+    ("exec sleep 1000", "", "not done in time, "),
+];
+
+#[test]
+fn the_root_hook_answers_with_words_about_the_root() {
+    if !can_run_pid_1() {
+        return;
+    }
+    for (hook, line, end) in HOOKS {
+        let tmp = root();
+        // No rescue.
+        tmp.write("etc/passwd", "root::0:0:root:/:/bin/sh\n");
+        tmp.service("a", STAY);
+        tmp.script("etc/runit/root", &format!("PATH=/bin:/usr/bin; {hook}"));
+        let mut terminal = Terminal::new();
+        let table = "rootfs / rootfs rw 0 0\n";
+        let then = "exec unshare -fp --kill-child runit";
+        let mut one = machine(&tmp, "", &terminal.mount, table, then);
+        terminal.until_printed(" services up, ");
+        let output = terminal.read();
+        let result = format!("- runit: /etc/runit/root: {end}");
+        assert!(output.contains(&result), "{hook}: {output}");
+        let warned = output.matches("warning: ").count();
+        // Besides, that ctrl-alt-del cannot be caught, and after a failure that
+        // there is no rescue.
+        let expected = 1 + usize::from(end != "ok, ") + line.len().min(1);
+        assert_eq!(warned, expected, "{hook}: {output}");
+        assert!(output.contains(line), "{hook}: {output}");
+        assert!(!output.contains("- runit: root: "), "{hook}: {output}");
+        signal(&one, Signal::POWER);
+        assert_eq!(one.wait(), POWER_OFF);
+    }
+}
+
+#[test]
+fn the_root_hook_reads_the_console() {
+    if !can_run_pid_1() {
+        return;
+    }
+    let mut terminal = Terminal::new();
+    let tmp = root();
+    tmp.service("a", STAY);
+    tmp.script(
+        "etc/runit/root",
+        "echo phrase?; read -r word; [ \"$word\" = open ] && echo ro >&3",
+    );
+    let table = "rootfs / rootfs rw 0 0\n";
+    let then = "exec unshare -fp --kill-child runit";
+    let mut one = machine(&tmp, "", &terminal.mount, table, then);
+    terminal.until_printed("phrase?\r\n");
+    terminal.master.write_all(b"open\n").unwrap();
+    terminal.until_printed("- runit: /etc/runit/root: ok, ");
+    terminal.until_printed(" services up, ");
+    signal(&one, Signal::POWER);
+    assert_eq!(one.wait(), POWER_OFF);
+}

@@ -19,7 +19,7 @@ use core::ffi::CStr;
 use crate::{
     sys::{
         AsFd, At, Errno,
-        child::{self, ExitStatus, Program, Setup},
+        child::{self, ExitStatus, Extra, Program, Setup},
         clock, file, secure,
         signal::{self, Number},
     },
@@ -246,7 +246,10 @@ fn start(
         error_prefix: Some(&prefix),
         error_code: crate::applet::FATAL,
     };
-    let more = [state.as_fd(), newstate.as_fd()];
+    let more = Extra {
+        first: 4,
+        files: &[state.as_fd(), newstate.as_fd()],
+    };
     child::spawn_with(&program, &setup, Some(more))
 }
 

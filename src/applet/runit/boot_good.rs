@@ -9,8 +9,7 @@ use crate::{
 };
 
 use super::{
-    super::flag_files::is_set, console::ConsoleStreams, report,
-    step::StepResult, task::Task,
+    super::flag_files::is_set, console::ConsoleStreams, report, task::Task,
 };
 
 /// The program.
@@ -59,12 +58,6 @@ impl BootGood {
     ) {
         if let Some((result, began)) = self.program.take_result(now, supervisor)
         {
-            // It is a program, not a step: every exit code but 0 is a failure.
-            let result = if result == StepResult::Nothing {
-                StepResult::Failed
-            } else {
-                result
-            };
             let name = PROGRAM.to_bytes();
             report::step(supervisor.reporter(), name, result, began);
         }

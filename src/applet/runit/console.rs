@@ -5,8 +5,8 @@ use core::ffi::CStr;
 use crate::{
     supervisor::Supervisor,
     sys::{
-        AsFd, Errno, Fd,
-        child::{self, Environ, Program, Setup},
+        AsFd, At, Errno, Fd,
+        child::{self, Environ, Extra, Program, Setup},
         console,
     },
     text::Line,
@@ -85,6 +85,18 @@ impl ConsoleStreams {
         terminal: bool,
         supervisor: &mut Supervisor,
     ) -> Option<u32> {
+        self.spawn_with(path, terminal, None, supervisor)
+    }
+
+    /// Starts a program as [`ConsoleStreams::spawn`] does, with `answer` as
+    /// its descriptor 3.
+    pub(super) fn spawn_with(
+        &mut self,
+        path: &CStr,
+        terminal: bool,
+        answer: Option<At<'_>>,
+        supervisor: &mut Supervisor,
+    ) -> Option<u32> {
         let _later = self.retry().is_err();
         let console = self.own.as_ref().map(AsFd::as_fd);
         let program = Program {
@@ -109,7 +121,15 @@ impl ConsoleStreams {
             error_prefix: Some(&prefix),
             error_code: CANNOT_RUN,
         };
-        match child::spawn(&program, &setup) {
+        let spawned = match answer {
+            None => child::spawn(&program, &setup),
+            Some(answer) => {
+                let files = &[answer];
+                let extra = Some(Extra { first: 3, files });
+                child::spawn_with(&program, &setup, extra)
+            }
+        };
+        match spawned {
             Ok(pid) => {
                 // There is room for a script and every program of PID 1.
                 supervisor.await_exit(pid);

@@ -56,6 +56,16 @@
 //! board's file may set the same words; those of the command line take
 //! precedence. `root=/dev/ram0` stays in the initramfs.
 //!
+//! An initramfs may have an executable `/etc/runit/root`, the root hook: to ask
+//! for a passphrase, or to choose one of two roots. It is run on the console
+//! when the modules are loaded. What it writes to descriptor 3 are further
+//! words about the root, as those of the command line, over which they take
+//! precedence: `echo root=/dev/mapper/root >&3`. It has the board's
+//! `root-seconds`. If it fails, takes longer, or writes a word that is not
+//! about the root or more than `line-bytes`, that is reported, and the root
+//! counts as one that cannot be reached. `root=/dev/ram0` on the command line
+//! skips it.
+//!
 //! PID 1 locks its code and data in memory, so that it survives the loss of
 //! the medium that it was started from and of any swap device.
 //!
@@ -112,7 +122,7 @@
 //! has no effect.
 //!
 //! # Files
-//! `/etc/runit/{1,2,3,ctrlaltdel,pwrfail,nosync,boot-good}`; flags: see
+//! `/etc/runit/{1,2,3,ctrlaltdel,pwrfail,nosync,boot-good,root}`; flags: see
 //! `runit-init`.
 //!
 //! # In a container
@@ -141,6 +151,7 @@ mod requests;
 mod rescue;
 mod rig;
 mod root;
+mod root_hook;
 mod seed;
 mod settings;
 mod shutdown;

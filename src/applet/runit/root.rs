@@ -1,5 +1,5 @@
-//! Switches PID 1 of an initramfs to the root that the board or the kernel's
-//! command line names, in two steps of stage 1:
+//! Switches PID 1 of an initramfs to the root that the board, the kernel's
+//! command line or the root hook names, in two steps of stage 1:
 //!
 //! 1. [`mount_root`] mounts it on /newroot as soon as its device appears. With
 //!    an overlay the root is mounted on /run/lower and the medium for changes
@@ -71,11 +71,9 @@ fn is_initramfs() -> bool {
     first.is_some_and(Mount::is_initial)
 }
 
-/// Calls `work` with the configured root, if there is one to switch to.
-fn with_root(
-    reporter: &Reporter,
-    work: fn(&Root<'_>, &Reporter) -> bool,
-) -> StepResult {
+/// Calls `work` with the root that the board, the kernel's command line and
+/// `answer`, the root hook's, configure.
+fn with_words<T>(answer: &[u8], work: impl FnOnce(&Root<'_>) -> T) -> T {
     let mut text = [0; config::LINE_BYTES];
     let mut root = Root::default();
     if !config::ROOT.is_empty() {
@@ -84,13 +82,31 @@ fn with_root(
     // A failure to read was reported with the boot parameters.
     let line = file::read_whole(CWD, c"/proc/cmdline", &mut text);
     root.read(line.unwrap_or(&[]));
-    let wanted = root.is_elsewhere() && is_initramfs();
-    StepResult::of(wanted, wanted && !work(&root, reporter))
+    root.read(answer);
+    work(&root)
+}
+
+/// Returns true when the root hook may choose a root: in an initramfs, unless
+/// the configured root is the initramfs itself.
+pub(super) fn is_open() -> bool {
+    is_initramfs() && with_words(b"", |root| !root.is_here())
+}
+
+/// Calls `work` with the configured root, if there is one to switch to.
+fn with_root(
+    reporter: &Reporter,
+    answer: &[u8],
+    work: fn(&Root<'_>, &Reporter) -> bool,
+) -> StepResult {
+    with_words(answer, |root| {
+        let wanted = root.is_elsewhere() && is_initramfs();
+        StepResult::of(wanted, wanted && !work(root, reporter))
+    })
 }
 
 /// Mounts the new root: step 1.
-pub(super) fn mount_root(reporter: &Reporter) -> StepResult {
-    with_root(reporter, |root, reporter| {
+pub(super) fn mount_root(reporter: &Reporter, answer: &[u8]) -> StepResult {
+    with_root(reporter, answer, |root, reporter| {
         let Root { device, kind, .. } = *root;
         let flags = if root.writable { 0 } else { READ_ONLY };
         let patient = root.wait;
@@ -196,8 +212,8 @@ fn existing_device(name: &[u8]) -> Result<Path, Errno> {
 
 /// Switches to the new root and executes its init: step 2. Returns only when
 /// there is no other root or on failure.
-pub(super) fn exec_init(reporter: &Reporter) -> StepResult {
-    with_root(reporter, |_, reporter| {
+pub(super) fn exec_init(reporter: &Reporter, answer: &[u8]) -> StepResult {
+    with_root(reporter, answer, |_, reporter| {
         let gone = switch_root(reporter);
         let errno = gone.err().unwrap_or(Errno::ENOENT);
         reporter.warn("unable to start the init of the root", b"", errno);

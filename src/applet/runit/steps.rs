@@ -16,8 +16,13 @@ use crate::{
 };
 
 use super::{
-    super::flag_files::is_set, console::ConsoleStreams, fstab, kernel_fs,
-    modules, report, root, seed, settings, step::StepResult, task::Task,
+    super::flag_files::is_set,
+    console::ConsoleStreams,
+    fstab, kernel_fs, modules, report, root,
+    root_hook::{self, RootHook},
+    seed, settings,
+    step::StepResult,
+    task::Task,
 };
 
 /// A step of stage 1.
@@ -27,7 +32,18 @@ struct Step {
     /// itself.
     limit: u32,
     kind: Kind,
-    work: fn(&Reporter) -> StepResult,
+    work: Work,
+}
+
+/// The work of a step.
+#[derive(Clone, Copy)]
+enum Work {
+    /// A function.
+    Plain(fn(&Reporter) -> StepResult),
+    /// A function that takes the answer of the root hook.
+    Root(fn(&Reporter, &[u8]) -> StepResult),
+    /// The root hook.
+    Hook,
 }
 
 /// Circumstances in which a step is taken.
@@ -55,35 +71,47 @@ const ONCE_TIMEOUT: Duration = Duration::from_secs(30);
 const ONCE_DIR: &CStr = c"/etc/runit/once";
 
 use Kind::{Always, Machine, ToRoot};
+use Work::{Hook, Plain, Root};
 
 /// The steps in their order.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     step(
         "file systems of the kernel",
         IN_PROCESS,
         Always,
-        kernel_fs::mount_all,
+        Plain(kernel_fs::mount_all),
     ),
-    step("modules", MEDIUM_SECONDS, Machine, modules::load),
-    step("root", CHECK_SECONDS, ToRoot, root::mount_root),
-    step("init", IN_PROCESS, ToRoot, root::exec_init),
-    step("clock", IN_PROCESS, Machine, settings::set_clock),
-    step("host name", IN_PROCESS, Always, settings::set_host_name),
-    step("loopback", IN_PROCESS, Always, settings::bring_up_loopback),
-    step("check", CHECK_SECONDS, Machine, fstab::check),
-    step("fstab", MEDIUM_SECONDS, Machine, fstab::mount_all),
-    step("swap", MEDIUM_SECONDS, Machine, fstab::swap_on),
-    step("sysctl", MEDIUM_SECONDS, Always, settings::set_sysctls),
-    step("random seed", MEDIUM_SECONDS, Machine, seed::load),
+    step("modules", MEDIUM_SECONDS, Machine, Plain(modules::load)),
+    step(root_hook::NAME, IN_PROCESS, ToRoot, Hook),
+    step("root", CHECK_SECONDS, ToRoot, Root(root::mount_root)),
+    step("init", IN_PROCESS, ToRoot, Root(root::exec_init)),
+    step("clock", IN_PROCESS, Machine, Plain(settings::set_clock)),
+    step(
+        "host name",
+        IN_PROCESS,
+        Always,
+        Plain(settings::set_host_name),
+    ),
+    step(
+        "loopback",
+        IN_PROCESS,
+        Always,
+        Plain(settings::bring_up_loopback),
+    ),
+    step("check", CHECK_SECONDS, Machine, Plain(fstab::check)),
+    step("fstab", MEDIUM_SECONDS, Machine, Plain(fstab::mount_all)),
+    step("swap", MEDIUM_SECONDS, Machine, Plain(fstab::swap_on)),
+    step(
+        "sysctl",
+        MEDIUM_SECONDS,
+        Always,
+        Plain(settings::set_sysctls),
+    ),
+    step("random seed", MEDIUM_SECONDS, Machine, Plain(seed::load)),
 ];
 
 /// Returns an entry of the table.
-const fn step(
-    name: &'static str,
-    limit: u32,
-    kind: Kind,
-    work: fn(&Reporter) -> StepResult,
-) -> Step {
+const fn step(name: &'static str, limit: u32, kind: Kind, work: Work) -> Step {
     Step {
         name,
         limit,
@@ -115,6 +143,7 @@ pub(super) struct Steps {
     program: Option<Path>,
     /// The step or program that runs.
     task: Task,
+    hook: RootHook,
     /// True when another root is configured and could not be reached.
     root_missing: bool,
 }
@@ -140,6 +169,7 @@ impl Steps {
             index: 0,
             program: None,
             task: Task::default(),
+            hook: RootHook::new(),
             root_missing: false,
         }
     }
@@ -196,6 +226,7 @@ impl Steps {
         else {
             return Progress::Waiting;
         };
+        let result = self.hook.end(result, supervisor.reporter());
         let _later = console.retry().is_err();
         let step = STEPS.get(self.index);
         let name = match (step, &self.program) {
@@ -222,6 +253,32 @@ impl Steps {
         }
     }
 
+    /// Begins a step.
+    fn start(
+        &mut self,
+        step: &Step,
+        now: Instant,
+        console: &mut ConsoleStreams,
+        supervisor: &mut Supervisor,
+    ) {
+        let Self { task, hook, .. } = self;
+        if matches!(step.work, Hook) {
+            return hook.start(task, now, console, supervisor);
+        }
+        let answer = hook.answer();
+        let work = |reporter: &Reporter| match step.work {
+            Plain(work) => work(reporter),
+            Root(work) => work(reporter, answer),
+            Hook => StepResult::Nothing,
+        };
+        if step.limit == IN_PROCESS {
+            task.finish(work(supervisor.reporter()), now);
+        } else {
+            let limit = Duration::from_secs(step.limit.into());
+            task.run(&work, limit, now, supervisor);
+        }
+    }
+
     /// Begins the next step or program; returns false when there is none.
     fn start_next(
         &mut self,
@@ -231,13 +288,7 @@ impl Steps {
     ) -> bool {
         while let Some(step) = STEPS.get(self.index) {
             if self.is_wanted(step.kind) {
-                if step.limit == IN_PROCESS {
-                    let result = (step.work)(supervisor.reporter());
-                    self.task.finish(result, now);
-                } else {
-                    let limit = Duration::from_secs(step.limit.into());
-                    self.task.run(&step.work, limit, now, supervisor);
-                }
+                self.start(step, now, console, supervisor);
                 return true;
             }
             self.index = self.index.saturating_add(1);
@@ -287,12 +338,13 @@ mod test {
         }
         let all = STEPS.map(|step| step.name);
         assert_eq!(wanted(Scope::All, false, false), all);
-        assert_eq!(wanted(Scope::ToRoot, false, false), ["root", "init"]);
+        let to_root = [root_hook::NAME, "root", "init"];
+        assert_eq!(wanted(Scope::ToRoot, false, false), to_root);
         // A root that could not be mounted is not switched to.
         assert_eq!(wanted(Scope::ToRoot, false, true), [""; 0]);
         let rest: Vec<_> = all
             .into_iter()
-            .filter(|name| !["root", "init"].contains(name))
+            .filter(|name| !to_root.contains(name))
             .collect();
         assert_eq!(wanted(Scope::All, false, true), rest);
     }

@@ -14,8 +14,7 @@ use crate::{
 
 use super::step::StepResult;
 
-/// Exit code of a forked child that had nothing to do. A program that exits
-/// with this code counts as one.
+/// Exit code of a forked child that had nothing to do.
 const NOTHING_CODE: u8 = 99;
 
 /// A child with a time limit, or the result of one. The child leads a session,
@@ -29,6 +28,8 @@ pub(super) struct Task {
     began: Option<Instant>,
     /// Process id of the child, while it runs.
     pid: Option<u32>,
+    /// True when the child is a copy of this process, not a program.
+    forked: bool,
     /// The result at `due`.
     result: StepResult,
 }
@@ -53,10 +54,12 @@ impl Task {
         self.due = Some(Instant::AT_ONCE);
     }
 
-    /// Takes over the child `pid`, which the supervisor awaits.
+    /// Takes over a program that runs as the child `pid`, which the supervisor
+    /// awaits.
     pub(super) fn watch(&mut self, pid: u32, limit: Duration, now: Instant) {
         self.began = Some(now);
         self.pid = Some(pid);
+        self.forked = false;
         self.result = StepResult::Late;
         self.due = Some(now.after(limit));
     }
@@ -95,6 +98,7 @@ impl Task {
             Ok((false, pid)) => {
                 supervisor.await_exit(pid);
                 self.watch(pid, limit, now);
+                self.forked = true;
             }
         }
     }
@@ -105,7 +109,9 @@ impl Task {
         if own {
             self.end(match end {
                 ExitStatus::Exited(0) => StepResult::Done,
-                ExitStatus::Exited(NOTHING_CODE) => StepResult::Nothing,
+                ExitStatus::Exited(NOTHING_CODE) if self.forked => {
+                    StepResult::Nothing
+                }
                 ExitStatus::Exited(_) | ExitStatus::Killed(..) => {
                     StepResult::Failed
                 }
@@ -139,17 +145,20 @@ mod test {
 
     #[test]
     fn only_the_own_child_ends_a_task() {
+        let nothing = ExitStatus::Exited(NOTHING_CODE);
         let rows = [
-            (ExitStatus::Exited(0), StepResult::Done),
-            (ExitStatus::Exited(1), StepResult::Failed),
-            (ExitStatus::Exited(NOTHING_CODE), StepResult::Nothing),
-            (ExitStatus::Killed(9, false), StepResult::Failed),
+            (ExitStatus::Exited(0), true, StepResult::Done),
+            (ExitStatus::Exited(1), true, StepResult::Failed),
+            (nothing, true, StepResult::Nothing),
+            (nothing, false, StepResult::Failed),
+            (ExitStatus::Killed(9, false), false, StepResult::Failed),
         ];
-        for (end, result) in rows {
+        for (end, forked, result) in rows {
             let mut task = Task::default();
             assert!(!task.child_ended(0, end));
             assert_eq!(task.due(), None);
             task.watch(7, Duration::from_nanos(5), Instant::at(3));
+            task.forked = forked;
             assert_eq!(task.due(), Some(Instant::at(8)));
             assert_eq!(task.result, StepResult::Late);
             assert!(!task.child_ended(8, end));
