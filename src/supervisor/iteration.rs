@@ -7,17 +7,13 @@ use heapless::Vec;
 use crate::{
     config,
     machine::{restart_delay, slot::Role},
-    sys::{
-        self,
-        child::{self, ExitStatus},
-        clock, poller,
-    },
+    sys::{self, child::ExitStatus, clock, poller},
     wire::clock::{Instant, earliest},
 };
 
 use super::{
-    Events, IDLE_DELAY, Supervisor, context::Context, group, slot::Slot,
-    source::Source,
+    Events, IDLE_DELAY, Supervisor, children, context::Context, group,
+    slot::Slot, source::Source,
 };
 
 /// Maximum number of slots whose files are written per iteration; those that
@@ -164,7 +160,7 @@ impl Supervisor {
     /// Reaps the children that have ended, orphans included, until the budget
     /// is spent: each counts, whichever process started it.
     fn reap(&mut self, events: &mut Events) {
-        while let Some(zombie) = child::next_zombie() {
+        while let Some(zombie) = children::next_zombie() {
             let pid = zombie.pid;
             let found = self.table.find(pid);
             if let Some((index, role, leads)) = found {

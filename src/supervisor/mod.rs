@@ -14,6 +14,7 @@
 
 mod budget;
 pub mod cgroup;
+mod children;
 mod chown_log;
 mod context;
 mod control;
@@ -32,6 +33,8 @@ mod reporter;
 pub mod rundir;
 mod scan;
 mod service;
+#[cfg(test)]
+mod simulated;
 mod slot;
 mod source;
 mod spawner;

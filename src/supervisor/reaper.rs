@@ -5,13 +5,13 @@ use heapless::Vec;
 use crate::{
     sys::{
         At, Errno,
-        child::{self, ExitStatus},
+        child::ExitStatus,
         signal::{Number, Signals},
     },
     text,
 };
 
-use super::front::Command;
+use super::{children, front::Command};
 
 /// Maximum number of signals, and of a front's commands, passed to the owner
 /// per iteration; more wait in the kernel.
@@ -91,7 +91,7 @@ impl Reaper {
         pid: u32,
         events: &mut Events,
     ) -> Option<ExitStatus> {
-        let end = child::try_wait(pid)?;
+        let end = children::try_wait(pid)?;
         if !self.awaited.contains(&pid) {
             return Some(end);
         }

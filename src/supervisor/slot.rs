@@ -32,6 +32,9 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+use crate::wire::status::Status;
+
 use super::{
     context::Context,
     critical::{self, Critical},
@@ -206,6 +209,12 @@ impl Slot {
     /// Returns the process id of a child.
     pub(super) fn pid(&self, role: Role) -> Option<u32> {
         self.data.machine.pid(role)
+    }
+
+    /// Returns the state of a role's process.
+    #[cfg(test)]
+    pub(super) fn status(&self, role: Role) -> Option<Status> {
+        self.data.machine.status(role)
     }
 
     /// Returns the role of a child, and whether it leads a process group as the

@@ -4,8 +4,10 @@ use core::ffi::CStr;
 
 use crate::sys::{
     Errno,
-    child::{self, Environ, Program, Setup},
+    child::{Environ, Program, Setup},
 };
+
+use super::children;
 
 /// Settings that all children have in common.
 #[derive(Debug)]
@@ -21,17 +23,17 @@ impl Spawner {
         Self { environ, sessions }
     }
 
-    /// Starts a child as [`child::spawn`] does.
+    /// Starts a child as [`crate::sys::child::spawn`] does.
     pub(super) fn spawn(
         &self,
         path: &CStr,
         arguments: &[&CStr],
         setup: &Setup<'_>,
     ) -> Result<u32, Errno> {
-        child::spawn(&self.program(path, arguments), &self.complete(setup))
+        children::spawn(&self.program(path, arguments), &self.complete(setup))
     }
 
-    /// Starts a child as [`child::spawn_with`] does.
+    /// Starts a child as [`crate::sys::child::spawn_with`] does.
     pub(super) fn spawn_copy(
         &self,
         path: &CStr,
@@ -39,7 +41,7 @@ impl Spawner {
         setup: &Setup<'_>,
     ) -> Result<u32, Errno> {
         let program = self.program(path, arguments);
-        child::spawn_with(&program, &self.complete(setup), None)
+        children::spawn_with(&program, &self.complete(setup), None)
     }
 
     /// Returns a program that runs in the common environment.

@@ -110,6 +110,12 @@ pub struct Zombie {
 }
 
 impl Zombie {
+    /// Returns a zombie of a simulated system.
+    #[cfg(test)]
+    pub fn new(pid: u32, status: u32) -> Self {
+        Self { pid, status }
+    }
+
     /// Returns true when it has exited with `code` without having become the
     /// program that it was started for. Without /proc, the code decides.
     pub fn exited_before_exec(self, code: u8) -> bool {

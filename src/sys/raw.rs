@@ -27,6 +27,17 @@ const MASK: usize = general::_NSIG as usize / 8;
 #[allow(clippy::cast_possible_truncation, reason = "it is 64 or 128")]
 pub(super) const LAST_SIGNAL: u8 = general::_NSIG as u8;
 
+/// Calls `tgkill` for the calling thread.
+#[cfg(test)]
+pub(super) fn tgkill(signal: u32) -> Result<(), Errno> {
+    // SAFETY: the call returns a number.
+    let process = unsafe { syscall!(Sysno::getpid) }?;
+    // SAFETY: the call returns a number.
+    let thread = unsafe { syscall!(Sysno::gettid) }?;
+    // SAFETY: the call takes numbers alone.
+    unsafe { syscall!(Sysno::tgkill, process, thread, signal) }.map(|_| ())
+}
+
 /// Calls `openat`; returns the new descriptor.
 pub(super) fn openat(
     at: At<'_>,

@@ -101,6 +101,12 @@ pub fn kill(pid: u32, signal: Signal) -> Result<(), Errno> {
     kill_process(pid, signal).map_err(error::from)
 }
 
+/// Sends a signal to the calling thread.
+#[cfg(test)]
+pub fn kill_thread(signal: Signal) {
+    super::raw::tgkill(signal.as_raw().cast_unsigned()).unwrap();
+}
+
 /// Sends a signal to the process group that `leader` leads.
 pub fn kill_group(leader: u32, signal: Signal) -> Result<(), Errno> {
     let pid = i32::try_from(leader).ok().and_then(Pid::from_raw);

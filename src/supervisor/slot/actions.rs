@@ -11,7 +11,10 @@ use crate::{
     },
 };
 
-use super::{super::context::Context, Slot, start};
+use super::{
+    super::{children, context::Context},
+    Slot, start,
+};
 
 impl Slot {
     /// Performs `actions`, and those that follow from their outcome. The
@@ -119,9 +122,9 @@ impl Slot {
         };
         // ESRCH: it has ended and is about to be reaped.
         let _ended = if reaches_group {
-            signal::kill_led(pid, number).is_err()
+            children::kill_led(pid, number).is_err()
         } else {
-            signal::kill(pid, number).is_err()
+            children::kill(pid, number).is_err()
         };
     }
 
