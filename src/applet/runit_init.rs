@@ -1,13 +1,20 @@
 //! runit-init, init, halt, poweroff, reboot: ask PID 1 to shut down.
 //!
 //! # Synopsis
-//! `runit-init 0|6`, `halt`, `poweroff`, `reboot [ARG]`
+//! `runit-init 0|6`, `halt`, `poweroff`, `reboot [--soft | ARG]`
 //!
 //! # Description
 //! As PID 1, becomes `runit`. Otherwise sets the flag files that PID 1 checks
 //! and sends it CONT. `0`, `halt` and `poweroff` ask for power-off, `6` and
 //! `reboot` for a reboot. ARG is passed to reboot(2) (what to boot from, in
 //! the form that the board's firmware takes).
+//!
+//! `reboot --soft` keeps the kernel: PID 1 stops the services and runs stage 3
+//! as for a reboot, writes all media, which stay mounted, and executes its
+//! file again, which begins with stage 1. Nothing else outlives it: no process
+//! and no state of a service. It takes seconds less than a reboot, and a new
+//! file of this program is used from then on. It sends PID 1 RTMIN+7 and sets
+//! no flag file; a PID 1 that does not know this signal ignores it.
 //!
 //! # Files
 //! `/etc/runit/stopit`, `/etc/runit/reboot`; on a root without `/etc/runit`,
@@ -29,7 +36,7 @@ use crate::{
         signal::{self, Number},
         start::Start,
     },
-    text::basename,
+    text::{Line, basename},
 };
 
 use super::flag_files;
@@ -57,13 +64,31 @@ pub(super) fn halt(start: Start) -> u8 {
 /// Runs `reboot`.
 pub(super) fn reboot(start: Start) -> u8 {
     let argument = start.argv.skip(1).first().unwrap_or(c"");
+    let name = start.argv.first().unwrap_or(c"reboot").to_bytes();
+    if argument == c"--soft" {
+        return send(&head(name), signal::SOFT_REBOOT);
+    }
     // Other systems' `reboot` has options, which are ignored.
     let option = argument.to_bytes().starts_with(b"-");
     let argument = if option { c"" } else { argument };
-    ask(
-        start.argv.first().unwrap_or(c"reboot").to_bytes(),
-        Some(argument),
-    )
+    ask(name, Some(argument))
+}
+
+/// Returns the beginning of an error message.
+fn head(name: &[u8]) -> Line {
+    let mut head = Line::new();
+    head.bytes(basename(name)).text(": fatal: ");
+    head
+}
+
+/// Sends PID 1 a signal; returns the exit code.
+fn send(head: &Line, number: Number) -> u8 {
+    match signal::kill(1, number) {
+        Ok(()) => 0,
+        Err(errno) => {
+            super::fatal(head.as_bytes(), "unable to signal PID 1", b"", errno)
+        }
+    }
 }
 
 /// Sets the flags and wakes PID 1: for a reboot with an argument for
@@ -71,20 +96,16 @@ pub(super) fn reboot(start: Start) -> u8 {
 /// the request.
 fn ask(name: &[u8], reboot: Option<&CStr>) -> u8 {
     let set = flag_files::set(reboot);
-    let mut head = crate::text::Line::new();
-    head.bytes(basename(name)).text(": fatal: ");
-    let head = head.as_bytes();
+    let head = head(name);
     let wake = match (set, reboot) {
         (Ok(()), _) => Number::CONT,
         // A signal cannot carry an argument.
         (Err((what, path, errno)), Some(argument)) if !argument.is_empty() => {
+            let head = head.as_bytes();
             return super::fatal(head, what, path.to_bytes(), errno);
         }
         (Err(_), Some(_)) => signal::RESTART,
         (Err(_), None) => signal::OFF,
     };
-    match signal::kill(1, wake) {
-        Ok(()) => 0,
-        Err(errno) => super::fatal(head, "unable to signal PID 1", b"", errno),
-    }
+    send(&head, wake)
 }

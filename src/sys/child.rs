@@ -1,6 +1,7 @@
 //! Makes children, each in the same clean state, and collects their exit
 //! statuses.
 
+use linux_raw_sys::general;
 use rustix::{
     fd::AsFd as _,
     process::{Pid, WaitOptions, getppid, waitpid},
@@ -14,7 +15,7 @@ use crate::{
 use super::{At, Errno, clone_vm, error, exec, file, raw, signal};
 
 pub use super::{
-    exec::{exec_argv, exec_program, exec_unblocked},
+    exec::{exec_again, exec_argv, exec_program, exec_unblocked},
     exit,
     program::{ARGUMENTS, Environ, Extra, Program, SELF_EXE, Setup},
 };
@@ -54,10 +55,19 @@ pub fn fork() -> Result<(bool, u32), Errno> {
 }
 
 /// Starts a copy of this process that shares its open files, so that the copy
-/// keeps nothing open, and that no wait for children reports. Returns true in
-/// the copy, which must not open or close anything.
-pub fn fork_detached() -> Result<bool, Errno> {
-    raw::fork(&mut 0, true, false).map(|pid| pid == 0)
+/// keeps nothing open, and that no wait for children but [`wait_detached`]
+/// reports. Returns true in the copy, which must not open or close anything,
+/// and the copy's pid in both.
+pub fn fork_detached() -> Result<(bool, u32), Errno> {
+    let mut pid = 0;
+    let copy = raw::fork(&mut pid, true, false)? == 0;
+    Ok((copy, pid))
+}
+
+/// Waits until a copy made by [`fork_detached`] has ended.
+pub fn wait_detached(pid: u32) {
+    let clones = WaitOptions::from_bits_retain(general::__WCLONE);
+    let _ended = wait_for(pid, clones);
 }
 
 /// Starts a copy as [`fork`] does. The copy keeps only `files` and the

@@ -12,7 +12,9 @@ use super::{
     program::{
         ARGUMENTS, Argv, EXTRA, Environ, Extra, Program, SELF_EXE, Setup,
     },
-    raw, signal, write_all,
+    raw, signal,
+    start::{self, Start},
+    write_all,
 };
 
 /// Runs in the child: becomes the program, or reports why it cannot and exits
@@ -189,4 +191,23 @@ pub fn exec_unblocked(program: &Program<'_>) -> Errno {
     limits::restore_files();
     signal::unblock_all();
     exec(program)
+}
+
+/// Executes this program's file again, with the arguments and the environment
+/// that the kernel gave this process: the file that its path leads to now, or
+/// else the file that is running. Returns only with the reason why it failed.
+///
+/// Blocked signals stay blocked, so that those that are pending are not lost.
+pub fn exec_again() -> Errno {
+    let Some(Start {
+        file,
+        argv,
+        environ,
+    }) = start::given()
+    else {
+        return Errno::ENOENT;
+    };
+    limits::restore_files();
+    let _gone = exec_argv(file, argv, environ);
+    exec_argv(SELF_EXE, argv, environ)
 }

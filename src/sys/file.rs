@@ -69,6 +69,13 @@ pub fn is_readable(at: At<'_>, path: &CStr) -> bool {
     rustix::fs::accessat(at, path, readable, AtFlags::empty()).is_ok()
 }
 
+/// Returns true when `path` can be written to: its file system is not
+/// read-only, and its mode allows it.
+pub fn is_writable(at: At<'_>, path: &CStr) -> bool {
+    let writable = rustix::fs::Access::WRITE_OK;
+    rustix::fs::accessat(at, path, writable, AtFlags::empty()).is_ok()
+}
+
 /// Returns true when an open file has no name any more: it was removed or
 /// replaced.
 pub fn is_removed(file: At<'_>) -> bool {

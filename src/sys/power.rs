@@ -20,6 +20,9 @@ pub enum PowerAction {
     Reboot,
     /// Stop with the power on.
     Halt,
+    /// Keep the kernel, and execute this program's file again. The kernel
+    /// knows no such end: to [`shut_down`] it means [`Self::Reboot`].
+    SoftReboot,
 }
 
 /// Mounts a file system; `flags` are those of mount(2). EBUSY: it is mounted
@@ -128,7 +131,7 @@ pub fn restart_with(argument: &CStr) -> Errno {
 pub fn shut_down(ending: PowerAction) -> Errno {
     let command = match ending {
         PowerAction::Off => RebootCommand::PowerOff,
-        PowerAction::Reboot => RebootCommand::Restart,
+        PowerAction::Reboot | PowerAction::SoftReboot => RebootCommand::Restart,
         PowerAction::Halt => RebootCommand::Halt,
     };
     match rustix::system::reboot(command) {

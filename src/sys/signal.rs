@@ -27,6 +27,12 @@ pub const RESTART: Signal = {
     unsafe { Signal::from_raw_unchecked(39) }
 };
 
+/// The signal that asks PID 1 for a soft reboot: RTMIN+7, as for systemd.
+pub const SOFT_REBOOT: Signal = {
+    // SAFETY: as above.
+    unsafe { Signal::from_raw_unchecked(41) }
+};
+
 /// Size of a `struct signalfd_siginfo` in bytes; it begins with the signal's
 /// number.
 const INFO: usize = 128;
@@ -74,7 +80,7 @@ impl Signals {
             Ok(INFO) => {
                 let number = info.first_chunk::<4>()?;
                 let number = i32::from_ne_bytes(*number);
-                let mut unnamed = [HALT, OFF, RESTART].into_iter();
+                let mut unnamed = [HALT, OFF, RESTART, SOFT_REBOOT].into_iter();
                 Signal::from_named_raw(number)
                     .or_else(|| unnamed.find(|s| s.as_raw() == number))
             }

@@ -20,30 +20,42 @@ pub struct Start {
     pub environ: Environ,
 }
 
-/// The environment that this process was given; null in the unit tests.
-static GIVEN: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
+/// The stack that the kernel prepared; null in the unit tests.
+static GIVEN: AtomicPtr<usize> = AtomicPtr::new(ptr::null_mut());
 
 /// Returns the value of a variable of this process's original environment.
 pub fn variable(name: &[u8]) -> Option<&'static CStr> {
-    let given = GIVEN.load(Ordering::Relaxed);
-    (!given.is_null()).then(|| Environ(given).get(name))?
+    given().and_then(|given| given.environ.get(name))
 }
 
 /// Returns the environment that this process was given.
 pub fn environ() -> Environ {
-    let given = GIVEN.load(Ordering::Relaxed);
-    if given.is_null() {
-        return Environ::empty();
-    }
-    Environ(given)
+    given().map_or(Environ::empty(), |given| given.environ)
+}
+
+/// Returns what the kernel gave this process; `None` in the unit tests.
+pub(super) fn given() -> Option<Start> {
+    let stack = GIVEN.load(Ordering::Relaxed);
+    // SAFETY: only `from_stack` stores a pointer, that of the kernel.
+    (!stack.is_null()).then(|| unsafe { read_stack(stack) })
+}
+
+/// Reads the stack that the kernel prepared, and keeps it for later.
+///
+/// # Safety
+/// `stack` must be the stack pointer that the kernel gave the process.
+pub unsafe fn from_stack(stack: *const usize) -> Start {
+    GIVEN.store(stack.cast_mut(), Ordering::Relaxed);
+    // SAFETY: the caller vouches for it.
+    unsafe { read_stack(stack) }
 }
 
 /// Reads the stack that the kernel prepared: the number of arguments, the
 /// arguments, a null, the environment, a null, the auxiliary vector.
 ///
 /// # Safety
-/// `stack` must be the stack pointer that the kernel gave the process.
-pub unsafe fn from_stack(stack: *const usize) -> Start {
+/// As for [`from_stack`].
+unsafe fn read_stack(stack: *const usize) -> Start {
     // SAFETY: the kernel stores the number of arguments there.
     let count = unsafe { *stack };
     // SAFETY: the arguments follow it.
@@ -51,7 +63,6 @@ pub unsafe fn from_stack(stack: *const usize) -> Start {
     let after = count.saturating_add(2);
     // SAFETY: the environment follows the arguments and their null.
     let environ = unsafe { stack.add(after) }.cast::<*const c_char>();
-    GIVEN.store(environ.cast_mut(), Ordering::Relaxed);
     let mut variables = List(environ);
     while variables.next().is_some() {}
     // SAFETY: the auxiliary vector follows the null that the list is at.

@@ -27,6 +27,7 @@ mod runsvdir;
 mod scan;
 mod slot_options;
 mod small_programs;
+mod soft_reboot;
 mod supervise;
 mod supervise_faults;
 mod sv;

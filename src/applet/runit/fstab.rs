@@ -81,20 +81,30 @@ fn device(entry: &Entry<'_>) -> Result<Path, Errno> {
 }
 
 /// Checks each file system with the program of its type, if there is one. Its
-/// exit codes 0 and 1 mean that the file system is in order.
+/// exit codes 0 and 1 mean that the file system is in order. One that is
+/// mounted for writing, as after a soft reboot, is in use and left alone.
 pub(super) fn check(reporter: &Reporter) -> StepResult {
     entries(reporter, false, &mut |entry, _| {
         let path = Path::join(&[b"/sbin/fsck.", entry.kind]);
         let (Ok(path), true) = (path, entry.checked) else {
             return Ok(false);
         };
-        if !is_set(path.as_c_str()) {
+        if !is_set(path.as_c_str()) || is_in_use(entry.target) {
             return Ok(false);
         }
         let device = device(entry)?;
         file::info(CWD, device.as_c_str())?;
         let good = run(path.as_c_str(), &[c"-p", device.as_c_str()], 2);
         if good { Ok(true) } else { Err(Errno::EIO) }
+    })
+}
+
+/// Returns true when a file system is mounted at `target` for writing.
+fn is_in_use(target: &[u8]) -> bool {
+    path(target).is_ok_and(|target| {
+        let path = target.as_c_str();
+        let mounted = target.as_bytes() == b"/" || is_mounted(path) == Ok(true);
+        mounted && file::is_writable(CWD, path)
     })
 }
 

@@ -103,6 +103,8 @@ impl Pass {
 /// one that hangs does not keep the others from it.
 #[derive(Debug, Default)]
 pub(super) struct Media {
+    /// True when they are only written: they stay in use.
+    stay: bool,
     /// Time by which all of it is to be finished.
     until: Option<Instant>,
     phase: Phase,
@@ -114,8 +116,10 @@ pub(super) struct Media {
 
 impl Media {
     /// Begins. `deadline` is that of services and scripts: time that they have
-    /// left unused is added.
-    pub(super) fn begin(&mut self, deadline: Instant) {
+    /// left unused is added. With `stay` all media are written, and stay
+    /// mounted.
+    pub(super) fn begin(&mut self, stay: bool, deadline: Instant) {
+        self.stay = stay;
         self.until = Some(deadline.after(MEDIA));
         self.phase = Phase::Write;
     }
@@ -221,6 +225,7 @@ impl Media {
     fn ended(&mut self, result: StepResult, reporter: &Reporter) {
         let late = result == StepResult::Late;
         let (next, medium) = match self.phase {
+            Phase::Write if self.stay => (Phase::Done, &b"all media"[..]),
             Phase::Write => (Phase::Swap, &b"all media"[..]),
             Phase::Swap => (Phase::Unmount, &b"swap"[..]),
             Phase::Unmount => {

@@ -102,6 +102,14 @@
 //! those leave unused, at most 10 seconds each. When the time is up, a process
 //! that does nothing else ends the machine, even if PID 1 hangs.
 //!
+//! A soft reboot (`reboot --soft`) stops the services and runs stage 3 in the
+//! same way, and then writes the media instead of unmounting them. PID 1 then
+//! executes its file again, by the path that the kernel was given or, if that
+//! fails, as the file that is running, and begins with stage 1. Only what the
+//! kernel holds remains: mounts, network addresses, modules. A file system
+//! that is mounted for writing is not checked again. If PID 1 cannot be
+//! executed again, the machine is rebooted.
+//!
 //! # Signals
 //! CONT: shut down if a flag file of `runit-init` is set. INT (ctrl-alt-del):
 //! run `/etc/runit/ctrlaltdel` if it is executable, then as CONT; without it
@@ -109,11 +117,11 @@
 //! `/etc/runit/pwrfail` if it is executable, then as CONT, so that a program
 //! that clears the flag keeps the system up; without it, power off. RTMIN+3,
 //! RTMIN+4: power off; RTMIN+5: reboot (37 to 39, as a container's host sends
-//! them). Where runit does stage 2 itself, USR1 and USR2 (busybox's `halt` and
-//! `poweroff`): power off; TERM (busybox's `reboot`): reboot, or power off in
-//! a container. ALRM: scan the services directory now, or pass the signal on
-//! to the script of stage 2. Outside of stage 2 and rescue all of them are
-//! refused with a warning.
+//! them). RTMIN+7 (41): soft reboot, as by `reboot --soft`. Where runit does
+//! stage 2 itself, USR1 and USR2 (busybox's `halt` and `poweroff`): power off;
+//! TERM (busybox's `reboot`): reboot, or power off in a container. ALRM: scan
+//! the services directory now, or pass the signal on to the script of stage 2.
+//! Outside of stage 2 and rescue all of them are refused with a warning.
 //!
 //! The board's `[signals]`, and with precedence `runt.signals`, give each of
 //! these signals another meaning, whether or not stage 2 is a script: `off`,

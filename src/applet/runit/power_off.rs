@@ -50,6 +50,11 @@ impl PowerOff {
         Self { action, argument }
     }
 
+    /// Returns true when the kernel stays, and with it all mounts.
+    pub(super) fn keeps_kernel(&self) -> bool {
+        self.action == PowerAction::SoftReboot
+    }
+
     /// Ends the machine. In a container that may not call reboot(2), exits.
     pub(super) fn run(&self, contained: bool, reporter: &Reporter) -> ! {
         let action = self.action;
@@ -57,10 +62,15 @@ impl PowerOff {
             PowerAction::Reboot => "system reboot.",
             PowerAction::Off => "power off...",
             PowerAction::Halt => "system halt.",
+            PowerAction::SoftReboot => "soft reboot.",
         };
         info(reporter, what, b"");
         if let Some(console) = reporter.console {
             console.flush(LAST_WORDS);
+        }
+        if self.keeps_kernel() {
+            let what = "unable to start again, rebooting";
+            reporter.warn(what, b"", child::exec_again());
         }
         // Without a power switch, at least halt (contract §7.5).
         // A NUL in the argument is none.
@@ -75,7 +85,7 @@ impl PowerOff {
         };
         if contained {
             child::exit(match action {
-                PowerAction::Reboot => RESTART_CODE,
+                PowerAction::Reboot | PowerAction::SoftReboot => RESTART_CODE,
                 PowerAction::Off | PowerAction::Halt => 0,
             });
         }

@@ -37,6 +37,8 @@ pub(super) struct SystemShutdown {
     /// Time by which scripts and services must have ended; `None` before a
     /// shutdown is requested.
     deadline: Option<Instant>,
+    /// Process id of the failsafe, while it exists.
+    failsafe: Option<u32>,
     /// Ends the processes; `None` before that begins.
     processes: Option<Shutdown>,
     /// Unmounts the media when the processes have ended.
@@ -51,6 +53,7 @@ impl SystemShutdown {
         Self {
             contained,
             deadline: None,
+            failsafe: None,
             processes: None,
             media: Media::default(),
             power_off: None,
@@ -71,8 +74,34 @@ impl SystemShutdown {
         let whole = Duration::from_secs(whole).saturating_sub(END);
         let deadline = clock::mono().after(whole);
         self.deadline = Some(deadline);
-        fork_failsafe(deadline, requests, reporter);
+        self.fork_failsafe(deadline, requests, reporter);
         deadline
+    }
+
+    /// Forks a process that ends the machine [`END`] after `deadline`, in case
+    /// PID 1 hangs then. A KILL to all processes ends it too, so it is forked
+    /// again after that.
+    fn fork_failsafe(
+        &mut self,
+        deadline: Instant,
+        requests: &Requests,
+        reporter: &Reporter,
+    ) {
+        self.end_failsafe();
+        match child::fork_detached() {
+            Ok((true, _)) => failsafe(deadline, requests),
+            Ok((false, pid)) => self.failsafe = Some(pid),
+            Err(errno) => reporter.warn("unable to fork", b"", errno),
+        }
+    }
+
+    /// Ends the failsafe.
+    fn end_failsafe(&mut self) {
+        if let Some(pid) = self.failsafe.take() {
+            // ESRCH: it has ended, with all processes.
+            let _gone = signal::kill(pid, Number::KILL).is_err();
+            child::wait_detached(pid);
+        }
     }
 
     /// Begins with `step`.
@@ -107,9 +136,9 @@ impl SystemShutdown {
         requests: &Requests,
         supervisor: &mut Supervisor,
     ) {
-        if let Some(power_off) = &self.power_off {
+        if self.power_off.is_some() {
             if self.media.advance(now, supervisor) {
-                power_off.run(self.contained, supervisor.reporter());
+                self.end(supervisor.reporter());
             }
             return;
         }
@@ -161,7 +190,7 @@ impl SystemShutdown {
                 let sent = signal::kill_all(Number::KILL);
                 let reporter = supervisor.reporter();
                 let deadline = self.arm(requests, reporter);
-                fork_failsafe(deadline, requests, reporter);
+                self.fork_failsafe(deadline, requests, reporter);
                 sent
             }
             Step::Done => return self.finish(requests, supervisor),
@@ -198,38 +227,41 @@ impl SystemShutdown {
         let power_off = PowerOff::new(requests.power_action());
         supervisor.flush_output(LAST_WORDS);
         let reporter = supervisor.reporter();
+        let stay = power_off.keeps_kernel();
+        self.power_off = Some(power_off);
         if self.contained || file::info(CWD, NO_SYNC).is_ok() {
-            power_off.run(self.contained, reporter);
+            return self.end(reporter);
         }
         let deadline = self.arm(requests, reporter);
-        self.media.begin(deadline);
-        self.power_off = Some(power_off);
+        self.media.begin(stay, deadline);
+    }
+
+    /// Ends the machine; does nothing before it is known how.
+    fn end(&mut self, reporter: &Reporter) {
+        if self.power_off.as_ref().is_some_and(PowerOff::keeps_kernel) {
+            self.end_failsafe();
+        }
+        if let Some(power_off) = &self.power_off {
+            power_off.run(self.contained, reporter);
+        }
     }
 }
 
-/// Forks a process that ends the machine [`END`] after `deadline`, in case PID
-/// 1 hangs then. A KILL to all processes ends it too, so it is forked again
-/// after that.
-fn fork_failsafe(deadline: Instant, requests: &Requests, reporter: &Reporter) {
+/// Runs the failsafe: ends the machine [`END`] after `deadline`.
+fn failsafe(deadline: Instant, requests: &Requests) -> ! {
     let action = requests.power_action().0;
     let until = deadline.after(END);
-    match child::fork_detached() {
-        Ok(false) => {}
-        Ok(true) => {
-            // A failure was reported when PID 1 locked its memory.
-            let _swapped = sys::memory::lock().is_err();
-            loop {
-                let left = until.since(clock::mono());
-                if left.is_zero() {
-                    break;
-                }
-                poller::sleep(left);
-            }
-            power::shut_down(action);
-            reap_forever("stop", power::shut_down(PowerAction::Halt))
+    // A failure was reported when PID 1 locked its memory.
+    let _swapped = sys::memory::lock().is_err();
+    loop {
+        let left = until.since(clock::mono());
+        if left.is_zero() {
+            break;
         }
-        Err(errno) => reporter.warn("unable to fork", b"", errno),
+        poller::sleep(left);
     }
+    power::shut_down(action);
+    reap_forever("stop", power::shut_down(PowerAction::Halt))
 }
 
 /// Names the processes that KILL did not end: they hang in the kernel.

@@ -10,7 +10,7 @@ use crate::{
 
 /// Signals that PID 1 handles, beginning with those whose meaning can be
 /// configured, in the order of `wire::signals`.
-pub(super) const SIGNALS: [Number; signals::COUNT + 2] = [
+pub(super) const SIGNALS: [Number; signals::COUNT + 3] = [
     Number::CONT,
     Number::INT,
     Number::POWER,
@@ -21,6 +21,7 @@ pub(super) const SIGNALS: [Number; signals::COUNT + 2] = [
     signal::HALT,
     signal::OFF,
     signal::RESTART,
+    signal::SOFT_REBOOT,
     Number::CHILD,
     Number::PIPE,
 ];
@@ -65,6 +66,7 @@ pub(super) fn request(
         Number::ALARM => Request::Scan,
         signal::HALT | signal::OFF => Request::GoDown(PowerAction::Off),
         signal::RESTART => Request::GoDown(PowerAction::Reboot),
+        signal::SOFT_REBOOT => Request::GoDown(PowerAction::SoftReboot),
         // busybox's halt, poweroff and reboot send these. runit ignores them,
         // and a stage 2 script may rely on that.
         _ if scripted => return None,
@@ -79,7 +81,7 @@ pub(super) fn request(
 #[cfg(test)]
 mod test {
     use super::*;
-    use PowerAction::{Halt, Off, Reboot};
+    use PowerAction::{Halt, Off, Reboot, SoftReboot};
     use Request::{CheckFlags, CtrlAltDel, GoDown, PowerFailure, Scan};
 
     #[test]
@@ -103,6 +105,11 @@ mod test {
                 signal::RESTART,
                 Some(GoDown(Reboot)),
                 [Some(GoDown(Reboot)); 2],
+            ),
+            (
+                signal::SOFT_REBOOT,
+                Some(GoDown(SoftReboot)),
+                [Some(GoDown(SoftReboot)); 2],
             ),
             (Number::CHILD, None, [None; 2]),
             (Number::PIPE, None, [None; 2]),
