@@ -85,14 +85,14 @@ pub fn run(name: Option<&str>) -> Result<()> {
             );
         }
         plain(&file).with_context(|| board.name.clone())?;
-        let whole = build::variant(
-            &board,
-            Variant {
-                symbols: true,
-                ..Variant::default()
-            },
-        )?;
-        let stack = look(&whole).with_context(|| board.name.clone())?;
+        let variant = Variant {
+            symbols: true,
+            ..Variant::default()
+        };
+        let whole = build::variant(&board, variant)?;
+        let assembly = build::assembly(&board, variant, &whole)?;
+        let stack =
+            look(&whole, &assembly).with_context(|| board.name.clone())?;
         println!(
             "{:<14} no panic, heap, libc, dynamic section; largest stack frame: {} bytes, {}; \
              child before exec: {} bytes of stack",
@@ -130,41 +130,17 @@ fn linked(board: &Board) -> Result<std::path::PathBuf> {
     if !format!("{error:#}").contains("runt_reached_a_panic") {
         return Err(error);
     }
-    let file = build::variant(
-        board,
-        Variant {
-            panics_link: true,
-            ..Variant::default()
-        },
-    )?;
-    let edges = panics(&assembly(&file)?)?;
+    let variant = Variant {
+        panics_link: true,
+        ..Variant::default()
+    };
+    let file = build::variant(board, variant)?;
+    let edges = panics(&build::assembly(board, variant, &file)?)?;
     bail!(
         "{}: a panic is reachable:\n{}",
         board.name,
         edges.join("\n")
     )
-}
-
-/// Returns the assembly that the compiler wrote along with a file.
-fn assembly(file: &Path) -> Result<String> {
-    let deps = file.with_file_name("deps");
-    let mut found = None;
-    for entry in fs::read_dir(&deps)? {
-        let path = entry?.path();
-        let is = path.extension().is_some_and(|e| e == "s")
-            && path
-                .file_name()
-                .is_some_and(|n| n.to_string_lossy().starts_with("runt-"));
-        if is {
-            let age = path.metadata()?.modified()?;
-            if found.as_ref().is_none_or(|(newest, _)| *newest < age) {
-                found = Some((age, path));
-            }
-        }
-    }
-    let (_, path) =
-        found.with_context(|| format!("no assembly in {}", deps.display()))?;
-    Ok(fs::read_to_string(path)?)
 }
 
 /// Returns the functions in an assembly text that call core's panics.
@@ -247,7 +223,7 @@ struct Stack {
 
 /// Inspects the file with symbols and returns the stack that it needs. Returns
 /// an error if a symbol belongs to a libc or a heap, or is undefined.
-fn look(path: &Path) -> Result<Stack> {
+fn look(path: &Path, assembly: &str) -> Result<Stack> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let file = object::File::parse(bytes.as_slice())?;
@@ -290,7 +266,7 @@ fn look(path: &Path) -> Result<Stack> {
         "{name} has a stack frame of {size} bytes; the limit is {FRAME}"
     );
     check_idle(&functions)?;
-    let calls = calls(&assembly(path)?)?;
+    let calls = calls(assembly)?;
     let begin = frames.keys().find(|name| {
         format!("{:#}", demangle(name)) == "runt::sys::clone_vm::child_main"
     });

@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     board::{self, Board},
@@ -140,9 +140,9 @@ pub fn crates(board: &Board) -> Result<String> {
     run::quiet(&mut tree)
 }
 
-/// Builds a variant of the release file of a board.
-pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
-    let source = setup::core_source()?;
+/// Returns the directory of a variant's builds for one board, or of what the
+/// boards of one target share.
+fn dir_of(board_or_target: &str, variant: Variant) -> PathBuf {
     let kind = match variant {
         Variant {
             panics_link: true, ..
@@ -150,9 +150,41 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         Variant { symbols: true, .. } => "symbols",
         Variant { .. } => "release",
     };
-    // One directory for each board: boards differ in capacities, and without
-    // this each build would invalidate the others.
-    let dir = board::work_dir().join("build").join(&board.name).join(kind);
+    board::work_dir()
+        .join("build")
+        .join(board_or_target)
+        .join(kind)
+}
+
+/// Returns the assembly that the compiler wrote along with the file of a
+/// variant that has symbols.
+pub fn assembly(
+    board: &Board,
+    variant: Variant,
+    file: &Path,
+) -> Result<String> {
+    let target = &board.target;
+    let deps = dir_of(target, variant).join(target).join("release/deps");
+    let content = fs::read(file)?;
+    for entry in fs::read_dir(&deps)? {
+        let path = entry?.path();
+        let text = path.with_extension("s");
+        // Programs have no extension. There is one for each board.
+        let named = path.extension().is_none() && text.exists();
+        if named && fs::read(&path)? == content {
+            return Ok(fs::read_to_string(text)?);
+        }
+    }
+    bail!("no assembly of {} in {}", file.display(), deps.display())
+}
+
+/// Builds a variant of the release file of a board.
+pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
+    let source = setup::core_source()?;
+    // Each board has its own directory for the result; boards of one target
+    // share all else, so that `core` is compiled once.
+    let dir = dir_of(&board.name, variant);
+    let shared = dir_of(&board.target, variant);
     let mut flags = flags(board);
     if variant.symbols {
         flags.push("-Zemit-stack-sizes".into());
@@ -160,8 +192,11 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     if variant.panics_link {
         flags.push("-Clink-arg=--warn-unresolved-symbols".into());
     }
-    if variant != Variant::default() {
-        flags.push("--emit=asm,link".into());
+    // Cargo ignores the profile's `strip` when a package has flags of its own.
+    if variant == Variant::default() {
+        flags.push("-Cstrip=symbols".into());
+    } else {
+        flags.extend(["-Cstrip=none", "--emit=asm,link"].map(String::from));
     }
     let mut command = Command::new("cargo");
     command
@@ -182,11 +217,17 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .arg(&dir)
         // Flags and settings of the caller belong to other builds.
         .env_remove("CARGO_TARGET_DIR")
+        .env("CARGO_BUILD_BUILD_DIR", &shared)
+        // A flag that has no effect: without a difference that cargo knows of,
+        // the build of each board would replace that of the last one.
+        .arg("-Zprofile-rustflags")
+        .arg("--config")
+        .arg(format!(
+            "profile.release.package.runt-init.rustflags=['--cfg=board=\"{}\"']",
+            board.name
+        ))
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source);
     tell(&mut command, &flags);
-    if variant != Variant::default() {
-        command.env("CARGO_PROFILE_RELEASE_STRIP", "none");
-    }
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("RUNT_"))
     {
         command.env_remove(key);
