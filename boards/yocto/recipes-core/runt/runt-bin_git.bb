@@ -1,0 +1,37 @@
+require runt.inc
+
+SUMMARY += "(prebuilt)"
+PV = "0.1.0"
+
+# The directory DIR of: cargo xtask build --board BOARD --out DIR
+RUNT_PREBUILT ??= "${TOPDIR}/runt"
+
+# nooelint: oelint.vars.fileextrapaths,oelint.vars.fileextrapathsop,oelint.vars.outofcontext
+FILESEXTRAPATHS:prepend = "${RUNT_PREBUILT}:${RUNT_REPOSITORY}:${RUNT_REPOSITORY}/src:"
+SRC_URI += "\
+    file://LICENSE;subdir=${BP} \
+    file://applets.txt;subdir=${BP} \
+    file://runt;subdir=${BP} \
+"
+
+# Skips the recipe without the file.
+# nooelint: oelint.task.noanonpython
+python () {
+    file = os.path.join(d.getVar("RUNT_PREBUILT"), "runt")
+    bb.parse.mark_dependency(d, file)
+    if not os.path.exists(file):
+        raise bb.parse.SkipRecipe(
+            "there is no file %s: run `cargo xtask build --board BOARD --out DIR` and set RUNT_PREBUILT"
+            % file)
+}
+
+# INIT_MANAGER = "runt" asks for the package runt.
+RPROVIDES:${PN} += "runt"
+RCONFLICTS:${PN} += "runt"
+
+do_configure[noexec] = "1"
+do_compile[noexec] = "1"
+
+do_install() {
+    runt_install ${S}/runt ${S}/applets.txt
+}
