@@ -74,6 +74,23 @@
 //! directory (a package is reinstalled), the old service is told to exit and
 //! the new one is started.
 //!
+//! # A killed supervisor
+//! The processes of a supervisor that was killed go on. The next one takes
+//! over those that `DIR/supervise/status` and `DIR/log/supervise/status` name:
+//! `sv` shows the same processes and uptimes, and commands reach them. It also
+//! notices their ends, before Linux 5.3 within a second. Their exit status is
+//! not known: `finish` gets -1 and 0, `sv why` shows `unknown`, and such a run
+//! does not count as short. A `control` script that was running is forgotten.
+//!
+//! A process is taken over if it was started before the status was written and
+//! either works in DIR (in `DIR/log`) or was started when the status says. One
+//! that was started later has only got the number again. In the remaining case
+//! (a daemon that has left DIR, and a clock that was set meanwhile) nothing is
+//! started before that process has ended: one line reports it, `sv status`
+//! shows the service as down with that process and `may still run`, and
+//! `sv why` shows `waits process`. To end the wait, kill the process; if it is
+//! not the service's, remove `status` and start the supervisor again.
+//!
 //! # Signals
 //! TERM: as `sv exit DIR`.
 //!

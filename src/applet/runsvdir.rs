@@ -24,10 +24,10 @@
 //! Two processes share the work: a front process, which handles the signals
 //! below, and its child, the supervisor, which runs the services. The end of
 //! the front process does not affect a service; a supervisor that dies is
-//! started again. `runsvdir DIR` becomes the front process of a supervisor
-//! that runs already, however the last front process ended, and has it
-//! supervise again what was told to exit. `-P`, and whether there is a LOG,
-//! stay as they were.
+//! started again and takes the running services over, see runsv(8).
+//! `runsvdir DIR` becomes the front process of a supervisor that runs already,
+//! however the last front process ended, and has it supervise again what was
+//! told to exit. `-P`, and whether there is a LOG, stay as they were.
 //!
 //! With LOG, which must have at least seven bytes, the front process shows
 //! what services write to descriptor 2 in its title, as printed by `ps`: the
@@ -226,6 +226,8 @@ fn run_front(
                     return front.end(code);
                 }
             }
+            // The supervisor has just ended, or is still starting.
+            Err(failure) if failure.errno == Errno::ENXIO => {}
             Err(failure) => {
                 let mut line = reporter.prefix.clone();
                 reporter.print(supervisor::append_failure(&mut line, failure));

@@ -150,6 +150,14 @@ pub struct Exit {
     pub signal: u8,
 }
 
+impl Exit {
+    /// Exit status of a process that was not a child of this supervisor.
+    pub const UNKNOWN: Self = Self {
+        code: -1,
+        signal: 0,
+    };
+}
+
 /// Settings of the service directory, read when a process has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Facts {
@@ -205,7 +213,7 @@ impl SlotState {
         let process = self.process(role)?;
         Some(Status {
             since: Wall::from_nanos(process.status_time),
-            pid: process.pid.unwrap_or(0),
+            pid: process.pid.or(process.held).unwrap_or(0),
             paused: process.paused,
             term: process.term,
             want: process.want,
@@ -258,6 +266,7 @@ impl SlotState {
             (None, _) if service.state == State::Finish => {
                 (Waits::Finish, service.limit)
             }
+            (None, _) if service.held.is_some() => (Waits::Process, None),
             (None, _) if service.failed => (Waits::Failed, None),
             (None, _) => (Waits::Nothing, None),
         }
@@ -364,6 +373,31 @@ impl SlotState {
         if let (Some(old), Some(_)) = (slot_limit, pid) {
             *old = Some(old.map_or(limit, |until| until.min(limit)));
         }
+    }
+
+    /// Takes over a running process that another supervisor has started, as
+    /// its published status describes it. To be called before anything is
+    /// started.
+    pub fn adopt(&mut self, role: Role, status: &Status, now: Now) {
+        if let Some(process) = self.process_mut(role) {
+            process.adopt(status, now);
+        }
+    }
+
+    /// Starts nothing in this role before the process `pid` has ended: it may
+    /// be left from another supervisor.
+    pub fn hold(&mut self, role: Role, pid: u32) {
+        if let Some(process) = self.process_mut(role) {
+            process.held = Some(pid);
+        }
+    }
+
+    /// Handles the end of a process that was held.
+    pub fn release(&mut self, role: Role, now: Now) -> Actions {
+        if let Some(process) = self.process_mut(role) {
+            process.held = None;
+        }
+        self.tick(now)
     }
 
     /// Handles a requested start that succeeded: the child runs as `pid`.

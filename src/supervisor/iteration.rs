@@ -90,6 +90,12 @@ impl Supervisor {
                     console.write_backlog();
                 }
             }
+            Source::Exit(index, role) => {
+                let context = &mut self.context;
+                self.table.update(index, &mut |slot| {
+                    slot.check_watch(role, context);
+                });
+            }
             Source::Control(index, role) => {
                 let context = &mut self.context;
                 self.table.update(index, &mut |slot| {
@@ -205,13 +211,14 @@ impl Supervisor {
         if loggers.ended(pid, end, poller, reporter) {
             self.table.update_all(&mut |slot| {
                 if slot.pid(Role::Log) == Some(pid) {
+                    let end = Some(end);
                     slot.child_exited(Role::Log, end, &mut self.context);
                 }
             });
         } else if let Some((index, role, _)) = found {
             let context = &mut self.context;
             self.table.update(index, &mut |slot| {
-                slot.child_exited(role, end, context);
+                slot.child_exited(role, Some(end), context);
             });
         }
     }
@@ -226,7 +233,7 @@ impl Supervisor {
                 let Some((pid, stream)) = answer else { break };
                 self.table.update(stream, &mut |slot| {
                     if slot.pid(Role::Log) == Some(pid) {
-                        let end = ExitStatus::Exited(0);
+                        let end = Some(ExitStatus::Exited(0));
                         slot.child_exited(Role::Log, end, context);
                     }
                 });

@@ -12,6 +12,7 @@
 //! when the owner's deadline has come (for example, a watchdog ping). The next
 //! iteration continues there.
 
+mod adopt;
 mod budget;
 pub mod cgroup;
 mod children;

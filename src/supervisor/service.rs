@@ -16,6 +16,7 @@ use crate::{
     },
     wire::{
         clock::{Instant, Wall},
+        status::Status,
         why::{self, Death, Waits, Why},
     },
 };
@@ -201,6 +202,13 @@ impl Service {
         for supervise in self.log.iter().chain([&self.service]) {
             supervise.unlock();
         }
+    }
+
+    /// Returns the status that an earlier supervisor has published for a role,
+    /// and when that was written.
+    pub(super) fn recorded(&mut self, role: Role) -> Option<(Status, Wall)> {
+        let (dir, supervise, names) = self.supervise_dir(role)?;
+        supervise.recorded(dir, names)
     }
 
     /// Returns the service directory.

@@ -6,6 +6,7 @@ use std::{
     fs,
     os::fd::AsRawFd as _,
     string::{String, ToString as _},
+    sync::atomic::{AtomicU32, Ordering},
     vec::Vec,
 };
 
@@ -169,8 +170,11 @@ fn dir_name(dir: At<'_>) -> String {
 pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
+    cell: &AtomicU32,
 ) -> Result<u32, Errno> {
-    with(|system| system.start(program, setup))
+    let pid = with(|system| system.start(program, setup))?;
+    cell.store(pid, Ordering::Relaxed);
+    Ok(pid)
 }
 
 /// See [`crate::sys::child::spawn_with`].

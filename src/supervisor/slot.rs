@@ -6,6 +6,7 @@
 //! reported. The files in `slot/` do what the machine asks for.
 
 mod actions;
+mod adopt;
 mod end;
 mod log;
 mod options;
@@ -25,7 +26,7 @@ use crate::{
     },
     text::Name,
     wire::{
-        clock::{Instant, Now, Wall},
+        clock::{Instant, Now, Wall, earliest},
         options::GroupKill,
         status::State,
         why::Death,
@@ -45,6 +46,7 @@ use super::{
     warned::{Warned, Warning},
 };
 
+use adopt::Watches;
 use options::{FINISH_AFTER, SCRIPT_AFTER};
 use publication::Publication;
 pub(super) use publication::PublishAt;
@@ -61,6 +63,8 @@ pub(super) struct Slot {
     /// Open descriptors; `None` once the service was told to exit and has
     /// ended, but is still listed in the services directory.
     open: Option<Service>,
+    /// Processes that an earlier supervisor has started.
+    watches: Watches,
     publication: Publication,
     warned: Warned,
 }
@@ -128,13 +132,16 @@ impl Slot {
                 death: None,
             },
             open: Some(service),
+            watches: Watches::default(),
             publication: Publication::default(),
             warned: Warned::default(),
         })
     }
 
-    /// Publishes a new slot, and starts it unless it is to stay down.
+    /// Takes over what runs of it already, publishes it if it is new, and
+    /// starts it unless it is to stay down.
     pub(super) fn begin(&mut self, context: &mut Context) {
+        self.adopt(context);
         if self.open.as_ref().is_some_and(Service::is_new) {
             // A reader finds the files as soon as the service starts.
             self.publish(context);
@@ -203,7 +210,7 @@ impl Slot {
 
     /// Returns the time of its next start or deadline.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.data.machine.due()
+        earliest(&[self.data.machine.due(), self.watches.due()])
     }
 
     /// Returns the process id of a child.
@@ -217,10 +224,14 @@ impl Slot {
         self.data.machine.status(role)
     }
 
-    /// Returns the role of a child, and whether it leads a process group as the
-    /// service.
+    /// Returns the role of a child of this process, and whether it leads a
+    /// process group as the service.
     pub(super) fn role_of(&self, pid: u32) -> Option<(Role, bool)> {
         let role = self.data.machine.role_of(pid)?;
+        if self.watches.get(role).is_some() {
+            // It is no child: that has the number of one that has ended.
+            return None;
+        }
         Some((role, role == Role::Service && self.data.group.is_some()))
     }
 
@@ -287,6 +298,7 @@ impl Slot {
         if !due || !self.is_live() {
             return false;
         }
+        self.poll_watches(now.mono, context);
         let actions = self.data.machine.tick(now);
         self.perform(actions, context);
         true

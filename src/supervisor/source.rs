@@ -24,10 +24,16 @@ pub(super) enum Source {
     Loggers,
     /// The control FIFO of a slot's service or log service.
     Control(u16, Role),
+    /// The end of a process of a slot that is not a child.
+    Exit(u16, Role),
 }
 
-/// First token of the control FIFOs: two for each slot.
-const CONTROL: u64 = 8;
+/// First token of the slots: [`PER_SLOT`] for each.
+const SLOTS: u64 = 8;
+/// Bits of a token that tell the sources of a slot apart.
+const PER_SLOT: u32 = 3;
+/// Number of the first token of exits among those of a slot.
+const EXITS: u64 = 4;
 
 impl Source {
     /// Returns the token of the source.
@@ -41,10 +47,8 @@ impl Source {
             Self::Clock => 5,
             Self::Console => 6,
             Self::Loggers => 7,
-            Self::Control(index, role) => {
-                let log = u64::from(role == Role::Log);
-                CONTROL.saturating_add(u64::from(index) << 1 | log)
-            }
+            Self::Control(index, role) => of_slot(index, role, 0),
+            Self::Exit(index, role) => of_slot(index, role, EXITS),
         }
     }
 
@@ -60,14 +64,32 @@ impl Source {
             6 => Self::Console,
             7 => Self::Loggers,
             token => {
-                let number = token.saturating_sub(CONTROL);
-                let log = number & 1 != 0;
-                let role = if log { Role::Log } else { Role::Service };
-                let index = u16::try_from(number >> 1).unwrap_or(u16::MAX);
-                Self::Control(index, role)
+                let number = token.saturating_sub(SLOTS);
+                let role = match number & 3 {
+                    0 => Role::Service,
+                    1 => Role::Log,
+                    _ => Role::Script,
+                };
+                let index = u16::try_from(number >> PER_SLOT);
+                let index = index.unwrap_or(u16::MAX);
+                if number & EXITS == 0 {
+                    Self::Control(index, role)
+                } else {
+                    Self::Exit(index, role)
+                }
             }
         }
     }
+}
+
+/// Returns the token of a source of a slot.
+fn of_slot(index: u16, role: Role, kind: u64) -> u64 {
+    let role = match role {
+        Role::Service => 0,
+        Role::Log => 1,
+        Role::Script => 2,
+    };
+    SLOTS.saturating_add(u64::from(index) << PER_SLOT | kind | role)
 }
 
 #[cfg(test)]
@@ -76,10 +98,12 @@ mod test {
 
     #[test]
     fn each_token_leads_back_to_its_source() {
-        for token in 0..100 {
+        for token in (0..100).filter(|token| token & 3 != 3 || *token < 8) {
             assert_eq!(Source::of(token).token(), token);
         }
-        let last = Source::Control(u16::MAX, Role::Log);
-        assert_eq!(Source::of(last.token()), last);
+        for last in [Source::Control, Source::Exit] {
+            let last = last(u16::MAX, Role::Log);
+            assert_eq!(Source::of(last.token()), last);
+        }
     }
 }

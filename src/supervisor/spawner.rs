@@ -1,6 +1,6 @@
 //! Starts children with the settings that all of them have in common.
 
-use core::ffi::CStr;
+use core::{ffi::CStr, sync::atomic::AtomicU32};
 
 use crate::sys::{
     Errno,
@@ -30,7 +30,9 @@ impl Spawner {
         arguments: &[&CStr],
         setup: &Setup<'_>,
     ) -> Result<u32, Errno> {
-        children::spawn(&self.program(path, arguments), &self.complete(setup))
+        let cell = AtomicU32::new(0);
+        let setup = self.complete(setup);
+        children::spawn(&self.program(path, arguments), &setup, &cell)
     }
 
     /// Starts a child as [`crate::sys::child::spawn_with`] does.

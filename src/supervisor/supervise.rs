@@ -24,7 +24,10 @@ use core::ffi::CStr;
 use crate::{
     config,
     sys::{AsFd, At, CWD, Errno, Fd, file, secure},
-    wire::status::Status,
+    wire::{
+        clock::Wall,
+        status::{self, Status},
+    },
 };
 
 use super::{control::ControlFifo, rundir};
@@ -209,6 +212,27 @@ impl SuperviseDir {
     /// Returns whether no file has ever been published here.
     pub(super) fn is_fresh(&self) -> bool {
         self.created
+    }
+
+    /// Returns the status that an earlier supervisor has published, and when
+    /// that was written; `dir` is the service directory.
+    pub(super) fn recorded(
+        &self,
+        dir: At<'_>,
+        names: &'static FileNames,
+    ) -> Option<(Status, Wall)> {
+        if self.created {
+            return None;
+        }
+        let (at, names) = location(self.run_dir.as_ref(), dir, names);
+        let [path, _] = names.status;
+        // One byte more, to detect a file that is too long.
+        let mut record = [0; status::BYTES + 1];
+        let file = secure::read(at, path).ok()?;
+        let count = file::read_at(file.as_fd(), &mut record, 0).ok()?;
+        let status = status::unpack(record.get(..count)?)?;
+        let written = file::info_of(file.as_fd()).ok()?.modified;
+        Some((status, written))
     }
 
     /// Returns the directory that holds `supervise`, if that is in the run

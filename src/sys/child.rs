@@ -1,6 +1,8 @@
 //! Makes children, each in the same clean state, and collects their exit
 //! statuses.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use linux_raw_sys::general;
 use rustix::{
     fd::AsFd as _,
@@ -20,15 +22,20 @@ pub use super::{
     program::{ARGUMENTS, Environ, Extra, Program, SELF_EXE, Setup},
 };
 
-/// Starts a child; returns its pid. The files of `setup` must stay open until
-/// it has ended: it takes them from this process's table.
+/// Starts a child; returns its pid, which the kernel stores in `cell` before
+/// the child runs. The files of `setup` must stay open until it has ended: it
+/// takes them from this process's table.
 ///
 /// When its program cannot be run the child reports that on descriptor 2 and
 /// exits with `setup.code`: to the caller it is a child that ended.
-pub fn spawn(program: &Program<'_>, setup: &Setup<'_>) -> Result<u32, Errno> {
-    match clone_vm::spawn(program, setup) {
+pub fn spawn(
+    program: &Program<'_>,
+    setup: &Setup<'_>,
+    cell: &AtomicU32,
+) -> Result<u32, Errno> {
+    match clone_vm::spawn(program, setup, cell) {
         Some(answer) => answer,
-        None => spawn_with(program, setup, None),
+        None => spawn_copy(program, setup, None, cell),
     }
 }
 
@@ -39,9 +46,18 @@ pub fn spawn_with(
     setup: &Setup<'_>,
     extra: Option<Extra<'_>>,
 ) -> Result<u32, Errno> {
-    let mut pid = 0;
-    if raw::fork(&mut pid, false, true)? != 0 {
-        return Ok(pid);
+    spawn_copy(program, setup, extra, &AtomicU32::new(0))
+}
+
+/// Starts a child as [`spawn_with`] does, and stores its pid as [`spawn`] does.
+fn spawn_copy(
+    program: &Program<'_>,
+    setup: &Setup<'_>,
+    extra: Option<Extra<'_>>,
+    cell: &AtomicU32,
+) -> Result<u32, Errno> {
+    if raw::fork(cell, false, true)? != 0 {
+        return Ok(cell.load(Ordering::Relaxed));
     }
     exec::run_child(program, setup, extra)
 }
@@ -49,9 +65,9 @@ pub fn spawn_with(
 /// Starts a copy of this process. Returns true in the copy, and the copy's
 /// pid in both.
 pub fn fork() -> Result<(bool, u32), Errno> {
-    let mut pid = 0;
-    let child = raw::fork(&mut pid, false, true)? == 0;
-    Ok((child, pid))
+    let cell = AtomicU32::new(0);
+    let child = raw::fork(&cell, false, true)? == 0;
+    Ok((child, cell.load(Ordering::Relaxed)))
 }
 
 /// Starts a copy of this process that shares its open files, so that the copy
@@ -59,9 +75,9 @@ pub fn fork() -> Result<(bool, u32), Errno> {
 /// reports. Returns true in the copy, which must not open or close anything,
 /// and the copy's pid in both.
 pub fn fork_detached() -> Result<(bool, u32), Errno> {
-    let mut pid = 0;
-    let copy = raw::fork(&mut pid, true, false)? == 0;
-    Ok((copy, pid))
+    let cell = AtomicU32::new(0);
+    let copy = raw::fork(&cell, true, false)? == 0;
+    Ok((copy, cell.load(Ordering::Relaxed)))
 }
 
 /// Waits until a copy made by [`fork_detached`] has ended.

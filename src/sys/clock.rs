@@ -5,6 +5,12 @@ use rustix::fd::AsFd;
 use super::{At, Errno, Fd, raw, read};
 use crate::wire::clock::{Instant, Now, Wall};
 
+/// USER_HZ: ticks of /proc in a second, on every machine that is supported.
+const TICKS: u32 = 100;
+
+/// Nanoseconds of a tick.
+pub const TICK: u32 = 1_000_000_000 / TICKS;
+
 /// Reads the monotonic clock.
 pub fn mono() -> Instant {
     let (secs, nanos) = raw::clock(1);
@@ -19,6 +25,14 @@ pub fn wall() -> Wall {
         secs: natural(secs),
         nanos: u32::try_from(nanos).unwrap_or(0),
     }
+}
+
+/// Returns the time since boot, sleep included, in the ticks of /proc/PID/stat.
+pub fn boot_ticks() -> u64 {
+    let (secs, nanos) = raw::clock(7);
+    let part = u32::try_from(nanos).unwrap_or(0) / TICK;
+    let whole = natural(secs).saturating_mul(TICKS.into());
+    whole.saturating_add(part.into())
 }
 
 /// Sets the wall clock to a second since 1970.

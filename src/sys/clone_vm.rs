@@ -53,7 +53,11 @@ const STACK_BYTES: usize =
     (LEAST_STACK + ABOVE_STACK).next_multiple_of(PAGE) - ABOVE_STACK;
 
 /// Bytes of a [`ChildStack`] that are not stack.
-const ABOVE_STACK: usize = (size_of::<SpawnArgs>() + 4).next_multiple_of(16);
+const ABOVE_STACK: usize =
+    (size_of::<SpawnArgs>() + TAKEN).next_multiple_of(16);
+
+/// Bytes from `taken` to `args` in a [`ChildStack`].
+const TAKEN: usize = align_of::<SpawnArgs>();
 
 /// The program and state of a child, copied for it.
 pub(super) struct SpawnArgs {
@@ -71,10 +75,21 @@ pub(super) struct SpawnArgs {
 struct ChildStack {
     /// The stack, which grows down.
     stack: UnsafeCell<[MaybeUninit<u8>; STACK_BYTES]>,
-    args: UnsafeCell<MaybeUninit<SpawnArgs>>,
-    /// The child's pid while it uses this stack; then the kernel sets it to 0.
+    /// 1 while a child uses this stack; then the kernel sets it to 0.
     taken: AtomicU32,
+    args: UnsafeCell<MaybeUninit<SpawnArgs>>,
 }
+
+const _: () = {
+    let (taken, args) = (
+        core::mem::offset_of!(ChildStack, taken),
+        core::mem::offset_of!(ChildStack, args),
+    );
+    assert!(
+        args == taken.saturating_add(TAKEN),
+        "the assembly computes one from the other"
+    );
+};
 
 // SAFETY: this process writes to a stack only while `taken` is 0, its child
 // only while it is not.
@@ -86,8 +101,8 @@ unsafe impl Sync for ChildStack {}
 static CHILD_STACKS: [ChildStack; STACKS] = [const {
     ChildStack {
         stack: UnsafeCell::new([MaybeUninit::uninit(); STACK_BYTES]),
-        args: UnsafeCell::new(MaybeUninit::uninit()),
         taken: AtomicU32::new(0),
+        args: UnsafeCell::new(MaybeUninit::uninit()),
     }
 }; STACKS];
 
@@ -156,28 +171,32 @@ fn version(release: &[u8]) -> (u64, u64) {
     (major, text::leading_number(minor).0)
 }
 
-/// Calls `clone(flags, stack, tid, tid)` and returns the kernel's result. The
-/// new process continues in [`child_main`] with `args` and an empty stack.
+/// Calls `clone(flags, stack, cell, taken)` and returns the kernel's result,
+/// where `taken` is the word [`TAKEN`] bytes before `args`. The new process
+/// continues in [`child_main`] with `args` and an empty stack.
 ///
 /// # Safety
 /// `stack` must be the aligned end of memory that nothing else uses until the
-/// kernel has cleared `tid`, and `args` must outlive that.
+/// kernel has cleared `taken`, and `args` must be those of a [`ChildStack`] and
+/// outlive that. `cell` must be valid.
 #[unsafe(naked)]
 unsafe extern "C" fn clone(
     flags: usize,
     stack: *mut u8,
-    tid: *mut u32,
+    cell: *mut u32,
     args: *const SpawnArgs,
 ) -> isize {
     clone_code!()
 }
 
-/// Starts a child on a stack of its own; returns its pid. `None` when all
-/// stacks are in use, the arguments are too long or the kernel does not allow
-/// it: then the child has to be a copy.
+/// Starts a child on a stack of its own; returns its pid, which the kernel
+/// stores in `cell` before the child runs. `None` when all stacks are in use,
+/// the arguments are too long or the kernel does not allow it: then the child
+/// has to be a copy.
 pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
+    cell: &AtomicU32,
 ) -> Option<Result<u32, Errno>> {
     if !may_share_memory() {
         return None;
@@ -193,13 +212,16 @@ pub(super) fn spawn(
     // no gap after it.
     let end = unsafe { child.stack.get().add(1) }.cast();
     let args = child.args.get().cast_const().cast();
-    // SAFETY: the stack was free, so nothing uses it; the kernel sets `taken`
-    // before the child runs and clears it when that is gone, before which
-    // nothing writes to `args`. The child shares our memory but writes to its
-    // stack only, and it opens and closes no file before it has left our
-    // table.
-    let result = unsafe { clone(flags, end, child.taken.as_ptr(), args) };
+    child.taken.store(1, Ordering::Release);
+    // SAFETY: the stack was free, so nothing uses it; the kernel clears `taken`
+    // when the child is gone, before which nothing writes to `args`. The child
+    // shares our memory but writes to its stack only, and it opens and closes
+    // no file before it has left our table. `cell` outlives the call.
+    let result = unsafe { clone(flags, end, cell.as_ptr(), args) };
     let result = Errno::from_ret(result.cast_unsigned());
+    if result.is_err() {
+        child.taken.store(0, Ordering::Release);
+    }
     if result == Err(Errno::EINVAL) {
         SHARES_MEMORY.store(2, Ordering::Relaxed);
         return None;

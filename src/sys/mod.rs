@@ -33,6 +33,7 @@ pub mod inotify;
 pub mod limits;
 pub mod memory;
 mod open;
+pub mod pidfd;
 pub mod poller;
 pub mod power;
 pub mod priority;

@@ -1,7 +1,13 @@
 //! Reads what the kernel reports of a process in /proc.
 
-use super::{CWD, Errno, file};
-use crate::text::{Line, Path, whole_number};
+use super::{
+    CWD, Errno,
+    file::{self, Identity},
+};
+use crate::{
+    text::{Line, Path, whole_number},
+    wire::process,
+};
 
 /// Reads `/proc/PID/NAME`, at most as much as the buffer holds.
 pub fn read<'b>(
@@ -9,11 +15,28 @@ pub fn read<'b>(
     name: &str,
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], Errno> {
+    file::read_whole(CWD, path(pid, name)?.as_c_str(), buffer)
+}
+
+/// Returns the path `/proc/PID/NAME`.
+fn path(pid: u32, name: &str) -> Result<Path, Errno> {
     let mut path = Line::new();
     path.text("/proc/").number(pid.into()).text("/").text(name);
     // It is short and holds no NUL.
-    let path = Path::join(&[path.as_bytes()]).map_err(|_| Errno::EINVAL)?;
-    file::read_whole(CWD, path.as_c_str(), buffer)
+    Path::join(&[path.as_bytes()]).map_err(|_| Errno::EINVAL)
+}
+
+/// Returns the letter of the state of a process and the time of its start, as
+/// [`process::start`] does. `None` when there is no such process, or no /proc.
+pub fn start(pid: u32) -> Option<(u8, u64)> {
+    let mut stat = [0; 384];
+    process::start(read(pid, "stat", &mut stat).ok()?)
+}
+
+/// Returns the identity of a process's working directory.
+pub fn cwd(pid: u32) -> Result<Identity, Errno> {
+    let path = path(pid, "cwd")?;
+    file::info(CWD, path.as_c_str()).map(|info| info.identity)
 }
 
 /// Returns true when a process exists and has called `execve`: it is not just

@@ -5,7 +5,10 @@
     reason = "registers are numbers: the macro turns every argument into one"
 )]
 
-use core::ffi::{CStr, c_char};
+use core::{
+    ffi::{CStr, c_char},
+    sync::atomic::AtomicU32,
+};
 
 use linux_raw_sys::{general, ioctl, net};
 use rustix::fd::AsRawFd;
@@ -177,9 +180,9 @@ pub(super) fn inotify_remove(inotify: &Fd, id: u32) -> Result<(), Errno> {
 /// files only; returns 0 in the child. Only a child with `notify` sends
 /// SIGCHLD when it ends and is reported by a wait for children.
 ///
-/// The kernel stores the child's pid in `pid` before the child runs.
+/// The kernel stores the child's pid in `cell` before the child runs.
 pub(super) fn fork(
-    pid: &mut u32,
+    cell: &AtomicU32,
     share: bool,
     notify: bool,
 ) -> Result<usize, Errno> {
@@ -193,9 +196,9 @@ pub(super) fn fork(
     let flags = general::CLONE_PARENT_SETTID | shared | signal;
     // SAFETY: no memory is shared, so the child has a copy of everything and
     // may go on as the parent does; the program has no threads and no locks
-    // that the copy could find taken. `pid` outlives the call. A child that
+    // that the copy could find taken. `cell` outlives the call. A child that
     // shares the files opens, closes and replaces none.
-    unsafe { syscall!(Sysno::clone, flags, 0, &raw mut *pid, 0, 0) }
+    unsafe { syscall!(Sysno::clone, flags, 0, cell.as_ptr(), 0, 0) }
 }
 
 /// Calls `execve`; returns only with the reason why it failed.
@@ -519,6 +522,24 @@ pub(super) fn watchdog(
 pub(super) fn kill_all(signal: u32) -> Result<(), Errno> {
     // SAFETY: the call takes no pointer.
     unsafe { syscall!(Sysno::kill, -1_isize, signal) }?;
+    Ok(())
+}
+
+/// Calls `pidfd_open`; the descriptor is closed on exec.
+pub(super) fn pidfd_open(pid: u32) -> Result<Fd, Errno> {
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { syscall!(Sysno::pidfd_open, pid, 0) }?;
+    Ok(Fd::from_number(fd))
+}
+
+/// Calls `pidfd_send_signal`, as `kill` does.
+pub(super) fn pidfd_send_signal(
+    process: &Fd,
+    signal: u32,
+) -> Result<(), Errno> {
+    let fd = process.number();
+    // SAFETY: a null pointer stands for what `kill` sends.
+    unsafe { syscall!(Sysno::pidfd_send_signal, fd, signal, 0, 0) }?;
     Ok(())
 }
 

@@ -100,6 +100,15 @@ pub(super) fn unblock_all() {
     let _refused = raw::set_mask(&raw::Mask::default()).is_err();
 }
 
+/// Returns true when no process has the number `pid`.
+pub fn is_unused(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_none_or(|pid| {
+        let asked = rustix::process::test_kill_process(pid);
+        asked == Err(rustix::io::Errno::SRCH)
+    })
+}
+
 /// Sends a signal to one process.
 pub fn kill(pid: u32, signal: Signal) -> Result<(), Errno> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);

@@ -1,6 +1,6 @@
 //! State of a process: the start of /proc/PID/stat (proc(5)).
 
-use crate::text::leading_number;
+use crate::text::{leading_number, whole_number};
 
 /// Bit of the kernel's flags: the process is a copy of its parent and has not
 /// become another program (PF_FORKNOEXEC).
@@ -55,6 +55,19 @@ impl<'a> ProcStat<'a> {
     }
 }
 
+/// Returns the letter of a process's state and the time of its start, in ticks
+/// of the clock since boot (USER_HZ, 100 a second); `None` if the line is
+/// malformed or cut.
+pub fn start(line: &[u8]) -> Option<(u8, u64)> {
+    let end = line.iter().rposition(|byte| *byte == b')')?;
+    let mut words = line.get(end..)?.split(|byte| *byte == b' ').skip(1);
+    let state = *words.next()?.first()?;
+    let ticks = words.nth(18)?;
+    // A number that ends the line may be cut.
+    words.next()?;
+    Some((state, whole_number(ticks)?))
+}
+
 #[cfg(test)]
 mod test {
     use proptest::prelude::*;
@@ -104,10 +117,21 @@ mod test {
         }
     }
 
+    #[test]
+    fn start_of_a_process() {
+        let line = b"7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 \
+            8812 3 4\n";
+        assert_eq!(start(line), Some((b'S', 8812)));
+        let cut = line.iter().rposition(|byte| *byte == b'3').unwrap() - 1;
+        assert_eq!(start(&line[..cut]), None);
+        assert_eq!(start(b"7 (a) S 1 7"), None);
+    }
+
     proptest! {
         #[test]
         fn any_line_is_read(line: Vec<u8>) {
             let _process = ProcStat::parse(&line);
+            let _start = start(&line);
         }
     }
 }

@@ -39,7 +39,8 @@ pub enum Want {
 pub struct Status {
     /// Time at which `./run` was started, or the state last became down.
     pub since: Wall,
-    /// Process ID, 0 if there is no process.
+    /// Process ID, 0 if there is no process. While down: that of a process
+    /// that may be this service's, left by an earlier supervisor.
     pub pid: u32,
     /// A pause was requested and not revoked.
     pub paused: bool,

@@ -12,7 +12,8 @@
 //! died 2026-11-24_23:44:16.50000 signal 11 core after 40 ms
 //! ```
 //!
-//! The oldest death comes first. A line that begins with an unknown word is
+//! The oldest death comes first; `unknown` stands for how a process ended that
+//! was not a child. A line that begins with an unknown word is
 //! ignored, so that the record can be extended. When the wall clock was set,
 //! times since the boot of the machine are rewritten so that each keeps its
 //! age.
@@ -40,6 +41,8 @@ pub enum DeathCause {
     Exited(u8),
     /// It was ended by this signal; the flag is true if a core was dumped.
     Killed(u8, bool),
+    /// Unknown: another supervisor had started it.
+    Unknown,
 }
 
 /// One end of `./run`.
@@ -73,13 +76,16 @@ pub enum Waits {
     Lock,
     /// A process: the kernel refused to create one.
     Fork,
+    /// The end of a process that another supervisor may have started for this
+    /// service.
+    Process,
     /// An operator's command: `./finish` exited with 125, which asks not to
     /// start the service again.
     Failed,
 }
 
 /// Words of the record for each reason, except those for scripts.
-const WORDS: [(Waits, &str); 8] = [
+const WORDS: [(Waits, &str); 9] = [
     (Waits::Nothing, "nothing"),
     (Waits::RestartPause, "pace"),
     (Waits::Backoff, "backoff"),
@@ -87,8 +93,12 @@ const WORDS: [(Waits, &str); 8] = [
     (Waits::Finish, "finish"),
     (Waits::Lock, "lock"),
     (Waits::Fork, "fork"),
+    (Waits::Process, "process"),
     (Waits::Failed, "permanent-failure"),
 ];
+
+/// Word for an unknown cause of a death.
+pub const UNKNOWN: &str = "unknown";
 
 /// Prefix of the letter of a script.
 const CONTROL: &[u8] = b"control/";
@@ -177,6 +187,7 @@ pub fn pack(why: &Why) -> Vec<u8, BYTES> {
                 .text("signal ")
                 .number(signal.into())
                 .text(if core { " core" } else { "" }),
+            DeathCause::Unknown => line.text(UNKNOWN),
         };
         line.text(" after ").number(death.runtime_ms).text(" ms");
         put(&mut line);
@@ -209,16 +220,20 @@ pub fn fact(line: &[u8]) -> Option<Fact<'_>> {
         }
         b"died" => {
             let when = word();
-            let exited = word() == b"exit";
-            let number = u8::try_from(whole_number(word())?).ok()?;
-            let core = word() == b"core";
-            if core {
+            let verb = word();
+            let how = if verb == UNKNOWN.as_bytes() {
                 word();
-            }
-            let how = if exited {
-                DeathCause::Exited(number)
+                DeathCause::Unknown
             } else {
-                DeathCause::Killed(number, core)
+                let number = u8::try_from(whole_number(word())?).ok()?;
+                let core = word() == b"core";
+                if core {
+                    word();
+                }
+                match verb {
+                    b"exit" => DeathCause::Exited(number),
+                    _ => DeathCause::Killed(number, core),
+                }
             };
             Some(Fact::Died(when, how, whole_number(word())?))
         }
@@ -300,6 +315,7 @@ mod test {
             any::<u8>().prop_map(DeathCause::Exited),
             (any::<u8>(), any::<bool>())
                 .prop_map(|(signal, core)| DeathCause::Killed(signal, core)),
+            Just(DeathCause::Unknown),
         ];
         (moments(), how, any::<u64>()).prop_map(|(when, how, lived)| Death {
             when,

@@ -15,6 +15,7 @@ mod exhaustion;
 mod foreign_loggers;
 mod full_disk;
 mod groups;
+mod killed_supervisor;
 mod legacy_programs;
 mod mounted_over;
 mod overlay;

@@ -137,21 +137,6 @@ fn only_one_front_runs() {
 }
 
 #[test]
-fn a_killed_supervisor_is_replaced() {
-    let tmp = TestDir::new();
-    tmp.service("a", STAY);
-    let face = tmp.runsvdir();
-    let old = tmp.until_pid("a", None);
-    kill_process(face.supervisor(), Signal::KILL).unwrap();
-    tmp.until_pid("a", Some(old));
-    kill_process(old, Signal::KILL).unwrap();
-    assert_eq!(
-        tmp.read("errors"),
-        "runsvdir services: warning: the supervisor has ended, restarting\n"
-    );
-}
-
-#[test]
 fn works_without_a_run_directory() {
     let tmp = TestDir::new();
     tmp.service("a", STAY);

@@ -1,6 +1,6 @@
 //! Owns PID 1's standard streams and starts its own programs on the console.
 
-use core::ffi::CStr;
+use core::{ffi::CStr, sync::atomic::AtomicU32};
 
 use crate::{
     supervisor::Supervisor,
@@ -122,7 +122,7 @@ impl ConsoleStreams {
             error_code: CANNOT_RUN,
         };
         let spawned = match answer {
-            None => child::spawn(&program, &setup),
+            None => child::spawn(&program, &setup, &AtomicU32::new(0)),
             Some(answer) => {
                 let files = &[answer];
                 let extra = Some(Extra { first: 3, files });

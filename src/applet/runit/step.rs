@@ -1,6 +1,6 @@
 //! Defines the result of a step of PID 1 and helpers that several steps use.
 
-use core::ffi::CStr;
+use core::{ffi::CStr, sync::atomic::AtomicU32};
 
 use crate::{
     config,
@@ -60,7 +60,9 @@ pub(super) fn run(path: &CStr, arguments: &[&CStr], limit: u8) -> bool {
         error_prefix: None,
         error_code: 127,
     };
-    let end = child::spawn(&program, &setup).ok().and_then(child::wait);
+    let end = child::spawn(&program, &setup, &AtomicU32::new(0))
+        .ok()
+        .and_then(child::wait);
     matches!(end, Some(ExitStatus::Exited(code)) if code < limit)
 }
 

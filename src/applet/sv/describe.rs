@@ -26,13 +26,24 @@ pub(in crate::applet) fn seconds(status: &Status) -> u64 {
 /// Flag that daemontools does not know.
 pub(in crate::applet) const GOT_TERM: &str = "got TERM";
 
-/// Returns the flags that follow a state, in runit's order. `normally_up`:
-/// the service directory has no file `down`.
+/// Flag of a service that is not started before a process has ended that may
+/// be its own.
+const MAY_RUN: &str = "may still run";
+
+/// Returns whether a service is not started because its process may still run:
+/// no supervisor knows.
+pub(super) fn may_run(status: &Status) -> bool {
+    status.state == State::Down && status.pid != 0
+}
+
+/// Returns the flags that follow a state, in runit's order, and [`MAY_RUN`].
+/// `normally_up`: the service directory has no file `down`.
 pub(in crate::applet) fn flags(
     status: &Status,
     normally_up: bool,
 ) -> impl DoubleEndedIterator<Item = &'static str> {
-    let runs = status.pid != 0;
+    let held = may_run(status);
+    let runs = status.pid != 0 && !held;
     let up = status.want == Want::Up;
     let all = [
         (runs && !normally_up, "normally down"),
@@ -41,6 +52,7 @@ pub(in crate::applet) fn flags(
         (!runs && up, "want up"),
         (runs && !up, "want down"),
         (runs && status.term, GOT_TERM),
+        (held, MAY_RUN),
     ];
     let holding = all.into_iter().filter(|(holds, _)| *holds);
     holding.map(|(_, text)| text)
@@ -65,7 +77,7 @@ pub(super) fn describe(
     };
     line.text(word(status.state)).text(": ");
     line.bytes(label).text(": ");
-    if status.state != State::Down {
+    if status.state != State::Down || may_run(status) {
         line.text("(pid ").number(status.pid.into()).text(") ");
     }
     line.number(seconds(status)).text("s");

@@ -34,8 +34,10 @@
 //! second after a short run; `backoff`, `parked`: `runt/backoff` and
 //! `max-death-tally`; `finish`, `control/C`: that script; `lock`: another
 //! supervisor; `fork`: the kernel refused a process; `permanent-failure`:
-//! `finish` exited with 125), and its last eight ends, in UTC. For a service
-//! without a supervisor it shows the reason for that.
+//! `finish` exited with 125; `process`: a process that may be left from a
+//! killed supervisor), and its last eight ends, in UTC (`unknown`: how a
+//! process ended that another supervisor had started). For a service without a
+//! supervisor it shows the reason for that.
 //!
 //! `enable` has a service supervised from now on and after each boot;
 //! `disable` undoes that. Both work in the overlay, the writable directory

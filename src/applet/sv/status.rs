@@ -3,7 +3,7 @@
 
 use super::{
     Sv,
-    describe::describe,
+    describe::{describe, may_run},
     json,
     page::Page,
     service::{self, Unavailable, probe},
@@ -40,7 +40,11 @@ impl Sv {
         describe(&mut line, dir, name, name, &status);
         self.log(&mut line, dir, name);
         sys::print(line.finish());
-        if status.pid == 0 { super::LSB_DOWN } else { 0 }
+        if status.pid == 0 || may_run(&status) {
+            super::LSB_DOWN
+        } else {
+            0
+        }
     }
 
     /// Appends the status of the log service, if there is one.

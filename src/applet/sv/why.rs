@@ -94,6 +94,7 @@ fn show(page: &mut Page, fact: Fact<'_>) {
                     .text(" signal ")
                     .bytes(signal::name(number))
                     .text(if core { " core" } else { "" }),
+                DeathCause::Unknown => page.text(" ").text(why::UNKNOWN),
             };
             page.text(" after ").number(lived).text(" ms")
         }
@@ -128,6 +129,9 @@ fn object(page: &mut Page, deaths: &mut &str, fact: Fact<'_>) {
                     json::string(json::key(page, "signal"), name);
                     let core = if core { "true" } else { "false" };
                     json::key(page, "core").text(core);
+                }
+                DeathCause::Unknown => {
+                    json::key(page, "exit").text("null");
                 }
             }
             json::key(page, "lived-ms").number(lived).text("}");

@@ -4,7 +4,7 @@
 use super::{Action, Actions, Exit, Facts, Role, push};
 use crate::wire::{
     clock::{Instant, Now},
-    status::{State, Want},
+    status::{State, Status, Want},
     why::Waits,
 };
 
@@ -21,6 +21,9 @@ pub(super) struct Process {
     pub(super) state: State,
     pub(super) want: Want,
     pub(super) pid: Option<u32>,
+    /// A process that may be this one, left by another supervisor: nothing is
+    /// started before it has ended.
+    pub(super) held: Option<u32>,
     pub(super) paused: bool,
     pub(super) term: bool,
     /// Time of the last change of state.
@@ -53,6 +56,7 @@ impl Process {
             state: State::Down,
             want: if down { Want::Down } else { Want::Up },
             pid: None,
+            held: None,
             paused: false,
             term: false,
             since: now.mono,
@@ -87,7 +91,31 @@ impl Process {
     /// Returns true if there is something to start, now or when it is due.
     pub(super) fn wants_start(&self) -> bool {
         let wanted = self.want == Want::Up || self.once;
-        self.state == State::Finish || self.state == State::Down && wanted
+        let starts =
+            self.state == State::Finish || self.state == State::Down && wanted;
+        starts && self.held.is_none()
+    }
+
+    /// Takes over a running process with the status that another supervisor
+    /// published. A want that may stand for an end of the supervision, which
+    /// was not completed, does not count.
+    pub(super) fn adopt(&mut self, status: &Status, now: Now) {
+        let age = now.wall.in_nanos().saturating_sub(status.since.in_nanos());
+        let since = now.mono.nanos().saturating_sub(age);
+        self.state = match status.state {
+            State::Finish => State::Finish,
+            // The published state of a process that was held.
+            State::Run | State::Down => State::Run,
+        };
+        self.pid = Some(status.pid);
+        self.paused = status.paused;
+        self.term = status.term;
+        self.since = Instant::at(since);
+        self.status_time = status.since.in_nanos();
+        self.started_at = self.since;
+        if status.want == Want::Up {
+            self.want = Want::Up;
+        }
     }
 
     /// Handles its end: takes edge 2, 3 or 4.
@@ -105,7 +133,8 @@ impl Process {
         self.limit = None;
         let age = now.mono.since(self.started_at);
         if self.state == State::Run {
-            let short = facts.restart_delay.is_short(age) && !asked;
+            let known = exit != Exit::UNKNOWN;
+            let short = facts.restart_delay.is_short(age) && !asked && known;
             let more = self.short_runs.saturating_add(1);
             self.short_runs = if short { more } else { 0 };
             if facts.finish && role == Role::Service {

@@ -120,6 +120,9 @@ impl Slot {
             Some(GroupKill::Mixed) => signal == Signal::Kill,
             None => false,
         };
+        if let Some(watch) = self.watches.get(role) {
+            return watch.send(number, reaches_group);
+        }
         // ESRCH: it has ended and is about to be reaped.
         let _ended = if reaches_group {
             children::kill_led(pid, number).is_err()

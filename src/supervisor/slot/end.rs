@@ -30,23 +30,25 @@ impl Slot {
         }
     }
 
-    /// Handles the end of a child.
+    /// Handles the end of a child, or of a process that this supervisor has
+    /// not started; the exit status of that is not known.
     pub(in super::super) fn child_exited(
         &mut self,
         role: Role,
-        end: ExitStatus,
+        end: Option<ExitStatus>,
         context: &mut Context,
     ) {
         let now = clock::now();
         let exit = match end {
-            ExitStatus::Exited(code) => Exit {
+            Some(ExitStatus::Exited(code)) => Exit {
                 code: code.into(),
                 signal: 0,
             },
-            ExitStatus::Killed(signal, core) => Exit {
+            Some(ExitStatus::Killed(signal, core)) => Exit {
                 code: -1,
                 signal: signal | if core { 0x80 } else { 0 },
             },
+            None => Exit::UNKNOWN,
         };
         let facts = self.facts(role, &context.reporter);
         if self.data.death.is_some() {
@@ -63,7 +65,7 @@ impl Slot {
 
     /// Records the end of `./run`. An exit that the operator requested is not
     /// recorded; during shutdown nothing is, to spare the medium.
-    fn record_death(&mut self, end: ExitStatus, now: Now) {
+    fn record_death(&mut self, end: Option<ExitStatus>, now: Now) {
         let machine = &self.data.machine;
         let Some(status) = machine.status(Role::Service) else {
             return;
@@ -75,10 +77,11 @@ impl Slot {
         let death = Death {
             when: now.wall,
             cause: match end {
-                ExitStatus::Exited(code) => DeathCause::Exited(code),
-                ExitStatus::Killed(signal, core) => {
+                Some(ExitStatus::Exited(code)) => DeathCause::Exited(code),
+                Some(ExitStatus::Killed(signal, core)) => {
                     DeathCause::Killed(signal, core)
                 }
+                None => DeathCause::Unknown,
             },
             runtime_ms: u64::try_from(lived).unwrap_or(u64::MAX),
         };

@@ -18,12 +18,13 @@ macro_rules! start_code {
 }
 
 /// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
-/// order, and continues the new process in `child_main`.
+/// order, and continues the new process in `child_main`. The kernel clears the
+/// word `TAKEN` bytes before `args`.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(
             "mov x5, x3",
-            "mov x4, x2",
+            "sub x4, x3, #{taken}",
             "mov x3, xzr",
             "mov x8, #{number}",
             "svc #0",
@@ -35,6 +36,7 @@ macro_rules! clone_code {
             "mov x0, x5",
             "b {begin}",
             number = const syscalls::Sysno::clone.id(),
+            taken = const TAKEN,
             begin = sym child_main,
         )
     };

@@ -35,13 +35,14 @@ macro_rules! start_code {
 }
 
 /// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
-/// order, and continues the new process in `child_main`.
+/// order, and continues the new process in `child_main`. The kernel clears the
+/// word `TAKEN` bytes before `args`.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(
             "push {{r4, r5, r7, lr}}",
             "mov r5, r3",
-            "mov r4, r2",
+            "sub r4, r3, #{taken}",
             "mov r3, #0",
             "mov r7, #{number}",
             "svc #0",
@@ -55,6 +56,7 @@ macro_rules! clone_code {
             "bl {begin}",
             "udf #0",
             number = const syscalls::Sysno::clone.id(),
+            taken = const TAKEN,
             begin = sym child_main,
         )
     };

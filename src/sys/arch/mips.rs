@@ -69,7 +69,8 @@ macro_rules! start_code {
 }
 
 /// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
-/// order, and continues the new process in `child_main`.
+/// order, and continues the new process in `child_main`. The kernel clears the
+/// word `TAKEN` bytes before `args`.
 ///
 /// The fifth argument is on the stack. `args` is kept in `$16`: the new
 /// process does not get the registers that a call may change.
@@ -81,7 +82,8 @@ macro_rules! clone_code {
             "addiu $sp, $sp, -32",
             "sw $16, 24($sp)",
             "move $16, $a3",
-            "sw $a2, 16($sp)",
+            "addiu $t0, $a3, -{taken}",
+            "sw $t0, 16($sp)",
             "move $a3, $zero",
             "li $v0, {number}",
             // The instruction itself: the macro of this name saves registers
@@ -107,6 +109,7 @@ macro_rules! clone_code {
             "addiu $sp, $sp, -16",
             ".set pop",
             number = const syscalls::Sysno::clone.id(),
+            taken = const TAKEN,
             begin = sym child_main,
         )
     };

@@ -144,12 +144,13 @@ macro_rules! start_code {
 }
 
 /// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
-/// order, and continues the new process in `child_main`.
+/// order, and continues the new process in `child_main`. The kernel clears the
+/// word `TAKEN` bytes before `args`.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(
             "mv a5, a3",
-            "mv a4, a2",
+            "addi a4, a3, -{taken}",
             "li a3, 0",
             "li a7, {number}",
             "ecall",
@@ -161,6 +162,7 @@ macro_rules! clone_code {
             "mv a0, a5",
             "tail {begin}",
             number = const syscalls::Sysno::clone.id(),
+            taken = const TAKEN,
             begin = sym child_main,
         )
     };

@@ -19,12 +19,13 @@ macro_rules! start_code {
 }
 
 /// Defines the body of `clone_vm::clone`: passes the arguments in the kernel's
-/// order, and continues the new process in `child_main`.
+/// order, and continues the new process in `child_main`. The kernel clears the
+/// word `TAKEN` bytes before `args`.
 macro_rules! clone_code {
     () => {
         core::arch::naked_asm!(
             "mov r9, rcx",
-            "mov r10, rdx",
+            "lea r10, [rcx - {taken}]",
             "xor r8d, r8d",
             "mov eax, {number}",
             "syscall",
@@ -37,6 +38,7 @@ macro_rules! clone_code {
             "call {begin}",
             "ud2",
             number = const syscalls::Sysno::clone.id(),
+            taken = const TAKEN,
             begin = sym child_main,
         )
     };

@@ -1,0 +1,163 @@
+//! Takes over the processes that an earlier supervisor of the directory has
+//! left running, and notices their ends. They are not children of this
+//! process: no exit status is known of them.
+
+use core::time::Duration;
+
+use crate::{
+    machine::slot::Role,
+    sys::{
+        clock, file,
+        signal::{self, Number},
+    },
+    text::Line,
+    wire::clock::Instant,
+};
+
+use super::{
+    super::{
+        adopt::{Evidence, Verdict, Watch, judge},
+        context::Context,
+        source::Source,
+    },
+    Slot, service_prefix,
+};
+
+/// Interval at which processes are looked for where the kernel does not report
+/// their ends (before Linux 5.3).
+const POLL: Duration = Duration::from_secs(1);
+
+/// Processes of a slot that are not children of this process.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    service: Option<Watch>,
+    log: Option<Watch>,
+    script: Option<Watch>,
+    /// Time at which those are looked for whose ends are not reported.
+    poll_at: Option<Instant>,
+}
+
+impl Watches {
+    /// Returns the watched process of a role.
+    pub(super) fn get(&self, role: Role) -> Option<&Watch> {
+        match role {
+            Role::Service => self.service.as_ref(),
+            Role::Log => self.log.as_ref(),
+            Role::Script => self.script.as_ref(),
+        }
+    }
+
+    /// Returns the place for the watched process of a role.
+    fn entry(&mut self, role: Role) -> &mut Option<Watch> {
+        match role {
+            Role::Service => &mut self.service,
+            Role::Log => &mut self.log,
+            Role::Script => &mut self.script,
+        }
+    }
+
+    /// Returns the time at which processes are to be looked for.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.poll_at
+    }
+}
+
+impl Slot {
+    /// Takes over what is left of an earlier supervisor. To be called before
+    /// anything is started or published.
+    pub(super) fn adopt(&mut self, context: &mut Context) {
+        for role in [Role::Service, Role::Log] {
+            self.adopt_recorded(role, context);
+        }
+    }
+
+    /// Takes over the process that the files of a role name.
+    fn adopt_recorded(&mut self, role: Role, context: &mut Context) {
+        let Some(service) = &mut self.open else {
+            return;
+        };
+        let Some((status, written)) = service.recorded(role) else {
+            return;
+        };
+        let dir = match role {
+            Role::Log => file::info(service.dir(), c"log"),
+            Role::Service | Role::Script => file::info_of(service.dir()),
+        };
+        // A shared logger gives the stream up by itself.
+        if status.pid == 0 || role == Role::Log && self.shares_logger() {
+            return;
+        }
+        let dir = dir.ok().map(|dir| dir.identity);
+        let evidence = Evidence::Status(status, written);
+        match judge(status.pid, dir, evidence) {
+            Verdict::Gone => {}
+            Verdict::Runs(watch) => {
+                self.data.machine.adopt(role, &status, clock::now());
+                if role == Role::Service {
+                    self.data.group = self.group_kill(&context.reporter);
+                }
+                self.watch(role, watch, context);
+            }
+            Verdict::Unclear(watch) => self.hold(role, watch, context),
+        }
+    }
+
+    /// Starts nothing in a role before this process has ended.
+    fn hold(&mut self, role: Role, watch: Watch, context: &mut Context) {
+        self.data.machine.hold(role, watch.pid());
+        let path = if role == Role::Log {
+            "log/./run"
+        } else {
+            "./run"
+        };
+        let mut line: Line = service_prefix(&self.key.name, "warning");
+        line.text(path).text(" waits for the end of process ");
+        line.number(watch.pid().into());
+        line.text(", which another supervisor may have started for it");
+        context.reporter.print(&mut line);
+        self.watch(role, watch, context);
+    }
+
+    /// Notices the end of a process from now on.
+    fn watch(&mut self, role: Role, mut watch: Watch, context: &Context) {
+        let source = Source::Exit(self.key.index, role);
+        if !watch.listen(&context.poller, source) {
+            self.watches.poll_at = Some(clock::mono().after(POLL));
+        }
+        *self.watches.entry(role) = Some(watch);
+    }
+
+    /// Looks for the processes whose ends are not reported, if that is due.
+    pub(super) fn poll_watches(&mut self, now: Instant, context: &mut Context) {
+        if self.watches.poll_at.take_if(|due| *due <= now).is_none() {
+            return;
+        }
+        for role in [Role::Service, Role::Log, Role::Script] {
+            self.check_watch(role, context);
+            if self.watches.get(role).is_some_and(Watch::is_polled) {
+                self.watches.poll_at = Some(now.after(POLL));
+            }
+        }
+    }
+
+    /// Handles the end of a watched process, if it has ended.
+    pub(in super::super) fn check_watch(
+        &mut self,
+        role: Role,
+        context: &mut Context,
+    ) {
+        let entry = self.watches.entry(role);
+        let Some(watch) = entry.take_if(|watch| watch.has_ended()) else {
+            return;
+        };
+        if self.pid(role).is_none() {
+            let actions = self.data.machine.release(role, clock::now());
+            return self.perform(actions, context);
+        }
+        if role == Role::Service && self.data.group.is_some() {
+            // ESRCH: no process of the group is left.
+            let _none = signal::kill_group(watch.pid(), Number::KILL).is_err();
+        }
+        self.child_exited(role, None, context);
+    }
+}

@@ -1,0 +1,243 @@
+//! Tests that a killed supervisor is harmless: the next one takes the running
+//! services and loggers over, and never starts a second copy.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::util::{Running, TestDir, until, until_only_error};
+
+/// Returns the processes that work in a directory, by number.
+fn processes_in(dir: &Path) -> Vec<Pid> {
+    let dir = fs::canonicalize(dir).unwrap();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let cwd = fs::read_link(entry.path().join("cwd")).ok()?;
+        (cwd == dir).then(|| Pid::from_raw(pid)).flatten()
+    });
+    let mut pids: Vec<Pid> = pids.collect();
+    pids.sort_by_key(|pid| pid.as_raw_pid());
+    pids
+}
+
+/// Kills the supervisor and waits for the next one.
+fn kill_supervisor(all: &Running<'_>) -> Pid {
+    let old = all.supervisor();
+    kill_process(old, Signal::KILL).unwrap();
+    until("the next supervisor", || {
+        Some(all.supervisor()).filter(|pid| *pid != old)
+    })
+}
+
+/// Waits until a service is supervised again, with the same process.
+fn until_adopted(tmp: &TestDir, service: &str, pid: Pid) {
+    let shown = format!("run: {service}: (pid {}) ", pid.as_raw_pid());
+    until("the same process again", || {
+        let status = tmp.run(&["sv", "status", service]).stdout;
+        assert!(
+            status.starts_with(&shown) || status.contains("runsv not running"),
+            "{status}"
+        );
+        status.starts_with(&shown).then_some(())
+    });
+    let dir = tmp.path(&format!("services/{service}"));
+    assert_eq!(processes_in(&dir), [pid]);
+}
+
+/// Creates a service `a` with a logger of its own and a `finish` that keeps
+/// its arguments.
+fn logged_service(tmp: &TestDir) {
+    tmp.service("a", "exec sleep 1000");
+    let finish = format!("echo \"$@\" >> {}", tmp.path("ended").display());
+    tmp.script("services/a/finish", &finish);
+    let log = format!("exec cat > {}", tmp.path("said").display());
+    tmp.script("services/a/log/run", &log);
+}
+
+#[test]
+fn services_and_loggers_of_a_killed_supervisor_go_on() {
+    let tmp = TestDir::new();
+    logged_service(&tmp);
+    let all = tmp.runsvdir();
+    let pid = tmp.until_pid("a", None);
+    let log = tmp.until_pid("a/log", None);
+    for _ in 0..3 {
+        kill_supervisor(&all);
+        until_adopted(&tmp, "a", pid);
+        assert_eq!(processes_in(&tmp.path("services/a/log")), [log]);
+    }
+    let line =
+        "runsvdir services: warning: the supervisor has ended, restarting\n";
+    assert_eq!(tmp.read("errors"), line.repeat(3));
+    // The logger still reads what services write.
+    let pipe = tmp.path("services/a/supervise/log");
+    fs::write(pipe, "a line\n").unwrap();
+    until("the line", || {
+        (tmp.read("said") == "a line\n").then_some(())
+    });
+    // Their ends are noticed; how they ended is not known.
+    kill_process(pid, Signal::KILL).unwrap();
+    until("its finish", || {
+        (tmp.read("ended") == "-1 0\n").then_some(())
+    });
+    until("the record", || {
+        let why = tmp.run(&["sv", "why", "a"]).stdout;
+        why.contains(" unknown after ").then_some(())
+    });
+    kill_process(log, Signal::KILL).unwrap();
+    tmp.until_pid("a/log", Some(log));
+    // From the next start on it is known again.
+    tmp.until_stat("a", "run");
+    kill_process(tmp.until_pid("a", Some(pid)), Signal::KILL).unwrap();
+    until("the second finish", || {
+        (tmp.read("ended") == "-1 0\n-1 9\n").then_some(())
+    });
+}
+
+#[test]
+fn a_process_that_was_taken_over_obeys() {
+    let tmp = TestDir::new();
+    logged_service(&tmp);
+    let all = tmp.runsvdir();
+    let pid = tmp.until_pid("a", None);
+    tmp.until_pid("a/log", None);
+    kill_supervisor(&all);
+    until_adopted(&tmp, "a", pid);
+    tmp.control("a", "p");
+    tmp.until_stat("a", "run, paused");
+    tmp.control("a", "c");
+    tmp.until_stat("a", "run");
+    let output = tmp.run(&["sv", "-w", "20", "restart", "a"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    let next = tmp.until_pid("a", Some(pid));
+    kill_supervisor(&all);
+    until_adopted(&tmp, "a", next);
+    let output = tmp.run(&["sv", "-w", "20", "shutdown", "a"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(processes_in(&tmp.path("services/a")), []);
+    assert_eq!(processes_in(&tmp.path("services/a/log")), []);
+}
+
+#[test]
+fn the_next_runsvdir_takes_over_from_front_and_supervisor() {
+    let tmp = TestDir::new();
+    tmp.service("a", "exec sleep 1000");
+    let mut all = tmp.runsvdir();
+    let pid = tmp.until_pid("a", None);
+    let supervisor = all.supervisor();
+    all.kill(Signal::KILL);
+    kill_process(supervisor, Signal::KILL).unwrap();
+    all.wait();
+    let mut next = tmp.runsvdir();
+    until_adopted(&tmp, "a", pid);
+    next.kill(Signal::HUP);
+    next.wait();
+    until("the end of the service", || {
+        processes_in(&tmp.path("services/a"))
+            .is_empty()
+            .then_some(())
+    });
+}
+
+#[test]
+fn the_next_runsv_takes_over() {
+    let tmp = TestDir::new();
+    logged_service(&tmp);
+    // A daemon that works elsewhere.
+    tmp.service("b", "cd /; exec sleep 1000");
+    for name in ["a", "b"] {
+        let dir = format!("services/{name}");
+        let mut one = tmp.start(&["runsv", &dir]);
+        let pid = tmp.until_pid(name, None);
+        one.kill(Signal::KILL);
+        one.wait();
+        let one = tmp.start(&["runsv", &dir]);
+        let shown = format!("run: {name}: (pid {}) ", pid.as_raw_pid());
+        until("the same process", || {
+            let status = tmp.run(&["sv", "status", name]).stdout;
+            status.starts_with(&shown).then_some(())
+        });
+        let output = tmp.run(&["sv", "-w", "20", "exit", name]);
+        assert_eq!(output.code, 0, "{output:?}");
+        drop(one);
+    }
+}
+
+/// Starts a process in a directory of its own, with the number that `a`'s
+/// status, written after that, shows.
+fn stranger(tmp: &TestDir) -> std::process::Child {
+    tmp.service("a", "exec sleep 1000");
+    let mut one = tmp.start(&["runsv", "services/a"]);
+    let pid = tmp.until_pid("a", None);
+    one.kill(Signal::KILL);
+    one.wait();
+    kill_process(pid, Signal::KILL).unwrap();
+    let mut command = Command::new("sleep");
+    command.arg("1000").stdin(Stdio::null());
+    let sleep = command.spawn().unwrap();
+    let status = tmp.path("services/a/supervise/status");
+    let mut record = fs::read(&status).unwrap();
+    record[12..16].copy_from_slice(&sleep.id().to_le_bytes());
+    // The time of the start is an hour older.
+    let secs = u64::from_be_bytes(*record.first_chunk().unwrap()) - 3600;
+    record[..8].copy_from_slice(&secs.to_be_bytes());
+    fs::write(&status, record).unwrap();
+    sleep
+}
+
+#[test]
+fn nothing_starts_beside_a_process_that_may_be_the_service() {
+    let tmp = TestDir::new();
+    let mut sleep = stranger(&tmp);
+    fs::remove_file(tmp.path("errors")).unwrap();
+    let _one = tmp.start(&["runsv", "services/a"]);
+    let line = format!(
+        "runsv services/a: warning: ./run waits for the end of process {}, \
+         which another supervisor may have started for it\n",
+        sleep.id()
+    );
+    until_only_error(&tmp, &line);
+    let start = format!("down: a: (pid {}) ", sleep.id());
+    until("its status", || {
+        let status = tmp.run(&["sv", "status", "a"]).stdout;
+        let whole =
+            status.ends_with("s, normally up, want up, may still run\n");
+        (status.starts_with(&start) && whole).then_some(())
+    });
+    let why = tmp.run(&["sv", "why", "a"]).stdout;
+    assert!(why.contains("  waits process\n"), "{why}");
+    tmp.control("a", "u");
+    tmp.control("a", "k");
+    assert_eq!(processes_in(&tmp.path("services/a")), []);
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+    tmp.until_pid("a", None);
+    tmp.until_stat("a", "run");
+}
+
+#[test]
+fn a_number_that_was_used_again_holds_nothing_up() {
+    let tmp = TestDir::new();
+    let mut sleep = stranger(&tmp);
+    // Written before that process was started.
+    let status = fs::File::options()
+        .write(true)
+        .open(tmp.path("services/a/supervise/status"))
+        .unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    let time = std::time::SystemTime::now() - hour;
+    status.set_modified(time).unwrap();
+    let _one = tmp.start(&["runsv", "services/a"]);
+    tmp.until_stat("a", "run");
+    until("the service", || {
+        (processes_in(&tmp.path("services/a")).len() == 1).then_some(())
+    });
+    assert!(sleep.try_wait().unwrap().is_none());
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+}
