@@ -12,6 +12,9 @@
     reason = "this runs on the host, and a panic is how it stops the build"
 )]
 
+#[path = "build/link_args.rs"]
+mod link_args;
+
 use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 
 /// The table of capacities, which xtask reads too.
@@ -69,7 +72,7 @@ const PATHS: [[&str; 5]; 4] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=src/capacities.txt");
-    println!("cargo::rerun-if-changed=xtask/discard.ld");
+    link();
     let board = env::var("RUNT_BOARD").unwrap_or_else(|_| "defaults".into());
     let mut known: Vec<String> = TEXTS.map(String::from).to_vec();
     let mut out = String::new();
@@ -159,6 +162,27 @@ fn main() {
     let dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     fs::write(Path::new(&dir).join("capacities.rs"), out)
         .expect("OUT_DIR can be written");
+}
+
+/// Passes the arguments that link the program to cargo; other builds, those of
+/// the tests among them, have a libc.
+///
+/// # Panics
+/// Panics if the caller is not cargo.
+fn link() {
+    println!("cargo::rerun-if-changed=src/build/link.ld");
+    if env::var_os("CARGO_FEATURE_FREESTANDING").is_none() {
+        return;
+    }
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let flags: Vec<&str> = flags.split('\x1f').collect();
+    let linker = env::var("RUSTC_LINKER").ok();
+    let flavor = link_args::flavor(&flags, linker.as_deref());
+    let top = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let script = format!("{top}/src/build/link.ld");
+    for argument in link_args::arguments(flavor, &script) {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
 }
 
 /// Writes the settings of PID 1: rescue, signals, root, build time, watchdog.

@@ -31,6 +31,7 @@ pub mod file;
 pub mod identity;
 pub mod inotify;
 pub mod limits;
+pub mod mem;
 pub mod memory;
 mod open;
 pub mod pidfd;

@@ -100,17 +100,18 @@ unsafe fn executed_file(mut entry: *const [usize; 2]) -> &'static CStr {
     }
 }
 
-/// Makes `fn $main(Start) -> u8` the program: defines `_start`, which the
-/// kernel enters, and exits with the code that `$main` returns.
+/// Makes `fn $main(Start) -> u8` the program: defines `runt_entry`, which
+/// the kernel enters, and exits with the code that `$main` returns.
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
         $crate::start_code!();
+        $crate::memory_functions!();
 
-        /// Continues `_start`, with the kernel's stack pointer.
+        /// Continues `runt_entry`, with the kernel's stack pointer.
         #[unsafe(no_mangle)]
         unsafe extern "C" fn runt_start(stack: *const usize) -> ! {
-            // SAFETY: `_start` passes what the kernel gave it.
+            // SAFETY: `runt_entry` passes what the kernel gave it.
             let start = unsafe { $crate::sys::start::from_stack(stack) };
             $crate::sys::exit($main(start))
         }

@@ -297,7 +297,7 @@ fn check_idle(functions: &BTreeMap<u64, String>) -> Result<()> {
         ensure!(
             next <= end,
             "{idle} is not in the first {MAPPED_AT_ONCE} bytes: name its \
-             module earlier in xtask/discard.ld"
+             module earlier in src/build/link.ld"
         );
     }
     Ok(())

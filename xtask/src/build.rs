@@ -7,6 +7,7 @@
 //! and `core` is optimised for size with the rest.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
@@ -21,21 +22,15 @@ use crate::{
 };
 
 /// Linker and code generation options, with one reason each: rust-lld is in
-/// every toolchain and links every target; the file has fixed addresses and no
-/// dynamic section; unwind tables, RELRO and a build id have no use in it; at
-/// `-O2` the linker merges a string with the end of a longer one (300 bytes).
+/// every toolchain and links every target; the file has fixed addresses; no
+/// start files are needed; unwind tables have no use in it. src/build.rs adds
+/// the arguments of the linker.
 pub const FLAGS: &[&str] = &[
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
     "-Crelocation-model=static",
     "-Clink-self-contained=no",
     "-Cforce-unwind-tables=no",
-    "-Clink-arg=-nostdlib",
-    "-Clink-arg=-znorelro",
-    "-Clink-arg=--no-eh-frame-hdr",
-    "-Clink-arg=--build-id=none",
-    "-Clink-arg=-e_start",
-    "-Clink-arg=-O2",
 ];
 
 /// Returns the flags for a target's architecture.
@@ -113,16 +108,44 @@ pub fn release(board: &Board) -> Result<PathBuf> {
 
 /// Returns the compiler flags for a board's release file.
 fn flags(board: &Board) -> Vec<String> {
-    let script = board::root().join("xtask/discard.ld");
-    let script = format!("-Clink-arg=-T{}", script.display());
     let fixed = FLAGS.iter().chain(machine_flags(&board.target));
-    fixed.map(|flag| flag.to_string()).chain([script]).collect()
+    fixed.map(|flag| flag.to_string()).collect()
+}
+
+/// The profile of Cargo.toml that builds the release file.
+const PROFILE: &str = "board";
+
+/// Variables that begin with these belong to other builds: settings of the
+/// caller, and what cargo passes to its programs.
+const OTHERS: [&str; 5] = ["CARGO_", "RUNT_", "RUSTC_", "RUSTDOC", "RUSTFLAGS"];
+
+/// Those of them that only say where the caller's cargo keeps what it fetches,
+/// and how it does that.
+const KEPT: [&str; 5] = [
+    "CARGO_HOME",
+    "CARGO_HTTP_",
+    "CARGO_NET_",
+    "CARGO_REGISTR",
+    "CARGO_TERM_",
+];
+
+/// Removes the variables from the environment of a build that could change its
+/// result.
+pub fn without_settings(command: &mut Command) -> &mut Command {
+    let begins = |key: &str, with: &[&str]| {
+        with.iter().any(|prefix| key.starts_with(prefix))
+    };
+    for (key, _) in std::env::vars() {
+        if begins(&key, &OTHERS) && !begins(&key, &KEPT) {
+            command.env_remove(key);
+        }
+    }
+    command
 }
 
 /// Passes a board's flags to cargo and permits unstable ones.
 fn tell(command: &mut Command, flags: &[String]) {
-    command
-        .env_remove("RUSTFLAGS")
+    without_settings(command)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("RUSTC_BOOTSTRAP", "1");
 }
@@ -164,7 +187,10 @@ pub fn assembly(
     file: &Path,
 ) -> Result<String> {
     let target = &board.target;
-    let deps = dir_of(target, variant).join(target).join("release/deps");
+    let deps = dir_of(target, variant)
+        .join(target)
+        .join(PROFILE)
+        .join("deps");
     let content = fs::read(file)?;
     for entry in fs::read_dir(&deps)? {
         let path = entry?.path();
@@ -204,7 +230,8 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .args([
             "build",
             "--quiet",
-            "--release",
+            "--profile",
+            PROFILE,
             "--locked",
             "--package",
             "runt-init",
@@ -212,47 +239,21 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .args(["--bin", "runt", "--features", "freestanding,nopanic"])
         .args(["--target", &board.target])
         .args(["-Zbuild-std=core,compiler_builtins"])
-        .args(["-Zbuild-std-features=compiler-builtins-mem"])
         .arg("--target-dir")
         .arg(&dir)
-        // Flags and settings of the caller belong to other builds.
-        .env_remove("CARGO_TARGET_DIR")
-        .env("CARGO_BUILD_BUILD_DIR", &shared)
         // A flag that has no effect: without a difference that cargo knows of,
         // the build of each board would replace that of the last one.
         .arg("-Zprofile-rustflags")
         .arg("--config")
         .arg(format!(
-            "profile.release.package.runt-init.rustflags=['--cfg=board=\"{}\"']",
+            "profile.{PROFILE}.package.runt-init.rustflags=['--cfg=board=\"{}\"']",
             board.name
-        ))
-        .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source);
+        ));
     tell(&mut command, &flags);
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("RUNT_"))
-    {
-        command.env_remove(key);
-    }
     command
-        .env("RUNT_BOARD", &board.name)
-        .env("RUNT_SERVICES_DIR", &board.services)
-        .env("RUNT_RUN", &board.run)
-        .env("RUNT_SERVICES_OVERLAY", &board.services_overlay)
-        .env("RUNT_LOGGER_USER", &board.logger_user)
-        .env("RUNT_STATUS_FILES", &board.status_files)
-        .env("RUNT_BOOT_GOOD", &board.boot_good)
-        .env("RUNT_ROOT", &board.root)
-        .env("RUNT_RESCUE", &board.rescue)
-        .env("RUNT_SIGNALS", board.signal_words())
-        .env("RUNT_BUILT", made());
-    if let Some(watchdog) = &board.watchdog {
-        command
-            .env("RUNT_WATCHDOG", format!("/dev/{}", watchdog.device))
-            .env("RUNT_WATCHDOG_SECONDS", watchdog.period_s.to_string());
-    }
-    for (key, value) in &board.capacity {
-        let key = key.replace('-', "_").to_uppercase();
-        command.env(format!("RUNT_{key}"), value.to_string());
-    }
+        .env("CARGO_BUILD_BUILD_DIR", &shared)
+        .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source)
+        .envs(variables(board));
     run::quiet(&mut command).with_context(|| {
         format!(
             "cannot build for {}; if `runt_reached_a_panic` is undefined, \
@@ -260,7 +261,35 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
             board.name, board.name
         )
     })?;
-    Ok(dir.join(&board.target).join("release/runt"))
+    Ok(dir.join(&board.target).join(PROFILE).join("runt"))
+}
+
+/// Returns the variables that pass a board's values to src/build.rs, sorted.
+pub fn variables(board: &Board) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        variables.insert(format!("RUNT_{name}"), value.to_string());
+    };
+    set("BOARD", &board.name);
+    set("SERVICES_DIR", &board.services);
+    set("RUN", &board.run);
+    set("SERVICES_OVERLAY", &board.services_overlay);
+    set("LOGGER_USER", &board.logger_user);
+    set("STATUS_FILES", &board.status_files);
+    set("BOOT_GOOD", &board.boot_good);
+    set("ROOT", &board.root);
+    set("RESCUE", &board.rescue);
+    set("SIGNALS", &board.signal_words());
+    set("BUILT", made().trim());
+    if let Some(watchdog) = &board.watchdog {
+        set("WATCHDOG", &format!("/dev/{}", watchdog.device));
+        set("WATCHDOG_SECONDS", &watchdog.period_s.to_string());
+    }
+    for (key, value) in &board.capacity {
+        let key = key.replace('-', "_").to_uppercase();
+        set(&key, &value.to_string());
+    }
+    variables
 }
 
 /// Returns the time of this version in seconds since 1970. This is not the

@@ -25,6 +25,12 @@ mod test;
 mod tidy;
 mod tool;
 
+/// What src/build.rs passes to the linker: tested here, because a build script
+/// has no tests.
+#[cfg(test)]
+#[path = "../../src/build/link_args.rs"]
+mod link_args;
+
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};

@@ -1,13 +1,13 @@
 //! Contains the assembly of AArch64: the entry point, with the arguments at
 //! sp, and the start of a process on a stack of its own.
 
-/// Defines `_start`.
+/// Defines `runt_entry`.
 #[macro_export]
 macro_rules! start_code {
     () => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl runt_entry",
+            "runt_entry:",
             "mov x29, xzr",
             "mov x30, xzr",
             "mov x0, sp",

@@ -1,7 +1,7 @@
 //! Contains the assembly of 32-bit ARM: the entry point, with the arguments at
 //! sp, and the start of a process on a stack of its own.
 
-/// Defines `_start`, and the symbols that GNU ld requires for unwinding, which
+/// Defines `runt_entry`, and the symbols that GNU ld requires for unwinding, which
 /// never happens.
 #[macro_export]
 macro_rules! start_code {
@@ -10,7 +10,7 @@ macro_rules! start_code {
         /// then marks it as ARM or Thumb code, as the rest is.
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn _start() -> ! {
+        unsafe extern "C" fn runt_entry() -> ! {
             core::arch::naked_asm!(
                 "mov r0, sp",
                 // Through r1: Thumb's `bic` does not accept sp.

@@ -9,7 +9,7 @@
 //! It does that below the stack pointer: nothing else writes there, since the
 //! program has no signal handlers and a child has its own stack.
 
-/// Defines `_start` and the system call routine.
+/// Defines `runt_entry` and the system call routine.
 #[macro_export]
 macro_rules! start_code {
     () => {
@@ -49,8 +49,8 @@ macro_rules! start_code {
             ".set pop",
         );
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl runt_entry",
+            "runt_entry:",
             ".set push",
             ".set noreorder",
             "move $fp, $zero",

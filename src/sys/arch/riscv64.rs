@@ -9,7 +9,7 @@
 //! `__riscv_restore_N`. Values below the stack pointer are safe for a moment:
 //! the program has no signal handlers.
 
-/// Defines `_start` and the routines.
+/// Defines `runt_entry` and the routines.
 #[macro_export]
 macro_rules! start_code {
     () => {
@@ -127,8 +127,8 @@ macro_rules! start_code {
             "ret",
         );
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl runt_entry",
+            "runt_entry:",
             ".option push",
             ".option norelax",
             "lla gp, __global_pointer$",

@@ -1,13 +1,13 @@
 //! Contains the assembly of x86-64: the entry point, with the arguments at
 //! rsp, and the start of a process on a stack of its own.
 
-/// Defines `_start`.
+/// Defines `runt_entry`.
 #[macro_export]
 macro_rules! start_code {
     () => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl runt_entry",
+            "runt_entry:",
             "xor ebp, ebp",
             "mov rdi, rsp",
             "and rsp, -16",

@@ -102,6 +102,8 @@ fn floor() -> Result<PathBuf> {
         .args(["-Copt-level=s", "-Cpanic=abort", "-Clto=fat"])
         .args(["-Ccodegen-units=1", "-Cstrip=symbols"])
         .args(build::FLAGS)
+        .arg("-Clink-args=-nostdlib -e_start -O2 -znorelro --build-id=none")
+        .arg("-Clink-arg=--no-eh-frame-hdr")
         .arg("-o")
         .arg(&file)
         .arg(source);

@@ -67,7 +67,11 @@ impl Crate {
         let mut modules = BTreeMap::new();
         let mut files = rust_files(root);
         // It is a separate program.
-        files.retain(|file| file != Path::new("src/build.rs"));
+        files.retain(|file| {
+            !["src/build.rs", "src/build"]
+                .iter()
+                .any(|b| file.starts_with(b))
+        });
         let names: BTreeSet<Names> =
             files.iter().map(|file| module_path(root, file)).collect();
         for file in files {
