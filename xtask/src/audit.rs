@@ -1,6 +1,8 @@
 //! Checks that the release files keep what runt promises: no panic, no heap,
 //! no libc, no unsafe code outside of `sys` and a bounded stack.
 
+mod recursion;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -267,6 +269,7 @@ fn look(path: &Path, assembly: &str) -> Result<Stack> {
     );
     check_idle(&functions)?;
     let calls = calls(assembly)?;
+    recursion::check(&file, &functions, &calls)?;
     let begin = frames.keys().find(|name| {
         format!("{:#}", demangle(name)) == "runt::sys::clone_vm::child_main"
     });
@@ -305,12 +308,13 @@ fn check_idle(functions: &BTreeMap<u64, String>) -> Result<()> {
 
 /// Returns, for each function of an assembly text, the functions that it
 /// names.
-fn calls(assembly: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+fn calls(assembly: &str) -> Result<recursion::Calls> {
     let label = Regex::new(r"^(\w+):")?;
-    let symbol =
-        Regex::new(r"\b(_R\w+|mem\w+|bcmp|OUTLINED_FUNCTION_\d+|__\w+)\b")?;
+    let symbol = Regex::new(
+        r"\b(_R\w+|mem\w+|bcmp|strlen|OUTLINED_FUNCTION_\d+|__\w+)\b",
+    )?;
     let mut inside = String::new();
-    let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut calls = recursion::Calls::new();
     for line in assembly.lines() {
         if let Some(found) = label.captures(line) {
             inside = found[1].to_owned();
@@ -326,7 +330,7 @@ fn calls(assembly: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
 /// bytes. Returns an error when the function may call itself.
 fn deepest(
     name: &str,
-    calls: &BTreeMap<String, BTreeSet<String>>,
+    calls: &recursion::Calls,
     frames: &BTreeMap<String, u64>,
     above: &mut Vec<String>,
 ) -> Result<u64> {

@@ -67,8 +67,8 @@ pub fn applets() -> impl Iterator<Item = &'static str> {
 /// Differences from the release build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
-    /// Keeps symbols in the file, and adds a section with the stack frame size
-    /// of each function.
+    /// Keeps symbols and relocations in the file, and adds a section with the
+    /// stack frame size of each function.
     pub symbols: bool,
     /// Allows a panic path to link and writes the assembly too, in which the
     /// path can be found.
@@ -214,6 +214,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     let mut flags = flags(board);
     if variant.symbols {
         flags.push("-Zemit-stack-sizes".into());
+        flags.push("-Clink-arg=--emit-relocs".into());
     }
     if variant.panics_link {
         flags.push("-Clink-arg=--warn-unresolved-symbols".into());

@@ -9,6 +9,7 @@ mod boot;
 mod bootloader;
 mod build;
 mod disk;
+mod env;
 mod fuzz;
 mod image;
 mod old_kernel;
@@ -67,6 +68,15 @@ enum Verb {
         /// Fail if a file exceeds its board's budget.
         #[arg(long)]
         strict: bool,
+    },
+    /// Print the variables that carry a board's values to `cargo build`.
+    Env {
+        /// The board.
+        #[arg(long)]
+        board: String,
+        /// The language to print them in.
+        #[arg(long, value_enum, default_value_t)]
+        format: env::Format,
     },
     /// Build the boot image of a board.
     Image {
@@ -162,6 +172,7 @@ fn main() -> ExitCode {
         Verb::Build {
             board, out, strict, ..
         } => build::run(board.as_deref(), out.as_deref(), strict),
+        Verb::Env { board, format } => env::run(&board, format),
         Verb::Image { board, tree, root } => image::run(&board, &tree, root),
         Verb::Boot {
             board,
