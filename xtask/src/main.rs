@@ -12,6 +12,7 @@ mod disk;
 mod env;
 mod fuzz;
 mod image;
+mod integration;
 mod old_kernel;
 mod peers;
 mod powercut;
@@ -141,6 +142,15 @@ enum Verb {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Check the Buildroot external tree and the Yocto layer in boards/.
+    CheckIntegration {
+        /// A tree of Buildroot for the checks that need one.
+        #[arg(long, value_name = "DIR")]
+        buildroot: Option<PathBuf>,
+        /// A tree of poky or openembedded-core for the checks that need one.
+        #[arg(long, value_name = "DIR")]
+        poky: Option<PathBuf>,
+    },
     /// Run every reader of bytes on generated inputs, under libFuzzer.
     Fuzz {
         /// Only this target of tests/fuzz; default: all.
@@ -198,6 +208,9 @@ fn main() -> ExitCode {
             only,
         } => test::run(quick, all_boards, only.as_deref()),
         Verb::OldKernel { words } => old_kernel::run(&words),
+        Verb::CheckIntegration { buildroot, poky } => {
+            integration::run(buildroot.as_deref(), poky.as_deref())
+        }
         Verb::Fuzz {
             target,
             seconds,

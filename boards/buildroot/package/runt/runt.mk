@@ -103,7 +103,7 @@ ifeq ($(BR2_PACKAGE_RUNT_SOURCE),y)
 
 RUNT_VERSION = $(call qstrip,$(BR2_PACKAGE_RUNT_REVISION))
 ifeq ($(RUNT_VERSION),)
-RUNT_VERSION = $(shell git -C $(BR2_EXTERNAL_RUNT_PATH) rev-parse HEAD)
+RUNT_VERSION := $(shell git -C $(BR2_EXTERNAL_RUNT_PATH) rev-parse HEAD)
 endif
 RUNT_SITE = $(call qstrip,$(BR2_PACKAGE_RUNT_REPOSITORY))
 RUNT_SITE_METHOD = git
@@ -142,7 +142,8 @@ $(eval $(cargo-package))
 else
 
 RUNT_VERSION = prebuilt
-RUNT_SITE = $(call qstrip,$(BR2_PACKAGE_RUNT_PREBUILT_DIR))
+# Buildroot wants a directory even if the package is not selected.
+RUNT_SITE = $(or $(call qstrip,$(BR2_PACKAGE_RUNT_PREBUILT_DIR)),$(RUNT_PKGDIR))
 RUNT_SITE_METHOD = local
 
 ifeq ($(BR2_PACKAGE_RUNT)$(BR_BUILDING),yy)
