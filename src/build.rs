@@ -21,7 +21,7 @@ use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are not capacities.
-const TEXTS: [&str; 14] = [
+const TEXTS: [&str; 15] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
@@ -29,6 +29,7 @@ const TEXTS: [&str; 14] = [
     "RUNT_BOOT_GOOD",
     "RUNT_BIN",
     "RUNT_ROOT",
+    "RUNT_VERITY",
     "RUNT_RESCUE",
     "RUNT_LOGGER_USER",
     "RUNT_BUILT",
@@ -249,6 +250,19 @@ fn init(out: &mut String, board: &str) {
         out,
         "/// Kernel parameters for the root; the command line takes precedence.\n\
          pub const ROOT: &str = {root:?};"
+    )
+    .expect("writing to a String succeeds");
+
+    println!("cargo::rerun-if-env-changed=RUNT_VERITY");
+    let verity = env::var("RUNT_VERITY").unwrap_or_else(|_| "false".into());
+    assert!(
+        ["true", "false"].contains(&verity.as_str()),
+        "boards/{board}.toml: verity = {verity:?} is not true or false"
+    );
+    writeln!(
+        out,
+        "/// True if `runt.verity=` is supported.\n\
+         pub const VERITY: bool = {verity};"
     )
     .expect("writing to a String succeeds");
 

@@ -47,6 +47,7 @@ mod small {
     pub const BUILT: u64 = 0;
     pub const SIGNALS: &str = "";
     pub const ROOT: &str = "";
+    pub const VERITY: bool = true;
     pub const RESCUE: &str = "login";
     pub const LOGGER_USER: [u32; 2] = [0, 0];
     pub const BOARD: &str = "test";

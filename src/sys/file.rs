@@ -11,8 +11,9 @@ use super::{At, Errno, Fd, error, raw, read, secure, write_all};
 use crate::text;
 
 pub use super::open::{
-    Identity, Info, Kind, info, info_of, info_of_link, open_append, open_both,
-    open_dir, open_read, open_truncate, open_write, remove, truncate,
+    Identity, Info, Kind, block_device, info, info_of, info_of_link,
+    open_append, open_both, open_dir, open_read, open_truncate, open_write,
+    remove, truncate,
 };
 
 /// Joins parts of a path, for callers that return an errno: ENAMETOOLONG when
@@ -107,6 +108,12 @@ pub fn make_target(
 /// Makes a FIFO.
 pub fn make_fifo(at: At<'_>, path: &CStr, mode: u32) -> Result<(), Errno> {
     rustix::fs::mknodat(at, path, FileType::Fifo, mode.into(), 0)
+        .map_err(error::from)
+}
+
+/// Makes the node of the block device `number`, for root alone.
+pub fn make_node(at: At<'_>, path: &CStr, number: u64) -> Result<(), Errno> {
+    rustix::fs::mknodat(at, path, FileType::BlockDevice, 0o600.into(), number)
         .map_err(error::from)
 }
 

@@ -22,6 +22,7 @@ pub mod clock;
 mod clone_vm;
 pub mod console;
 pub mod dir;
+pub mod dm;
 pub mod environ;
 pub mod error;
 mod exec;

@@ -128,6 +128,18 @@ pub fn info_of(file: At<'_>) -> Result<Info, Errno> {
     stat.map(|stat| digest(&stat)).map_err(error::from)
 }
 
+/// Returns the number of a block device. ENOTBLK: it is none.
+#[allow(clippy::useless_conversion, reason = "the width differs")]
+pub fn block_device(file: At<'_>) -> Result<u64, Errno> {
+    let stat = rustix::fs::fstat(file).map_err(error::from)?;
+    let mode = u32::try_from(stat.st_mode).unwrap_or(0);
+    if FileType::from_raw_mode(mode) == FileType::BlockDevice {
+        Ok(u64::from(stat.st_rdev))
+    } else {
+        Err(Errno::ENOTBLK)
+    }
+}
+
 /// Extracts the attributes that are used here from the kernel's record.
 #[allow(
     clippy::useless_conversion,

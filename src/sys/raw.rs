@@ -14,6 +14,8 @@ use linux_raw_sys::{general, ioctl, net};
 use rustix::fd::AsRawFd;
 use syscalls::Sysno;
 
+use crate::wire::dm::Record;
+
 use super::{
     error::{Errno, syscall},
     fd::{At, Fd},
@@ -514,6 +516,20 @@ pub(super) fn watchdog(
     let (fd, pointer) = (device.number(), &raw mut *value);
     // SAFETY: the requests of `sys::watchdog` are about one `int`, and
     // `value` is one.
+    unsafe { syscall!(Sysno::ioctl, fd, request, pointer) }?;
+    Ok(())
+}
+
+/// Calls `ioctl` of the device mapper.
+pub(super) fn device_mapper(
+    control: &Fd,
+    request: u32,
+    record: &mut Record,
+) -> Result<(), Errno> {
+    let (fd, pointer) = (control.number(), record.as_mut_ptr());
+    // SAFETY: the kernel reads and writes as many bytes as the record says,
+    // which is its length: `wire::dm` alone makes records, and the kernel does
+    // not change that field.
     unsafe { syscall!(Sysno::ioctl, fd, request, pointer) }?;
     Ok(())
 }

@@ -47,7 +47,7 @@ fn boot_param(word: &[u8]) -> Option<BootParam<'_>> {
     if let Some(words) = value(b"signals=") {
         return Some(BootParam::Signals(words));
     }
-    if own.starts_with(b"overlay=") {
+    if own.starts_with(b"overlay=") || own.starts_with(b"verity=") {
         // `wire::root` reads it.
         return None;
     }
@@ -93,7 +93,8 @@ mod test {
         use BootParam::{Emergency, Rig, Services, Signals, Single, Unknown};
         let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
             runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
-            runt.overlay=tmpfs runt. runt.services=rel runt.services runt.signals=\"a,b\" \
+            runt.overlay=tmpfs runt.verity=a:b:0 runt. runt.services=rel \
+            runt.services runt.signals=\"a,b\" \
             runt.rig=/t runt.rig=t -- single \
             emergency\n";
         let asked = [

@@ -15,6 +15,9 @@ pub struct Root<'a> {
     /// `runt.overlay=`: `tmpfs`, or the device that stores the changes; empty:
     /// no overlay.
     pub overlay: &'a [u8],
+    /// `runt.verity=`: the dm-verity device that is the root instead of
+    /// `device`, see `wire::verity`; empty: none.
+    pub verity: &'a [u8],
     /// `rw`, as opposed to `ro`.
     pub writable: bool,
     /// `rootwait`: wait for the device without a time limit.
@@ -27,11 +30,12 @@ impl<'a> Root<'a> {
     pub fn read(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
         let mut other = None;
         for word in words(line) {
-            let values: [(&[u8], _); 4] = [
+            let values: [(&[u8], _); 5] = [
                 (b"root=", &mut self.device),
                 (b"rootfstype=", &mut self.kind),
                 (b"rootflags=", &mut self.options),
                 (b"runt.overlay=", &mut self.overlay),
+                (b"runt.verity=", &mut self.verity),
             ];
             let mut known = false;
             for (key, field) in values {
@@ -59,7 +63,7 @@ impl<'a> Root<'a> {
     /// Returns true if it is given and not the one that the kernel has
     /// unpacked.
     pub fn is_elsewhere(&self) -> bool {
-        !self.device.is_empty() && !self.is_here()
+        !(self.device.is_empty() && self.verity.is_empty() || self.is_here())
     }
 }
 
@@ -87,6 +91,7 @@ mod test {
             writable: true,
             wait: true,
             overlay: b"LABEL=data",
+            verity: b"",
         };
         assert_eq!(root, expected);
         assert!(root.is_elsewhere());
@@ -94,6 +99,16 @@ mod test {
         assert_eq!(root.device, b"/dev/sda2");
         assert!(!root.writable && root.wait);
         assert_eq!(root.overlay, b"");
+    }
+
+    #[test]
+    fn a_verified_root_needs_no_other_word() {
+        let mut root = Root::default();
+        assert_eq!(root.read(b"runt.verity=a:b:c"), None);
+        assert_eq!(root.verity, b"a:b:c");
+        assert!(root.is_elsewhere());
+        assert_eq!(root.read(b"root=/dev/ram0"), None);
+        assert!(!root.is_elsewhere());
     }
 
     proptest::proptest! {

@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("order", records::order),
     ("ring", records::ring),
     ("volume", records::volume),
+    ("verity", records::verity),
     ("utmp", records::utmp),
     ("process", records::process),
     ("log-config", logs::config),

@@ -11,17 +11,60 @@ use runt::{
     },
     wire::{
         clock::{Instant, Now, Wall},
-        control,
+        control, dm,
         options::Backoff,
         order,
         process::ProcStat,
         ring::{HEADER, Reader, Ring},
         status::{self, State, Want},
-        utmp, volume, why,
+        utmp, verity, volume, why,
     },
 };
 
 use crate::input::{Input, decimal, is_part, lines};
+
+/// The parameter's parts are slices of it. A superblock that is accepted gives
+/// ten words of a table, of which the superblock determines none but its own,
+/// and a record in which a NUL follows them.
+pub(crate) fn verity(data: &[u8]) {
+    let mut input = Input(data);
+    let text = input.line();
+    let bytes = input.array::<{ verity::SUPERBLOCK }>();
+    let hash = "5a".repeat(20);
+    let known = format!("data:hash:{hash}");
+    let given = verity::Verity::parse(text).inspect(|given| {
+        assert!(is_part(given.data, text) && is_part(given.hash, text));
+        assert!(!given.data.is_empty() && !given.hash.is_empty());
+        assert!(text.len() > given.data.len() + given.hash.len() + 40);
+    });
+    let known = verity::Verity::parse(known.as_bytes());
+    let Ok(superblock) = verity::Superblock::parse(&bytes) else {
+        return;
+    };
+    assert!(superblock.sectors() > 0);
+    let [left, right] = [0xfe01, 0xfe02].map(dm::Device::decode);
+    for given in [given, known].into_iter().flatten() {
+        let line = superblock.table(&given, left, right);
+        let text = std::str::from_utf8(&line).unwrap();
+        let words: Vec<_> = text.split(' ').collect();
+        assert_eq!(words.len(), 10, "{text}");
+        assert_eq!((words[1], words[2], words[6]), ("254:1", "254:2", "1"));
+        assert!((40..=128).contains(&words[8].len()), "{text}");
+        let [data, hash]: [u64; 2] =
+            [3, 4].map(|at| words[at].parse().unwrap());
+        assert!(data.is_power_of_two() && hash.is_power_of_two());
+        let blocks: u64 = words[5].parse().unwrap();
+        assert_eq!(blocks * data, superblock.sectors() * 512);
+        let target = dm::Target {
+            sectors: superblock.sectors(),
+            kind: b"verity",
+            line: &line,
+        };
+        let record = dm::record(b"root", dm::READ_ONLY, Some(&target));
+        let tail = &record[352..];
+        assert!(tail.starts_with(&line) && tail[line.len()..].contains(&0));
+    }
+}
 
 /// A record is 20 bytes; encoding what was decoded and decoding it again gives
 /// the same.

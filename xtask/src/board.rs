@@ -73,6 +73,9 @@ pub struct Board {
     /// Words about the root; those of the kernel's command line override them.
     #[serde(default)]
     pub root: String,
+    /// Set if the root may be a dm-verity device.
+    #[serde(default)]
+    pub verity: bool,
     /// Limits on the size of the release file.
     budget: Option<Budget>,
     /// Set if `cargo xtask test` boots the board.

@@ -279,6 +279,7 @@ pub fn variables(board: &Board) -> BTreeMap<String, String> {
     set("STATUS_FILES", &board.status_files);
     set("BOOT_GOOD", &board.boot_good);
     set("ROOT", &board.root);
+    set("VERITY", &board.verity.to_string());
     set("RESCUE", &board.rescue);
     set("SIGNALS", &board.signal_words());
     set("BUILT", made().trim());

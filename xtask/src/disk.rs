@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     board,
@@ -65,6 +65,18 @@ pub fn make(
             let length = ext4(entries, "root", &file)?;
             (format!("root=UUID={UUID} rw"), Some((0, length)))
         }
+        Root::Verity => {
+            let [root, hash] =
+                ["root", "hash"].map(|part| file.with_extension(part));
+            // A block of dm-verity is the least that can be read.
+            ext4_of(entries, "root", &root, &["-b", "4096"])?;
+            let root_hash = verity(&root, &hash)?;
+            partitions(&file, "gpt", &[&root, &hash])?;
+            let words = format!(
+                "runt.verity=PARTLABEL=root:PARTLABEL=hash:{root_hash}"
+            );
+            (words, None)
+        }
         Root::Overlay => {
             let [lower, upper] =
                 ["lower", "upper"].map(|part| file.with_extension(part));
@@ -82,7 +94,7 @@ pub fn make(
 }
 
 /// Programs that make and check disks, each with its Debian package.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("mksquashfs", "squashfs-tools"),
     ("mkfs.ext4", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
@@ -90,6 +102,7 @@ const TOOLS: [(&str, &str); 7] = [
     ("mkfs.fat", "dosfstools"),
     ("mkswap", "util-linux"),
     ("sfdisk", "fdisk"),
+    ("veritysetup", "cryptsetup-bin"),
 ];
 
 /// Finds all tools, and installs missing ones when run as root.
@@ -143,6 +156,16 @@ fn squashfs(entries: &Entries, file: &Path) -> Result<()> {
 
 /// Writes an ext4 in which root owns every file; returns its length.
 fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
+    ext4_of(entries, label, file, &[])
+}
+
+/// Writes an ext4 as [`ext4`] does, with further options of mkfs.ext4.
+fn ext4_of(
+    entries: &Entries,
+    label: &str,
+    file: &Path,
+    options: &[&str],
+) -> Result<u64> {
     let dir = lay_out(entries)?;
     let files = entries.values().map(|entry| match entry {
         Entry::File(_, content) => content.len() as u64,
@@ -151,7 +174,7 @@ fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
     let length = (files.sum::<u64>() + ROOM).next_multiple_of(GAP);
     fs::File::create(file)?.set_len(length)?;
     let mut command = tool("mkfs.ext4")?;
-    command.args(["-q", "-L", label, "-U", UUID]);
+    command.args(["-q", "-L", label, "-U", UUID]).args(options);
     // A small journal: its blocks are overwritten more often.
     command.args(["-J", "size=4", "-E", "root_owner=0:0", "-d"]);
     run::quiet(command.arg(dir.path()).arg(file))?;
@@ -174,6 +197,19 @@ fn ext4(entries: &Entries, label: &str, file: &Path) -> Result<u64> {
     command.arg("-w").arg("-f").arg(&commands).arg(file);
     run::quiet(&mut command)?;
     Ok(length)
+}
+
+/// Writes the dm-verity hashes of a file system; returns the root hash.
+fn verity(data: &Path, hash: &Path) -> Result<String> {
+    let mut command = tool("veritysetup")?;
+    // A fixed salt: the same files have the same root hash.
+    command.args(["format", "--uuid", UUID, "--salt", DISK]);
+    let text = run::quiet(command.arg(data).arg(hash))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Root hash:"));
+    let line = line.context("veritysetup printed no root hash")?;
+    Ok(line.trim().to_string())
 }
 
 /// Writes a FAT with the label BOOT.
@@ -229,6 +265,19 @@ fn partitions(file: &Path, table: &str, parts: &[&Path]) -> Result<Vec<u64>> {
 }
 
 impl Disk {
+    /// Flips a bit of the first byte of a text that is once on the disk.
+    pub fn flip(&self, text: &str) -> Result<()> {
+        let mut bytes = fs::read(&self.file)?;
+        let pattern = regex::bytes::Regex::new(&regex::escape(text))?;
+        let found = pattern.find_iter(&bytes).map(|found| found.start());
+        let [at] = found.collect::<Vec<_>>()[..] else {
+            bail!("{text:?} is not once on the disk");
+        };
+        bytes[at] ^= 1;
+        fs::write(&self.file, bytes)?;
+        Ok(())
+    }
+
     /// Checks that the ext4 on the disk, if any, was unmounted and is intact.
     pub fn check(&self) -> Result<()> {
         let Some(ext4) = self.ext4()? else {

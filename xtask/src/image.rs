@@ -82,6 +82,18 @@ pub fn make(
     root: Root,
     dir: &Path,
 ) -> Result<Image> {
+    make_with(board, tree, root, None, dir)
+}
+
+/// Builds an image as [`make`] does. The initramfs that switches to a root on a
+/// disk has the files of `hook` too, a tree, and a shell.
+pub fn make_with(
+    board: &Board,
+    tree: &str,
+    root: Root,
+    hook: Option<&str>,
+    dir: &Path,
+) -> Result<Image> {
     let kit = setup::ensure(board)?;
     let runt = build::release(board)?;
     let entries = whole(board, &kit, &runt, tree)?;
@@ -97,10 +109,13 @@ pub fn make(
             let mut first = first(&runt, modules.as_deref(), names)?;
             // Without it there would be no way to log in when there is no
             // root.
-            if board.rescue == "shell" {
+            if board.rescue == "shell" || hook.is_some() {
                 let busybox = Entry::File(0o755, fs::read(&kit.busybox)?);
                 first.insert("bin".into(), Entry::Directory);
                 first.insert("bin/sh".into(), busybox);
+            }
+            for tree in hook.map(trees).transpose()?.iter().flatten() {
+                add_tree(&mut first, tree, board)?;
             }
             (dir.join(format!("{}-disk.cpio.gz", board.name)), first)
         }

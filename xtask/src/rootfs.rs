@@ -20,6 +20,9 @@ pub enum Root {
     Overlay,
     /// An ext4.
     Ext4,
+    /// An ext4 that is only read, with its dm-verity hashes on another
+    /// partition of the disk.
+    Verity,
 }
 
 /// A file of a root.

@@ -32,6 +32,8 @@ struct RawScenario {
     tree: String,
     #[serde(default)]
     root: Root,
+    hook: Option<String>,
+    flip: Option<String>,
     #[serde(default)]
     cmdline: String,
     #[serde(default = "default_seconds")]
@@ -87,6 +89,10 @@ pub struct Scenario {
     pub tree: String,
     /// The kind of its root.
     root: Root,
+    /// The trees of the initramfs that switches to it.
+    hook: Option<String>,
+    /// A text on the disk of which a bit is flipped.
+    flip: Option<String>,
     /// Words for the kernel's command line besides the board's.
     cmdline: String,
     /// Estimated time that it takes, in seconds.
@@ -165,7 +171,8 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
     let raw: RawScenario =
         toml::from_str(text).with_context(|| format!("{file} is not right"))?;
     image::trees(&raw.tree).with_context(|| file.clone())?;
-    for trees in raw.bootloader.iter().flat_map(|b| [&b.new, &b.old]) {
+    let tried = raw.bootloader.iter().flat_map(|b| [&b.new, &b.old]);
+    for trees in tried.chain(&raw.hook) {
         image::trees(trees).with_context(|| file.clone())?;
     }
     for name in raw.boards.iter().chain(raw.standard.iter().flatten()) {
@@ -187,6 +194,8 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         about,
         tree,
         root,
+        hook,
+        flip,
         cmdline,
         seconds,
         boards,
@@ -200,6 +209,8 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         about,
         tree,
         root,
+        hook,
+        flip,
         cmdline,
         seconds,
         boards,
@@ -281,6 +292,7 @@ impl Scenario {
         let tried = tried.flat_map(|b| [b.new.as_str(), b.old.as_str()]);
         tried
             .chain([self.tree.as_str()])
+            .chain(self.hook.as_deref())
             .flat_map(|trees| trees.split('+'))
     }
 
@@ -309,7 +321,17 @@ impl Scenario {
             (session, None)
         } else {
             let kit = setup::ensure(board)?;
-            let image = image::make(board, &self.tree, self.root, dir.path())?;
+            let hook = self.hook.as_deref();
+            let image = image::make_with(
+                board,
+                &self.tree,
+                self.root,
+                hook,
+                dir.path(),
+            )?;
+            if let (Some(disk), Some(text)) = (&image.disk, &self.flip) {
+                disk.flip(text)?;
+            }
             (Session::start(board, &kit, &image)?, image.disk)
         };
         let mut player = Player {

@@ -56,6 +56,16 @@
 //! board's file may set the same words; those of the command line take
 //! precedence. `root=/dev/ram0` stays in the initramfs.
 //!
+//! With `runt.verity=DATA:HASH:ROOTHASH` the root is the dm-verity device
+//! /dev/mapper/root instead, and `root=` is not needed. DATA and HASH are two
+//! devices, named like a root; `veritysetup format DATA HASH` has written
+//! HASH and printed the root hash. The modules dm_mod, dm_bufio, reed_solomon
+//! and dm_verity must be loaded or built in. Such a root is read-only, and the
+//! kernel checks each block when it is read: a wrong root hash fails the mount,
+//! a damaged file later gives an input/output error. Whatever fails, DATA is
+//! never mounted itself. The board's `verity` must be set; otherwise such a
+//! root cannot be reached.
+//!
 //! An initramfs may have an executable `/etc/runit/root`, the root hook: to ask
 //! for a passphrase, or to choose one of two roots. It is run on the console
 //! when the modules are loaded. What it writes to descriptor 3 are further
@@ -168,6 +178,7 @@ mod stage_script;
 mod step;
 mod steps;
 mod task;
+mod verity;
 mod volume;
 mod watchdog;
 

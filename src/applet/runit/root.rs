@@ -11,7 +11,7 @@
 //!
 //! Neither does anything where the current root is not an initramfs.
 
-use core::{ffi::CStr, time::Duration};
+use core::ffi::CStr;
 
 use crate::{
     config,
@@ -20,7 +20,7 @@ use crate::{
     sys::{
         self, AsFd, At, CWD, Errno, child,
         child::Program,
-        clock, dir,
+        dir,
         file::{self, path_of},
         power,
     },
@@ -33,7 +33,9 @@ use crate::{
 };
 
 use super::{
+    report,
     step::{StepResult, each_line, is_free},
+    verity::{self, Mapping},
     volume,
 };
 
@@ -56,12 +58,6 @@ const SYSTEMS: [(&CStr, &CStr); 4] = [
     (c"/sys", c"sys"),
     (c"/run", c"run"),
 ];
-/// Time for a device to appear: a card or a stick is found some time after its
-/// driver is loaded.
-const DEVICE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Interval between two looks for a missing device.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// Returns true when / is the kernel's unpacked initramfs. Needs /proc.
 fn is_initramfs() -> bool {
     // A covered mount is not listed, so the first line is the first mount.
@@ -107,38 +103,69 @@ fn with_root(
 /// Mounts the new root: step 1.
 pub(super) fn mount_root(reporter: &Reporter, answer: &[u8]) -> StepResult {
     with_root(reporter, answer, |root, reporter| {
-        let Root { device, kind, .. } = *root;
-        let flags = if root.writable { 0 } else { READ_ONLY };
-        let patient = root.wait;
-        let mount = |name, target, kind, flags, data| {
-            let volume = Volume {
-                name,
-                kind,
-                patient,
-            };
-            let mounted = mount(&volume, target, flags, data, reporter);
-            if let Err(errno) = mounted {
-                reporter.warn("unable to mount ", name, errno);
-            }
-            mounted.is_ok()
-        };
-        let name = root.overlay;
-        if name.is_empty() {
-            return mount(device, NEW_ROOT, kind, flags, root.options);
+        if root.verity.is_empty() {
+            return mount_layers(root, root.device, reporter);
         }
-        let tmpfs: &[u8] = b"tmpfs";
-        let upper = if name == tmpfs { tmpfs } else { b"" };
-        if !mount(device, LOWER, kind, READ_ONLY, root.options)
-            || !mount(name, UPPER, upper, 0, b"")
-        {
+        if !config::VERITY {
+            let what = "no support on this board: runt.verity=";
+            report::warning(reporter, what, root.verity);
             return false;
         }
-        for dir in [c"/run/upper/upper", c"/run/upper/work"] {
-            // A failure here makes the mount of the overlay fail too.
-            let _there = file::make_dir(CWD, dir, 0o755).is_err();
+        // An earlier attempt may have left the device in use.
+        for target in [NEW_ROOT, LOWER] {
+            let _free = power::unmount(target).is_err();
         }
-        mount(b"overlay", NEW_ROOT, b"overlay", 0, LAYERS)
+        let Some(mapping) = Mapping::new(root, reporter) else {
+            return false;
+        };
+        let mounted = mount_layers(root, verity::NODE.to_bytes(), reporter);
+        if !mounted {
+            mapping.remove();
+        }
+        mounted
     })
+}
+
+/// Mounts the root on `device` and, if it has one, its overlay. Returns true
+/// on success.
+fn mount_layers(root: &Root<'_>, device: &[u8], reporter: &Reporter) -> bool {
+    let Root { kind, .. } = *root;
+    let flags = if root.writable && root.verity.is_empty() {
+        0
+    } else {
+        READ_ONLY
+    };
+    let patient = root.wait;
+    let mount = |name, target, kind, flags, data| {
+        let volume = Volume {
+            name,
+            kind,
+            patient,
+            // Another one would be taken for the verified root.
+            fresh: !root.verity.is_empty() && target != UPPER,
+        };
+        let mounted = mount(&volume, target, flags, data, reporter);
+        if let Err(errno) = mounted {
+            reporter.warn("unable to mount ", name, errno);
+        }
+        mounted.is_ok()
+    };
+    let name = root.overlay;
+    if name.is_empty() {
+        return mount(device, NEW_ROOT, kind, flags, root.options);
+    }
+    let tmpfs: &[u8] = b"tmpfs";
+    let upper = if name == tmpfs { tmpfs } else { b"" };
+    if !mount(device, LOWER, kind, READ_ONLY, root.options)
+        || !mount(name, UPPER, upper, 0, b"")
+    {
+        return false;
+    }
+    for dir in [c"/run/upper/upper", c"/run/upper/work"] {
+        // A failure here makes the mount of the overlay fail too.
+        let _there = file::make_dir(CWD, dir, 0o755).is_err();
+    }
+    mount(b"overlay", NEW_ROOT, b"overlay", 0, LAYERS)
 }
 
 /// A volume to be mounted.
@@ -148,6 +175,9 @@ struct Volume<'a> {
     kind: &'a [u8],
     /// True when there is no time limit for it to appear.
     patient: bool,
+    /// True when nothing may be mounted there yet; otherwise what is mounted
+    /// counts as the volume.
+    fresh: bool,
 }
 
 /// Mounts a volume, after it has appeared.
@@ -159,24 +189,13 @@ fn mount(
     reporter: &Reporter,
 ) -> Result<(), Errno> {
     if !is_free(target)? {
-        return Ok(());
-    }
-    let until = clock::mono().after(DEVICE_TIMEOUT);
-    let mut warned = false;
-    let device = loop {
-        let errno = match existing_device(volume.name) {
-            Ok(device) => break device,
-            Err(errno) => errno,
+        return if volume.fresh {
+            Err(Errno::EBUSY)
+        } else {
+            Ok(())
         };
-        let late = clock::mono() >= until && !volume.patient;
-        if late || errno != Errno::ENOENT {
-            return Err(errno);
-        }
-        if !core::mem::replace(&mut warned, true) {
-            reporter.warn("waiting for ", volume.name, errno);
-        }
-        sys::poller::sleep(PAUSE);
-    };
+    }
+    let device = volume::await_device(volume.name, volume.patient, reporter)?;
     let data = path_of(&[data])?;
     // EINVAL: it is of another type.
     let mut done = Err(Errno::EINVAL);
@@ -198,16 +217,6 @@ fn mount(
         attempt(path_of(&[b"\t", volume.kind])?.as_bytes());
     }
     done
-}
-
-/// Returns the device of a name. ENOENT: it has not appeared yet.
-fn existing_device(name: &[u8]) -> Result<Path, Errno> {
-    let device = volume::device(path_of(&[name])?)?;
-    // Names such as `ubi0:root` are not files.
-    if device.as_bytes().starts_with(b"/") {
-        file::info(CWD, device.as_c_str())?;
-    }
-    Ok(device)
 }
 
 /// Switches to the new root and executes its init: step 2. Returns only when

@@ -1,15 +1,60 @@
 //! Finds the device of a volume that is named by `LABEL=`, `UUID=`,
-//! `PARTUUID=` or `PARTLABEL=`, in /etc/fstab or on the kernel's command line.
+//! `PARTUUID=` or `PARTLABEL=`, in /etc/fstab or on the kernel's command line,
+//! and waits for it.
+
+use core::time::Duration;
 
 use crate::{
     config,
+    supervisor::Reporter,
     sys::{
-        AsFd, CWD, Errno, Fd,
+        self, AsFd, CWD, Errno, Fd, clock,
         file::{self, path_of},
     },
     text::Path,
     wire::volume::{HEAD, Key, Tag, entry_place, partition_number},
 };
+
+/// Time for a device to appear: a card or a stick is found some time after its
+/// driver is loaded.
+const DEVICE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval between two looks for a missing device.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Returns the device of a volume as soon as it has appeared; with `patient`
+/// there is no time limit for that.
+pub(super) fn await_device(
+    name: &[u8],
+    patient: bool,
+    reporter: &Reporter,
+) -> Result<Path, Errno> {
+    let until = clock::mono().after(DEVICE_TIMEOUT);
+    let mut warned = false;
+    loop {
+        let errno = match existing_device(name) {
+            Err(errno) => errno,
+            found => return found,
+        };
+        let late = clock::mono() >= until && !patient;
+        if late || errno != Errno::ENOENT {
+            return Err(errno);
+        }
+        if !core::mem::replace(&mut warned, true) {
+            reporter.warn("waiting for ", name, errno);
+        }
+        sys::poller::sleep(PAUSE);
+    }
+}
+
+/// Returns the device of a name. ENOENT: it has not appeared yet.
+fn existing_device(name: &[u8]) -> Result<Path, Errno> {
+    let device = device(path_of(&[name])?)?;
+    // Names such as `ubi0:root` are not files.
+    if device.as_bytes().starts_with(b"/") {
+        file::info(CWD, device.as_c_str())?;
+    }
+    Ok(device)
+}
 
 /// Returns the device of a volume. A name that is a device already is returned
 /// unchanged. ENOENT: no device present has the name. EINVAL: none can ever

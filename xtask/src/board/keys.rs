@@ -50,7 +50,7 @@ const fn must(name: &'static str, kind: Kind) -> Key {
 }
 
 /// Every key except those of `[capacity]` and `[signals]`.
-pub(super) const KEYS: [Key; 29] = [
+pub(super) const KEYS: [Key; 30] = [
     must("target", Target),
     may("services", Path),
     may("services-overlay", PathOrNone),
@@ -60,6 +60,7 @@ pub(super) const KEYS: [Key; 29] = [
     may("rescue", OneOf(&["none", "login", "shell"])),
     may("boot-good", Path),
     may("root", Root),
+    may("verity", Flag),
     may("test", Flag),
     must("console.device", Device),
     must("console.baud", Speed),

@@ -60,13 +60,13 @@ fn each_wrong_value_is_one_line_with_key_value_and_what_is_allowed() {
             "root = 'rot=/dev/sda1'",
             "root",
             "words of ro, rw, rootwait, root=, rootfstype=, rootflags=, \
-                 runt.overlay=",
+                 runt.overlay=, runt.verity=",
         ),
         (
             "root = 'root='",
             "root",
             "words of ro, rw, rootwait, root=, rootfstype=, rootflags=, \
-                 runt.overlay=",
+                 runt.overlay=, runt.verity=",
         ),
         (
             "target = 'armv7-unknown-linux-gnueabihf'",

@@ -60,7 +60,7 @@ const SPEEDS: [i64; 22] = [
 ];
 
 /// Parameters that `root` may contain: `src/wire/root.rs` reads them.
-const ROOT: [&str; 7] = [
+const ROOT: [&str; 8] = [
     "ro",
     "rw",
     "rootwait",
@@ -68,6 +68,7 @@ const ROOT: [&str; 7] = [
     "rootfstype=",
     "rootflags=",
     "runt.overlay=",
+    "runt.verity=",
 ];
 
 impl Kind {
