@@ -307,11 +307,11 @@ fn check_idle(functions: &BTreeMap<u64, String>) -> Result<()> {
 }
 
 /// Returns, for each function of an assembly text, the functions that it
-/// names.
+/// names. A name after a dot is part of another label: that of a table.
 fn calls(assembly: &str) -> Result<recursion::Calls> {
     let label = Regex::new(r"^(\w+):")?;
     let symbol = Regex::new(
-        r"\b(_R\w+|mem\w+|bcmp|strlen|OUTLINED_FUNCTION_\d+|__\w+)\b",
+        r"(?:^|[^.\w])(_R\w+|mem\w+|bcmp|strlen|OUTLINED_FUNCTION_\d+|__\w+)\b",
     )?;
     let mut inside = String::new();
     let mut calls = recursion::Calls::new();
@@ -319,7 +319,8 @@ fn calls(assembly: &str) -> Result<recursion::Calls> {
         if let Some(found) = label.captures(line) {
             inside = found[1].to_owned();
         } else if !line.trim_start().starts_with('.') {
-            let called = symbol.find_iter(line).map(|m| m.as_str().to_owned());
+            let called = symbol.captures_iter(line);
+            let called = called.map(|found| found[1].to_owned());
             calls.entry(inside.clone()).or_default().extend(called);
         }
     }
