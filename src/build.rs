@@ -14,6 +14,8 @@
 
 #[path = "build/link_args.rs"]
 mod link_args;
+#[path = "build/programs.rs"]
+mod programs;
 
 use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 
@@ -21,7 +23,7 @@ use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
 const TABLE: &str = include_str!("capacities.txt");
 
 /// RUNT_* variables that are not capacities.
-const TEXTS: [&str; 15] = [
+const TEXTS: [&str; 16] = [
     "RUNT_BOARD",
     "RUNT_SERVICES_DIR",
     "RUNT_RUN",
@@ -33,6 +35,7 @@ const TEXTS: [&str; 15] = [
     "RUNT_RESCUE",
     "RUNT_LOGGER_USER",
     "RUNT_BUILT",
+    "RUNT_PROGRAMS",
     "RUNT_SIGNALS",
     "RUNT_STATUS_FILES",
     "RUNT_WATCHDOG",
@@ -159,9 +162,17 @@ fn main() {
     .expect("writing to a String succeeds");
 
     init(&mut out, &board);
+    write("capacities.rs", &out);
+    programs::generate(&board);
+}
 
+/// Writes a file that the program includes.
+///
+/// # Panics
+/// Panics if that fails.
+fn write(name: &str, text: &str) {
     let dir = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    fs::write(Path::new(&dir).join("capacities.rs"), out)
+    fs::write(Path::new(&dir).join(name), text)
         .expect("OUT_DIR can be written");
 }
 

@@ -55,6 +55,13 @@ mod small {
 #[cfg(test)]
 pub use small::*;
 
+/// The families of programs that are built in, from the board's `programs`:
+/// code that calls another family asks here, so that one that is left out is
+/// not linked. `src/families.txt` names and explains them.
+pub mod family {
+    include!(concat!(env!("OUT_DIR"), "/families.rs"));
+}
+
 /// Version of the program, from Cargo.toml.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -21,7 +21,7 @@ mod vlogger;
 
 use crate::{
     args::getopt::Opt,
-    config,
+    config::{self, family},
     sys::{self, CWD, Errno, child, error, file, start::Start},
     text::{Line, Path, basename},
 };
@@ -34,42 +34,7 @@ const FATAL: u8 = 111;
 /// A program's main function. Its arguments begin with its own name.
 type Program = fn(Start) -> u8;
 
-/// All program names, one a line.
-const NAMES: &str = include_str!("../applets.txt");
-
-/// The programs in the order of [`NAMES`]; several have more than one name.
-const PROGRAMS: [Program; 30] = [
-    runit::main,
-    init,
-    init,
-    runsvdir::main,
-    runsv::main,
-    sv::main,
-    retired::runsvctrl,
-    retired::runsvstat,
-    retired::svwaitup,
-    retired::svwaitdown,
-    retired::svc,
-    retired::svstat,
-    retired::svok,
-    svlogd::main,
-    svlogger::main,
-    chpst::main,
-    chpst::main,
-    chpst::main,
-    chpst::main,
-    chpst::main,
-    chpst::main,
-    chpst::main,
-    runsvchdir::main,
-    utmpset::main,
-    runit_init::halt,
-    runit_init::halt,
-    runit_init::reboot,
-    pause::main,
-    vlogger::main,
-    runsv_cg::main,
-];
+include!(concat!(env!("OUT_DIR"), "/applets.rs"));
 
 /// Runs `runit-init` or `init`: as PID 1, `runit`; else the program that asks
 /// PID 1 to shut down.
@@ -99,8 +64,12 @@ pub fn main(start: Start) -> u8 {
     }
     match name {
         b"" | b"runt" => by_argument(start),
-        name if chpst::is_name(name) => chpst::main(start),
-        _ => linked(file).unwrap_or(sv::main)(start),
+        name if family::CHPST && chpst::is_name(name) => chpst::main(start),
+        _ => match linked(file) {
+            Some(program) => program(start),
+            None if family::SV => sv::main(start),
+            None => runt_usage(),
+        },
     }
 }
 
@@ -139,6 +108,11 @@ fn by_argument(start: Start) -> u8 {
     if let Some(program) = find(basename(name)) {
         return program(Start { argv, ..start });
     }
+    runt_usage()
+}
+
+/// Prints the usage of the file itself; returns the exit code of a usage error.
+fn runt_usage() -> u8 {
     let mut line = Line::new();
     line.text("usage: runt PROGRAM [ARGUMENT ...]   (version ")
         .text(config::VERSION)

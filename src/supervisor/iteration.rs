@@ -5,14 +5,13 @@ use core::time::Duration;
 use heapless::Vec;
 
 use crate::{
-    config,
     machine::{restart_delay, slot::Role},
     sys::{self, child::ExitStatus, clock, poller},
     wire::clock::{Instant, earliest},
 };
 
 use super::{
-    Events, IDLE_DELAY, Supervisor, children, context::Context, group,
+    Events, IDLE_DELAY, Supervisor, children, context::Context, group, logger,
     slot::Slot, source::Source,
 };
 
@@ -226,7 +225,7 @@ impl Supervisor {
     /// Reads the loggers' answers. At most one answer per slot is read of
     /// each, so that a misbehaving logger cannot occupy the loop.
     fn read_answers(&mut self) {
-        for at in 0..config::LOGGERS {
+        for at in 0..logger::LOGGERS {
             for _ in 0..self.table.len() {
                 let context = &mut self.context;
                 let answer = context.loggers.next_answer(at, &context.poller);

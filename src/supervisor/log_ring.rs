@@ -18,8 +18,12 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Returns the size in bytes of the log ring of a service directory, 0 for
 /// none: the content of `runt/log-ring`, or the board's default. `None` when
-/// that is not a number, or greater than [`MAX_BYTES`].
+/// that is not a number, or greater than [`MAX_BYTES`]. Without the family
+/// `shared-logs` there is none.
 pub fn bytes(dir: At<'_>) -> Option<u64> {
+    if !config::family::SHARED_LOGS {
+        return Some(0);
+    }
     let mut buffer = [0; 16];
     let bytes = match file::read_whole(dir, c"runt/log-ring", &mut buffer) {
         Ok(text) => options::number(text)?.into(),

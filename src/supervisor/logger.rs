@@ -36,6 +36,13 @@ const NAME: &core::ffi::CStr = c"svlogger";
 /// Medium of all log rings: no device has this number.
 pub(super) const RINGS: u64 = 0;
 
+/// Number of shared loggers.
+pub(super) const LOGGERS: usize = if config::family::SHARED_LOGS {
+    config::LOGGERS
+} else {
+    0
+};
+
 /// Shared logger.
 #[derive(Debug, Default)]
 struct Logger {
@@ -56,7 +63,7 @@ pub fn logger_user() -> Option<[u32; 2]> {
 #[derive(Debug)]
 pub(super) struct Loggers {
     /// Those without a medium are behind those that have one.
-    loggers: [Logger; config::LOGGERS],
+    loggers: [Logger; LOGGERS],
     /// Time at which orders that found no room are sent again.
     retry_at: Option<Instant>,
 }
@@ -91,7 +98,7 @@ impl Loggers {
         let mut loggers = self.loggers.iter();
         let own =
             loggers.position(|l| l.medium.is_none() || l.medium == medium);
-        let at = own.unwrap_or(config::LOGGERS.saturating_sub(1));
+        let at = own.unwrap_or(LOGGERS.saturating_sub(1));
         let logger = self.loggers.get_mut(at).ok_or(Errno::ESRCH)?;
         if own.is_some() {
             logger.medium = medium;

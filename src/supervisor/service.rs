@@ -4,6 +4,7 @@
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
+    config::family::SHARED_LOGS,
     machine::slot::{Role, SlotState},
     sys::{
         AsFd, At, Errno, Fd, clock, error,
@@ -101,6 +102,9 @@ impl Service {
                 warn("./runt/log-ring: not a number of bytes.", "");
                 0
             }) > 0;
+        if !SHARED_LOGS && file::info(at, c"runt/log-ring").is_ok() {
+            warn("./runt/log-ring: not in this build (shared-logs).", "");
+        }
         let logs = has_log || ring;
         let lock = Lock::take(at, at, &SERVICE)?;
         let log = has_log.then(|| open_log_supervise(at)).transpose()?;

@@ -30,6 +30,10 @@ pub struct Board {
     /// with the same name may use different kernels.
     #[serde(skip)]
     pub shelf: String,
+    /// Name of the directory of the board's builds: a board with other programs
+    /// does not replace the builds of the board itself.
+    #[serde(skip)]
+    pub builds: String,
     /// Target triple.
     pub target: String,
     /// The services directory.
@@ -55,6 +59,9 @@ pub struct Board {
     /// The program that is run when a boot is considered good.
     #[serde(default = "boot_good")]
     pub boot_good: String,
+    /// The families of programs that are built in; empty for all.
+    #[serde(default)]
+    pub programs: Vec<String>,
     /// Requests that signals make of PID 1, where they differ from the
     /// defaults.
     #[serde(default)]
@@ -245,16 +252,16 @@ pub fn all() -> Result<Vec<Board>> {
 impl Board {
     /// Returns `[debian]`, without which no image can be made.
     pub fn debian(&self) -> Result<&Debian> {
-        self.debian.as_ref().with_context(|| self.without("debian"))
+        self.debian.as_ref().with_context(|| self.lacks("debian"))
     }
 
     /// Returns `[qemu]`, without which the board cannot be booted here.
     pub fn qemu(&self) -> Result<&Qemu> {
-        self.qemu.as_ref().with_context(|| self.without("qemu"))
+        self.qemu.as_ref().with_context(|| self.lacks("qemu"))
     }
 
     /// Returns the message about a table that is needed and missing.
-    fn without(&self, table: &str) -> String {
+    fn lacks(&self, table: &str) -> String {
         let name = &self.name;
         format!("board {name} has no [{table}]: it cannot be booted in QEMU")
     }
@@ -272,6 +279,37 @@ impl Board {
     /// Returns the modules that are in every image.
     pub fn modules(&self) -> &[String] {
         self.debian.as_ref().map_or(&[], |debian| &debian.modules)
+    }
+
+    /// Returns the board with these families of programs.
+    #[must_use]
+    pub fn with_programs(&self, programs: Vec<String>) -> Self {
+        let builds = format!("{}+{}", self.name, programs.join("+"));
+        Self {
+            builds,
+            programs,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the board without a family of programs and those that need it;
+    /// `None` if that leaves nothing.
+    pub fn without(&self, family: &str) -> Option<Self> {
+        let mut left = families();
+        left.retain(|(name, _)| *name != family && self.has_family(name));
+        let names: Vec<_> = left.iter().map(|(name, _)| *name).collect();
+        left.retain(|(_, needs)| {
+            needs.is_empty() || needs.iter().any(|need| names.contains(need))
+        });
+        let names = left.iter().map(|(name, _)| name.to_string());
+        let programs: Vec<_> = names.collect();
+        (!programs.is_empty()).then(|| self.with_programs(programs))
+    }
+
+    /// Returns true if the board's file has the programs of a family.
+    pub fn has_family(&self, family: &str) -> bool {
+        let has = |name: &String| name == family;
+        self.programs.is_empty() || self.programs.iter().any(has)
     }
 
     /// Returns the maximum size of the release file in bytes, if it has one.
@@ -342,6 +380,23 @@ pub fn capacities() -> Vec<[&'static str; 5]> {
         .collect()
 }
 
+/// Returns the lines of a table without its comments, split into words.
+pub fn rows(table: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = table.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split_whitespace().collect())
+}
+
+/// Returns the families of programs in src/families.txt, each with the
+/// families one of which it needs, if it needs one.
+pub fn families() -> Vec<(&'static str, Vec<&'static str>)> {
+    rows(include_str!("../../src/families.txt"))
+        .map(|row| {
+            let needs = row[1].split('|').filter(|need| *need != "-");
+            (row[0], needs.collect())
+        })
+        .collect()
+}
+
 /// Merges `other` into a table; nested tables are merged key by key.
 fn lay_over(table: &mut toml::Table, other: &toml::Table) {
     for (key, value) in other {
@@ -373,6 +428,7 @@ fn parse(file: &str, text: &str, other: &toml::Table) -> Result<Board> {
     let name = Path::new(file).file_stem().unwrap_or_default();
     board.name = name.to_string_lossy().into_owned();
     board.shelf = board.name.clone();
+    board.builds = board.name.clone();
     if let Some(kernel) = other.get("debian").and_then(|d| d.get("kernel"))
         && let Some(kernel) = kernel.as_str()
     {
@@ -409,6 +465,23 @@ mod test {
         assert!(board.budget().is_none() && board.modules().is_empty());
         let error = format!("{:#}", board.qemu().unwrap_err());
         assert!(error.contains("board x has no [qemu]"), "{error}");
+    }
+
+    #[test]
+    fn a_board_without_a_family_is_without_what_needs_it() {
+        let least = "target = 'aarch64-unknown-linux-musl'\n\
+                     console = { device = 'ttyS0', baud = 115200 }\n";
+        let board = read(least).unwrap();
+        let left = |board: &Board, family| {
+            board.without(family).map(|board| board.programs.join(" "))
+        };
+        let without = left(&board, "init").unwrap();
+        assert!(without.starts_with("supervise sv svlogd shared-logs"));
+        assert!(!without.contains("root"));
+        let few = board.with_programs(vec!["init".into(), "root".into()]);
+        assert_ne!(few.builds, board.builds);
+        assert_eq!(left(&few, "root").unwrap(), "init");
+        assert_eq!(left(&few, "init"), None);
     }
 
     #[test]

@@ -59,9 +59,22 @@ fn machine_flags(target: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the names of all programs, from src/applets.txt.
+/// Returns the names of all programs and their families, from
+/// src/applets.txt.
+fn table() -> impl Iterator<Item = [&'static str; 2]> {
+    board::rows(include_str!("../../src/applets.txt"))
+        .map(|row| [row[0], row[1]])
+}
+
+/// Returns the names of all programs.
 pub fn applets() -> impl Iterator<Item = &'static str> {
-    include_str!("../../src/applets.txt").lines()
+    table().map(|[name, _]| name)
+}
+
+/// Returns the names of the programs in a board's file.
+pub fn applets_of(board: &Board) -> impl Iterator<Item = &'static str> {
+    let built = table().filter(|[_, family]| board.has_family(family));
+    built.map(|[name, _]| name)
 }
 
 /// Differences from the release build.
@@ -82,7 +95,7 @@ pub fn run(name: Option<&str>, out: Option<&Path>, strict: bool) -> Result<()> {
     for board in &board::chosen(name)? {
         let file = release(board)?;
         let size = file.metadata()?.len();
-        println!("{:<14} {size:>7} bytes  {}", board.name, file.display());
+        println!("{:<18} {size:>7} bytes  {}", board.name, file.display());
         if let Some(excess) = board.excess(size) {
             println!("warning: {excess}");
             over.push(excess);
@@ -94,7 +107,7 @@ pub fn run(name: Option<&str>, out: Option<&Path>, strict: bool) -> Result<()> {
                 out.join(&board.name)
             };
             install(board, &dir)?;
-            println!("{:<14} installed in {}", "", dir.display());
+            println!("{:<18} installed in {}", "", dir.display());
         }
     }
     ensure!(!strict || over.is_empty(), "{}", over.join("\n"));
@@ -248,7 +261,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .arg("--config")
         .arg(format!(
             "profile.{PROFILE}.package.runt-init.rustflags=['--cfg=board=\"{}\"']",
-            board.name
+            board.builds
         ));
     tell(&mut command, &flags);
     command
@@ -282,6 +295,7 @@ pub fn variables(board: &Board) -> BTreeMap<String, String> {
     set("VERITY", &board.verity.to_string());
     set("RESCUE", &board.rescue);
     set("SIGNALS", &board.signal_words());
+    set("PROGRAMS", &board.programs.join(" "));
     set("BUILT", made().trim());
     if let Some(watchdog) = &board.watchdog {
         set("WATCHDOG", &format!("/dev/{}", watchdog.device));
@@ -318,7 +332,7 @@ pub fn install(board: &Board, dir: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", new.display()))?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
     fs::rename(&new, &to)?;
-    for applet in applets() {
+    for applet in applets_of(board) {
         let link = dir.join(applet);
         if link.symlink_metadata().is_ok() {
             fs::remove_file(&link).with_context(|| {

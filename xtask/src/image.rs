@@ -187,7 +187,7 @@ fn whole(
     for dir in ["bin", "tmp", "usr", "var"] {
         entries.insert(dir.into(), Entry::Directory);
     }
-    for applet in build::applets() {
+    for applet in build::applets_of(board) {
         entries.insert(format!("sbin/{applet}"), Entry::Link("runt".into()));
     }
     add_modules(&mut entries, kit.modules.as_deref())?;

@@ -115,6 +115,10 @@ enum Verb {
         /// Only this board; default: all boards.
         #[arg(long)]
         board: Option<String>,
+        /// Show instead by how much each file shrinks without each family of
+        /// programs; builds each board once for each family.
+        #[arg(long, conflicts_with_all = ["save", "compare"])]
+        families: bool,
         /// Save the sizes to this file.
         #[arg(long, value_name = "FILE")]
         save: Option<PathBuf>,
@@ -198,8 +202,14 @@ fn main() -> ExitCode {
         } => boot::run(&board, &tree, root),
         Verb::Size {
             board,
+            families: true,
+            ..
+        } => size::families(board.as_deref()),
+        Verb::Size {
+            board,
             save,
             compare,
+            ..
         } => size::run(board.as_deref(), save.as_deref(), compare.as_deref()),
         Verb::Audit { board } => audit::run(board.as_deref()),
         Verb::Test {

@@ -1,12 +1,15 @@
 //! Measures the release files and compares them with the budget of each board.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use object::{Object as _, ObjectSection as _, SectionFlags, SectionKind, elf};
 use serde::{Deserialize, Serialize};
 
-use crate::{board, build};
+use crate::{
+    board::{self, Board},
+    build,
+};
 
 /// Sizes of one release file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -36,7 +39,7 @@ pub fn run(
     let mut weights = Weights::new();
     let mut over = Vec::new();
     println!(
-        "{:<14} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6}",
+        "{:<18} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6}",
         "board", "file", "text", "data", "bss", "budget", "left"
     );
     for board in board::chosen(name)? {
@@ -59,6 +62,36 @@ pub fn run(
     Ok(())
 }
 
+/// Implements `cargo xtask size --families`: prints by how many bytes each file
+/// shrinks without a family of programs and those that need it. Families share
+/// code, so that all of them together are more than the sum.
+pub fn families(name: Option<&str>) -> Result<()> {
+    let all = board::families();
+    print!("{:<18} {:>8}", "board", "file");
+    for (family, _) in &all {
+        print!(" {family:>11}");
+    }
+    println!();
+    for board in board::chosen(name)? {
+        let size = |board: &Board| -> Result<u64> {
+            Ok(build::release(board)?.metadata()?.len())
+        };
+        let file = size(&board)?;
+        print!("{:<18} {file:>8}", board.name);
+        for (family, _) in &all {
+            let cost = match board.without(family) {
+                _ if !board.has_family(family) => "-".into(),
+                Some(without) => (file - size(&without)?).to_string(),
+                None => "all".into(),
+            };
+            print!(" {cost:>11}");
+            std::io::stdout().flush()?;
+        }
+        println!();
+    }
+    Ok(())
+}
+
 /// Reads sizes that `--save` has kept.
 fn read(file: &Path) -> Result<Weights> {
     let text = fs::read_to_string(file)
@@ -76,7 +109,7 @@ fn row(name: &str, weight: SizeRow, budget: Option<u64>) -> String {
         data,
         bss,
     } = weight;
-    let row = format!("{name:<14} {file:>8} {text:>8} {data:>8} {bss:>8}");
+    let row = format!("{name:<18} {file:>8} {text:>8} {data:>8} {bss:>8}");
     // Rounded down, so that the space left is never overstated.
     let left = |budget: u64| budget.saturating_sub(file) * 100 / budget.max(1);
     match budget {
@@ -93,7 +126,7 @@ fn difference(old: SizeRow, new: SizeRow) -> String {
         much => format!("-{much}"),
     };
     format!(
-        "{:<14} {:>8} {:>8} {:>8} {:>8}",
+        "{:<18} {:>8} {:>8} {:>8} {:>8}",
         "",
         change(old.file, new.file),
         change(old.text, new.text),

@@ -14,7 +14,7 @@
 use core::ffi::CStr;
 
 use crate::{
-    config,
+    config::{self, family::ROOT},
     machine::shutdown::LAST_WORDS,
     supervisor::Reporter,
     sys::{
@@ -58,6 +58,17 @@ const SYSTEMS: [(&CStr, &CStr); 4] = [
     (c"/sys", c"sys"),
     (c"/run", c"run"),
 ];
+/// A step of the switch; its argument is the root hook's answer.
+type RootStep = fn(&Reporter, &[u8]) -> StepResult;
+/// Step 1. A build without the family `root` fails where a root is configured.
+pub(super) const MOUNT_ROOT: RootStep = if ROOT { mount_root } else { refuse };
+/// Step 2.
+pub(super) const EXEC_INIT: RootStep = if ROOT {
+    exec_init
+} else {
+    |_, _| StepResult::Nothing
+};
+
 /// Returns true when / is the kernel's unpacked initramfs. Needs /proc.
 fn is_initramfs() -> bool {
     // A covered mount is not listed, so the first line is the first mount.
@@ -100,8 +111,18 @@ fn with_root(
     })
 }
 
+/// Reports that this build cannot switch to the configured root.
+fn refuse(reporter: &Reporter, answer: &[u8]) -> StepResult {
+    with_root(reporter, answer, |root, reporter| {
+        let what =
+            "the programs of this build (root) do not include a switch to ";
+        report::warning(reporter, what, root.device);
+        false
+    })
+}
+
 /// Mounts the new root: step 1.
-pub(super) fn mount_root(reporter: &Reporter, answer: &[u8]) -> StepResult {
+fn mount_root(reporter: &Reporter, answer: &[u8]) -> StepResult {
     with_root(reporter, answer, |root, reporter| {
         if root.verity.is_empty() {
             return mount_layers(root, root.device, reporter);
@@ -221,7 +242,7 @@ fn mount(
 
 /// Switches to the new root and executes its init: step 2. Returns only when
 /// there is no other root or on failure.
-pub(super) fn exec_init(reporter: &Reporter, answer: &[u8]) -> StepResult {
+fn exec_init(reporter: &Reporter, answer: &[u8]) -> StepResult {
     with_root(reporter, answer, |_, reporter| {
         let gone = switch_root(reporter);
         let errno = gone.err().unwrap_or(Errno::ENOENT);

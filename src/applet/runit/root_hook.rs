@@ -10,7 +10,7 @@
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
-    config,
+    config::{self, family::ROOT},
     supervisor::{Reporter, Supervisor},
     sys::{self, AsFd, Fd, static_cell::StaticCell},
     wire::{clock::Instant, root::Root},
@@ -103,6 +103,9 @@ impl RootHook {
         result: StepResult,
         reporter: &Reporter,
     ) -> StepResult {
+        if !ROOT {
+            return result;
+        }
         let Some(pipe) =
             self.pipe.take().filter(|_| result == StepResult::Done)
         else {

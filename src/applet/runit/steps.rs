@@ -9,6 +9,7 @@
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
+    config::family::ROOT,
     supervisor::{Reporter, Supervisor},
     sys::{child::ExitStatus, dir},
     text::Path,
@@ -83,8 +84,8 @@ const STEPS: [Step; 13] = [
     ),
     step("modules", MEDIUM_SECONDS, Machine, Plain(modules::load)),
     step(root_hook::NAME, IN_PROCESS, ToRoot, Hook),
-    step("root", CHECK_SECONDS, ToRoot, Root(root::mount_root)),
-    step("init", IN_PROCESS, ToRoot, Root(root::exec_init)),
+    step("root", CHECK_SECONDS, ToRoot, Root(root::MOUNT_ROOT)),
+    step("init", IN_PROCESS, ToRoot, Root(root::EXEC_INIT)),
     step("clock", IN_PROCESS, Machine, Plain(settings::set_clock)),
     step(
         "host name",
@@ -262,7 +263,7 @@ impl Steps {
         supervisor: &mut Supervisor,
     ) {
         let Self { task, hook, .. } = self;
-        if matches!(step.work, Hook) {
+        if ROOT && matches!(step.work, Hook) {
             return hook.start(task, now, console, supervisor);
         }
         let answer = hook.answer();

@@ -2,6 +2,7 @@
 //! shared logger.
 
 use crate::{
+    config::family::SHARED_LOGS,
     machine::slot::{Actions, Role},
     sys::{Errno, clock, file},
     wire::{control::Signal, order::LoggerOrder},
@@ -24,12 +25,14 @@ impl Slot {
     /// that has been removed may come back with a `run`, whose start is
     /// retried meanwhile.
     pub(super) fn shares_logger(&self) -> bool {
-        self.open.as_ref().is_some_and(|service| {
-            let dir = service.dir();
-            let run = file::info_of_link(dir, c"log/run");
-            run.is_err_and(|errno| errno == Errno::ENOENT)
-                && (!service.has_log_dir() || file::info(dir, c"log").is_ok())
-        })
+        SHARED_LOGS
+            && self.open.as_ref().is_some_and(|service| {
+                let dir = service.dir();
+                let run = file::info_of_link(dir, c"log/run");
+                run.is_err_and(|errno| errno == Errno::ENOENT)
+                    && (!service.has_log_dir()
+                        || file::info(dir, c"log").is_ok())
+            })
     }
 
     /// Adds the log service if `log` was created while the slot was
@@ -161,6 +164,9 @@ impl Slot {
         byte: u8,
         context: &mut Context,
     ) -> bool {
+        if !SHARED_LOGS {
+            return false;
+        }
         self.data.orders.add(byte);
         self.send_orders(context)
     }
@@ -169,6 +175,9 @@ impl Slot {
     /// returns false if there is no logger. The rest is sent in the next
     /// iteration, which [`Loggers::due`] limits.
     pub(super) fn send_orders(&mut self, context: &mut Context) -> bool {
+        if !SHARED_LOGS {
+            return false;
+        }
         let pid = self.pid(Role::Log).unwrap_or(0);
         while let Some(byte) = self.data.orders.first() {
             match self.order(&context.loggers, pid, byte) {

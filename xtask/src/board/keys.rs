@@ -7,7 +7,7 @@ use super::{
     capacities,
     value::{
         Kind::{
-            self, Device, Factor, Flag, Names, Number, OneOf, Owner,
+            self, Device, Factor, Families, Flag, Names, Number, OneOf, Owner,
             Parameters, Path, PathOrNone, Root, Speed, Target, Text, Texts,
         },
         TARGETS,
@@ -50,7 +50,7 @@ const fn must(name: &'static str, kind: Kind) -> Key {
 }
 
 /// Every key except those of `[capacity]` and `[signals]`.
-pub(super) const KEYS: [Key; 30] = [
+pub(super) const KEYS: [Key; 31] = [
     must("target", Target),
     may("services", Path),
     may("services-overlay", PathOrNone),
@@ -61,6 +61,7 @@ pub(super) const KEYS: [Key; 30] = [
     may("boot-good", Path),
     may("root", Root),
     may("verity", Flag),
+    may("programs", Families),
     may("test", Flag),
     must("console.device", Device),
     must("console.baud", Speed),

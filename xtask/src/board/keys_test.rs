@@ -31,6 +31,7 @@ fn right_values_are_accepted() {
         "qemu = { system = 'arm', machine = 'virt', memory-mib = 64, slow = 2 }",
         "[signals]\n'RTMIN+3' = 'none'",
         "capacity.log-console = 512",
+        "programs = ['supervise', 'shared-logs', 'sv']",
         "watchdog = { device = 'watchdog0', period-s = 16 }",
     ] {
         assert_eq!(with(right), [""; 0], "{right}");
@@ -40,6 +41,9 @@ fn right_values_are_accepted() {
 #[test]
 fn each_wrong_value_is_one_line_with_key_value_and_what_is_allowed() {
     let ids = "UID:GID, two numbers up to 4294967294, or \"\"";
+    let families = "a list of init, root (with init), supervise, sv, svlogd, \
+                    shared-logs (with init or supervise), chpst, daemontools, \
+                    retired, small";
     for (wrong, key, allowed) in [
         ("rescue = 'loud'", "rescue", "none, login, shell"),
         ("status-files = ''", "status-files", "all, binary"),
@@ -102,6 +106,10 @@ fn each_wrong_value_is_one_line_with_key_value_and_what_is_allowed() {
             "watchdog.period-s",
             "1 to 65535",
         ),
+        ("programs = ['sv', 'root']", "programs", families),
+        ("programs = ['svlogger']", "programs", families),
+        ("programs = [1]", "programs", families),
+        ("programs = []", "programs", families),
         ("test = 'yes'", "test", "true, false"),
         ("budget.file = 0", "budget.file", "1 or more"),
         ("capacity.slots = 1000", "capacity.slots", "1 to 999"),

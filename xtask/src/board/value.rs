@@ -2,6 +2,8 @@
 
 use toml::Value;
 
+use super::families;
+
 /// The values that a key may have.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
@@ -35,10 +37,12 @@ pub(super) enum Kind {
     Names,
     /// A list of texts of one line.
     Texts,
+    /// A list of families of programs, with those that they need.
+    Families,
 }
 use Kind::{
-    Device, Factor, Flag, Names, Number, OneOf, Owner, Parameters, Path,
-    PathOrNone, Root, Speed, Target, Text, Texts,
+    Device, Factor, Families, Flag, Names, Number, OneOf, Owner, Parameters,
+    Path, PathOrNone, Root, Speed, Target, Text, Texts,
 };
 
 /// Targets that the tests build for: triple, Debian's name of the
@@ -92,6 +96,12 @@ impl Kind {
                 whole.or(number) == Some(true)
             }
             Names => list(is_name),
+            Families => {
+                let all = value.as_array().map_or(&[][..], Vec::as_slice);
+                let all = all.iter().map(Value::as_str);
+                let all: Option<Vec<_>> = all.collect();
+                all.is_some_and(|all| !all.is_empty() && is_complete(&all))
+            }
             Texts => list(is_line),
             _ => value.as_str().is_some_and(|text| self.permits_text(text)),
         }
@@ -119,7 +129,9 @@ impl Kind {
                 let console = |word: &String| word.starts_with("console=");
                 is_line(text) && !words(text).iter().any(console)
             }
-            Speed | Number(..) | Factor | Flag | Names | Texts => false,
+            Speed | Number(..) | Factor | Flag | Names | Texts | Families => {
+                false
+            }
         }
     }
 
@@ -146,8 +158,29 @@ impl Kind {
             Flag => "true, false".into(),
             Names => "a list of names of letters, digits and +-._".into(),
             Texts => "a list of texts of one line".into(),
+            Families => {
+                let all =
+                    families().into_iter().map(|(name, needs)| {
+                        match needs.join(" or ") {
+                            none if none.is_empty() => name.into(),
+                            needs => format!("{name} (with {needs})"),
+                        }
+                    });
+                format!("a list of {}", all.collect::<Vec<_>>().join(", "))
+            }
         }
     }
+}
+
+/// Returns true for families of programs that need no others.
+fn is_complete(chosen: &[&str]) -> bool {
+    let all = families();
+    chosen.iter().all(|family| {
+        all.iter().any(|(name, needs)| {
+            let met = needs.iter().any(|need| chosen.contains(need));
+            name == family && (met || needs.is_empty())
+        })
+    })
 }
 
 /// Returns true for a text without control characters.

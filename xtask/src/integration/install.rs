@@ -229,9 +229,8 @@ fn install(dir: &Path, selections: &[&str]) -> Result<()> {
         fs::write(place.join("runt"), "")?;
     }
     fs::create_dir(build.join("src"))?;
-    let applets: String =
-        build::applets().map(|name| format!("{name}\n")).collect();
-    fs::write(build.join("src/applets.txt"), applets)?;
+    let table = include_str!("../../../src/applets.txt");
+    fs::write(build.join("src/applets.txt"), table)?;
     for applet in build::applets() {
         symlink("runt", build.join(applet))?;
     }

@@ -149,6 +149,11 @@ fn proofs(boards: &[board::Board]) -> Vec<Part<'static>> {
         parts.push(Part::new(&name, about, ONE, audit).after(SETUP));
     }
     parts.push(size);
+    let about = "a file with few programs: links, their list, as above";
+    let families = Part::new("families", about, ONE, || {
+        Outcome::of(suites::few_programs())
+    });
+    parts.push(families.after(SETUP));
     parts
 }
 

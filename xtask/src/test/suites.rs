@@ -5,11 +5,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use regex::Regex;
 
 use super::schedule::{Count, Outcome};
-use crate::{board, peers, run};
+use crate::{audit, board, build, peers, run};
 
 /// Runs cargo; its output is shown only when it fails.
 pub fn cargo(arguments: &[&str]) -> Result<String> {
@@ -27,6 +27,37 @@ pub fn lints() -> Result<String> {
     cargo(&program)?;
     let others = ["xtask", "--package", "runt-fuzz", "--all-targets"];
     cargo(&[&common[..], &others, &strict].concat())
+}
+
+/// Builds a file with few families of programs, audits it, and checks that it
+/// has their programs and no others.
+pub fn few_programs() -> Result<String> {
+    let board = board::load(board::HOST)?;
+    let families = ["supervise", "sv", "chpst"].map(String::from);
+    let board = board.with_programs(families.to_vec());
+    let measured = audit::check(&board)?;
+    let dir = tempfile::tempdir()?;
+    build::install(&board, dir.path())?;
+    let runt = dir.path().join("runt");
+    let list = run::quiet(Command::new(&runt).arg("--list"))?;
+    let expected = "runsvdir\nrunsv\nsv\nchpst\n";
+    ensure!(list == expected, "`runt --list` prints {list:?}");
+    let mut links = vec!["runt".to_string()];
+    links.extend(expected.lines().map(String::from));
+    links.sort();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir.path())? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    ensure!(names == links, "installed are {names:?}");
+    let usage = Command::new(&runt).arg("svlogd").output()?;
+    ensure!(
+        usage.status.code() == Some(1) && usage.stderr.starts_with(b"usage: "),
+        "`runt svlogd` ends with {}",
+        usage.status
+    );
+    Ok(measured)
 }
 
 /// Runs a subcommand of this program.

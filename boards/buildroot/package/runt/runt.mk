@@ -133,7 +133,13 @@ endef
 define RUNT_INSTALL_TARGET_CMDS
 	$(INSTALL) -D -m 0755 $(@D)/target/$(RUSTC_TARGET_NAME)/board/runt \
 		$(TARGET_DIR)/sbin/runt
-	$(RUNT_INSTALL_LINKS) < $(@D)/src/applets.txt
+	$(if $(RUNT_VALUES),. $(RUNT_VALUES) &&) \
+	grep '^[a-z]' $(@D)/src/applets.txt | \
+	while read -r program family function; do \
+		case " $${RUNT_PROGRAMS:-$$family} " in \
+		*" $$family "*) echo "$$program" ;; \
+		esac; \
+	done | $(RUNT_INSTALL_LINKS)
 	$(RUNT_INSTALL_INIT)
 endef
 
