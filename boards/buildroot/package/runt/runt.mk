@@ -120,11 +120,15 @@ $(error runt needs Rust 1.88, and Buildroot $(BR2_VERSION) has $(RUST_BIN_VERSIO
 endif
 endif
 
+# RUNT_BUILT is the earliest date that the clock can have; the values of a board
+# have a later one.
+#
 # The infrastructure's own command passes --release, whose settings Buildroot
 # replaces; the profile `board` has no settings that it knows.
 define RUNT_BUILD_CMDS
 	cd $(@D) && \
-	$(if $(RUNT_VALUES),set -a && . $(RUNT_VALUES) && set +a &&) \
+	export RUNT_BUILT=$(BR2_VERSION_EPOCH) && \
+	$(if $(RUNT_VALUES),. $(RUNT_VALUES) &&) \
 	$(TARGET_MAKE_ENV) $(TARGET_CONFIGURE_OPTS) $(PKG_CARGO_ENV) \
 		cargo build --offline --locked --profile board \
 			--package runt-init --bin runt --features freestanding

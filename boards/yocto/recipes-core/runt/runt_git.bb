@@ -21,7 +21,10 @@ BUILD_MODE = "--profile board"
 BUILD_DIR = "board"
 CARGO_BUILD_FLAGS += "--package runt-init --bin runt --features freestanding"
 
-# The values of a board: the output of
+# The earliest date that the clock can have.
+export RUNT_BUILT = "${SOURCE_DATE_EPOCH}"
+
+# The values of a board, with a later date: the output of
 # cargo xtask env --board BOARD --format bitbake
 # nooelint: oelint.file.requireinclude,oelint.file.includenotfound
 include conf/runt-values.inc
