@@ -1,4 +1,5 @@
-# Installs service directories if runt is the init manager.
+# Installs service directories. Recipes inherit it if DISTRO_FEATURES contains
+# runt.
 #
 # RUNT_SERVICES names them; by default there is one, called like the recipe.
 # The file NAME.run of SRC_URI becomes /etc/sv/NAME/run, NAME.finish becomes
@@ -9,23 +10,14 @@ RUNT_SERVICES ?= "${BPN}"
 RUNT_SERVICES_DISABLED ?= ""
 RUNT_SERVICE_PACKAGE ?= "${PN}"
 
-RUNT_SERVICE_ENABLED = "${@bb.utils.contains('DISTRO_FEATURES', 'runt', '1', '', d)}"
-
-# nooelint: oelint.task.noanonpython
-python () {
-    if d.getVar("RUNT_SERVICE_ENABLED"):
-        for name in d.getVar("RUNT_SERVICES").split():
-            d.appendVar("SRC_URI", " file://%s.run" % name)
-        package = d.getVar("RUNT_SERVICE_PACKAGE")
-        d.appendVar("FILES:" + package, " ${sysconfdir}/sv ${sysconfdir}/service")
-}
+SRC_URI += "${@' '.join('file://%s.run' % name for name in d.getVar('RUNT_SERVICES').split())}"
+FILES:${RUNT_SERVICE_PACKAGE} += "${sysconfdir}/sv ${sysconfdir}/service"
 
 # Scarthgap unpacks files into WORKDIR, later releases into UNPACKDIR.
 RUNT_SERVICE_FILES = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 
 runt_service_install[doc] = "Installs the service directories of RUNT_SERVICES"
 runt_service_install() {
-    [ -n "${RUNT_SERVICE_ENABLED}" ] || return 0
     install -d ${D}${sysconfdir}/service
     for name in ${RUNT_SERVICES}; do
         install -D -m 0755 ${RUNT_SERVICE_FILES}/$name.run ${D}${sysconfdir}/sv/$name/run

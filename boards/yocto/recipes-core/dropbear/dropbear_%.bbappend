@@ -1,3 +1,3 @@
 FILESEXTRAPATHS:prepend := "${THISDIR}/files:"
 
-inherit runt_service
+inherit_defer ${@bb.utils.contains("DISTRO_FEATURES", "runt", "runt_service", "", d)}
