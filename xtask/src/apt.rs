@@ -56,7 +56,7 @@ impl Root {
         }
         fs::create_dir_all(&self.debs)?;
         fs::write(dir.join("status"), "")?;
-        let mirror = mirror()?;
+        let mirror = mirror_of(suite)?;
         fs::write(
             dir.join("sources.list"),
             format!("deb {mirror} {suite} main\n"),
@@ -242,6 +242,12 @@ pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
 
 /// Returns the host's Debian mirror, from apt's own configuration.
 pub fn mirror() -> Result<String> {
+    mirror_of("")
+}
+
+/// Returns the host's mirror for a suite: the security suites have their own.
+fn mirror_of(suite: &str) -> Result<String> {
+    const SECURITY: &str = "-security";
     let format = "$(SITE) $(RELEASE)";
     let text = run::quiet(Command::new("apt-get").args([
         "indextargets",
@@ -251,7 +257,8 @@ pub fn mirror() -> Result<String> {
     .context("xtask fetches packages through apt: run it on Debian")?;
     let found = text.lines().find_map(|line| {
         let (site, release) = line.split_once(' ')?;
-        (!release.contains("-security")).then(|| site.to_string())
+        let same = release.contains(SECURITY) == suite.contains(SECURITY);
+        same.then(|| site.to_string())
     });
     found.context(
         "apt has no mirror configured: add a `deb` line for your release to \

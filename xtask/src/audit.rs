@@ -178,7 +178,7 @@ fn panics(assembly: &str) -> Result<Vec<String>> {
 
 /// Checks the headers of a release file: nothing dynamic, no interpreter, no
 /// executable stack.
-fn plain(path: &Path) -> Result<()> {
+pub fn plain(path: &Path) -> Result<()> {
     let bytes = fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     match object::FileKind::parse(bytes.as_slice())? {

@@ -34,6 +34,9 @@ pub struct Board {
     /// does not replace the builds of the board itself.
     #[serde(skip)]
     pub builds: String,
+    /// The release file, if it is another than the one that `build` makes.
+    #[serde(skip)]
+    pub prebuilt: Option<PathBuf>,
     /// Target triple.
     pub target: String,
     /// The services directory.

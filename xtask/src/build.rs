@@ -114,9 +114,12 @@ pub fn run(name: Option<&str>, out: Option<&Path>, strict: bool) -> Result<()> {
     Ok(())
 }
 
-/// Builds the release file of a board.
+/// Builds the release file of a board, unless it is built already.
 pub fn release(board: &Board) -> Result<PathBuf> {
-    variant(board, Variant::default())
+    match &board.prebuilt {
+        Some(file) => Ok(file.clone()),
+        None => variant(board, Variant::default()),
+    }
 }
 
 /// Returns the compiler flags for a board's release file.
@@ -126,11 +129,11 @@ fn flags(board: &Board) -> Vec<String> {
 }
 
 /// The profile of Cargo.toml that builds the release file.
-const PROFILE: &str = "board";
+pub const PROFILE: &str = "board";
 
 /// Variables that begin with these belong to other builds: settings of the
 /// caller, and what cargo passes to its programs.
-const OTHERS: [&str; 5] = ["CARGO_", "RUNT_", "RUSTC_", "RUSTDOC", "RUSTFLAGS"];
+const OTHERS: [&str; 5] = ["CARGO_", "RUNT_", "RUSTC", "RUSTDOC", "RUSTFLAGS"];
 
 /// Those of them that only say where the caller's cargo keeps what it fetches,
 /// and how it does that.

@@ -26,6 +26,7 @@ mod syscalls;
 mod test;
 mod tidy;
 mod tool;
+mod toolchain;
 
 /// What src/build.rs passes to the linker: tested here, because a build script
 /// has no tests.

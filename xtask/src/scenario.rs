@@ -310,7 +310,9 @@ impl Scenario {
     ///
     /// The whole console output is kept in target/xtask/log.
     pub fn play(&self, board: &Board) -> Result<Vec<String>> {
+        let prebuilt = board.prebuilt.clone();
         let mut board = board::load_with(&board.name, &self.board)?;
+        board.prebuilt = prebuilt;
         board.console.cmdline += &format!(" {}", self.cmdline);
         let board = &board;
         let mut figures = Vec::new();

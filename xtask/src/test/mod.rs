@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{board, build, powercut, scenario, setup, tidy};
+use crate::{board, build, powercut, scenario, setup, tidy, toolchain};
 use schedule::{ALONE, Count, Ended, ONE, Outcome, Part, WAITING};
 
 /// Maximum number of processors that are put to use. Each machine in QEMU also
@@ -36,6 +36,9 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
     if !quick {
         parts.extend(compared());
         parts.extend(proofs(&boards));
+        if all_boards {
+            parts.extend(toolchains());
+        }
         parts.extend(boots(&booted, all_boards)?);
     }
     if let Some(only) = only {
@@ -100,6 +103,13 @@ fn local() -> Vec<Part<'static>> {
             Outcome::or(suites::tests(&xtask, None, &[]))
         })
         .after("unit"),
+        Part::new("msrv", "what the crates need", WAITING, || {
+            Outcome::of(toolchain::rust_version())
+        }),
+        Part::new("environments", "as Buildroot and Yocto build", ONE, || {
+            Outcome::of(toolchain::environments())
+        })
+        .after("xtask"),
         Part::new("host", "the release file on this machine", ALONE, || {
             Outcome::or(host_file().and_then(|file| suites::host(&file)))
         })
@@ -125,6 +135,26 @@ fn compared() -> Vec<Part<'static>> {
         .after("host-4.4")
         .after(SETUP),
     ]
+}
+
+/// Returns the parts that build with other compilers and linkers than the
+/// release file's, and boot the result.
+fn toolchains() -> Vec<Part<'static>> {
+    let linkers = Part::new("linkers", "a stable toolchain", ONE, || {
+        Outcome::of(toolchain::linkers())
+    });
+    let debian = |board: &'static str| {
+        let name = format!("{board} debian");
+        let about = "Debian's compiler and linker, booted";
+        Part::new(&name, about, ONE, move || {
+            Outcome::of(toolchain::debian(board))
+        })
+        .after(SETUP)
+    };
+    // Both fetch the compiler.
+    let [first, second] = ["qemu-armv7", "qemu-riscv64"].map(debian);
+    let second = second.after(&first.name);
+    vec![linkers, first, second]
 }
 
 /// Builds the release file of this machine.
