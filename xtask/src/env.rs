@@ -11,6 +11,7 @@ use crate::{board, build};
 pub enum Format {
     /// Commands of sh(1): `eval "$(cargo xtask env ...)"`.
     #[default]
+    #[value(name = "sh")]
     Shell,
     /// Lines of a makefile.
     Make,
