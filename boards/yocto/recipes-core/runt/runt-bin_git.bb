@@ -7,14 +7,13 @@ PV = "0.1.0"
 RUNT_PREBUILT ??= "${TOPDIR}/runt"
 
 # nooelint: oelint.vars.fileextrapaths,oelint.vars.fileextrapathsop,oelint.vars.outofcontext
-FILESEXTRAPATHS:prepend = "${RUNT_PREBUILT}:${RUNT_REPOSITORY}:${RUNT_REPOSITORY}/src:"
+FILESEXTRAPATHS:prepend = "${RUNT_PREBUILT}:${RUNT_REPOSITORY}:"
 SRC_URI += "\
     file://LICENSE;subdir=${BP} \
-    file://applets.txt;subdir=${BP} \
     file://runt;subdir=${BP} \
 "
 
-# Skips the recipe without the file.
+# Skips the recipe without the file. The programs are the links beside it.
 # nooelint: oelint.task.noanonpython
 python () {
     file = os.path.join(d.getVar("RUNT_PREBUILT"), "runt")
@@ -23,6 +22,9 @@ python () {
         raise bb.parse.SkipRecipe(
             "there is no file %s: run `cargo xtask build --board BOARD --out DIR` and set RUNT_PREBUILT"
             % file)
+    with os.scandir(d.getVar("RUNT_PREBUILT")) as entries:
+        links = sorted(entry.name for entry in entries if entry.is_symlink())
+    d.setVar("RUNT_LINKS", " ".join(links))
 }
 
 # INIT_MANAGER = "runt" asks for the package runt.
@@ -33,5 +35,5 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
-    runt_install ${S}/runt ${S}/applets.txt
+    runt_install ${S}/runt ${RUNT_LINKS}
 }

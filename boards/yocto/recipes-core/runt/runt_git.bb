@@ -61,6 +61,16 @@ python () {
             d.setVarFlag("SRC_URI", "%s-%s.sha256sum" % crate, field["checksum"])
 }
 
+# Prints the programs of the families that the values of the board name.
+runt_programs[doc] = "Prints the names of the programs that are built in"
+runt_programs() {
+    grep '^[a-z]' ${S}/src/applets.txt | while read -r name family function; do
+        case " ${RUNT_PROGRAMS:-$family} " in
+        *" $family "*) echo $name ;;
+        esac
+    done
+}
+
 do_install() {
-    runt_install ${B}/target/${CARGO_TARGET_SUBDIR}/runt ${S}/src/applets.txt
+    runt_install ${B}/target/${CARGO_TARGET_SUBDIR}/runt $(runt_programs)
 }
