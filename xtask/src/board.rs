@@ -88,6 +88,12 @@ pub struct Board {
     pub verity: bool,
     /// Limits on the size of the release file.
     budget: Option<Budget>,
+    /// Buildroot's name of the board, without `_defconfig`; empty for none.
+    #[serde(default)]
+    pub buildroot: String,
+    /// Yocto's name of the machine; empty for none.
+    #[serde(default)]
+    pub yocto: String,
     /// Set if `cargo xtask test` boots the board.
     #[serde(default)]
     pub test: bool,
@@ -152,6 +158,9 @@ pub struct Qemu {
     pub memory_mib: u32,
     /// The disk device; `None` if the machine cannot have a disk.
     pub disk: Option<String>,
+    /// The scenarios that it plays; empty for all.
+    #[serde(default)]
+    pub scenarios: Vec<String>,
     /// Further arguments.
     #[serde(default)]
     pub extra: Vec<String>,
@@ -272,6 +281,21 @@ impl Board {
     /// Returns true if the board can be booted in QEMU.
     pub fn boots(&self) -> bool {
         self.debian.is_some() && self.qemu.is_some()
+    }
+
+    /// Returns true if its machine in QEMU plays a scenario.
+    pub fn plays(&self, scenario: &str) -> bool {
+        let is = |name: &String| name == scenario;
+        self.qemu.as_ref().is_some_and(|qemu| {
+            qemu.scenarios.is_empty() || qemu.scenarios.iter().any(is)
+        })
+    }
+
+    /// Returns true if it is always audited: its machine in QEMU plays all
+    /// scenarios. Any other board only differs from one of these in its values.
+    pub fn is_standard(&self) -> bool {
+        let all = |qemu: &Qemu| qemu.scenarios.is_empty();
+        self.qemu.as_ref().is_some_and(all)
     }
 
     /// Returns true if it can be booted in QEMU with a disk.

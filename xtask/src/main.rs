@@ -5,7 +5,9 @@ mod apt;
 mod audit;
 mod bench;
 mod board;
+mod boards;
 mod boot;
+mod booted;
 mod bootloader;
 mod build;
 mod disk;
@@ -80,6 +82,8 @@ enum Verb {
         #[arg(long, value_enum, default_value_t)]
         format: env::Format,
     },
+    /// List the boards: what each has, and what was booted here.
+    Boards,
     /// Build the boot image of a board.
     Image {
         /// The board.
@@ -188,6 +192,7 @@ fn main() -> ExitCode {
             board, out, strict, ..
         } => build::run(board.as_deref(), out.as_deref(), strict),
         Verb::Env { board, format } => env::run(&board, format),
+        Verb::Boards => boards::run(),
         Verb::Image { board, tree, root } => image::run(&board, &tree, root),
         Verb::Boot {
             board,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::{
     board::{self, Board},
+    booted,
     bootloader::Bootloader,
     image,
     qemu::Session,
@@ -303,7 +304,7 @@ impl Scenario {
         let runs = self.boards.is_empty() || named(&self.boards);
         let has = self.root == Root::Initramfs || board.has_disk();
         let due = all || self.standard.as_ref().is_none_or(named);
-        runs && has && due
+        runs && has && due && board.plays(&self.name)
     }
 
     /// Boots the board, performs every step and returns the figures.
@@ -367,6 +368,7 @@ impl Scenario {
                 session.tail(SHOWN)
             );
         }
+        booted::record(&board.name, &self.name)?;
         Ok(figures)
     }
 

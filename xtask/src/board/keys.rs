@@ -50,7 +50,7 @@ const fn must(name: &'static str, kind: Kind) -> Key {
 }
 
 /// Every key except those of `[capacity]` and `[signals]`.
-pub(super) const KEYS: [Key; 31] = [
+pub(super) const KEYS: [Key; 34] = [
     must("target", Target),
     may("services", Path),
     may("services-overlay", PathOrNone),
@@ -62,6 +62,8 @@ pub(super) const KEYS: [Key; 31] = [
     may("root", Root),
     may("verity", Flag),
     may("programs", Families),
+    may("buildroot", LINE),
+    may("yocto", LINE),
     may("test", Flag),
     must("console.device", Device),
     must("console.baud", Speed),
@@ -81,6 +83,7 @@ pub(super) const KEYS: [Key; 31] = [
     may("qemu.disk", LINE),
     may("qemu.extra", Texts),
     may("qemu.slow", Factor),
+    may("qemu.scenarios", Names),
     must("budget.file", Number(1, i64::MAX)),
 ];
 
