@@ -50,7 +50,7 @@ const LAYERS: &[u8] =
     b"lowerdir=/run/lower,upperdir=/run/upper/upper,workdir=/run/upper/work";
 /// Programs that are tried as the new root's init, relative to it.
 const INITS: [&CStr; 4] =
-    [c"sbin/init", c"sbin/runit-init", c"sbin/runit", c"init"];
+    [c"/sbin/init", c"/sbin/runit-init", c"/sbin/runit", c"/init"];
 /// Mounts that are moved to the new root, and their targets in it.
 const SYSTEMS: [(&CStr, &CStr); 4] = [
     (c"/dev", c"dev"),
@@ -257,10 +257,12 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
     let old = file::open_dir(CWD, c"/")?;
     file::change_dir(NEW_ROOT)?;
     // A link may lead to a path that exists only after the switch.
-    if !INITS
-        .iter()
-        .any(|path| file::info_of_link(CWD, path).is_ok())
-    {
+    if !INITS.iter().any(|path| {
+        // Relative to the new root.
+        let path = path.to_bytes_with_nul().get(1..).unwrap_or_default();
+        CStr::from_bytes_with_nul(path)
+            .is_ok_and(|path| file::info_of_link(CWD, path).is_ok())
+    }) {
         file::change_dir(c"/")?;
         // So that another root may be mounted.
         power::unmount(NEW_ROOT)?;
