@@ -17,6 +17,7 @@ mod full_disk;
 mod groups;
 mod killed_supervisor;
 mod legacy_programs;
+mod log_ring;
 mod mounted_over;
 mod overlay;
 mod pid1;
