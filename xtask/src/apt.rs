@@ -61,14 +61,6 @@ impl Root {
             dir.join("sources.list"),
             format!("deb {mirror} {suite} main\n"),
         )?;
-        // Network settings such as a proxy come from the host; all others are
-        // ours.
-        let host = run::quiet(Command::new("apt-config").arg("dump"))?;
-        let network = host.lines().filter(|line| {
-            ["Acquire::http", "Acquire::Check-", "Acquire::Retries"]
-                .iter()
-                .any(|key| line.starts_with(key))
-        });
         let at = dir.display();
         let mut text = format!(
             "Dir::State \"{at}/state\";\nDir::State::status \"{at}/status\";\n\
@@ -77,8 +69,8 @@ impl Root {
              APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\n\
              Acquire::Languages \"none\";\nAPT::Sandbox::User \"root\";\n"
         );
-        for line in network {
-            text.push_str(line);
+        for line in network()? {
+            text.push_str(&line);
             text.push('\n');
         }
         fs::write(&self.config, text)?;
@@ -238,6 +230,15 @@ pub fn unpack(deb: &Path, dir: &Path, patterns: &[&str]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Returns the host's network settings, such as a proxy, as lines of a
+/// configuration file.
+pub fn network() -> Result<Vec<String>> {
+    let host = run::quiet(Command::new("apt-config").arg("dump"))?;
+    let keys = ["Acquire::http", "Acquire::Check-", "Acquire::Retries"];
+    let named = |line: &&str| keys.iter().any(|key| line.starts_with(key));
+    Ok(host.lines().filter(named).map(String::from).collect())
 }
 
 /// Returns the host's Debian mirror, from apt's own configuration.

@@ -93,6 +93,27 @@ pub fn make(
     Ok(Some(Disk { file, words, ext4 }))
 }
 
+/// Creates a disk that is an ext4 with the files of a directory, which keep
+/// their owners.
+pub fn from_dir(dir: &Path, file: PathBuf) -> Result<Disk> {
+    let mut length = 0;
+    for entry in walkdir::WalkDir::new(dir) {
+        let data = entry?.metadata()?;
+        length += data.len().next_multiple_of(4096);
+    }
+    // Inodes and other tables take part of it.
+    let length = (length + length / 4 + ROOM).next_multiple_of(GAP);
+    fs::File::create(&file)?.set_len(length)?;
+    let mut command = tool("mkfs.ext4")?;
+    command.args(["-q", "-L", "root", "-U", UUID, "-d"]);
+    run::quiet(command.arg(dir).arg(&file))?;
+    Ok(Disk {
+        file,
+        words: format!("root=UUID={UUID} rw"),
+        ext4: Some((0, length)),
+    })
+}
+
 /// Programs that make and check disks, each with its Debian package.
 const TOOLS: [(&str, &str); 8] = [
     ("mksquashfs", "squashfs-tools"),

@@ -15,6 +15,7 @@ use cpio::newc::{Builder, ModeFileType, trailer};
 use crate::{
     board::{self, Board},
     build,
+    debian::Packages,
     disk::{self, Disk},
     rootfs::{Entries, Entry, Root},
     setup::{self, Fetched},
@@ -102,28 +103,57 @@ pub fn make_with(
     let kind = format!("{root:?}").to_lowercase();
     let disk =
         disk::make(root, &entries, dir.join(format!("{name}.{kind}.img")))?;
-    let (initramfs, entries) = match disk {
-        Some(_) => {
-            let modules = setup::disk_modules(board)?;
-            let names = &board.debian()?.disk_modules;
-            let mut first = first(&runt, modules.as_deref(), names)?;
-            // Without it there would be no way to log in when there is no
-            // root.
-            if board.rescue == "shell" || hook.is_some() {
-                let busybox = Entry::File(0o755, fs::read(&kit.busybox)?);
-                first.insert("bin".into(), Entry::Directory);
-                first.insert("bin/sh".into(), busybox);
-            }
-            for tree in hook.map(trees).transpose()?.iter().flatten() {
-                add_tree(&mut first, tree, board)?;
-            }
-            (dir.join(format!("{}-disk.cpio.gz", board.name)), first)
-        }
-        None => (initramfs, entries),
-    };
-    fs::write(&initramfs, pack(&entries)?)
-        .with_context(|| format!("cannot write {}", initramfs.display()))?;
+    if disk.is_some() {
+        let initramfs = to_disk(board, &kit, &runt, hook, dir)?;
+        return Ok(Image { initramfs, disk });
+    }
+    write(&initramfs, &entries)?;
     Ok(Image { initramfs, disk })
+}
+
+/// Builds an image of a board with a root of Debian in a directory.
+pub fn make_debian(
+    board: &Board,
+    packages: &Packages,
+    dir: &Path,
+) -> Result<Image> {
+    let kit = setup::ensure(board)?;
+    let runt = build::release(board)?;
+    let initramfs = to_disk(board, &kit, &runt, None, dir)?;
+    let disk = Some(packages.make(board, dir)?);
+    Ok(Image { initramfs, disk })
+}
+
+/// Writes the initramfs that switches to a root on a disk, with the trees of a
+/// root hook.
+fn to_disk(
+    board: &Board,
+    kit: &Fetched,
+    runt: &Path,
+    hook: Option<&str>,
+    dir: &Path,
+) -> Result<PathBuf> {
+    let modules = setup::disk_modules(board)?;
+    let names = &board.debian()?.disk_modules;
+    let mut entries = first(runt, modules.as_deref(), names)?;
+    // Without it there would be no way to log in when there is no root.
+    if board.rescue == "shell" || hook.is_some() {
+        let busybox = Entry::File(0o755, fs::read(&kit.busybox)?);
+        entries.insert("bin".into(), Entry::Directory);
+        entries.insert("bin/sh".into(), busybox);
+    }
+    for tree in hook.map(trees).transpose()?.iter().flatten() {
+        add_tree(&mut entries, tree, board)?;
+    }
+    let initramfs = dir.join(format!("{}-disk.cpio.gz", board.name));
+    write(&initramfs, &entries)?;
+    Ok(initramfs)
+}
+
+/// Writes an initramfs.
+fn write(file: &Path, entries: &Entries) -> Result<()> {
+    fs::write(file, pack(entries)?)
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Returns the files that every root has.

@@ -10,6 +10,7 @@ mod boot;
 mod booted;
 mod bootloader;
 mod build;
+mod debian;
 mod disk;
 mod env;
 mod fuzz;

@@ -11,6 +11,7 @@ use crate::{
     board::{self, Board},
     booted,
     bootloader::Bootloader,
+    debian::Packages,
     image,
     qemu::Session,
     rootfs::Root,
@@ -46,6 +47,7 @@ struct RawScenario {
     #[serde(default)]
     board: toml::Table,
     bootloader: Option<Bootloader>,
+    debian: Option<Packages>,
     #[serde(default)]
     never: Vec<String>,
     #[serde(default)]
@@ -106,6 +108,8 @@ pub struct Scenario {
     board: toml::Table,
     /// The images that are tried before the steps, instead of `tree`.
     bootloader: Option<Bootloader>,
+    /// The packages of a root of Debian, instead of `tree`.
+    debian: Option<Packages>,
     /// Patterns that must not appear on the console, from the boot to the end.
     never: Vec<Regex>,
     /// Patterns that must appear on the console exactly once.
@@ -203,6 +207,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         standard,
         board,
         bootloader,
+        debian,
         ..
     } = raw;
     Ok(Scenario {
@@ -218,6 +223,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         standard,
         board,
         bootloader,
+        debian,
         never,
         once,
         steps,
@@ -325,13 +331,18 @@ impl Scenario {
         } else {
             let kit = setup::ensure(board)?;
             let hook = self.hook.as_deref();
-            let image = image::make_with(
-                board,
-                &self.tree,
-                self.root,
-                hook,
-                dir.path(),
-            )?;
+            let image = match &self.debian {
+                Some(packages) => {
+                    image::make_debian(board, packages, dir.path())
+                }
+                None => image::make_with(
+                    board,
+                    &self.tree,
+                    self.root,
+                    hook,
+                    dir.path(),
+                ),
+            }?;
             if let (Some(disk), Some(text)) = (&image.disk, &self.flip) {
                 disk.flip(text)?;
             }
