@@ -8,10 +8,9 @@
 
 RUNT_SERVICES ?= "${BPN}"
 RUNT_SERVICES_DISABLED ?= ""
-RUNT_SERVICE_PACKAGE ?= "${PN}"
 
 SRC_URI += "${@' '.join('file://%s.run' % name for name in d.getVar('RUNT_SERVICES').split())}"
-FILES:${RUNT_SERVICE_PACKAGE} += "${sysconfdir}/sv ${sysconfdir}/service"
+FILES:${PN} += "${sysconfdir}/sv ${sysconfdir}/service"
 
 # Scarthgap unpacks files into WORKDIR, later releases into UNPACKDIR.
 RUNT_SERVICE_FILES = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
