@@ -123,7 +123,7 @@ pub fn release(board: &Board) -> Result<PathBuf> {
 }
 
 /// Returns the compiler flags for a board's release file.
-fn flags(board: &Board) -> Vec<String> {
+pub fn flags(board: &Board) -> Vec<String> {
     let fixed = FLAGS.iter().chain(machine_flags(&board.target));
     fixed.map(|flag| flag.to_string()).collect()
 }
@@ -313,7 +313,7 @@ pub fn variables(board: &Board) -> BTreeMap<String, String> {
 
 /// Returns the time of this version in seconds since 1970. This is not the
 /// time of the build, so that the same sources give the same file.
-fn made() -> String {
+pub fn made() -> String {
     std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| {
         let mut git = Command::new("git");
         git.current_dir(board::root());

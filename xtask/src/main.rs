@@ -12,6 +12,7 @@ mod bootloader;
 mod build;
 mod debian;
 mod disk;
+mod dist;
 mod env;
 mod fuzz;
 mod image;
@@ -73,6 +74,15 @@ enum Verb {
         /// Fail if a file exceeds its board's budget.
         #[arg(long)]
         strict: bool,
+    },
+    /// Write the archive, the bills of materials and the hashes of a release.
+    Dist {
+        /// Only this board; default: all boards.
+        #[arg(long)]
+        board: Option<String>,
+        /// The directory to write to.
+        #[arg(long, default_value = "target/xtask/dist")]
+        out: PathBuf,
     },
     /// Print the variables that carry a board's values to `cargo build`.
     Env {
@@ -192,6 +202,7 @@ fn main() -> ExitCode {
         Verb::Build {
             board, out, strict, ..
         } => build::run(board.as_deref(), out.as_deref(), strict),
+        Verb::Dist { board, out } => dist::run(board.as_deref(), &out),
         Verb::Env { board, format } => env::run(&board, format),
         Verb::Boards => boards::run(),
         Verb::Image { board, tree, root } => image::run(&board, &tree, root),

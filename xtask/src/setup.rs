@@ -140,7 +140,7 @@ pub fn core_source() -> Result<PathBuf> {
 }
 
 /// Returns the version of the compiler on PATH.
-fn rustc_version() -> Result<String> {
+pub fn rustc_version() -> Result<String> {
     let text = run::quiet(Command::new("rustc").arg("-V"))
         .context("install rustup's stable toolchain")?;
     let version = text

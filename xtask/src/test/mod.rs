@@ -104,7 +104,9 @@ fn local() -> Vec<Part<'static>> {
             let xtask = ["--package", "xtask"];
             Outcome::or(suites::tests(&xtask, None, &[]))
         })
-        .after("unit"),
+        .after("unit")
+        // Its tests read the licences of core.
+        .after(SETUP),
         Part::new("msrv", "what the crates need", WAITING, || {
             Outcome::of(toolchain::rust_version())
         }),

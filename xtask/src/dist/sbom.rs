@@ -1,0 +1,222 @@
+//! Lists what is linked into a release file, and writes the list as CycloneDX
+//! 1.6 and as SPDX 2.3. A list made from Cargo.lock would be wrong: it has the
+//! crates of the tests, and lacks those of the compiler.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::{board, board::Board, build, run, setup};
+
+/// The program, or a crate that is linked into it.
+pub(super) struct Part {
+    pub(super) name: String,
+    version: String,
+    /// An SPDX expression.
+    licence: String,
+    /// SHA-256 of the file, or of the crate's archive.
+    sha256: Option<String>,
+    /// A package URL, which says where it is from.
+    url: String,
+    pub(super) licence_texts: Vec<PathBuf>,
+}
+
+/// Returns the program, then all crates that are linked into a board's file.
+pub(super) fn parts(board: &Board, file: &Path) -> Result<Vec<Part>> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(board::root()).args([
+        "metadata",
+        "--locked",
+        "--format-version",
+        "1",
+    ]);
+    let data: Value = serde_json::from_str(&run::quiet(&mut cargo)?)?;
+    let packages = data["packages"].as_array().context("no packages")?;
+    let hashes = hashes()?;
+    let mut parts = Vec::new();
+    let linked = build::crates(board)?;
+    let mut names: Vec<_> = linked
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let version = words.nth(1)?.trim_start_matches('v');
+            Some((line.split_whitespace().next()?, version))
+        })
+        .collect();
+    names.sort_unstable_by_key(|(name, _)| (*name != PROGRAM, *name));
+    names.dedup();
+    for (name, version) in names {
+        let package = packages
+            .iter()
+            .find(|p| p["name"] == name && p["version"] == version);
+        let package = package.with_context(|| format!("no crate {name}"))?;
+        let text = |key: &str| {
+            let text = package[key].as_str();
+            text.with_context(|| format!("{name} has no {key}"))
+        };
+        let dir = Path::new(text("manifest_path")?).parent();
+        let sha256 = if name == PROGRAM {
+            let sum = run::quiet(Command::new("sha256sum").arg(file))?;
+            sum.split_whitespace().next().map(String::from)
+        } else {
+            hashes.get(&(name.into(), version.into())).cloned()
+        };
+        parts.push(Part {
+            name: name.into(),
+            version: version.into(),
+            licence: text("license")?.replace('/', " OR "),
+            sha256,
+            url: format!("pkg:cargo/{name}@{version}"),
+            licence_texts: match dir {
+                Some(dir) if name != PROGRAM => super::licence_texts(dir)?,
+                _ => Vec::new(),
+            },
+        });
+    }
+    parts.extend(of_compiler()?);
+    Ok(parts)
+}
+
+/// The crate of the program.
+const PROGRAM: &str = "runt-init";
+
+/// Returns the crates that come with the compiler's source.
+fn of_compiler() -> Result<Vec<Part>> {
+    let source = setup::core_source()?;
+    let rustc = setup::rustc_version()?;
+    let of = |name: &str, dir: &str| -> Result<Part> {
+        let manifest = source.join(dir).join("Cargo.toml");
+        let text = fs::read_to_string(&manifest)
+            .with_context(|| format!("cannot read {}", manifest.display()))?;
+        let manifest: toml::Table = toml::from_str(&text)?;
+        let licence = manifest["package"]["license"].as_str();
+        Ok(Part {
+            name: name.into(),
+            version: rustc.clone(),
+            licence: licence.context("no license")?.into(),
+            sha256: None,
+            url: format!("pkg:generic/rust@{rustc}#library/{dir}"),
+            licence_texts: Vec::new(),
+        })
+    };
+    Ok(vec![
+        of("compiler_builtins", "compiler-builtins/compiler-builtins")?,
+        of("core", "core")?,
+    ])
+}
+
+/// Returns the hashes of Cargo.lock by name and version.
+fn hashes() -> Result<BTreeMap<(String, String), String>> {
+    let text = fs::read_to_string(board::root().join("Cargo.lock"))?;
+    let lock: toml::Table = toml::from_str(&text)?;
+    let packages = lock["package"].as_array().context("no packages")?;
+    let hashes = packages.iter().filter_map(|package| {
+        let text = |key: &str| Some(package.get(key)?.as_str()?.to_owned());
+        Some(((text("name")?, text("version")?), text("checksum")?))
+    });
+    Ok(hashes.collect())
+}
+
+/// Returns the list as a CycloneDX 1.6 document.
+pub(super) fn cyclonedx(parts: &[Part]) -> Result<Value> {
+    let component = |part: &Part, kind: &str| {
+        let mut component = json!({
+            "type": kind,
+            "bom-ref": part.url,
+            "name": part.name,
+            "version": part.version,
+            "purl": part.url,
+            "licenses": [{ "expression": part.licence }],
+        });
+        if let Some(hash) = &part.sha256 {
+            component["hashes"] =
+                json!([{ "alg": "SHA-256", "content": hash }]);
+        }
+        component
+    };
+    let (program, crates) = parts.split_first().context("no program")?;
+    let components = crates.iter().map(|part| component(part, "library"));
+    let urls: Vec<&str> = crates.iter().map(|part| &*part.url).collect();
+    Ok(json!({
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "timestamp": time()?,
+            "component": component(program, "application"),
+        },
+        "components": components.collect::<Vec<_>>(),
+        "dependencies": [{ "ref": program.url, "dependsOn": urls }],
+    }))
+}
+
+/// Returns the list as an SPDX 2.3 document.
+pub(super) fn spdx(title: &str, parts: &[Part]) -> Result<Value> {
+    let id = |part: &Part| format!("SPDXRef-{}", part.name.replace('_', "-"));
+    let program = parts.first().context("no program")?;
+    let packages = parts.iter().map(|part| {
+        let mut package = json!({
+            "SPDXID": id(part),
+            "name": part.name,
+            "versionInfo": part.version,
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": false,
+            "licenseConcluded": part.licence,
+            "licenseDeclared": part.licence,
+            "copyrightText": "NOASSERTION",
+            "externalRefs": [{
+                "referenceCategory": "PACKAGE-MANAGER",
+                "referenceType": "purl",
+                "referenceLocator": part.url,
+            }],
+        });
+        if let Some(hash) = &part.sha256 {
+            package["checksums"] = json!([{
+                "algorithm": "SHA256",
+                "checksumValue": hash,
+            }]);
+        }
+        package
+    });
+    let mut relations = vec![json!({
+        "spdxElementId": "SPDXRef-DOCUMENT",
+        "relationshipType": "DESCRIBES",
+        "relatedSpdxElement": id(program),
+    })];
+    relations.extend(parts.iter().skip(1).map(|part| {
+        json!({
+            "spdxElementId": id(program),
+            "relationshipType": "STATIC_LINK",
+            "relatedSpdxElement": id(part),
+        })
+    }));
+    let hash = program.sha256.as_deref().context("no hash")?;
+    Ok(json!({
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": title,
+        "documentNamespace": format!("https://spdx.org/spdxdocs/{title}-{hash}"),
+        "creationInfo": {
+            "created": time()?,
+            "creators": [format!("Tool: runt-xtask-{}", program.version)],
+        },
+        "packages": packages.collect::<Vec<_>>(),
+        "relationships": relations,
+    }))
+}
+
+/// Returns the time of the version as both formats write it.
+fn time() -> Result<String> {
+    let mut date = Command::new("date");
+    date.args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d"]);
+    let text = run::quiet(date.arg(format!("@{}", build::made().trim())))?;
+    Ok(text.trim().into())
+}
