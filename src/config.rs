@@ -28,6 +28,8 @@ mod small {
     pub const LOG_READ_BYTES: usize = 32;
     pub const GOOD_SECONDS: usize = 5;
     pub const ROOT_SECONDS: usize = 0;
+    pub const FAULTS: usize = 3;
+    pub const FAULT_SECONDS: usize = 60;
     pub const DOWN_SECONDS: usize = 60;
     pub const LOG_LINE_BYTES: usize = 16;
     pub const LOGGERS: usize = 2;

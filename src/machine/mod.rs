@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod completion;
+pub mod faults;
 pub mod line;
 pub mod outage;
 pub mod pattern;

@@ -384,6 +384,13 @@ impl SlotState {
         }
     }
 
+    /// Restores the want that this supervisor published before a fault.
+    pub fn restore_want(&mut self, role: Role, want: Want) {
+        if let Some(process) = self.process_mut(role) {
+            process.want = want;
+        }
+    }
+
     /// Starts nothing in this role before the process `pid` has ended: it may
     /// be left from another supervisor.
     pub fn hold(&mut self, role: Role, pid: u32) {

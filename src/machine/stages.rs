@@ -42,6 +42,15 @@ pub enum Stage {
     Over,
 }
 
+/// All stages, in the order of their numbers.
+const STAGES: [Stage; 5] = [
+    Stage::One,
+    Stage::Rescue,
+    Stage::Two,
+    Stage::Three,
+    Stage::Over,
+];
+
 /// Way in which a stage ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageExit {
@@ -82,6 +91,33 @@ impl Stages {
             policy,
             next,
         }
+    }
+
+    /// Returns the numbers of the current stage and of the one that follows
+    /// rescue.
+    pub fn save(self) -> [u64; 2] {
+        [self.stage, self.next].map(|stage| {
+            let found = STAGES.iter().position(|s| *s == stage);
+            found.and_then(|at| u64::try_from(at).ok()).unwrap_or(0)
+        })
+    }
+
+    /// Returns the stages that [`Stages::save`] describes.
+    pub fn restore(policy: Policy, saved: [u64; 2]) -> Self {
+        let [stage, next] = saved.map(|number| {
+            let at = usize::try_from(number).unwrap_or(usize::MAX);
+            STAGES.get(at).copied().unwrap_or(Stage::Two)
+        });
+        Self {
+            stage,
+            policy,
+            next,
+        }
+    }
+
+    /// Returns the conditions of rescue.
+    pub fn policy(self) -> Policy {
+        self.policy
     }
 
     /// Returns the current stage.
@@ -180,6 +216,22 @@ mod test {
         let can = [One, Rescue, Two, Three, Over]
             .map(|stage| at(stage, policy).leave());
         assert_eq!(can, [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn saved_stages_are_restored() {
+        let policy = Policy::default();
+        for (number, stage) in (0..).zip(STAGES) {
+            let stages = Stages {
+                stage,
+                policy,
+                next: One,
+            };
+            assert_eq!(stages.save(), [number, 0]);
+            let restored = Stages::restore(policy, stages.save());
+            assert_eq!((restored.stage, restored.next), (stage, One));
+        }
+        assert_eq!(Stages::restore(policy, [9, 9]).stage(), Two);
     }
 
     #[test]

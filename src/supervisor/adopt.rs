@@ -11,7 +11,7 @@
 
 use crate::{
     sys::{
-        AsFd as _, At, Errno, Fd, clock,
+        AsFd as _, At, Errno, Fd, child, clock,
         file::Identity,
         pidfd,
         poller::{Interest, Poller},
@@ -106,6 +106,39 @@ pub(super) fn judge(
     }
 }
 
+/// Returns the status of a role's process that is a child of this process,
+/// which has faulted: the published one, or that of a process in `dir` that
+/// was started after it was `written`.
+pub(super) fn own_child(
+    status: &Status,
+    dir: Option<Identity>,
+    written: Wall,
+) -> Option<Status> {
+    if status.state != State::Down && child::is_child(status.pid) {
+        return Some(*status);
+    }
+    let pid = proc::find_led(dir?, &|pid| {
+        let age = proc::start(pid).map(|(_, started)| age_of(started));
+        let now = clock::wall().in_nanos();
+        let started = age.map_or(0, |age| now.saturating_sub(age));
+        // Both times are rounded down.
+        let tick = u64::from(clock::TICK).saturating_mul(2);
+        started.saturating_add(tick) >= written.in_nanos()
+    });
+    Some(Status {
+        pid: pid?,
+        state: State::Run,
+        since: clock::wall(),
+        ..*status
+    })
+}
+
+/// Returns the age in nanoseconds of a process that was `started` at this tick.
+fn age_of(started: u64) -> u64 {
+    let age = clock::boot_ticks().saturating_sub(started);
+    age.saturating_mul(clock::TICK.into())
+}
+
 /// Returns whether a process that was `started` at this tick is the one of a
 /// status that was `written` then; `None` if that cannot be told. `in_place`
 /// returns whether it works in the service directory.
@@ -115,8 +148,7 @@ fn is_recorded(
     written: Wall,
     in_place: &dyn Fn() -> bool,
 ) -> Option<bool> {
-    let age = clock::boot_ticks().saturating_sub(started);
-    let age = age.saturating_mul(clock::TICK.into());
+    let age = age_of(started);
     let now = clock::wall().in_nanos();
     let started = now.saturating_sub(age);
     let written = written.in_nanos();

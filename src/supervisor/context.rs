@@ -17,4 +17,7 @@ pub(super) struct Context {
     /// During shutdown: milliseconds that each child has to end, where its
     /// service directory sets no limit.
     pub(super) stop_limit: Option<u32>,
+    /// True after a fault of this process: the processes of its services are
+    /// its children.
+    pub(super) resumed: bool,
 }

@@ -51,7 +51,7 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd,
         child::{self, Environ},
-        clock, file, limits,
+        clock, fault, file, limits,
         poller::{Interest, Poller},
         signal::Number,
     },
@@ -130,6 +130,7 @@ impl Supervisor {
                 spawner: Spawner::new(environ, sessions),
                 loggers: Loggers::new(),
                 stop_limit: None,
+                resumed: false,
             },
             reaper,
             scanner: Scanner::new(kept),
@@ -290,6 +291,23 @@ impl Supervisor {
     pub fn relay_output(&mut self) -> Result<(), Errno> {
         self.relay = Some(Relay::open()?);
         Ok(())
+    }
+
+    /// Returns the number of the descriptor from which this process relays the
+    /// output of services.
+    pub fn output(&self) -> Option<u32> {
+        self.relay.as_ref().map(Relay::number)
+    }
+
+    /// Goes on after a fault of this process: its services are still its
+    /// children, and those whose output it relayed write to `output`. To be
+    /// called before any directory is supervised.
+    pub fn resume(&mut self, output: Option<u32>) {
+        let pipe = output.and_then(fault::take_inherited);
+        self.relay = pipe.map(Relay::resume);
+        self.context.resumed = true;
+        // Children may have ended meanwhile.
+        self.budget.leave_backlog();
     }
 
     /// Forwards all that ended services have written, for at most `limit`.

@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::sys::{
     self, AsFd, Errno, Fd, child, clock,
     console::{self, Console},
-    file,
+    fault, file,
     poller::{Interest, Poller},
 };
 
@@ -40,6 +40,20 @@ impl Relay {
             pipe,
             polled: false,
         })
+    }
+
+    /// Returns a relay of the pipe that descriptors 1 and 2 are the write end
+    /// of already.
+    pub(super) fn resume(pipe: Fd) -> Self {
+        Self {
+            pipe,
+            polled: false,
+        }
+    }
+
+    /// Returns the number of the pipe's descriptor.
+    pub(super) fn number(&self) -> u32 {
+        fault::number_of(&self.pipe)
     }
 
     /// Makes the loop wait for output if the console accepts more.

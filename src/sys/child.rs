@@ -170,7 +170,7 @@ pub fn stat(pid: u32, buffer: &mut [u8; STAT_BYTES]) -> Option<ProcStat<'_>> {
 /// Returns a child that has ended, and leaves it a zombie until [`try_wait`]
 /// collects it. `None` when there is none.
 pub fn next_zombie() -> Option<Zombie> {
-    let (pid, status) = raw::waitid().ok()?;
+    let (pid, status) = raw::waitid(None).ok()?;
     (pid != 0).then_some(Zombie { pid, status })
 }
 
@@ -191,9 +191,20 @@ pub fn wait(pid: u32) -> Option<ExitStatus> {
     wait_for(pid, WaitOptions::empty())
 }
 
+/// Returns true when `pid` is a child of this process that was not collected.
+pub fn is_child(pid: u32) -> bool {
+    raw::waitid(Some(pid)).is_ok()
+}
+
+/// Returns true when `pid` is the leader of a session.
+pub fn leads_session(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::getsid(Some(pid)) == Ok(pid))
+}
+
 /// Returns true when this process has any children.
 pub fn has_children() -> bool {
-    raw::waitid().is_ok()
+    raw::waitid(None).is_ok()
 }
 
 /// Calls `wait4`, again after interruptions.
@@ -225,7 +236,7 @@ pub fn set_cloexec_inherited() {
     // Before Linux 5.9: one by one, up to the default limit of a process.
     let mut number = 3;
     while number < 1024 {
-        let _open = raw::set_cloexec(number).is_ok();
+        let _open = raw::set_cloexec(number, true).is_ok();
         number = number.saturating_add(1);
     }
 }

@@ -50,7 +50,11 @@ const LEAST_STACK: usize = 2048;
 /// Size of a child's stack in bytes: it ends at a multiple of 16, and fills a
 /// [`ChildStack`] up to whole pages.
 const STACK_BYTES: usize =
-    (LEAST_STACK + ABOVE_STACK).next_multiple_of(PAGE) - ABOVE_STACK;
+    (LEAST_STACK + FRAME + ABOVE_STACK).next_multiple_of(PAGE) - ABOVE_STACK;
+
+/// Room for a signal frame in bytes: such a child inherits the handlers of
+/// `fault`, but not their stack. With AVX-512 a frame has 3.6 kB.
+const FRAME: usize = 4096;
 
 /// Bytes of a [`ChildStack`] that are not stack.
 const ABOVE_STACK: usize =

@@ -203,6 +203,7 @@ pub fn exec_again() -> Errno {
         file,
         argv,
         environ,
+        ..
     }) = start::given()
     else {
         return Errno::ENOENT;

@@ -33,7 +33,7 @@ pub fn trim() {
     let here = 0_u8;
     let end = (&raw const here).addr().saturating_sub(IN_USE) & !(PAGE - 1);
     // SAFETY: all frames are above; the next callee finds zeros where it
-    // expects nothing. Signals have no handlers.
+    // expects nothing. The handler of faults has a stack of its own.
     unsafe { discard_used(end.saturating_sub(STACK), STACK) };
     each_segment(false, &mut |start, bytes| {
         let bytes = bytes.saturating_add(start % PAGE);

@@ -2,7 +2,7 @@
 //!
 //! Calls go to rustix where rustix has them and links without a panic path.
 //! `raw` holds the others, except those that only `buffer`, `fd_passing`,
-//! `memory` and `stderr` use. Assembly is in `arch`, one file per architecture. Every
+//! `image`, `memory` and `stderr` use. Assembly is in `arch`, one file per architecture. Every
 //! function that this module exports is safe, except those that `program!`
 //! uses. Functions return the kernel's [`Errno`]; the caller, which knows what
 //! the call was for, adds verb and path once.
@@ -26,10 +26,12 @@ pub mod dm;
 pub mod environ;
 pub mod error;
 mod exec;
+pub mod fault;
 pub mod fd;
 pub mod fd_passing;
 pub mod file;
 pub mod identity;
+mod image;
 pub mod inotify;
 pub mod limits;
 pub mod mem;

@@ -1,7 +1,7 @@
 //! Reads what the kernel reports of a process in /proc.
 
 use super::{
-    CWD, Errno,
+    AsFd as _, CWD, Errno, child, dir,
     file::{self, Identity},
 };
 use crate::{
@@ -37,6 +37,27 @@ pub fn start(pid: u32) -> Option<(u8, u64)> {
 pub fn cwd(pid: u32) -> Result<Identity, Errno> {
     let path = path(pid, "cwd")?;
     file::info(CWD, path.as_c_str()).map(|info| info.identity)
+}
+
+/// Returns a child of this process that leads a session, works in `dir` and is
+/// `wanted`. `None` without /proc.
+pub fn find_led(dir: Identity, wanted: &dyn Fn(u32) -> bool) -> Option<u32> {
+    let all = file::open_dir(CWD, c"/proc").ok()?;
+    let mut found = None;
+    // An error ends the search.
+    let _part = dir::list(all.as_fd(), |name| {
+        let number = whole_number(name.to_bytes());
+        let pid = number.and_then(|pid| u32::try_from(pid).ok());
+        let pid = pid.filter(|pid| {
+            child::is_child(*pid)
+                && child::leads_session(*pid)
+                && cwd(*pid) == Ok(dir)
+                && wanted(*pid)
+        });
+        found = found.or(pid);
+    })
+    .is_err();
+    found
 }
 
 /// Returns true when a process exists and has called `execve`: it is not just

@@ -128,6 +128,35 @@ impl Environ {
     }
 }
 
+impl Environ {
+    /// Removes a variable, given with its `=`, and returns its value.
+    pub(super) fn take(self, name: &[u8]) -> Option<&'static CStr> {
+        let mut list = self.iter();
+        loop {
+            let entry = list.0;
+            let word = list.next()?;
+            let value = word.to_bytes_with_nul().strip_prefix(name);
+            let Some(value) = value else { continue };
+            // The others move up, and the null behind them.
+            let mut place = entry.cast_mut();
+            loop {
+                // SAFETY: the list goes on until its null, which was not
+                // reached yet.
+                let next = unsafe { place.add(1) };
+                // SAFETY: it is at most the null.
+                let word = unsafe { *next };
+                // SAFETY: the kernel made the list on our stack for us to
+                // change.
+                unsafe { *place = word };
+                place = next;
+                if word.is_null() {
+                    return CStr::from_bytes_with_nul(value).ok();
+                }
+            }
+        }
+    }
+}
+
 /// A program to run, with its arguments and environment.
 #[derive(Debug)]
 pub struct Program<'a> {

@@ -6,7 +6,7 @@
 )]
 
 use core::{
-    ffi::{CStr, c_char},
+    ffi::{CStr, c_char, c_void},
     sync::atomic::AtomicU32,
 };
 
@@ -151,6 +151,66 @@ pub(super) fn default_action(signal: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// A signal handler that does not return: the signal, a `siginfo_t`, and the
+/// interrupted state.
+pub(super) type Handler =
+    unsafe extern "C" fn(u32, *const [u32; 6], *const c_void) -> !;
+
+/// Calls `rt_sigaction`: `handler` is called on the alternate stack, and the
+/// signal is not blocked meanwhile.
+///
+/// # Safety
+/// The handler may interrupt the program anywhere.
+pub(super) unsafe fn handle(
+    signal: u32,
+    handler: Handler,
+) -> Result<(), Errno> {
+    const FLAGS: u32 =
+        general::SA_SIGINFO | general::SA_ONSTACK | general::SA_NODEFER;
+    let handler = handler as usize;
+    // The layout has the flags first on MIPS. x86-64 requires an address to
+    // return to, which is not used.
+    #[cfg(target_arch = "mips")]
+    let action = [FLAGS as usize, handler, 0, 0, 0, 0, 0, 0];
+    #[cfg(target_arch = "x86_64")]
+    let action = [
+        handler,
+        (FLAGS | general::SA_RESTORER) as usize,
+        handler,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ];
+    #[cfg(not(any(target_arch = "mips", target_arch = "x86_64")))]
+    let action = [handler, FLAGS as usize, 0, 0, 0, 0, 0, 0];
+    let action = action.as_ptr();
+    // SAFETY: the kernel reads no more than the array holds; the caller
+    // vouches for the handler.
+    unsafe { syscall!(Sysno::rt_sigaction, signal, action, 0, MASK) }?;
+    Ok(())
+}
+
+/// Calls `sigaltstack`.
+///
+/// # Safety
+/// Nothing else uses that memory from now on.
+pub(super) unsafe fn alternate_stack(
+    start: *mut c_void,
+    bytes: usize,
+) -> Result<(), Errno> {
+    let stack = general::stack_t {
+        ss_sp: start,
+        ss_flags: 0,
+        ss_size: bytes as _,
+    };
+    // SAFETY: the kernel reads the description; the caller vouches for the
+    // memory.
+    unsafe { syscall!(Sysno::sigaltstack, &raw const stack, 0) }?;
+    Ok(())
+}
+
 /// Calls `inotify_init1`, non-blocking and closed on exec.
 pub(super) fn inotify_init() -> Result<Fd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
@@ -220,10 +280,11 @@ pub(super) unsafe fn execve(
     }
 }
 
-/// Calls `waitid` for any child that has ended, which stays a zombie; returns
-/// its pid, 0 when none has ended, and its exit code or the signal that ended
-/// it. ECHILD when there are no children.
-pub(super) fn waitid() -> Result<(u32, u32), Errno> {
+/// Calls `waitid` for any child that has ended, or for child `pid`, and leaves
+/// it a zombie; returns its pid, 0 when none has ended, and its exit code or
+/// the signal that ended it. ECHILD when there are no children, or when that
+/// is none.
+pub(super) fn waitid(pid: Option<u32>) -> Result<(u32, u32), Errno> {
     const FLAGS: u32 = general::WNOHANG | general::WEXITED | general::WNOWAIT;
     /// The index of a child's pid in a `siginfo_t`, in words; its user and its
     /// status follow.
@@ -232,11 +293,13 @@ pub(super) fn waitid() -> Result<(u32, u32), Errno> {
     } else {
         3
     };
+    let which = pid.map_or(general::P_ALL, |_| general::P_PID);
+    let id = pid.unwrap_or(0);
     let mut info = [0_u32; 32];
     let pointer = info.as_mut_ptr();
     // SAFETY: the kernel writes a `siginfo_t`, which is 128 bytes everywhere;
     // no `rusage` is asked for.
-    unsafe { syscall!(Sysno::waitid, general::P_ALL, 0, pointer, FLAGS, 0) }?;
+    unsafe { syscall!(Sysno::waitid, which, id, pointer, FLAGS, 0) }?;
     let [.., pid, _, status] =
         info.first_chunk::<{ PID + 3 }>().ok_or(Errno::ECHILD)?;
     Ok((*pid, *status))
@@ -566,12 +629,28 @@ pub(super) const LARGEFILE: u32 = if cfg!(target_pointer_width = "32") {
     0
 };
 
-/// Calls `fcntl(F_SETFD, FD_CLOEXEC)`.
-pub(super) fn set_cloexec(number: u32) -> Result<(), Errno> {
+/// Calls `fcntl(F_SETFD)`: sets or clears FD_CLOEXEC.
+pub(super) fn set_cloexec(number: u32, cloexec: bool) -> Result<(), Errno> {
+    let flags = if cloexec { general::FD_CLOEXEC } else { 0 };
     // SAFETY: marking a descriptor takes it from no owner in this process.
-    unsafe {
-        syscall!(Sysno::fcntl, number, general::F_SETFD, general::FD_CLOEXEC)
-    }?;
+    unsafe { syscall!(Sysno::fcntl, number, general::F_SETFD, flags) }?;
+    Ok(())
+}
+
+/// Returns true when a descriptor is that of a pipe or FIFO, by
+/// `fcntl(F_GETPIPE_SZ)`.
+pub(super) fn is_pipe(number: u32) -> bool {
+    const SIZE: u32 = general::F_LINUX_SPECIFIC_BASE + 8;
+    // SAFETY: the call takes no pointer.
+    unsafe { syscall!(Sysno::fcntl, number, SIZE) }.is_ok()
+}
+
+/// Calls `prctl(PR_SET_NAME)`.
+pub(super) fn set_name(name: &CStr) -> Result<(), Errno> {
+    /// PR_SET_NAME.
+    const SET_NAME: u32 = 15;
+    // SAFETY: the kernel reads up to the NUL, or 16 bytes.
+    unsafe { syscall!(Sysno::prctl, SET_NAME, name.as_ptr()) }?;
     Ok(())
 }
 

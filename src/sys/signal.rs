@@ -1,4 +1,5 @@
-//! Receives signals from a descriptor, never in a handler, and sends them.
+//! Receives signals from a descriptor, and sends them. Only `fault` has a
+//! handler.
 
 use rustix::{
     fd::AsFd,

@@ -1,9 +1,9 @@
 //! Enters the program: from the kernel's stack to `main` with arguments.
 
 use core::{
+    cell::UnsafeCell,
     ffi::{CStr, c_char},
     ptr,
-    sync::atomic::{AtomicPtr, Ordering},
 };
 
 pub use super::program::{Argv, Environ, List, Word};
@@ -18,10 +18,19 @@ pub struct Start {
     pub argv: Argv,
     /// Its environment.
     pub environ: Environ,
+    /// Bytes that the kernel stores on the stack to call a signal handler; 0
+    /// if it does not report that.
+    pub signal_frame: usize,
 }
 
-/// The stack that the kernel prepared; null in the unit tests.
-static GIVEN: AtomicPtr<usize> = AtomicPtr::new(ptr::null_mut());
+/// What the kernel gave this process; `None` in the unit tests.
+static GIVEN: Given = Given(UnsafeCell::new(None));
+
+/// Memory of [`GIVEN`].
+struct Given(UnsafeCell<Option<Start>>);
+
+// SAFETY: it is written once, before there is any other use.
+unsafe impl Sync for Given {}
 
 /// Returns the value of a variable of this process's original environment.
 pub fn variable(name: &[u8]) -> Option<&'static CStr> {
@@ -35,9 +44,8 @@ pub fn environ() -> Environ {
 
 /// Returns what the kernel gave this process; `None` in the unit tests.
 pub(super) fn given() -> Option<Start> {
-    let stack = GIVEN.load(Ordering::Relaxed);
-    // SAFETY: only `from_stack` stores a pointer, that of the kernel.
-    (!stack.is_null()).then(|| unsafe { read_stack(stack) })
+    // SAFETY: it was written before, if at all.
+    unsafe { *GIVEN.0.get() }
 }
 
 /// Reads the stack that the kernel prepared, and keeps it for later.
@@ -45,9 +53,11 @@ pub(super) fn given() -> Option<Start> {
 /// # Safety
 /// `stack` must be the stack pointer that the kernel gave the process.
 pub unsafe fn from_stack(stack: *const usize) -> Start {
-    GIVEN.store(stack.cast_mut(), Ordering::Relaxed);
     // SAFETY: the caller vouches for it.
-    unsafe { read_stack(stack) }
+    let start = unsafe { read_stack(stack) };
+    // SAFETY: nothing has read it yet.
+    unsafe { *GIVEN.0.get() = Some(start) };
+    start
 }
 
 /// Reads the stack that the kernel prepared: the number of arguments, the
@@ -56,6 +66,10 @@ pub unsafe fn from_stack(stack: *const usize) -> Start {
 /// # Safety
 /// As for [`from_stack`].
 unsafe fn read_stack(stack: *const usize) -> Start {
+    /// AT_EXECFN: the path that was executed.
+    const FILE: usize = 31;
+    /// AT_MINSIGSTKSZ: bytes of a signal frame.
+    const SIGNAL_FRAME: usize = 51;
     // SAFETY: the kernel stores the number of arguments there.
     let count = unsafe { *stack };
     // SAFETY: the arguments follow it.
@@ -68,32 +82,41 @@ unsafe fn read_stack(stack: *const usize) -> Start {
     // SAFETY: the auxiliary vector follows the null that the list is at.
     let auxiliary = unsafe { variables.0.add(1) }.cast();
     // SAFETY: the kernel made it.
-    let file = unsafe { executed_file(auxiliary) };
+    let file = unsafe { auxiliary_value(auxiliary, FILE) };
+    let file = match file {
+        0 => c"",
+        file => {
+            let path = ptr::with_exposed_provenance(file);
+            // SAFETY: a C string that the kernel left on our stack.
+            unsafe { CStr::from_ptr(path) }
+        }
+    };
+    // SAFETY: the kernel made it.
+    let signal_frame = unsafe { auxiliary_value(auxiliary, SIGNAL_FRAME) };
     Start {
         file,
+        signal_frame,
         argv: Argv(List(argv)),
         environ: Environ(environ),
     }
 }
 
-/// Returns the path that was executed: AT_EXECFN of getauxval(3).
+/// Returns an entry of the auxiliary vector; 0 if there is none.
 ///
 /// # Safety
 /// `entry` must lead to the auxiliary vector that the kernel made.
-unsafe fn executed_file(mut entry: *const [usize; 2]) -> &'static CStr {
-    /// AT_EXECFN.
-    const FILE: usize = 31;
+unsafe fn auxiliary_value(
+    mut entry: *const [usize; 2],
+    wanted: usize,
+) -> usize {
     loop {
         // SAFETY: the entry is one of the vector, at most the last, AT_NULL.
         let [key, value] = unsafe { *entry };
-        match key {
-            0 => return c"",
-            FILE => {
-                let path = ptr::with_exposed_provenance(value);
-                // SAFETY: a C string that the kernel left on our stack.
-                return unsafe { CStr::from_ptr(path) };
-            }
-            _ => {}
+        if key == wanted {
+            return value;
+        }
+        if key == 0 {
+            return 0;
         }
         // SAFETY: this one was not the last.
         entry = unsafe { entry.add(1) };

@@ -18,6 +18,7 @@ pub mod options;
 pub mod order;
 pub mod passwd;
 pub mod process;
+pub mod record;
 pub mod ring;
 pub mod root;
 pub mod rundir;

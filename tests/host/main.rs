@@ -12,6 +12,7 @@ mod chpst;
 mod chpst_long;
 mod chpst_users;
 mod exhaustion;
+mod faults;
 mod foreign_loggers;
 mod full_disk;
 mod groups;

@@ -64,6 +64,10 @@ const IDLE: [&str; 3] = [
 /// `LEAST_STACK` in src/sys/clone_vm.
 const CHILD: u64 = 2048;
 
+/// Bytes of stack that the handler of faults may use: `HANDLER` in
+/// src/sys/fault.rs.
+const HANDLER: u64 = 4096;
+
 /// Stack that a call takes in addition to the frame, in bytes: the return
 /// address, aligned.
 const RETURN: u64 = 16;
@@ -104,8 +108,12 @@ pub fn check(board: &Board) -> Result<String> {
         .with_context(|| board.name.clone())?;
     Ok(format!(
         "{:<18} no panic, heap, libc, dynamic section; largest stack frame: {} bytes, {}; \
-         child before exec: {} bytes of stack",
-        board.name, stack.largest.0, stack.largest.1, stack.child
+         child before exec: {} bytes of stack, handler of faults: {}",
+        board.name,
+        stack.largest.0,
+        stack.largest.1,
+        stack.child,
+        stack.handler
     ))
 }
 
@@ -226,6 +234,8 @@ struct Stack {
     largest: (u64, String),
     /// Sum of all frames on the deepest call path from the entry of a child.
     child: u64,
+    /// The same from the handler of faults.
+    handler: u64,
 }
 
 /// Inspects the file with symbols and returns the stack that it needs. Returns
@@ -277,14 +287,23 @@ fn look(path: &Path, assembly: &str, all: bool) -> Result<Stack> {
     check_idle(&functions, all)?;
     let calls = calls(assembly)?;
     recursion::check(&file, &functions, &calls)?;
-    let begin = frames.keys().find(|name| {
-        format!("{:#}", demangle(name)) == "runt::sys::clone_vm::child_main"
-    });
-    let child = match begin {
-        Some(begin) => deepest(begin, &calls, &frames, &mut Vec::new())?,
-        None if all => bail!("the entry function of a child is missing"),
-        None => 0,
+    let deepest_from = |entry: &str| {
+        let begin = frames
+            .keys()
+            .find(|name| format!("{:#}", demangle(name)) == entry);
+        match begin {
+            Some(begin) => deepest(begin, &calls, &frames, &mut Vec::new()),
+            None if all => bail!("{entry} is missing"),
+            None => Ok(0),
+        }
     };
+    let child = deepest_from("runt::sys::clone_vm::child_main")?;
+    let handler = deepest_from("runt::sys::fault::handler")?;
+    ensure!(
+        handler <= HANDLER,
+        "the handler of faults may need {handler} bytes of stack; \
+         src/sys/fault.rs has {HANDLER}"
+    );
     ensure!(
         child <= CHILD,
         "a child may need {child} bytes of stack; src/sys/clone_vm has {CHILD}"
@@ -292,6 +311,7 @@ fn look(path: &Path, assembly: &str, all: bool) -> Result<Stack> {
     Ok(Stack {
         largest: (*size, name),
         child,
+        handler,
     })
 }
 

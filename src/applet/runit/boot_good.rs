@@ -4,8 +4,13 @@
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
-    config, supervisor::Supervisor, sys::child::ExitStatus,
-    wire::clock::Instant,
+    config,
+    supervisor::Supervisor,
+    sys::child::ExitStatus,
+    wire::{
+        clock::Instant,
+        record::{Reader, Writer},
+    },
 };
 
 use super::{
@@ -28,6 +33,18 @@ pub(super) struct BootGood {
 }
 
 impl BootGood {
+    /// Writes its state, without the program: what that prints stays.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.put_time(self.since);
+        writer.put_time(self.due);
+    }
+
+    /// Restores the state that [`BootGood::save`] wrote.
+    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) {
+        self.since = reader.take_time();
+        self.due = reader.take_time();
+    }
+
     /// Begins to check, the first time that it is called.
     pub(super) fn begin(&mut self, now: Instant) {
         if self.since.is_none() {

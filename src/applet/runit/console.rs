@@ -10,6 +10,7 @@ use crate::{
         console,
     },
     text::Line,
+    wire::record::{Reader, Writer},
 };
 
 use super::report::PREFIX;
@@ -37,6 +38,28 @@ impl ConsoleStreams {
             contained,
             missing: console::attach_standard(contained).is_err(),
             own: None,
+            environ,
+        }
+    }
+
+    /// Writes its state.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.put_flags(&[self.missing, self.own.is_some()]);
+    }
+
+    /// Returns the streams in a state that [`ConsoleStreams::save`] wrote: the
+    /// standard streams are as they were.
+    pub(super) fn restore(
+        contained: bool,
+        environ: Environ,
+        reader: &mut Reader<'_>,
+    ) -> Self {
+        let [missing, detached] = reader.take_flags();
+        let own = detached.then(|| console::open_blocking(contained).ok());
+        Self {
+            contained,
+            missing,
+            own: own.flatten(),
             environ,
         }
     }

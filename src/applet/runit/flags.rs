@@ -10,7 +10,10 @@ use core::ffi::CStr;
 
 use crate::{
     sys::{CWD, Errno, file},
-    wire::clock::Wall,
+    wire::{
+        clock::Wall,
+        record::{Reader, Writer},
+    },
 };
 
 use super::super::flag_files::{FLAGS, Flags, is_set};
@@ -32,6 +35,23 @@ impl RequestFlags {
             stale: FLAGS
                 .map(|Flags { stop, reboot }| [stop, reboot].map(changed)),
             asked: [false; FLAGS.len()],
+        }
+    }
+
+    /// Writes its state.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        for stale in self.stale.as_flattened() {
+            writer.put_option(stale.map(Wall::in_nanos));
+        }
+        writer.put_flags(&self.asked);
+    }
+
+    /// Returns flags in a state that [`RequestFlags::save`] wrote.
+    pub(super) fn restore(reader: &mut Reader<'_>) -> Self {
+        let mut take = || reader.take_option().map(Wall::from_nanos);
+        Self {
+            stale: FLAGS.map(|_| [take(), take()]),
+            asked: reader.take_flags(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Holds the state of PID 1 and runs its event loop: stages, and the events
 //! that lead from one to the next.
 
+mod resume;
+
 use core::ffi::CStr;
 
 use crate::{
@@ -37,6 +39,9 @@ use super::{
     watchdog::BoardWatchdog,
 };
 
+use resume::Resumption;
+pub(super) use resume::describe;
+
 /// State of PID 1.
 pub(super) struct Init {
     supervisor: Supervisor,
@@ -55,6 +60,7 @@ pub(super) struct Init {
     boot_good: BootGood,
     watchdog: BoardWatchdog,
     shutdown: SystemShutdown,
+    resumption: Resumption,
 }
 
 // What the loop calls is not inlined: in its frame every field would have a
@@ -86,11 +92,14 @@ impl Init {
             boot_good: BootGood::default(),
             watchdog: BoardWatchdog::new(params.contained),
             shutdown: SystemShutdown::new(params.contained),
+            resumption: Resumption::default(),
         }
     }
 
-    /// Runs the stages and the event loop.
-    pub(super) fn run(mut self) -> ! {
+    /// Runs the stages and the event loop; with `resumed` from the state on
+    /// that was restored.
+    pub(super) fn run(mut self, resumed: bool) -> ! {
+        self.save();
         if let Err(errno) = power::take_ctrl_alt_del() {
             // A container has no keyboard.
             if !self.params.contained {
@@ -103,11 +112,16 @@ impl Init {
             self.warn("unable to lock the program in memory", b"", errno);
         }
         self.watchdog.open(false, self.supervisor.reporter());
-        self.enter(self.stages.stage());
-        if !self.steps.is_active() {
-            self.check_console();
+        if resumed {
+            self.continue_stage();
+        } else {
+            self.enter(self.stages.stage());
+            if !self.steps.is_active() {
+                self.check_console();
+            }
         }
         loop {
+            self.save();
             let events = self.supervisor.iterate(self.due());
             for number in &events.signals {
                 self.handle_signal(*number);
@@ -122,6 +136,7 @@ impl Init {
             self.check_requests();
             self.advance_boot_good(now);
             self.advance_shutdown(now);
+            self.resumption.advance(now);
         }
     }
 
@@ -133,6 +148,7 @@ impl Init {
             self.boot_good.due(),
             self.watchdog.due(),
             self.shutdown.due(),
+            self.resumption.due(),
         ])
     }
 
@@ -466,13 +482,15 @@ impl Init {
         terminal: bool,
         deadline: Option<Instant>,
     ) -> bool {
-        self.script.start(
+        let started = self.script.start(
             path,
             terminal,
             deadline,
             &mut self.console,
             &mut self.supervisor,
-        )
+        );
+        self.save();
+        started
     }
 
     /// Does stage 2 without a script.
@@ -480,7 +498,7 @@ impl Init {
         if let Err(errno) = self.console.detach(&mut self.supervisor) {
             self.warn("unable to detach services from the console", b"", errno);
         }
-        self.supervisor.supervise_dir(self.params.services);
+        self.supervise();
         let millis = clock::mono().since(self.boot_start).as_millis();
         let mut line = Line::new();
         line.text(PREFIX);

@@ -143,6 +143,36 @@
 //! `/etc/runit/{1,2,3,ctrlaltdel,pwrfail,nosync,boot-good,root}`; flags: see
 //! `runit-init`.
 //!
+//! # Faults
+//! When PID 1 faults (SEGV, BUS, ILL, FPE, ABRT or SYS, also when its stack
+//! overflows) it executes itself again and goes on. It executes a sealed copy
+//! of itself in memory or, where the kernel refuses that, the file that is
+//! running, or its path; a line of the boot says which. One line reports each
+//! fault: its number, the signal, and the address or that a process has sent
+//! it.
+//!
+//! What survives: all processes with their pids, exit statuses and uptimes;
+//! what was told to be down; log pipes, the relayed output and what is in
+//! them; control bytes and signals that were not read yet; stage scripts with
+//! their time limits, requests to shut down, the programs of PID 1, the rig.
+//! A shared logger is replaced and may lose what it had read but not written.
+//! What does not: delays before a restart and time limits of a stop (a service
+//! that waits is started, and one that was told to end must be told again if
+//! it ignores TERM), `failed` of a `finish` with exit code 125, control
+//! scripts that run, and the warnings that were printed once. A watchdog is
+//! opened again.
+//!
+//! A built-in stage 1 that is interrupted counts as one that exits with 1.
+//! Without a script, stage 3 goes on with TERM to all processes, and after
+//! another fault with KILL.
+//!
+//! After the board's `faults` (3) in `fault-seconds` (60), or if the state is
+//! damaged, PID 1 only keeps what runs: it reaps, forwards output, and shuts
+//! down on request with TERM, KILL and a write of all media. Services run on,
+//! but those that end stay down. It does not ping the watchdog. Another fault,
+//! and one while a fault is handled, restarts the machine. Faults that a
+//! process has sent (`kill -SEGV 1`) do not count for this.
+//!
 //! # In a container
 //! A PID namespace ends by reboot(2): with the signal HUP to be restarted,
 //! else with INT. Where the engine refuses that call, as it does by default,
@@ -162,6 +192,7 @@ mod fstab;
 mod init;
 mod kernel_fs;
 mod media;
+mod minimal;
 mod modules;
 mod power_off;
 mod report;
@@ -184,6 +215,7 @@ mod watchdog;
 
 use crate::{
     config,
+    machine::faults,
     supervisor::{Reporter, Supervisor, dropped_lines},
     sys::{
         self,
@@ -191,9 +223,11 @@ use crate::{
         clock,
         console::Console,
         environ::Builder,
+        fault::{self, Report, Resumed},
         start::Start,
     },
     text::Line,
+    wire::{clock::Instant, record::Numbers},
 };
 
 use boot_params::BootParams;
@@ -213,13 +247,10 @@ pub(super) fn main(start: Start) -> u8 {
         sys::print_error(line);
         return super::FATAL;
     }
+    let resumed = fault::resumed();
     let boot_start = clock::mono();
     let contained = boot_params::is_contained();
-    // Refused to a session leader, which has its own session already.
-    let _leads = child::new_session().is_err();
     let environ = environ(start.environ);
-    // Without a console in the image there may be one when /dev is mounted.
-    let console = ConsoleStreams::attach(contained, environ);
     let mut head = Line::new();
     head.text(report::PREFIX).text("warning: ");
     let reporter = Reporter {
@@ -228,6 +259,38 @@ pub(super) fn main(start: Start) -> u8 {
             dropped_lines("- runit", count, to_stderr)
         }),
     };
+    if resumed.is_some() {
+        fault::restore_name();
+    } else {
+        // Refused to a session leader, which has its own session already.
+        let _leads = child::new_session().is_err();
+    }
+    // Without a console in the image there may be one when /dev is mounted.
+    let from = match &resumed {
+        None => Ok(ConsoleStreams::attach(contained, environ)),
+        Some(Resumed {
+            report,
+            state: Some(state),
+        }) if !faults::is_loop(&report.recent) => Err(state),
+        Some(resumed) => minimal::run(contained, resumed, &reporter),
+    };
+    let report = resumed.as_ref().map(|resumed| &resumed.report);
+    let supervisor = supervisor(reporter, environ, report);
+    let mut params = BootParams::new(contained);
+    boot_params::read(&mut params, supervisor.reporter());
+    match from {
+        Ok(console) => boot(supervisor, console, boot_start, params),
+        Err(state) => resume(supervisor, environ, params, state),
+    }
+}
+
+/// Returns the supervisor, and handles faults from now on.
+#[inline(never)]
+fn supervisor(
+    reporter: Reporter,
+    environ: Environ,
+    fault: Option<&Report>,
+) -> Supervisor {
     let supervisor = Supervisor::new(
         config::SLOTS,
         &signals::SIGNALS,
@@ -235,16 +298,45 @@ pub(super) fn main(start: Start) -> u8 {
         environ,
         true,
     );
-    match supervisor {
-        Ok(supervisor) => {
-            let mut params = BootParams::new(contained);
-            let reporter = supervisor.reporter();
-            report::info(reporter, BOOTING, b"");
-            boot_params::read(&mut params, reporter);
-            Init::new(supervisor, console, boot_start, params).run()
-        }
+    let supervisor = match supervisor {
+        Ok(supervisor) => supervisor,
         Err(errno) => power_off::reap_forever("wait for events", errno),
+    };
+    let reporter = supervisor.reporter();
+    let installed = fault::install();
+    if let Err(errno) = installed {
+        reporter.warn("unable to handle faults", b"", errno);
     }
+    let image = fault::prepare_image();
+    if let Some(fault) = fault {
+        reporter.print(&mut init::describe(fault));
+    } else {
+        report::info(reporter, BOOTING, b"");
+        report::info(reporter, "after a fault executes ", image.name());
+    }
+    supervisor
+}
+
+/// Begins with stage 1.
+#[inline(never)]
+fn boot(
+    supervisor: Supervisor,
+    console: ConsoleStreams,
+    boot_start: Instant,
+    params: BootParams,
+) -> ! {
+    Init::new(supervisor, console, boot_start, params).run(false)
+}
+
+/// Goes on after a fault.
+#[inline(never)]
+fn resume(
+    supervisor: Supervisor,
+    environ: Environ,
+    params: BootParams,
+    state: &Numbers,
+) -> ! {
+    Init::restore(supervisor, environ, params, state).run(true)
 }
 
 /// Returns the kernel's environment with a `$PATH`, for every program that PID

@@ -7,6 +7,7 @@ use crate::{
     machine::stages::StageExit,
     supervisor::{Reporter, Supervisor},
     sys::power::PowerAction,
+    wire::record::{Reader, Writer},
 };
 
 use super::{
@@ -40,6 +41,14 @@ const PROGRAMS: [Program; 2] = [
     },
 ];
 
+/// All power actions, in the order of their numbers.
+const ACTIONS: [PowerAction; 4] = [
+    PowerAction::Off,
+    PowerAction::Reboot,
+    PowerAction::Halt,
+    PowerAction::SoftReboot,
+];
+
 /// State of a request to shut down.
 #[derive(Debug)]
 pub(super) struct Requests {
@@ -64,6 +73,40 @@ impl Requests {
             check_due: false,
             off: false,
             action: None,
+        }
+    }
+
+    /// Writes its state.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        for running in self.running {
+            writer.put_option(running.map(u64::from));
+        }
+        writer.put_flags(&[self.check_due, self.off]);
+        let action = self.action.and_then(|action| {
+            ACTIONS.iter().position(|known| *known == action)
+        });
+        writer.put_option(action.and_then(|at| u64::try_from(at).ok()));
+        self.flags.save(writer);
+    }
+
+    /// Returns a request in a state that [`Requests::save`] wrote.
+    pub(super) fn restore(
+        reader: &mut Reader<'_>,
+        supervisor: &mut Supervisor,
+    ) -> Self {
+        let running = core::array::from_fn(|_| reader.take_pid());
+        for pid in running.into_iter().flatten() {
+            supervisor.await_exit(pid);
+        }
+        let [check_due, off] = reader.take_flags();
+        let action = reader.take_option();
+        let action = action.and_then(|at| usize::try_from(at).ok());
+        Self {
+            running,
+            check_due,
+            off,
+            action: action.and_then(|at| ACTIONS.get(at).copied()),
+            flags: RequestFlags::restore(reader),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::{
     supervisor::{Reporter, Supervisor},
     sys::child::ExitStatus,
     text::Line,
+    wire::record::{Reader, Writer},
 };
 
 use super::{
@@ -26,6 +27,26 @@ impl Rig {
     /// Returns the rig before its program is run.
     pub(super) fn new(path: Option<&'static CStr>) -> Self {
         Self { path, pid: None }
+    }
+
+    /// Writes its state.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.put_option(self.pid.map(u64::from));
+        writer.put_flags(&[self.path.is_some()]);
+    }
+
+    /// Restores the state that [`Rig::save`] wrote.
+    pub(super) fn restore(
+        &mut self,
+        reader: &mut Reader<'_>,
+        supervisor: &mut Supervisor,
+    ) {
+        self.pid = reader.take_pid();
+        self.pid
+            .into_iter()
+            .for_each(|pid| supervisor.await_exit(pid));
+        let [waits] = reader.take_flags();
+        self.path.take_if(|_| !waits);
     }
 
     /// Runs the program, the first time that it is called. Returns true when

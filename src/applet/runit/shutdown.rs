@@ -15,7 +15,11 @@ use crate::{
         signal::{self, Number},
     },
     text::{Line, Path},
-    wire::{clock::Instant, process::ProcStat},
+    wire::{
+        clock::Instant,
+        process::ProcStat,
+        record::{Reader, Writer},
+    },
 };
 
 use super::{
@@ -58,6 +62,18 @@ impl SystemShutdown {
             media: Media::default(),
             power_off: None,
         }
+    }
+
+    /// Writes its state, without the step.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.put_time(self.deadline);
+        writer.put_option(self.failsafe.map(u64::from));
+    }
+
+    /// Restores the state that [`SystemShutdown::save`] wrote.
+    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) {
+        self.deadline = reader.take_time();
+        self.failsafe = reader.take_pid();
     }
 
     /// Sets the deadline and forks the failsafe, unless that has been done.

@@ -10,7 +10,10 @@ use crate::{
         clock,
         signal::{self, Number},
     },
-    wire::clock::{Instant, earliest},
+    wire::{
+        clock::{Instant, earliest},
+        record::{Reader, Writer},
+    },
 };
 
 use super::{
@@ -59,6 +62,36 @@ pub(super) struct ScriptEnd {
 }
 
 impl StageScript {
+    /// Writes its state.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        writer.put_option(self.pid.map(u64::from));
+        writer.put_time(self.deadline);
+        writer.put_flags(&[self.stopping, self.killed]);
+        writer.put_time(self.restart_at);
+    }
+
+    /// Returns the script `path` in a state that [`StageScript::save`] wrote.
+    pub(super) fn restore(
+        path: &'static CStr,
+        reader: &mut Reader<'_>,
+        supervisor: &mut Supervisor,
+    ) -> Self {
+        let pid = reader.take_pid();
+        if let Some(pid) = pid {
+            supervisor.await_exit(pid);
+        }
+        let deadline = reader.take_time();
+        let [stopping, killed] = reader.take_flags();
+        Self {
+            pid,
+            path,
+            deadline,
+            stopping,
+            killed,
+            restart_at: reader.take_time(),
+        }
+    }
+
     /// Starts a script in a session of its own. With `terminal` the session
     /// has the console as its terminal, so that a rescue shell has job
     /// control. The script must end by `deadline`, if there is one. Returns

@@ -11,12 +11,12 @@ use crate::{
         signal::{self, Number},
     },
     text::Line,
-    wire::clock::Instant,
+    wire::{clock::Instant, status::Status},
 };
 
 use super::{
     super::{
-        adopt::{Evidence, Verdict, Watch, judge},
+        adopt::{self, Evidence, Verdict, Watch, judge},
         context::Context,
         source::Source,
     },
@@ -83,22 +83,35 @@ impl Slot {
             Role::Log => file::info(service.dir(), c"log"),
             Role::Service | Role::Script => file::info_of(service.dir()),
         };
+        let dir = dir.ok().map(|dir| dir.identity);
         // A shared logger gives the stream up by itself.
-        if status.pid == 0 || role == Role::Log && self.shares_logger() {
+        let shared = role == Role::Log && self.shares_logger();
+        if context.resumed {
+            self.data.machine.restore_want(role, status.want);
+            let known = adopt::own_child(&status, dir, written);
+            if let Some(status) = known.filter(|_| !shared) {
+                return self.take_over(role, &status, context);
+            }
+        }
+        if status.pid == 0 || shared {
             return;
         }
-        let dir = dir.ok().map(|dir| dir.identity);
         let evidence = Evidence::Status(status, written);
         match judge(status.pid, dir, evidence) {
             Verdict::Gone => {}
             Verdict::Runs(watch) => {
-                self.data.machine.adopt(role, &status, clock::now());
-                if role == Role::Service {
-                    self.data.group = self.group_kill(&context.reporter);
-                }
+                self.take_over(role, &status, context);
                 self.watch(role, watch, context);
             }
             Verdict::Unclear(watch) => self.hold(role, watch, context),
+        }
+    }
+
+    /// Takes over a process in the state that its status shows.
+    fn take_over(&mut self, role: Role, status: &Status, context: &Context) {
+        self.data.machine.adopt(role, status, clock::now());
+        if role == Role::Service {
+            self.data.group = self.group_kill(&context.reporter);
         }
     }
 

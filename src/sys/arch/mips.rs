@@ -7,7 +7,7 @@
 //! stored through such a pointer). Every `syscall` instruction of the program
 //! is therefore replaced by a call of a routine that saves and restores them.
 //! It does that below the stack pointer: nothing else writes there, since the
-//! program has no signal handlers and a child has its own stack.
+//! only signal handler has a stack of its own, and so has a child.
 
 /// Defines `runt_entry` and the system call routine.
 #[macro_export]

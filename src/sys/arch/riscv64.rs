@@ -7,7 +7,7 @@
 //! define: it saves ra and N registers from s0 on by
 //! `jal t0, __riscv_save_N`, and restores them by a jump to
 //! `__riscv_restore_N`. Values below the stack pointer are safe for a moment:
-//! the program has no signal handlers.
+//! the only signal handler has a stack of its own.
 
 /// Defines `runt_entry` and the routines.
 #[macro_export]

@@ -1,0 +1,170 @@
+//! Passes the state of PID 1 to its next execution after a fault, and goes on
+//! with it.
+
+use core::time::Duration;
+
+use crate::{
+    machine::{
+        shutdown::Step,
+        stages::{Stage, StageExit, Stages},
+    },
+    supervisor::Supervisor,
+    sys::{
+        child::Environ,
+        clock,
+        fault::{self, Report},
+        signal,
+    },
+    text::Line,
+    wire::{
+        clock::Instant,
+        record::{self, Numbers, Reader, Writer},
+    },
+};
+
+use super::{
+    super::{
+        boot_params::BootParams,
+        console::ConsoleStreams,
+        report::PREFIX,
+        requests::Requests,
+        stage_script::{self, StageScript},
+    },
+    Init,
+};
+
+/// Time after which pipes are closed that nothing has taken over.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
+/// State of PID 1 after a fault.
+#[derive(Debug, Default)]
+pub(super) struct Resumption {
+    /// True when a fault has interrupted stage 3.
+    faulted_in_stage_3: bool,
+    /// Time at which inherited pipes are closed.
+    close_at: Option<Instant>,
+}
+
+impl Resumption {
+    /// Returns the time at which to call [`Resumption::advance`].
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.close_at
+    }
+
+    /// Closes the inherited pipes when that is due.
+    pub(super) fn advance(&mut self, now: Instant) {
+        if self.close_at.take_if(|at| *at <= now).is_some() {
+            fault::close_inherited();
+        }
+    }
+}
+
+impl Init {
+    /// Records the state that a fault passes on.
+    pub(super) fn save(&self) {
+        let mut writer = Writer::default();
+        // The first number is all that is read after too many faults.
+        writer.put_option(self.supervisor.output().map(u64::from));
+        writer.put(self.boot_start.nanos());
+        for number in self.stages.save() {
+            writer.put(number);
+        }
+        writer.put_flags(&[self.resumption.faulted_in_stage_3]);
+        self.console.save(&mut writer);
+        self.script.save(&mut writer);
+        self.requests.save(&mut writer);
+        self.rig.save(&mut writer);
+        self.boot_good.save(&mut writer);
+        self.shutdown.save(&mut writer);
+        fault::record(&writer.0);
+    }
+
+    /// Returns the state that [`Init::save`] recorded.
+    pub(in super::super) fn restore(
+        mut supervisor: Supervisor,
+        environ: Environ,
+        params: BootParams,
+        saved: &Numbers,
+    ) -> Self {
+        let reader = &mut Reader(saved);
+        let output = reader.take_pid();
+        let boot_start = Instant::at(reader.take());
+        let stages = [reader.take(), reader.take()];
+        let [faulted] = reader.take_flags();
+        let console =
+            ConsoleStreams::restore(params.contained, environ, reader);
+        supervisor.resume(output);
+        let mut init = Self::new(supervisor, console, boot_start, params);
+        init.stages = Stages::restore(init.stages.policy(), stages);
+        let path = match init.stages.stage() {
+            Stage::Rescue => c"rescue",
+            stage @ (Stage::One | Stage::Two | Stage::Three | Stage::Over) => {
+                stage_script::script(stage)
+            }
+        };
+        let supervisor = &mut init.supervisor;
+        init.script = StageScript::restore(path, reader, supervisor);
+        init.requests = Requests::restore(reader, supervisor);
+        init.rig.restore(reader, supervisor);
+        init.boot_good.restore(reader);
+        init.shutdown.restore(reader);
+        init.resumption = Resumption {
+            faulted_in_stage_3: faulted,
+            close_at: Some(clock::mono().after(TAKE_OVER)),
+        };
+        init
+    }
+
+    /// Supervises the services directory.
+    pub(super) fn supervise(&mut self) {
+        self.save();
+        self.supervisor.supervise_dir(self.params.services);
+    }
+
+    /// Goes on with the stage that a fault has interrupted.
+    pub(super) fn continue_stage(&mut self) {
+        if self.script.is_running() || self.script.awaits_restart() {
+            return;
+        }
+        match self.stages.stage() {
+            // Its steps are not taken again.
+            Stage::One => self.leave(StageExit::Exited(1), None),
+            Stage::Two if self.supervisor.output().is_some() => {
+                self.supervise();
+            }
+            Stage::Two => self.enter(Stage::Two),
+            // Its program is gone, or was not started yet.
+            Stage::Rescue => self.enter(Stage::Rescue),
+            Stage::Three | Stage::Over => {
+                let again = self.resumption.faulted_in_stage_3;
+                self.resumption.faulted_in_stage_3 = true;
+                self.shutdown.begin(
+                    if again {
+                        Step::KillAll
+                    } else {
+                        Step::TerminateAll
+                    },
+                    &self.requests,
+                    &mut self.supervisor,
+                );
+            }
+        }
+    }
+}
+
+/// Returns the line that reports a fault.
+pub(in super::super) fn describe(report: &Report) -> Line {
+    let mut line = Line::new();
+    line.text(PREFIX).text("fault ").number(report.count);
+    line.text(" of PID 1: signal ");
+    line.bytes(signal::name(report.signal));
+    if report.sent {
+        line.text(", sent by a process");
+    } else {
+        let mut digits = [0; 17];
+        record::put_number(&mut digits, 0, report.address);
+        let digits = digits.split(|byte| *byte == b',').next();
+        line.text(" at address 0x").bytes(digits.unwrap_or(b"0"));
+    }
+    line
+}

@@ -1,0 +1,175 @@
+//! Tests faults of PID 1: it executes itself again and goes on.
+
+use std::{fs, os::unix::fs::FileExt as _};
+
+use rustix::process::{Pid, Signal};
+
+use crate::util::{
+    STAY, TestDir,
+    init::{POWER_OFF, boot, can_run_pid_1, root, signal, until_printed},
+    until,
+};
+
+/// Waits until PID 1 has reported its fault `count`.
+fn until_fault(tmp: &TestDir, count: u32) {
+    until_printed(tmp, &format!("- runit: fault {count} of PID 1: "));
+}
+
+/// The signals of a fault.
+const FAULTS: [Signal; 6] = [
+    Signal::SEGV,
+    Signal::BUS,
+    Signal::ILL,
+    Signal::FPE,
+    Signal::ABORT,
+    Signal::SYS,
+];
+
+#[test]
+fn services_outlive_faults_of_pid_1() {
+    if !can_run_pid_1() {
+        return;
+    }
+    let tmp = root();
+    let services = tmp.path("services");
+    let services = services.display();
+    fs::create_dir(tmp.path("main")).unwrap();
+    tmp.service(
+        "talker",
+        "n=0; while :; do echo line $n; n=$((n + 1)); sleep 0.002; done",
+    );
+    let log = format!("exec svlogd {services}/../main");
+    tmp.script("services/talker/log/run", &log);
+    tmp.service("plain", &format!("echo start >>../starts; {STAY}"));
+    tmp.script("services/plain/finish", "echo \"$@\" >>../finishes");
+    tmp.service("off", STAY);
+    let mut one = boot(&tmp, "", &["runit"]);
+    let names = ["talker", "talker/log", "plain"];
+    let pids = names.map(|name| tmp.until_pid(name, None));
+    tmp.until_pid("off", None);
+    tmp.control("off", "d");
+    tmp.until_stat("off", "down");
+    for (count, number) in (1..).zip(FAULTS.iter().cycle().take(30)) {
+        signal(&one, *number);
+        until_fault(&tmp, count);
+        // A command is obeyed afterwards.
+        tmp.control("plain", "c");
+    }
+    assert_eq!(names.map(|name| tmp.pid(name).unwrap()), pids);
+    assert_eq!(tmp.stat("off"), "down");
+    // Its pids are those of its namespace.
+    tmp.control("plain", "k");
+    until("the next start", || {
+        (tmp.read("services/starts") == "start\nstart\n").then_some(())
+    });
+    assert_eq!(tmp.read("services/finishes"), "-1 9\n");
+    signal(&one, Signal::TERM);
+    assert_eq!(one.wait(), POWER_OFF, "{}", tmp.read("errors"));
+    let lines = tmp.read("main/current");
+    for (n, line) in lines.lines().enumerate() {
+        assert_eq!(line, format!("line {n}"));
+    }
+    assert!(lines.lines().count() > 10);
+    let output = tmp.read("errors");
+    assert_eq!(output.matches("booting.").count(), 1, "{output}");
+    assert_eq!(output.matches("warning").count(), 1, "{output}");
+}
+
+/// Makes process 1 execute an illegal instruction where it waits now, and
+/// wakes it by a byte for the service `name`.
+fn break_code(tmp: &TestDir, pid: Pid, name: &str) {
+    let pid = pid.as_raw_pid();
+    let place = until("a wait for events", || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+        // epoll_pwait
+        let waits = call.starts_with("281 ");
+        let place = call.split_whitespace().last()?.strip_prefix("0x")?;
+        waits.then(|| u64::from_str_radix(place, 16).unwrap())
+    });
+    let memory = fs::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/{pid}/mem"))
+        .unwrap();
+    memory.write_all_at(&[0x0f, 0x0b], place).unwrap();
+    tmp.control(name, "c");
+}
+
+#[test]
+fn too_many_faults_leave_the_services_alone() {
+    if !can_run_pid_1() || cfg!(not(target_arch = "x86_64")) {
+        return;
+    }
+    let tmp = root();
+    tmp.service("a", &format!("echo start >>../starts; {STAY}"));
+    tmp.service(
+        "b",
+        "trap 'echo bye >>../ends; exit' TERM
+        : >../ready; while :; do sleep 0.1; done",
+    );
+    let mut one = boot(&tmp, "", &["runit"]);
+    let pid = one.supervisor();
+    let a = tmp.until_pid("a", None);
+    until("a trap", || fs::metadata(tmp.path("services/ready")).ok());
+    // Those that a process has sent do not count for this.
+    for count in 1..=4 {
+        signal(&one, Signal::SEGV);
+        until_fault(&tmp, count);
+    }
+    for count in 5..=7 {
+        break_code(&tmp, pid, "a");
+        until_fault(&tmp, count);
+    }
+    let output = tmp.read("errors");
+    let lines = output.matches(": signal ILL at address 0x").count();
+    assert_eq!(lines, 3, "{output}");
+    until_printed(&tmp, "- runit: warning: too many faults");
+    assert_eq!(tmp.pid("a"), Some(a));
+    assert_eq!(tmp.read("services/starts"), "start\n");
+    assert_eq!(tmp.read("services/ends"), "");
+    signal(&one, Signal::TERM);
+    assert_eq!(one.wait(), POWER_OFF, "{}", tmp.read("errors"));
+    assert_eq!(tmp.read("services/ends"), "bye\n");
+}
+
+#[test]
+fn scripts_of_stages_outlive_faults_of_pid_1() {
+    if !can_run_pid_1() {
+        return;
+    }
+    let tmp = root();
+    let wait = "trap 'echo TERM $0 >>$log; exit' TERM
+        while ! test -e /etc/runit/go; do sleep 0.05; done
+        rm /etc/runit/go";
+    for stage in ["1", "2", "3"] {
+        let text = format!(
+            "log=/etc/service/log; echo start $0 >>$log\n{wait}
+            echo end $0 >>$log"
+        );
+        tmp.script(&format!("etc/runit/{stage}"), &text);
+    }
+    tmp.script("etc/runit/pwrfail", "echo pwrfail >>/etc/service/log");
+    let mut one = boot(&tmp, "", &["runit"]);
+    let mut count = 0;
+    let mut fault_twice = |last: &str| {
+        until(last, || {
+            tmp.read("services/log").ends_with(last).then_some(())
+        });
+        for _ in 0..2 {
+            count += 1;
+            signal(&one, Signal::SEGV);
+            until_fault(&tmp, count);
+        }
+    };
+    fault_twice("start /etc/runit/1\n");
+    tmp.write("etc/runit/go", "");
+    fault_twice("start /etc/runit/2\n");
+    signal(&one, Signal::POWER);
+    fault_twice("TERM /etc/runit/2\nstart /etc/runit/3\n");
+    tmp.write("etc/runit/go", "");
+    assert_eq!(one.wait(), POWER_OFF, "{}", tmp.read("errors"));
+    assert_eq!(
+        tmp.read("services/log"),
+        "start /etc/runit/1\nend /etc/runit/1\nstart /etc/runit/2\npwrfail\n\
+         TERM /etc/runit/2\nstart /etc/runit/3\nend /etc/runit/3\n"
+    );
+}
