@@ -114,6 +114,42 @@ pub fn from_dir(dir: &Path, file: PathBuf) -> Result<Disk> {
     })
 }
 
+/// Offset of the first partition, as mtools names it.
+const FIRST: &str = "@@1M";
+
+/// Creates a disk with one partition: a FAT with these files, and room for so
+/// many bytes more.
+pub fn boot_partition(
+    files: &[(&str, PathBuf)],
+    room: u64,
+    disk: PathBuf,
+) -> Result<PathBuf> {
+    let lengths = files.iter().map(|(_, file)| Ok(file.metadata()?.len()));
+    let length = lengths.sum::<Result<u64>>()? + room;
+    let fat = disk.with_extension("fat");
+    fs::File::create(&fat)?.set_len(length.next_multiple_of(GAP))?;
+    run::quiet(tool("mkfs.fat")?.arg(&fat))?;
+    for (name, file) in files {
+        let mut command = Command::new(mcopy()?);
+        command.arg("-i").arg(&fat).arg(file);
+        run::quiet(command.arg(format!("::{name}")))?;
+    }
+    partitions(&disk, "dos", &[&fat])?;
+    Ok(disk)
+}
+
+/// Returns the content of a text file of a boot partition.
+pub fn read_boot_file(disk: &Path, name: &str) -> Result<String> {
+    let mut command = Command::new(mcopy()?);
+    command.arg("-i").arg(format!("{}{FIRST}", disk.display()));
+    run::quiet(command.args([&format!("::{name}"), "-"]))
+}
+
+/// Returns the program that copies files to and from a FAT.
+fn mcopy() -> Result<PathBuf> {
+    tool::program("mcopy", &["mtools"])
+}
+
 /// Programs that make and check disks, each with its Debian package.
 const TOOLS: [(&str, &str); 8] = [
     ("mksquashfs", "squashfs-tools"),

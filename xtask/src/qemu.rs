@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     time::{Duration, Instant},
@@ -15,12 +16,7 @@ use crate::{board::Board, image::Image, setup::Fetched};
 
 /// Returns the QEMU command for a board, without its console.
 pub fn command(board: &Board, kit: &Fetched, image: &Image) -> Result<Command> {
-    let qemu = board.qemu()?;
-    let mut command = Command::new(&kit.qemu);
-    command.args(["-M", &qemu.machine, "-m", &qemu.memory_mib.to_string()]);
-    if let Some(cpu) = &qemu.cpu {
-        command.args(["-cpu", cpu]);
-    }
+    let mut command = machine(board, kit)?;
     if let Some(dtb) = &kit.dtb {
         command.arg("-dtb").arg(dtb);
     }
@@ -29,32 +25,58 @@ pub fn command(board: &Board, kit: &Fetched, image: &Image) -> Result<Command> {
         .arg(&kit.kernel)
         .arg("-initrd")
         .arg(&image.initramfs);
-    let console = &board.console;
-    // If init dies, the run ends at once: the kernel reboots and -no-reboot
-    // makes QEMU exit.
-    let append = format!(
-        "console={},{} panic=-1 {} {}",
-        console.device,
-        console.baud,
-        image.disk.as_ref().map_or("", |disk| &disk.words),
-        console.cmdline
-    );
-    command.args(["-append", &append, "-nic", "none", "-no-reboot"]);
-    command.args(&qemu.extra);
+    let words = image.disk.as_ref().map_or("", |disk| &disk.words);
+    // A scenario's own words follow, and take precedence.
+    let append = format!("{words} {}", parameters(board));
+    command.args(["-append", &append]);
     if let Some(disk) = &image.disk {
-        let device = qemu.disk.as_ref().with_context(|| {
-            format!("boards/{}.toml: [qemu] has no disk", board.name)
-        })?;
-        // What the machine has written is in the host's memory at once, and
-        // what it has flushed is on the host's disk: QEMU delays no write and
-        // acknowledges none too early. Killing QEMU is thus equivalent to a
-        // power failure with an empty disk cache.
-        let drive = "if=none,id=disk,format=raw,cache=writeback,file=";
-        command.arg("-drive");
-        command.arg(format!("{drive}{}", disk.file.display()));
-        command.args(["-device", &format!("{device},drive=disk")]);
+        add_disk(&mut command, board, &disk.file)?;
     }
     Ok(command)
+}
+
+/// Returns the QEMU command for the machine alone.
+pub fn machine(board: &Board, kit: &Fetched) -> Result<Command> {
+    let qemu = board.qemu()?;
+    let mut command = Command::new(&kit.qemu);
+    command.args(["-M", &qemu.machine, "-m", &qemu.memory_mib.to_string()]);
+    if let Some(cpu) = &qemu.cpu {
+        command.args(["-cpu", cpu]);
+    }
+    command.args(["-nic", "none", "-no-reboot"]);
+    command.args(&qemu.extra);
+    Ok(command)
+}
+
+/// Returns the kernel parameters of a board. If init dies, the run ends at
+/// once: the kernel reboots and -no-reboot makes QEMU exit.
+pub fn parameters(board: &Board) -> String {
+    let console = &board.console;
+    format!(
+        "console={},{} panic=-1 {}",
+        console.device, console.baud, console.cmdline
+    )
+}
+
+/// Adds a disk to a machine.
+pub fn add_disk(
+    command: &mut Command,
+    board: &Board,
+    file: &Path,
+) -> Result<()> {
+    let device = board.qemu()?.disk.as_ref().with_context(|| {
+        format!("boards/{}.toml: [qemu] has no disk", board.name)
+    })?;
+    // What the machine has written is in the host's memory at once, and what it
+    // has flushed is on the host's disk: QEMU delays no write and acknowledges
+    // none too early. Killing QEMU is thus equivalent to a power failure with
+    // an empty disk cache.
+    let drive = "if=none,id=disk,format=raw,cache=writeback,file=";
+    command
+        .arg("-drive")
+        .arg(format!("{drive}{}", file.display()))
+        .args(["-device", &format!("{device},drive=disk")]);
+    Ok(())
 }
 
 /// Factor of all time limits: other parts of the tests run beside a machine.
@@ -93,9 +115,13 @@ pub struct Session {
 impl Session {
     /// Starts the machine.
     pub fn start(board: &Board, kit: &Fetched, image: &Image) -> Result<Self> {
+        Self::run(board, command(board, kit, image)?)
+    }
+
+    /// Starts the machine of a command.
+    pub fn run(board: &Board, mut command: Command) -> Result<Self> {
         let sockets = tempfile::tempdir()?;
         let socket = sockets.path().join("qmp");
-        let mut command = command(board, kit, image)?;
         command
             .args(["-display", "none", "-monitor", "none"])
             .args(["-chardev", "stdio,id=console"])

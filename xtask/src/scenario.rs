@@ -10,8 +10,9 @@ use serde::Deserialize;
 use crate::{
     board::{self, Board},
     booted,
-    bootloader::Bootloader,
+    bootloader::{self, Bootloader},
     debian::Packages,
+    disk::Disk,
     image,
     qemu::Session,
     rootfs::Root,
@@ -324,10 +325,13 @@ impl Scenario {
         let board = &board;
         let mut figures = Vec::new();
         let dir = image::own_dir()?;
-        let (session, disk) = if let Some(bootloader) = &self.bootloader {
-            let (session, boots) = bootloader.boot(board)?;
-            figures.push(format!("boots: {boots}"));
-            (session, None)
+        // Checks the disk when the machine has ended.
+        let check: Box<dyn Fn() -> Result<()>>;
+        let session = if let Some(bootloader) = &self.bootloader {
+            let good = bootloader.boot(board, dir.path())?;
+            figures.push(format!("boots: {}", good.boots));
+            check = Box::new(move || bootloader::check(&good.disk));
+            good.session
         } else {
             let kit = setup::ensure(board)?;
             let hook = self.hook.as_deref();
@@ -346,7 +350,10 @@ impl Scenario {
             if let (Some(disk), Some(text)) = (&image.disk, &self.flip) {
                 disk.flip(text)?;
             }
-            (Session::start(board, &kit, &image)?, image.disk)
+            let session = Session::start(board, &kit, &image)?;
+            let disk = image.disk;
+            check = Box::new(move || disk.iter().try_for_each(Disk::check));
+            session
         };
         let mut player = Player {
             session,
@@ -360,9 +367,9 @@ impl Scenario {
             })?);
             Ok(())
         });
-        let played = played.and_then(|()| match disk {
-            Some(disk) if player.session.has_ended() => disk.check(),
-            _ => Ok(()),
+        let played = played.and_then(|()| {
+            let ended = player.session.has_ended();
+            if ended { check() } else { Ok(()) }
         });
         let session = &player.session;
         let logs = board::work_dir().join("log");
