@@ -76,13 +76,20 @@
 //!
 //! # A killed supervisor
 //! The processes of a supervisor that was killed go on. The next one takes
-//! over those that `DIR/supervise/status` and `DIR/log/supervise/status` name:
-//! `sv` shows the same processes and uptimes, and commands reach them. It also
-//! notices their ends, before Linux 5.3 within a second. Their exit status is
-//! not known: `finish` gets -1 and 0, `sv why` shows `unknown`, and such a run
-//! does not count as short. A `control` script that was running is forgotten.
+//! them over: `sv` shows the same processes and uptimes, commands reach them,
+//! and what an operator wanted up or down stays so. An exit that was not
+//! completed does not count. The ends of these processes are noticed, before
+//! Linux 5.3 within a second. Their exit status is not known: `finish` gets -1
+//! and 0, `sv why` shows `unknown`, and such a run does not count as short. A
+//! control byte that was just read may be lost.
 //!
-//! A process is taken over if it was started before the status was written and
+//! This state is kept in a file `ledger` in the run directory, which runsv
+//! does not need otherwise: in DEVICE-INODE, as above. (runsvdir keeps one for
+//! all of its services.) The run directory must be on tmpfs, or on ext4 or
+//! xfs. Otherwise only the process that `DIR/supervise/status` names (and
+//! `DIR/log/supervise/status`) is taken over, a kill at the very moment of a
+//! start may leave it unknown, and running scripts are forgotten. Such a
+//! process is taken over if it was started before the status was written and
 //! either works in DIR (in `DIR/log`) or was started when the status says. One
 //! that was started later has only got the number again. In the remaining case
 //! (a daemon that has left DIR, and a clock that was set meanwhile) nothing is
@@ -102,7 +109,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     machine::restart_delay,
-    supervisor::{Refusal, Reporter, Supervisor, dropped_lines},
+    supervisor::{Refusal, Reporter, Supervisor, dropped_lines, rundir},
     sys::{
         self, AsFd, CWD, Errno, Fd, clock,
         console::Console,
@@ -171,6 +178,10 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
     let supervisor = made
         .as_mut()
         .map_err(|errno| Failed::Call("unable to start", *errno))?;
+    // Most users cannot have a run directory, and need none.
+    if let Ok(state) = rundir::create(opened.as_fd(), b"") {
+        supervisor.keep_state(state, true);
+    }
     supervise_path(dir, opened, supervisor)
 }
 

@@ -210,8 +210,8 @@ fn run_front(
                 let (is_child, _) =
                     child::fork().map_err(|errno| ("unable to fork", errno))?;
                 if is_child {
-                    drop((client, front, front_lock, run_dir));
-                    return serve(request, server, reporter, start);
+                    drop((client, front, front_lock));
+                    return serve(request, server, run_dir, reporter, start);
                 }
                 drop(server);
                 if let Some(code) = front.watch(&client)? {
@@ -367,6 +367,7 @@ impl Front {
 fn serve(
     request: &Request,
     mut server: ServerEnd,
+    run_dir: Option<Fd>,
     reporter: Reporter,
     start: Start,
 ) -> Result<u8, Failure> {
@@ -394,6 +395,10 @@ fn serve(
     let supervisor = made
         .as_mut()
         .map_err(|errno| ("unable to supervise", *errno))?;
+    if let Some(dir) = run_dir {
+        // The lock of the connection is held.
+        supervisor.keep_state(dir, false);
+    }
     supervisor
         .accept_front(server)
         .map_err(|errno| ("unable to wait for commands", errno))?;

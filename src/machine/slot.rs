@@ -74,6 +74,7 @@
 
 mod control;
 mod process;
+mod saved;
 
 use heapless::Vec;
 
@@ -169,6 +170,7 @@ pub struct Facts {
 
 /// One service directory.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct SlotState {
     service: Process,
     log: Option<Process>,
@@ -391,12 +393,26 @@ impl SlotState {
         }
     }
 
-    /// Starts nothing in this role before the process `pid` has ended: it may
-    /// be left from another supervisor.
-    pub fn hold(&mut self, role: Role, pid: u32) {
+    /// Starts nothing in this role before the process `pid`, if any, has ended:
+    /// it may be left from another supervisor.
+    pub fn hold(&mut self, role: Role, pid: Option<u32>) {
         if let Some(process) = self.process_mut(role) {
-            process.held = Some(pid);
+            process.held = pid;
         }
+    }
+
+    /// Holds the role as [`SlotState::hold`] does, although its process was
+    /// taken to run.
+    pub fn doubt(&mut self, role: Role) {
+        if let Some(process) = self.process_mut(role) {
+            process.held = process.pid.take();
+            process.state = State::Down;
+        }
+    }
+
+    /// Returns the process that a role is held for.
+    pub fn held(&self, role: Role) -> Option<u32> {
+        self.process(role)?.held
     }
 
     /// Handles the end of a process that was held.

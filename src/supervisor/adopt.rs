@@ -2,12 +2,13 @@
 //! same directory has started, and watches it from then on: it is not a child
 //! of this process.
 //!
-//! `supervise/status` has the number of the process. It is the same one if it
-//! was started before that record was written, and either works in the service
-//! directory or was started when the record says. A process that was started
-//! later only has got the number of one that has ended. Where neither can be
-//! told (the process has changed its directory, and the clock was set; no
-//! /proc), nothing may be started beside it: [`Verdict::Unclear`].
+//! The ledger has the number of the process and the time of its start. Without
+//! a row of the ledger, `supervise/status` has the number. It is the same
+//! process if it was started before that record was written, and either works
+//! in the service directory or was started when the record says. A process
+//! that was started later only has got the number of one that has ended. Where
+//! neither can be told (the process has changed its directory, and the clock
+//! was set; no /proc), nothing may be started beside it: [`Verdict::Unclear`].
 
 use crate::{
     sys::{
@@ -41,6 +42,11 @@ const ZOMBIE: u8 = b'Z';
 pub(super) enum Evidence {
     /// Its published status, and when that was written.
     Status(Status, Wall),
+    /// Ticks since boot, modulo 2^32, before and after its start; 0 if it is
+    /// not known when that was done.
+    Started([u32; 2]),
+    /// It may be the service's.
+    Doubt,
 }
 
 /// Result of [`judge`].
@@ -98,6 +104,8 @@ pub(super) fn judge(
             let is_in = |dir| proc::cwd(pid) == Ok(dir);
             is_recorded(started, &status, written, &|| dir.is_some_and(is_in))
         }
+        Evidence::Started(between) => Some(is_between(started, between)),
+        Evidence::Doubt => None,
     };
     match same {
         Some(true) => Verdict::Runs(watch),
@@ -139,6 +147,21 @@ fn age_of(started: u64) -> u64 {
     age.saturating_mul(clock::TICK.into())
 }
 
+/// Maximum ticks of a start that was cut short.
+const START_TICKS: u32 = 100;
+
+/// Returns whether a process was `started` between two times, if the second is
+/// known.
+fn is_between(started: u64, [before, after]: [u32; 2]) -> bool {
+    let started = u32::try_from(started & u64::from(u32::MAX)).unwrap_or(0);
+    let most = if after == 0 {
+        START_TICKS
+    } else {
+        after.wrapping_sub(before)
+    };
+    started.wrapping_sub(before) <= most
+}
+
 /// Returns whether a process that was `started` at this tick is the one of a
 /// status that was `written` then; `None` if that cannot be told. `in_place`
 /// returns whether it works in the service directory.
@@ -166,6 +189,16 @@ fn is_recorded(
 }
 
 impl Watch {
+    /// Returns the watch of a process that has ended.
+    pub(super) fn ended(pid: u32) -> Self {
+        Self {
+            pid,
+            pidfd: None,
+            // No process starts then.
+            started: u64::MAX,
+        }
+    }
+
     /// Returns the number of the process.
     pub(super) fn pid(&self) -> u32 {
         self.pid
@@ -245,6 +278,20 @@ mod test {
         };
         let started = clock::boot_ticks() - age * 100;
         is_recorded(started, &status, ago(written), &|| in_place)
+    }
+
+    #[test]
+    fn a_process_is_recognised_by_its_start() {
+        assert!(is_between(700, [700, 700]));
+        assert!(is_between(701, [700, 703]));
+        assert!(!is_between(699, [700, 703]));
+        assert!(!is_between(704, [700, 703]));
+        // The supervisor was killed before it took the second time.
+        assert!(is_between(800, [700, 0]));
+        assert!(!is_between(801, [700, 0]));
+        // After 497 days.
+        assert!(is_between((1 << 32) + 5, [u32::MAX, 6]));
+        assert!(!is_between((1 << 32) + 7, [u32::MAX, 6]));
     }
 
     #[test]

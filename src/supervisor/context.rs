@@ -2,7 +2,9 @@
 
 use crate::sys::poller::Poller;
 
-use super::{logger::Loggers, reporter::Reporter, spawner::Spawner};
+use super::{
+    ledger::Ledger, logger::Loggers, reporter::Reporter, spawner::Spawner,
+};
 
 /// Parts of the supervisor that the work on a slot uses.
 pub(super) struct Context {
@@ -12,6 +14,8 @@ pub(super) struct Context {
     pub(super) reporter: Reporter,
     /// Starts children.
     pub(super) spawner: Spawner,
+    /// Keeps the state of the slots beyond this process.
+    pub(super) ledger: Ledger,
     /// Loggers shared by services whose `log/` has no `run`.
     pub(super) loggers: Loggers,
     /// During shutdown: milliseconds that each child has to end, where its

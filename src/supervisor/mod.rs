@@ -24,6 +24,7 @@ pub mod front;
 mod group;
 mod iteration;
 mod latency;
+mod ledger;
 pub mod log_ring;
 mod logger;
 pub mod overlay;
@@ -62,6 +63,7 @@ use crate::{
 use budget::Budget;
 use context::Context;
 use latency::Latency;
+use ledger::Ledger;
 use logger::Loggers;
 pub use logger::logger_user;
 use reaper::Reaper;
@@ -128,6 +130,7 @@ impl Supervisor {
                 poller,
                 reporter,
                 spawner: Spawner::new(environ, sessions),
+                ledger: Ledger::default(),
                 loggers: Loggers::new(),
                 stop_limit: None,
                 resumed: false,
@@ -146,6 +149,20 @@ impl Supervisor {
     /// Returns the reporter of this supervisor.
     pub fn reporter(&self) -> &Reporter {
         &self.context.reporter
+    }
+
+    /// Keeps the state of the slots in a file in `dir`, from which the next
+    /// supervisor continues if this one is killed. No other supervisor may use
+    /// that file meanwhile: the caller holds a lock, or `locks_slot` says that
+    /// the lock of the only slot will be taken first.
+    pub fn keep_state(&mut self, dir: Fd, locks_slot: bool) {
+        let Context {
+            ledger, reporter, ..
+        } = &mut self.context;
+        ledger.use_later(dir);
+        if !locks_slot {
+            ledger.begin(self.table.bound(), reporter);
+        }
     }
 
     /// Returns the number of slots that have not ended.

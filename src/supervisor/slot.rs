@@ -11,6 +11,7 @@ mod end;
 mod log;
 mod options;
 mod publication;
+mod record;
 mod start;
 
 use core::time::Duration;
@@ -84,6 +85,9 @@ struct Data {
     presence: Presence,
     /// Limit on downtime; `None` if the service is not critical.
     critical: Option<Critical>,
+    /// Times of the last start of each role in ticks since boot, modulo 2^32:
+    /// before and, if it has succeeded, after.
+    begun: [[u32; 2]; 3],
     /// Signals that reach the process group which the service's process leads;
     /// `None` if it leads none.
     group: Option<GroupKill>,
@@ -126,6 +130,7 @@ impl Slot {
                 machine,
                 presence: Presence::UNLISTED,
                 critical,
+                begun: [[0; 2]; 3],
                 group: None,
                 killed_at: None,
                 orders: PendingOrders::default(),

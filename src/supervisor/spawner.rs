@@ -29,10 +29,10 @@ impl Spawner {
         path: &CStr,
         arguments: &[&CStr],
         setup: &Setup<'_>,
+        cell: &AtomicU32,
     ) -> Result<u32, Errno> {
-        let cell = AtomicU32::new(0);
         let setup = self.complete(setup);
-        children::spawn(&self.program(path, arguments), &setup, &cell)
+        children::spawn(&self.program(path, arguments), &setup, cell)
     }
 
     /// Starts a child as [`crate::sys::child::spawn_with`] does.

@@ -1,12 +1,12 @@
 //! Holds the table of slots, which grows on demand.
 //!
-//! While it may grow, its last entry is free, so that a search for a free
-//! entry succeeds; memory of entries that are never needed is never touched.
+//! Memory of entries that are never needed is never touched.
 
 use heapless::{Vec, VecView};
 
 use super::{
     context::Context,
+    ledger::Ledger,
     reporter::Refusal,
     slot::{PublishAt, Slot},
 };
@@ -36,36 +36,45 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Returns the table of this process with one entry; it may grow to
-    /// `bound` entries. Returns `None` if it was taken already.
+    /// Returns the table of this process, which may grow to `bound` entries.
+    /// Returns `None` if it was taken already.
     pub(super) fn take(bound: usize) -> Option<Self> {
-        let mut table = Self {
+        Some(Self {
             entries: ENTRIES.take()?,
             bound,
             next: 0,
             freed: false,
-        };
-        table.grow();
-        Some(table)
+        })
     }
 
-    /// Adds a free entry if there is none, within the bound.
-    fn grow(&mut self) {
-        let full = self.entries.iter().all(Option::is_some);
-        if full && self.entries.len() < self.bound {
-            // The bound does not exceed the memory's capacity.
-            let _room = self.entries.push(None).is_ok();
-        }
+    /// Returns the maximum number of entries.
+    pub(super) fn bound(&self) -> usize {
+        self.bound
     }
 
-    /// Returns `name` as a slot stores it, and the index of a free entry.
-    pub(super) fn room_for(&self, name: &[u8]) -> Result<(Name, u16), Refusal> {
+    /// Returns `name` as a slot stores it, and the index of a free entry: the
+    /// one that the directory had in an earlier supervisor, or the first one
+    /// that no other directory had.
+    pub(super) fn room_for(
+        &self,
+        name: &[u8],
+        identity: Identity,
+        ledger: &Ledger,
+    ) -> Result<(Name, u16), Refusal> {
         let name = text::name(name)
             .map_err(|_| Refusal::Full("name-bytes", config::NAME_BYTES))?;
-        let free = self.entries.iter().position(Option::is_none);
-        let index = free.and_then(|index| u16::try_from(index).ok());
-        let full = Refusal::Full("slots", self.entries.len());
-        Ok((name, index.ok_or(full)?))
+        let bound = u16::try_from(self.bound).unwrap_or(u16::MAX);
+        let is_free = |index: &u16| {
+            let entry = self.entries.get(usize::from(*index));
+            entry.is_none_or(Option::is_none)
+        };
+        let mut free = (0..bound).filter(is_free);
+        let old = ledger.find(identity).map(|(index, _)| index);
+        let index = old
+            .filter(is_free)
+            .or_else(|| free.clone().find(|index| !ledger.is_left(*index)))
+            .or_else(|| free.next());
+        Ok((name, index.ok_or(Refusal::Full("slots", self.bound))?))
     }
 
     /// Puts a service directory into the table and starts it.
@@ -76,12 +85,16 @@ impl Table {
         dir: Fd,
         context: &mut Context,
     ) -> Result<(), Refusal> {
-        let (name, index) = self.room_for(name)?;
+        let (name, index) = self.room_for(name, identity, &context.ledger)?;
         let slot = Slot::open(index, name, identity, dir, context)?;
-        if let Some(entry) = self.entries.get_mut(usize::from(index)) {
+        let at = usize::from(index);
+        // The bound does not exceed the memory's capacity.
+        while self.entries.len() <= at && self.entries.push(None).is_ok() {}
+        if let Some(entry) = self.entries.get_mut(at) {
             *entry = Some(slot);
         }
-        self.grow();
+        // Its lock is held now.
+        context.ledger.begin(self.bound, &context.reporter);
         self.update(index, &mut |slot| slot.begin(context));
         Ok(())
     }

@@ -185,6 +185,13 @@ pub(super) unsafe fn discard_used(start: usize, bytes: usize) {
     let _locked = lock().is_ok();
 }
 
+/// Keeps pages out of copies of this process. If the kernel refuses, copies
+/// have them too, and do not use them.
+pub(super) fn keep_from_copies(start: usize, bytes: usize) {
+    // SAFETY: this process keeps the pages.
+    let _has = unsafe { advise(start, bytes, general::MADV_DONTFORK) }.is_err();
+}
+
 /// Discarded pages are read from the file again, or zeros.
 const DONTNEED: u32 = general::MADV_DONTNEED;
 

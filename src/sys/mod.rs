@@ -33,6 +33,7 @@ pub mod file;
 pub mod identity;
 mod image;
 pub mod inotify;
+pub mod ledger;
 pub mod limits;
 pub mod mem;
 pub mod memory;

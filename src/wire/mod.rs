@@ -9,6 +9,7 @@ pub mod envdir;
 pub mod envfile;
 pub mod fstab;
 pub mod ipv6;
+pub mod ledger;
 pub mod logconfig;
 pub mod login;
 pub mod logname;

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::util::{Running, TestDir, until, until_only_error};
+use crate::util::{Running, TestDir, state, until, until_only_error};
 
 /// Returns the processes that work in a directory, by number.
 fn processes_in(dir: &Path) -> Vec<Pid> {
@@ -177,6 +177,8 @@ fn stranger(tmp: &TestDir) -> std::process::Child {
     one.kill(Signal::KILL);
     one.wait();
     kill_process(pid, Signal::KILL).unwrap();
+    // The ledger would tell.
+    fs::remove_dir_all(tmp.path("run")).unwrap();
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());
     let sleep = command.spawn().unwrap();
@@ -240,4 +242,76 @@ fn a_number_that_was_used_again_holds_nothing_up() {
     assert!(sleep.try_wait().unwrap().is_none());
     sleep.kill().unwrap();
     sleep.wait().unwrap();
+}
+
+/// Kills while services start, end and are restarted all the time.
+fn kill_repeatedly(kills: usize) {
+    const SERVICES: usize = 6;
+    let tmp = TestDir::new();
+    let name = |number: usize| format!("s{number}");
+    for number in 0..SERVICES {
+        // Some end again and again, by themselves or by a signal.
+        let run = match number % 3 {
+            0 => "exec sleep 1000",
+            1 => "exec sleep 0.05",
+            _ => "sleep 0.02; kill -9 $$",
+        };
+        // A second copy finds the first one's lock.
+        let lock = tmp.path(&format!("second{number}"));
+        let second = format!(
+            "exec 9> ../lock{number}; flock -n 9 || echo second > {}\n{run}",
+            lock.display()
+        );
+        tmp.service(&name(number), &second);
+        let log = "exec cat > /dev/null";
+        tmp.script(&format!("services/{}/log/run", name(number)), log);
+    }
+    let mut all = tmp.runsvdir();
+    for number in 0..SERVICES {
+        tmp.until_supervised(&name(number));
+    }
+    for kill in 0..kills {
+        if kill % 4 == 3 {
+            let supervisor = all.supervisor();
+            all.kill(Signal::KILL);
+            kill_process(supervisor, Signal::KILL).unwrap();
+            all.wait();
+            // It may still have the lock of its front process.
+            until("its end", || {
+                state(supervisor).is_none_or(|s| s == 'Z').then_some(())
+            });
+            all = tmp.runsvdir();
+            all.supervisor();
+        } else {
+            kill_supervisor(&all);
+        }
+        if kill % 2 == 0 {
+            tmp.until_supervised("s0");
+            let _sent = tmp.run(&["sv", "-w", "20", "term", "s0"]);
+        }
+        for number in 0..SERVICES {
+            let second = tmp.path(&format!("second{number}"));
+            assert!(!second.exists(), "a second copy after {kill} kills");
+        }
+    }
+    // Everything works still.
+    for number in 0..SERVICES {
+        let output = tmp.run(&["sv", "-w", "60", "restart", &name(number)]);
+        assert_eq!(output.code, 0, "{output:?}");
+        let log = tmp.path(&format!("services/{}/log", name(number)));
+        assert_eq!(processes_in(&log).len(), 1, "loggers of {number}");
+        let second = tmp.path(&format!("second{number}"));
+        assert!(!second.exists(), "a second copy");
+    }
+}
+
+#[test]
+fn thirty_kills_lead_to_no_second_copy() {
+    kill_repeatedly(30);
+}
+
+#[test]
+#[ignore = "takes ten minutes"]
+fn a_thousand_kills_lead_to_no_second_copy() {
+    kill_repeatedly(1000);
 }

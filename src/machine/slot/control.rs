@@ -10,6 +10,7 @@ use crate::wire::{
 
 /// The running script, or the one whose start was requested.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Script {
     pub(super) control: Control,
     pub(super) pid: Option<u32>,

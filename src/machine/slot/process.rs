@@ -17,6 +17,7 @@ const PERMANENT_FAILURE: Exit = Exit {
 
 /// One of the two processes of a slot.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Process {
     pub(super) state: State,
     pub(super) want: Want,

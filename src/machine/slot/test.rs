@@ -8,11 +8,12 @@ use std::{
 };
 
 use super::{super::restart_delay::RESTART_PAUSE, *};
-use crate::wire::{clock::Wall, options::Backoff};
+use crate::wire::{clock::Wall, control::Signal, options::Backoff};
 
 mod answers;
 mod bytes;
 mod drain;
+mod saved;
 
 /// Clock step of the walk: half of the restart pause, so that both sides of
 /// every deadline are reached.
@@ -344,6 +345,7 @@ fn walk_from(
         let new = seen.len() == 1;
         let stays = new || world.asked.is_some() || world.gone;
         answers::check(&world.slot, stays, at);
+        saved::check(&world.slot, &world.asked.into_iter().collect());
         for event in events(&world, at) {
             let passed = if let Event::Tick(time) = event {
                 time

@@ -169,7 +169,9 @@ fn take_up(
     let bytes = name.to_bytes();
     // Comes before anything is opened: it costs nothing, however often it is
     // tried.
-    slots.table.room_for(bytes)?;
+    slots
+        .table
+        .room_for(bytes, identity, &slots.context.ledger)?;
     let opened = file::open_dir(dir, name)
         .map_err(|errno| Refusal::of("open directory", c".", errno))?;
     slots.table.insert(bytes, identity, opened, slots.context)?;

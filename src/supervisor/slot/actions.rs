@@ -22,6 +22,7 @@ impl Slot {
     pub(super) fn perform(&mut self, actions: Actions, context: &mut Context) {
         let mut todo = actions;
         loop {
+            self.record(&todo, context);
             // A start is the last of a list.
             let mut outcome = None;
             for action in &todo {
@@ -32,7 +33,8 @@ impl Slot {
             }
             match outcome {
                 Some(actions) => todo = actions,
-                None => break,
+                None if todo.is_empty() => break,
+                None => todo.clear(),
             }
         }
         self.publication.schedule();
@@ -90,6 +92,7 @@ impl Slot {
     /// another.
     fn close(&mut self, context: &Context) {
         self.publish(context);
+        context.ledger.clear(self.key.index);
         if let Some(service) = self.open.take() {
             service.unlock();
         }

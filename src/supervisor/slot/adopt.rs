@@ -2,15 +2,15 @@
 //! left running, and notices their ends. They are not children of this
 //! process: no exit status is known of them.
 
-use core::time::Duration;
+use core::{sync::atomic::Ordering, time::Duration};
 
 use crate::{
-    machine::slot::Role,
+    machine::slot::{Action, Actions, Role},
     sys::{
         clock, file,
         signal::{self, Number},
     },
-    text::Line,
+    text::{self, Line},
     wire::{clock::Instant, status::Status},
 };
 
@@ -20,12 +20,17 @@ use super::{
         context::Context,
         source::Source,
     },
-    Slot, service_prefix,
+    Slot,
+    record::started_role,
+    service_prefix,
 };
 
 /// Interval at which processes are looked for where the kernel does not report
 /// their ends (before Linux 5.3).
 const POLL: Duration = Duration::from_secs(1);
+
+/// All roles.
+const ROLES: [Role; 3] = [Role::Service, Role::Log, Role::Script];
 
 /// Processes of a slot that are not children of this process.
 #[derive(Debug, Default)]
@@ -66,9 +71,73 @@ impl Slot {
     /// Takes over what is left of an earlier supervisor. To be called before
     /// anything is started or published.
     pub(super) fn adopt(&mut self, context: &mut Context) {
+        let row = context.ledger.find(self.key.identity);
+        if let Some((_, mut fields)) = row
+            && let Some(todo) = self.restore(&mut fields)
+        {
+            return self.continue_from(todo, context);
+        }
         for role in [Role::Service, Role::Log] {
             self.adopt_recorded(role, context);
         }
+    }
+
+    /// Continues from the state that the ledger had, with the actions that
+    /// were to be carried out then: a start was carried out if its cell has a
+    /// pid.
+    fn continue_from(&mut self, mut todo: Actions, context: &mut Context) {
+        let now = clock::now();
+        let machine = &mut self.data.machine;
+        let starts = todo.last().is_some_and(Action::is_start);
+        let start = if starts { todo.pop() } else { None };
+        let mut next = Actions::new();
+        if let Some(role) = start.and_then(started_role) {
+            let cell = context.ledger.cell(self.key.index);
+            next = match cell.map_or(0, |cell| cell.load(Ordering::Relaxed)) {
+                0 => machine.refused(role, now),
+                pid => machine.started(role, pid, now),
+            };
+        }
+        for role in ROLES {
+            self.adopt_known(role, context);
+        }
+        // The supervision did not come to its end.
+        text::keep(&mut todo, |action| {
+            !matches!(action, Action::ClosePipe | Action::Ended)
+        });
+        self.perform(todo, context);
+        self.perform(next, context);
+        for role in ROLES {
+            self.check_watch(role, context);
+        }
+    }
+
+    /// Takes over the process of a role that the ledger has.
+    fn adopt_known(&mut self, role: Role, context: &mut Context) {
+        let machine = &mut self.data.machine;
+        if let Some(pid) = machine.held(role) {
+            machine.hold(role, None);
+            let verdict = judge(pid, None, Evidence::Doubt);
+            if let Verdict::Unclear(watch) = verdict {
+                self.hold(role, watch, context);
+            }
+            return;
+        }
+        let Some(pid) = machine.pid(role) else { return };
+        let known = Evidence::Started(self.data.begun(role));
+        let shared = role == Role::Log && self.shares_logger();
+        let watch = match judge(pid, None, known) {
+            // A shared logger gives the stream up by itself.
+            Verdict::Runs(watch) if !shared => watch,
+            Verdict::Unclear(watch) if !shared && role != Role::Script => {
+                self.data.machine.doubt(role);
+                return self.hold(role, watch, context);
+            }
+            Verdict::Gone | Verdict::Runs(_) | Verdict::Unclear(_) => {
+                Watch::ended(pid)
+            }
+        };
+        self.watch(role, watch, context);
     }
 
     /// Takes over the process that the files of a role name.
@@ -117,7 +186,7 @@ impl Slot {
 
     /// Starts nothing in a role before this process has ended.
     fn hold(&mut self, role: Role, watch: Watch, context: &mut Context) {
-        self.data.machine.hold(role, watch.pid());
+        self.data.machine.hold(role, Some(watch.pid()));
         let path = if role == Role::Log {
             "log/./run"
         } else {
@@ -145,7 +214,7 @@ impl Slot {
         if self.watches.poll_at.take_if(|due| *due <= now).is_none() {
             return;
         }
-        for role in [Role::Service, Role::Log, Role::Script] {
+        for role in ROLES {
             self.check_watch(role, context);
             if self.watches.get(role).is_some_and(Watch::is_polled) {
                 self.watches.poll_at = Some(now.after(POLL));

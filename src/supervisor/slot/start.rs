@@ -1,6 +1,6 @@
 //! Starts a slot's processes (contract §2.4).
 
-use core::ffi::CStr;
+use core::{ffi::CStr, sync::atomic::AtomicU32};
 
 use heapless::Vec;
 use ufmt::uwrite;
@@ -153,7 +153,10 @@ impl Slot {
             error_prefix: (!silent).then_some(&prefix),
             error_code: CANNOT_RUN,
         };
-        let spawned = context.spawner.spawn(path, arguments, &setup);
+        let unused = AtomicU32::new(0);
+        let cell = self.cell(context).unwrap_or(&unused);
+        let spawned = context.spawner.spawn(path, arguments, &setup, cell);
+        self.data.note_start(role, true);
         let reports = self.warned.note(Warning::FORK, spawned.is_err());
         let now = clock::now();
         match spawned {

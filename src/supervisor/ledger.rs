@@ -1,0 +1,406 @@
+//! Keeps the state of the slots in a file that outlives this process: the
+//! ledger. Row i belongs to entry i of the table.
+//!
+//! A row is written before the actions that it names are carried out, and the
+//! kernel stores the pid of a child in the row's cell before the child runs.
+//! So there is no moment at which a process runs that its row does not lead
+//! to. While a row is written its last content is in the header: a kill cannot
+//! leave half a row.
+//!
+//! The file is in the run directory, on a file system that does not have to
+//! allocate a page again that was written once ([`can_map`]); it grows with
+//! the table. Without it the next supervisor has the published status only.
+
+use core::{
+    ffi::CStr,
+    sync::atomic::{AtomicU32, Ordering, compiler_fence},
+};
+
+use crate::{
+    sys::{
+        AsFd as _, At, CWD, Errno, Fd,
+        file::{self, Identity},
+        ledger::{can_map, map},
+        secure,
+    },
+    text,
+    wire::ledger::{self, BYTES, FORMAT, Fields},
+};
+
+use super::reporter::Reporter;
+
+/// Name of the file.
+const FILE: &CStr = c"ledger";
+
+/// First words of the header.
+const MAGIC: u32 = u32::from_le_bytes(*b"runt");
+/// Words of the header: [`MAGIC`], [`FORMAT`], the number of rows that it is
+/// made for, the boot and the PID namespace; then those below.
+const HEADER: usize = 256;
+/// Word of the header with the number of supervisors that have used the file.
+const GENERATION: usize = 4;
+/// Word of the header with the number of rows up to the last one in use.
+const USED: usize = 5;
+/// Word of the header with the number of the row that is being written, from
+/// 1, or 0; its last content is at [`OLD`].
+const WRITTEN: usize = 6;
+/// First word of that content.
+const OLD: usize = 64;
+
+/// Words of a row: its check sum (0 in a free one), the cell for a pid, the
+/// generation that has written it, and its fields.
+const ROW: usize = 3 + BYTES / 4;
+/// Words of a row that its check sum does not cover.
+const UNCHECKED: usize = 2;
+
+/// Bytes by which the file grows.
+const STEP: [u8; 512] = [0; 512];
+
+/// The ledger of this process.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Directory of the file, while it is not to be used yet.
+    later: Option<Fd>,
+    file: Option<Fd>,
+    /// All words, of which the file has the first `length`; none without a
+    /// file.
+    words: &'static [AtomicU32],
+    length: usize,
+    generation: u32,
+}
+
+impl Ledger {
+    /// Uses the file in a directory from [`Ledger::begin`] on.
+    pub(super) fn use_later(&mut self, dir: Fd) {
+        self.later = Some(dir);
+    }
+
+    /// Uses the file in the directory that was set, if any, for `slots` rows.
+    /// To be called when this process holds a lock that excludes any other
+    /// supervisor with this file. Without it everything works, but for the
+    /// successor.
+    pub(super) fn begin(&mut self, slots: usize, reporter: &Reporter) {
+        let Some(dir) = self.later.take() else { return };
+        let dir = dir.as_fd();
+        if !can_map(dir) {
+            return;
+        }
+        if let Err(errno) = self.open(dir, slots) {
+            *self = Self::default();
+            // What it says becomes untrue from here on.
+            let _none = file::remove(dir, FILE).is_err();
+            let what = "a killed supervisor may leave services unknown: \
+                        unable to use ";
+            reporter.warn(what, FILE.to_bytes(), errno);
+        }
+    }
+
+    /// Opens the file, which is created if missing.
+    fn open(&mut self, dir: At<'_>, slots: usize) -> Result<(), Errno> {
+        let file = secure::update(dir, FILE)?;
+        let size = file::info_of(file.as_fd())?.size;
+        self.length = usize::try_from(size / 4).unwrap_or(0);
+        let rows = slots.saturating_mul(ROW);
+        self.words = map(file.as_fd(), HEADER.saturating_add(rows))?;
+        let slots = u32::try_from(slots).unwrap_or(0);
+        let header = [MAGIC, FORMAT, slots, epoch()];
+        let same = || header.iter().enumerate().all(|(i, w)| self.get(i) == *w);
+        if self.length < HEADER || !same() {
+            file::truncate(file.as_fd(), 0)?;
+            self.length = 0;
+            self.file = Some(file);
+            self.grow(HEADER)?;
+            for (index, word) in header.iter().enumerate() {
+                self.set(index, *word);
+            }
+        } else {
+            self.file = Some(file);
+        }
+        self.generation = self.get(GENERATION).wrapping_add(1);
+        self.set(GENERATION, self.generation);
+        if let Some(index) = self.get(WRITTEN).checked_sub(1) {
+            self.copy(OLD, start_of(index), ROW);
+            self.set(WRITTEN, 0);
+        }
+        Ok(())
+    }
+
+    /// Lets the file contain the first `end` words.
+    fn grow(&mut self, end: usize) -> Result<(), Errno> {
+        let Some(file) = &self.file else {
+            return Err(Errno::ENOENT);
+        };
+        while self.length < end {
+            let at = u64::try_from(self.length.saturating_mul(4));
+            file::write_at(file.as_fd(), &STEP, at.unwrap_or(u64::MAX))?;
+            self.length = self.length.saturating_add(STEP.len() / 4);
+        }
+        Ok(())
+    }
+
+    /// Returns a word; 0 beyond the end of the file.
+    fn get(&self, index: usize) -> u32 {
+        let word = self.word(index);
+        word.map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Sets a word within the file.
+    fn set(&self, index: usize, value: u32) {
+        if let Some(word) = self.word(index) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns a word within the file.
+    fn word(&self, index: usize) -> Option<&'static AtomicU32> {
+        self.words.get(index).filter(|_| index < self.length)
+    }
+
+    /// Copies words.
+    fn copy(&self, from: usize, to: usize, count: usize) {
+        for offset in 0..count {
+            let word = self.get(from.saturating_add(offset));
+            self.set(to.saturating_add(offset), word);
+        }
+    }
+
+    /// Returns whether there is a file.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Returns the cell of a row for the pid of the child that is started
+    /// next. Its content counts once the row names a start.
+    pub(super) fn cell(&self, index: u16) -> Option<&'static AtomicU32> {
+        self.word(start_of(index.into()).saturating_add(1))
+    }
+
+    /// Records the fields of a row. A failure, which leaves the row as it was,
+    /// is reported once for the file.
+    pub(super) fn record(
+        &mut self,
+        index: u16,
+        fields: &Fields,
+        reporter: &Reporter,
+    ) {
+        let start = start_of(index.into());
+        if let Err(errno) = self.grow(start.saturating_add(ROW)) {
+            // The rows that there are stay up to date.
+            if self.file.take().is_some() {
+                reporter.warn("unable to extend ", FILE.to_bytes(), errno);
+            }
+            return;
+        }
+        let number = u32::from(index).saturating_add(1);
+        self.copy(start, OLD, ROW);
+        compiler_fence(Ordering::SeqCst);
+        self.set(WRITTEN, number);
+        compiler_fence(Ordering::SeqCst);
+        let words = fields.as_chunks().0.iter();
+        let words = words.map(|bytes| u32::from_le_bytes(*bytes));
+        let checked = start.saturating_add(UNCHECKED);
+        let all = [self.generation].into_iter().chain(words);
+        for (offset, word) in all.clone().enumerate() {
+            self.set(checked.saturating_add(offset), word);
+        }
+        self.set(start, ledger::check(all));
+        compiler_fence(Ordering::SeqCst);
+        self.set(WRITTEN, 0);
+        if self.get(USED) < number {
+            self.set(USED, number);
+        }
+    }
+
+    /// Frees a row.
+    pub(super) fn clear(&self, index: u16) {
+        self.set(start_of(index.into()), 0);
+    }
+
+    /// Returns whether an earlier supervisor has left a row at an index.
+    pub(super) fn is_left(&self, index: u16) -> bool {
+        let start = start_of(index.into());
+        self.get(start) != 0
+            && self.get(start.saturating_add(UNCHECKED)) != self.generation
+    }
+
+    /// Returns the row that an earlier supervisor has left of a directory, and
+    /// its index. A damaged row is passed over: it can be that of any.
+    pub(super) fn find(&self, key: Identity) -> Option<(u16, Fields)> {
+        let used = u16::try_from(self.get(USED)).unwrap_or(0);
+        (0..used).find_map(|index| {
+            let fields = self.load(index).filter(|_| self.is_left(index))?;
+            (identity(&fields) == Some(key)).then_some((index, fields))
+        })
+    }
+
+    /// Returns the fields of a row if it is intact.
+    fn load(&self, index: u16) -> Option<Fields> {
+        let start = start_of(index.into());
+        let end = start.saturating_add(ROW);
+        let all = (start.saturating_add(UNCHECKED)..end).map(|i| self.get(i));
+        if ledger::check(all.clone()) != self.get(start) {
+            return None;
+        }
+        let mut fields = [0; BYTES];
+        let chunks = fields.as_chunks_mut().0.iter_mut();
+        for (chunk, word) in chunks.zip(all.skip(1)) {
+            *chunk = word.to_le_bytes();
+        }
+        Some(fields)
+    }
+}
+
+/// Returns the first word of a row.
+fn start_of(index: u32) -> usize {
+    let index = usize::try_from(index).unwrap_or(0);
+    HEADER.saturating_add(index.saturating_mul(ROW))
+}
+
+/// Returns the key of a row: its first fields.
+fn identity(fields: &Fields) -> Option<Identity> {
+    let (device, rest) = fields.split_first_chunk()?;
+    Some(Identity {
+        device: u64::from_le_bytes(*device),
+        inode: u64::from_le_bytes(*rest.first_chunk()?),
+    })
+}
+
+/// Returns a number that differs in another boot and in another PID namespace:
+/// pids have another meaning there.
+fn epoch() -> u32 {
+    let mut id = [0; 64];
+    let boot = c"/proc/sys/kernel/random/boot_id";
+    let boot = file::read_whole(CWD, boot, &mut id).unwrap_or(b"");
+    let space = file::info(CWD, c"/proc/self/ns/pid");
+    let space = space.map_or(0, |info| info.identity.inode);
+    text::hash(boot) ^ text::hash(&space.to_le_bytes())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::text::Line;
+    use std::ffi::CString;
+
+    const KEY: Identity = Identity {
+        device: 7,
+        inode: 9,
+    };
+
+    /// Returns the fields of a row with this inode, all others being `rest`.
+    fn fields(inode: u64, rest: u8) -> Fields {
+        let mut fields = [rest; BYTES];
+        fields[..8].copy_from_slice(&KEY.device.to_le_bytes());
+        fields[8..16].copy_from_slice(&inode.to_le_bytes());
+        fields
+    }
+
+    fn reporter() -> Reporter {
+        Reporter {
+            prefix: Line::new(),
+            console: None,
+        }
+    }
+
+    /// Opens the ledger in a directory as the next supervisor does.
+    fn open(dir: &tempfile::TempDir, slots: usize) -> Ledger {
+        let path = CString::new(dir.path().to_str().unwrap()).unwrap();
+        let mut ledger = Ledger::default();
+        ledger.use_later(file::open_dir(CWD, &path).unwrap());
+        ledger.begin(slots, &reporter());
+        ledger
+    }
+
+    /// Returns a directory where a ledger can be kept, if there is one.
+    fn place() -> Option<tempfile::TempDir> {
+        let dirs = [std::env::temp_dir(), "/dev/shm".into()];
+        let made = dirs.iter().flat_map(tempfile::tempdir_in);
+        made.into_iter().find(|dir| open(dir, 1).is_kept())
+    }
+
+    fn key(inode: u64) -> Identity {
+        Identity { inode, ..KEY }
+    }
+
+    #[test]
+    fn rows_are_found_by_the_next_supervisor_only() {
+        let Some(dir) = place() else { return };
+        std::fs::remove_file(dir.path().join("ledger")).unwrap();
+        let mut first = open(&dir, 64);
+        for index in [0, 3, 63] {
+            let row = fields(index.into(), 5);
+            first.record(index, &row, &reporter());
+            assert!(!first.is_left(index));
+            assert_eq!(first.find(key(index.into())), None);
+        }
+        first.clear(3);
+        let next = open(&dir, 64);
+        for index in [0, 63] {
+            assert!(next.is_left(index));
+            let found = next.find(key(index.into()));
+            assert_eq!(found, Some((index, fields(index.into(), 5))));
+        }
+        assert!(!next.is_left(3));
+        assert_eq!(next.find(key(3)), None);
+        // It grows with the highest row; another number of slots begins anew.
+        let size = || dir.path().join("ledger").metadata().unwrap().len();
+        assert!((15_000..16_384).contains(&size()), "{}", size());
+        assert_eq!(open(&dir, 65).find(key(0)), None);
+        assert!(size() < 1500);
+    }
+
+    #[test]
+    fn a_damaged_row_is_not_found() {
+        let Some(dir) = place() else { return };
+        let mut first = open(&dir, 4);
+        first.record(1, &fields(1, 5), &reporter());
+        first.record(2, &fields(2, 6), &reporter());
+        let start = start_of(1);
+        let cell = start + 1;
+        for index in start..start + ROW {
+            for bit in 0..32 {
+                let next = open(&dir, 4);
+                let word = next.get(index);
+                next.set(index, word ^ (1 << bit));
+                let found = next.find(key(1)).is_some();
+                assert_eq!(found, index == cell, "word {}", index - start);
+                assert!(next.find(key(2)).is_some(), "{} {bit}", index - start);
+                next.set(index, word);
+                assert!(next.find(key(1)).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_cut_short_has_its_last_content() {
+        let Some(dir) = place() else { return };
+        let mut first = open(&dir, 4);
+        first.record(1, &fields(1, 5), &reporter());
+        let start = start_of(1);
+        first.copy(start, OLD, ROW);
+        first.set(WRITTEN, 2);
+        for written in 0..ROW {
+            let next = open(&dir, 4);
+            assert_eq!(next.find(key(1)), Some((1, fields(1, 5))));
+            next.copy(start, OLD, ROW);
+            for index in start..start + written {
+                next.set(index, 0x0bad_0bad);
+            }
+            next.set(WRITTEN, 2);
+        }
+    }
+
+    #[test]
+    fn pids_of_another_boot_do_not_count() {
+        let Some(dir) = place() else { return };
+        let mut first = open(&dir, 4);
+        first.record(1, &fields(1, 5), &reporter());
+        for word in 0..4 {
+            first.set(word, first.get(word) ^ 1);
+            let mut next = open(&dir, 4);
+            assert_eq!(next.find(key(1)), None, "{word}");
+            next.record(1, &fields(1, 5), &reporter());
+            first = next;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Records a slot in the ledger, and reads such a record.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{
+    machine::slot::{Action, Actions, Role, SlotState},
+    sys::clock,
+    wire::{
+        ledger::{self, Cursor, Fields},
+        options::GroupKill,
+    },
+};
+
+use super::{super::context::Context, Data, Key, Slot};
+
+/// Returns the index of a role in [`Data::begun`].
+const fn place(role: Role) -> usize {
+    match role {
+        Role::Service => 0,
+        Role::Log => 1,
+        Role::Script => 2,
+    }
+}
+
+/// Returns the role that an action starts.
+pub(super) fn started_role(action: Action) -> Option<Role> {
+    match action {
+        Action::Run(role) => Some(role),
+        Action::Finish(_) => Some(Role::Service),
+        Action::Script(_) => Some(Role::Script),
+        Action::Signal(..)
+        | Action::SetDeadline
+        | Action::TimedOut(_)
+        | Action::Parked
+        | Action::GiveUp
+        | Action::ClosePipe
+        | Action::Ended => None,
+    }
+}
+
+impl Slot {
+    /// Records the state, and the actions that are about to be carried out.
+    /// The last one may be a start, whose pid is not known yet.
+    pub(super) fn record(&mut self, todo: &Actions, context: &mut Context) {
+        if !context.ledger.is_kept() {
+            return;
+        }
+        let start = todo.last().copied().and_then(started_role);
+        if let Some(role) = start {
+            self.data.note_start(role, false);
+            if let Some(cell) = self.cell(context) {
+                cell.store(0, Ordering::Relaxed);
+            }
+        }
+        let mut fields = [0; ledger::BYTES];
+        let mut cursor = Cursor::store(&mut fields);
+        self.key.pass(&mut cursor);
+        self.data.pass(&mut cursor);
+        self.data.machine.save(todo, &mut cursor);
+        let Context {
+            ledger, reporter, ..
+        } = context;
+        ledger.record(self.key.index, &fields, reporter);
+    }
+
+    /// Returns the cell for the pid of the child that is started next.
+    pub(super) fn cell(&self, context: &Context) -> Option<&'static AtomicU32> {
+        context.ledger.cell(self.key.index)
+    }
+
+    /// Restores what was recorded of this directory; returns the actions that
+    /// were to be carried out. `None` if there is no such record.
+    pub(super) fn restore(&mut self, fields: &mut Fields) -> Option<Actions> {
+        let mut cursor = Cursor::load(fields);
+        self.key.pass(&mut cursor);
+        self.data.pass(&mut cursor);
+        let (machine, todo) = SlotState::restore(&mut cursor)?;
+        let fresh = core::mem::replace(&mut self.data.machine, machine);
+        self.data.machine.resume(&fresh);
+        Some(todo)
+    }
+}
+
+impl Key {
+    /// Passes the identity of the directory.
+    fn pass(&self, cursor: &mut Cursor<'_>) {
+        let mut identity = self.identity;
+        cursor.number(&mut identity.device, 8);
+        cursor.number(&mut identity.inode, 8);
+        cursor.check(identity == self.identity);
+    }
+}
+
+impl Data {
+    /// Records the time before the start of a role, or after it.
+    pub(super) fn note_start(&mut self, role: Role, done: bool) {
+        let ticks = clock::boot_ticks() & u64::from(u32::MAX);
+        let now = u32::try_from(ticks).unwrap_or(0);
+        if let Some(begun) = self.begun.get_mut(place(role)) {
+            let [before, _] = *begun;
+            *begun = if done { [before, now] } else { [now, 0] };
+        }
+    }
+
+    /// Returns the times of the last start of a role.
+    pub(super) fn begun(&self, role: Role) -> [u32; 2] {
+        self.begun.get(place(role)).copied().unwrap_or_default()
+    }
+
+    /// Passes the fields other than the state machine's.
+    fn pass(&mut self, cursor: &mut Cursor<'_>) {
+        for time in self.begun.as_flattened_mut() {
+            cursor.word(time);
+        }
+        cursor.choice(
+            &mut self.group,
+            &[None, Some(GroupKill::All), Some(GroupKill::Mixed)],
+        );
+        cursor.time(&mut self.killed_at);
+    }
+}
