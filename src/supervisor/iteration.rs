@@ -175,7 +175,7 @@ impl Supervisor {
                 self.table
                     .update(index, &mut |slot| slot.note_exec(role, zombie));
             }
-            if let Some(end) = self.reaper.reap(pid, events) {
+            if let Some(end) = self.reaper.reap(zombie, events) {
                 self.child_exited(pid, end, found);
             }
             if self.budget.spend() {

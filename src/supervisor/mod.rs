@@ -67,7 +67,7 @@ use ledger::Ledger;
 use logger::Loggers;
 pub use logger::logger_user;
 use reaper::Reaper;
-pub use reaper::{AWAITED, Events};
+pub use reaper::{AWAITED, CANNOT_RUN, Ended, Events};
 use relay::Relay;
 pub use reporter::{Refusal, Reporter, append_failure, dropped_lines};
 use scan::{Scanner, Slots};

@@ -5,7 +5,7 @@ use heapless::Vec;
 use crate::{
     sys::{
         At, Errno,
-        child::ExitStatus,
+        child::{ExitStatus, Zombie},
         signal::{Number, Signals},
     },
     text,
@@ -16,6 +16,10 @@ use super::{children, front::Command};
 /// Maximum number of signals, and of a front's commands, passed to the owner
 /// per iteration; more wait in the kernel.
 const SIGNALS: usize = 4;
+
+/// Exit code of a child that could not execute its program. As a stage of PID
+/// 1 it asks for a restart, so that a broken script cannot switch a board off.
+pub const CANNOT_RUN: u8 = 111;
 
 /// Maximum number of its own children that an owner may await: a stage, its
 /// work in a forked process, and the programs for ctrl-alt-del, a power
@@ -29,8 +33,20 @@ pub struct Events {
     pub signals: Vec<Number, SIGNALS>,
     /// Commands of the front.
     pub commands: Vec<Command, SIGNALS>,
-    /// Awaited children that have ended, and how.
-    pub ended: Vec<(u32, ExitStatus), AWAITED>,
+    /// Awaited children that have ended.
+    pub ended: Vec<Ended, AWAITED>,
+}
+
+/// An awaited child that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Its pid.
+    pub pid: u32,
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// True when its program could not be executed. Without /proc, code
+    /// [`CANNOT_RUN`] decides.
+    pub failed_exec: bool,
 }
 
 /// Signals of this process, and the children whose exits its owner awaits.
@@ -84,20 +100,28 @@ impl Reaper {
         text::keep(&mut self.awaited, |awaited| *awaited != pid);
     }
 
-    /// Reaps the child `pid`, a zombie. Passes its exit to the owner if that
-    /// awaits it, and returns it otherwise.
+    /// Reaps a child. Passes its exit to the owner if that awaits it, and
+    /// returns it otherwise.
     pub(super) fn reap(
         &mut self,
-        pid: u32,
+        zombie: Zombie,
         events: &mut Events,
     ) -> Option<ExitStatus> {
-        let end = children::try_wait(pid)?;
-        if !self.awaited.contains(&pid) {
-            return Some(end);
+        let pid = zombie.pid;
+        let awaited = self.awaited.contains(&pid);
+        let failed_exec = awaited && zombie.exited_before_exec(CANNOT_RUN);
+        let status = children::try_wait(pid)?;
+        if !awaited {
+            return Some(status);
         }
         self.stop_awaiting(pid);
+        let ended = Ended {
+            pid,
+            status,
+            failed_exec,
+        };
         // There is room for as many as are awaited.
-        let _room = events.ended.push((pid, end)).is_ok();
+        let _room = events.ended.push(ended).is_ok();
         None
     }
 }

@@ -1,7 +1,10 @@
 //! Makes children, each in the same clean state, and collects their exit
 //! statuses.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::{
+    ptr,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use linux_raw_sys::general;
 use rustix::{
@@ -19,7 +22,9 @@ use super::{At, Errno, clone_vm, error, exec, file, raw, signal};
 pub use super::{
     exec::{exec_again, exec_argv, exec_program, exec_unblocked},
     exit,
-    program::{ARGUMENTS, Environ, Extra, Program, SELF_EXE, Setup},
+    program::{
+        ARGUMENTS, Environ, Extra, MAX_ARGUMENTS, Program, SELF_EXE, Setup,
+    },
 };
 
 /// Starts a child; returns its pid, which the kernel stores in `cell` before
@@ -59,7 +64,8 @@ fn spawn_copy(
     if raw::fork(cell, false, true)? != 0 {
         return Ok(cell.load(Ordering::Relaxed));
     }
-    exec::run_child(program, setup, extra)
+    let room = &mut [ptr::null(); MAX_ARGUMENTS + 2];
+    exec::run_child(program, setup, extra, room)
 }
 
 /// Starts a copy of this process. Returns true in the copy, and the copy's

@@ -20,6 +20,7 @@ use core::{
     cell::UnsafeCell,
     ffi::CStr,
     mem::MaybeUninit,
+    ptr,
     sync::atomic::{AtomicU8, AtomicU32, Ordering},
 };
 
@@ -118,9 +119,12 @@ impl ChildStack {
 }
 
 impl SpawnArgs {
-    /// Copies the arguments of a child; `None` when path and arguments are
-    /// longer than [`WORD_BYTES`].
+    /// Copies the arguments of a child; `None` when there are more than
+    /// [`ARGUMENTS`], or path and arguments are longer than [`WORD_BYTES`].
     fn copy_of(program: &Program<'_>, setup: &Setup<'_>) -> Option<Self> {
+        if program.arguments.len() > ARGUMENTS {
+            return None;
+        }
         let mut words = heapless::Vec::new();
         for word in [program.path].iter().chain(program.arguments) {
             words.extend_from_slice(word.to_bytes_with_nul()).ok()?;
@@ -262,7 +266,8 @@ unsafe extern "C" fn child_main(args: *const SpawnArgs) -> ! {
         error_prefix: args.prefix.as_ref(),
         ..args.setup
     };
-    exec::run_child(&program, &setup, None)
+    let room = &mut [ptr::null(); ARGUMENTS + 2];
+    exec::run_child(&program, &setup, None, room)
 }
 
 /// Returns the memory of all child stacks to the kernel, if none is in use.

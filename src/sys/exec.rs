@@ -1,7 +1,10 @@
 //! Replaces this process by a program, after it has taken on the state that
 //! the program starts in.
 
-use core::{ffi::CStr, ptr};
+use core::{
+    ffi::{CStr, c_char},
+    ptr,
+};
 
 use rustix::fd::{AsFd, AsRawFd as _};
 
@@ -18,14 +21,16 @@ use super::{
 };
 
 /// Runs in the child: becomes the program, or reports why it cannot and exits
-/// with `setup.code`.
+/// with `setup.code`. `room` is for two words more than the program has
+/// arguments; arguments without room are left out.
 pub(super) fn run_child(
     program: &Program<'_>,
     setup: &Setup<'_>,
     extra: Option<Extra<'_>>,
+    room: &mut [*const c_char],
 ) -> ! {
     let errno = match prepare(setup, extra) {
-        Ok(()) => exec(program),
+        Ok(()) => exec(program, room),
         Err(errno) => errno,
     };
     if let Some(prefix) = setup.error_prefix {
@@ -157,19 +162,19 @@ fn number_extra(extra: Extra<'_>) -> Result<(), Errno> {
 }
 
 /// Becomes the program; returns only with the reason why it could not.
-fn exec(program: &Program<'_>) -> Errno {
-    let mut argv = [ptr::null(); ARGUMENTS + 2];
+fn exec(program: &Program<'_>, room: &mut [*const c_char]) -> Errno {
+    room.fill(ptr::null());
     let own = usize::from(program.path == SELF_EXE);
     let words = [program.path].into_iter().skip(own);
     let words = words.chain(program.arguments.iter().copied());
-    let last = argv.len().saturating_sub(1);
-    for (entry, word) in argv.iter_mut().take(last).zip(words) {
+    let last = room.len().saturating_sub(1);
+    for (entry, word) in room.iter_mut().take(last).zip(words) {
         *entry = word.as_ptr();
     }
-    // SAFETY: `argv` ends in a null, because its last entry was left out, and
+    // SAFETY: `room` ends in a null, because its last entry was left out, and
     // its strings are C strings; the environment is a list that the kernel
     // made or that `Environ`'s maker vouched for.
-    unsafe { raw::execve(program.path, argv.as_ptr(), program.environ.0) }
+    unsafe { raw::execve(program.path, room.as_ptr(), program.environ.0) }
 }
 
 /// Becomes `path` with arguments that the kernel laid out.
@@ -181,7 +186,7 @@ pub fn exec_argv(path: &CStr, arguments: Argv, environ: Environ) -> Errno {
 
 /// Becomes `path` with the given arguments, at most [`ARGUMENTS`] after it.
 pub fn exec_program(program: &Program<'_>) -> Errno {
-    exec(program)
+    exec(program, &mut [ptr::null(); ARGUMENTS + 2])
 }
 
 /// Becomes a program as [`exec_program`] does, with no signal blocked and the
@@ -190,7 +195,7 @@ pub fn exec_program(program: &Program<'_>) -> Errno {
 pub fn exec_unblocked(program: &Program<'_>) -> Errno {
     limits::restore_files();
     signal::unblock_all();
-    exec(program)
+    exec_program(program)
 }
 
 /// Executes this program's file again, with the arguments and the environment

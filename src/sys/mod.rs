@@ -26,6 +26,7 @@ pub mod dm;
 pub mod environ;
 pub mod error;
 mod exec;
+pub mod exit_device;
 pub mod fault;
 pub mod fd;
 pub mod fd_passing;

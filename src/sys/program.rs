@@ -162,7 +162,7 @@ impl Environ {
 pub struct Program<'a> {
     /// Its file, looked up from its working directory.
     pub path: &'a CStr,
-    /// Its arguments after `path`, at most [`ARGUMENTS`].
+    /// Its arguments after `path`, at most [`MAX_ARGUMENTS`].
     pub arguments: &'a [&'a CStr],
     /// Its environment.
     pub environ: Environ,
@@ -172,8 +172,12 @@ pub struct Program<'a> {
 /// of the program, which selects the applet.
 pub const SELF_EXE: &CStr = c"/proc/self/exe";
 
-/// Most arguments of a child of the supervisor: `finish` has two.
+/// Most arguments of a child that shares the supervisor's memory: `finish` has
+/// two. A child with more is a copy.
 pub const ARGUMENTS: usize = 3;
+
+/// Most arguments of any child.
+pub const MAX_ARGUMENTS: usize = 126;
 
 /// Most files of [`Extra`].
 pub const EXTRA: usize = 2;

@@ -12,6 +12,10 @@ pub enum BootParam<'a> {
     Services(&'a [u8]),
     /// `runt.rig=PROGRAM`: run it when services are up, then power off.
     Rig(&'a [u8]),
+    /// `runt.rig-nonce=TEXT`: print it with the result of the program.
+    RigNonce(&'a [u8]),
+    /// `runt.rig-exit`: the machine has an exit device.
+    RigExit,
     /// `runt.signals=WORDS`: requests that signals make, see `wire::signals`.
     Signals(&'a [u8]),
     /// A word that begins with `runt.` and has an unknown name or an invalid
@@ -46,6 +50,12 @@ fn boot_param(word: &[u8]) -> Option<BootParam<'_>> {
     let value = |name: &[u8]| own.strip_prefix(name).map(unquoted);
     if let Some(words) = value(b"signals=") {
         return Some(BootParam::Signals(words));
+    }
+    if let Some(nonce) = value(b"rig-nonce=") {
+        return Some(BootParam::RigNonce(nonce));
+    }
+    if own == b"rig-exit" {
+        return Some(BootParam::RigExit);
     }
     if own.starts_with(b"overlay=") || own.starts_with(b"verity=") {
         // `wire::root` reads it.
@@ -90,12 +100,15 @@ mod test {
 
     #[test]
     fn words_and_their_requests() {
-        use BootParam::{Emergency, Rig, Services, Signals, Single, Unknown};
+        use BootParam::{
+            Emergency, Rig, RigExit, RigNonce, Services, Signals, Single,
+            Unknown,
+        };
         let line = b"console=ttyS0,115200 panic=-1 S runt.services=/a quiet \
             runt.services=\"/b c\" \"runt.services=/d e\" runt.colour=red \
             runt.overlay=tmpfs runt.verity=a:b:0 runt. runt.services=rel \
             runt.services runt.signals=\"a,b\" \
-            runt.rig=/t runt.rig=t -- single \
+            runt.rig=/t runt.rig=t runt.rig-nonce=x runt.rig-exit -- single \
             emergency\n";
         let asked = [
             Single,
@@ -109,6 +122,8 @@ mod test {
             Signals(b"a,b"),
             Rig(b"/t"),
             Unknown(b"runt.rig=t"),
+            RigNonce(b"x"),
+            RigExit,
             Single,
             Emergency,
         ];

@@ -20,6 +20,7 @@ pub mod order;
 pub mod passwd;
 pub mod process;
 pub mod record;
+pub mod rig;
 pub mod ring;
 pub mod root;
 pub mod rundir;

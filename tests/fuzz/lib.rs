@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("env-dir", lines::env_dir),
     ("env-file", lines::env_file),
     ("cmdline", lines::cmdline),
+    ("rig", lines::rig),
     ("signals", lines::signals),
     ("sysctl", lines::sysctl),
     ("modules", lines::modules),

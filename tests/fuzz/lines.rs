@@ -3,6 +3,7 @@
 
 use runt::wire::{
     capability, cmdline, envdir, envfile, modules, options,
+    rig::RigCommand,
     root::Root,
     signals::{COUNT, SignalRequests},
     sysctl::Setting,
@@ -24,6 +25,24 @@ pub(crate) fn env_dir(data: &[u8]) {
     );
     assert!(!matches!(value.last(), Some(b' ' | b'\t')));
     assert_eq!(envdir::value(value), value);
+}
+
+/// The words of a rig's file are those of the text, and all of them or none.
+pub(crate) fn rig(data: &[u8]) {
+    let words: Vec<_> = data.split_inclusive(|byte| *byte == 0).collect();
+    let ended = |word: &&[u8]| word.ends_with(&[0]);
+    let all = words.iter().all(ended);
+    let Some(rig) = RigCommand::parse(data) else {
+        return assert!(words.iter().filter(|word| ended(word)).count() < 2);
+    };
+    let command: Vec<_> = rig.words().collect();
+    assert_eq!(command.len(), if all { words.len() - 2 } else { 0 });
+    for (word, known) in command.iter().zip(&words[2..]) {
+        assert_eq!(word.to_bytes_with_nul(), *known);
+    }
+    let nonce = words[0].strip_suffix(&[0]);
+    assert_eq!(Some(rig.nonce), nonce);
+    assert_eq!(rig.exit_device, words[1] == b"exit\0");
 }
 
 /// A value that is written in quotes is read as it was; a value that is read is
@@ -107,11 +126,16 @@ pub(crate) fn cmdline(data: &[u8]) {
             | cmdline::BootParam::Rig(path) => {
                 assert!(path.starts_with(b"/") && !path.contains(&0));
             }
-            cmdline::BootParam::Signals(text) => assert!(is_part(text, data)),
+            cmdline::BootParam::Signals(text)
+            | cmdline::BootParam::RigNonce(text) => {
+                assert!(is_part(text, data));
+            }
             cmdline::BootParam::Unknown(word) => {
                 assert!(word.starts_with(b"runt.") && words.contains(&word));
             }
-            cmdline::BootParam::Single | cmdline::BootParam::Emergency => {}
+            cmdline::BootParam::Single
+            | cmdline::BootParam::Emergency
+            | cmdline::BootParam::RigExit => {}
         }
     }
     assert!(cmdline::boot_params(data).count() <= words.len());

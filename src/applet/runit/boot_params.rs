@@ -10,9 +10,12 @@ use crate::{
     wire::{
         cmdline::{BootParam, boot_params},
         fstab::DATA_ONLY,
+        rig::RigCommand,
         signals::SignalRequests,
     },
 };
+
+use super::rig::{self, RigParams};
 
 /// The kernel's command line.
 const COMMAND_LINE: &CStr = c"/proc/cmdline";
@@ -21,8 +24,6 @@ const COMMAND_LINE: &CStr = c"/proc/cmdline";
 type StaticPath = StaticCell<Option<Path>>;
 /// The services directory.
 static SERVICES: StaticPath = StaticCell::new(None);
-/// The program of a test rig.
-static RIG: StaticPath = StaticCell::new(None);
 
 /// Boot parameters, read before stage 1.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,7 @@ pub(super) struct BootParams {
     /// Requests that signals make, from the board or the command line.
     pub(super) signals: SignalRequests,
     /// The program of a test rig.
-    pub(super) rig: Option<&'static CStr>,
+    pub(super) rig: Option<RigCommand<'static>>,
     /// True for rescue after stage 1.
     pub(super) single: bool,
     /// True for rescue before stage 1.
@@ -115,13 +116,15 @@ fn take_params(params: &mut BootParams, reporter: &Reporter) {
             line.len(),
         );
     }
-    let (mut services, mut rig) = (None, None);
+    let (mut services, mut rig) = (None, RigParams::default());
     for param in boot_params(line) {
         match param {
             BootParam::Single => params.single = true,
             BootParam::Emergency => params.emergency = true,
             BootParam::Services(path) => services = Some(path),
-            BootParam::Rig(path) => rig = Some(path),
+            BootParam::Rig(path) => rig.program = Some(path),
+            BootParam::RigNonce(nonce) => rig.nonce = nonce,
+            BootParam::RigExit => rig.exit_device = true,
             BootParam::Signals(words) => {
                 params
                     .signals
@@ -133,7 +136,7 @@ fn take_params(params: &mut BootParams, reporter: &Reporter) {
     if let Some(path) = keep_path(&SERVICES, services, reporter) {
         params.services = path;
     }
-    params.rig = keep_path(&RIG, rig, reporter);
+    params.rig = rig::read(&rig, reporter);
 }
 
 /// Stores a path for the life of the process. Reports one that is too long.

@@ -3,7 +3,7 @@
 use core::{ffi::CStr, sync::atomic::AtomicU32};
 
 use crate::{
-    supervisor::Supervisor,
+    supervisor::{CANNOT_RUN, Supervisor},
     sys::{
         AsFd, At, Errno, Fd,
         child::{self, Environ, Extra, Program, Setup},
@@ -14,10 +14,6 @@ use crate::{
 };
 
 use super::report::PREFIX;
-
-/// Exit code of a program that the kernel cannot execute. In stage 2 this code
-/// asks for a restart, so that a broken script cannot switch a board off.
-pub(super) const CANNOT_RUN: u8 = 111;
 
 /// The standard streams, and the console of PID 1's own programs.
 pub(super) struct ConsoleStreams {
@@ -108,14 +104,15 @@ impl ConsoleStreams {
         terminal: bool,
         supervisor: &mut Supervisor,
     ) -> Option<u32> {
-        self.spawn_with(path, terminal, None, supervisor)
+        self.spawn_with(path, &[], terminal, None, supervisor)
     }
 
-    /// Starts a program as [`ConsoleStreams::spawn`] does, with `answer` as
-    /// its descriptor 3.
+    /// Starts a program as [`ConsoleStreams::spawn`] does, with arguments and
+    /// with `answer` as its descriptor 3.
     pub(super) fn spawn_with(
         &mut self,
         path: &CStr,
+        arguments: &[&CStr],
         terminal: bool,
         answer: Option<At<'_>>,
         supervisor: &mut Supervisor,
@@ -124,7 +121,7 @@ impl ConsoleStreams {
         let console = self.own.as_ref().map(AsFd::as_fd);
         let program = Program {
             path,
-            arguments: &[],
+            arguments,
             environ: self.environ,
         };
         let mut prefix = Line::new();

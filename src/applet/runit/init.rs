@@ -10,7 +10,7 @@ use crate::{
         shutdown::Step,
         stages::{Next, Policy, Stage, StageExit, Stages},
     },
-    supervisor::Supervisor,
+    supervisor::{Ended, Supervisor},
     sys::{
         self, CWD, Errno,
         child::ExitStatus,
@@ -74,7 +74,8 @@ impl Init {
         params: BootParams,
     ) -> Self {
         let stages = Stages::new(Policy {
-            rescue: rescue::ALLOWED,
+            // A rig has no operator.
+            rescue: rescue::ALLOWED && params.rig.is_none(),
             // A distribution's script of stage 2 handles it in its own way.
             single: params.single && !is_set(script(Stage::Two)),
             emergency: params.emergency,
@@ -86,7 +87,7 @@ impl Init {
             params,
             stages,
             script: StageScript::default(),
-            steps: Steps::new(params.contained),
+            steps: Steps::new(&params),
             requests: Requests::new(),
             rig: Rig::new(params.rig),
             boot_good: BootGood::default(),
@@ -126,8 +127,8 @@ impl Init {
             for number in &events.signals {
                 self.handle_signal(*number);
             }
-            for (pid, end) in &events.ended {
-                self.child_ended(*pid, *end);
+            for ended in &events.ended {
+                self.child_ended(*ended);
             }
             let now = clock::mono();
             self.ping_watchdog(now);
@@ -176,7 +177,8 @@ impl Init {
 
     /// Handles the exit of one of PID 1's own children.
     #[inline(never)]
-    fn child_ended(&mut self, pid: u32, end: ExitStatus) {
+    fn child_ended(&mut self, child: Ended) {
+        let (pid, end) = (child.pid, child.status);
         let exit = match end {
             ExitStatus::Exited(code) => StageExit::Exited(code),
             ExitStatus::Killed(..) => StageExit::Crashed,
@@ -184,7 +186,7 @@ impl Init {
         let reporter = self.supervisor.reporter();
         if let Some(script) = self.script.child_ended(pid, exit, reporter) {
             self.script_ended(exit, script);
-        } else if self.rig.child_ended(pid, end, reporter) {
+        } else if self.rig.child_ended(child, self.shutdown.is_armed()) {
             self.go_down(PowerAction::Off);
         } else {
             // At most one of them has this child.
@@ -255,8 +257,12 @@ impl Init {
 
     /// Takes the next step of the shutdown.
     fn advance_shutdown(&mut self, now: Instant) {
-        self.shutdown
-            .advance(now, &self.requests, &mut self.supervisor);
+        self.shutdown.advance(
+            now,
+            &self.requests,
+            &self.rig,
+            &mut self.supervisor,
+        );
     }
 
     /// Returns true when signals may ask for a shutdown: in stage 2 and in

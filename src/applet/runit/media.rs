@@ -124,6 +124,12 @@ impl Media {
         self.phase = Phase::Write;
     }
 
+    /// Leaves the media as they are.
+    pub(super) fn skip(&mut self, now: Instant) {
+        self.until = Some(now);
+        self.phase = Phase::Done;
+    }
+
     /// Returns the time at which to call [`Media::advance`].
     pub(super) fn due(&self) -> Option<Instant> {
         let now = self.until.map(|_| Instant::AT_ONCE);

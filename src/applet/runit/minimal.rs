@@ -24,6 +24,7 @@ use super::{
     init::describe,
     power_off::{PowerOff, reap_forever},
     report::warning,
+    rig::Rig,
     signals::{Request, SIGNALS, request},
 };
 
@@ -102,5 +103,5 @@ fn end(action: PowerAction, contained: bool, reporter: &Reporter) -> ! {
     if !contained {
         power::sync();
     }
-    PowerOff::new((action, None)).run(contained, reporter)
+    PowerOff::new((action, None)).run(contained, &Rig::new(None), reporter)
 }

@@ -52,8 +52,9 @@
 //! to the kernel. The device has 10 seconds to appear, with `rootwait` half an
 //! hour. With `runt.overlay=tmpfs` the root is read-only and changes go to
 //! memory; with `runt.overlay=DEVICE`, named like a root, they go to the
-//! directory `upper` of that device. /run/lower and /run/upper show both. The
-//! board's file may set the same words; those of the command line take
+//! directory `upper` of that device. /run/lower and /run/upper show both. In
+//! such a root the files below /etc/runit/overlay of the initramfs appear too.
+//! The board's file may set the same words; those of the command line take
 //! precedence. `root=/dev/ram0` stays in the initramfs.
 //!
 //! With `runt.verity=DATA:HASH:ROOTHASH` the root is the dm-verity device
@@ -83,13 +84,26 @@
 //! for rescue before a stage 2 that is not a script, `emergency` for rescue
 //! before stage 1, `runt.services=DIR` for the services directory,
 //! `runt.signals=SIGNAL:MEANING,...` for the meaning of signals,
-//! `runt.rig=PROGRAM` for a test rig. Other words that begin with `runt.` are
-//! reported and ignored.
+//! `runt.rig=PROGRAM`, `runt.rig-nonce=TEXT` and `runt.rig-exit` for a test
+//! rig. Other words that begin with `runt.` are reported and ignored.
 //!
 //! PROGRAM is run when stage 2 has begun, on the console, with the kernel's
-//! words NAME=VALUE in its environment. When it ends PID 1 prints
-//! `- runit: rig: exit CODE` or `- runit: rig: signal NUMBER` and switches
-//! off. A guest that ends without such a line has not passed.
+//! words NAME=VALUE in its environment. When it ends PID 1 switches off. Its
+//! last line, when the media are unmounted, is the verdict:
+//! `- runit: rig: TEXT: ` and `exit CODE`, `signal NUMBER`, `not started`
+//! (PROGRAM cannot be executed) or `no result` (something else began to switch
+//! off before). A guest that ends without a verdict has not passed. There is
+//! no rescue.
+//!
+//! With `runt.rig-exit` the machine is one of QEMU with `isa-debug-exit` or
+//! `sifive_test`, which only root can use. The verdict then ends in
+//! `, confirmed`, and QEMU's exit code is 33 after `exit 0`, and otherwise 34
+//! (`isa-debug-exit`: 35).
+//!
+//! The file /run/runt-rig of an initramfs takes precedence over these words:
+//! TEXT, `exit` or nothing, PROGRAM and its arguments, each ended by a NUL, in
+//! less than `line-bytes`. PID 1 removes it before any other process exists,
+//! so that TEXT is a secret, and passes it on to the PID 1 of another root.
 //!
 //! When every service with a file `runt/critical` has been up for the board's
 //! `good-seconds`, and stage 2 for as long, /etc/runit/boot-good is run once,

@@ -14,7 +14,10 @@ use crate::{
     text::{Line, Path},
 };
 
-use super::report::{PREFIX, info};
+use super::{
+    report::{PREFIX, info},
+    rig::Rig,
+};
 
 /// Exit code of a container's PID 1 that asks for a restart and may not call
 /// reboot(2). A shell reports HUP by this code, and HUP is the signal by which
@@ -55,8 +58,14 @@ impl PowerOff {
         self.action == PowerAction::SoftReboot
     }
 
-    /// Ends the machine. In a container that may not call reboot(2), exits.
-    pub(super) fn run(&self, contained: bool, reporter: &Reporter) -> ! {
+    /// Reports the result of the rig and ends the machine. In a container that
+    /// may not call reboot(2), exits.
+    pub(super) fn run(
+        &self,
+        contained: bool,
+        rig: &Rig,
+        reporter: &Reporter,
+    ) -> ! {
         let action = self.action;
         let what = match action {
             PowerAction::Reboot => "system reboot.",
@@ -72,6 +81,7 @@ impl PowerOff {
             let what = "unable to start again, rebooting";
             reporter.warn(what, b"", child::exec_again());
         }
+        rig.report(action == PowerAction::Off, reporter);
         // Without a power switch, at least halt (contract §7.5).
         // A NUL in the argument is none.
         let refused = match Path::join(&[&self.argument]) {

@@ -33,7 +33,7 @@ use crate::{
 };
 
 use super::{
-    report,
+    report, rig,
     step::{StepResult, each_line, is_free},
     verity::{self, Mapping},
     volume,
@@ -45,9 +45,14 @@ const NEW_ROOT: &CStr = c"/newroot";
 const LOWER: &CStr = c"/run/lower";
 /// Mount point of the file system that takes an overlay's changes.
 const UPPER: &CStr = c"/run/upper";
+/// Directory of the initramfs with files for the root: a layer of the overlay.
+const FILES: &CStr = c"/etc/runit/overlay";
 /// Options of the overlay. The last two of its directories are created.
 const LAYERS: &[u8] =
     b"lowerdir=/run/lower,upperdir=/run/upper/upper,workdir=/run/upper/work";
+/// Options of the overlay with [`FILES`].
+const LAYERS_WITH_FILES: &[u8] = b"lowerdir=/etc/runit/overlay:/run/lower,\
+    upperdir=/run/upper/upper,workdir=/run/upper/work";
 /// Programs that are tried as the new root's init, relative to it.
 const INITS: [&CStr; 4] =
     [c"/sbin/init", c"/sbin/runit-init", c"/sbin/runit", c"/init"];
@@ -58,16 +63,9 @@ const SYSTEMS: [(&CStr, &CStr); 4] = [
     (c"/sys", c"sys"),
     (c"/run", c"run"),
 ];
-/// A step of the switch; its argument is the root hook's answer.
-type RootStep = fn(&Reporter, &[u8]) -> StepResult;
-/// Step 1. A build without the family `root` fails where a root is configured.
-pub(super) const MOUNT_ROOT: RootStep = if ROOT { mount_root } else { refuse };
-/// Step 2.
-pub(super) const EXEC_INIT: RootStep = if ROOT {
-    exec_init
-} else {
-    |_, _| StepResult::Nothing
-};
+/// Step 1 of the switch. A build without the family `root` fails where a root is configured.
+pub(super) const MOUNT_ROOT: fn(&Reporter, &[u8]) -> StepResult =
+    if ROOT { mount_root } else { refuse };
 
 /// Returns true when / is the kernel's unpacked initramfs. Needs /proc.
 fn is_initramfs() -> bool {
@@ -103,7 +101,7 @@ pub(super) fn is_open() -> bool {
 fn with_root(
     reporter: &Reporter,
     answer: &[u8],
-    work: fn(&Root<'_>, &Reporter) -> bool,
+    work: &dyn Fn(&Root<'_>, &Reporter) -> bool,
 ) -> StepResult {
     with_words(answer, |root| {
         let wanted = root.is_elsewhere() && is_initramfs();
@@ -113,7 +111,7 @@ fn with_root(
 
 /// Reports that this build cannot switch to the configured root.
 fn refuse(reporter: &Reporter, answer: &[u8]) -> StepResult {
-    with_root(reporter, answer, |root, reporter| {
+    with_root(reporter, answer, &|root, reporter| {
         let what =
             "the programs of this build (root) do not include a switch to ";
         report::warning(reporter, what, root.device);
@@ -123,7 +121,7 @@ fn refuse(reporter: &Reporter, answer: &[u8]) -> StepResult {
 
 /// Mounts the new root: step 1.
 fn mount_root(reporter: &Reporter, answer: &[u8]) -> StepResult {
-    with_root(reporter, answer, |root, reporter| {
+    with_root(reporter, answer, &|root, reporter| {
         if root.verity.is_empty() {
             return mount_layers(root, root.device, reporter);
         }
@@ -186,7 +184,9 @@ fn mount_layers(root: &Root<'_>, device: &[u8], reporter: &Reporter) -> bool {
         // A failure here makes the mount of the overlay fail too.
         let _there = file::make_dir(CWD, dir, 0o755).is_err();
     }
-    mount(b"overlay", NEW_ROOT, b"overlay", 0, LAYERS)
+    let files = file::info(CWD, FILES).is_ok();
+    let layers = if files { LAYERS_WITH_FILES } else { LAYERS };
+    mount(b"overlay", NEW_ROOT, b"overlay", 0, layers)
 }
 
 /// A volume to be mounted.
@@ -240,11 +240,15 @@ fn mount(
     done
 }
 
-/// Switches to the new root and executes its init: step 2. Returns only when
-/// there is no other root or on failure.
-fn exec_init(reporter: &Reporter, answer: &[u8]) -> StepResult {
-    with_root(reporter, answer, |_, reporter| {
-        let gone = switch_root(reporter);
+/// Switches to the new root and executes its init, which runs `rig` for a test
+/// rig: step 2. Returns only when there is no other root or on failure.
+pub(super) fn exec_init(
+    reporter: &Reporter,
+    answer: &[u8],
+    rig: &[u8],
+) -> StepResult {
+    with_root(reporter, answer, &|_, reporter| {
+        let gone = switch_root(reporter, rig);
         let errno = gone.err().unwrap_or(Errno::ENOENT);
         reporter.warn("unable to start the init of the root", b"", errno);
         false
@@ -252,8 +256,8 @@ fn exec_init(reporter: &Reporter, answer: &[u8]) -> StepResult {
 }
 
 /// Makes the new root the root if there is an init in it, removes the old
-/// root's files and executes that init.
-fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
+/// root's files and executes that init. `rig` is what to run for a test rig.
+fn switch_root(reporter: &Reporter, rig: &[u8]) -> Result<(), Errno> {
     let old = file::open_dir(CWD, c"/")?;
     file::change_dir(NEW_ROOT)?;
     // A link may lead to a path that exists only after the switch.
@@ -277,6 +281,9 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
     }
     power::move_mount(c".", c"/")?;
     file::change_root(c".")?;
+    if let Err(errno) = rig::pass_on(rig) {
+        reporter.warn("unable to pass on the rig", b"", errno);
+    }
     remove_all(old.as_fd())?;
     if let Some(console) = reporter.console {
         console.flush(LAST_WORDS);
@@ -292,7 +299,8 @@ fn switch_root(reporter: &Reporter) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Removes the contents of a directory, on its own file system only.
+/// Removes the contents of a directory, on its own file system only, except
+/// for [`FILES`], which the new root may use.
 ///
 /// Leaves what cannot be removed, or has a path longer than `path-bytes`: it
 /// costs only memory. Directories are visited in the order of their names, so
@@ -311,13 +319,19 @@ fn remove_all(root: At<'_>) -> Result<(), Errno> {
             && own == device
         {
             let listed = dir::list(dir.as_fd(), |name| {
+                let path = [here.as_bytes(), b"/", name.to_bytes()];
+                let path = Path::join(&path).ok();
+                let kept = path.as_ref().map(Path::as_bytes);
+                let kept = kept.and_then(|path| path.strip_prefix(b"."));
+                if kept == Some(FILES.to_bytes()) {
+                    return;
+                }
                 if file::remove(dir.as_fd(), name).is_ok()
                     || file::remove_dir(dir.as_fd(), name).is_ok()
                 {
                     return;
                 }
-                let path = [here.as_bytes(), b"/", name.to_bytes()];
-                let Ok(path) = Path::join(&path) else { return };
+                let Some(path) = path else { return };
                 let path_is_after =
                     |other: &Path| path.as_bytes() > other.as_bytes();
                 if last.as_ref().is_none_or(path_is_after)
@@ -354,7 +368,8 @@ mod test {
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("kept"), "").unwrap();
         let at = |name: &str| root.path().join(name);
-        for dir in ["a/b/c", "a/.b/c", ".hidden/a", "z", "a0/b"] {
+        let kept = "etc/runit/overlay";
+        for dir in ["a/b/c", "a/.b/c", ".hidden/a", "z", "a0/b", kept] {
             fs::create_dir_all(at(dir)).unwrap();
             for name in ["file", ".file", "-file"] {
                 fs::write(at(dir).join(name), "").unwrap();
@@ -372,7 +387,10 @@ mod test {
             names.map(|n| n.unwrap().file_name()).collect::<Vec<_>>()
         };
         // An empty directory is removed by its name alone.
-        assert_eq!(left(root.path()), [""; 0]);
+        assert_eq!(left(root.path()), ["etc"]);
+        assert_eq!(left(&at("etc/runit")), ["overlay"]);
+        assert_eq!(left(&at(kept)).len(), 3);
+        fs::remove_dir_all(at("etc")).unwrap();
         assert_eq!(left(outside.path()), ["kept"]);
         fs::create_dir_all(at("a").join(&long).join(&long).join("x")).unwrap();
         fs::create_dir_all(at("b/c")).unwrap();

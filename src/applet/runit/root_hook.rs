@@ -82,7 +82,8 @@ impl RootHook {
             Ok([ours, answer]) => {
                 let answer = Some(answer.as_fd());
                 self.pipe = Some(ours);
-                match console.spawn_with(PROGRAM, true, answer, supervisor) {
+                match console.spawn_with(PROGRAM, &[], true, answer, supervisor)
+                {
                     Some(pid) => task.watch(pid, limit(), now),
                     None => task.finish(StepResult::Failed, now),
                 }

@@ -27,6 +27,7 @@ use super::{
     power_off::{PowerOff, reap_forever},
     report::{PREFIX, info, warning},
     requests::Requests,
+    rig::Rig,
 };
 
 /// Flag file: the media are not written and unmounted at the end (runit
@@ -120,6 +121,11 @@ impl SystemShutdown {
         }
     }
 
+    /// Returns true once a shutdown has been requested.
+    pub(super) fn is_armed(&self) -> bool {
+        self.deadline.is_some()
+    }
+
     /// Begins with `step`.
     pub(super) fn begin(
         &mut self,
@@ -150,11 +156,12 @@ impl SystemShutdown {
         &mut self,
         now: Instant,
         requests: &Requests,
+        rig: &Rig,
         supervisor: &mut Supervisor,
     ) {
         if self.power_off.is_some() {
             if self.media.advance(now, supervisor) {
-                self.end(supervisor.reporter());
+                self.end(rig, supervisor.reporter());
             }
             return;
         }
@@ -240,25 +247,29 @@ impl SystemShutdown {
         if child::has_children() {
             name_hung_processes(supervisor.reporter());
         }
-        let power_off = PowerOff::new(requests.power_action());
+        self.power_off = Some(PowerOff::new(requests.power_action()));
         supervisor.flush_output(LAST_WORDS);
         let reporter = supervisor.reporter();
-        let stay = power_off.keeps_kernel();
-        self.power_off = Some(power_off);
         if self.contained || file::info(CWD, NO_SYNC).is_ok() {
-            return self.end(reporter);
+            return self.media.skip(clock::mono());
         }
+        let stay = self.keeps_kernel();
         let deadline = self.arm(requests, reporter);
         self.media.begin(stay, deadline);
     }
 
+    /// Returns true when the kernel stays, and with it all mounts.
+    fn keeps_kernel(&self) -> bool {
+        self.power_off.as_ref().is_some_and(PowerOff::keeps_kernel)
+    }
+
     /// Ends the machine; does nothing before it is known how.
-    fn end(&mut self, reporter: &Reporter) {
-        if self.power_off.as_ref().is_some_and(PowerOff::keeps_kernel) {
+    fn end(&mut self, rig: &Rig, reporter: &Reporter) {
+        if self.keeps_kernel() {
             self.end_failsafe();
         }
         if let Some(power_off) = &self.power_off {
-            power_off.run(self.contained, reporter);
+            power_off.run(self.contained, rig, reporter);
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
 
 use super::{
     super::flag_files::is_set,
+    boot_params::BootParams,
     console::ConsoleStreams,
     fstab, kernel_fs, modules, report, root,
     root_hook::{self, RootHook},
@@ -43,6 +44,8 @@ enum Work {
     Plain(fn(&Reporter) -> StepResult),
     /// A function that takes the answer of the root hook.
     Root(fn(&Reporter, &[u8]) -> StepResult),
+    /// The switch to the root.
+    Init,
     /// The root hook.
     Hook,
 }
@@ -72,7 +75,7 @@ const ONCE_TIMEOUT: Duration = Duration::from_secs(30);
 const ONCE_DIR: &CStr = c"/etc/runit/once";
 
 use Kind::{Always, Machine, ToRoot};
-use Work::{Hook, Plain, Root};
+use Work::{Hook, Init, Plain, Root};
 
 /// The steps in their order.
 const STEPS: [Step; 13] = [
@@ -85,7 +88,7 @@ const STEPS: [Step; 13] = [
     step("modules", MEDIUM_SECONDS, Machine, Plain(modules::load)),
     step(root_hook::NAME, IN_PROCESS, ToRoot, Hook),
     step("root", CHECK_SECONDS, ToRoot, Root(root::MOUNT_ROOT)),
-    step("init", IN_PROCESS, ToRoot, Root(root::EXEC_INIT)),
+    step("init", IN_PROCESS, ToRoot, Init),
     step("clock", IN_PROCESS, Machine, Plain(settings::set_clock)),
     step(
         "host name",
@@ -145,6 +148,8 @@ pub(super) struct Steps {
     /// The step or program that runs.
     task: Task,
     hook: RootHook,
+    /// What the PID 1 of the root is to run for a test rig, or nothing.
+    rig: &'static [u8],
     /// True when another root is configured and could not be reached.
     root_missing: bool,
 }
@@ -162,9 +167,10 @@ pub(super) enum Progress {
 
 impl Steps {
     /// Returns the state before the first step.
-    pub(super) fn new(contained: bool) -> Self {
+    pub(super) fn new(params: &BootParams) -> Self {
         Self {
-            contained,
+            contained: params.contained,
+            rig: params.rig.map_or(b"", |rig| rig.text),
             scope: Scope::All,
             active: false,
             index: 0,
@@ -262,7 +268,9 @@ impl Steps {
         console: &mut ConsoleStreams,
         supervisor: &mut Supervisor,
     ) {
-        let Self { task, hook, .. } = self;
+        let Self {
+            task, hook, rig, ..
+        } = self;
         if ROOT && matches!(step.work, Hook) {
             return hook.start(task, now, console, supervisor);
         }
@@ -270,7 +278,8 @@ impl Steps {
         let work = |reporter: &Reporter| match step.work {
             Plain(work) => work(reporter),
             Root(work) => work(reporter, answer),
-            Hook => StepResult::Nothing,
+            Init if ROOT => root::exec_init(reporter, answer, rig),
+            Init | Hook => StepResult::Nothing,
         };
         if step.limit == IN_PROCESS {
             task.finish(work(supervisor.reporter()), now);
@@ -320,7 +329,7 @@ mod test {
     #[test]
     fn steps_depend_on_scope_container_and_root() {
         let wanted = |scope, contained, root_missing| {
-            let mut steps = Steps::new(contained);
+            let mut steps = Steps::new(&BootParams::new(contained));
             steps.begin(scope);
             steps.root_missing = root_missing;
             let wanted = STEPS.iter().filter(|s| steps.is_wanted(s.kind));

@@ -14,9 +14,8 @@ use crate::{
 };
 
 use super::{
-    super::{context::Context, warned::Warning},
+    super::{context::Context, reaper::CANNOT_RUN, warned::Warning},
     Slot,
-    start::CANNOT_RUN,
 };
 
 impl Slot {

@@ -11,12 +11,9 @@ use crate::{
 };
 
 use super::{
-    super::{context::Context, warned::Warning},
+    super::{context::Context, reaper::CANNOT_RUN, warned::Warning},
     FINISH_AFTER, SCRIPT_AFTER, Slot, service_prefix,
 };
-
-/// Exit code of a child that could not execute its program.
-pub(super) const CANNOT_RUN: u8 = 111;
 
 /// Default time limit of a `control` script in milliseconds, without
 /// `runt/timeout-control`. runit sets no limit, so this only frees a slot that
