@@ -272,6 +272,13 @@ impl Board {
         self.qemu.as_ref().with_context(|| self.lacks("qemu"))
     }
 
+    /// Adds arguments of QEMU.
+    pub fn add_arguments(&mut self, arguments: Vec<String>) {
+        if let Some(qemu) = &mut self.qemu {
+            qemu.extra.extend(arguments);
+        }
+    }
+
     /// Returns the message about a table that is needed and missing.
     fn lacks(&self, table: &str) -> String {
         let name = &self.name;

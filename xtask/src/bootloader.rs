@@ -78,7 +78,7 @@ impl Bootloader {
         for _ in 0..=self.tries {
             let mut command = qemu::machine(board, &kit)?;
             command.args([&option, &firmware]);
-            qemu::add_disk(&mut command, board, &disk)?;
+            qemu::add_disk(&mut command, board, &disk, disk::WRITTEN)?;
             let mut session = Session::run(board, command)?;
             let groups =
                 session.expect(&chosen, WITHIN).with_context(|| {

@@ -37,6 +37,8 @@ pub struct Disk {
     pub file: PathBuf,
     /// Words for the kernel's command line that describe the disk.
     pub words: String,
+    /// Options of QEMU's drive.
+    pub options: &'static str,
     /// Offset and length of the ext4 on the disk, if it has one.
     ext4: Option<(u64, u64)>,
 }
@@ -90,7 +92,43 @@ pub fn make(
             )
         }
     };
-    Ok(Some(Disk { file, words, ext4 }))
+    let options = WRITTEN;
+    Ok(Some(Disk {
+        file,
+        words,
+        options,
+        ext4,
+    }))
+}
+
+/// Options of a disk that the machine writes to. What the machine has written
+/// is in the host's memory at once, and what it has flushed is on the host's
+/// disk: QEMU delays no write and acknowledges none too early. Killing QEMU is
+/// thus equivalent to a power failure with an empty disk cache.
+pub const WRITTEN: &str = "format=raw,cache=writeback";
+
+/// Returns an image that was made elsewhere as a disk. Its root is the file
+/// system in it, or the first of its partitions, with changes in memory only.
+/// The file is not changed.
+pub fn given(file: &Path) -> Result<Disk> {
+    /// Bytes that end the first sector of a partitioned disk.
+    const PARTITIONED: [u8; 2] = [0x55, 0xaa];
+    let mut start = [0; 512];
+    let cannot = || format!("cannot read {}", file.display());
+    fs::File::open(file)
+        .and_then(|mut image| image.read_exact(&mut start))
+        .with_context(cannot)?;
+    let device = if start.ends_with(&PARTITIONED) {
+        "/dev/vda1"
+    } else {
+        "/dev/vda"
+    };
+    Ok(Disk {
+        file: file.to_path_buf(),
+        words: format!("root={device} ro runt.overlay=tmpfs"),
+        options: "format=raw,snapshot=on",
+        ext4: None,
+    })
 }
 
 /// Creates a disk that is an ext4 with the files of a directory, which keep
@@ -110,6 +148,7 @@ pub fn from_dir(dir: &Path, file: PathBuf) -> Result<Disk> {
     Ok(Disk {
         file,
         words: format!("root=UUID={UUID} rw"),
+        options: WRITTEN,
         ext4: Some((0, length)),
     })
 }

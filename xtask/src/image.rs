@@ -124,6 +124,12 @@ pub fn make_debian(
     Ok(Image { initramfs, disk })
 }
 
+/// Builds the initramfs that switches to a root on a disk in a directory.
+pub fn make_to_disk(board: &Board, dir: &Path) -> Result<PathBuf> {
+    let kit = setup::ensure(board)?;
+    to_disk(board, &kit, &build::release(board)?, None, dir)
+}
+
 /// Writes the initramfs that switches to a root on a disk, with the trees of a
 /// root hook.
 fn to_disk(
@@ -133,9 +139,7 @@ fn to_disk(
     hook: Option<&str>,
     dir: &Path,
 ) -> Result<PathBuf> {
-    let modules = setup::disk_modules(board)?;
-    let names = &board.debian()?.disk_modules;
-    let mut entries = first(runt, modules.as_deref(), names)?;
+    let mut entries = first(board, runt)?;
     // Without it there would be no way to log in when there is no root.
     if board.rescue == "shell" || hook.is_some() {
         let busybox = Entry::File(0o755, fs::read(&kit.busybox)?);
@@ -173,13 +177,11 @@ fn base(runt: &Path) -> Result<Entries> {
 
 /// Returns the files of an initramfs that switches to a root on a disk: only
 /// those needed for that.
-fn first(
-    runt: &Path,
-    modules: Option<&Path>,
-    names: &[String],
-) -> Result<Entries> {
+fn first(board: &Board, runt: &Path) -> Result<Entries> {
+    let modules = setup::disk_modules(board)?;
+    let names = &board.debian()?.disk_modules;
     let mut entries = base(runt)?;
-    add_modules(&mut entries, modules)?;
+    add_modules(&mut entries, modules.as_deref())?;
     let list = names.iter().map(|name| format!("{name}\n"));
     let list = list.collect::<String>().into_bytes();
     entries.insert("etc/modules".into(), Entry::File(0o644, list));
@@ -263,6 +265,23 @@ fn add_tree(entries: &mut Entries, root: &Path, board: &Board) -> Result<()> {
 
 /// Packs the entries into a compressed newc archive.
 fn pack(entries: &Entries) -> Result<Vec<u8>> {
+    let level = flate2::Compression::fast();
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), level);
+    packer.write_all(&archive(entries)?)?;
+    Ok(packer.finish()?)
+}
+
+/// Returns the permission bits of a directory.
+fn directory_mode(path: &str) -> u32 {
+    if path == "tmp" || path.ends_with("/tmp") {
+        0o1777
+    } else {
+        0o755
+    }
+}
+
+/// Packs the entries into a newc archive.
+pub fn archive(entries: &Entries) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for (inode, (path, entry)) in (1..).zip(entries) {
         let header = Builder::new(path).ino(inode).uid(0).gid(0).mtime(0);
@@ -270,7 +289,7 @@ fn pack(entries: &Entries) -> Result<Vec<u8>> {
             Entry::Directory => (
                 header
                     .nlink(2)
-                    .mode(0o755)
+                    .mode(directory_mode(path))
                     .set_mode_file_type(ModeFileType::Directory),
                 &[],
             ),
@@ -304,8 +323,5 @@ fn pack(entries: &Entries) -> Result<Vec<u8>> {
         writer.finish()?;
     }
     trailer(&mut out)?;
-    let level = flate2::Compression::fast();
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), level);
-    packer.write_all(&out)?;
-    Ok(packer.finish()?)
+    Ok(out)
 }

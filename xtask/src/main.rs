@@ -21,6 +21,7 @@ mod old_kernel;
 mod peers;
 mod powercut;
 mod qemu;
+mod rig;
 mod rootfs;
 mod run;
 mod scenario;
@@ -118,14 +119,9 @@ enum Verb {
         /// The kind of root file system.
         #[arg(long, value_enum, default_value_t)]
         root: rootfs::Root,
-        /// Run this program of the image once the services are up, power off,
-        /// and exit with its exit code, or 125 if the guest reports none.
-        #[arg(long, value_name = "PROGRAM")]
-        rig: Option<String>,
-        /// Time limit for the program to end, in seconds from the start.
-        #[arg(long, default_value_t = 300.0, requires = "rig")]
-        within_s: f64,
     },
+    /// Run a program in a guest and exit with its exit code.
+    Rig(rig::Options),
     /// Compare the sizes of the release files with their boards' budgets.
     Size {
         /// Only this board; default: all boards.
@@ -197,7 +193,16 @@ enum Verb {
 
 /// Runs one subcommand; an error is printed with all its causes.
 fn main() -> ExitCode {
-    let done = match Arguments::parse().verb {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && rig::is_named() => {
+            // Nothing is left to do if it cannot be printed.
+            let _printed = error.print();
+            return rig::USAGE.into();
+        }
+        Err(error) => error.exit(),
+    };
+    let done = match arguments.verb {
         Verb::Setup { board } => setup::run(board.as_deref()),
         Verb::Build {
             board, out, strict, ..
@@ -206,18 +211,8 @@ fn main() -> ExitCode {
         Verb::Env { board, format } => env::run(&board, format),
         Verb::Boards => boards::run(),
         Verb::Image { board, tree, root } => image::run(&board, &tree, root),
-        Verb::Boot {
-            board,
-            tree,
-            root,
-            rig: Some(program),
-            within_s,
-        } => {
-            return boot::rig(&board, &tree, root, &program, within_s).into();
-        }
-        Verb::Boot {
-            board, tree, root, ..
-        } => boot::run(&board, &tree, root),
+        Verb::Boot { board, tree, root } => boot::run(&board, &tree, root),
+        Verb::Rig(options) => return rig::run(&options).into(),
         Verb::Size {
             board,
             families: true,

@@ -30,7 +30,7 @@ pub fn command(board: &Board, kit: &Fetched, image: &Image) -> Result<Command> {
     let append = format!("{words} {}", parameters(board));
     command.args(["-append", &append]);
     if let Some(disk) = &image.disk {
-        add_disk(&mut command, board, &disk.file)?;
+        add_disk(&mut command, board, &disk.file, disk.options)?;
     }
     Ok(command)
 }
@@ -58,29 +58,30 @@ pub fn parameters(board: &Board) -> String {
     )
 }
 
-/// Adds a disk to a machine.
+/// Adds a disk to a machine, with these options of QEMU's drive.
 pub fn add_disk(
     command: &mut Command,
     board: &Board,
     file: &Path,
+    options: &str,
 ) -> Result<()> {
     let device = board.qemu()?.disk.as_ref().with_context(|| {
         format!("boards/{}.toml: [qemu] has no disk", board.name)
     })?;
-    // What the machine has written is in the host's memory at once, and what it
-    // has flushed is on the host's disk: QEMU delays no write and acknowledges
-    // none too early. Killing QEMU is thus equivalent to a power failure with
-    // an empty disk cache.
-    let drive = "if=none,id=disk,format=raw,cache=writeback,file=";
-    command
-        .arg("-drive")
-        .arg(format!("{drive}{}", file.display()))
-        .args(["-device", &format!("{device},drive=disk")]);
+    // A comma in a value is doubled.
+    let file = file.display().to_string().replace(',', ",,");
+    let drive = format!("if=none,id=disk,{options},file={file}");
+    let device = format!("{device},drive=disk");
+    command.args(["-drive", &drive, "-device", &device]);
     Ok(())
 }
 
 /// Factor of all time limits: other parts of the tests run beside a machine.
 const PATIENCE: f64 = 3.0;
+/// Time for QEMU to exit when it is told to.
+const TO_QUIT: Duration = Duration::from_secs(10);
+/// Interval at which QEMU is checked for its exit.
+const POLL: Duration = Duration::from_millis(20);
 /// Delay between a break and the letter that follows it.
 const AFTER_BREAK: Duration = Duration::from_millis(500);
 
@@ -359,22 +360,59 @@ impl Session {
     }
 }
 
+/// The query of the cursor's position that busybox's shell sends.
+const CURSOR_QUERY: &str = "\u{1b}[6n";
+
 impl Session {
-    /// Appends console output, without carriage returns and without the cursor
-    /// position query that busybox's shell sends.
+    /// Appends console output, without carriage returns and cursor queries.
     fn hear(&mut self, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes);
         if self.echo {
-            print!("{text}");
+            let mut output = std::io::stdout();
+            // Whoever read it may be gone; the machine continues.
+            let _gone = output.write_all(bytes).and_then(|()| output.flush());
         }
-        self.text.push_str(&text);
-        for noise in ["\r", "\u{1b}[6n"] {
-            while let Some(at) = self.text[self.seen..].find(noise) {
-                let at = self.seen + at;
-                self.text.replace_range(at..at + noise.len(), "");
-            }
-        }
+        // A query may have begun in what was heard before.
+        let before = self.text[self.seen..].rfind('\u{1b}');
+        let before = before.map_or(self.text.len(), |at| self.seen + at);
+        let recent = self.text.len() - before < CURSOR_QUERY.len();
+        let start = if recent { before } else { self.text.len() };
+        self.text.push_str(&String::from_utf8_lossy(bytes));
+        let new = self.text.split_off(start).replace('\r', "");
+        self.text.push_str(&new.replace(CURSOR_QUERY, ""));
     }
+
+    /// Waits until the machine has ended, at most for `limit`, and ends QEMU.
+    pub fn finish(&mut self, limit: Duration) -> Result<End> {
+        let until = Instant::now() + limit;
+        while self.ended.is_none() && self.listen(until).is_ok() {}
+        if self.ended.is_some() {
+            // It may have exited already.
+            let none = serde_json::json!({});
+            let _gone = self.command("quit", &none).is_err();
+        }
+        let until = Instant::now() + TO_QUIT;
+        let code = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status.code(),
+                None if self.ended.is_none() || Instant::now() > until => {
+                    break None;
+                }
+                None => std::thread::sleep(POLL),
+            }
+        };
+        let reason = self.ended.clone();
+        Ok(End { reason, code })
+    }
+}
+
+/// The end of a machine.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Reason in QMP's SHUTDOWN event, or what became of QEMU; `None` when the
+    /// time limit was reached.
+    pub reason: Option<String>,
+    /// QEMU's exit code, if it has exited with one.
+    pub code: Option<i32>,
 }
 
 impl Drop for Session {

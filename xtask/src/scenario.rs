@@ -15,6 +15,7 @@ use crate::{
     disk::Disk,
     image,
     qemu::Session,
+    rig::{self, RigRun},
     rootfs::Root,
     setup,
 };
@@ -53,8 +54,10 @@ struct RawScenario {
     never: Vec<String>,
     #[serde(default)]
     once: Vec<String>,
-    #[serde(rename = "step")]
+    #[serde(rename = "step", default)]
     steps: Vec<RawStep>,
+    #[serde(rename = "rig", default)]
+    rigs: Vec<RigRun>,
 }
 
 /// A step in the form of the file.
@@ -116,6 +119,8 @@ pub struct Scenario {
     /// Patterns that must appear on the console exactly once.
     once: Vec<Regex>,
     steps: Vec<Step>,
+    /// Runs of `cargo xtask rig` instead of a boot with steps.
+    rigs: Vec<RigRun>,
 }
 
 /// A step.
@@ -196,6 +201,9 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
             check(step).with_context(|| format!("{file}, step {number}"))?;
         steps.push(step);
     }
+    for run in &raw.rigs {
+        run.check().with_context(|| file.clone())?;
+    }
     let RawScenario {
         about,
         tree,
@@ -209,6 +217,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         board,
         bootloader,
         debian,
+        rigs,
         ..
     } = raw;
     Ok(Scenario {
@@ -228,6 +237,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         never,
         once,
         steps,
+        rigs,
     })
 }
 
@@ -318,6 +328,9 @@ impl Scenario {
     ///
     /// The whole console output is kept in target/xtask/log.
     pub fn play(&self, board: &Board) -> Result<Vec<String>> {
+        if !self.rigs.is_empty() {
+            return rig::play(&self.name, &self.rigs, board);
+        }
         let prebuilt = board.prebuilt.clone();
         let mut board = board::load_with(&board.name, &self.board)?;
         board.prebuilt = prebuilt;
