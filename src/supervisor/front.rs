@@ -12,12 +12,15 @@
 //! | `control` | obeys: `x` all exit, `a` scan, `1` front leaves, `2` is back | writes |
 //! | `ok` | keeps a reader open | writes nothing, polls: an error is the end of the last reader |
 //! | `log` | writes what comes on descriptor 2, when there is room | reads |
+//! | `errors` | descriptor 2 of all services, if the front has a LOG; reads it in any case | - |
 //! | `front` | - | holds its lock: there is one front |
 //!
 //! The kernel closes all of it when a process dies, however that happens.
 //! Where there is no run directory, because it cannot be created, unnamed
 //! pipes do the same, except for the next front: it does not find the
 //! supervisor, and its services are locked, as with runit.
+
+use core::ffi::CStr;
 
 use heapless::VecView;
 
@@ -35,6 +38,9 @@ use super::{
 
 /// Maximum number of bytes of descriptor 2 forwarded per iteration.
 const LOG_BYTES: usize = 512;
+
+/// The pipe behind descriptor 2, in the directory of the connection.
+const ERRORS: &CStr = c"supervise/errors";
 
 /// Command of a front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +72,8 @@ pub struct ServerEnd {
     log: Fd,
     /// Read end of the pipe behind descriptor 2.
     errors: Option<Fd>,
+    /// That pipe, if it has a name: both ends.
+    stderr: Option<Fd>,
 }
 
 /// The front's end of the connection.
@@ -105,7 +113,8 @@ impl Connection {
                     control,
                     _ok: supervise::open_ok(at, &SERVICE)?,
                     log: supervise::open_fifo(at, PIPE)?,
-                    errors: None,
+                    errors: Some(supervise::open_fifo(at, ERRORS)?),
+                    stderr: Some(supervise::open_fifo(at, ERRORS)?),
                 };
                 Ok(Self::New(open_client_end(at)?, server))
             }
@@ -132,6 +141,7 @@ impl Connection {
             _ok: ok,
             log,
             errors: None,
+            stderr: None,
         };
         Ok(Self::New(client, server))
     }
@@ -164,16 +174,25 @@ impl ClientEnd {
 impl ServerEnd {
     /// Makes descriptor 2, from now on and for all children, a pipe that this
     /// process empties: a writer never waits for a front, nor is killed
-    /// because there is none.
+    /// because there is none. If it has a name, its writers have both ends
+    /// open: they are not killed either while there is no supervisor, and the
+    /// next one reads what they have written.
     pub fn capture_stderr(&mut self) -> Result<(), Errno> {
-        let [read, write] = sys::pipe(false)?;
-        // Another process may read the pipe first; writers still block.
-        file::set_blocking(read.as_fd(), false)?;
+        let write = if let Some(fifo) = self.stderr.take() {
+            // Writers block when it is full.
+            file::set_blocking(fifo.as_fd(), true)?;
+            fifo
+        } else {
+            let [read, write] = sys::pipe(false)?;
+            // Another process may read the pipe first; writers still block.
+            file::set_blocking(read.as_fd(), false)?;
+            self.errors = Some(read);
+            write
+        };
         service::allow_services_to_open(write.as_fd());
-        child::set_standard(&write, 2)?;
-        self.errors = Some(read);
-        Ok(())
+        child::set_standard(&write, 2)
     }
+
     /// Makes commands and captured output wake the loop.
     pub(super) fn listen(&self, poller: &Poller) -> Result<(), Errno> {
         let add = |fd: At<'_>, source: Source| {

@@ -244,6 +244,30 @@ fn a_number_that_was_used_again_holds_nothing_up() {
     sleep.wait().unwrap();
 }
 
+#[test]
+fn output_outlives_the_supervisor() {
+    let tmp = TestDir::new();
+    let lines = tmp.path("lines");
+    let run = format!(
+        "while echo a line >&2; do echo >> {}; sleep 0.02; done",
+        lines.display()
+    );
+    tmp.service("a", &run);
+    let title = "log: ................................";
+    let all = tmp.start(&["runsvdir", "services", title]);
+    let pid = tmp.until_pid("a", None);
+    kill_supervisor(&all);
+    let count = || tmp.read("lines").len();
+    let before = count();
+    until("more lines", || (count() > before + 20).then_some(()));
+    until("a title with the new lines", || {
+        let path = format!("/proc/{}/cmdline", all.pid().as_raw_pid());
+        let shown = fs::read_to_string(path).unwrap();
+        shown.contains("a line").then_some(())
+    });
+    assert_eq!(tmp.until_pid("a", None), pid);
+}
+
 /// Kills while services start, end and are restarted all the time.
 fn kill_repeatedly(kills: usize) {
     const SERVICES: usize = 6;
@@ -296,8 +320,13 @@ fn kill_repeatedly(kills: usize) {
     }
     // Everything works still.
     for number in 0..SERVICES {
-        let output = tmp.run(&["sv", "-w", "60", "restart", &name(number)]);
-        assert_eq!(output.code, 0, "{output:?}");
+        if number % 3 == 0 {
+            let output = tmp.run(&["sv", "-w", "60", "restart", &name(number)]);
+            assert_eq!(output.code, 0, "{output:?}");
+        } else {
+            let old = tmp.until_pid(&name(number), None);
+            tmp.until_pid(&name(number), Some(old));
+        }
         let log = tmp.path(&format!("services/{}/log", name(number)));
         assert_eq!(processes_in(&log).len(), 1, "loggers of {number}");
         let second = tmp.path(&format!("second{number}"));
