@@ -162,22 +162,21 @@ impl Session {
         let stream = loop {
             match UnixStream::connect(&socket) {
                 Ok(stream) => break stream,
-                Err(error)
-                    if Instant::now() > limit
-                        || child.try_wait()?.is_some() =>
-                {
-                    let text =
-                        heard.try_iter().filter_map(|heard| match heard {
-                            Event::Console(text) => Some(
-                                String::from_utf8_lossy(&text).into_owned(),
-                            ),
-                            Event::Shutdown(_) => None,
-                        });
-                    let text: String = text.collect();
-                    return Err(error)
-                        .context(format!("QEMU did not start: {text}"));
+                Err(error) => {
+                    let ended = child.try_wait()?;
+                    if ended.is_none() && Instant::now() <= limit {
+                        std::thread::sleep(Duration::from_millis(20));
+                        continue;
+                    }
+                    let said = message(&heard);
+                    match ended {
+                        Some(status) => {
+                            bail!("QEMU did not start, {status}: {said}")
+                        }
+                        None => Err(error)
+                            .context(format!("QEMU did not start: {said}"))?,
+                    }
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
         };
         let mut monitor = stream.try_clone()?;
@@ -420,6 +419,17 @@ impl Drop for Session {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// Returns in one line what a QEMU has printed that did not start.
+fn message(heard: &Receiver<Event>) -> String {
+    /// Longest silence before the last of it.
+    const SILENCE: Duration = Duration::from_secs(1);
+    let mut said = String::new();
+    while let Ok(Event::Console(text)) = heard.recv_timeout(SILENCE) {
+        said += &String::from_utf8_lossy(&text);
+    }
+    said.trim().replace('\n', "; ")
 }
 
 /// Reads QMP events in a thread and reports the end of the machine.

@@ -70,6 +70,7 @@ impl RigRun {
         // A wrong command line has no outcome.
         if let Some(outcome) = last.strip_prefix("rig: ") {
             let report = fs::read_to_string(&junit).context("no JUnit file")?;
+            let report = report.replace("&apos;", "'").replace("&quot;", "\"");
             let passed = self.code == 0;
             let outcome = outcome.replace('`', "");
             ensure!(
