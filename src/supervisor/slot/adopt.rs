@@ -71,15 +71,45 @@ impl Slot {
     /// Takes over what is left of an earlier supervisor. To be called before
     /// anything is started or published.
     pub(super) fn adopt(&mut self, context: &mut Context) {
+        let machine = self.data.machine;
         let row = context.ledger.find(self.key.identity);
         if let Some((_, mut fields)) = row
             && let Some(todo) = self.restore(&mut fields)
         {
-            return self.continue_from(todo, context);
+            if self.is_that_directory(&todo, context) {
+                return self.continue_from(todo, context);
+            }
+            self.data.machine = machine;
+            self.data.begun = Default::default();
+            (self.data.group, self.data.killed_at) = (None, None);
         }
         for role in [Role::Service, Role::Log] {
             self.adopt_recorded(role, context);
         }
+    }
+
+    /// Returns whether the restored state is that of this directory, and not of
+    /// a removed one that had the same inode number: it has a published
+    /// status, or one of the processes is there.
+    fn is_that_directory(&mut self, todo: &Actions, context: &Context) -> bool {
+        let service = self.open.as_mut();
+        if service.is_some_and(|s| s.recorded(Role::Service).is_some()) {
+            return true;
+        }
+        let is_there = |pid, role| {
+            let known = Evidence::Started(self.data.begun(role));
+            !matches!(judge(pid, None, known), Verdict::Gone)
+        };
+        let cell = context.ledger.cell(self.key.index);
+        let started = todo.last().copied().and_then(started_role);
+        let machine = &self.data.machine;
+        started.zip(cell).is_some_and(|(role, cell)| {
+            let pid = cell.load(Ordering::Relaxed);
+            pid != 0 && is_there(pid, role)
+        }) || ROLES.iter().any(|role| {
+            let pid = machine.pid(*role).or_else(|| machine.held(*role));
+            pid.is_some_and(|pid| is_there(pid, *role))
+        })
     }
 
     /// Continues from the state that the ledger had, with the actions that
