@@ -37,7 +37,7 @@ const FILE_SLACK: u64 = 2_000_000_000;
 /// State of an ended process in /proc, which its parent has not reaped.
 const ZOMBIE: u8 = b'Z';
 
-/// What is known of a process that was running.
+/// Knowledge of a process that was running.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Evidence {
     /// Its published status, and when that was written.

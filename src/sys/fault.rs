@@ -82,7 +82,7 @@ pub struct Report {
     image: u64,
 }
 
-/// What was passed on by the execution before.
+/// Report and state that the previous execution has passed on.
 #[derive(Debug)]
 pub struct Resumed {
     /// The fault.
@@ -91,7 +91,7 @@ pub struct Resumed {
     pub state: Option<Numbers>,
 }
 
-/// What the handler executes first.
+/// The image of the program that the handler executes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image {
     /// A copy in memory.

@@ -23,7 +23,7 @@ pub struct Start {
     pub signal_frame: usize,
 }
 
-/// What the kernel gave this process; `None` in the unit tests.
+/// Arguments and environment from the kernel; `None` in the unit tests.
 static GIVEN: Given = Given(UnsafeCell::new(None));
 
 /// Memory of [`GIVEN`].

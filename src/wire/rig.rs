@@ -7,7 +7,7 @@ use core::ffi::CStr;
 /// The second word, when the machine has an exit device.
 pub const EXIT: &[u8] = b"exit";
 
-/// What PID 1 is to run, and how it reports the result.
+/// Program that PID 1 is to run, and the form of its report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RigCommand<'a> {
     /// Text that only PID 1 and the host know; empty when there is none.

@@ -48,7 +48,7 @@ impl<'a> Verity<'a> {
 /// Bytes of the superblock.
 pub const SUPERBLOCK: usize = 512;
 
-/// What the superblock says.
+/// Contents of a superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock<'a> {
     /// Position of the salt: 0 after the data, 1 before it.

@@ -53,7 +53,8 @@ const FRAME: u64 = 32 * 1024;
 /// (`fault_around_bytes`).
 const MAPPED_AT_ONCE: u64 = 64 * 1024;
 
-/// What a supervisor runs between returning memory and its next sleep.
+/// Functions that a supervisor runs between returning memory and its next
+/// sleep.
 const IDLE: [&str; 3] = [
     "<runt::supervisor::Supervisor>::iterate",
     "<runt::sys::poller::Poller>::wait",

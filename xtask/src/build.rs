@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::{
     board::{self, Board},
@@ -177,6 +178,19 @@ pub fn crates(board: &Board) -> Result<String> {
     // The set of crates depends on the flags: rustix examines them.
     tell(&mut tree, &flags(board));
     run::quiet(&mut tree)
+}
+
+/// Returns the packages of the workspace and all that they depend on, as `cargo
+/// metadata` describes them.
+pub fn packages() -> Result<Vec<Value>> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(board::root());
+    cargo.args(["metadata", "--locked", "--format-version", "1"]);
+    let mut data: Value = serde_json::from_str(&run::quiet(&mut cargo)?)?;
+    match data["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => bail!("cargo metadata lists no packages"),
+    }
 }
 
 /// Returns the directory of a variant's builds for one board, or of what the

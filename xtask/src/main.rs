@@ -33,7 +33,7 @@ mod tidy;
 mod tool;
 mod toolchain;
 
-/// What src/build.rs passes to the linker: tested here, because a build script
+/// The linker arguments of src/build.rs: tested here, because a build script
 /// has no tests.
 #[cfg(test)]
 #[path = "../../src/build/link_args.rs"]

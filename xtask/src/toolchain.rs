@@ -8,7 +8,6 @@ mod environment;
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use crate::{
     audit,
@@ -118,15 +117,7 @@ pub fn debian(board: &str) -> Result<String> {
 /// program says it does. Clippy checks what the program itself uses
 /// (`incompatible_msrv`).
 pub fn rust_version() -> Result<String> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(board::root()).args([
-        "metadata",
-        "--locked",
-        "--format-version",
-        "1",
-    ]);
-    let data: Value = serde_json::from_str(&run::quiet(&mut cargo)?)?;
-    let packages = data["packages"].as_array().context("no packages")?;
+    let packages = build::packages()?;
     let version = |name: &str| {
         packages
             .iter()

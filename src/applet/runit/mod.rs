@@ -165,12 +165,12 @@
 //! fault: its number, the signal, and the address or that a process has sent
 //! it.
 //!
-//! What survives: all processes with their pids, exit statuses and uptimes;
+//! These survive: all processes with their pids, exit statuses and uptimes;
 //! what was told to be down; log pipes, the relayed output and what is in
 //! them; control bytes and signals that were not read yet; stage scripts with
 //! their time limits, requests to shut down, the programs of PID 1, the rig.
 //! A shared logger is replaced and may lose what it had read but not written.
-//! What does not: delays before a restart and time limits of a stop (a service
+//! These do not: delays before a restart and time limits of a stop (a service
 //! that waits is started, and one that was told to end must be told again if
 //! it ignores TERM), `failed` of a `finish` with exit code 125, control
 //! scripts that run, and the warnings that were printed once. A watchdog is

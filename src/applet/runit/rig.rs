@@ -112,7 +112,7 @@ enum Verdict {
 /// The program of a test rig.
 #[derive(Debug)]
 pub(super) struct Rig {
-    /// What to run; `None` when there is no rig.
+    /// The command; `None` when there is no rig.
     command: Option<RigCommand<'static>>,
     /// True once the program has been started.
     started: bool,

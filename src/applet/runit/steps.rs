@@ -148,7 +148,7 @@ pub(super) struct Steps {
     /// The step or program that runs.
     task: Task,
     hook: RootHook,
-    /// What the PID 1 of the root is to run for a test rig, or nothing.
+    /// Command of a test rig for the PID 1 of the root; may be empty.
     rig: &'static [u8],
     /// True when another root is configured and could not be reached.
     root_missing: bool,

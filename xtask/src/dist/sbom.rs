@@ -29,15 +29,7 @@ pub(super) struct Part {
 
 /// Returns the program, then all crates that are linked into a board's file.
 pub(super) fn parts(board: &Board, file: &Path) -> Result<Vec<Part>> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(board::root()).args([
-        "metadata",
-        "--locked",
-        "--format-version",
-        "1",
-    ]);
-    let data: Value = serde_json::from_str(&run::quiet(&mut cargo)?)?;
-    let packages = data["packages"].as_array().context("no packages")?;
+    let packages = build::packages()?;
     let hashes = hashes()?;
     let mut parts = Vec::new();
     let linked = build::crates(board)?;

@@ -1,4 +1,4 @@
-//! What Buildroot and Yocto set when they build a crate. Both give the release
+//! Sets the variables that Buildroot and Yocto set for a crate. Both give the release
 //! profile other values, which must not reach the profile `board`.
 //!
 //! Crates come from the caller's registry here, in place of the vendored ones.
