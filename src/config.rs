@@ -30,6 +30,7 @@ mod small {
     pub const ROOT_SECONDS: usize = 0;
     pub const FAULTS: usize = 3;
     pub const FAULT_SECONDS: usize = 60;
+    pub const PRIORITY: usize = 10;
     pub const DOWN_SECONDS: usize = 60;
     pub const LOG_LINE_BYTES: usize = 16;
     pub const LOGGERS: usize = 2;

@@ -52,6 +52,11 @@
 //! run did to them. A service of any user can open the pipe to the log service
 //! for writing as /dev/stdout.
 //!
+//! A supervisor that may set its priority (CAP_SYS_NICE) runs at nice level
+//! -10 (the board's `priority`), so that busy services cannot delay it; its
+//! children begin at level 0. A supervisor that was started with another level
+//! than 0, or with a scheduling policy, keeps that, and so do its children.
+//!
 //! With a directory `DIR/cgroup` each `DIR/run` is started in the version 2
 //! control group `runit/NAME`, where NAME is the service's name. The group is
 //! created if it is missing, and before the start the files of `DIR/cgroup`

@@ -1,5 +1,7 @@
 //! Sets the priority of this process: nice level, scheduler, I/O class.
 
+use linux_raw_sys::general::{SCHED_NORMAL, SCHED_RESET_ON_FORK};
+
 use super::{Errno, error, raw};
 
 /// Adds to the nice level.
@@ -12,6 +14,21 @@ pub fn add_nice(add: i32) -> Result<(), Errno> {
         Err(rustix::io::Errno::ACCESS) => Err(Errno::EPERM),
         Err(errno) => Err(error::from(errno)),
     }
+}
+
+/// Lowers the nice level of this process to `-steps`, but not that of its
+/// children, which get level 0 (sched(7), reset-on-fork). Leaves a process
+/// alone that has another level than 0 or another policy than the default:
+/// that was chosen for it, or for its children.
+///
+/// EACCES without CAP_SYS_NICE.
+pub fn raise(steps: i32) -> Result<(), Errno> {
+    let level = rustix::process::getpriority_process(None);
+    if level != Ok(0) || raw::sched_getscheduler()? != SCHED_NORMAL {
+        return Ok(());
+    }
+    set_scheduler(SCHED_NORMAL | SCHED_RESET_ON_FORK, 0)?;
+    set_nice(steps.saturating_neg())
 }
 
 /// Sets the nice level.

@@ -707,3 +707,10 @@ pub(super) fn sched_setscheduler(
     unsafe { syscall!(Sysno::sched_setscheduler, 0, policy, pointer) }?;
     Ok(())
 }
+
+/// Calls `sched_getscheduler` for this process.
+pub(super) fn sched_getscheduler() -> Result<u32, Errno> {
+    // SAFETY: the call takes no pointer.
+    let policy = unsafe { syscall!(Sysno::sched_getscheduler, 0) }?;
+    Ok(u32::try_from(policy).unwrap_or(u32::MAX))
+}

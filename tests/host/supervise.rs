@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
 };
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::util::{TestDir, cpu_time, shell::capacity, until};
 
@@ -299,8 +299,7 @@ fn children_start_in_a_clean_state() {
     let text = until("what the child sees", || {
         Some(tmp.read("out")).filter(|text| !text.is_empty())
     });
-    kill_process(rustix::process::Pid::from_child(&child), Signal::HUP)
-        .unwrap();
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
     child.wait().unwrap();
     let lines: Vec<&str> = text.lines().collect();
     // ls has the directory open besides the three.
@@ -312,6 +311,33 @@ fn children_start_in_a_clean_state() {
     assert_eq!(lines[4], tmp.path("services/a").to_str().unwrap());
     assert_eq!(lines[5], "kept");
     until("the end", || (tmp.stat("a") == "down").then_some(()));
+}
+
+#[test]
+fn a_supervisor_precedes_its_children() {
+    fn nice(pid: Pid) -> String {
+        let pid = pid.as_raw_nonzero();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        let stat = stat.unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().nth(16).unwrap().to_owned()
+    }
+    let tmp = TestDir::new();
+    tmp.service("a", "exec sleep 1000");
+    // A level that was chosen is that of all.
+    for (start, expected) in [
+        (&["runsv", "services/a"][..], ["-10", "0"]),
+        (&["chpst", "-n", "3", "runsv", "services/a"], ["3", "3"]),
+    ] {
+        let mut one = tmp.start(start);
+        tmp.until_stat("a", "run");
+        let levels = [nice(one.pid()), nice(tmp.pid("a").unwrap())];
+        if nice(rustix::process::getpid()) == "0" {
+            assert_eq!(levels, expected);
+        }
+        one.kill(Signal::TERM);
+        assert_eq!(one.wait(), 0);
+    }
 }
 
 #[test]
