@@ -1,7 +1,12 @@
 //! Tests that a service with `cgroup/` runs in its control group with the
 //! settings of the files there, and tests `runsv-cg`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use rustix::process::Signal;
 
@@ -36,6 +41,14 @@ fn shell(tmp: &TestDir, dir: &str, script: &str) -> Output {
     output_of(command.current_dir(tmp.path(dir)))
 }
 
+/// Group of all services, which each test removes when it is empty.
+static SERVICES: Mutex<()> = Mutex::new(());
+
+/// Lets one test at a time use the group of all services.
+fn alone() -> MutexGuard<'static, ()> {
+    SERVICES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Returns a name that no other test uses.
 fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
@@ -55,6 +68,7 @@ fn remove(tmp: &TestDir, name: &str) {
 fn a_service_runs_in_its_group() {
     let tmp = TestDir::new();
     let Some(by) = mounted() else { return };
+    let _alone = alone();
     let name = unique("a");
     let dir = format!("services/{name}");
     let seen = tmp.path("seen");
@@ -123,6 +137,7 @@ fn runsv_cg() {
     if mounted().is_none() {
         return;
     }
+    let _alone = alone();
     let name = unique("b");
     let dir = format!("services/{name}");
     tmp.service(&name, "exec sleep 1000");
