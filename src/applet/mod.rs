@@ -22,7 +22,7 @@ mod vlogger;
 use crate::{
     args::getopt::Opt,
     config::{self, family},
-    sys::{self, CWD, Errno, child, error, file, start::Start},
+    sys::{self, CWD, Errno, child, error, fault, file, start::Start},
     text::{Line, Path, basename},
 };
 
@@ -56,6 +56,7 @@ fn init(start: Start) -> u8 {
 /// -> `sv`, contract §4).
 pub fn main(start: Start) -> u8 {
     child::fill_standard_streams();
+    let start = fault::first_start(start);
     let file = start.file.to_bytes();
     let name = start.argv.first().map_or(&b""[..], |name| name.to_bytes());
     let name = basename(name);

@@ -103,27 +103,55 @@
 //! `sv why` shows `waits process`. To end the wait, kill the process; if it is
 //! not the service's, remove `status` and start the supervisor again.
 //!
+//! # Faults
+//! When runsv or the supervisor of runsvdir faults (SEGV, BUS, ILL, FPE, ABRT
+//! or SYS, also when its stack overflows) it executes its file again, by the
+//! open descriptor of that or by its path, and goes on as the same process.
+//! One line reports each fault: its number, the signal, and the address or
+//! that a process has sent it.
+//!
+//! These survive, with the `ledger`: all processes, which are children still,
+//! so that exit statuses are known; states, uptimes and what an operator
+//! wanted; delays before a restart and time limits; control scripts that run;
+//! an end of the supervision that has begun; log pipes and what is in them;
+//! bytes for `control` that were not read yet. Files of `supervise` are
+//! written again only where something has changed. Without the `ledger` delays
+//! and time limits begin anew, and control scripts are forgotten. In any case
+//! these do not survive: the byte that was just read, an exit status that was
+//! just collected (`finish` gets -1 and 0), the time for which a critical
+//! service has been down, and the warnings that were printed once. A shared
+//! logger is replaced; the old one finishes its lines.
+//!
+//! After the board's `faults` (3) in `fault-seconds` (60) the process exits
+//! with 111, and the next supervisor takes over as from a killed one. Faults
+//! that a process has sent (`kill -SEGV`) do not count for this.
+//!
 //! # Signals
 //! TERM: as `sv exit DIR`.
 //!
 //! # Exit codes
-//! 0 told to exit; 1 usage; 111 the directory cannot be supervised.
+//! 0 told to exit; 1 usage; 111 the directory cannot be supervised, or too many
+//! faults.
 
 use core::ffi::CStr;
 
 use crate::{
     config,
     machine::restart_delay,
-    supervisor::{Refusal, Reporter, Supervisor, dropped_lines, rundir},
+    supervisor::{
+        Refusal, Reporter, Supervisor, dropped_lines, recovery, rundir,
+        service_prefix,
+    },
     sys::{
         self, AsFd, CWD, Errno, Fd, clock,
         console::Console,
-        file,
+        fault, file,
         inotify::{Inotify, WatchKind},
         signal::Number,
         start::Start,
     },
     text::{Line, Path},
+    wire::record::Numbers,
 };
 
 /// Exit code of a usage error.
@@ -135,7 +163,7 @@ pub(super) fn main(start: Start) -> u8 {
     let name = words.next().unwrap_or(c"runsv");
     match (words.next(), words.next()) {
         (Some(dir), None) => match supervise(dir, start) {
-            Ok(()) => 0,
+            Ok(code) => code,
             Err(failed) => {
                 sys::print_error(failed.line(dir.to_bytes()).finish());
                 super::FATAL
@@ -168,8 +196,9 @@ impl Failed {
     }
 }
 
-/// Supervises `dir` until told to exit.
-fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
+/// Supervises `dir` until told to exit; returns the exit code.
+fn supervise(dir: &CStr, start: Start) -> Result<u8, Failed> {
+    let resumed = fault::resumed();
     let opened = open(dir)?;
     let reporter = Reporter {
         prefix: Line::new(),
@@ -183,11 +212,23 @@ fn supervise(dir: &CStr, start: Start) -> Result<(), Failed> {
     let supervisor = made
         .as_mut()
         .map_err(|errno| Failed::Call("unable to start", *errno))?;
+    // There is no state but that of the service.
+    fault::record(&Numbers::new());
+    let reporter = supervisor.reporter();
+    recovery::handle_faults(false, reporter);
+    if let Some(resumed) = &resumed {
+        let head = service_prefix(display_name(dir.to_bytes()), "warning");
+        if !recovery::may_continue(resumed, "runsv", &head, reporter) {
+            return Ok(super::FATAL);
+        }
+        supervisor.resume(None);
+    }
     // Most users cannot have a run directory, and need none.
     if let Ok(state) = rundir::create(opened.as_fd(), b"") {
         supervisor.keep_state(state, true);
     }
-    supervise_path(dir, opened, supervisor)
+    supervise_path(dir, opened, supervisor)?;
+    Ok(0)
 }
 
 /// Opens the service directory.
@@ -224,6 +265,8 @@ fn supervise_path(
                 let mut line = refusal.line(name, "warning");
                 supervisor.reporter().print(&mut line);
             }
+        } else {
+            supervisor.end_resumption();
         }
         let again = refused.map(|_| clock::mono().after(restart_delay::RETRY));
         let mut replaced = false;

@@ -24,7 +24,8 @@
 //! Two processes share the work: a front process, which handles the signals
 //! below, and its child, the supervisor, which runs the services. The end of
 //! the front process does not affect a service; a supervisor that dies is
-//! started again and takes the running services over, see runsv(8).
+//! started again and takes the running services over. After a fault either
+//! process goes on as the same process. See runsv(8).
 //! `runsvdir DIR` becomes the front process of a supervisor that runs already,
 //! however the last front process ended, and has it supervise again what was
 //! told to exit. `-P`, and whether there is a LOG, stay as they were.
@@ -71,6 +72,8 @@
 //! 0 on TERM; 1 usage; 111 on HUP, when nothing can be started, or when DIR
 //! has a front process already. The same as process 1.
 
+mod serve;
+
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
@@ -79,18 +82,20 @@ use crate::{
         title::{self, Title},
     },
     supervisor::{
-        self, Reporter, Supervisor,
-        front::{ClientEnd, Command, Connection, ServerEnd},
-        rundir,
+        self, Reporter,
+        front::{ClientEnd, Command, Connection},
+        recovery, rundir,
     },
     sys::{
         self, AsFd, Errno, Fd, child, clock,
         console::Console,
+        fault::{self, Resumed},
         file, poller, secure,
         signal::{self, Number, Signals},
         start::{Start, Word},
     },
     text::Line,
+    wire::record::{Reader, Writer},
 };
 
 /// Exit code of a usage error.
@@ -146,9 +151,42 @@ pub(super) fn main(start: Start) -> u8 {
         sessions,
         logs: word.is_some(),
     };
-    run_front(&request, word, start).unwrap_or_else(|(what, errno)| {
+    let resumed = fault::resumed();
+    let done = if resumed.as_ref().is_some_and(serve::is_supervisor) {
+        serve::resume(&request, resumed.as_ref(), start)
+    } else {
+        run_front(&request, word, resumed.as_ref(), start)
+    };
+    done.unwrap_or_else(|(what, errno)| {
         super::fatal(prefix(dir, "fatal").as_bytes(), what, b"", errno)
     })
+}
+
+/// Returns the reporter of both processes.
+fn reporter(request: &Request) -> Reporter {
+    Reporter {
+        prefix: prefix(request.dir, "warning"),
+        console: Console::stderr(|count, to_stderr| {
+            supervisor::dropped_lines("runsvdir", count, to_stderr)
+        }),
+    }
+}
+
+/// Opens the state directory of DIR. A failure is reported.
+fn open_run_dir(request: &Request, reporter: &Reporter) -> Option<Fd> {
+    let opened = rundir::open_for(request.dir);
+    if let Err(errno) = opened {
+        let run = rundir::run_dir().to_bytes();
+        if rundir::is_refusal(errno) {
+            let mut line = reporter.prefix.clone();
+            line.text("run directory ").bytes(run).text(UNTRUSTED);
+            reporter.print(&mut line);
+        } else {
+            let what = "unable to use the run directory ";
+            reporter.warn(what, run, errno);
+        }
+    }
+    opened.ok()
 }
 
 /// Returns `runsvdir DIR: LEVEL: `.
@@ -166,6 +204,7 @@ type Failure = (&'static str, Errno);
 fn run_front(
     request: &Request,
     word: Option<Word>,
+    resumed: Option<&Resumed>,
     start: Start,
 ) -> Result<u8, Failure> {
     let caught = [
@@ -177,32 +216,32 @@ fn run_front(
     ];
     let signals = Signals::take(&caught)
         .map_err(|errno| ("unable to collect signals", errno))?;
-    let reporter = Reporter {
-        prefix: prefix(request.dir, "warning"),
-        console: Console::stderr(|count, to_stderr| {
-            supervisor::dropped_lines("runsvdir", count, to_stderr)
-        }),
-    };
-    let run_dir = rundir::open_for(request.dir)
-        .inspect_err(|errno| {
-            let run = rundir::run_dir().to_bytes();
-            if rundir::is_refusal(*errno) {
-                let mut line = reporter.prefix.clone();
-                line.text("run directory ").bytes(run).text(UNTRUSTED);
-                return reporter.print(&mut line);
-            }
-            reporter.warn("unable to use the run directory ", run, *errno);
-        })
-        .ok();
-    let front_lock = run_dir.as_ref().map(lock_front).transpose()?;
+    let reporter = reporter(request);
     let mut front = Front {
         signals,
         word,
         title: Title::new(clock::mono()),
         is_init: child::own_pid() == 1,
         code: None,
-        zombies: false,
+        zombies: resumed.is_some(),
+        ends: [None; 3],
     };
+    front.save();
+    recovery::handle_faults(false, &reporter);
+    if let Some(resumed) = resumed {
+        let what = "the front process";
+        let head = &reporter.prefix;
+        if !recovery::may_continue(resumed, what, head, &reporter) {
+            return Ok(super::FATAL);
+        }
+    }
+    let run_dir = open_run_dir(request, &reporter);
+    let front_lock = run_dir.as_ref().map(lock_front).transpose()?;
+    if let Some(client) = resumed.and_then(|resumed| front.restore(resumed))
+        && let Some(code) = front.follow(&client, &reporter)?
+    {
+        return front.end(code);
+    }
     loop {
         let started = clock::mono();
         match Connection::open(run_dir.as_ref().map(AsFd::as_fd)) {
@@ -211,14 +250,14 @@ fn run_front(
                     child::fork().map_err(|errno| ("unable to fork", errno))?;
                 if is_child {
                     drop((client, front, front_lock));
-                    return serve(request, server, run_dir, reporter, start);
+                    return serve::begin(
+                        request, server, run_dir, reporter, start,
+                    );
                 }
                 drop(server);
-                if let Some(code) = front.watch(&client)? {
+                if let Some(code) = front.follow(&client, &reporter)? {
                     return front.end(code);
                 }
-                let text = "the supervisor has ended, restarting";
-                reporter.print(reporter.prefix.clone().text(text));
             }
             Ok(Connection::Found(client)) => {
                 client.send(Command::Attach);
@@ -263,14 +302,53 @@ struct Front {
     code: Option<u8>,
     /// True when children may have ended and need reaping.
     zombies: bool,
+    /// Descriptors of the connection.
+    ends: [Option<u32>; 3],
 }
 
 impl Front {
+    /// Records the state that a fault passes on.
+    fn save(&self) {
+        let mut writer = Writer::default();
+        writer.put(serve::FRONT);
+        writer.put_option(self.code.map(u64::from));
+        for end in self.ends {
+            writer.put_option(end.map(u64::from));
+        }
+        fault::record(&writer.0);
+    }
+
+    /// Restores that state; returns the connection, if there was one.
+    fn restore(&mut self, resumed: &Resumed) -> Option<ClientEnd> {
+        let mut reader = Reader(resumed.state.as_ref()?);
+        reader.take();
+        let code = reader.take_option();
+        self.code = code.and_then(|code| u8::try_from(code).ok());
+        ClientEnd::resume([0; 3].map(|_| reader.take_pid()))
+    }
+
+    /// Follows a supervisor that this process has started, as
+    /// [`Front::watch`] does, and reports its end.
+    fn follow(
+        &mut self,
+        client: &ClientEnd,
+        reporter: &Reporter,
+    ) -> Result<Option<u8>, Failure> {
+        let code = self.watch(client)?;
+        if code.is_none() {
+            let text = "the supervisor has ended, restarting";
+            reporter.print(reporter.prefix.clone().text(text));
+        }
+        Ok(code)
+    }
+
     /// Passes signals on and shows the log until there is an exit code, or the
     /// supervisor has ended (`None` then, unless a code is set).
     fn watch(&mut self, client: &ClientEnd) -> Result<Option<u8>, Failure> {
         // From now on it is mostly idle.
         sys::trim_memory();
+        self.ends = client.numbers();
+        self.save();
         loop {
             let now = clock::mono();
             let limit = self.word.as_mut().map(|word| {
@@ -352,6 +430,7 @@ impl Front {
             }
             if self.is_init {
                 self.code = self.code.or(code);
+                self.save();
             } else if code.is_some() {
                 return code;
             }
@@ -361,84 +440,4 @@ impl Front {
         }
         None
     }
-}
-
-/// Runs the supervisor until it is told to stop and no service is left.
-fn serve(
-    request: &Request,
-    mut server: ServerEnd,
-    run_dir: Option<Fd>,
-    reporter: Reporter,
-    start: Start,
-) -> Result<u8, Failure> {
-    let caught = [
-        Number::CHILD,
-        Number::TERM,
-        Number::ALARM,
-        Number::PIPE,
-        Number::USR1,
-        Number::USR2,
-    ];
-    if let Some(console) = reporter.console {
-        console.discard_backlog();
-    }
-    if request.logs
-        && let Err(errno) = server.capture_stderr()
-    {
-        reporter.warn("log service disabled", b"", errno);
-    }
-    let slots = crate::config::SLOTS;
-    let sessions = request.sessions;
-    let mut made =
-        Supervisor::new(slots, &caught, reporter, start.environ, sessions);
-    // By reference: a copy would take a page of stack for good.
-    let supervisor = made
-        .as_mut()
-        .map_err(|errno| ("unable to supervise", *errno))?;
-    if let Some(dir) = run_dir {
-        // The lock of the connection is held.
-        supervisor.keep_state(dir, false);
-    }
-    supervisor
-        .accept_front(server)
-        .map_err(|errno| ("unable to wait for commands", errno))?;
-    supervisor.supervise_dir(request.dir);
-    let mut attached = true;
-    let mut exiting = false;
-    while attached || supervisor.live() > 0 {
-        let events = supervisor.iterate(None);
-        let signals =
-            events.signals.iter().filter_map(|signal| match *signal {
-                Number::ALARM => Some(Command::Scan),
-                Number::TERM => Some(Command::ExitAll),
-                // Only a front may detach and attach.
-                _ => None,
-            });
-        for command in events.commands.iter().copied().chain(signals) {
-            match command {
-                Command::Scan => supervisor.rescan(),
-                // The last front process was killed: a new one starts like any
-                // other.
-                Command::Attach if attached => supervisor.rescan(),
-                Command::ExitAll => {
-                    supervisor.stop_scanning();
-                    supervisor.exit_all();
-                    attached = false;
-                    exiting = true;
-                }
-                Command::Detach => {
-                    supervisor.stop_scanning();
-                    attached = false;
-                }
-                // After this command it does not resume: a new supervisor
-                // takes over.
-                Command::Attach if exiting => {}
-                Command::Attach => {
-                    supervisor.supervise_dir(request.dir);
-                    attached = true;
-                }
-            }
-        }
-    }
-    sys::child::exit(0)
 }

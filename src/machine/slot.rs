@@ -310,6 +310,11 @@ impl SlotState {
         self.leaving
     }
 
+    /// Returns true if the pipe of the log service was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Returns true if a control would revoke the end that the owner wants.
     fn would_restart(&self, control: Control) -> bool {
         let wants =

@@ -25,7 +25,7 @@ use core::ffi::CStr;
 use heapless::VecView;
 
 use crate::sys::{
-    self, AsFd, At, Errno, Fd, child, file,
+    self, AsFd, At, Errno, Fd, child, fault, file,
     poller::{Interest, Poller},
     secure::{self, FifoEnds},
 };
@@ -68,7 +68,7 @@ const COMMANDS: [(u8, Command); 4] = [
 pub struct ServerEnd {
     _lock: Option<Fd>,
     control: Fd,
-    _ok: Fd,
+    ok: Fd,
     log: Fd,
     /// Read end of the pipe behind descriptor 2.
     errors: Option<Fd>,
@@ -85,6 +85,25 @@ pub struct ClientEnd {
     pub ok: Fd,
     /// Carries what is written to the supervisor's descriptor 2.
     pub log: Fd,
+}
+
+impl ClientEnd {
+    /// Returns the numbers of the descriptors, for [`ClientEnd::resume`].
+    pub fn numbers(&self) -> [Option<u32>; 3] {
+        [&self.control, &self.ok, &self.log]
+            .map(|file| Some(fault::number_of(file)))
+    }
+
+    /// Returns the end that the front had before a fault, if any.
+    pub fn resume(numbers: [Option<u32>; 3]) -> Option<Self> {
+        let [control, ok, log] =
+            numbers.map(|number| number.and_then(fault::take_inherited));
+        Some(Self {
+            control: control?,
+            ok: ok?,
+            log: log?,
+        })
+    }
 }
 
 /// Result of a front's search for its supervisor.
@@ -111,7 +130,7 @@ impl Connection {
                 let server = ServerEnd {
                     _lock: Some(lock),
                     control,
-                    _ok: supervise::open_ok(at, &SERVICE)?,
+                    ok: supervise::open_ok(at, &SERVICE)?,
                     log: supervise::open_fifo(at, PIPE)?,
                     errors: Some(supervise::open_fifo(at, ERRORS)?),
                     stderr: Some(supervise::open_fifo(at, ERRORS)?),
@@ -138,7 +157,7 @@ impl Connection {
         let server = ServerEnd {
             _lock: None,
             control,
-            _ok: ok,
+            ok,
             log,
             errors: None,
             stderr: None,
@@ -172,6 +191,34 @@ impl ClientEnd {
 }
 
 impl ServerEnd {
+    /// Returns the numbers of the descriptors, for [`ServerEnd::resume`].
+    pub fn numbers(&self) -> [Option<u32>; 4] {
+        let errors = self.errors.as_ref().map(fault::number_of);
+        let [control, ok, log] = [&self.control, &self.ok, &self.log]
+            .map(|file| Some(fault::number_of(file)));
+        [control, ok, log, errors]
+    }
+
+    /// Returns the end that the supervisor had before a fault, and takes its
+    /// lock in `run_dir` again. EAGAIN if another supervisor has that now.
+    pub fn resume(
+        numbers: [Option<u32>; 4],
+        run_dir: Option<At<'_>>,
+    ) -> Result<Self, Failure> {
+        let lock = run_dir.map(|at| supervise::lock(at, at, &SERVICE));
+        let lock = lock.transpose()?;
+        let [control, ok, log, errors] =
+            numbers.map(|number| number.and_then(fault::take_inherited));
+        Ok(Self {
+            _lock: lock,
+            control: control.unwrap_or(Fd::none()),
+            ok: ok.unwrap_or(Fd::none()),
+            log: log.unwrap_or(Fd::none()),
+            errors,
+            stderr: None,
+        })
+    }
+
     /// Makes descriptor 2, from now on and for all children, a pipe that this
     /// process empties: a writer never waits for a front, nor is killed
     /// because there is none. If it has a name, its writers have both ends

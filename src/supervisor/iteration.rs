@@ -42,6 +42,12 @@ impl Supervisor {
             self.handle(Source::of(token), &mut events);
         }
         self.tick();
+        if self
+            .resumed_until
+            .is_some_and(|at| at <= self.budget.began())
+        {
+            self.end_resumption();
+        }
         self.scan();
         let free = quiet && !self.budget.has_backlog();
         self.publish(if free { Duration::ZERO } else { MAX_STALENESS });
@@ -159,7 +165,8 @@ impl Supervisor {
             .min();
         let scan = self.scanner.due(&self.table);
         let orders = self.context.loggers.due();
-        earliest(&[until, due, scan, orders, self.idle_at])
+        let resumed = self.resumed_until;
+        earliest(&[until, due, scan, orders, self.idle_at, resumed])
     }
 
     /// Reaps the children that have ended, orphans included, until the budget

@@ -30,6 +30,7 @@ mod logger;
 pub mod overlay;
 mod path_watch;
 mod reaper;
+pub mod recovery;
 mod relay;
 mod reporter;
 pub mod rundir;
@@ -57,7 +58,7 @@ use crate::{
         priority,
         signal::Number,
     },
-    text::Name,
+    text::{Name, basename},
     wire::clock::Instant,
 };
 
@@ -70,7 +71,9 @@ pub use logger::logger_user;
 use reaper::Reaper;
 pub use reaper::{AWAITED, CANNOT_RUN, Ended, Events};
 use relay::Relay;
-pub use reporter::{Refusal, Reporter, append_failure, dropped_lines};
+pub use reporter::{
+    Refusal, Reporter, append_failure, dropped_lines, service_prefix,
+};
 use scan::{Scanner, Slots};
 use source::Source;
 use spawner::Spawner;
@@ -94,6 +97,10 @@ const IDLE_DELAY: Duration = Duration::from_secs(1);
 )]
 const PRIORITY: i32 = config::PRIORITY as i32;
 
+/// Time after a fault for which directories that are refused may be taken
+/// over; then the old pipes are closed.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
 /// State of the event loop.
 pub struct Supervisor {
     table: Table,
@@ -108,6 +115,8 @@ pub struct Supervisor {
     relay: Option<Relay>,
     /// Time at which unused memory is returned, unless an event comes before.
     idle_at: Option<Instant>,
+    /// Time at which inherited files are closed after a fault.
+    resumed_until: Option<Instant>,
 }
 
 impl Supervisor {
@@ -157,6 +166,7 @@ impl Supervisor {
             front: None,
             relay: None,
             idle_at: Some(clock::mono().after(IDLE_DELAY)),
+            resumed_until: None,
         })
     }
 
@@ -225,7 +235,8 @@ impl Supervisor {
         let identity = file::info_of(dir.as_fd())
             .map_err(|errno| Refusal::of("stat", c".", errno))?
             .identity;
-        self.table.insert(name, identity, dir, &mut self.context)
+        let context = &mut self.context;
+        self.table.insert(name, identity, dir, false, context)
     }
 
     /// Ends an iteration when `fd` becomes readable; the caller reads it then.
@@ -244,6 +255,9 @@ impl Supervisor {
         self.scanner.start(path);
         self.scan();
         self.budget.begin(clock::mono(), None);
+        if self.scanner.due(&self.table).is_none() {
+            self.end_resumption();
+        }
     }
 
     /// Stops looking for service directories; existing slots stay.
@@ -331,14 +345,52 @@ impl Supervisor {
     }
 
     /// Goes on after a fault of this process: its services are still its
-    /// children, and those whose output it relayed write to `output`. To be
-    /// called before any directory is supervised.
+    /// children, and those whose output it relayed write to `output`. The
+    /// services that the ledger has are taken over by their open directories,
+    /// wherever those are listed now. To be called before any directory is
+    /// supervised.
     pub fn resume(&mut self, output: Option<u32>) {
         let pipe = output.and_then(fault::take_inherited);
         self.relay = pipe.map(Relay::resume);
         self.context.resumed = true;
+        self.resumed_until = Some(clock::mono().after(TAKE_OVER));
         // Children may have ended meanwhile.
         self.budget.leave_backlog();
+        for dir in fault::inherited_directories() {
+            self.take_back(dir);
+        }
+    }
+
+    /// Takes over a service directory that has a row in the ledger.
+    fn take_back(&mut self, dir: Fd) {
+        let info = file::info_of(dir.as_fd());
+        let Some(identity) = info.ok().map(|info| info.identity) else {
+            return;
+        };
+        let known = |slot: &slot::Slot| slot.identity() == identity;
+        if self.context.ledger.find(identity).is_none()
+            || self.table.slots().any(known)
+        {
+            return;
+        }
+        let mut buffer = [0; config::PATH_BYTES];
+        let path = file::path_of_open(&dir, &mut buffer);
+        // A scan gives it the name that it is listed under.
+        let name = path.map_or(&b"?"[..], basename);
+        let context = &mut self.context;
+        // If it is refused, a scan tries again and reports that.
+        let _refused = self
+            .table
+            .insert(name, identity, dir, false, context)
+            .is_err();
+    }
+
+    /// Closes what was inherited from before a fault and was not taken over.
+    pub fn end_resumption(&mut self) {
+        if self.resumed_until.take().is_some() {
+            self.context.resumed = false;
+            fault::close_inherited();
+        }
     }
 
     /// Forwards all that ended services have written, for at most `limit`.

@@ -123,7 +123,7 @@ impl Refusal {
 }
 
 /// Returns `runsv NAME: LEVEL: `.
-pub(super) fn service_prefix(name: &[u8], level: &str) -> Line {
+pub fn service_prefix(name: &[u8], level: &str) -> Line {
     let mut line = Line::new();
     line.text("runsv ")
         .bytes(name)

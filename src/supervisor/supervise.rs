@@ -217,7 +217,7 @@ impl SuperviseDir {
     /// Returns the status that an earlier supervisor has published, and when
     /// that was written; `dir` is the service directory.
     pub(super) fn recorded(
-        &self,
+        &mut self,
         dir: At<'_>,
         names: &'static FileNames,
     ) -> Option<(Status, Wall)> {
@@ -232,6 +232,7 @@ impl SuperviseDir {
         let count = file::read_at(file.as_fd(), &mut record, 0).ok()?;
         let status = status::unpack(record.get(..count)?)?;
         let written = file::info_of(file.as_fd()).ok()?.modified;
+        self.last = Some(status);
         Some((status, written))
     }
 
@@ -257,15 +258,19 @@ impl SuperviseDir {
         names: &'static FileNames,
         status: &Status,
     ) -> Result<(), Failure> {
-        if self.is_published(status) && !self.texts_stale {
+        let published = self.is_published(status) && !self.texts_stale;
+        if published && self.ok.is_some() {
             return Ok(());
         }
         let (at, names) = location(self.run_dir.as_ref(), dir, names);
-        let last = self.last.filter(|_| !self.texts_stale);
-        let texts = write_texts(at, names, last.as_ref(), status);
-        let record = write_record(at, names, status);
-        self.last = record.is_ok().then_some(*status);
-        self.texts_stale = texts.is_err();
+        let (mut texts, mut record) = (Ok(()), Ok(()));
+        if !published {
+            let last = self.last.filter(|_| !self.texts_stale);
+            texts = write_texts(at, names, last.as_ref(), status);
+            record = write_record(at, names, status);
+            self.last = record.is_ok().then_some(*status);
+            self.texts_stale = texts.is_err();
+        }
         if self.ok.is_none() {
             // Comes after the files: a reader that finds a supervisor trusts
             // them. Without the files it still accepts commands.

@@ -77,16 +77,21 @@ impl Table {
         Ok((name, index.ok_or(Refusal::Full("slots", self.bound))?))
     }
 
-    /// Puts a service directory into the table and starts it.
+    /// Puts a service directory into the table, with `listed` one that a scan
+    /// has seen, and starts it.
     pub(super) fn insert(
         &mut self,
         name: &[u8],
         identity: Identity,
         dir: Fd,
+        listed: bool,
         context: &mut Context,
     ) -> Result<(), Refusal> {
         let (name, index) = self.room_for(name, identity, &context.ledger)?;
-        let slot = Slot::open(index, name, identity, dir, context)?;
+        let mut slot = Slot::open(index, name, identity, dir, context)?;
+        if listed {
+            slot.presence().mark_seen();
+        }
         let at = usize::from(index);
         // The bound does not exceed the memory's capacity.
         while self.entries.len() <= at && self.entries.push(None).is_ok() {}

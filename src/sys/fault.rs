@@ -1,16 +1,18 @@
-//! Survives faults of this program: PID 1 executes its file again and passes
-//! its state on.
+//! Survives faults of this program: a process executes its file again and
+//! passes its state on.
 //!
 //! A fault is a signal of [`FAULTS`], also on an overflow of the stack: the
 //! handler has a stack of its own. It keeps the pipes and FIFOs open, so that
-//! neither a writer nor their content is lost, and executes, in this order, a
-//! sealed copy of the program in memory, the file that the program was started
-//! from, its path, and /proc/self/exe. If all are refused, or the handler
-//! itself faults, it restarts the machine. Blocked signals stay blocked,
-//! pending ones pending, and children stay children.
+//! neither a writer nor their content is lost, and the directories, and
+//! executes, in this order, a sealed copy of the program in memory (PID 1
+//! only) or the file that the program was started from, its path, and
+//! /proc/self/exe. If all are refused, or the handler itself faults, PID 1
+//! restarts the machine, and another process ends by the signal. Blocked
+//! signals stay blocked, pending ones pending, and children stay children.
 //!
 //! The state travels in the variable [`VARIABLE`] of the environment, which
-//! [`resumed`] removes. It is what was last given to [`record`].
+//! [`resumed`] removes. It is what was last given to [`record`], and the path
+//! by which the program was executed at first.
 //!
 //! The handler never returns. In another process than the one that called
 //! [`install`] (a copy that has not executed a program) the signal has its
@@ -24,13 +26,16 @@ use core::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
-use rustix::process::Signal;
+use rustix::{fd::AsFd as _, process::Signal};
 
 use super::{
-    CWD, Errno, Fd, child, clock, exec, file, image, limits,
+    At, CWD, Errno, Fd, child, clock, exec, fd,
+    file::{self, Kind},
+    image, limits,
     power::{self, PowerAction},
-    program::Environ,
-    raw, start,
+    program::{self, Environ},
+    raw,
+    start::{self, Start},
     static_cell::StaticCell,
 };
 use crate::{
@@ -80,6 +85,8 @@ pub struct Report {
     pub recent: [u64; config::FAULTS],
     /// Number of the descriptor that was executed, inverted; 0 for none.
     image: u64,
+    /// Highest number of a descriptor.
+    highest: u64,
 }
 
 /// Report and state that the previous execution has passed on.
@@ -140,33 +147,60 @@ static LAST: Shared<Report> = Shared(UnsafeCell::new(Report {
     count: 0,
     recent: [0; config::FAULTS],
     image: 0,
+    highest: 0,
 }));
 /// Memory of the handler: the environment, and the variable in it.
 static MEMORY: StaticCell<Memory> = StaticCell::new(Memory {
     environ: [ptr::null(); config::ENVIRON + 2],
-    text: [0; VARIABLE.len() + record::TEXT + 1],
+    text: [0; TEXT],
 });
 /// The handler's stack.
 #[unsafe(link_section = ".bss.child_stacks")]
 static HANDLER_STACK: Shared<[MaybeUninit<u8>; STACK]> =
     Shared(UnsafeCell::new([MaybeUninit::uninit(); STACK]));
 
+/// Bytes of the variable: its name, the numbers, [`PATH`], the path and a NUL.
+const TEXT: usize = VARIABLE.len() + record::TEXT + config::PATH_BYTES + 2;
+
+/// The byte between the numbers and the path.
+const PATH: u8 = b':';
+
 /// Memory of the handler.
 struct Memory {
     environ: [*const c_char; config::ENVIRON + 2],
-    text: [u8; VARIABLE.len() + record::TEXT + 1],
+    text: [u8; TEXT],
 }
 
 // SAFETY: the pointers lead to memory that is valid as long as the process.
 unsafe impl Send for Memory {}
+
+/// Splits the variable into the text of the numbers and the path.
+fn split(text: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
+    let bytes = text.to_bytes_with_nul();
+    let mut parts = bytes.splitn(2, |byte| *byte == PATH);
+    let numbers = parts.next().unwrap_or(&[]);
+    let path = parts.next().map(CStr::from_bytes_with_nul);
+    (numbers, path.and_then(Result::ok))
+}
+
+/// Returns `start` with the path by which the program was executed at first,
+/// if a fault has executed it since.
+#[must_use]
+pub fn first_start(start: Start) -> Start {
+    let name = VARIABLE.strip_suffix(b"=").unwrap_or(VARIABLE);
+    let path = start.environ.get(name).and_then(|text| split(text).1);
+    let Some(file) = path else { return start };
+    start::set_file(file);
+    Start { file, ..start }
+}
 
 /// Returns what the execution before this one has passed on, and remembers its
 /// descriptors. `None` if this is the first one. To be called once, before
 /// anything is opened.
 pub fn resumed() -> Option<Resumed> {
     let given = start::given()?.environ;
-    let text = given.take(VARIABLE)?.to_bytes();
-    remember_inherited();
+    let (text, _) = split(given.take(VARIABLE)?);
+    restore_name();
     let numbers = record::read(text).unwrap_or_default();
     let mut reader = record::Reader(&numbers);
     let mut report = Report {
@@ -175,6 +209,7 @@ pub fn resumed() -> Option<Resumed> {
         address: reader.take(),
         count: reader.take(),
         image: reader.take(),
+        highest: reader.take(),
         ..Report::default()
     };
     for time in &mut report.recent {
@@ -182,6 +217,7 @@ pub fn resumed() -> Option<Resumed> {
     }
     // SAFETY: no handler is installed yet.
     unsafe { *LAST.0.get() = report };
+    remember_inherited();
     let sum = reader.take();
     let mut state = Numbers::new();
     let whole = state.extend_from_slice(reader.0).is_ok();
@@ -207,8 +243,9 @@ pub fn record(state: &Numbers) {
     }
 }
 
-/// Handles faults from now on. ENOMEM if the handler's stack is too small for
-/// this processor.
+/// Handles faults from now on. In a copy of a process that does so too they
+/// are counted anew. ENOMEM if the handler's stack is too small for this
+/// processor.
 pub fn install() -> Result<(), Errno> {
     let frame = start::given().map_or(0, |given| given.signal_frame);
     let frame = if frame == 0 { FRAME } else { frame };
@@ -216,7 +253,13 @@ pub fn install() -> Result<(), Errno> {
     if needed > STACK {
         return Err(Errno::ENOMEM);
     }
-    OWNER.store(child::own_pid(), Ordering::Relaxed);
+    let own = child::own_pid();
+    if ![0, own].contains(&OWNER.load(Ordering::Relaxed)) {
+        // SAFETY: the handler reads it only in the process of `OWNER`, which
+        // is this one, and does not return.
+        unsafe { *LAST.0.get() = Report::default() };
+    }
+    OWNER.store(own, Ordering::Relaxed);
     // SAFETY: nothing else uses this stack.
     unsafe { raw::alternate_stack(HANDLER_STACK.0.get().cast(), STACK) }?;
     for signal in FAULTS {
@@ -232,22 +275,34 @@ pub fn install_last() -> Result<(), Errno> {
     install()
 }
 
-/// Prepares what the handler executes; returns what that is.
-pub fn prepare_image() -> Image {
+/// Prepares what the handler executes, with `in_memory` a copy in memory;
+/// returns what that is.
+pub fn prepare_image(in_memory: bool) -> Image {
+    if IMAGE.load(Ordering::Relaxed) != 0 {
+        // By the process that this one is a copy of.
+        return Image::File;
+    }
     // SAFETY: the handler changes it only when it does not return.
     let inherited = unsafe { (*LAST.0.get()).image };
     let number = u32::try_from(inherited).ok().and_then(|n| n.checked_sub(1));
-    let kept = number.and_then(take_inherited);
-    if let Some(copy) = kept.filter(image::is_sealed) {
-        return keep_image(copy, Image::Memory);
+    if let Some(kept) = number.and_then(take_inherited) {
+        let image = if image::is_sealed(&kept) {
+            Image::Memory
+        } else {
+            Image::File
+        };
+        return keep_image(kept, image);
     }
     let path = start::given().map_or(c"", |given| given.file);
-    let Ok(program) = file::open_read(CWD, path) else {
+    let opened = file::open_read(CWD, path);
+    let opened = opened.or_else(|_| file::open_read(CWD, program::SELF_EXE));
+    let Ok(program) = opened else {
         return Image::Path;
     };
-    match image::sealed_copy(&program) {
-        Ok(copy) => keep_image(copy, Image::Memory),
-        Err(_) => keep_image(program, Image::File),
+    let copy = in_memory.then(|| image::sealed_copy(&program));
+    match copy {
+        Some(Ok(copy)) => keep_image(copy, Image::Memory),
+        _ => keep_image(program, Image::File),
     }
 }
 
@@ -277,12 +332,14 @@ unsafe extern "C" fn handler(
     DEPTH.store(depth.saturating_add(1), Ordering::Relaxed);
     // A fault in the handler would come again.
     if depth == 0 {
-        keep_pipes();
+        keep_files();
         // SAFETY: the kernel's, on this stack.
         let info = unsafe { &*info };
         execute(signal, info);
     }
-    power::shut_down(PowerAction::Reboot);
+    if OWNER.load(Ordering::Relaxed) == 1 {
+        power::shut_down(PowerAction::Reboot);
+    }
     end(signal)
 }
 
@@ -305,13 +362,20 @@ fn execute(signal: u32, info: &[u32; 6]) {
     }
     let numbers = numbers(&fault);
     let sum = record::checksum(&numbers);
-    // A NUL follows: the memory was zeros.
-    [sum]
+    let used = [sum]
         .iter()
         .chain(&numbers)
         .fold(VARIABLE.len(), |used, number| {
             record::put_number(&mut memory.text, used, *number)
         });
+    // A NUL follows: the memory was zeros.
+    let path = given.file.to_bytes_with_nul();
+    let room = memory.text.get_mut(used..).unwrap_or(&mut []);
+    if room.len() > path.len() {
+        for (place, byte) in room.iter_mut().zip([PATH].iter().chain(path)) {
+            *place = *byte;
+        }
+    }
     let variables = given.environ.iter().take(config::ENVIRON);
     let places = memory.environ.iter_mut().skip(1);
     for (place, variable) in places.zip(variables) {
@@ -321,12 +385,13 @@ fn execute(signal: u32, info: &[u32; 6]) {
         *first = memory.text.as_ptr().cast();
     }
     limits::restore_files();
+    program::unclaim();
     let environ = Environ(memory.environ.as_ptr());
     let image = IMAGE.load(Ordering::Relaxed);
     if let Some(number) = image.checked_sub(1) {
         let _refused = image::exec(number, given.argv, environ);
     }
-    for path in [given.file, super::program::SELF_EXE] {
+    for path in [given.file, program::SELF_EXE] {
         let _refused = exec::exec_argv(path, given.argv, environ);
     }
 }
@@ -345,6 +410,7 @@ fn report(signal: u32, info: &[u32; 6]) -> Report {
         count: last.count.saturating_add(1),
         recent: last.recent,
         image: IMAGE.load(Ordering::Relaxed).into(),
+        highest: u64::try_from(fd::highest()).unwrap_or(0),
     };
     if !sent {
         report.recent.rotate_left(1);
@@ -374,6 +440,7 @@ fn numbers(fault: &Report) -> Numbers {
         fault.address,
         fault.count,
         fault.image,
+        fault.highest,
     ];
     let _room = numbers.extend_from_slice(&head).is_ok();
     let _room = numbers.extend_from_slice(&fault.recent).is_ok();
@@ -385,11 +452,18 @@ fn numbers(fault: &Report) -> Numbers {
     numbers
 }
 
-/// Keeps the pipes, the FIFOs and the image open when a program is executed.
-fn keep_pipes() {
-    for number in 3..descriptors() {
-        if raw::is_pipe(number) {
-            let _kept = raw::set_cloexec(number, false).is_err();
+/// Keeps the pipes, the FIFOs, the directories and the image open when a
+/// program is executed.
+fn keep_files() {
+    let highest = u32::try_from(fd::highest()).unwrap_or(0);
+    for number in 3..=highest {
+        match kind_of(number) {
+            Some(Kind::Fifo | Kind::Directory) => {
+                let _kept = raw::set_cloexec(number, false).is_err();
+            }
+            // A child that is being started may keep it open for a while.
+            Some(Kind::Regular) => with_file(number, file::unlock),
+            Some(_) | None => {}
         }
     }
     if let Some(number) = IMAGE.load(Ordering::Relaxed).checked_sub(1) {
@@ -397,13 +471,28 @@ fn keep_pipes() {
     }
 }
 
-/// Returns the highest number of a descriptor, and one: after a fault the old
-/// pipes are open for a while, besides all new descriptors.
-fn descriptors() -> u32 {
-    config::descriptors(config::SLOTS).saturating_mul(2)
+/// Calls `work` with an open file of this number.
+fn with_file<T>(number: u32, work: impl FnOnce(At<'_>) -> T) -> T {
+    let file = Fd::unnoted(number.cast_signed());
+    let result = work(file.as_fd());
+    file.leave_open();
+    result
 }
 
-/// Words that have a bit for each: a slot has at most 14 descriptors.
+/// Returns the kind of an open file; `None` if none has this number.
+fn kind_of(number: u32) -> Option<Kind> {
+    with_file(number, |file| file::info_of(file).ok()).map(|info| info.kind)
+}
+
+/// Returns the numbers of the descriptors that were open before the fault.
+fn old_numbers() -> core::ops::RangeInclusive<u32> {
+    // SAFETY: the handler changes it only when it does not return.
+    let highest = unsafe { (*LAST.0.get()).highest };
+    3..=u32::try_from(highest).unwrap_or(0)
+}
+
+/// Words that have a bit for each: a slot has at most 14 descriptors, and after
+/// a fault the old ones are open for a while besides all new ones.
 const WORDS: usize = config::SLOTS + config::LOGGERS + 4;
 
 /// Returns the number of a descriptor, for [`take_inherited`].
@@ -424,7 +513,7 @@ fn inherited(number: u32) -> Option<(&'static mut u32, u32)> {
 
 /// Remembers all descriptors that are open, and closes them on exec.
 fn remember_inherited() {
-    for number in 3..descriptors() {
+    for number in old_numbers() {
         if raw::set_cloexec(number, true).is_ok()
             && let Some((word, bit)) = inherited(number)
         {
@@ -441,16 +530,25 @@ pub fn take_inherited(number: u32) -> Option<Fd> {
     there.then(|| Fd::from_number(usize::try_from(number).unwrap_or(0)))
 }
 
-/// Closes the inherited descriptors that nobody has taken.
+/// Returns the inherited directories, each once.
+pub fn inherited_directories() -> impl Iterator<Item = Fd> {
+    old_numbers().filter_map(|number| {
+        let there =
+            inherited(number).is_some_and(|(word, bit)| *word & bit != 0);
+        let is_directory = there && kind_of(number) == Some(Kind::Directory);
+        is_directory.then(|| take_inherited(number))?
+    })
+}
+
+/// Closes the inherited descriptors that nothing has taken.
 pub fn close_inherited() {
-    for number in 3..descriptors() {
+    for number in old_numbers() {
         drop(take_inherited(number));
     }
 }
 
-/// Restores the name of the process after [`resumed`]: the kernel names it by
-/// what was executed.
-pub fn restore_name() {
+/// Restores the name of the process: the kernel names it by what was executed.
+fn restore_name() {
     let name = start::given().and_then(|given| given.argv.first());
     let Some(name) = name else { return };
     let bytes = name.to_bytes_with_nul();

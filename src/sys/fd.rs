@@ -1,6 +1,9 @@
 //! Defines descriptors: lent ones, and owned ones that close themselves.
 
-use core::num::NonZero;
+use core::{
+    num::NonZero,
+    sync::atomic::{AtomicI32, Ordering},
+};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
@@ -22,6 +25,15 @@ pub const STDOUT: At<'static> = unsafe { BorrowedFd::borrow_raw(1) };
 // SAFETY: as for STDIN.
 pub const STDERR: At<'static> = unsafe { BorrowedFd::borrow_raw(2) };
 
+/// Highest number so far.
+static HIGHEST: AtomicI32 = AtomicI32::new(2);
+
+/// Returns a number that no file opened by this execution of the program
+/// exceeds.
+pub(super) fn highest() -> RawFd {
+    HIGHEST.load(Ordering::Relaxed)
+}
+
 /// An open file, closed when it is dropped.
 ///
 /// Not `OwnedFd`: without std that one asserts, and an assertion is a panic
@@ -34,8 +46,18 @@ pub struct Fd(NonZero<RawFd>);
 
 impl Fd {
     /// Takes over the result of an opening call, which is never negative.
+    #[inline(never)]
     pub(super) fn from_number(number: usize) -> Self {
         let number = RawFd::try_from(number).unwrap_or(RawFd::MAX);
+        if number > HIGHEST.load(Ordering::Relaxed) {
+            HIGHEST.store(number, Ordering::Relaxed);
+        }
+        Self::unnoted(number)
+    }
+
+    /// Takes over a number that [`highest`] need not know: it is open for a
+    /// moment only, or known.
+    pub(super) fn unnoted(number: RawFd) -> Self {
         // No number that is not negative has all bits set.
         Self(NonZero::new(!number).unwrap_or(NonZero::<RawFd>::MIN))
     }

@@ -7,8 +7,8 @@ use rustix::{
     fs::{AtFlags, FileType, FlockOperation, OFlags, RenameFlags},
 };
 
-use super::{At, Errno, Fd, error, raw, read, secure, write_all};
-use crate::text;
+use super::{At, CWD, Errno, Fd, error, raw, read, secure, write_all};
+use crate::text::{self, Line};
 
 pub use super::open::{
     Identity, Info, Kind, block_device, info, info_of, info_of_link,
@@ -236,6 +236,18 @@ pub fn link_target<'b>(
         return Err(Errno::ENAMETOOLONG);
     }
     buffer.get(..length).ok_or(Errno::EIO)
+}
+
+/// Returns the path of an open file, by /proc; errors as [`link_target`].
+pub fn path_of_open<'b>(
+    file: &Fd,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], Errno> {
+    let mut link = Line::new();
+    let number = u64::try_from(file.number()).unwrap_or(0);
+    link.text("/proc/self/fd/").number(number);
+    let link = path_of(&[link.as_bytes()])?;
+    link_target(CWD, link.as_c_str(), buffer)
 }
 
 /// Sets the permission bits that are cleared in the mode of new files.

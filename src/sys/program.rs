@@ -4,6 +4,7 @@
 use core::{
     ffi::{CStr, c_char},
     ptr,
+    sync::atomic::{AtomicPtr, Ordering},
 };
 
 use super::At;
@@ -80,12 +81,29 @@ impl Argv {
         // SAFETY: the entry is one of the list that the kernel made on our
         // stack for us to change; it holds an argument.
         unsafe { *entry.cast_mut() = ptr::null() };
+        CLAIMED[0].store(entry.cast_mut().cast(), Ordering::Relaxed);
+        CLAIMED[1].store(word.cast_mut(), Ordering::Relaxed);
         Some(Word(word.cast_mut().cast(), length))
     }
 
     /// Returns the list as `execve` takes it.
     pub(super) fn pointer(self) -> *const *const c_char {
         self.0.0
+    }
+}
+
+/// The entry of the argument that was claimed, and the argument.
+static CLAIMED: [AtomicPtr<c_char>; 2] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; 2];
+
+/// Gives the list the argument back that was claimed from it, for the next
+/// execution of the program.
+pub(super) fn unclaim() {
+    let [entry, word] = CLAIMED.each_ref().map(|p| p.load(Ordering::Relaxed));
+    if !entry.is_null() {
+        // SAFETY: `claim` has stored the place in the list that it changed,
+        // and what was there.
+        unsafe { *entry.cast() = word };
     }
 }
 

@@ -443,7 +443,7 @@ pub(super) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
     let (from, copy) = (from.as_raw_fd(), general::F_DUPFD_CLOEXEC);
     // SAFETY: the call takes no pointer; the new number has no owner yet.
     let fd = unsafe { syscall!(Sysno::fcntl, from, copy, least) }?;
-    Ok(Fd::from_number(fd))
+    Ok(Fd::unnoted(i32::try_from(fd).unwrap_or(i32::MAX)))
 }
 
 /// Calls `close` of a standard stream, or in a copy of this process of a
@@ -635,14 +635,6 @@ pub(super) fn set_cloexec(number: u32, cloexec: bool) -> Result<(), Errno> {
     // SAFETY: marking a descriptor takes it from no owner in this process.
     unsafe { syscall!(Sysno::fcntl, number, general::F_SETFD, flags) }?;
     Ok(())
-}
-
-/// Returns true when a descriptor is that of a pipe or FIFO, by
-/// `fcntl(F_GETPIPE_SZ)`.
-pub(super) fn is_pipe(number: u32) -> bool {
-    const SIZE: u32 = general::F_LINUX_SPECIFIC_BASE + 8;
-    // SAFETY: the call takes no pointer.
-    unsafe { syscall!(Sysno::fcntl, number, SIZE) }.is_ok()
 }
 
 /// Calls `prctl(PR_SET_NAME)`.

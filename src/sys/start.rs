@@ -48,6 +48,14 @@ pub(super) fn given() -> Option<Start> {
     unsafe { *GIVEN.0.get() }
 }
 
+/// Replaces the path by which the program was executed.
+pub(super) fn set_file(file: &'static CStr) {
+    // SAFETY: there is one thread, and every other use takes a copy.
+    if let Some(start) = unsafe { &mut *GIVEN.0.get() } {
+        start.file = file;
+    }
+}
+
 /// Reads the stack that the kernel prepared, and keeps it for later.
 ///
 /// # Safety

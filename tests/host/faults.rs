@@ -1,13 +1,13 @@
 //! Tests faults of PID 1: it executes itself again and goes on.
 
-use std::{fs, os::unix::fs::FileExt as _};
+use std::fs;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use crate::util::{
     STAY, TestDir,
     init::{POWER_OFF, boot, can_run_pid_1, root, signal, until_printed},
-    until,
+    patch_wait, until,
 };
 
 /// Waits until PID 1 has reported its fault `count`.
@@ -75,25 +75,6 @@ fn services_outlive_faults_of_pid_1() {
     assert_eq!(output.matches("warning").count(), 1, "{output}");
 }
 
-/// Makes process 1 execute an illegal instruction where it waits now, and
-/// wakes it by a byte for the service `name`.
-fn break_code(tmp: &TestDir, pid: Pid, name: &str) {
-    let pid = pid.as_raw_pid();
-    let place = until("a wait for events", || {
-        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-        // epoll_pwait
-        let waits = call.starts_with("281 ");
-        let place = call.split_whitespace().last()?.strip_prefix("0x")?;
-        waits.then(|| u64::from_str_radix(place, 16).unwrap())
-    });
-    let memory = fs::OpenOptions::new()
-        .write(true)
-        .open(format!("/proc/{pid}/mem"))
-        .unwrap();
-    memory.write_all_at(&[0x0f, 0x0b], place).unwrap();
-    tmp.control(name, "c");
-}
-
 #[test]
 fn too_many_faults_leave_the_services_alone() {
     if !can_run_pid_1() || cfg!(not(target_arch = "x86_64")) {
@@ -116,7 +97,9 @@ fn too_many_faults_leave_the_services_alone() {
         until_fault(&tmp, count);
     }
     for count in 5..=7 {
-        break_code(&tmp, pid, "a");
+        // ud2
+        patch_wait(pid, &[0x0f, 0x0b]);
+        tmp.control("a", "c");
         until_fault(&tmp, count);
     }
     let output = tmp.read("errors");

@@ -33,6 +33,7 @@ mod small_programs;
 mod soft_reboot;
 mod supervise;
 mod supervise_faults;
+mod supervisor_faults;
 mod sv;
 mod sv_enable;
 mod sv_interop;

@@ -39,9 +39,6 @@ use super::{
     watchdog::BoardWatchdog,
 };
 
-use resume::Resumption;
-pub(super) use resume::describe;
-
 /// State of PID 1.
 pub(super) struct Init {
     supervisor: Supervisor,
@@ -60,7 +57,8 @@ pub(super) struct Init {
     boot_good: BootGood,
     watchdog: BoardWatchdog,
     shutdown: SystemShutdown,
-    resumption: Resumption,
+    /// True when a fault has interrupted stage 3.
+    faulted_in_stage_3: bool,
 }
 
 // What the loop calls is not inlined: in its frame every field would have a
@@ -93,7 +91,7 @@ impl Init {
             boot_good: BootGood::default(),
             watchdog: BoardWatchdog::new(params.contained),
             shutdown: SystemShutdown::new(params.contained),
-            resumption: Resumption::default(),
+            faulted_in_stage_3: false,
         }
     }
 
@@ -137,7 +135,6 @@ impl Init {
             self.check_requests();
             self.advance_boot_good(now);
             self.advance_shutdown(now);
-            self.resumption.advance(now);
         }
     }
 
@@ -149,7 +146,6 @@ impl Init {
             self.boot_good.due(),
             self.watchdog.due(),
             self.shutdown.due(),
-            self.resumption.due(),
         ])
     }
 

@@ -21,9 +21,8 @@ use crate::{
 
 use super::{
     super::flag_files::{FLAGS, is_set},
-    init::describe,
     power_off::{PowerOff, reap_forever},
-    report::warning,
+    report::{self, warning},
     rig::Rig,
     signals::{Request, SIGNALS, request},
 };
@@ -44,7 +43,7 @@ pub(super) fn run(
         Err(errno) => reap_forever("wait for events", errno),
     };
     let _unhandled = fault::install_last().is_err();
-    reporter.print(&mut describe(&resumed.report));
+    report::fault(reporter, &resumed.report);
     warning(reporter, what, b"");
     let state = resumed.state.as_ref();
     let output = state.and_then(|state| Reader(state).take_pid());

@@ -230,7 +230,7 @@ mod watchdog;
 use crate::{
     config,
     machine::faults,
-    supervisor::{Reporter, Supervisor, dropped_lines},
+    supervisor::{Reporter, Supervisor, dropped_lines, recovery},
     sys::{
         self,
         child::{self, Environ},
@@ -273,9 +273,7 @@ pub(super) fn main(start: Start) -> u8 {
             dropped_lines("- runit", count, to_stderr)
         }),
     };
-    if resumed.is_some() {
-        fault::restore_name();
-    } else {
+    if resumed.is_none() {
         // Refused to a session leader, which has its own session already.
         let _leads = child::new_session().is_err();
     }
@@ -317,13 +315,9 @@ fn supervisor(
         Err(errno) => power_off::reap_forever("wait for events", errno),
     };
     let reporter = supervisor.reporter();
-    let installed = fault::install();
-    if let Err(errno) = installed {
-        reporter.warn("unable to handle faults", b"", errno);
-    }
-    let image = fault::prepare_image();
+    let image = recovery::handle_faults(true, reporter);
     if let Some(fault) = fault {
-        reporter.print(&mut init::describe(fault));
+        report::fault(reporter, fault);
     } else {
         report::info(reporter, BOOTING, b"");
         report::info(reporter, "after a fault executes ", image.name());

@@ -1,7 +1,10 @@
 //! Prints PID 1's own messages.
 
 use crate::{
-    supervisor::Reporter, sys::clock, text::Line, wire::clock::Instant,
+    supervisor::{Reporter, recovery},
+    sys::{clock, fault::Report},
+    text::Line,
+    wire::clock::Instant,
 };
 
 use super::step::StepResult;
@@ -14,6 +17,13 @@ pub(super) fn info(reporter: &Reporter, what: &str, subject: &[u8]) {
     let mut line = Line::new();
     line.text(PREFIX).text(what).bytes(subject);
     reporter.print(&mut line);
+}
+
+/// Reports a fault.
+pub(super) fn fault(reporter: &Reporter, fault: &Report) {
+    let mut line = Line::new();
+    line.text(PREFIX);
+    reporter.print(&mut recovery::describe(fault, "PID 1", line));
 }
 
 /// Prints a warning that has no errno.

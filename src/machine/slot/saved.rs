@@ -82,12 +82,17 @@ impl SlotState {
         cursor.is_valid().then_some((slot, todo))
     }
 
-    /// Adapts a restored state to what the service directory has now, which is
-    /// in `fresh`, for a supervisor that was started anew: an end of the
-    /// supervision that was not completed does not count.
-    pub fn resume(&mut self, fresh: &Self) {
+    /// Gives a restored state a log service if the service directory has one
+    /// now, whose state is in `fresh`.
+    pub fn match_log(&mut self, fresh: &Self) {
         let old = self.log;
         self.log = fresh.log.map(|fresh| old.unwrap_or(fresh));
+    }
+
+    /// Adapts a restored state to the service directory, whose state is in
+    /// `fresh`, for a supervisor that was started anew: an end of the
+    /// supervision that was not completed does not count.
+    pub fn resume(&mut self, fresh: &Self) {
         let log = self.log.as_mut().zip(fresh.log.as_ref());
         let service = (&mut self.service, &fresh.service);
         for (process, fresh) in [Some(service), log].into_iter().flatten() {

@@ -174,13 +174,9 @@ fn take_up(
         .room_for(bytes, identity, &slots.context.ledger)?;
     let opened = file::open_dir(dir, name)
         .map_err(|errno| Refusal::of("open directory", c".", errno))?;
-    slots.table.insert(bytes, identity, opened, slots.context)?;
-    for slot in slots.table.slots_mut() {
-        if slot.identity() == identity {
-            slot.presence().mark_seen();
-        }
-    }
-    Ok(())
+    slots
+        .table
+        .insert(bytes, identity, opened, true, slots.context)
 }
 
 /// Returns a number that two directories seldom share.

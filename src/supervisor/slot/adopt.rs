@@ -1,13 +1,13 @@
 //! Takes over the processes that an earlier supervisor of the directory has
 //! left running, and notices their ends. They are not children of this
-//! process: no exit status is known of them.
+//! process, unless that has faulted: no exit status is known of them.
 
 use core::{sync::atomic::Ordering, time::Duration};
 
 use crate::{
     machine::slot::{Action, Actions, Role},
     sys::{
-        clock, file,
+        child, clock, file,
         signal::{self, Number},
     },
     text::{self, Line},
@@ -74,10 +74,15 @@ impl Slot {
         let machine = self.data.machine;
         let row = context.ledger.find(self.key.identity);
         if let Some((_, mut fields)) = row
-            && let Some(todo) = self.restore(&mut fields)
+            && let Some(todo) = self.restore(&mut fields, !context.resumed)
         {
             if self.is_that_directory(&todo, context) {
-                return self.continue_from(todo, context);
+                self.continue_from(todo, context);
+                if context.resumed {
+                    // `sv` must find a supervisor at all times.
+                    self.publish_now();
+                }
+                return;
             }
             self.data.machine = machine;
             self.data.begun = Default::default();
@@ -92,8 +97,10 @@ impl Slot {
     /// a removed one that had the same inode number: it has a published
     /// status, or one of the processes is there.
     fn is_that_directory(&mut self, todo: &Actions, context: &Context) -> bool {
-        let service = self.open.as_mut();
-        if service.is_some_and(|s| s.recorded(Role::Service).is_some()) {
+        let recorded = self.open.as_mut().map(|service| {
+            [Role::Service, Role::Log].map(|role| service.recorded(role))
+        });
+        if recorded.is_some_and(|[service, _]| service.is_some()) {
             return true;
         }
         let is_there = |pid, role| {
@@ -131,10 +138,16 @@ impl Slot {
         for role in ROLES {
             self.adopt_known(role, context);
         }
-        // The supervision did not come to its end.
-        text::keep(&mut todo, |action| {
-            !matches!(action, Action::ClosePipe | Action::Ended)
-        });
+        if !context.resumed {
+            // The supervision did not come to its end.
+            text::keep(&mut todo, |action| {
+                !matches!(action, Action::ClosePipe | Action::Ended)
+            });
+        } else if self.data.machine.is_closed()
+            && let Some(service) = &mut self.open
+        {
+            service.close_pipe();
+        }
         self.perform(todo, context);
         self.perform(next, context);
         for role in ROLES {
@@ -156,6 +169,9 @@ impl Slot {
         let Some(pid) = machine.pid(role) else { return };
         let known = Evidence::Started(self.data.begun(role));
         let shared = role == Role::Log && self.shares_logger();
+        if context.resumed && !shared && child::is_child(pid) {
+            return;
+        }
         let watch = match judge(pid, None, known) {
             // A shared logger gives the stream up by itself.
             Verdict::Runs(watch) if !shared => watch,

@@ -69,14 +69,22 @@ impl Slot {
     }
 
     /// Restores what was recorded of this directory; returns the actions that
-    /// were to be carried out. `None` if there is no such record.
-    pub(super) fn restore(&mut self, fields: &mut Fields) -> Option<Actions> {
+    /// were to be carried out. `None` if there is no such record. With `anew`
+    /// by another process.
+    pub(super) fn restore(
+        &mut self,
+        fields: &mut Fields,
+        anew: bool,
+    ) -> Option<Actions> {
         let mut cursor = Cursor::load(fields);
         self.key.pass(&mut cursor);
         self.data.pass(&mut cursor);
         let (machine, todo) = SlotState::restore(&mut cursor)?;
         let fresh = core::mem::replace(&mut self.data.machine, machine);
-        self.data.machine.resume(&fresh);
+        self.data.machine.match_log(&fresh);
+        if anew {
+            self.data.machine.resume(&fresh);
+        }
         Some(todo)
     }
 }

@@ -12,7 +12,10 @@ pub mod shell;
 
 use std::{
     fs,
-    os::unix::{fs::symlink, process::ExitStatusExt as _},
+    os::unix::{
+        fs::{FileExt as _, symlink},
+        process::ExitStatusExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -321,6 +324,24 @@ pub fn state(pid: Pid) -> Option<char> {
 pub fn stop(pid: Pid) {
     kill_process(pid, Signal::STOP).unwrap();
     until("the stop", || (state(pid) == Some('T')).then_some(()));
+}
+
+/// Replaces the machine code at which a process waits for events, which it
+/// executes with the next one.
+pub fn patch_wait(pid: Pid, code: &[u8]) {
+    let pid = pid.as_raw_pid();
+    let place = until("a wait for events", || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+        // epoll_pwait
+        let waits = call.starts_with("281 ");
+        let place = call.split_whitespace().last()?.strip_prefix("0x")?;
+        waits.then(|| u64::from_str_radix(place, 16).unwrap())
+    });
+    let memory = fs::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/{pid}/mem"))
+        .unwrap();
+    memory.write_all_at(code, place).unwrap();
 }
 
 /// Returns the processor time of a process in hundredths of a second.

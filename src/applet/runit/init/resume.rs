@@ -1,24 +1,16 @@
 //! Passes the state of PID 1 to its next execution after a fault, and goes on
 //! with it.
 
-use core::time::Duration;
-
 use crate::{
     machine::{
         shutdown::Step,
         stages::{Stage, StageExit, Stages},
     },
     supervisor::Supervisor,
-    sys::{
-        child::Environ,
-        clock,
-        fault::{self, Report},
-        signal,
-    },
-    text::Line,
+    sys::{child::Environ, fault},
     wire::{
         clock::Instant,
-        record::{self, Numbers, Reader, Writer},
+        record::{Numbers, Reader, Writer},
     },
 };
 
@@ -26,38 +18,11 @@ use super::{
     super::{
         boot_params::BootParams,
         console::ConsoleStreams,
-        report::PREFIX,
         requests::Requests,
         stage_script::{self, StageScript},
     },
     Init,
 };
-
-/// Time after which pipes are closed that nothing has taken over.
-const TAKE_OVER: Duration = Duration::from_secs(5);
-
-/// State of PID 1 after a fault.
-#[derive(Debug, Default)]
-pub(super) struct Resumption {
-    /// True when a fault has interrupted stage 3.
-    faulted_in_stage_3: bool,
-    /// Time at which inherited pipes are closed.
-    close_at: Option<Instant>,
-}
-
-impl Resumption {
-    /// Returns the time at which to call [`Resumption::advance`].
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.close_at
-    }
-
-    /// Closes the inherited pipes when that is due.
-    pub(super) fn advance(&mut self, now: Instant) {
-        if self.close_at.take_if(|at| *at <= now).is_some() {
-            fault::close_inherited();
-        }
-    }
-}
 
 impl Init {
     /// Records the state that a fault passes on.
@@ -69,7 +34,7 @@ impl Init {
         for number in self.stages.save() {
             writer.put(number);
         }
-        writer.put_flags(&[self.resumption.faulted_in_stage_3]);
+        writer.put_flags(&[self.faulted_in_stage_3]);
         self.console.save(&mut writer);
         self.script.save(&mut writer);
         self.requests.save(&mut writer);
@@ -108,10 +73,7 @@ impl Init {
         init.rig.restore(reader, supervisor);
         init.boot_good.restore(reader);
         init.shutdown.restore(reader);
-        init.resumption = Resumption {
-            faulted_in_stage_3: faulted,
-            close_at: Some(clock::mono().after(TAKE_OVER)),
-        };
+        init.faulted_in_stage_3 = faulted;
         init
     }
 
@@ -136,8 +98,8 @@ impl Init {
             // Its program is gone, or was not started yet.
             Stage::Rescue => self.enter(Stage::Rescue),
             Stage::Three | Stage::Over => {
-                let again = self.resumption.faulted_in_stage_3;
-                self.resumption.faulted_in_stage_3 = true;
+                let again = self.faulted_in_stage_3;
+                self.faulted_in_stage_3 = true;
                 self.shutdown.begin(
                     if again {
                         Step::KillAll
@@ -150,21 +112,4 @@ impl Init {
             }
         }
     }
-}
-
-/// Returns the line that reports a fault.
-pub(in super::super) fn describe(report: &Report) -> Line {
-    let mut line = Line::new();
-    line.text(PREFIX).text("fault ").number(report.count);
-    line.text(" of PID 1: signal ");
-    line.bytes(signal::name(report.signal));
-    if report.sent {
-        line.text(", sent by a process");
-    } else {
-        let mut digits = [0; 17];
-        record::put_number(&mut digits, 0, report.address);
-        let digits = digits.split(|byte| *byte == b',').next();
-        line.text(" at address 0x").bytes(digits.unwrap_or(b"0"));
-    }
-    line
 }

@@ -96,9 +96,9 @@ fn an_end_that_was_not_completed_does_not_count() {
     slot.resume(&fresh);
     assert_eq!(slot.status(Role::Log).unwrap().want, Want::Down);
     // A log service that was removed, or added.
-    slot.resume(&SlotState::new(false, None, now(9)));
+    slot.match_log(&SlotState::new(false, None, now(9)));
     assert_eq!(slot.status(Role::Log), None);
-    slot.resume(&fresh);
+    slot.match_log(&fresh);
     assert_eq!(slot.pid(Role::Log), None);
     assert_eq!(slot.status(Role::Log).unwrap().want, Want::Down);
 }
