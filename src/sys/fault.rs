@@ -518,6 +518,8 @@ fn remember_inherited() {
             && let Some((word, bit)) = inherited(number)
         {
             *word |= bit;
+            // The next fault may come before it is taken.
+            fd::note(number.cast_signed());
         }
     }
 }

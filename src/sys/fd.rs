@@ -28,8 +28,14 @@ pub const STDERR: At<'static> = unsafe { BorrowedFd::borrow_raw(2) };
 /// Highest number so far.
 static HIGHEST: AtomicI32 = AtomicI32::new(2);
 
-/// Returns a number that no file opened by this execution of the program
-/// exceeds.
+/// Notes the number of an open file for [`highest`].
+pub(super) fn note(number: RawFd) {
+    if number > HIGHEST.load(Ordering::Relaxed) {
+        HIGHEST.store(number, Ordering::Relaxed);
+    }
+}
+
+/// Returns a number that no open file of this program exceeds.
 pub(super) fn highest() -> RawFd {
     HIGHEST.load(Ordering::Relaxed)
 }
@@ -49,9 +55,7 @@ impl Fd {
     #[inline(never)]
     pub(super) fn from_number(number: usize) -> Self {
         let number = RawFd::try_from(number).unwrap_or(RawFd::MAX);
-        if number > HIGHEST.load(Ordering::Relaxed) {
-            HIGHEST.store(number, Ordering::Relaxed);
-        }
+        note(number);
         Self::unnoted(number)
     }
 

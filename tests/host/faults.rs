@@ -5,9 +5,9 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::util::{
-    STAY, TestDir,
+    CALL_ITSELF, EXECVEAT, ILLEGAL, MEMFD_CREATE, STAY, TestDir,
     init::{POWER_OFF, boot, can_run_pid_1, root, signal, until_printed},
-    patch_wait, until,
+    patch_wait, until, without_calls,
 };
 
 /// Waits until PID 1 has reported its fault `count`.
@@ -97,8 +97,7 @@ fn too_many_faults_leave_the_services_alone() {
         until_fault(&tmp, count);
     }
     for count in 5..=7 {
-        // ud2
-        patch_wait(pid, &[0x0f, 0x0b]);
+        patch_wait(pid, &ILLEGAL);
         tmp.control("a", "c");
         until_fault(&tmp, count);
     }
@@ -155,4 +154,36 @@ fn scripts_of_stages_outlive_faults_of_pid_1() {
         "start /etc/runit/1\nend /etc/runit/1\nstart /etc/runit/2\npwrfail\n\
          TERM /etc/runit/2\nstart /etc/runit/3\nend /etc/runit/3\n"
     );
+}
+
+#[test]
+fn pid_1_executes_what_there_is() {
+    if !can_run_pid_1() || cfg!(not(target_arch = "x86_64")) {
+        return;
+    }
+    // A copy cannot be made; it cannot be executed, nor can an open file.
+    for (without, image) in [
+        (MEMFD_CREATE, "the file that is running"),
+        (EXECVEAT, "a copy of itself in memory"),
+    ] {
+        let tmp = root();
+        tmp.service("a", STAY);
+        let mut one = without_calls(&[without], || boot(&tmp, "", &["runit"]));
+        let pid = tmp.until_pid("a", None);
+        until_printed(&tmp, &format!("after a fault executes {image}\n"));
+        for count in 1..=4 {
+            signal(&one, Signal::SEGV);
+            until_fault(&tmp, count);
+            tmp.control("a", "c");
+        }
+        // Its stack overflows.
+        patch_wait(one.supervisor(), &CALL_ITSELF);
+        tmp.control("a", "c");
+        until_printed(&tmp, "fault 5 of PID 1: signal SEGV at address 0x7");
+        tmp.control("a", "p");
+        tmp.until_stat("a", "run, paused");
+        assert_eq!(tmp.pid("a"), Some(pid));
+        signal(&one, Signal::TERM);
+        assert_eq!(one.wait(), POWER_OFF, "{}", tmp.read("errors"));
+    }
 }

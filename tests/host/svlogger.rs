@@ -392,6 +392,7 @@ fn each_kill_loses_at_most_one_buffer() {
                done; exec sleep 1000";
     service(&tmp, "a", run, "s50000\nn0\n");
     let _all = tmp.runsvdir();
+    let service = tmp.until_pid("a", None);
     let mut old = None;
     for kill in 0..KILLS {
         let pid = tmp.until_pid("a/log", old);
@@ -402,10 +403,13 @@ fn each_kill_loses_at_most_one_buffer() {
                 (all_logs(&tmp, "services/a/log").len() > count).then_some(())
             });
         }
-        kill_process(pid, Signal::KILL).unwrap();
+        // As a fault of its own does.
+        let signals = [Signal::KILL, Signal::SEGV, Signal::ABORT];
+        kill_process(pid, signals[kill % 3]).unwrap();
         old = Some(pid);
     }
     tmp.until_pid("a/log", old);
+    assert_eq!(tmp.pid("a"), Some(service));
     tmp.write("stop", "");
     // Everything in the pipe arrives.
     let mut count = 0;

@@ -71,18 +71,22 @@ impl Slot {
     /// Takes over what is left of an earlier supervisor. To be called before
     /// anything is started or published.
     pub(super) fn adopt(&mut self, context: &mut Context) {
+        self.adopt_known_or_recorded(context);
+        if context.resumed {
+            // `sv` must find a supervisor when the old `ok` is closed.
+            self.publish_now();
+        }
+    }
+
+    /// Takes over what the ledger has of it, or its published status.
+    fn adopt_known_or_recorded(&mut self, context: &mut Context) {
         let machine = self.data.machine;
         let row = context.ledger.find(self.key.identity);
         if let Some((_, mut fields)) = row
             && let Some(todo) = self.restore(&mut fields, !context.resumed)
         {
             if self.is_that_directory(&todo, context) {
-                self.continue_from(todo, context);
-                if context.resumed {
-                    // `sv` must find a supervisor at all times.
-                    self.publish_now();
-                }
-                return;
+                return self.continue_from(todo, context);
             }
             self.data.machine = machine;
             self.data.begun = Default::default();

@@ -22,6 +22,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 pub use test_dir::{TestDir, install};
 
@@ -325,6 +326,40 @@ pub fn stop(pid: Pid) {
     kill_process(pid, Signal::STOP).unwrap();
     until("the stop", || (state(pid) == Some('T')).then_some(()));
 }
+
+/// Starts something on a simulated kernel without some system calls of x86-64.
+pub fn without_calls<T: Send>(
+    calls: &[i64],
+    start: impl FnOnce() -> T + Send,
+) -> T {
+    let rules = calls.iter().map(|call| (*call, Vec::new()));
+    let filter = SeccompFilter::new(
+        rules.collect(),
+        SeccompAction::Allow,
+        // ENOSYS
+        SeccompAction::Errno(38),
+        TargetArch::x86_64,
+    );
+    let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
+    // The filter applies to a thread and its children only.
+    std::thread::scope(|scope| {
+        let start = || {
+            seccompiler::apply_filter(&filter).unwrap();
+            start()
+        };
+        scope.spawn(start).join().unwrap()
+    })
+}
+
+/// `memfd_create` of x86-64.
+pub const MEMFD_CREATE: i64 = 319;
+/// `execveat` of x86-64.
+pub const EXECVEAT: i64 = 322;
+
+/// x86-64: a call of itself, which ends when the stack overflows.
+pub const CALL_ITSELF: [u8; 5] = [0xe8, 0xfb, 0xff, 0xff, 0xff];
+/// x86-64: an illegal instruction (`ud2`).
+pub const ILLEGAL: [u8; 2] = [0x0f, 0x0b];
 
 /// Replaces the machine code at which a process waits for events, which it
 /// executes with the next one.
