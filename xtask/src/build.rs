@@ -234,6 +234,39 @@ pub fn assembly(
     bail!("no assembly of {} in {}", file.display(), deps.display())
 }
 
+/// Returns a command that builds a package and `core` for a target.
+fn build_command(package: &str, target: &str, dir: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(board::root())
+        .args(["build", "--quiet", "--locked", "--profile", PROFILE])
+        .args(["--package", package, "--target", target])
+        .args(["-Zbuild-std=core,compiler_builtins"])
+        .arg("--target-dir")
+        .arg(dir);
+    command
+}
+
+/// Builds the programs of xtask/floor for a target, like the release; returns
+/// their directory.
+pub fn floor(target: &str) -> Result<PathBuf> {
+    let dir = board::work_dir().join("build/floor");
+    let mut flags = FLAGS.to_vec();
+    flags.extend([
+        "-Ctarget-feature=+crt-static",
+        "-Clink-args=-nostdlib -e_start -O2 -znorelro --build-id=none",
+        "-Clink-arg=--no-eh-frame-hdr",
+    ]);
+    let mut command = build_command("runt-floor", target, &dir);
+    command.args(["--bins", "--features", "freestanding", "--config"]);
+    command.arg(format!("profile.{PROFILE}.opt-level='s'"));
+    let flags: Vec<_> = flags.into_iter().map(String::from).collect();
+    tell(&mut command, &flags);
+    command.env("__CARGO_TESTS_ONLY_SRC_ROOT", setup::core_source()?);
+    run::quiet(&mut command).context("cannot build xtask/floor")?;
+    Ok(dir.join(target).join(PROFILE))
+}
+
 /// Builds a variant of the release file of a board.
 pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     let source = setup::core_source()?;
@@ -255,23 +288,9 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     } else {
         flags.extend(["-Cstrip=none", "--emit=asm,link"].map(String::from));
     }
-    let mut command = Command::new("cargo");
+    let mut command = build_command("runt-init", &board.target, &dir);
     command
-        .current_dir(board::root())
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            PROFILE,
-            "--locked",
-            "--package",
-            "runt-init",
-        ])
         .args(["--bin", "runt", "--features", "freestanding,nopanic"])
-        .args(["--target", &board.target])
-        .args(["-Zbuild-std=core,compiler_builtins"])
-        .arg("--target-dir")
-        .arg(&dir)
         // A flag that has no effect: without a difference that cargo knows of,
         // the build of each board would replace that of the last one.
         .arg("-Zprofile-rustflags")

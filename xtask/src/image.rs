@@ -155,13 +155,13 @@ fn to_disk(
 }
 
 /// Writes an initramfs.
-fn write(file: &Path, entries: &Entries) -> Result<()> {
+pub fn write(file: &Path, entries: &Entries) -> Result<()> {
     fs::write(file, pack(entries)?)
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Returns the files that every root has.
-fn base(runt: &Path) -> Result<Entries> {
+pub fn base(runt: &Path) -> Result<Entries> {
     let mut entries = Entries::new();
     for dir in ["dev", "etc", "proc", "run", "sbin", "sys"] {
         entries.insert(dir.into(), Entry::Directory);

@@ -70,9 +70,34 @@ pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
         "aarch64" => "arm64",
         other => other,
     };
+    let dir = unpack(suite, arch, suite, packages)?;
+    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let libraries = ["usr/lib", "lib"].map(|lib| dir.join(lib).join(&triple));
+    let found = libraries.iter().find(|lib| lib.is_dir());
+    Ok(Peer {
+        programs: dir.join(PROGRAMS),
+        libraries: found.unwrap_or(&dir).clone(),
+    })
+}
+
+/// Fetches these packages of a suite for a board's architecture; returns the
+/// directory with their programs and libraries, in which programs are below
+/// [`PROGRAMS`].
+pub fn of_board(suite: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
+    unpack(suite, arch, &format!("{suite}-{arch}"), packages)
+}
+
+/// Unpacks packages, once, into a directory that is named after the first;
+/// returns that.
+fn unpack(
+    suite: &str,
+    arch: &str,
+    name: &str,
+    packages: &[&str],
+) -> Result<PathBuf> {
     let first = packages.first().context("no package")?;
     let (first, _version) = first.split_once('=').unwrap_or((first, ""));
-    let dir = board::work_dir().join("peers").join(suite).join(first);
+    let dir = board::work_dir().join("peers").join(name).join(first);
     if !dir.join("ready").exists() {
         let root = apt::Root::open(suite, arch)?;
         for package in packages {
@@ -87,17 +112,11 @@ pub fn fetch(suite: &str, packages: &[&str]) -> Result<Peer> {
         collect_programs(&dir)?;
         fs::write(dir.join("ready"), "")?;
     }
-    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
-    let libraries = ["usr/lib", "lib"].map(|lib| dir.join(lib).join(&triple));
-    let found = libraries.iter().find(|lib| lib.is_dir());
-    Ok(Peer {
-        programs: dir.join(PROGRAMS),
-        libraries: found.unwrap_or(&dir).clone(),
-    })
+    Ok(dir)
 }
 
 /// The directory of a peer's programs below its own directory.
-const PROGRAMS: &str = "usr/bin";
+pub const PROGRAMS: &str = "usr/bin";
 
 /// Puts all programs of a peer into one directory, regardless of where its
 /// packages have them.

@@ -3,9 +3,11 @@
 //!
 //! Runs are interleaved: each round visits every contender once, in an order
 //! that rotates, and figures of the same round are compared. Tables show
-//! median, minimum and maximum. Nothing outside of a temporary directory on a
+//! median, minimum and maximum. Boots are counted in instructions, which are
+//! the same in each run. Nothing outside of a temporary directory on a
 //! tmpfs is changed, and no processes are affected but our own.
 
+mod boot;
 mod chart;
 mod contender;
 mod figures;
@@ -18,15 +20,12 @@ mod supervise;
 mod tight;
 mod tree;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 
-use crate::{board, build, run};
+use crate::{board, build};
 
 /// The subject of the measurement.
 #[derive(Clone, Debug, Subcommand)]
@@ -52,6 +51,15 @@ pub enum Subject {
         #[arg(long)]
         rounds: Option<usize>,
     },
+    /// Measure process 1 in QEMU, in instructions: boot, restart, idling, end.
+    Boot {
+        /// Only this board; default: qemu-riscv64 and qemu-armv7.
+        #[arg(long)]
+        board: Option<String>,
+        /// Measure only runt and the limits, not the peers.
+        #[arg(long)]
+        alone: bool,
+    },
     /// Run the rotating copy that loggers are compared with.
     #[command(hide = true)]
     Copy {
@@ -69,6 +77,7 @@ pub fn run(subject: Subject) -> Result<()> {
             alone,
         } => supervise::run(quick, rounds, alone),
         Subject::Log { quick, rounds } => log::run(quick, rounds),
+        Subject::Boot { board, alone } => boot::run(board.as_deref(), alone),
         Subject::Copy { dir } => log::copy(&dir),
     }
 }
@@ -92,21 +101,8 @@ fn scratch() -> Result<tempfile::TempDir> {
     made.context("cannot make a temporary directory")
 }
 
-/// Builds xtask/floor with the compiler alone, like the release.
+/// Builds the floor for this machine.
 fn floor() -> Result<PathBuf> {
-    let file = output_dir()?.join("floor");
-    let source = board::root().join("xtask/floor/main.rs");
-    let mut rustc = Command::new("rustc");
-    rustc
-        .args(["--edition", "2024", "--crate-name", "floor"])
-        .args(["-Copt-level=s", "-Cpanic=abort", "-Clto=fat"])
-        .args(["-Ccodegen-units=1", "-Cstrip=symbols"])
-        .args(build::FLAGS)
-        .arg("-Clink-args=-nostdlib -e_start -O2 -znorelro --build-id=none")
-        .arg("-Clink-arg=--no-eh-frame-hdr")
-        .arg("-o")
-        .arg(&file)
-        .arg(source);
-    run::quiet(&mut rustc).context("cannot build the floor")?;
-    Ok(file)
+    let board = board::load(board::HOST)?;
+    Ok(build::floor(&board.target)?.join("floor"))
 }

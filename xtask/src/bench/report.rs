@@ -13,7 +13,7 @@ use super::{
 
 /// The reference of a figure.
 #[derive(Clone, Copy, Debug)]
-enum Reference {
+pub enum Reference {
     /// No reference: the figure itself is compared with the bar.
     Nothing,
     /// A contender and its measure, compared round by round.
@@ -22,20 +22,19 @@ enum Reference {
     One,
 }
 
-/// A bar: an upper limit for a figure.
-struct Bar {
+pub struct Bar {
     /// The measure.
-    measure: &'static str,
+    pub measure: &'static str,
     /// The contender.
-    contender: &'static str,
+    pub contender: &'static str,
     /// The reference.
-    against: Reference,
+    pub against: Reference,
     /// The maximum that is allowed.
-    most: f64,
+    pub most: f64,
 }
 
-/// Returns a bar for `runt` with 64 services.
-const fn bar(measure: &'static str, against: Reference, most: f64) -> Bar {
+/// Returns a bar for `runt`: with 64 services, or on a board.
+pub const fn bar(measure: &'static str, against: Reference, most: f64) -> Bar {
     Bar {
         measure,
         contender: "runt",
@@ -122,32 +121,38 @@ const MEASURES: &[&str] = {
     ]
 };
 
-/// Prints both tables; saves them and the chart.
+/// Prints both tables of `bench supervise`; saves them and the chart.
 pub fn show(figures: &Figures, names: &[&'static str]) -> Result<()> {
-    let dir = super::output_dir()?;
-    let text = format!(
-        "{}\n{}",
-        peers(figures, names),
-        BARS.iter()
-            .map(|bar| row(figures, bar))
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
+    let title = "64 services, no logs; median [least-most] of the rounds";
+    save("supervise", title, figures, (MEASURES, names), BARS)
+}
+
+/// Prints the table of all contenders and the bars; saves them and the chart
+/// under a name.
+pub fn save(
+    name: &str,
+    title: &str,
+    figures: &Figures,
+    (measures, names): (&[&str], &[&'static str]),
+    bars: &[Bar],
+) -> Result<()> {
+    let rows = bars.iter().map(|bar| row(figures, bar) + "\n");
+    let rows = rows.collect::<String>();
+    let text = format!("{title}\n{}\n{rows}", peers(figures, measures, names));
     println!("{text}");
-    let table = dir.join("supervise.txt");
-    fs::write(&table, text + "\n")?;
-    let picture = dir.join("supervise.svg");
-    fs::write(&picture, chart::draw(figures, MEASURES, names))?;
+    let dir = super::output_dir()?;
+    let table = dir.join(format!("{name}.txt"));
+    fs::write(&table, text)?;
+    let picture = dir.join(format!("{name}.svg"));
+    fs::write(&picture, chart::draw(figures, measures, names))?;
     println!("{}\n{}", table.display(), picture.display());
     Ok(())
 }
 
 /// Returns the table of all contenders, measure by measure.
-fn peers(figures: &Figures, names: &[&'static str]) -> String {
-    let mut text = String::from(
-        "64 services, no logs; median [least-most] of the rounds\n",
-    );
-    for measure in MEASURES {
+fn peers(figures: &Figures, measures: &[&str], names: &[&str]) -> String {
+    let mut text = String::new();
+    for measure in measures {
         text.push_str(&format!("{measure}\n"));
         for name in names {
             if let Some(summary) = figures.summary(measure, name) {
@@ -196,12 +201,15 @@ fn row(figures: &Figures, bar: &Bar) -> String {
     format!("{verdict} {what:<48} {:<26} {asked} {against}", span(found))
 }
 
-/// Formats a median with minimum and maximum.
+/// Formats a median, with minimum and maximum if they differ.
 fn span(summary: Summary) -> String {
     let Summary {
         median,
         least,
         most,
     } = summary;
+    if least == most {
+        return format!("{median:.2}");
+    }
     format!("{median:.2} [{least:.2}-{most:.2}]")
 }
