@@ -1,12 +1,13 @@
-//! runt limits: prints every bound of this build, and the worst latency that
-//! a supervisor has measured.
+//! runt limits: prints every bound of this build, and the worst latency that a
+//! supervisor has measured.
 //!
 //! # Synopsis
 //! `runt limits [DIR]`
 //!
 //! # Description
-//! Prints one line for each capacity of the board file, under its name there;
-//! then what follows from them for a supervisor with all slots in use:
+//! Prints one line for each capacity of the board file, under its name there,
+//! see runt-board(5); then what follows from them for a supervisor with all
+//! slots in use:
 //!
 //! - `descriptors`: maximum number of open files.
 //! - `processes`: maximum number of children: for each slot the service, its
@@ -15,10 +16,10 @@
 //!   run it, and of its tables, of which each process has the pages that it
 //!   uses. There is no other memory but the stack: no heap.
 //! - `turn`: microseconds of the longest time so far in which the supervisor
-//!   of DIR, or of the directory that `sv` uses, took no events. A record is
+//!   of DIR, or of the directory that sv(8) uses, took no events. A record is
 //!   at least a second old; without a supervisor there may be none.
 //!
-//! # Exit codes
+//! # Exit status
 //! 0; 111 when descriptor 1 cannot be written to.
 
 use crate::{

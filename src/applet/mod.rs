@@ -3,6 +3,8 @@
 mod accounts;
 mod chpst;
 mod flag_files;
+#[cfg(test)]
+mod help_test;
 mod limits;
 mod logdir;
 mod pause;
@@ -19,10 +21,15 @@ mod svlogger;
 mod utmpset;
 mod vlogger;
 
+use core::ffi::CStr;
+
 use crate::{
     args::getopt::Opt,
     config::{self, family},
-    sys::{self, CWD, Errno, child, error, fault, file, start::Start},
+    sys::{
+        self, CWD, Errno, child, error, fault, file,
+        start::{Argv, Start},
+    },
     text::{Line, Path, basename},
 };
 
@@ -61,7 +68,7 @@ pub fn main(start: Start) -> u8 {
     let name = start.argv.first().map_or(&b""[..], |name| name.to_bytes());
     let name = basename(name);
     if let Some(program) = find(basename(file)).or_else(|| find(name)) {
-        return program(start);
+        return run(program, start);
     }
     match name {
         b"" | b"runt" => by_argument(start),
@@ -85,7 +92,7 @@ fn linked(file: &[u8]) -> Option<Program> {
         let target = file::link_target(CWD, path.as_c_str(), &mut buffer);
         let target = target.ok()?;
         if let Some(program) = find(basename(target)) {
-            return Some(program);
+            return PROGRAMS.get(program).copied();
         }
         let length = path.as_bytes().len();
         let dir = length.saturating_sub(basename(path.as_bytes()).len());
@@ -107,9 +114,35 @@ fn by_argument(start: Start) -> u8 {
         return limits::main(Start { argv, ..start });
     }
     if let Some(program) = find(basename(name)) {
-        return program(Start { argv, ..start });
+        return run(program, Start { argv, ..start });
     }
     runt_usage()
+}
+
+/// Runs a program of [`PROGRAMS`]. If `--help` is the only argument, prints its
+/// help instead, except as PID 1, which must not exit.
+fn run(program: usize, start: Start) -> u8 {
+    if is_only(start.argv, c"--help")
+        && child::own_pid() != 1
+        && let Some(code) = help(program)
+    {
+        return code;
+    }
+    PROGRAMS.get(program).map_or(USAGE, |run| run(start))
+}
+
+/// Returns true if `word` is the only argument after the program's name.
+fn is_only(argv: Argv, word: &CStr) -> bool {
+    let mut words = argv.skip(1).iter();
+    words.next() == Some(word) && words.next().is_none()
+}
+
+/// Prints the help of a program of [`PROGRAMS`] and returns the exit code;
+/// `None` if the file has none.
+fn help(program: usize) -> Option<u8> {
+    let text = HELP.get(program).filter(|text| !text.is_empty())?;
+    let printed = sys::print(text.as_bytes()) && sys::print(b"\n");
+    Some(if printed { 0 } else { FATAL })
 }
 
 /// Prints the usage of the file itself; returns the exit code of a usage error.
@@ -124,13 +157,11 @@ fn runt_usage() -> u8 {
     USAGE
 }
 
-/// Returns the program of a name. One leading `-` marks a login shell.
-fn find(name: &[u8]) -> Option<Program> {
-    let names = NAMES.as_bytes().split(|byte| *byte == b'\n');
-    let mut known = names.zip(&PROGRAMS);
-    known
-        .find(|(known, _)| *known == name)
-        .map(|(_, program)| *program)
+/// Returns the place of a name in [`PROGRAMS`].
+fn find(name: &[u8]) -> Option<usize> {
+    let mut names = NAMES.as_bytes().split(|byte| *byte == b'\n');
+    let found = names.position(|known| known == name);
+    found.filter(|_| !name.is_empty())
 }
 
 /// Returns the line that `-V` prints.
@@ -176,14 +207,15 @@ mod test {
     #[test]
     fn every_name_has_its_program() {
         assert_eq!(NAMES.lines().count(), PROGRAMS.len());
-        for (name, program) in NAMES.lines().zip(PROGRAMS) {
-            let found = find(name.as_bytes()).unwrap();
-            assert!(core::ptr::fn_addr_eq(found, program), "{name}");
+        for (place, name) in NAMES.lines().enumerate() {
+            assert_eq!(find(name.as_bytes()), Some(place), "{name}");
         }
         assert!(find(b"").is_none() && find(b"run").is_none());
-        let sv: Program = sv::main;
-        assert!(core::ptr::fn_addr_eq(find(b"sv").unwrap(), sv));
-        let reboot: Program = runit_init::reboot;
-        assert!(core::ptr::fn_addr_eq(find(b"reboot").unwrap(), reboot));
+        let rows: [(&[u8], Program); 2] =
+            [(b"sv", sv::main), (b"reboot", runit_init::reboot)];
+        for (name, program) in rows {
+            let found = PROGRAMS[find(name).unwrap()];
+            assert!(core::ptr::fn_addr_eq(found, program));
+        }
     }
 }

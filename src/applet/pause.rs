@@ -6,14 +6,15 @@
 //!
 //! # Description
 //! A run script sets something up and ends in `exec pause`, or in
-//! `exec chpst -b NAME pause` so that `ps` shows NAME; `finish` undoes it.
-//! The service is up for as long as `pause` runs. It wakes up for signals
-//! only. Arguments are ignored.
+//! `exec chpst -b NAME pause` so that `ps` shows NAME; `finish` undoes it. The
+//! service is up for as long as `pause` runs. It wakes up for signals only.
+//! Arguments are ignored, except for a single `--help`, which prints a
+//! summary.
 //!
 //! # Signals
 //! TERM, INT, HUP: exit. All others have their default action.
 //!
-//! # Exit codes
+//! # Exit status
 //! 0 after one of these signals; 111 when it cannot wait for them.
 
 use crate::sys::{

@@ -1,5 +1,5 @@
 //! runsvctrl, runsvstat, svwaitup, svwaitdown, svc, svstat, svok: the
-//! predecessors of `sv` in runit 1.x and daemontools (contract §11, §12).
+//! predecessors of sv in runit 1.x and daemontools.
 //!
 //! # Synopsis
 //! `runsvctrl COMMAND DIR...`\
@@ -12,19 +12,35 @@
 //!
 //! # Description
 //! DIR is a service directory. `runsvctrl` sends the first letter of COMMAND,
-//! `svc` every letter of its options, in their order; neither waits.
-//! `runsvstat` and `svstat` print the status of services, `runsvstat -l` also
-//! that of their log services. `svwaitup` waits until each service has run for
-//! 2 seconds or `-s`, 1 to 600. `svwaitdown` takes all services down, with
-//! `-x` their supervisors too, and waits for each, at most 600 seconds or
-//! `-t`, 1 to 6000; with `-k` it kills those that are not down by then. `-v`
-//! reports progress. `svok` tests whether DIR is supervised.
+//! one of `udopchaiq12tkx`, or `e`, which is `x`. `svc` sends every letter of
+//! its options, in their order. Neither waits. The letters are those of the
+//! commands of sv(8).
 //!
-//! # Exit codes
+//! `runsvstat` and `svstat` print the status of services. `svwaitup` waits
+//! until each service has run for some time. `svwaitdown` takes all services
+//! down and waits for each. `svok` tests whether DIR is supervised.
+//!
+//! # Options
+//! - `-l`: of `runsvstat`, also prints the status of the log services.
+//! - `-v`: reports progress.
+//! - `-s SECONDS`: of `svwaitup`, the time that a service must have run, 1 to
+//!   600, by default 2.
+//! - `-x`: of `svwaitdown`, ends the supervisors too.
+//! - `-k`: of `svwaitdown`, kills the services that are not down when the time
+//!   is up.
+//! - `-t SECONDS`: of `svwaitdown`, the time to wait, 1 to 6000, by default
+//!   600.
+//! - `-u`, `-d`, `-o`, `-x`: of `svc`, up, down, once, exit.
+//! - `-p`, `-c`: of `svc`, pause, continue.
+//! - `-h`, `-a`, `-i`, `-t`, `-k`: of `svc`, the signals HUP, ALRM, INT, TERM,
+//!   KILL.
+//! - `--help`: prints a summary.
+//!
+//! # Exit status
 //! runsvctrl, runsvstat, svwaitup, svwaitdown: the number of services that
 //! failed, at most 100; 1 usage; `svwaitdown` 111 when the time was up. svc
-//! and svstat: 0, svc 100 usage. svok: 0 supervised, 100 not, 111 DIR cannot
-//! be examined.
+//! and svstat: 0, svc 100 usage. svok: 0 supervised, 100 not supervised or
+//! usage, 111 DIR cannot be examined.
 
 use core::{ffi::CStr, time::Duration};
 
@@ -55,6 +71,15 @@ const MAX_FAILED: u8 = 100;
 const LETTERS: usize = 64;
 /// Interval between two checks of a status.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Letters of the options of runsvstat.
+pub(super) const RUNSVSTAT: &[u8] = b"l";
+/// Letters of the options of svwaitup.
+pub(super) const SVWAITUP: &[u8] = b"vs:";
+/// Letters of the options of svwaitdown.
+pub(super) const SVWAITDOWN: &[u8] = b"vxkt:";
+/// Letters of the options of svc.
+pub(super) const SVC: &[u8] = b"udopchaitkx";
 
 /// Action to run on each service.
 type Action<'a> = &'a mut dyn FnMut(
@@ -203,11 +228,11 @@ pub(super) fn runsvctrl(start: Start) -> u8 {
 
 /// Runs `runsvstat`.
 pub(super) fn runsvstat(start: Start) -> u8 {
-    let mut tool = match Tool::new(start, b"l", (" [ -l ] service ...", USAGE))
-    {
-        Ok(tool) => tool,
-        Err(code) => return code,
-    };
+    let mut tool =
+        match Tool::new(start, RUNSVSTAT, (" [ -l ] service ...", USAGE)) {
+            Ok(tool) => tool,
+            Err(code) => return code,
+        };
     tool.each(&mut |tool, name, dir| {
         let mut line = Line::new();
         line.bytes(name.to_bytes()).text(": ");
@@ -254,7 +279,7 @@ fn append_details(
 /// Runs `svwaitup`.
 pub(super) fn svwaitup(start: Start) -> u8 {
     let usage = (" [-v] [-s 1..600] service ...", USAGE);
-    let mut tool = match Tool::new(start, b"vs:", usage) {
+    let mut tool = match Tool::new(start, SVWAITUP, usage) {
         Ok(tool) => tool,
         Err(code) => return code,
     };
@@ -287,7 +312,7 @@ pub(super) fn svwaitup(start: Start) -> u8 {
 /// Runs `svwaitdown`.
 pub(super) fn svwaitdown(start: Start) -> u8 {
     let usage = (" [-v] [-xk] [-t 1..6000] service ...", USAGE);
-    let mut tool = match Tool::new(start, b"vxkt:", usage) {
+    let mut tool = match Tool::new(start, SVWAITDOWN, usage) {
         Ok(tool) => tool,
         Err(code) => return code,
     };
@@ -335,8 +360,7 @@ pub(super) fn svwaitdown(start: Start) -> u8 {
 
 /// Runs `svc`.
 pub(super) fn svc(start: Start) -> u8 {
-    let known = b"udopchaitkx";
-    let tool = match Tool::new(start, known, (SVC_OPTIONS, DAEMONTOOLS_USAGE)) {
+    let tool = match Tool::new(start, SVC, (SVC_OPTIONS, DAEMONTOOLS_USAGE)) {
         Ok(tool) => tool,
         Err(code) => return code,
     };

@@ -1,13 +1,16 @@
 //! runit-init, init, halt, poweroff, reboot: ask PID 1 to shut down.
 //!
 //! # Synopsis
-//! `runit-init 0|6`, `halt`, `poweroff`, `reboot [--soft | ARG]`
+//! `runit-init 0|6`\
+//! `init 0|6`\
+//! `halt`\
+//! `poweroff`\
+//! `reboot [--soft | ARG]`
 //!
 //! # Description
-//! As PID 1, becomes `runit`. Otherwise sets the flag files that PID 1 checks
-//! and sends it CONT. `0`, `halt` and `poweroff` ask for power-off, `6` and
-//! `reboot` for a reboot. ARG is passed to reboot(2) (what to boot from, in
-//! the form that the board's firmware takes).
+//! As PID 1, `runit-init` and `init` become runit(8). Otherwise these programs
+//! set the flag files that PID 1 checks and send it CONT. `0`, `halt` and
+//! `poweroff` ask for power-off, `6` and `reboot` for a reboot.
 //!
 //! `reboot --soft` keeps the kernel: PID 1 stops the services and runs stage 3
 //! as for a reboot, writes all media, which stay mounted, and executes its
@@ -15,6 +18,14 @@
 //! and no state of a service. It takes seconds less than a reboot, and a new
 //! file of this program is used from then on. It sends PID 1 RTMIN+7 and sets
 //! no flag file; a PID 1 that does not know this signal ignores it.
+//!
+//! # Options
+//! - `--soft`: of `reboot`, keeps the kernel.
+//! - `ARG`: of `reboot`, is passed to reboot(2): what to boot from, in the
+//!   form that the board's firmware takes. Options of other systems' `reboot`
+//!   are ignored.
+//! - `-V`: of `runit-init` and `init`, prints the version and the usage.
+//! - `--help`: prints a summary and asks for nothing.
 //!
 //! # Files
 //! `/etc/runit/stopit`, `/etc/runit/reboot`; on a root without `/etc/runit`,
@@ -25,9 +36,14 @@
 //! so is `reboot` if only the `stopit` of the other pair is set: it is left
 //! from an earlier request.
 //!
-//! # Exit codes
+//! # Exit status
 //! 0 requested, and for a usage error as in runit; 111 a flag cannot be set or
 //! PID 1 cannot be signalled.
+//!
+//! # Differences from runit
+//! `halt`, `poweroff` and `reboot` are programs, not scripts of the
+//! distribution. `--soft`, ARG, the flags in /run and the signals where no
+//! flag can be set are new.
 
 use core::ffi::CStr;
 

@@ -11,13 +11,13 @@
 //! start of `DIR/run`, so after `sv restart` at the latest. One that is
 //! removed keeps its logger; when that ends while `DIR/log` is missing, a
 //! shared logger takes over the pipe and makes `DIR/log` again, as svlogger(8)
-//! does for a log directory that was removed. `DIR/supervise`
-//! holds the state and takes commands, see `sv`. Where it cannot be created,
-//! because the file system is read-only or DIR belongs to another user, it is
-//! kept in the run directory, /run/runt or $RUNT_RUN, in a directory
-//! DEVICE-INODE with the numbers of DIR (of DIR/log). `supervise` may be a
-//! link; the files in it may not, nor have a second name. A file `DIR/down`
-//! (`DIR/log/down`) keeps the service from being started.
+//! does for a log directory that was removed. `DIR/supervise` holds the state
+//! and takes commands, see sv(8). Where it cannot be created, because the file
+//! system is read-only or DIR belongs to another user, it is kept in the run
+//! directory, /run/runt or $RUNT_RUN, in a directory DEVICE-INODE with the
+//! numbers of DIR (of DIR/log). `supervise` may be a link; the files in it may
+//! not, nor have a second name. A file `DIR/down` (`DIR/log/down`) keeps the
+//! service from being started.
 //!
 //! On a full file system the files of `DIR/supervise` are overwritten in
 //! place: `status` is then still read whole, while `stat`, `pid` and `why` may
@@ -35,6 +35,9 @@
 //! A file `DIR/control/C` that its owner may execute is run before the signal
 //! of control byte C is sent. Its argument is the service's process id, or
 //! empty when there is no process. If it exits with 0 the signal is not sent.
+//!
+//! `DIR/finish` gets two arguments: the exit code of `run`, or -1 if a signal
+//! ended it, and the number of that signal (128 more if it left a core), or 0.
 //!
 //! A `DIR/finish` that exits with 125 reports a permanent failure: the service
 //! is wanted down from then on, as by `sv down`, and `sv why` prints
@@ -63,9 +66,9 @@
 //! are written to the group's files of the same names, at most 64 files of at
 //! most 1023 bytes (`pids.max`, `memory.high` ...). A file that is too long or
 //! cannot be written, and the first file too many, are reported once for as
-//! long as that lasts, and the others are written. With
-//! `DIR/runt/group-kill` the processes left in the group when `run` ends are
-//! killed. Where the kernel lacks control groups `DIR/cgroup` has no effect.
+//! long as that lasts, and the others are written. With `DIR/runt/group-kill`
+//! the processes left in the group when `run` ends are killed. Where the
+//! kernel lacks control groups `DIR/cgroup` has no effect.
 //!
 //! Messages begin with `runsv DIR: `, where DIR is shortened to its end when
 //! it is longer than a name (the board's `name-bytes`). A descriptor 2 that
@@ -126,12 +129,34 @@
 //! with 111, and the next supervisor takes over as from a killed one. Faults
 //! that a process has sent (`kill -SEGV`) do not count for this.
 //!
+//! # Options
+//! - `--help`: as the only argument, prints a summary.
+//!
+//! # Files
+//! runt(7) lists all files of a service directory, with those that set delays
+//! and time limits.
+//!
+//! # Environment
+//! - `RUNT_RUN`: the run directory.
+//!
 //! # Signals
 //! TERM: as `sv exit DIR`.
 //!
-//! # Exit codes
-//! 0 told to exit; 1 usage; 111 the directory cannot be supervised, or too many
-//! faults.
+//! # Exit status
+//! 0 told to exit; 1 usage; 111 the directory cannot be supervised, or too
+//! many faults.
+//!
+//! # Differences from runit
+//! Several files and their effects are new: `timeout-kill`, `timeout-finish`,
+//! `down-signal`, `max-death-tally`, `log/timeout-kill`, and those in `runt/`.
+//! So are the ledger, what happens after a fault, the run directory, a log
+//! that is added later and shared loggers; `cgroup/` is Debian's. No process
+//! waits for another: a script of `control`, `finish` and the second after a
+//! short run delay no command to another process, and `sv up` ends that
+//! second. `k` changes no state before the process has ended, and reaches
+//! `finish`. `finish` runs before the log's pipe is closed. A script of
+//! `control` that was ended by a signal has not handled its byte. In runit a
+//! lock of `DIR/log` that another process holds stops the start of runsv.
 
 use core::ffi::CStr;
 

@@ -8,31 +8,35 @@
 //! have to be run in a service directory with an executable `run` and a
 //! directory `cgroup`. NAME is the last component of that directory's path.
 //! Under this supervisor a service with `cgroup/` has its group without them:
-//! the group is set up before each start of `run`, see `runsv`.
+//! the group is set up before each start of `run`, see runsv(8).
 //!
-//! `create` makes the control group `runit/NAME` in the version 2 tree, does
-//! what `control` does and adds the calling process. `control` copies the
-//! files of `cgroup` to the group's files of the same names, each in one
-//! write, and prints a line for one that cannot be copied. `remove` removes
-//! the group, which must be empty; `destroy` first kills all processes in it
-//! and waits for at most a second. `setup` mounts the tree on /sys/fs/cgroup
-//! if the kernel has one that is not mounted, makes `runit` and enables all
-//! controllers for it.
+//! # Commands
+//! - `create`: makes the control group `runit/NAME` in the version 2 tree,
+//!   does what `control` does and adds the calling process.
+//! - `control`: copies the files of `cgroup` to the group's files of the same
+//!   names, each in one write, and prints a line for one that cannot be
+//!   copied.
+//! - `remove`: removes the group, which must be empty.
+//! - `destroy`: first kills all processes in the group and waits for at most a
+//!   second.
+//! - `setup`: mounts the tree on /sys/fs/cgroup if the kernel has one that is
+//!   not mounted, makes `runit` and enables all controllers for it.
+//! - `--help`: prints a summary.
 //!
-//! # Bounds
+//! # Capacity
 //! At most 64 files of at most 1023 bytes are copied. A longer file and the
 //! first file too many are reported and left out, the others are copied.
 //!
-//! # Against Debian's
-//! `setup` may be repeated, does not touch a tree that is mounted, and succeeds
-//! on a kernel without control groups. `destroy` waits until the killed
-//! processes are gone. A directory `supervise` is not required, since the
-//! supervisor may keep its state elsewhere.
-//!
-//! # Exit codes
+//! # Exit status
 //! 0 success, also for `setup` when the kernel lacks the tree; 1 the group
 //! cannot be made or removed; 100 wrong usage; 111 the working directory is
 //! not a service directory with `cgroup`, or there is no group `runit`.
+//!
+//! # Differences from Debian
+//! `setup` may be repeated, does not touch a tree that is mounted, and
+//! succeeds on a kernel without control groups. `destroy` waits until the
+//! killed processes are gone. A directory `supervise` is not required, since
+//! the supervisor may keep its state elsewhere.
 
 use core::time::Duration;
 

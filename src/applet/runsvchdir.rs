@@ -5,8 +5,9 @@
 //!
 //! # Description
 //! In /etc/runit/runsvdir, or $RUNSVDIR, makes the link `current` point to DIR
-//! and `previous` to the former target of `current`. A runsvdir whose services
-//! directory ends in that `current` keeps the services that are in both.
+//! and `previous` to the former target of `current`. DIR must not begin with a
+//! dot. A runsvdir(8) whose services directory ends in that `current` keeps
+//! the services that are in both.
 //!
 //! `current` exists at every instant: both links are created under temporary
 //! names and then renamed. (A `current` that is a directory is moved to
@@ -14,14 +15,23 @@
 //! or dangles, and a `current.new` or `previous.new` that a crash has left,
 //! are replaced; `previous` is not changed when there was no `current`.
 //!
+//! # Options
+//! - `--help`: prints a summary.
+//!
+//! # Environment
+//! - `RUNSVDIR`: the directory of the links, instead of /etc/runit/runsvdir.
+//!
 //! # Files
 //! `current`, `previous`; `current.new`, `previous.new` while it works.
 //!
-//! # Exit codes
-//! 0 DIR is current now, or was already; 1 usage; 111 nothing was changed.
-//!
 //! # Capacity
 //! The target of `current` must be shorter than `path-bytes`.
+//!
+//! # Exit status
+//! 0 DIR is current now, or was already; 1 usage; 111 nothing was changed.
+//!
+//! # Differences from runit
+//! In runit `current` is missing for an instant, and must exist before.
 
 use core::ffi::CStr;
 

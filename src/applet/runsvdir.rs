@@ -7,7 +7,7 @@
 //! Supervises every directory, and every link to one, in DIR whose name does
 //! not begin with a dot, as soon as it appears. A directory that is created in
 //! DIR, rather than moved there, is supervised when nothing was added to it
-//! for a second. `-P` puts each service into a session of its own.
+//! for a second.
 //!
 //! A service whose directory can no longer be reached from DIR is told to exit
 //! if that still holds after 2 seconds: a link that is removed and made again,
@@ -35,6 +35,19 @@
 //! last bytes of the output replace those of LOG after its first five. A dot
 //! is added every quarter of an hour.
 //!
+//! With LOG, descriptor 2 of all services is the FIFO `supervise/errors` in
+//! the state directory of DIR, which the supervisor reads. It has its readers
+//! and writers even without a supervisor, so a service that writes there is
+//! not killed when the supervisor is; when the FIFO is full it waits for the
+//! next supervisor, which reads what was left. Without a run directory
+//! descriptor 2 is an unnamed pipe, and a service that writes there after the
+//! supervisor was killed gets SIGPIPE.
+//!
+//! # Options
+//! - `-P`: puts each service into a session of its own.
+//! - `--help`: as the only argument, prints a summary. Any other word that
+//!   begins with `-` is DIR, as in runit.
+//!
 //! # Signals
 //! TERM: the front process exits with 0; the services continue and can still
 //! be controlled, and the supervisor exits with the last of them. HUP: every
@@ -47,6 +60,10 @@
 //! Loggers write what is left. All other processes then get TERM and at most 5
 //! seconds.
 //!
+//! # Environment
+//! - `RUNT_RUN`: the run directory.
+//! - `RUNT_SERVICES_OVERLAY`: the overlay directory.
+//!
 //! # Files
 //! /run/runt, or $RUNT_RUN: the run directory, by which a running supervisor
 //! is found. It is used only if it is not a link, its owner is this user or
@@ -58,6 +75,12 @@
 //! replaces one, is created again at once, or on ALRM where there is no
 //! /proc/self/mountinfo. The lock of the hidden directory stays held.
 //!
+//! The state directory of DIR is `DEVICE-INODE-NAME` in the run directory,
+//! with the numbers of the directory that contains DIR, and DIR's name there.
+//! It holds `front`, locked by the front process; `ledger`, see runsv(8);
+//! `turn`, see runt-limits(8); and in `supervise` the files by which front and
+//! supervisor talk: `lock`, `control`, `ok`, `log` and `errors`.
+//!
 //! With an overlay directory (the board's, for the board's services directory,
 //! or $RUNT_SERVICES_OVERLAY), each of its entries hides the entry of that
 //! name in DIR: a link to a service directory adds or replaces a service, a
@@ -68,9 +91,15 @@
 //! entries that cannot be used, as many are reported by name, then the number
 //! of the rest.
 //!
-//! # Exit codes
+//! # Exit status
 //! 0 on TERM; 1 usage; 111 on HUP, when nothing can be started, or when DIR
 //! has a front process already. The same as process 1.
+//!
+//! # Differences from runit
+//! There is one supervisor for all services, and no `runsv`. Changes in DIR
+//! are noticed at once, where runit looks every 5 seconds; the service of a
+//! removed link is told to exit after 2 seconds. ALRM is Debian's. What
+//! services write to descriptor 2 survives the supervisor.
 
 mod serve;
 

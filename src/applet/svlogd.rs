@@ -6,17 +6,26 @@
 //! # Description
 //! Appends every line to `DIR/current` of each DIR until that file is full or
 //! old enough. The file is then renamed to `DIR/@LABEL.s` and a new one
-//! begins; the oldest files are deleted when there are too many. `-t` stamps
-//! lines with a TAI64N label, `-tt` and `-ttt` with the time in UTC. `-r`
-//! replaces unprintable characters with C, `-R` also replaces CHARACTERS. `-l`
-//! sets how many bytes of a line are examined (1000). `-b` must be greater
-//! than that (1024) and has no other effect. `-v` reports actions.
+//! begins; the oldest files are deleted when there are too many.
 //!
 //! A line that is open when the input ends is written with a newline. Input
 //! that was read is written, whatever signal arrives. All whole lines of one
 //! read are in the file of each directory before anything else is read; they
 //! are written in one write, or a few when they are very many. While more than
 //! a thousand lines a second arrive they are read every few milliseconds.
+//!
+//! # Options
+//! - `-t`: stamps each line with a TAI64N label; `-tt` with the time in UTC,
+//!   as `2026-11-28_12:34:56.00000`; `-ttt` with a `T` instead of the `_`.
+//! - `-r C`: replaces unprintable characters with C.
+//! - `-R CHARACTERS`: replaces these characters too, with `_` unless `-r` says
+//!   otherwise.
+//! - `-l LENGTH`: the bytes of a line that are examined: replaced, matched
+//!   against patterns, sent by UDP (1000).
+//! - `-b BUFFER`: must be greater than LENGTH (1024); has no other effect.
+//! - `-v`: reports actions.
+//! - `-V`: prints the version and the usage.
+//! - `--help`: prints a summary.
 //!
 //! # Files
 //! No file that is written in DIR may be a link or have a second name.
@@ -97,11 +106,11 @@
 //! reports the bound. On HUP a config that became too long is not read: the
 //! previous one stays in force.
 //!
-//! # Exit codes
+//! # Exit status
 //! 0 at the end of the input or on TERM; 111 on a usage error, an exceeded
 //! bound, or if no directory works.
 //!
-//! # Against runit
+//! # Differences from runit
 //! New: `d`, `f`, `g` and `m` lines, IPv6, TERM's limit, a new `current` when
 //! it was removed, directories that do not delay each other, causes reported
 //! once, a warning for config lines without meaning, old logs deleted down to

@@ -5,16 +5,22 @@
 //!
 //! # Description
 //! Finds in /var/run/utmp the first record of LINE (`tty1`) that has a user,
-//! and turns it into that of a process that has ended. With `-w` also appends
-//! such a record to /var/log/wtmp. Waits for the lock of either file.
+//! and turns it into that of a process that has ended. Waits for the lock of
+//! the file.
 //!
-//! The records have the format of this machine's C library, see `wire::utmp`.
-//! Programs linked with musl write none.
+//! The records have the format of the C library of the machine that runt was
+//! built for. Programs linked with musl write none.
+//!
+//! # Options
+//! - `-w`: also appends such a record to /var/log/wtmp, and waits for its
+//!   lock.
+//! - `-V`: prints the version and the usage.
+//! - `--help`: prints a summary.
 //!
 //! # Files
 //! `/var/run/utmp`, `/var/log/wtmp` (created, with mode 0600, when missing).
 //!
-//! # Exit codes
+//! # Exit status
 //! 0 logged out; 1 usage; 111 no user was logged in, or a file could not be
 //! opened or written.
 
@@ -27,6 +33,9 @@ use crate::{
     wire::utmp::{self, Record},
 };
 
+/// Letters of the options.
+pub(super) const OPTIONS: &[u8] = b"wV";
+
 /// File of current logins.
 const UTMP: &CStr = c"/var/run/utmp";
 /// File of all logins.
@@ -36,7 +45,7 @@ const WTMP: &CStr = c"/var/log/wtmp";
 pub(super) fn main(start: Start) -> u8 {
     let own = start.argv.first().unwrap_or(c"utmpset").to_bytes();
     let words = start.argv.skip(1);
-    let mut options = Getopt::new(words.iter(), b"wV");
+    let mut options = Getopt::new(words.iter(), OPTIONS);
     let mut append_wtmp = false;
     for option in &mut options {
         match option {

@@ -6,11 +6,7 @@
 //!
 //! # Description
 //! Sends MESSAGE, its words separated by blanks, to the daemon that listens at
-//! /dev/log. Without MESSAGE it sends every line of descriptor 0, or of FILE
-//! (`-f`). `-p` sets the priority, `FACILITY` or `FACILITY.LEVEL`
-//! (`user.notice`); `-t` sets the tag that precedes each line; `-i` adds the
-//! process id to the tag. `-s` copies each line to descriptor 2, cut at
-//! `message-bytes`.
+//! /dev/log. Without MESSAGE it sends every line of descriptor 0, or of FILE.
 //!
 //! As a log service (a link `log/run` to `vlogger`) the tag is the name of the
 //! directory that contains `log`, and the priority `daemon.notice`. Otherwise
@@ -21,11 +17,21 @@
 //! its own: `exec svlogd /var/log/$1`. This does not happen with a MESSAGE,
 //! with `-S`, or when vlogger is called `logger`.
 //!
+//! # Options
+//! - `-f FILE`: sends the lines of FILE; not with a MESSAGE.
+//! - `-p PRIORITY`: the priority, `FACILITY` or `FACILITY.LEVEL`
+//!   (`user.notice`).
+//! - `-t TAG`: the tag that precedes each line.
+//! - `-i`: adds the process id to the tag.
+//! - `-s`: copies each line to descriptor 2, cut at `message-bytes`.
+//! - `-S`: does not run /etc/vlogger.
+//! - `--help`: as the only argument, prints a summary.
+//!
 //! # Facilities and levels
-//! `auth` (`security`), `authpriv`, `cron`, `daemon` (`kern`, which is reserved
-//! for the kernel), `ftp`, `lpr`, `mail`, `news`, `syslog`, `user`, `uucp`,
-//! `local0` to `local7`; `emerg` (`panic`), `alert`, `crit`, `err` (`error`),
-//! `warning` (`warn`), `notice`, `info`, `debug`.
+//! `auth` (`security`), `authpriv`, `cron`, `daemon` (`kern`, which is
+//! reserved for the kernel), `ftp`, `lpr`, `mail`, `news`, `syslog`, `user`,
+//! `uucp`, `local0` to `local7`; `emerg` (`panic`), `alert`, `crit`, `err`
+//! (`error`), `warning` (`warn`), `notice`, `info`, `debug`.
 //!
 //! # Messages
 //! One datagram for each line: `<PRIORITY>TAG: LINE`. The daemon adds the
@@ -47,7 +53,11 @@
 //! TERM, HUP, ALRM: send all input that was read, then end. Messages that the
 //! daemon does not take at once are then dropped.
 //!
-//! # Exit codes
+//! # Files
+//! - `/dev/log`: the daemon's socket.
+//! - `/etc/vlogger`: a program that replaces vlogger.
+//!
+//! # Exit status
 //! 0 at the end of the input or on a signal; 1 on a usage error; 111 if the
 //! last messages were dropped or FILE could not be read.
 

@@ -5,6 +5,9 @@ use core::{ffi::CStr, time::Duration};
 use super::getopt::{Getopt, Opt};
 use crate::text::leading_number;
 
+/// Letters of the options.
+pub const OPTIONS: &[u8] = b"vw:jV";
+
 /// Default time limit of a command that waits.
 const LIMIT: Duration = Duration::from_secs(7);
 
@@ -86,7 +89,7 @@ pub fn request<'a>(
         limit: wait.map_or(LIMIT, seconds),
         used: 0,
     };
-    let mut options = Getopt::new(words.clone(), b"vw:jV");
+    let mut options = Getopt::new(words.clone(), OPTIONS);
     for option in &mut options {
         match option {
             Opt::Flag(b'v') => request.waits = true,
@@ -264,6 +267,30 @@ pub fn is_path(name: &[u8]) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    /// The table from which completion is made.
+    #[test]
+    fn every_word_is_in_the_table_of_commands() {
+        let table = include_str!("../sv-commands.txt");
+        let rows = table.lines().filter(|line| !line.starts_with('#'));
+        let words: Vec<_> =
+            rows.map(|row| row.split(' ').next().unwrap()).collect();
+        let whole = WORDS.iter().map(|(word, ..)| *word);
+        for word in whole.chain(VERBS.iter().map(|(word, _)| *word)) {
+            assert!(words.iter().any(|known| known.as_bytes() == word));
+        }
+        let starts = |letter: &u8| {
+            let first = |word: &&str| word.as_bytes().first() == Some(letter);
+            words.iter().any(first)
+        };
+        // `x` is `exit`.
+        assert!(PLAIN.iter().all(|byte| *byte == b'x' || starts(byte)));
+        for word in words {
+            let verb = VERBS.iter().any(|(verb, _)| *verb == word.as_bytes());
+            let known = verb || command(word.as_bytes(), false).is_some();
+            assert!(known || word == "help", "{word}");
+        }
+    }
 
     #[test]
     fn the_table_of_the_contract() {

@@ -59,6 +59,9 @@ pub enum Error<'a> {
     Usage,
 }
 
+/// Letters of the options.
+pub const OPTIONS: &[u8] = b"tr:R:l:b:vV";
+
 /// Default of `-l`, the maximum number of bytes of a line.
 pub const LENGTH: usize = 1000;
 /// Default of `-b`, the size of the buffer in bytes.
@@ -70,7 +73,7 @@ pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Error<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
 {
-    let mut options = Getopt::new(words.clone(), b"tr:R:l:b:vV");
+    let mut options = Getopt::new(words.clone(), OPTIONS);
     let mut stamps = 0_usize;
     let mut buffer = BUFFER;
     let mut request = Request::stamped(0);

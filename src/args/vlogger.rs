@@ -6,6 +6,9 @@ use crate::wire::syslog::Priority;
 
 use super::getopt::{Getopt, Opt};
 
+/// Letters of the options.
+pub const OPTIONS: &[u8] = b"f:ip:Sst:";
+
 /// Options for sending messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request<'a> {
@@ -40,7 +43,7 @@ pub fn request<'a, I>(mut words: I) -> Result<(Request<'a>, usize), Error<'a>>
 where
     I: Iterator<Item = &'a CStr> + Clone,
 {
-    let mut options = Getopt::new(words.clone(), b"f:ip:Sst:");
+    let mut options = Getopt::new(words.clone(), OPTIONS);
     let mut request = Request::default();
     for option in &mut options {
         match option {

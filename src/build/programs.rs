@@ -10,6 +10,21 @@ const APPLETS: &str = include_str!("../applets.txt");
 /// The table of families of programs.
 const FAMILIES: &str = include_str!("../families.txt");
 
+/// What the programs print for `--help`.
+const HELP: &str = include_str!("../help.txt");
+
+/// Returns the help of a program.
+///
+/// # Panics
+/// Panics if there is none, which stops the build.
+fn help(program: &str) -> &'static str {
+    let head = format!("\n= {program}\n");
+    let (_, text) = HELP.split_once(&head).unwrap_or_else(|| {
+        panic!("src/help.txt: no text for {program}");
+    });
+    text.split("\n= ").next().unwrap_or("").trim_end()
+}
+
 /// Returns the first two words of each line of a table, and its rest.
 fn rows(table: &str) -> impl Iterator<Item = [&str; 3]> {
     let lines = table.lines().filter(|line| !line.starts_with('#'));
@@ -30,6 +45,7 @@ pub(super) fn generate(board: &str) {
     println!("cargo::rerun-if-env-changed=RUNT_PROGRAMS");
     println!("cargo::rerun-if-changed=src/applets.txt");
     println!("cargo::rerun-if-changed=src/families.txt");
+    println!("cargo::rerun-if-changed=src/help.txt");
     println!("cargo::rustc-check-cfg=cfg(some_programs)");
     let all: Vec<_> = rows(FAMILIES).map(|[family, ..]| family).collect();
     let chosen = env::var("RUNT_PROGRAMS").unwrap_or_default();
@@ -64,14 +80,21 @@ pub(super) fn generate(board: &str) {
         rows(APPLETS).filter(|[_, family, _]| has(family)).collect();
     let names: Vec<_> = built.iter().map(|[name, ..]| *name).collect();
     let functions: Vec<_> = built.iter().map(|[.., it]| *it).collect();
+    let helps = names.iter().map(|name| {
+        let text = if has("help") { help(name) } else { "" };
+        format!("{text:?}")
+    });
     let applets = format!(
         "/// All program names, one a line.\n\
          const NAMES: &str = {:?};\n\
          /// The programs in the order of [`NAMES`]; several have more than one name.\n\
-         const PROGRAMS: [Program; {}] = [{}];\n",
+         const PROGRAMS: [Program; {count}] = [{}];\n\
+         /// What each of them prints for `--help`; empty without the family `help`.\n\
+         const HELP: [&str; {count}] = [{}];\n",
         names.join("\n") + "\n",
-        built.len(),
-        functions.join(", ")
+        functions.join(", "),
+        helps.collect::<Vec<_>>().join(", "),
+        count = built.len(),
     );
     write("applets.rs", &applets);
 }

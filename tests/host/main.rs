@@ -16,6 +16,7 @@ mod faults;
 mod foreign_loggers;
 mod full_disk;
 mod groups;
+mod help;
 mod killed_supervisor;
 mod legacy_programs;
 mod log_ring;

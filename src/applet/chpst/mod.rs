@@ -1,77 +1,102 @@
-//! chpst: changes the process state and runs a program. Also as `envdir`,
-//! `envuidgid`, `pgrphack`, `setlock`, `setuidgid`, `softlimit`.
+//! chpst, envdir, envuidgid, pgrphack, setlock, setuidgid, softlimit: change
+//! the process state and run a program.
 //!
 //! # Synopsis
-//! `chpst [-vP012] [--OPTION ...] [-u USER] [-U USER] [-b ARGV0] [-e DIR] [-/ ROOT] [-C DIR]
-//! [-n NICE] [-l|-L LOCK] [-m|-d|-o|-p|-f|-c|-r|-t NUMBER] PROGRAM [ARG...]`
+//! `chpst [-vP012] [--OPTION ...] [-u USER] [-U USER] [-b ARGV0] [-e DIR] [-/
+//! ROOT] [-C DIR] [-n NICE] [-l|-L LOCK] [-m|-d|-o|-p|-f|-c|-r|-t NUMBER]
+//! PROGRAM [ARG...]`\
+//! `envdir DIR PROGRAM [ARG...]`\
+//! `envuidgid ACCOUNT PROGRAM [ARG...]`\
+//! `pgrphack PROGRAM [ARG...]`\
+//! `setlock [-nNxX] FILE PROGRAM [ARG...]`\
+//! `setuidgid ACCOUNT PROGRAM [ARG...]`\
+//! `softlimit [-LETTER BYTES]... PROGRAM [ARG...]`
 //!
 //! # Description
-//! Applies in this order: `-P` a session of its own; `-e` the environment from
-//! the files of DIR; `-/` the root; `-C` the directory; `-n` the nice level;
-//! `-U` $UID and $GID; `-u` user and groups (`name`, `name:group:...`,
-//! `:uid:gid:...`); `-l` (waits) or `-L` (does not wait) a lock; `-0` `-1`
-//! `-2` closes a stream; soft limits: `-m` memory, `-d` data, `-o` open files,
-//! `-p` processes, `-f` file size, `-c` core, `-r` resident, `-t` seconds.
-//! Then runs PROGRAM, looked up in $PATH as it was at the start.
+//! Applies the options in the order in which they are listed here, except
+//! where they say otherwise, and runs PROGRAM, looked up in $PATH as it was at
+//! the start.
 //!
 //! Users and groups come from /etc/passwd and /etc/group (of the new root)
 //! only: there is no NSS. A malformed line is skipped. As in runit, the
 //! program has no groups other than those named: `--init-groups` below adds
 //! those of the user.
 //!
-//! A file NAME of `-e`: if empty, it unsets $NAME; else its first line,
-//! without trailing blanks, is the value, and a NUL in it becomes a newline.
-//! Directories are skipped (`envdir`: an error); `-v` names them.
-//!
-//! # Long options
-//! runit has none. A value is the next argument or follows a `=`. After `-e`,
-//! before the root changes:
-//! * `--env-file FILE`: sets the variables that the lines of FILE assign.
-//!   Blank lines and lines that begin with `#` or `;` are comments; all
-//!   others are `NAME=VALUE`; blanks around NAME and VALUE are removed. VALUE
-//!   may be quoted: `'...'` is taken literally; in `"..."` a backslash quotes
-//!   `"`, `\`, `$` and `` ` ``. Nothing is expanded. systemd's
-//!   `EnvironmentFile=` reads such a line the same way; a value that it would
-//!   continue in the next line, a backslash outside of quotes, text after the
-//!   closing quote and any other line are errors that name the line. With a
-//!   `-` before FILE it need not exist.
-//! * `--cgroup PATH`: joins this control group, which is created if missing;
-//!   needs cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified. With
-//!   `--memory-max MAX`, `--cpu-max MAX`, `--pids-max MAX`: its limits, as the
-//!   kernel takes them (`64M`, `50000 100000`, `max`). Those that the kernel
-//!   lacks are named in a warning and left out.
-//! * `--oom N`: the OOM killer's adjustment, -1000 to 1000.
-//! * `--ionice CLASS[:N]`: `none`, `realtime`, `best-effort` (0 to 7, 4 by
+//! # Options
+//! - `-P`: runs PROGRAM in a session of its own.
+//! - `-e DIR`: sets the environment from the files of DIR. A file NAME: if
+//!   empty, it unsets $NAME; else its first line, without trailing blanks, is
+//!   the value, and a NUL in it becomes a newline. Directories are skipped
+//!   (`envdir`: an error).
+//! - `--env-file FILE`: sets the variables that the lines of FILE assign.
+//!   Blank lines and lines that begin with `#` or `;` are comments; all others
+//!   are `NAME=VALUE`; blanks around NAME and VALUE are removed. VALUE may be
+//!   quoted: `'...'` is taken literally; in `"..."` a backslash quotes `"`,
+//!   `\`, `$` and `` ` ``. Nothing is expanded. systemd's `EnvironmentFile=`
+//!   reads such a line the same way; a value that it would continue in the
+//!   next line, a backslash outside of quotes, text after the closing quote
+//!   and any other line are errors that name the line. With a `-` before FILE
+//!   it need not exist.
+//! - `--cgroup PATH`: joins this control group, which is created if missing;
+//!   needs cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified.
+//! - `--memory-max MAX`, `--cpu-max MAX`, `--pids-max MAX`: set limits of that
+//!   group, as the kernel takes them (`64M`, `50000 100000`, `max`). Those
+//!   that the kernel lacks are named in a warning and left out.
+//! - `--oom N`: sets the OOM killer's adjustment, -1000 to 1000.
+//! - `--ionice CLASS[:N]`: `none`, `realtime`, `best-effort` (0 to 7, 4 by
 //!   default), `idle`, as ionice(1).
-//! * `--sched CLASS[:PRIO]`: `other`, `batch`, `idle`, `fifo`, `rr` (1 to 99,
+//! - `--sched CLASS[:PRIO]`: `other`, `batch`, `idle`, `fifo`, `rr` (1 to 99,
 //!   1 by default), as chrt(1).
-//! * `--nice N`: the nice level itself; `-n` then adds to it.
-//! * `--cap-bound LIST`: the capabilities that programs can still get.
-//!   LIST is names (with or without `cap_`) and numbers separated by commas,
-//!   `all` or `none`; `~LIST` all but these.
+//! - `--nice N`: sets the nice level itself, -20 to 19; `-n` then adds to it.
+//! - `--cap-bound LIST`: keeps only these capabilities for this program and
+//!   all that it starts. LIST is names (with or without `cap_`) and numbers
+//!   separated by commas, `all` or `none`; `~LIST` all but these.
+//! - `-/ ROOT`: changes the root.
+//! - `-C DIR`: changes the working directory.
+//! - `-n NICE`: adds NICE to the nice level.
+//! - `-U USER`: sets $UID and $GID to the numbers of USER and its first group.
+//! - `-u USER`: sets the user and groups: `name`, `name:group:...` or, in
+//!   numbers, `:uid:gid:...`.
+//! - `--init-groups`: with `-u`, adds the supplementary groups that list the
+//!   user in /etc/group, as after a login; `-u` must name the user.
+//! - `--cap-ambient LIST`: keeps these capabilities though the program does
+//!   not run as root.
+//! - `-l LOCK`: locks this file, which is created if missing, and waits for
+//!   the lock. The program inherits it.
+//! - `-L LOCK`: the same, but fails if another process holds the lock.
+//! - `-0`, `-1`, `-2`: close standard input, output or error.
+//! - `-m NUMBER`: limits memory: data, stack, locked memory and address space,
+//!   each to NUMBER bytes. Limits are soft limits; more than the hard limit is
+//!   the hard limit.
+//! - `-d NUMBER`: limits the data segment.
+//! - `-o NUMBER`: limits the number of open files.
+//! - `-p NUMBER`: limits the number of the user's processes.
+//! - `-f NUMBER`: limits the size of files.
+//! - `-c NUMBER`: limits the size of a core file.
+//! - `-r NUMBER`: limits resident memory; Linux ignores it.
+//! - `-t NUMBER`: limits processor time, in seconds.
+//! - `--umask OCTAL`: sets the file mode creation mask.
+//! - `--no-new-privs`: no program that is run from now on gains privileges.
+//! - `-b ARGV0`: the name under which PROGRAM is run, instead of its own.
+//! - `-v`: warns of directories and dangling links in the DIR of `-e`.
+//! - `-V`: prints the version and the usage.
+//! - `--help`: prints a summary.
 //!
-//! With `-u`: `--init-groups`: adds the supplementary groups that list the
-//! user in /etc/group, as after a login; `-u` must name the user.
-//!
-//! After `-u`: `--cap-ambient LIST`: capabilities that the program has though
-//! it does not run as root. At the end: `--umask OCTAL`, `--no-new-privs`.
+//! runit has no long options. The value of one is the next argument or follows
+//! a `=`.
 //!
 //! # Other names
-//! * `envdir DIR PROGRAM`, `pgrphack PROGRAM`: `-e` and `-P`.
-//! * `envuidgid ACCOUNT PROGRAM`, `setuidgid ACCOUNT PROGRAM`: `-U` and `-u`
+//! - `envdir DIR PROGRAM`, `pgrphack PROGRAM`: `-e` and `-P`.
+//! - `envuidgid ACCOUNT PROGRAM`, `setuidgid ACCOUNT PROGRAM`: `-U` and `-u`
 //!   for a plain account.
-//! * `setlock [-nNxX] FILE PROGRAM`: `-N`, the default, waits for the lock,
-//!   `-n` does not; with `-x` it exits with 0 and prints nothing when it
-//!   cannot lock or run.
-//! * `softlimit -LETTER BYTES ... PROGRAM`: the limits above, `-a` address
-//!   space, `-l` locked memory, `-s` stack; `=` is the hard limit.
+//! - `setlock [-nNxX] FILE PROGRAM`: `-N`, the default, waits for the lock,
+//!   `-n` does not. With `-x` it exits with 0 and prints nothing when it
+//!   cannot lock or run; `-X`, the default, reports that.
+//! - `softlimit -LETTER BYTES ... PROGRAM`: the limits `-m`, `-d`, `-o`, `-p`,
+//!   `-f`, `-c`, `-r` and `-t` as above, `-a` address space, `-l` locked
+//!   memory, `-s` stack. `=` stands for the hard limit.
 //!
-//! # Against runit
-//! By default `setlock` waits, as daemontools' does; in runit's `-n` and `-N`
-//! have the opposite meaning (contract §16.25). An empty user number is
-//! refused, not taken as root's. A dangling link under `-e` unsets the
-//! variable: runit sets the content of the file before it. Directories in
-//! $PATH that are too long are skipped.
+//! A `d` before any of these names is ignored.
 //!
 //! # Capacity
 //! `groups` of a user; `environ` variables, including inherited ones;
@@ -80,9 +105,19 @@
 //! is not run, and a line names the bound and its value. The lines of
 //! /etc/passwd and /etc/group may have any length.
 //!
-//! # Exit codes
-//! 100 usage; 111 a change failed or PROGRAM could not be run; else
-//! PROGRAM's.
+//! # Environment
+//! - `PATH`: the directories in which PROGRAM is searched for; /bin and
+//!   /usr/bin if it is not set.
+//!
+//! # Exit status
+//! 100 usage; 111 a change failed or PROGRAM could not be run; else PROGRAM's.
+//!
+//! # Differences from runit
+//! By default `setlock` waits, as daemontools' does; in runit its `-n` and
+//! `-N` have the opposite meaning. An empty user number is refused, not taken
+//! as root's. A dangling link under `-e` unsets the variable: runit sets the
+//! content of the file before it. Directories in $PATH that are too long are
+//! skipped. The long options are new.
 
 mod cgroup;
 mod env_dir;
@@ -202,10 +237,7 @@ fn report_long_option(fault: long::Fault, option: &[u8]) {
     };
     let mut line = Line::new();
     line.text("chpst: ").text(what).text(" -- ").bytes(option);
-    // A request for help is not a mistake.
-    if option != b"help" {
-        sys::print_error(line.finish());
-    }
+    sys::print_error(line.finish());
     let mut line = Line::new();
     line.text("long options:");
     for (name, value) in long::all() {
@@ -431,20 +463,4 @@ fn exec_in_path(
         }
     }
     reason
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-
-    #[test]
-    fn the_manual_has_every_long_option() {
-        let manual = include_str!("mod.rs");
-        for (name, value) in long::all() {
-            let option = format!("`{}`", format!("--{name} {value}").trim());
-            let there =
-                |line: &str| line.starts_with("//!") && line.contains(&option);
-            assert!(manual.lines().any(there), "{option}");
-        }
-    }
 }

@@ -59,19 +59,19 @@
 //!
 //! With `runt.verity=DATA:HASH:ROOTHASH` the root is the dm-verity device
 //! /dev/mapper/root instead, and `root=` is not needed. DATA and HASH are two
-//! devices, named like a root; `veritysetup format DATA HASH` has written
-//! HASH and printed the root hash. The modules dm_mod, dm_bufio, reed_solomon
-//! and dm_verity must be loaded or built in. Such a root is read-only, and the
-//! kernel checks each block when it is read: a wrong root hash fails the mount,
-//! a damaged file later gives an input/output error. Whatever fails, DATA is
-//! never mounted itself. The board's `verity` must be set; otherwise such a
-//! root cannot be reached.
+//! devices, named like a root; `veritysetup format DATA HASH` has written HASH
+//! and printed the root hash. The modules dm_mod, dm_bufio, reed_solomon and
+//! dm_verity must be loaded or built in. Such a root is read-only, and the
+//! kernel checks each block when it is read: a wrong root hash fails the
+//! mount, a damaged file later gives an input/output error. Whatever fails,
+//! DATA is never mounted itself. The board's `verity` must be set; otherwise
+//! such a root cannot be reached.
 //!
-//! An initramfs may have an executable `/etc/runit/root`, the root hook: to ask
-//! for a passphrase, or to choose one of two roots. It is run on the console
-//! when the modules are loaded. What it writes to descriptor 3 are further
-//! words about the root, as those of the command line, over which they take
-//! precedence: `echo root=/dev/mapper/root >&3`. It has the board's
+//! An initramfs may have an executable `/etc/runit/root`, the root hook: to
+//! ask for a passphrase, or to choose one of two roots. It is run on the
+//! console when the modules are loaded. What it writes to descriptor 3 are
+//! further words about the root, as those of the command line, over which they
+//! take precedence: `echo root=/dev/mapper/root >&3`. It has the board's
 //! `root-seconds`. If it fails, takes longer, or writes a word that is not
 //! about the root or more than `line-bytes`, that is reported, and the root
 //! counts as one that cannot be reached. `root=/dev/ram0` on the command line
@@ -135,7 +135,7 @@
 //! executed again, the machine is rebooted.
 //!
 //! # Signals
-//! CONT: shut down if a flag file of `runit-init` is set. INT (ctrl-alt-del):
+//! CONT: shut down if a flag file of runit-init(8) is set. INT (ctrl-alt-del):
 //! run `/etc/runit/ctrlaltdel` if it is executable, then as CONT; without it
 //! and without a script of stage 2, reboot. PWR: set `stopit` and run
 //! `/etc/runit/pwrfail` if it is executable, then as CONT, so that a program
@@ -154,8 +154,17 @@
 //! has no effect.
 //!
 //! # Files
-//! `/etc/runit/{1,2,3,ctrlaltdel,pwrfail,nosync,boot-good,root}`; flags: see
-//! `runit-init`.
+//! - `/etc/runit/1`, `2`, `3`: the scripts of the stages.
+//! - `/etc/runit/once/`: programs that the built-in stage 1 runs.
+//! - `/etc/runit/ctrlaltdel`, `/etc/runit/pwrfail`: programs that INT and PWR
+//!   run.
+//! - `/etc/runit/nosync`: if it exists, media are neither written nor
+//!   unmounted at the end.
+//! - `/etc/runit/boot-good`: the program that confirms the boot.
+//! - `/etc/runit/root`, `/etc/runit/overlay/`: of an initramfs.
+//! - `/etc/modules`, `/etc/hostname`, `/etc/fstab`, `/etc/sysctl.conf`,
+//!   `/etc/sysctl.d/`, `/var/lib/random-seed`: see stage 1.
+//! - `/etc/runit/stopit`, `/etc/runit/reboot`: flags, see runit-init(8).
 //!
 //! # Faults
 //! When PID 1 faults (SEGV, BUS, ILL, FPE, ABRT or SYS, also when its stack
@@ -168,8 +177,8 @@
 //! These survive: all processes with their pids, exit statuses and uptimes;
 //! what was told to be down; log pipes, the relayed output and what is in
 //! them; control bytes and signals that were not read yet; stage scripts with
-//! their time limits, requests to shut down, the programs of PID 1, the rig.
-//! A shared logger is replaced and may lose what it had read but not written.
+//! their time limits, requests to shut down, the programs of PID 1, the rig. A
+//! shared logger is replaced and may lose what it had read but not written.
 //! These do not: delays before a restart and time limits of a stop (a service
 //! that waits is started, and one that was told to end must be told again if
 //! it ignores TERM), `failed` of a `finish` with exit code 125, control
@@ -193,10 +202,16 @@
 //! PID 1 exits. Messages go to /dev/console or, without it, to descriptor 2,
 //! and never to the kernel's log, which is the host's.
 //!
-//! # Exit codes
+//! # Exit status
 //! 111 when it is not process 1. In a container that may not call reboot(2): 0
 //! to switch off or halt, 129 to be restarted (128 and the number of HUP), 111
 //! when it cannot start. Otherwise it never exits.
+//!
+//! # Differences from runit
+//! runit has no built-in stages, no rescue, no root, watchdog, boot-good, rig,
+//! time limits of a shutdown, recovery after a fault or soft reboot, and acts
+//! only on CONT, INT and, as in Debian, PWR and ALRM. A stage that was ended
+//! by a signal has failed, as in runit 2.3.0.
 
 mod boot_good;
 mod boot_params;

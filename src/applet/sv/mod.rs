@@ -5,89 +5,148 @@
 //! `sv [-j] [list]`\
 //! `sv [-j] status|why SERVICE...`\
 //! `sv enable|disable SERVICE...`\
-//! `sv log [-f] [-r] SERVICE...`
+//! `sv log [-f] [-r] SERVICE...`\
+//! `NAME [-v] [-w SECONDS] COMMAND`
 //!
 //! # Description
 //! Sends COMMAND to the supervisor of each SERVICE, to all of them first.
 //! Then, if the command or `-v` asks for it, waits until the command has taken
 //! effect everywhere: for at most 7 seconds, $SVWAIT or `-w`. A SERVICE that
 //! begins with `/` or `.` or ends with `/` is a service directory; any other
-//! is an entry of the services directory, $SVDIR. `NAME/log` is the log
-//! service of NAME. A command that starts a service and waits also waits,
-//! within the same time, for the supervisor to appear: a service directory
-//! that was linked just now has none yet.
+//! is an entry of the services directory. `NAME/log` is the log service of
+//! NAME. A command that starts a service and waits also waits, within the same
+//! time, for the supervisor to appear: a service directory that was linked
+//! just now has none yet.
 //!
-//! `status`; `up`, `down`, `once`, `exit`; `pause`, `cont`, `hup`, `alarm`,
-//! `interrupt`, `quit`, `1`, `2`, `term`, `kill`: the first letter is enough.
-//! `start`, `stop`, `reload`, `restart`, `shutdown`, `try-restart`, `check`
-//! wait; `force-stop`, `force-reload`, `force-restart`, `force-shutdown` wait
-//! and then kill.
-//!
-//! `list`, or no argument at all, shows all services of the services
-//! directory, sorted by name: state, name, process, time in this state (in
-//! the largest unit that gives 2 or more), state of the log service (`-`
-//! none, `?` not available), and the other flags that `status` shows, the most
-//! important first. `~` marks the end of a cell that was cut.
-//!
-//! `why` shows, besides the status, what keeps `./run` from running, how often
-//! it was restarted, what the service waits for and until when (`pace`: the
-//! second after a short run; `backoff`, `parked`: `runt/backoff` and
-//! `max-death-tally`; `finish`, `control/C`: that script; `lock`: another
-//! supervisor; `fork`: the kernel refused a process; `permanent-failure`:
-//! `finish` exited with 125; `process`: a process that may be left from a
-//! killed supervisor), and its last eight ends, in UTC (`unknown`: how a
-//! process ended that another supervisor had started). For a service without a
-//! supervisor it shows the reason for that.
-//!
-//! `enable` has a service supervised from now on and after each boot;
-//! `disable` undoes that. Both work in the overlay, the writable directory
-//! `services-overlay` of the board file or $RUNT_SERVICES_OVERLAY, whose
-//! entries add to and hide those of a read-only services directory; without
-//! an overlay, they work in the services directory. SERVICE is the path of a
-//! service directory, with a `/` in it, or its name in /etc/sv or in the
-//! services directory. A service that is already enabled or disabled is left
-//! alone. The supervisor of a service whose link is removed is told to exit 2
-//! seconds later, that of a masked one at once. The other commands look a
-//! plain name up in the overlay first.
-//!
-//! `log` shows the lines in the log ring of a service, see svlogger(8); `-f`
-//! then follows the ring of the first SERVICE. Lines that were overwritten
-//! before they could be shown are left out. `-r` shows lines as the service
-//! wrote them.
+//! Under another name, as a link `/etc/init.d/NAME`, it is an init script for
+//! the service NAME.
 //!
 //! In all output, control characters (U+0000 to U+001F, U+007F to U+009F) and
 //! bytes that are not UTF-8 are replaced by `?`, except for newline and tab in
 //! lines of `log`: a terminal might obey them. Only `log -r` replaces nothing.
 //!
-//! `-j` prints one JSON object per line: `name`, `state` (null when `error`
-//! says why it is not known), `pid` (0: none), `seconds`, `flags` as `status`
-//! shows them, `log` (null or the same); with `why` also `run`, `restarts`,
-//! `waits`, `until`, `deaths` (`when`, `exit` or `signal` and `core`,
-//! `lived-ms`). A byte of a name that is not ASCII becomes the character of
-//! that number.
+//! # Options
+//! - `-v`: waits for the effect of any command, and reports it.
+//! - `-w SECONDS`: waits for at most this time; implies `-v`.
+//! - `-j`: prints one JSON object per line, with `list`, `status` and `why`.
+//! - `-f`: after `log`, also shows further lines of the first SERVICE.
+//! - `-r`: after `log`, shows lines as the service wrote them.
+//! - `-V`: prints the version and the usage.
+//! - `--help`: prints a summary of the commands, as `sv help` does. With a
+//!   SERVICE `help` is `hup`, as in runit.
 //!
-//! Under another name, as a link `/etc/init.d/NAME`, it is
-//! `NAME [-w SECONDS] COMMAND` for the service NAME.
+//! # Commands
+//! Of these words the first letter is enough. They do not wait unless `-v` or
+//! `-w` is given:
+//!
+//! - `status`: prints state, process and time in this state of the service and
+//!   of its log service, and flags: `paused`, `want up`, `want down`,
+//!   `got TERM`, `normally down` or `normally up` if the file `down` demands
+//!   the opposite of the state, and `may still run`, see runsv(8).
+//! - `up`: starts the service if it is down, and again whenever it ends.
+//! - `down`: sends TERM and CONT, and does not start the service again.
+//! - `once`: starts the service if it is down, but does not start it again.
+//! - `exit`: as `down`; then the supervisor exits (`x` is the same). It has no
+//!   effect on a log service.
+//! - `pause`: sends STOP.
+//! - `cont`: sends CONT.
+//! - `hup`, `alarm`, `interrupt`, `quit`, `1`, `2`, `term`, `kill`: send HUP,
+//!   ALRM, INT, QUIT, USR1, USR2, TERM or KILL. A service that ends is started
+//!   again if it is wanted up.
+//!
+//! These are whole words, and wait:
+//!
+//! - `start`: as `up`, until `./run` runs and `check` succeeds.
+//! - `stop`: as `down`, until the service and its `finish` have ended.
+//! - `reload`: as `hup`, and prints the status.
+//! - `restart`: sends TERM and CONT and wants the service up, until a new
+//!   process runs and `check` succeeds.
+//! - `try-restart`: sends TERM and CONT, until a new process runs, or the
+//!   service is down if it is wanted down.
+//! - `shutdown`: as `exit`, until the supervisor of the service has exited.
+//! - `check`: sends nothing, until the service is in the wanted state.
+//! - `force-stop`, `force-reload`, `force-restart`, `force-shutdown`: as
+//!   `stop`, `try-restart`, `restart` and `shutdown`, but what has not ended
+//!   when the time is up gets KILL. A word that begins with `D`, `T` or `X`
+//!   (or `E`) is `force-stop`, `force-reload` or `force-shutdown`.
+//!
+//! These runit lacks; in an init script they are unknown:
+//!
+//! - `list`: shows all services of the services directory, sorted by name:
+//!   state, name, process, time in this state (in the largest unit that gives
+//!   2 or more), state of the log service (`-` none, `?` not available), and
+//!   the other flags that `status` shows, the most important first. `~` marks
+//!   the end of a cell that was cut. `sv` alone is the same.
+//! - `why`: shows, besides the status, what keeps `./run` from running, how
+//!   often it was restarted, what the service waits for and until when, and
+//!   its last eight ends, in UTC (`unknown`: how a process ended that another
+//!   supervisor had started). For a service without a supervisor it shows the
+//!   reason for that.
+//! - `enable`, `disable`: have a service supervised from now on and after each
+//!   boot, or no longer; see below.
+//! - `log`: shows the lines in the log ring of a service, see svlogger(8).
+//!   Lines that were overwritten before they could be shown are left out.
+//!
+//! # What a service waits for
+//! `why` names it:
+//!
+//! - `pace`: the second after a short run.
+//! - `backoff`, `parked`: `runt/backoff` and `max-death-tally`, see runt(7).
+//! - `finish`, `control/C`: that script.
+//! - `lock`: another supervisor.
+//! - `fork`: the kernel refused a process.
+//! - `permanent-failure`: a command; `finish` exited with 125.
+//! - `process`: a process that may be left from a killed supervisor, see
+//!   runsv(8).
+//!
+//! # Enable and disable
+//! Both work in the overlay, the writable directory `services-overlay` of the
+//! board file or $RUNT_SERVICES_OVERLAY, whose entries add to and hide those
+//! of a read-only services directory; without an overlay, they work in the
+//! services directory. SERVICE is the path of a service directory, with a `/`
+//! in it, or its name in /etc/sv or in the services directory. A service that
+//! is already enabled or disabled is left alone. The supervisor of a service
+//! whose link is removed is told to exit 2 seconds later, that of a masked one
+//! at once. The other commands look a plain name up in the overlay first.
+//!
+//! # JSON
+//! The keys are `name`, `state` (null when `error` says why it is not known),
+//! `pid` (0: none), `seconds`, `flags` as `status` shows them, `log` (null or
+//! the same); with `why` also `run`, `restarts`, `waits`, `until`, `deaths`
+//! (`when`, `exit` or `signal` and `core`, `lived-ms`). A byte of a name that
+//! is not ASCII becomes the character of that number.
+//!
+//! # Environment
+//! - `SVDIR`: the services directory. Otherwise it is that of the board file
+//!   (/etc/service) or, where that is missing, /service or /var/service.
+//! - `SVWAIT`: the time in seconds that commands wait, instead of 7.
+//! - `RUNT_RUN`: the run directory, see runt(7).
+//! - `RUNT_SERVICES_OVERLAY`: the overlay.
 //!
 //! # Files
-//! `SERVICE/check` decides whether a running service is up. It has no time
-//! limit; the other services are waited for meanwhile.
+//! - `SERVICE/check`: a program that decides whether a running service is up:
+//!   it is if this exits with 0. It has no time limit; the other services are
+//!   waited for meanwhile.
+//! - `SERVICE/supervise/`: where commands are written and the status is read.
+//!   runt(7) lists all files of a service directory.
 //!
-//! # Against runit
+//! # Exit status
+//! The number of services that failed, at most 99; 100 usage. `list`: 0, or 1
+//! when the services directory cannot be read; `why` counts services without a
+//! supervisor. As init script: 1 failure, 2 usage; `status`: 0 running, 3
+//! down, 4 unknown.
+//!
+//! # Differences from runit
 //! As in runit 2.3.1, a command is always sent, whatever the record says. A
 //! command that waits continues while the supervisor runs but its record is
-//! missing or damaged, and reports that when the time is up: runit gives up
-//! at once. Names are resolved once (contract §16.13); "restarted" compares
-//! process and nanoseconds (§16.15); a log service without a record is not
-//! taken for a second main service (§16.14); a record longer than 20 bytes is
-//! `bad format`. A service that was down is up when it has run for a tenth of
-//! a second, and one that ends at once never is: runit checks every 0.42 s.
-//!
-//! # Exit codes
-//! The number of services that failed, at most 99; 100 usage. `list`: 0, or 1
-//! when the services directory cannot be read; `why` counts services without
-//! a supervisor. As init script: 1 failure, 2 usage; `status`: 0 running,
-//! 3 down, 4 unknown.
+//! missing or damaged, and reports that when the time is up: runit gives up at
+//! once. Names are resolved once; "restarted" compares process and
+//! nanoseconds, where runit compares whole seconds; a log service without a
+//! record is not taken for a second main service; a record longer than 20
+//! bytes is `bad format`. A service that was down is up when it has run for a
+//! tenth of a second, and one that ends at once never is: runit checks every
+//! 0.42 s. `list`, `why`, `enable`, `disable`, `log`, `help`, `-j` and
+//! `--help` are new.
 
 pub(super) mod describe;
 mod enable;
@@ -187,6 +246,13 @@ pub(super) fn main(start: Start) -> u8 {
     let own = start.argv.first().unwrap_or(c"sv");
     let name = basename(own.to_bytes());
     let lsb = name != b"sv";
+    // Otherwise a usage error: runit's `hup` needs a service.
+    if !lsb
+        && super::is_only(start.argv, c"help")
+        && let Some(code) = super::find(name).and_then(super::help)
+    {
+        return code;
+    }
     let words = start.argv.skip(1);
     let wait = start.environ.get(b"SVWAIT");
     let request = match request(words.iter(), wait, lsb) {

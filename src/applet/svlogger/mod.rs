@@ -16,13 +16,13 @@
 //! meant when the service was added, and when the service ended. The open
 //! service directory and the pipe, `supervise/log`, are passed with the order.
 //! The kernel must therefore have CONFIG_UNIX, and /proc must be mounted so
-//! that svlogger can be started.
+//! that svlogger can be started. `svlogger --help` prints a summary.
 //!
 //! A service without `log/` has a log ring instead if `runt/log-ring` contains
 //! a number of bytes, or else if the board sets one (`log-ring`): a file of
 //! that size in the run directory that keeps the newest lines unchanged.
-//! `sv log` shows them. The ring outlives supervisor and logger, and is removed
-//! with the run directory.
+//! `sv log` shows them. The ring outlives supervisor and logger, and is
+//! removed with the run directory.
 //!
 //! With a file `runt/log-console` each line is also shown on the console, or
 //! on the device that the file names, behind `NAME: `. Only as many lines are
@@ -88,9 +88,9 @@
 //!
 //! # Control
 //! `sv hup NAME/log` reads the config again, `sv alarm NAME/log` rotates.
-//! `sv pause`, `cont`, `down`, `up`, `restart` work as for any log service, for
-//! this one stream. `sv kill NAME/log` kills the logger: it is started again
-//! and continues all streams on the same pipes.
+//! `sv pause`, `cont`, `down`, `up`, `restart` work as for any log service,
+//! for this one stream. `sv kill NAME/log` kills the logger: it is started
+//! again and continues all streams on the same pipes.
 //!
 //! # Without a supervisor
 //! A logger that loses its supervisor continues each stream until no process
@@ -107,7 +107,7 @@
 //! processors. Neither is waited for longer than 4 s, nor is a directory that
 //! stalls: 1 s later its copy is killed.
 //!
-//! # Exit codes
+//! # Exit status
 //! 0 on TERM, or when no stream is left without a supervisor; 111 if it cannot
 //! work.
 

@@ -146,6 +146,11 @@ impl Alias {
         self.entry().0
     }
 
+    /// Returns the letters of its options.
+    pub fn options(self) -> &'static [u8] {
+        self.entry().1
+    }
+
     /// Returns its usage message after the name.
     pub fn usage(self) -> &'static str {
         self.entry().2
@@ -162,7 +167,7 @@ where
     I: Iterator<Item = &'a CStr> + Clone,
 {
     let mut request = Request::default();
-    let (_, known, _) = alias.entry();
+    let known = alias.options();
     let mut options = Getopt::new(words.clone(), known);
     let mut lock = Lock {
         path: c"",
