@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
+pub use keys::{described as described_keys, signals, split as split_key};
+
 /// The board of `cargo xtask boot`.
 pub const DEFAULT: &str = "qemu-riscv64";
 

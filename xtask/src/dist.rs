@@ -15,7 +15,7 @@ use tar::{Builder, EntryType, Header};
 
 use crate::{
     board::{self, Board},
-    build, run,
+    build, man, run,
 };
 
 /// The file with the hashes, as sha256sum(1) writes and checks it.
@@ -52,8 +52,8 @@ pub fn run(name: Option<&str>, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the archive of a board: the file, a link for each program, the
-/// licences of all that is linked, and how it was built. The same content
+/// Writes the archive of a board: the file, a link for each program, their
+/// manuals, the licences of all that is linked, and how it was built. The same content
 /// gives the same bytes.
 fn pack(
     board: &Board,
@@ -83,6 +83,9 @@ fn pack(
         }
     }
     add("BUILD", 0o644, provenance(board)?.as_bytes())?;
+    for (path, text) in man::files(board)? {
+        add(&path, 0o644, text.as_bytes())?;
+    }
     for applet in build::applets_of(board) {
         let mut header = header(EntryType::Symlink, 0o777)?;
         header.set_size(0);
@@ -164,6 +167,7 @@ mod test {
             "sv",
             "LICENSE",
             "BUILD",
+            "share/man/man8/sv.8",
             "licences/rustix/LICENSE-MIT",
         ];
         for name in some.map(|name| format!("title/{name}")) {

@@ -10,13 +10,16 @@ mod boot;
 mod booted;
 mod bootloader;
 mod build;
+mod completion;
 mod debian;
 mod disk;
 mod dist;
 mod env;
 mod fuzz;
 mod image;
+mod install;
 mod integration;
+mod man;
 mod old_kernel;
 mod peers;
 mod powercut;
@@ -69,7 +72,8 @@ enum Verb {
         /// Build the release file of every board.
         #[arg(long, conflicts_with = "board")]
         all: bool,
-        /// Install the file, and a link for each program, into this directory.
+        /// Install the file, and a link for each program, into this directory,
+        /// and manuals and completion below its `share`.
         #[arg(long)]
         out: Option<PathBuf>,
         /// Fail if a file exceeds its board's budget.
@@ -83,6 +87,12 @@ enum Verb {
         board: Option<String>,
         /// The directory to write to.
         #[arg(long, default_value = "target/xtask/dist")]
+        out: PathBuf,
+    },
+    /// Render the manuals as man pages and as HTML.
+    Man {
+        /// The directory to write to.
+        #[arg(long, default_value = "target/xtask/man")]
         out: PathBuf,
     },
     /// Print the variables that carry a board's values to `cargo build`.
@@ -206,8 +216,9 @@ fn main() -> ExitCode {
         Verb::Setup { board } => setup::run(board.as_deref()),
         Verb::Build {
             board, out, strict, ..
-        } => build::run(board.as_deref(), out.as_deref(), strict),
+        } => install::run(board.as_deref(), out.as_deref(), strict),
         Verb::Dist { board, out } => dist::run(board.as_deref(), &out),
+        Verb::Man { out } => man::run(&out),
         Verb::Env { board, format } => env::run(&board, format),
         Verb::Boards => boards::run(),
         Verb::Image { board, tree, root } => image::run(&board, &tree, root),

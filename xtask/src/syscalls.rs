@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use regex::Regex;
 
-use crate::{board::Board, build, peers, peers::Peer, run};
+use crate::{board::Board, install, peers, peers::Peer, run};
 
 /// System calls that only a heap needs. A program may map memory once (the
 /// ledger).
@@ -30,7 +30,7 @@ pub fn look(board: &Board) -> Result<BTreeSet<String>> {
     let place = tempfile::tempdir()?;
     let at = place.path();
     let bin = at.join("bin");
-    build::install(board, &bin)?;
+    install::programs(board, &bin)?;
     let service = at.join("services/a");
     for dir in [&service.join("log"), &at.join("log")] {
         fs::create_dir_all(dir)?;

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    board, build,
+    board, install,
     peers::{self, Peer},
 };
 
@@ -306,7 +306,7 @@ pub fn run(quick: bool, rounds: Option<usize>) -> Result<()> {
     let place = super::scratch()?;
     // Not on a tmpfs, where a program's pages count as dirty.
     let bin = super::output_dir()?.join("log-bin");
-    build::install(&board::load(BOARD)?, &bin)?;
+    install::programs(&board::load(BOARD)?, &bin)?;
     // Pages that are still to be written back would count as dirty too.
     fs::File::open(bin.join("runt"))?.sync_all()?;
     let own = Peer {

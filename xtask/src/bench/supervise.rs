@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::process::{Signal, kill_process};
 
-use crate::{board, build, peers};
+use crate::{board, install, peers};
 
 use super::{
     contender::{Contender, Floor, Kind},
@@ -81,7 +81,7 @@ impl Bench {
             // A copy for each contender: processes that run the same file
             // share its pages.
             let dir = place.path().join(name);
-            build::install(&board, &dir)?;
+            install::programs(&board, &dir)?;
             let kind = Kind::Runit;
             Ok(Contender::ours(name, kind, services, &dir, &floor))
         };

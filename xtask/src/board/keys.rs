@@ -88,8 +88,21 @@ pub(super) const KEYS: [Key; 34] = [
 ];
 
 /// Returns the key's table and its name there.
-pub(super) fn split(name: &str) -> (&str, &str) {
+pub fn split(name: &str) -> (&str, &str) {
     name.split_once('.').unwrap_or(("", name))
+}
+
+/// Returns every key except those of `[capacity]` and `[signals]`, true if it
+/// may not be missing where its table is present, and a description of the
+/// values that it may have.
+pub fn described() -> impl Iterator<Item = (&'static str, bool, String)> {
+    KEYS.iter()
+        .map(|Key { name, needed, kind }| (*name, *needed, kind.describe()))
+}
+
+/// Returns the keys of `[signals]` and a description of their values.
+pub fn signals() -> ([&'static str; 10], String) {
+    (SIGNALS, MEANINGS.describe())
 }
 
 /// Returns the values that a key may have; `None` if there is no such key.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{board, build, powercut, scenario, setup, tidy, toolchain};
+use crate::{board, build, man, powercut, scenario, setup, tidy, toolchain};
 use schedule::{ALONE, Count, Ended, ONE, Outcome, Part, WAITING};
 
 /// Maximum number of processors that are put to use. Each machine in QEMU also
@@ -106,6 +106,11 @@ fn local() -> Vec<Part<'static>> {
         })
         .after("unit")
         // Its tests read the licences of core.
+        .after(SETUP),
+        Part::new("manuals", "man pages, completion in shells", ONE, || {
+            Outcome::of(man::check())
+        })
+        // Both install packages.
         .after(SETUP),
         Part::new("msrv", "what the crates need", WAITING, || {
             Outcome::of(toolchain::rust_version())

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use regex::Regex;
 
 use super::schedule::{Count, Outcome};
-use crate::{audit, board, build, peers, run};
+use crate::{audit, board, install, peers, run};
 
 /// Runs cargo; its output is shown only when it fails.
 pub fn cargo(arguments: &[&str]) -> Result<String> {
@@ -37,7 +37,7 @@ pub fn few_programs() -> Result<String> {
     let board = board.with_programs(families.to_vec());
     let measured = audit::check(&board)?;
     let dir = tempfile::tempdir()?;
-    build::install(&board, dir.path())?;
+    install::programs(&board, dir.path())?;
     let runt = dir.path().join("runt");
     let list = run::quiet(Command::new(&runt).arg("--list"))?;
     let expected = "runsvdir\nrunsv\nsv\nchpst\n";
