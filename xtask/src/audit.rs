@@ -104,7 +104,7 @@ pub fn check(board: &Board) -> Result<String> {
         ..Variant::default()
     };
     let whole = build::variant(board, variant)?;
-    let assembly = build::assembly(board, variant, &whole)?;
+    let assembly = build::assembly(board, &whole)?;
     let stack = look(&whole, &assembly, board.programs.is_empty())
         .with_context(|| board.name.clone())?;
     Ok(format!(
@@ -151,7 +151,7 @@ fn linked(board: &Board) -> Result<std::path::PathBuf> {
         ..Variant::default()
     };
     let file = build::variant(board, variant)?;
-    let edges = panics(&build::assembly(board, variant, &file)?)?;
+    let edges = panics(&build::assembly(board, &file)?)?;
     bail!(
         "{}: a panic is reachable:\n{}",
         board.name,

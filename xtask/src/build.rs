@@ -166,9 +166,8 @@ pub fn packages() -> Result<Vec<Value>> {
     }
 }
 
-/// Returns the directory of a variant's builds for one board, or of what the
-/// boards of one target share.
-fn dir_of(board_or_target: &str, variant: Variant) -> PathBuf {
+/// Returns the directory of a variant's builds for one board.
+fn dir_of(board: &Board, variant: Variant) -> PathBuf {
     let kind = match variant {
         Variant {
             panics_link: true, ..
@@ -176,22 +175,20 @@ fn dir_of(board_or_target: &str, variant: Variant) -> PathBuf {
         Variant { symbols: true, .. } => "symbols",
         Variant { .. } => "release",
     };
-    board::work_dir()
-        .join("build")
-        .join(board_or_target)
-        .join(kind)
+    board::work_dir().join("build").join(&board.name).join(kind)
+}
+
+/// Returns the directory of what the boards of one target share, in every
+/// variant.
+fn shared_dir(board: &Board) -> PathBuf {
+    board::work_dir().join("build").join(&board.target)
 }
 
 /// Returns the assembly that the compiler wrote along with the file of a
 /// variant that has symbols.
-pub fn assembly(
-    board: &Board,
-    variant: Variant,
-    file: &Path,
-) -> Result<String> {
-    let target = &board.target;
-    let deps = dir_of(target, variant)
-        .join(target)
+pub fn assembly(board: &Board, file: &Path) -> Result<String> {
+    let deps = shared_dir(board)
+        .join(&board.target)
         .join(PROFILE)
         .join("deps");
     let content = fs::read(file)?;
@@ -207,12 +204,18 @@ pub fn assembly(
     bail!("no assembly of {} in {}", file.display(), deps.display())
 }
 
-/// Returns a command that builds a package and `core` for a target.
-fn build_command(package: &str, target: &str, dir: &Path) -> Command {
+/// Returns a command that builds a package and `core` for a target: `verb` is
+/// `build`, or `rustc` when flags for the program alone follow.
+fn build_command(
+    verb: &str,
+    package: &str,
+    target: &str,
+    dir: &Path,
+) -> Command {
     let mut command = Command::new("cargo");
     command
         .current_dir(board::root())
-        .args(["build", "--quiet", "--locked", "--profile", PROFILE])
+        .args([verb, "--quiet", "--locked", "--profile", PROFILE])
         .args(["--package", package, "--target", target])
         .args(["-Zbuild-std=core,compiler_builtins"])
         .arg("--target-dir")
@@ -230,7 +233,7 @@ pub fn floor(target: &str) -> Result<PathBuf> {
         "-Clink-args=-nostdlib -e_start -O2 -znorelro --build-id=none",
         "-Clink-arg=--no-eh-frame-hdr",
     ]);
-    let mut command = build_command("runt-floor", target, &dir);
+    let mut command = build_command("build", "runt-floor", target, &dir);
     command.args(["--bins", "--features", "freestanding", "--config"]);
     command.arg(format!("profile.{PROFILE}.opt-level='s'"));
     let flags: Vec<_> = flags.into_iter().map(String::from).collect();
@@ -243,25 +246,26 @@ pub fn floor(target: &str) -> Result<PathBuf> {
 /// Builds a variant of the release file of a board.
 pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     let source = setup::core_source()?;
-    // Each board has its own directory for the result; boards of one target
-    // share all else, so that `core` is compiled once.
-    let dir = dir_of(&board.name, variant);
-    let shared = dir_of(&board.target, variant);
-    let mut flags = flags(board);
+    // Each board and variant has its own directory for the result; those of
+    // one target share all else, so that `core` is compiled once. What differs
+    // between variants are therefore flags of the program alone, in which all
+    // code is generated.
+    let dir = dir_of(board, variant);
+    let shared = shared_dir(board);
+    let mut own = Vec::new();
     if variant.symbols {
-        flags.push("-Zemit-stack-sizes".into());
-        flags.push("-Clink-arg=--emit-relocs".into());
+        own.extend(["-Zemit-stack-sizes", "-Clink-arg=--emit-relocs"]);
     }
     if variant.panics_link {
-        flags.push("-Clink-arg=--warn-unresolved-symbols".into());
+        own.push("-Clink-arg=--warn-unresolved-symbols");
     }
     // Cargo ignores the profile's `strip` when a package has flags of its own.
     if variant == Variant::default() {
-        flags.push("-Cstrip=symbols".into());
+        own.push("-Cstrip=symbols");
     } else {
-        flags.extend(["-Cstrip=none", "--emit=asm,link"].map(String::from));
+        own.extend(["-Cstrip=none", "--emit=asm,link"]);
     }
-    let mut command = build_command("runt-init", &board.target, &dir);
+    let mut command = build_command("rustc", "runt-init", &board.target, &dir);
     command
         .args(["--bin", "runt", "--features", "freestanding,nopanic"])
         // A flag that has no effect: without a difference that cargo knows of,
@@ -271,8 +275,10 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
         .arg(format!(
             "profile.{PROFILE}.package.runt-init.rustflags=['--cfg=board=\"{}\"']",
             board.builds
-        ));
-    tell(&mut command, &flags);
+        ))
+        .arg("--")
+        .args(own);
+    tell(&mut command, &flags(board));
     command
         .env("CARGO_BUILD_BUILD_DIR", &shared)
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source)
