@@ -76,7 +76,7 @@ pub fn main(start: Start) -> u8 {
         _ => match linked(file) {
             Some(program) => program(start),
             None if family::SV => sv::main(start),
-            None => runt_usage(),
+            None => refuse(),
         },
     }
 }
@@ -102,7 +102,7 @@ fn linked(file: &[u8]) -> Option<Program> {
     None
 }
 
-/// Runs `runt NAME ...`, `runt --list` or `runt limits`.
+/// Runs `runt NAME ...`, `runt --list`, `runt limits` or `runt --help`.
 fn by_argument(start: Start) -> u8 {
     let argv = start.argv.skip(1);
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
@@ -110,13 +110,17 @@ fn by_argument(start: Start) -> u8 {
         let listed = sys::print(NAMES.as_bytes());
         return if listed { 0 } else { FATAL };
     }
+    if name == b"--help" || name == b"limits" && is_only(argv, c"--help") {
+        let printed = sys::print(runt_usage().finish());
+        return if printed { 0 } else { FATAL };
+    }
     if name == b"limits" {
         return limits::main(Start { argv, ..start });
     }
     if let Some(program) = find(basename(name)) {
         return run(program, Start { argv, ..start });
     }
-    runt_usage()
+    refuse()
 }
 
 /// Runs a program of [`PROGRAMS`]. If `--help` is the only argument, prints its
@@ -145,16 +149,22 @@ fn help(program: usize) -> Option<u8> {
     Some(if printed { 0 } else { FATAL })
 }
 
-/// Prints the usage of the file itself; returns the exit code of a usage error.
-fn runt_usage() -> u8 {
+/// Prints the usage of the file itself on descriptor 2. Returns the exit code of
+/// a usage error.
+fn refuse() -> u8 {
+    sys::print_error(runt_usage().finish());
+    USAGE
+}
+
+/// Returns the usage of the file itself.
+fn runt_usage() -> Line {
     let mut line = Line::new();
     line.text("usage: runt PROGRAM [ARGUMENT ...]   (version ")
         .text(config::VERSION)
         .text(", board ")
         .text(config::BOARD)
         .text("; runt --list prints the programs, runt limits the capacities)");
-    sys::print_error(line.finish());
-    USAGE
+    line
 }
 
 /// Returns the place of a name in [`PROGRAMS`].

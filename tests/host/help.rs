@@ -13,8 +13,9 @@ fn every_program_prints_help_and_does_nothing_else() {
     let tmp = TestDir::new();
     // In a namespace of its own: a `reboot` without help asks PID 1.
     let script = r#"
-        for name in $(runt --list) 'runt sv' 'sv help'; do
+        for name in $(runt --list) runt 'runt limits' 'runt sv' 'sv help'; do
             case $name in sv\ *) help=; program=sv;; *) help=--help; program=${name#runt };; esac
+            case $program in limits) program=runt; esac
             out=$($name $help 2>errors) || echo "$name exits with $?"
             case $out in "usage: $program"*) ;; *) echo "$name prints $out";; esac
             [ ! -s errors ] || echo "$name prints on descriptor 2"

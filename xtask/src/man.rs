@@ -55,16 +55,21 @@ static REFERENCE: LazyLock<Option<Regex>> =
 /// Implements `cargo xtask man`.
 pub fn run(out: &Path) -> Result<()> {
     let pages = pages()?;
-    let edition = edition()?;
-    let mut files = Vec::new();
-    for page in &pages {
-        files.extend(page.man(&edition, &page.names));
-        files.extend(html::files(page, &pages));
-    }
-    files.push(("html/index.html".into(), html::index(&pages)));
-    write(out, &files)?;
+    render(&pages, out)?;
     println!("{} pages in {}", pages.len(), out.display());
     Ok(())
+}
+
+/// Writes all pages below a directory, as man pages and as HTML.
+fn render(pages: &[Page], out: &Path) -> Result<()> {
+    let edition = edition()?;
+    let mut files = Vec::new();
+    for page in pages {
+        files.extend(page.man(&edition, &page.names));
+        files.extend(html::files(page, pages));
+    }
+    files.push(("html/index.html".into(), html::index(pages)));
+    write(out, &files)
 }
 
 /// Writes the manuals and the completion of a board's programs below a

@@ -1,9 +1,10 @@
 //! Checks the manuals: their form, their references, and what mandoc and groff
 //! find wrong with the man pages.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
+use regex::Regex;
 
 use super::{Page, files, find, pages};
 use crate::{board, build, completion, peers, run, tool};
@@ -31,7 +32,7 @@ pub fn check() -> Result<String> {
     }
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
     let dir = tempfile::tempdir()?;
-    super::run(dir.path())?;
+    super::render(&pages, dir.path())?;
     let mandoc = peers::of_host(&["mandoc"])?.programs.join("mandoc");
     let groff = tool::program("groff", &["groff-base"])?;
     for page in &pages {
@@ -44,6 +45,7 @@ pub fn check() -> Result<String> {
         set.args(["-ww", "-t", "-man", "-Tutf8", "-z", "-P-c"]);
         silent(set.arg(&file))?;
     }
+    links(&dir.path().join("html"))?;
     let board = board::load(board::HOST)?;
     let installed = files(&board)?;
     for (path, text) in installed {
@@ -67,6 +69,23 @@ fn silent(command: &mut Command) -> Result<()> {
         "`{shown}` ({}) prints:\n{text}",
         output.status
     );
+    Ok(())
+}
+
+/// Checks that every link in the HTML files of a directory leads to one of
+/// them.
+fn links(dir: &Path) -> Result<()> {
+    let link = Regex::new("(?:href=\"|url=)([^\"]+)\"")?;
+    for file in fs::read_dir(dir)? {
+        let path = file?.path();
+        let text = fs::read_to_string(&path)?;
+        ensure!(link.is_match(&text), "{}: has no links", path.display());
+        for found in link.captures_iter(&text) {
+            let to = dir.join(&found[1]);
+            let from = path.display();
+            ensure!(to.exists(), "{from}: there is no {}", to.display());
+        }
+    }
     Ok(())
 }
 
@@ -190,6 +209,31 @@ mod test {
         assert_eq!(dangling(&lost, &pages).len(), 2);
         let broken = page("a: b.\n\n# Synopsis\n\n    mkdir a; (\n\nx\n");
         assert_eq!(examples(&broken).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_board_gets_the_manuals_of_its_programs() {
+        let board = board::load(board::HOST).unwrap();
+        let of = |families: &[&str]| {
+            let families = families.iter().map(|name| name.to_string());
+            let board = board.with_programs(families.collect());
+            let files = files(&board).unwrap().into_iter();
+            let names = files.map(|(path, _)| {
+                path.rsplit('/').next().unwrap_or_default().to_string()
+            });
+            names.collect::<Vec<_>>()
+        };
+        let has =
+            |files: &[String], name: &str| files.iter().any(|f| f == name);
+        let few = of(&["supervise", "daemontools"]);
+        for name in ["runsv.8", "setuidgid.8", "chpst.8", "svc.8", "runt.7"] {
+            assert!(has(&few, name), "{name}: {few:?}");
+        }
+        for name in ["sv.8", "_sv", "runit.8", "svwaitup.8", "runt-board.5"] {
+            assert!(!has(&few, name), "{name}: {few:?}");
+        }
+        let sv = of(&["sv"]);
+        assert!(has(&sv, "_sv") && has(&sv, "sv.fish") && has(&sv, "sv.8"));
     }
 
     #[test]
