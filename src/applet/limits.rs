@@ -18,6 +18,8 @@
 //! - `turn`: microseconds of the longest time so far in which the supervisor
 //!   of DIR, or of the directory that sv(8) uses, took no events. A record is
 //!   at least a second old; without a supervisor there may be none.
+//! - `faults`: number of faults of that supervisor and of its front process
+//!   since the boot, if there were any: see runsv(8) and runit(8).
 //!
 //! # Exit status
 //! 0; 111 when descriptor 1 cannot be written to.
@@ -63,5 +65,12 @@ pub(super) fn main(start: Start) -> u8 {
         }
         _ => printed,
     };
+    let faults = rundir::faults(rundir::find_for(dir));
+    let printed = printed
+        && (faults == 0 || {
+            let mut line = Line::new();
+            line.text("faults ").number(faults);
+            sys::print(line.finish())
+        });
     if printed { 0 } else { super::FATAL }
 }

@@ -111,7 +111,7 @@
 //! or SYS, also when its stack overflows) it executes its file again, by the
 //! open descriptor of that or by its path, and goes on as the same process.
 //! One line reports each fault: its number, the signal, and the address or
-//! that a process has sent it.
+//! that a process has sent it. `sv why` and `runt limits` count them.
 //!
 //! These survive, with the `ledger`: all processes, which are children still,
 //! so that exit statuses are known; states, uptimes and what an operator
@@ -241,15 +241,17 @@ fn supervise(dir: &CStr, start: Start) -> Result<u8, Failed> {
     fault::record(&Numbers::new());
     let reporter = supervisor.reporter();
     recovery::handle_faults(false, reporter);
+    // Most users cannot have a run directory, and need none.
+    let state = rundir::create(opened.as_fd(), b"").ok();
     if let Some(resumed) = &resumed {
         let head = service_prefix(display_name(dir.to_bytes()), "warning");
-        if !recovery::may_continue(resumed, "runsv", &head, reporter) {
+        let state = state.as_ref();
+        if !recovery::may_continue(resumed, "runsv", &head, state, reporter) {
             return Ok(super::FATAL);
         }
         supervisor.resume(None);
     }
-    // Most users cannot have a run directory, and need none.
-    if let Ok(state) = rundir::create(opened.as_fd(), b"") {
+    if let Some(state) = state {
         supervisor.keep_state(state, true);
     }
     supervise_path(dir, opened, supervisor)?;

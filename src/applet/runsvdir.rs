@@ -257,14 +257,14 @@ fn run_front(
     };
     front.save();
     recovery::handle_faults(false, &reporter);
+    let run_dir = open_run_dir(request, &reporter);
     if let Some(resumed) = resumed {
-        let what = "the front process";
-        let head = &reporter.prefix;
-        if !recovery::may_continue(resumed, what, head, &reporter) {
+        let (what, head) = ("the front process", &reporter.prefix);
+        let dir = run_dir.as_ref();
+        if !recovery::may_continue(resumed, what, head, dir, &reporter) {
             return Ok(super::FATAL);
         }
     }
-    let run_dir = open_run_dir(request, &reporter);
     let front_lock = run_dir.as_ref().map(lock_front).transpose()?;
     if let Some(client) = resumed.and_then(|resumed| front.restore(resumed))
         && let Some(code) = front.follow(&client, &reporter)?

@@ -95,6 +95,11 @@ impl Ledger {
         }
     }
 
+    /// Removes the file in a directory.
+    pub(super) fn discard(dir: At<'_>) {
+        let _none = file::remove(dir, FILE).is_err();
+    }
+
     /// Opens the file, which is created if missing.
     fn open(&mut self, dir: At<'_>, slots: usize) -> Result<(), Errno> {
         let file = secure::update(dir, FILE)?;

@@ -189,6 +189,25 @@ impl Supervisor {
         }
     }
 
+    /// Keeps the state of the slots as [`Supervisor::keep_state`] does, for PID
+    /// 1: in the state directory of `services`, whose lock it takes, as the
+    /// supervisor of runsvdir does. With `anew` what was kept there is removed.
+    /// If that lock is held, or there is no such directory, nothing is kept.
+    pub fn keep_own_state(&mut self, services: &CStr, anew: bool) {
+        let Ok(dir) = rundir::open_for(services) else {
+            return;
+        };
+        let at = dir.as_fd();
+        let Ok(lock) = supervise::lock(at, at, &supervise::SERVICE) else {
+            return;
+        };
+        lock.leave_open();
+        if anew {
+            Ledger::discard(at);
+        }
+        self.keep_state(dir, false);
+    }
+
     /// Returns the number of slots that have not ended.
     pub fn live(&self) -> usize {
         self.table.slots().filter(|slot| slot.is_live()).count()

@@ -3,6 +3,7 @@
 use crate::{
     machine::faults,
     sys::{
+        AsFd as _, Fd,
         fault::{self, Image, Report, Resumed},
         signal,
     },
@@ -10,7 +11,7 @@ use crate::{
     wire::record,
 };
 
-use super::Reporter;
+use super::{Reporter, rundir};
 
 /// Handles faults of this process from now on, with `in_memory` by a copy of
 /// its file in memory; returns what is executed then.
@@ -21,15 +22,20 @@ pub fn handle_faults(in_memory: bool, reporter: &Reporter) -> Image {
     fault::prepare_image(in_memory)
 }
 
-/// Reports a fault of `process`, a process other than PID 1; `start` is the
-/// start of the line. Returns false if it must not go on, which is reported
-/// too: after too many faults, or with a damaged state.
+/// Reports a fault of `process`, a process other than PID 1, and counts it in
+/// its state directory; `start` is the start of the line. Returns false if it
+/// must not go on, which is reported too: after too many faults, or with a
+/// damaged state.
 pub fn may_continue(
     resumed: &Resumed,
     process: &str,
     start: &Line,
+    dir: Option<&Fd>,
     reporter: &Reporter,
 ) -> bool {
+    if let Some(dir) = dir {
+        rundir::count_fault(dir.as_fd());
+    }
     let line = start.clone();
     reporter.print(&mut describe(&resumed.report, process, line));
     let ends =

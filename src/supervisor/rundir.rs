@@ -11,7 +11,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     sys::{AsFd as _, At, CWD, Errno, Fd, file, secure, start},
-    text::{Path, basename},
+    text::{self, Line, Path, basename},
     wire::rundir,
 };
 
@@ -102,6 +102,31 @@ fn split_parent(dir: &CStr) -> Result<(Fd, &[u8]), Errno> {
     let parent = path.strip_suffix(name).unwrap_or(path);
     let parent = file::path_of(&[parent, b"."])?;
     Ok((file::open_dir(CWD, parent.as_c_str())?, name))
+}
+
+/// The number of faults of a supervisor since the boot, in the state directory
+/// of its services directory (of runsv: of its service directory), and its name
+/// until it is complete.
+const FAULTS: [&CStr; 2] = [c"faults", c"faults.new"];
+
+/// Returns the number of faults that a state directory has; 0 without one.
+pub fn faults(dir: Result<Fd, Errno>) -> u64 {
+    let mut buffer = [0; 24];
+    let [path, _] = FAULTS;
+    let text =
+        dir.and_then(|dir| file::read_whole(dir.as_fd(), path, &mut buffer));
+    text.map_or(0, |text| text::leading_number(text).0)
+}
+
+/// Adds one to that number. If it cannot be written, the fault is not counted.
+pub fn count_fault(dir: At<'_>) {
+    let [path, new] = FAULTS;
+    let mut buffer = [0; 24];
+    let text = file::read_whole(dir, path, &mut buffer).unwrap_or(b"");
+    let mut line = Line::new();
+    line.number(text::leading_number(text).0.saturating_add(1));
+    let bytes = line.finish();
+    let _kept = file::replace(dir, path, new, bytes).is_ok();
 }
 
 /// The record of a supervisor's longest loop iteration, in the state directory

@@ -43,12 +43,19 @@ fn services_outlive_faults_of_pid_1() {
     tmp.service("plain", &format!("echo start >>../starts; {STAY}"));
     tmp.script("services/plain/finish", "echo \"$@\" >>../finishes");
     tmp.service("off", STAY);
+    // It is killed 3 s after TERM.
+    tmp.service_ignoring("stubborn", "TERM");
+    tmp.write("services/stubborn/timeout-kill", "3000\n");
+    tmp.script("services/stubborn/finish", "echo \"$@\" >>../killed");
     let mut one = boot(&tmp, "", &["runit"]);
     let names = ["talker", "talker/log", "plain"];
     let pids = names.map(|name| tmp.until_pid(name, None));
     tmp.until_pid("off", None);
     tmp.control("off", "d");
     tmp.until_stat("off", "down");
+    tmp.until_ignoring();
+    tmp.control("stubborn", "d");
+    tmp.until_stat("stubborn", "run, got TERM, want down");
     for (count, number) in (1..).zip(FAULTS.iter().cycle().take(30)) {
         signal(&one, *number);
         until_fault(&tmp, count);
@@ -57,6 +64,9 @@ fn services_outlive_faults_of_pid_1() {
     }
     assert_eq!(names.map(|name| tmp.pid(name).unwrap()), pids);
     assert_eq!(tmp.stat("off"), "down");
+    until("the limit of a stop", || {
+        (tmp.read("services/killed") == "-1 9\n").then_some(())
+    });
     // Its pids are those of its namespace.
     tmp.control("plain", "k");
     until("the next start", || {
@@ -72,7 +82,8 @@ fn services_outlive_faults_of_pid_1() {
     assert!(lines.lines().count() > 10);
     let output = tmp.read("errors");
     assert_eq!(output.matches("booting.").count(), 1, "{output}");
-    assert_eq!(output.matches("warning").count(), 1, "{output}");
+    // One of the boot, and the limit of the stop.
+    assert_eq!(output.matches("warning").count(), 2, "{output}");
 }
 
 #[test]

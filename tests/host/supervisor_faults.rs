@@ -70,8 +70,8 @@ fn services_outlive_faults_of_the_supervisor() {
     tmp.until_stat("off", "down");
     tmp.control("off", "u");
     tmp.until_stat("off", "run");
-    tmp.control("off", "d");
-    tmp.until_stat("off", "down");
+    let output = tmp.run(&["sv", "-w", "60", "down", "off"]);
+    assert_eq!(output.code, 0, "{output:?}");
     let supervisor = all.supervisor();
     let status = ["plain", "off"].map(|name| published(&tmp, name));
     let signals = [
@@ -109,6 +109,12 @@ fn services_outlive_faults_of_the_supervisor() {
     has_all_lines(&String::from_utf8(shared).unwrap());
     let errors = tmp.read("errors");
     assert_eq!(errors.matches(": fault ").count(), 20, "{errors}");
+    let limits = tmp.run(&["runt", "limits", "services"]).stdout;
+    assert!(limits.ends_with("\nfaults 20\n"), "{limits}");
+    let why = tmp.run(&["sv", "why", "off"]).stdout;
+    assert!(why.ends_with("  supervisor-faults 20\n"), "{why}");
+    let why = tmp.run(&["sv", "-j", "why", "off"]).stdout;
+    assert!(why.ends_with(",\"supervisor-faults\":20}\n"), "{why}");
 }
 
 #[test]
@@ -254,6 +260,8 @@ fn runsv_outlives_faults() {
         (tmp.read("services/finishes") == "-1 15\n").then_some(())
     });
     tmp.until_pid("own", Some(pid));
+    let why = tmp.run(&["sv", "why", "own"]).stdout;
+    assert!(why.ends_with("  supervisor-faults 5\n"), "{why}");
     one.kill(Signal::TERM);
     assert_eq!(one.wait(), 0);
     assert_eq!(tmp.stat("own"), "down");

@@ -500,6 +500,8 @@ impl Init {
         if let Err(errno) = self.console.detach(&mut self.supervisor) {
             self.warn("unable to detach services from the console", b"", errno);
         }
+        let services = self.params.services;
+        self.supervisor.keep_own_state(services, true);
         self.supervise();
         let millis = clock::mono().since(self.boot_start).as_millis();
         let mut line = Line::new();

@@ -172,18 +172,12 @@
 //! of itself in memory or, where the kernel refuses that, the file that is
 //! running, or its path; a line of the boot says which. One line reports each
 //! fault: its number, the signal, and the address or that a process has sent
-//! it.
+//! it. `sv why` and `runt limits` count those of stage 2.
 //!
-//! These survive: all processes with their pids, exit statuses and uptimes;
-//! what was told to be down; log pipes, the relayed output and what is in
-//! them; control bytes and signals that were not read yet; stage scripts with
-//! their time limits, requests to shut down, the programs of PID 1, the rig. A
-//! shared logger is replaced and may lose what it had read but not written.
-//! These do not: delays before a restart and time limits of a stop (a service
-//! that waits is started, and one that was told to end must be told again if
-//! it ignores TERM), `failed` of a `finish` with exit code 125, control
-//! scripts that run, and the warnings that were printed once. A watchdog is
-//! opened again.
+//! Of the services the same survives as after a fault of runsv(8), and the
+//! output that is relayed. So do signals that were not read yet, stage scripts
+//! with their time limits, requests to shut down, the programs of PID 1, and
+//! the rig. A watchdog is opened again.
 //!
 //! A built-in stage 1 that is interrupted counts as one that exits with 1.
 //! Without a script, stage 3 goes on with TERM to all processes, and after

@@ -146,7 +146,8 @@ fn serve(
     recovery::handle_faults(false, reporter);
     if let Some(resumed) = resumed {
         let (what, head) = ("the supervisor", &reporter.prefix);
-        if !recovery::may_continue(resumed, what, head, reporter) {
+        let dir = run_dir.as_ref();
+        if !recovery::may_continue(resumed, what, head, dir, reporter) {
             return Ok(super::super::FATAL);
         }
     }

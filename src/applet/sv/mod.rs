@@ -81,7 +81,8 @@
 //!   often it was restarted, what the service waits for and until when, and
 //!   its last eight ends, in UTC (`unknown`: how a process ended that another
 //!   supervisor had started). For a service without a supervisor it shows the
-//!   reason for that.
+//!   reason for that. `supervisor-faults` is the number of faults of runsv, or
+//!   else of the supervisor of the services directory, since the boot.
 //! - `enable`, `disable`: have a service supervised from now on and after each
 //!   boot, or no longer; see below.
 //! - `log`: shows the lines in the log ring of a service, see svlogger(8).
@@ -113,8 +114,8 @@
 //! The keys are `name`, `state` (null when `error` says why it is not known),
 //! `pid` (0: none), `seconds`, `flags` as `status` shows them, `log` (null or
 //! the same); with `why` also `run`, `restarts`, `waits`, `until`, `deaths`
-//! (`when`, `exit` or `signal` and `core`, `lived-ms`). A byte of a name that
-//! is not ASCII becomes the character of that number.
+//! (`when`, `exit` or `signal` and `core`, `lived-ms`), `supervisor-faults`. A
+//! byte of a name that is not ASCII becomes the character of that number.
 //!
 //! # Environment
 //! - `SVDIR`: the services directory. Otherwise it is that of the board file

@@ -9,6 +9,7 @@ use super::{
     service::{Unavailable, open_fifo, probe},
 };
 use crate::{
+    supervisor::rundir,
     sys::{
         AsFd, At, Errno, error,
         file::{self, Kind},
@@ -63,8 +64,20 @@ impl Sv {
                 Some(fact) => show(page, fact),
             }
         }
+        let faults = match rundir::faults(rundir::find(dir, b"")) {
+            0 => {
+                rundir::faults(rundir::find_for(names::services(self.environ)))
+            }
+            faults => faults,
+        };
         if self.json {
-            page.text(deaths).text("}\n");
+            page.text(deaths);
+            if faults > 0 {
+                json::key(page, "supervisor-faults").number(faults);
+            }
+            page.text("}\n");
+        } else if faults > 0 {
+            page.text("  supervisor-faults ").number(faults).text("\n");
         }
     }
 }

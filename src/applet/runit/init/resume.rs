@@ -6,8 +6,8 @@ use crate::{
         shutdown::Step,
         stages::{Stage, StageExit, Stages},
     },
-    supervisor::Supervisor,
-    sys::{child::Environ, fault},
+    supervisor::{Supervisor, rundir},
+    sys::{AsFd as _, child::Environ, fault},
     wire::{
         clock::Instant,
         record::{Numbers, Reader, Writer},
@@ -46,7 +46,7 @@ impl Init {
 
     /// Returns the state that [`Init::save`] recorded.
     pub(in super::super) fn restore(
-        mut supervisor: Supervisor,
+        supervisor: Supervisor,
         environ: Environ,
         params: BootParams,
         saved: &Numbers,
@@ -58,7 +58,6 @@ impl Init {
         let [faulted] = reader.take_flags();
         let console =
             ConsoleStreams::restore(params.contained, environ, reader);
-        supervisor.resume(output);
         let mut init = Self::new(supervisor, console, boot_start, params);
         init.stages = Stages::restore(init.stages.policy(), stages);
         let path = match init.stages.stage() {
@@ -67,14 +66,33 @@ impl Init {
                 stage_script::script(stage)
             }
         };
+        init.script = StageScript::restore(path, reader, &mut init.supervisor);
+        let serves = init.serves();
         let supervisor = &mut init.supervisor;
-        init.script = StageScript::restore(path, reader, supervisor);
+        if serves {
+            supervisor.keep_own_state(init.params.services, false);
+        }
+        supervisor.resume(output);
         init.requests = Requests::restore(reader, supervisor);
         init.rig.restore(reader, supervisor);
         init.boot_good.restore(reader);
         init.shutdown.restore(reader);
         init.faulted_in_stage_3 = faulted;
         init
+    }
+
+    /// Counts a fault where `runt limits` finds it.
+    fn count_fault(&self) {
+        if let Ok(dir) = rundir::open_for(self.params.services) {
+            rundir::count_fault(dir.as_fd());
+        }
+    }
+
+    /// Returns true if PID 1 does stage 2 itself.
+    fn serves(&self) -> bool {
+        self.stages.stage() == Stage::Two
+            && !self.script.is_running()
+            && !self.script.awaits_restart()
     }
 
     /// Supervises the services directory.
@@ -85,6 +103,9 @@ impl Init {
 
     /// Goes on with the stage that a fault has interrupted.
     pub(super) fn continue_stage(&mut self) {
+        if self.stages.stage() == Stage::Two {
+            self.count_fault();
+        }
         if self.script.is_running() || self.script.awaits_restart() {
             return;
         }
