@@ -163,6 +163,8 @@ fn examples(page: &Page) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod test {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn page(text: &str) -> Page {
@@ -234,6 +236,33 @@ mod test {
         }
         let sv = of(&["sv"]);
         assert!(has(&sv, "_sv") && has(&sv, "sv.fish") && has(&sv, "sv.8"));
+    }
+
+    #[test]
+    fn every_file_of_a_service_directory_that_the_code_names_is_in_the_table() {
+        let pages = pages().unwrap();
+        let text = &find(&pages, "runt", 7).unwrap().text;
+        let name = Regex::new(
+            r#"c"((?:runt|log)/[a-z-]+|(?:timeout|max|down)-[a-z-]+|down|finish|check)""#,
+        )
+        .unwrap();
+        let mut found = BTreeSet::new();
+        for file in walkdir::WalkDir::new(board::root().join("src")) {
+            let file = file.unwrap().into_path();
+            if file.extension().is_some_and(|e| e == "rs") {
+                let code = fs::read_to_string(file).unwrap();
+                let names = name.captures_iter(&code);
+                found.extend(names.map(|name| name[1].to_string()));
+            }
+        }
+        // Directories end with a slash there.
+        let has = |name: &str| {
+            ["`", "/`"]
+                .iter()
+                .any(|end| text.contains(&format!("`{name}{end}")))
+        };
+        let missing: Vec<_> = found.iter().filter(|it| !has(it)).collect();
+        assert!(found.len() > 12 && missing.is_empty(), "{missing:?}");
     }
 
     #[test]
