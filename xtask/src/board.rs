@@ -434,7 +434,7 @@ pub fn families() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 /// Merges `other` into a table; nested tables are merged key by key.
-fn lay_over(table: &mut toml::Table, other: &toml::Table) {
+pub fn lay_over(table: &mut toml::Table, other: &toml::Table) {
     for (key, value) in other {
         match (table.get_mut(key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => {

@@ -18,7 +18,8 @@ use serde_json::Value;
 
 use crate::{
     board::{self, Board},
-    run, setup,
+    cargo, run, setup,
+    version::version,
 };
 
 /// Linker and code generation options, with one reason each: rust-lld is in
@@ -105,46 +106,17 @@ pub fn flags(board: &Board) -> Vec<String> {
 /// The profile of Cargo.toml that builds the release file.
 pub const PROFILE: &str = "board";
 
-/// Variables that begin with these belong to other builds: settings of the
-/// caller, and what cargo passes to its programs.
-const OTHERS: [&str; 5] = ["CARGO_", "RUNT_", "RUSTC", "RUSTDOC", "RUSTFLAGS"];
-
-/// Those of them that only say where the caller's cargo keeps what it fetches,
-/// and how it does that.
-const KEPT: [&str; 5] = [
-    "CARGO_HOME",
-    "CARGO_HTTP_",
-    "CARGO_NET_",
-    "CARGO_REGISTR",
-    "CARGO_TERM_",
-];
-
-/// Removes the variables from the environment of a build that could change its
-/// result.
-pub fn without_settings(command: &mut Command) -> &mut Command {
-    let begins = |key: &str, with: &[&str]| {
-        with.iter().any(|prefix| key.starts_with(prefix))
-    };
-    for (key, _) in std::env::vars() {
-        if begins(&key, &OTHERS) && !begins(&key, &KEPT) {
-            command.env_remove(key);
-        }
-    }
-    command
-}
-
 /// Passes a board's flags to cargo and permits unstable ones.
 fn tell(command: &mut Command, flags: &[String]) {
-    without_settings(command)
+    command
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("RUSTC_BOOTSTRAP", "1");
 }
 
 /// Returns the crates of a board's release file, as `cargo tree` lists them.
 pub fn crates(board: &Board) -> Result<String> {
-    let mut tree = Command::new("cargo");
-    tree.current_dir(board::root())
-        .args(["tree", "--locked", "--package", "runt-init"])
+    let mut tree = cargo::command("tree")?;
+    tree.args(["--locked", "--package", "runt-init"])
         .args(["--edges", "normal,no-proc-macro", "--prefix", "none"])
         .args(["--features", "freestanding", "--target", &board.target])
         .args(["--format", "{p}"]);
@@ -156,9 +128,8 @@ pub fn crates(board: &Board) -> Result<String> {
 /// Returns the packages of the workspace and all that they depend on, as `cargo
 /// metadata` describes them.
 pub fn packages() -> Result<Vec<Value>> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(board::root());
-    cargo.args(["metadata", "--locked", "--format-version", "1"]);
+    let mut cargo = cargo::command("metadata")?;
+    cargo.args(["--locked", "--format-version", "1"]);
     let mut data: Value = serde_json::from_str(&run::quiet(&mut cargo)?)?;
     match data["packages"].take() {
         Value::Array(packages) => Ok(packages),
@@ -184,13 +155,17 @@ fn shared_dir(board: &Board) -> PathBuf {
     board::work_dir().join("build").join(&board.target)
 }
 
+/// Returns the directory of the libraries that are linked into a board's release
+/// file.
+pub fn libraries(board: &Board) -> PathBuf {
+    let dir = shared_dir(board).join(&board.target);
+    dir.join(PROFILE).join("deps")
+}
+
 /// Returns the assembly that the compiler wrote along with the file of a
 /// variant that has symbols.
 pub fn assembly(board: &Board, file: &Path) -> Result<String> {
-    let deps = shared_dir(board)
-        .join(&board.target)
-        .join(PROFILE)
-        .join("deps");
+    let deps = libraries(board);
     let content = fs::read(file)?;
     for entry in fs::read_dir(&deps)? {
         let path = entry?.path();
@@ -211,16 +186,15 @@ fn build_command(
     package: &str,
     target: &str,
     dir: &Path,
-) -> Command {
-    let mut command = Command::new("cargo");
+) -> Result<Command> {
+    let mut command = cargo::command(verb)?;
     command
-        .current_dir(board::root())
-        .args([verb, "--quiet", "--locked", "--profile", PROFILE])
+        .args(["--quiet", "--locked", "--profile", PROFILE])
         .args(["--package", package, "--target", target])
         .args(["-Zbuild-std=core,compiler_builtins"])
         .arg("--target-dir")
         .arg(dir);
-    command
+    Ok(command)
 }
 
 /// Builds the programs of xtask/floor for a target, like the release; returns
@@ -233,7 +207,7 @@ pub fn floor(target: &str) -> Result<PathBuf> {
         "-Clink-args=-nostdlib -e_start -O2 -znorelro --build-id=none",
         "-Clink-arg=--no-eh-frame-hdr",
     ]);
-    let mut command = build_command("build", "runt-floor", target, &dir);
+    let mut command = build_command("build", "runt-floor", target, &dir)?;
     command.args(["--bins", "--features", "freestanding", "--config"]);
     command.arg(format!("profile.{PROFILE}.opt-level='s'"));
     let flags: Vec<_> = flags.into_iter().map(String::from).collect();
@@ -265,7 +239,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     } else {
         own.extend(["-Cstrip=none", "--emit=asm,link"]);
     }
-    let mut command = build_command("rustc", "runt-init", &board.target, &dir);
+    let mut command = build_command("rustc", "runt-init", &board.target, &dir)?;
     command
         .args(["--bin", "runt", "--features", "freestanding,nopanic"])
         // A flag that has no effect: without a difference that cargo knows of,
@@ -282,7 +256,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
     command
         .env("CARGO_BUILD_BUILD_DIR", &shared)
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &source)
-        .envs(variables(board));
+        .envs(variables(board)?);
     run::quiet(&mut command).with_context(|| {
         format!(
             "cannot build for {}; if `runt_reached_a_panic` is undefined, \
@@ -294,7 +268,7 @@ pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
 }
 
 /// Returns the variables that pass a board's values to src/build.rs, sorted.
-pub fn variables(board: &Board) -> BTreeMap<String, String> {
+pub fn variables(board: &Board) -> Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
         variables.insert(format!("RUNT_{name}"), value.to_string());
@@ -311,7 +285,7 @@ pub fn variables(board: &Board) -> BTreeMap<String, String> {
     set("RESCUE", &board.rescue);
     set("SIGNALS", &board.signal_words());
     set("PROGRAMS", &board.programs.join(" "));
-    set("BUILT", made().trim());
+    set("BUILT", &version()?.time);
     if let Some(watchdog) = &board.watchdog {
         set("WATCHDOG", &format!("/dev/{}", watchdog.device));
         set("WATCHDOG_SECONDS", &watchdog.period_s.to_string());
@@ -320,16 +294,5 @@ pub fn variables(board: &Board) -> BTreeMap<String, String> {
         let key = key.replace('-', "_").to_uppercase();
         set(&key, &value.to_string());
     }
-    variables
-}
-
-/// Returns the time of this version in seconds since 1970. This is not the
-/// time of the build, so that the same sources give the same file.
-pub fn made() -> String {
-    std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| {
-        let mut git = Command::new("git");
-        git.current_dir(board::root());
-        git.args(["log", "-1", "--format=%ct"]);
-        run::quiet(&mut git).unwrap_or_else(|_| "0".into())
-    })
+    Ok(variables)
 }

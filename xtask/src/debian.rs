@@ -1,29 +1,35 @@
-//! Builds roots of Debian in which runt takes the place of Debian's runit:
-//! all its stage scripts, service directories and tools stay as they are.
+//! Builds roots of Debian in which our package is installed: runt takes the
+//! place of Debian's runit, and all stage scripts, service directories and tools
+//! stay as they are.
 
 use std::{
+    collections::BTreeMap,
     fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use crate::{
     apt,
     board::{self, Board},
-    build,
     disk::{self, Disk},
-    run, tool,
+    dist, run, tool,
 };
 
-/// Directories of a root that may hold programs of runit.
-const PROGRAM_DIRS: [&str; 3] = ["usr/bin", "usr/sbin", "usr/lib/runit"];
+/// Programs of runit, and the link to the first of them, by the names that
+/// they have in a root.
+const PROGRAMS: [&str; 4] =
+    ["usr/bin/runsvdir", "usr/bin/sv", "sbin/runit", "sbin/init"];
 
-/// Path of runt in the root.
-const RUNT: &str = "usr/lib/runit/runt";
+/// The file of our package, which these are after its installation.
+const RUNT: &str = "usr/lib/runt/runt";
+
+/// Directories with files that the package replaces.
+const REPLACED_IN: [&str; 4] =
+    ["usr/bin", "usr/sbin", "usr/lib/runit", "var/lib/dpkg/info"];
 
 /// The packages of a root, in the form of a scenario file.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,17 +44,9 @@ impl Packages {
     /// password. The packages are installed once; only root can do that, since
     /// the root keeps the owners of its files.
     pub fn make(&self, board: &Board, dir: &Path) -> Result<Disk> {
-        let id = run::quiet(Command::new("id").arg("-u"))?;
-        ensure!(
-            id.trim() == "0",
-            "a root of Debian can only be made by root"
-        );
-        let installed = self.install(&board.debian()?.arch)?;
-        let root = tempfile::tempdir_in(dir)?;
-        let mut tar = Command::new("tar");
-        tar.arg("-C").arg(root.path()).arg("-xf").arg(&installed);
-        run::quiet(&mut tar)?;
-        replace_programs(root.path(), &build::release(board)?)?;
+        let root = self.unpack(board, dir)?;
+        install(root.path(), &dist::debian_package(board)?)?;
+        is_replaced(root.path())?;
         let shadow = root.path().join("etc/shadow");
         let text = fs::read_to_string(&shadow)?;
         let lines = text.lines().map(open_root);
@@ -57,8 +55,50 @@ impl Packages {
         disk::from_dir(root.path(), dir.join("debian.img"))
     }
 
+    /// Unpacks the root with the packages into a new directory in `dir`.
+    fn unpack(&self, board: &Board, dir: &Path) -> Result<tempfile::TempDir> {
+        let id = run::quiet(Command::new("id").arg("-u"))?;
+        ensure!(
+            id.trim() == "0",
+            "a root of Debian can only be made by root"
+        );
+        let archive = self.archive(&board.debian()?.arch)?;
+        let root = tempfile::tempdir_in(dir)?;
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(root.path()).arg("-xf").arg(&archive);
+        run::quiet(&mut tar)?;
+        Ok(root)
+    }
+
+    /// Checks that our package takes the place of runit's programs, keeps it when
+    /// runit is installed again, and leaves everything as it was when it is
+    /// removed.
+    pub fn check(&self, board: &Board) -> Result<String> {
+        let debian = board.debian()?;
+        let root = self.unpack(board, &board::work_dir())?;
+        let root = root.path();
+        let before = programs(root)?;
+        install(root, &dist::debian_package(board)?)?;
+        is_replaced(root)?;
+        let runit =
+            apt::Root::open(&self.suite, &debian.arch)?.fetch("runit")?;
+        install(root, &fs::read(runit)?)?;
+        is_replaced(root)?;
+        dpkg(root, &["--verify", "runt"])?;
+        dpkg(root, &["--purge", "runt"])?;
+        let after = programs(root)?;
+        for (path, content) in &before {
+            ensure!(
+                after.get(path) == Some(content),
+                "{path} is not what it was"
+            );
+        }
+        ensure!(before.len() == after.len(), "a file is left");
+        Ok(String::new())
+    }
+
     /// Returns the archive of a root with the packages installed.
-    fn install(&self, arch: &str) -> Result<PathBuf> {
+    fn archive(&self, arch: &str) -> Result<PathBuf> {
         let Self { suite, packages } = self;
         let dir = board::work_dir().join("debian");
         fs::create_dir_all(&dir)?;
@@ -90,29 +130,65 @@ impl Packages {
     }
 }
 
-/// Replaces every program of runit by a link to runt. What has the name of an
-/// applet but is no compiled program is a script of Debian's, and stays.
-fn replace_programs(root: &Path, runt: &Path) -> Result<()> {
-    fs::copy(runt, root.join(RUNT)).context("there is no /usr/lib/runit")?;
-    let mut replaced = Vec::new();
-    for dir in PROGRAM_DIRS {
-        for applet in build::applets() {
-            let path = root.join(dir).join(applet);
-            let is_file =
-                path.symlink_metadata().is_ok_and(|data| data.is_file());
-            if is_file && fs::read(&path)?.starts_with(b"\x7fELF") {
-                fs::remove_file(&path)?;
-                symlink(Path::new("/").join(RUNT), &path)?;
-                replaced.push(applet);
+/// Installs a package into a root.
+fn install(root: &Path, package: &[u8]) -> Result<()> {
+    fs::write(root.join("package.deb"), package)?;
+    dpkg(root, &["--install", "/package.deb"])?;
+    fs::remove_file(root.join("package.deb"))?;
+    Ok(())
+}
+
+/// Runs the dpkg of a root.
+fn dpkg(root: &Path, arguments: &[&str]) -> Result<()> {
+    let mut dpkg = Command::new("chroot");
+    dpkg.arg(root).arg("dpkg").args(arguments);
+    dpkg.env("DEBIAN_FRONTEND", "noninteractive");
+    dpkg.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    run::quiet(&mut dpkg).map(drop)
+}
+
+/// Checks that runit's programs are ours.
+fn is_replaced(root: &Path) -> Result<()> {
+    for program in PROGRAMS {
+        let mut path = PathBuf::from(program);
+        // Links of the root lead to paths in the root.
+        let mut links = 0;
+        while let Ok(target) = fs::read_link(root.join(&path)) {
+            let base = path.parent().unwrap_or(Path::new(""));
+            path = base.join(target);
+            if let Ok(inside) = path.strip_prefix("/") {
+                path = inside.into();
             }
+            links += 1;
+            ensure!(links < 10, "{program} leads to itself");
+        }
+        let [found, ours] =
+            [root.join(path), root.join(RUNT)].map(|file| file.canonicalize());
+        ensure!(found? == ours?, "{program} is not runt");
+    }
+    Ok(())
+}
+
+/// Returns the contents of the files that a package may replace, and where
+/// links lead.
+fn programs(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for dir in REPLACED_IN {
+        for entry in walkdir::WalkDir::new(root.join(dir)) {
+            let entry = entry?;
+            let content = if entry.file_type().is_dir() {
+                continue;
+            } else if entry.file_type().is_symlink() {
+                let target = fs::read_link(entry.path())?;
+                target.into_os_string().into_encoded_bytes()
+            } else {
+                fs::read(entry.path())?
+            };
+            let path = entry.path().strip_prefix(root)?.display();
+            found.insert(path.to_string(), content);
         }
     }
-    ensure!(
-        replaced.contains(&"runit-init"),
-        "the root has no runit-init: only {}",
-        replaced.join(" ")
-    );
-    Ok(())
+    Ok(found)
 }
 
 /// Returns a line of /etc/shadow, without root's password.
@@ -137,27 +213,5 @@ mod test {
             "root::19000:0:9:7:::\n"
         );
         assert_eq!(open_root("sshd:*:1:::::"), "sshd:*:1:::::\n");
-    }
-
-    #[test]
-    fn programs_are_replaced_and_scripts_stay() {
-        let root = tempfile::tempdir().unwrap();
-        let path = |name: &str| root.path().join(name);
-        for dir in PROGRAM_DIRS {
-            fs::create_dir_all(path(dir)).unwrap();
-        }
-        fs::write(path("usr/bin/sv"), b"\x7fELF").unwrap();
-        fs::write(path("usr/bin/halt"), "#!/bin/sh\n").unwrap();
-        let runt = path("runt");
-        fs::write(&runt, "runt").unwrap();
-        let missing = replace_programs(root.path(), &runt).unwrap_err();
-        assert!(missing.to_string().ends_with("only sv"), "{missing}");
-        fs::write(path("usr/lib/runit/runit-init"), b"\x7fELF").unwrap();
-        replace_programs(root.path(), &runt).unwrap();
-        for name in ["usr/bin/sv", "usr/lib/runit/runit-init"] {
-            let target = fs::read_link(path(name)).unwrap();
-            assert_eq!(target, Path::new("/usr/lib/runit/runt"));
-        }
-        assert!(path("usr/bin/halt").is_file());
     }
 }

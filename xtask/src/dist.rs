@@ -1,141 +1,282 @@
 //! Implements `cargo xtask dist`, which writes what a release consists of: for
-//! each board an archive and two bills of materials, and the hashes of all.
+//! each board an archive and two bills of materials, packages of Debian and
+//! Alpine, the sources, the notes and the hashes of all.
 
+mod apk;
+mod archive;
+pub mod check;
+mod deb;
 mod sbom;
+mod source;
+mod verify;
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder};
-use tar::{Builder, EntryType, Header};
+use anyhow::{Context as _, Result, ensure};
+use archive::packed_below;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     board::{self, Board},
-    build, man, run,
+    build, man,
+    rootfs::{Entries, Entry},
+    run,
+    version::version,
 };
 
 /// The file with the hashes, as sha256sum(1) writes and checks it.
 const SUMS: &str = "SHA256SUMS";
 
-/// Implements `cargo xtask dist` for one board or all.
-pub fn run(name: Option<&str>, out: &Path) -> Result<()> {
+/// The directory in which a package has the file, and a link for each program.
+const PROGRAMS: &str = "usr/lib/runt";
+
+/// The boards whose files are packed for distributions too: board, Debian's
+/// architecture, Alpine's.
+const PACKAGED: [(&str, &str, &str); 4] = [
+    ("qemu-aarch64", "arm64", "aarch64"),
+    ("qemu-armv7", "armhf", "armv7"),
+    ("qemu-riscv64", "riscv64", "riscv64"),
+    ("qemu-x86_64", "amd64", "x86_64"),
+];
+
+/// Implements `cargo xtask dist` for one board or all; with `again` the release
+/// is built a second time and compared.
+pub fn run(name: Option<&str>, out: &Path, again: bool) -> Result<()> {
     fs::create_dir_all(out)
         .with_context(|| format!("cannot make {}", out.display()))?;
-    let mut names = Vec::new();
-    for board in &board::chosen(name)? {
+    let boards = board::chosen(name)?;
+    let mut release = Release {
+        dir: out,
+        sums: String::new(),
+    };
+    for board in &boards {
         let file = build::release(board)?;
-        let title =
-            format!("runt-{}-{}", env!("CARGO_PKG_VERSION"), board.name);
         let parts = sbom::parts(board, &file)?;
-        let archive = format!("{title}.tar.gz");
-        pack(board, &file, &parts, &title, &out.join(&archive))?;
-        let cyclonedx = format!("{title}.cdx.json");
-        let spdx = format!("{title}.spdx.json");
-        for (name, bill) in [
-            (&cyclonedx, sbom::cyclonedx(&parts)?),
-            (&spdx, sbom::spdx(&title, &parts)?),
-        ] {
-            let text = serde_json::to_string_pretty(&bill)? + "\n";
-            fs::write(out.join(name), text)?;
+        for (name, content) in of_board(board, &file, &parts)? {
+            release.write(&name, &content)?;
         }
-        println!("{}", out.join(&archive).display());
-        names.extend([archive, cyclonedx, spdx]);
     }
-    let mut sums = Command::new("sha256sum");
-    let sums = run::quiet(sums.current_dir(out).args(&names))?;
-    fs::write(out.join(SUMS), sums)?;
+    // What belongs to no board.
+    if name.is_none() {
+        let title = source::title();
+        let name = format!("{title}-source.tar.gz");
+        source::write(&out.join(&name))?;
+        release.list(&name)?;
+        let changes = board::root().join(".github/CHANGELOG.md");
+        let notes = notes(&fs::read_to_string(changes)?)?;
+        release.write(&format!("{title}-notes.md"), notes.as_bytes())?;
+    }
+    fs::write(out.join(SUMS), &release.sums)?;
     println!("{}", out.join(SUMS).display());
+    if again {
+        println!("{}", check::bills(out)?.trim());
+        verify::run(&boards, name, out)?;
+    }
     Ok(())
 }
 
-/// Writes the archive of a board: the file, a link for each program, their
-/// manuals, the licences of all that is linked, and how it was built. The same content
-/// gives the same bytes.
-fn pack(
+/// A release that is being written.
+struct Release<'a> {
+    dir: &'a Path,
+    /// The lines of the file with the hashes.
+    sums: String,
+}
+
+impl Release<'_> {
+    /// Writes a file of the release.
+    fn write(&mut self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.dir.join(name);
+        fs::write(&path, content)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        self.list(name)
+    }
+
+    /// Adds a file to the hashes.
+    fn list(&mut self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        self.sums += &format!("{}  {name}\n", hash(&path)?);
+        println!("{}", path.display());
+        Ok(())
+    }
+}
+
+/// Returns the files of a release for a board, by name.
+fn of_board(
     board: &Board,
     file: &Path,
     parts: &[sbom::Part],
-    title: &str,
-    to: &Path,
-) -> Result<()> {
-    let archive = File::create(to)
-        .with_context(|| format!("cannot write {}", to.display()))?;
-    let packer = GzBuilder::new().write(archive, Compression::best());
-    let mut tar = Builder::new(packer);
-    let mut add = |name: &str, mode, content: &[u8]| -> Result<()> {
-        let mut header = header(EntryType::Regular, mode)?;
-        header.set_size(u64::try_from(content.len())?);
-        let path = format!("{title}/{name}");
-        tar.append_data(&mut header, path, content)?;
-        Ok(())
+) -> Result<Vec<(String, Vec<u8>)>> {
+    let title = format!("{}-{}", source::title(), board.name);
+    let text = |bill| -> Result<Vec<u8>> {
+        Ok((serde_json::to_string_pretty(&bill)? + "\n").into())
     };
-    add("runt", 0o755, &fs::read(file)?)?;
-    add("LICENSE", 0o644, &fs::read(board::root().join("LICENSE"))?)?;
+    let mut files = vec![
+        (
+            format!("{title}.tar.gz"),
+            packed_below(&title, &contents(board, file, parts)?)?,
+        ),
+        (format!("{title}.cdx.json"), text(sbom::cyclonedx(parts)?)?),
+        (
+            format!("{title}.spdx.json"),
+            text(sbom::spdx(&title, parts)?)?,
+        ),
+    ];
+    for (_, debian, alpine) in
+        PACKAGED.iter().filter(|(name, ..)| *name == board.name)
+    {
+        let installed = installed(board, file, parts)?;
+        let deb = deb::package(debian, installed.clone())?;
+        let apk = apk::package(alpine, installed)?;
+        files.push((deb::name(debian), deb));
+        files.push((apk::name(alpine), apk));
+    }
+    Ok(files)
+}
+
+/// Returns the package of Debian with a board's release file.
+pub fn debian_package(board: &Board) -> Result<Vec<u8>> {
+    let file = build::release(board)?;
+    let parts = sbom::parts(board, &file)?;
+    deb::package(&board.debian()?.arch, installed(board, &file, &parts)?)
+}
+
+/// Returns what an archive of a board has: the file, a link for each program,
+/// the manuals, the licences of all that is linked, and how it was built.
+fn contents(
+    board: &Board,
+    file: &Path,
+    parts: &[sbom::Part],
+) -> Result<Entries> {
+    let mut entries = Entries::new();
+    add_programs(&mut entries, "", board, file)?;
+    add_documents(&mut entries, "", board, parts)?;
+    Ok(entries)
+}
+
+/// Returns what a package for a distribution installs.
+fn installed(
+    board: &Board,
+    file: &Path,
+    parts: &[sbom::Part],
+) -> Result<Entries> {
+    let mut entries = Entries::new();
+    add_programs(&mut entries, &format!("{PROGRAMS}/"), board, file)?;
+    add_documents(&mut entries, "usr/share/doc/runt/", board, parts)?;
+    // Debian's name for it.
+    if let Some(text) = entries.remove("usr/share/doc/runt/LICENSE") {
+        entries.insert("usr/share/doc/runt/copyright".into(), text);
+    }
+    Ok(entries)
+}
+
+/// Adds the file, its links and the manuals.
+fn add_programs(
+    entries: &mut Entries,
+    dir: &str,
+    board: &Board,
+    file: &Path,
+) -> Result<()> {
+    let program = Entry::File(0o755, fs::read(file)?);
+    insert(entries, &format!("{dir}runt"), program);
+    for applet in build::applets_of(board) {
+        insert(
+            entries,
+            &format!("{dir}{applet}"),
+            Entry::Link("runt".into()),
+        );
+    }
+    for (path, text) in man::files(board)? {
+        let text = Entry::File(0o644, text.into_bytes());
+        insert(entries, &format!("{dir}{path}"), text);
+    }
+    Ok(())
+}
+
+/// Adds the licences, and how the file was built.
+fn add_documents(
+    entries: &mut Entries,
+    dir: &str,
+    board: &Board,
+    parts: &[sbom::Part],
+) -> Result<()> {
+    let mut add = |name: &str, content| {
+        insert(
+            entries,
+            &format!("{dir}{name}"),
+            Entry::File(0o644, content),
+        );
+    };
+    add("LICENSE", fs::read(board::root().join("LICENSE"))?);
+    add("BUILD", provenance(board)?.into_bytes());
     for part in parts {
         for text in &part.licence_texts {
             let name = text.file_name().unwrap_or_default().to_string_lossy();
             let name = format!("licences/{}/{name}", part.name);
-            add(&name, 0o644, &fs::read(text)?)?;
+            add(&name, fs::read(text)?);
         }
     }
-    add("BUILD", 0o644, provenance(board)?.as_bytes())?;
-    for (path, text) in man::files(board)? {
-        add(&path, 0o644, text.as_bytes())?;
-    }
-    for applet in build::applets_of(board) {
-        let mut header = header(EntryType::Symlink, 0o777)?;
-        header.set_size(0);
-        let path = format!("{title}/{applet}");
-        tar.append_link(&mut header, path, "runt")?;
-    }
-    tar.into_inner()?.finish()?;
     Ok(())
 }
 
-/// Returns a header without an owner's name, with the time of the version.
-fn header(kind: EntryType, mode: u32) -> Result<Header> {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(build::made().trim().parse()?);
-    Ok(header)
+/// Inserts an entry and the directories above it.
+fn insert(entries: &mut Entries, path: &str, entry: Entry) {
+    for (end, _) in path.match_indices('/') {
+        let above = entries.entry(path[..end].into());
+        above.or_insert(Entry::Directory);
+    }
+    entries.insert(path.into(), entry);
 }
 
-/// Returns the compiler, its flags and the board's values, one a line.
+/// Returns the target of a link below /usr to the file of a package.
+fn program(link: &str) -> String {
+    let up = "../".repeat(link.matches('/').count() - 1);
+    let file = PROGRAMS.trim_start_matches("usr/");
+    format!("{up}{file}/runt")
+}
+
+/// Returns the SHA-256 of a file in hexadecimal digits.
+fn hash(file: &Path) -> Result<String> {
+    let content = fs::read(file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(hex(&Sha256::digest(content)))
+}
+
+/// Returns bytes in hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the changes of this version, from the text of the changelog.
+fn notes(changes: &str) -> Result<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let heading = format!("## {version} (");
+    let sections = changes
+        .split_inclusive('\n')
+        .skip_while(|line| !line.starts_with(&heading));
+    let section = sections.skip(1).take_while(|line| !line.starts_with("## "));
+    let section: String = section.collect();
+    ensure!(!section.is_empty(), "the changelog has no {heading}...)");
+    Ok(format!(
+        "# runt {version}\n{}",
+        section.replace("\n### ", "\n## ")
+    ))
+}
+
+/// Returns the commit, the compiler, its flags and the board's values, one a
+/// line.
 fn provenance(board: &Board) -> Result<String> {
     let rustc = run::quiet(Command::new("rustc").arg("-vV"))?;
-    let mut git = Command::new("git");
-    git.current_dir(board::root()).args(["rev-parse", "HEAD"]);
-    let commit = run::quiet(&mut git).unwrap_or_else(|_| "unknown\n".into());
-    let mut text = format!("commit {commit}{rustc}target: {}\n", board.target);
+    let commit = &version()?.commit;
+    let mut text =
+        format!("commit: {commit}\n{rustc}target: {}\n", board.target);
+    text += &format!("profile: {}\n", build::PROFILE);
     for flag in build::flags(board) {
         text += &format!("flag: {flag}\n");
     }
-    for (name, value) in build::variables(board) {
+    for (name, value) in build::variables(board)? {
         text += &format!("{name}={value}\n");
     }
     Ok(text)
-}
-
-/// Returns the paths of a crate's licences, sorted.
-fn licence_texts(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let upper = name.to_string_lossy().to_uppercase();
-        let words = ["LICEN", "UNLICEN", "COPYING"];
-        if words.iter().any(|word| upper.starts_with(*word)) {
-            found.push(dir.join(name));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -148,11 +289,10 @@ mod test {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("runt");
         fs::write(&file, "content").unwrap();
-        let archives = ["a", "b"].map(|name| {
-            let to = dir.path().join(name);
-            let parts = sbom::parts(&board, &file).unwrap();
-            pack(&board, &file, &parts, "title", &to).unwrap();
-            fs::read(&to).unwrap()
+        let parts = sbom::parts(&board, &file).unwrap();
+        let archives = [(); 2].map(|()| {
+            let contents = contents(&board, &file, &parts).unwrap();
+            packed_below("title", &contents).unwrap()
         });
         assert_eq!(archives[0], archives[1]);
         let unpacked = flate2::read::GzDecoder::new(archives[0].as_slice());
@@ -169,10 +309,32 @@ mod test {
             "BUILD",
             "share/man/man8/sv.8",
             "licences/rustix/LICENSE-MIT",
+            "licences/core/MIT.txt",
         ];
         for name in some.map(|name| format!("title/{name}")) {
             assert!(names.contains(&name), "{name}: {names:?}");
         }
+    }
+
+    #[test]
+    fn links_lead_to_the_file() {
+        assert_eq!(program("usr/bin/sv"), "../lib/runt/runt");
+        assert_eq!(program("usr/lib/runit/x"), "../../lib/runt/runt");
+    }
+
+    #[test]
+    fn notes_are_the_section_of_this_version() {
+        let version = env!("CARGO_PKG_VERSION");
+        let changes = format!(
+            "# Changes\n\nx\n\n## 9.9.9 (x)\n\n- y\n\n\
+             ## {version} (2026-01-01)\n\n### A\n- z\n\n## 0.0.1 (x)\n"
+        );
+        let notes = super::notes(&changes).unwrap();
+        assert_eq!(notes, format!("# runt {version}\n\n## A\n- z\n\n"));
+        assert!(super::notes("# Changes\n").is_err());
+        let ours =
+            fs::read_to_string(board::root().join(".github/CHANGELOG.md"));
+        super::notes(&ours.unwrap()).unwrap();
     }
 
     #[test]
@@ -182,6 +344,9 @@ mod test {
         let file = dir.path().join("runt");
         fs::write(&file, "content").unwrap();
         let parts = sbom::parts(&board, &file).unwrap();
+        for part in parts.iter().skip(1) {
+            assert!(!part.licence_texts.is_empty(), "{}", part.name);
+        }
         let bills = [sbom::cyclonedx(&parts), sbom::spdx("title", &parts)];
         for bill in bills.map(|bill| bill.unwrap().to_string()) {
             for name in ["runt-init", "rustix", "core", "compiler_builtins"] {

@@ -22,7 +22,7 @@ pub enum Format {
 /// Implements `cargo xtask env`: writes to standard output.
 pub fn run(name: &str, format: Format) -> Result<()> {
     let board = board::load(name)?;
-    for (variable, value) in build::variables(&board) {
+    for (variable, value) in build::variables(&board)? {
         println!("{}", line(format, &variable, &value)?);
     }
     Ok(())

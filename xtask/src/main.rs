@@ -10,6 +10,7 @@ mod boot;
 mod booted;
 mod bootloader;
 mod build;
+mod cargo;
 mod completion;
 mod debian;
 mod disk;
@@ -23,6 +24,7 @@ mod man;
 mod old_kernel;
 mod peers;
 mod powercut;
+mod python;
 mod qemu;
 mod rig;
 mod rootfs;
@@ -35,6 +37,7 @@ mod test;
 mod tidy;
 mod tool;
 mod toolchain;
+mod version;
 
 /// The linker arguments of src/build.rs: tested here, because a build script
 /// has no tests.
@@ -80,7 +83,7 @@ enum Verb {
         #[arg(long)]
         strict: bool,
     },
-    /// Write the archive, the bills of materials and the hashes of a release.
+    /// Write a release: archives, packages, bills of materials, sources, hashes.
     Dist {
         /// Only this board; default: all boards.
         #[arg(long)]
@@ -88,6 +91,10 @@ enum Verb {
         /// The directory to write to.
         #[arg(long, default_value = "target/xtask/dist")]
         out: PathBuf,
+        /// Build everything a second time, in another folder, as another user,
+        /// at another date and with other settings, and compare.
+        #[arg(long)]
+        verify: bool,
     },
     /// Render the manuals as man pages and as HTML.
     Man {
@@ -217,8 +224,10 @@ fn main() -> ExitCode {
         Verb::Build {
             board, out, strict, ..
         } => install::run(board.as_deref(), out.as_deref(), strict),
-        Verb::Dist { board, out } => dist::run(board.as_deref(), &out),
         Verb::Man { out } => man::run(&out),
+        Verb::Dist { board, out, verify } => {
+            dist::run(board.as_deref(), &out, verify)
+        }
         Verb::Env { board, format } => env::run(&board, format),
         Verb::Boards => boards::run(),
         Verb::Image { board, tree, root } => image::run(&board, &tree, root),

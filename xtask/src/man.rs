@@ -19,6 +19,7 @@ use regex::Regex;
 use crate::{
     board::{self, Board},
     build, completion,
+    version::version,
 };
 
 pub use check::check;
@@ -116,7 +117,7 @@ fn write(dir: &Path, files: &[(String, String)]) -> Result<()> {
 
 /// Returns the edition of this version.
 fn edition() -> Result<Edition> {
-    let seconds = format!("@{}", build::made().trim());
+    let seconds = format!("@{}", version()?.time);
     let mut date = std::process::Command::new("date");
     date.args(["-u", "-d", &seconds, "+%F"]);
     Ok(Edition {

@@ -113,7 +113,7 @@ pub struct Scenario {
     /// The images that are tried before the steps, instead of `tree`.
     bootloader: Option<Bootloader>,
     /// The packages of a root of Debian, instead of `tree`.
-    debian: Option<Packages>,
+    pub debian: Option<Packages>,
     /// Patterns that must not appear on the console, from the boot to the end.
     never: Vec<Regex>,
     /// Patterns that must appear on the console exactly once.

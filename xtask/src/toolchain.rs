@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     audit,
     board::{self, Board},
-    build, run, scenario,
+    build, cargo, run, scenario,
 };
 
 /// The target of the toolchain at hand: rustup's stable toolchain has `core`
@@ -31,6 +31,8 @@ struct Build<'a> {
     variables: Variables,
     /// The current directory; cargo reads its configuration from there.
     dir: PathBuf,
+    /// The directory of the sources.
+    sources: PathBuf,
 }
 
 impl Build<'_> {
@@ -38,19 +40,17 @@ impl Build<'_> {
     /// dynamic or needs an executable stack.
     fn make(&self, board: &Board) -> Result<PathBuf> {
         let results = board::work_dir().join("build").join(self.name);
-        let mut cargo = Command::new("cargo");
-        build::without_settings(&mut cargo)
+        let mut cargo = cargo::command_in(&self.sources, "build")?;
+        cargo
             .current_dir(&self.dir)
-            .args(["build", "--quiet", "--locked", "--offline"])
+            .args(["--quiet", "--locked", "--offline"])
             .args(["--profile", build::PROFILE, "--target", self.target])
             .args(["--package", "runt-init", "--bin", "runt"])
             .args(["--features", "freestanding,nopanic"])
-            .arg("--manifest-path")
-            .arg(board::root().join("Cargo.toml"))
             .arg("--target-dir")
             .arg(&results)
             .envs(&self.variables)
-            .envs(build::variables(board));
+            .envs(build::variables(board)?);
         run::quiet(&mut cargo)?;
         let file = results.join(self.target).join(build::PROFILE).join("runt");
         audit::plain(&file)?;
@@ -84,6 +84,16 @@ pub fn linkers() -> Result<String> {
     Ok(format!(
         "bytes: toolchain's linker {preferred}, GNU ld {ld}"
     ))
+}
+
+/// Builds from the sources in a directory, which may be a part of ours.
+pub fn from_sources(sources: PathBuf) -> Result<()> {
+    let build = Build {
+        name: "package",
+        sources,
+        ..environment::none()
+    };
+    on_host(&build).map(drop)
 }
 
 /// Builds for this machine, and checks that the file runs and has the board's

@@ -9,10 +9,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{board, board::Board, build, run, setup};
+use crate::{board, board::Board, build, run, setup, version::version};
 
 /// The program, or a crate that is linked into it.
 pub(super) struct Part {
@@ -22,8 +22,10 @@ pub(super) struct Part {
     licence: String,
     /// SHA-256 of the file, or of the crate's archive.
     sha256: Option<String>,
-    /// A package URL, which says where it is from.
+    /// A package URL, which identifies it.
     url: String,
+    /// The place from which it can be downloaded, as SPDX has it.
+    location: String,
     pub(super) licence_texts: Vec<PathBuf>,
 }
 
@@ -53,22 +55,25 @@ pub(super) fn parts(board: &Board, file: &Path) -> Result<Vec<Part>> {
             text.with_context(|| format!("{name} has no {key}"))
         };
         let dir = Path::new(text("manifest_path")?).parent();
-        let sha256 = if name == PROGRAM {
-            let sum = run::quiet(Command::new("sha256sum").arg(file))?;
-            sum.split_whitespace().next().map(String::from)
+        let licence = text("license")?.replace('/', " OR ");
+        let (sha256, location, licence_texts) = if name == PROGRAM {
+            (Some(super::hash(file)?), "NOASSERTION".into(), Vec::new())
         } else {
-            hashes.get(&(name.into(), version.into())).cloned()
+            let crates = "https://crates.io/api/v1/crates";
+            (
+                hashes.get(&(name.into(), version.into())).cloned(),
+                format!("{crates}/{name}/{version}/download"),
+                texts_of_crate(dir.context("no directory")?, &licence)?,
+            )
         };
         parts.push(Part {
             name: name.into(),
             version: version.into(),
-            licence: text("license")?.replace('/', " OR "),
+            licence,
             sha256,
             url: format!("pkg:cargo/{name}@{version}"),
-            licence_texts: match dir {
-                Some(dir) if name != PROGRAM => super::licence_texts(dir)?,
-                _ => Vec::new(),
-            },
+            location,
+            licence_texts,
         });
     }
     parts.extend(of_compiler()?);
@@ -77,6 +82,12 @@ pub(super) fn parts(board: &Board, file: &Path) -> Result<Vec<Part>> {
 
 /// The crate of the program.
 const PROGRAM: &str = "runt-init";
+
+/// The crates that come with the compiler's source: name, directory.
+const OF_COMPILER: [(&str, &str); 2] = [
+    ("compiler_builtins", "compiler-builtins/compiler-builtins"),
+    ("core", "core"),
+];
 
 /// Returns the crates that come with the compiler's source.
 fn of_compiler() -> Result<Vec<Part>> {
@@ -88,19 +99,80 @@ fn of_compiler() -> Result<Vec<Part>> {
             .with_context(|| format!("cannot read {}", manifest.display()))?;
         let manifest: toml::Table = toml::from_str(&text)?;
         let licence = manifest["package"]["license"].as_str();
+        let licence = licence.context("no license")?;
         Ok(Part {
             name: name.into(),
             version: rustc.clone(),
-            licence: licence.context("no license")?.into(),
+            licence: licence.into(),
             sha256: None,
             url: format!("pkg:generic/rust@{rustc}#library/{dir}"),
-            licence_texts: Vec::new(),
+            location: format!(
+                "https://static.rust-lang.org/dist/rustc-{rustc}-src.tar.xz"
+            ),
+            licence_texts: texts_of_compiler(licence)?,
         })
     };
-    Ok(vec![
-        of("compiler_builtins", "compiler-builtins/compiler-builtins")?,
-        of("core", "core")?,
-    ])
+    OF_COMPILER
+        .iter()
+        .map(|(name, dir)| of(name, dir))
+        .collect()
+}
+
+/// Returns the paths of a crate's licences, sorted. A crate that lacks them has
+/// those that its manifest names.
+fn texts_of_crate(dir: &Path, licence: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let upper = name.to_string_lossy().to_uppercase();
+        let words = ["LICEN", "UNLICEN", "COPYING", "COPYRIGHT"];
+        if words.iter().any(|word| upper.starts_with(*word)) {
+            found.push(dir.join(name));
+        }
+    }
+    if found.is_empty() {
+        return texts_of_compiler(licence);
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Returns the paths of the licences in an SPDX expression, which the compiler
+/// comes with.
+fn texts_of_compiler(licence: &str) -> Result<Vec<PathBuf>> {
+    let sysroot =
+        run::quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let dir = Path::new(sysroot.trim()).join("share/doc/rust/licenses");
+    let words = licence.split(|c| " ()".contains(c));
+    let names = words.filter(|w| !["", "AND", "OR", "WITH"].contains(w));
+    let mut texts: Vec<_> =
+        names.map(|name| dir.join(format!("{name}.txt"))).collect();
+    texts.sort();
+    texts.dedup();
+    for text in &texts {
+        ensure!(text.exists(), "the compiler lacks {}", text.display());
+    }
+    Ok(texts)
+}
+
+/// Checks that the list has exactly the libraries that were compiled for a
+/// board's file; `made` are their names.
+pub(super) fn compare(board: &Board, made: &[String]) -> Result<()> {
+    let listed = build::crates(board)?;
+    let listed = listed.lines().filter_map(|line| line.split(' ').next());
+    let listed = listed.chain(OF_COMPILER.map(|(name, _)| name));
+    let mut listed: Vec<_> = listed
+        .map(|name| if name == PROGRAM { "runt" } else { name })
+        .map(|name| name.replace('-', "_"))
+        .collect();
+    listed.sort();
+    listed.dedup();
+    ensure!(
+        listed == made,
+        "{}: {made:?} are linked, and {listed:?} are listed",
+        board.name
+    );
+    Ok(())
 }
 
 /// Returns the hashes of Cargo.lock by name and version.
@@ -158,7 +230,7 @@ pub(super) fn spdx(title: &str, parts: &[Part]) -> Result<Value> {
             "SPDXID": id(part),
             "name": part.name,
             "versionInfo": part.version,
-            "downloadLocation": "NOASSERTION",
+            "downloadLocation": part.location,
             "filesAnalyzed": false,
             "licenseConcluded": part.licence,
             "licenseDeclared": part.licence,
@@ -209,6 +281,6 @@ pub(super) fn spdx(title: &str, parts: &[Part]) -> Result<Value> {
 fn time() -> Result<String> {
     let mut date = Command::new("date");
     date.args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d"]);
-    let text = run::quiet(date.arg(format!("@{}", build::made().trim())))?;
+    let text = run::quiet(date.arg(format!("@{}", version()?.time)))?;
     Ok(text.trim().into())
 }

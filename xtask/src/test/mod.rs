@@ -10,9 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-use crate::{board, build, man, powercut, scenario, setup, tidy, toolchain};
+use crate::{
+    board, build, dist, man, powercut, scenario, setup, tidy, toolchain,
+};
 use schedule::{ALONE, Count, Ended, ONE, Outcome, Part, WAITING};
 
 /// Maximum number of processors that are put to use. Each machine in QEMU also
@@ -40,6 +42,7 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
         parts.extend(proofs(&proved));
         if all_boards {
             parts.extend(toolchains());
+            parts.extend(releases());
         }
         parts.extend(boots(&booted, all_boards)?);
     }
@@ -164,6 +167,41 @@ fn toolchains() -> Vec<Part<'static>> {
     let [first, second] = ["qemu-armv7", "qemu-riscv64"].map(debian);
     let second = second.after(&first.name);
     vec![linkers, first, second]
+}
+
+/// Returns the parts that check what a release consists of.
+fn releases() -> Vec<Part<'static>> {
+    let licences = Part::new("licences", "as REUSE has them", WAITING, || {
+        Outcome::of(dist::check::licences())
+    });
+    let crate_ = Part::new("crate", "cargo packs it", ONE, || {
+        Outcome::of(dist::check::package())
+    });
+    let release = Part::new("release", "bills and an apk", ONE, || {
+        Outcome::of(dist::check::release())
+    });
+    let dpkg = Part::new(
+        "dpkg",
+        "our package in place of Debian's runit",
+        ONE,
+        || Outcome::of(deb()),
+    );
+    let scenario = format!("{} debian", board::HOST);
+    vec![
+        licences,
+        crate_,
+        // Both use the programs of PyPI that the first installs.
+        release.after("licences").after(SETUP),
+        // Both use the root that the first makes.
+        dpkg.after(&scenario).after(SETUP),
+    ]
+}
+
+/// Checks the package of Debian in the root of the scenario `debian`.
+fn deb() -> Result<String> {
+    let packages = scenario::load("debian")?.debian;
+    let packages = packages.context("the scenario has no packages")?;
+    packages.check(&board::load(board::HOST)?)
 }
 
 /// Builds the release file of this machine.

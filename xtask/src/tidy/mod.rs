@@ -17,11 +17,13 @@ use crate::{board, image, powercut, run, scenario};
 
 /// Names permitted at the top level, in addition to names that begin with a
 /// dot.
-const TOP: [&str; 9] = [
+const TOP: [&str; 11] = [
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
+    "LICENSES",
     "README.md",
+    "REUSE.toml",
     "boards",
     "qemu",
     "src",

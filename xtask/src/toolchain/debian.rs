@@ -63,6 +63,7 @@ pub(super) fn build(board: &Board) -> Result<Build<'static>> {
         target,
         variables: Variables::from(variables),
         dir: board::root(),
+        sources: board::root(),
     })
 }
 

@@ -5,14 +5,14 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
 use super::{Build, HOST, Variables};
-use crate::board;
+use crate::{board, cargo};
 
 /// Returns the build that a user types.
 pub(super) fn none() -> Build<'static> {
@@ -21,6 +21,7 @@ pub(super) fn none() -> Build<'static> {
         target: HOST,
         variables: Variables::new(),
         dir: board::root(),
+        sources: board::root(),
     }
 }
 
@@ -62,6 +63,7 @@ pub(super) fn buildroot(target: &str) -> Result<Build<'_>> {
         variables: owned(&variables),
         // It changes to the package's directory.
         dir: board::root(),
+        sources: board::root(),
     })
 }
 
@@ -111,6 +113,7 @@ pub(super) fn yocto(target: &str) -> Result<Build<'_>> {
         target,
         variables: owned(&variables),
         dir,
+        sources: board::root(),
     })
 }
 
@@ -138,15 +141,7 @@ fn own_dir(name: &str) -> Result<PathBuf> {
 /// Makes a CARGO_HOME with this configuration; returns its path.
 fn cargo_home(dir: &Path, config: &str) -> Result<String> {
     let home = dir.join("cargo_home");
-    fs::create_dir_all(&home)?;
+    cargo::share_crates(&home)?;
     fs::write(home.join("config.toml"), config)?;
-    let caller = match std::env::var_os("CARGO_HOME") {
-        Some(home) => PathBuf::from(home),
-        None => std::env::home_dir().context("no HOME")?.join(".cargo"),
-    };
-    let registry = home.join("registry");
-    if registry.symlink_metadata().is_err() {
-        symlink(caller.join("registry"), &registry)?;
-    }
     Ok(home.display().to_string())
 }
