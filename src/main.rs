@@ -1,4 +1,4 @@
-//! Which program this is started as: see `runt::applet`.
+//! Defines the entry point; `runt::applet` selects the program.
 #![no_std]
 #![no_main]
 #![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]

@@ -22,13 +22,13 @@
 //! | byte | Down | Run | Finish |
 //! |---|---|---|---|
 //! | u | want up; 1 at once | want up | want up |
-//! | d | want down | want down, [t], CONT, (d) | want down |
+//! | d | want down | want down, `[t]`, CONT, (d) | want down |
 //! | o | want down; 1 at once | want down | want down |
-//! | x | want exit | want exit, [t], CONT, (x) | want exit |
-//! | t | - | [t]; CONT, (d) or (x) unless want up | - |
-//! | k | - | [k] KILL | KILL |
-//! | p c | flag | [p] STOP, flag or [c] CONT, flag | flag |
-//! | a h i q 1 2 | - | [that byte] that signal | - |
+//! | x | want exit | want exit, `[t]`, CONT, (x) | want exit |
+//! | t | - | `[t]`; CONT, (d) or (x) unless want up | - |
+//! | k | - | `[k]` KILL | KILL |
+//! | p c | flag | `[p]` STOP, flag or `[c]` CONT, flag | flag |
+//! | a h i q 1 2 | - | `[that byte]` that signal | - |
 //!
 //! `[t]` means: run the script `control/t` of the service directory and,
 //! unless that exits with 0, send TERM. `(d)` means: run `control/d` and
@@ -43,11 +43,12 @@
 //! once. The log service and all other slots are not affected.
 //!
 //! # Limits
-//! The owner may set a deadline for each child with [`SlotState::limit`]: for
-//! the service once it is being stopped (`timeout-kill`), for `./finish`
-//! (`timeout-finish`), for each script, and for the log service once its pipe
-//! is closed (`log/timeout-kill`). A child that exceeds its deadline is
-//! killed, and this is reported: [`Action::TimedOut`].
+//! The owner may set a deadline for each child with
+//! [`SlotState::set_deadline`]: for the service once it is being stopped
+//! (`timeout-kill`), for `./finish` (`timeout-finish`), for each script, and
+//! for the log service once its pipe is closed (`log/timeout-kill`). A child
+//! that exceeds its deadline is killed, and this is reported:
+//! [`Action::TimedOut`].
 //!
 //! # Exit
 //! The owner's [`SlotState::leave`] acts like byte `x`, and no later `u`, `d`
@@ -61,7 +62,7 @@
 //! There is at most one child of each role. A step requests at most one start,
 //! as its last action. No start happens before the wait of [`RestartDelay`] is
 //! over, unless the operator asks for it. No deadline stays in the past (the
-//! owner would spin). A slot whose service wants exit reaches [`Action::Gone`]
+//! owner would spin). A slot whose service wants exit reaches [`Action::Ended`]
 //! when its children end. The tests walk every reachable state with every
 //! event.
 //!
@@ -121,8 +122,8 @@ pub enum Action {
     Script(u8),
     /// Send this signal to the process.
     Signal(Role, Signal),
-    /// The service is being stopped: call [`SlotState::limit`] with its
-    /// deadline, if it has one.
+    /// The service is being stopped: call [`SlotState::set_deadline`] if it has
+    /// a deadline.
     SetDeadline,
     /// The child has exceeded its deadline: kill it and report that.
     TimedOut(Role),
@@ -132,7 +133,7 @@ pub enum Action {
     /// that.
     GiveUp,
     /// Close the write end of the log pipe, and set the log service's deadline
-    /// as for [`Action::Limit`]. Requested again when the log service was
+    /// as for [`Action::SetDeadline`]. Requested again when the log service was
     /// started again.
     ClosePipe,
     /// The slot has ended: release all its resources.

@@ -139,7 +139,7 @@ impl Loggers {
         self.retry_at
     }
 
-    /// Pending orders are about to be sent again.
+    /// Records that pending orders are now sent again.
     pub(super) fn begin_retry(&mut self) {
         self.retry_at = None;
     }

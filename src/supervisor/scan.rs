@@ -2,6 +2,7 @@
 //! design: directory changes).
 
 mod entry;
+mod removal;
 mod services;
 
 use core::{ffi::CStr, time::Duration};
@@ -15,10 +16,7 @@ use super::{
 };
 use crate::{
     config,
-    machine::{
-        presence::Outcome,
-        refused::{Noted, Refused},
-    },
+    machine::refused::{Noted, Refused},
     sys::{
         AsFd, CWD, Errno, Fd, clock, dir::Reader, error, file, inotify,
         static_cell::StaticCell,
@@ -27,15 +25,16 @@ use crate::{
     wire::clock::Instant,
 };
 
+use removal::{keep_all, stop_unlisted};
 use services::{Scan, Services, settling_time};
 
-/// Scan interval where changes cannot be watched, or where the directory
-/// cannot be read: runit's own interval.
-const AGAIN: Duration = Duration::from_secs(5);
+/// Scan interval where changes cannot be watched or the directory cannot be
+/// read, as in runit.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum number of entries checked per iteration; the scan continues in the
 /// next one.
-const LOOKS: usize = 64;
+const ENTRIES_PER_ITERATION: usize = 64;
 
 /// State kept across scans, too large to be moved.
 #[derive(Debug)]
@@ -347,7 +346,7 @@ impl Scanner {
     ) -> Result<bool, Failed> {
         let fresh = Reader::NEW;
         let mut reader = core::mem::replace(self.reader, fresh);
-        let mut looks = 0_usize;
+        let mut checked = 0_usize;
         loop {
             let dir = match &scan.overlay {
                 Some(overlay) if scan.in_overlay => overlay,
@@ -364,8 +363,8 @@ impl Scanner {
             let hidden = !scan.in_overlay && scan.hides(name);
             let spent =
                 !hidden && self.check_entry(services, scan, dir, name, slots);
-            looks = looks.saturating_add(1);
-            if !services.first && (spent || looks >= LOOKS) {
+            checked = checked.saturating_add(1);
+            if !services.first && (spent || checked >= ENTRIES_PER_ITERATION) {
                 *self.reader = reader;
                 return Ok(false);
             }
@@ -416,7 +415,7 @@ impl Scanner {
         if errno != Errno::ENOENT || services.silent {
             // No watch reports that a lack of descriptors or memory is over,
             // nor anything on a file system that reports no changes.
-            services.schedule_full(AGAIN);
+            services.schedule_full(RESCAN_INTERVAL);
         }
         keep_all(slots);
         self.close_scan(services, all);
@@ -431,14 +430,14 @@ impl Scanner {
     }
 
     /// Reports that changes cannot all be watched, and schedules a full scan
-    /// after [`AGAIN`].
+    /// after [`RESCAN_INTERVAL`].
     fn watch_failed(
         &mut self,
         services: &mut Services,
         error: WatchError,
         slots: &Slots<'_>,
     ) {
-        services.schedule_full(AGAIN);
+        services.schedule_full(RESCAN_INTERVAL);
         if let Some(watch) = &mut self.watch {
             watch.mark_incomplete();
         }
@@ -462,39 +461,6 @@ impl Scanner {
         }
         noted != Noted::Full
     }
-}
-
-/// Marks every slot as still present.
-fn keep_all(slots: &mut Slots<'_>) {
-    for slot in slots.table.slots_mut() {
-        slot.presence().keep();
-    }
-}
-
-/// Tells every slot that the last scan did not list to exit, once that has
-/// been so for long enough; at once if `at_once`, that is, when an operator
-/// asked for the scan.
-fn stop_unlisted(
-    services: &mut Services,
-    at_once: bool,
-    slots: &mut Slots<'_>,
-) {
-    let now = clock::mono();
-    let context = &mut *slots.context;
-    slots.table.update_all(&mut |slot| {
-        // A removed directory does not come back.
-        let leaves = at_once || !slot.is_live();
-        let (live, removed) = (slot.is_live(), leaves || slot.is_removed());
-        match slot.presence().end(|| removed, now) {
-            Outcome::Stays => {}
-            Outcome::Settles(until) => {
-                services.schedule_full(until.since(now));
-            }
-            Outcome::Leaves if live => slot.exit(context),
-            // The table frees its entry.
-            Outcome::Leaves => {}
-        }
-    });
 }
 
 /// Returns the directory that a path starts from.

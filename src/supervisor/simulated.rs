@@ -31,8 +31,8 @@ pub(super) struct Child {
     pub(super) name: String,
     /// Set once it has ended; it stays a zombie until it is reaped.
     end: Option<ExitStatus>,
-    /// Takes TERM without ending.
-    deaf: bool,
+    /// TERM does not end it.
+    ignores_term: bool,
 }
 
 /// The simulated system of a thread.
@@ -46,8 +46,8 @@ pub(super) struct System {
     pub(super) refusals: usize,
     /// Number of starts that were refused.
     pub(super) refused: usize,
-    /// Children started from now on take TERM without ending.
-    pub(super) deaf: bool,
+    /// TERM does not end children started from now on.
+    pub(super) ignores_term: bool,
     /// Children that end while the loop reaps, after it has read the signal
     /// for those before them.
     pub(super) end_while_reaping: Vec<String>,
@@ -130,7 +130,7 @@ impl System {
             pid,
             name,
             end: None,
-            deaf: self.deaf,
+            ignores_term: self.ignores_term,
         });
         Ok(pid)
     }
@@ -141,8 +141,8 @@ impl System {
         let child = children.find(|child| child.pid == pid);
         // A pid of none would be one that was reaped: another may have it.
         let child = child.expect("a signal to a process that was reaped");
-        let ends =
-            signal == Number::KILL || signal == Number::TERM && !child.deaf;
+        let ends = signal == Number::KILL
+            || signal == Number::TERM && !child.ignores_term;
         if ends && child.end.is_none() {
             let number = u8::try_from(signal.as_raw()).unwrap();
             child.end = Some(ExitStatus::Killed(number, false));
@@ -166,7 +166,7 @@ fn dir_name(dir: At<'_>) -> String {
     path.file_name().unwrap().to_str().unwrap().to_string()
 }
 
-/// See [`crate::sys::child::spawn`].
+/// Simulates [`crate::sys::child::spawn`].
 pub(super) fn spawn(
     program: &Program<'_>,
     setup: &Setup<'_>,
@@ -177,7 +177,7 @@ pub(super) fn spawn(
     Ok(pid)
 }
 
-/// See [`crate::sys::child::spawn_with`].
+/// Simulates [`crate::sys::child::spawn_with`].
 pub(super) fn spawn_with(
     program: &Program<'_>,
     setup: &Setup<'_>,
@@ -186,7 +186,7 @@ pub(super) fn spawn_with(
     with(|system| system.start(program, setup))
 }
 
-/// See [`crate::sys::child::next_zombie`].
+/// Simulates [`crate::sys::child::next_zombie`].
 pub(super) fn next_zombie() -> Option<Zombie> {
     with(|system| {
         system.notified = false;
@@ -207,7 +207,7 @@ pub(super) fn next_zombie() -> Option<Zombie> {
     })
 }
 
-/// See [`crate::sys::child::try_wait`].
+/// Simulates [`crate::sys::child::try_wait`].
 pub(super) fn try_wait(pid: u32) -> Option<ExitStatus> {
     with(|system| {
         let mut children = system.children.iter();
@@ -218,12 +218,12 @@ pub(super) fn try_wait(pid: u32) -> Option<ExitStatus> {
     })
 }
 
-/// See [`crate::sys::signal::kill`].
+/// Simulates [`crate::sys::signal::kill`].
 pub(super) fn kill(pid: u32, signal: Number) -> Result<(), Errno> {
     with(|system| system.signal(pid, signal))
 }
 
-/// See [`crate::sys::signal::kill_led`].
+/// Simulates [`crate::sys::signal::kill_led`].
 pub(super) fn kill_led(leader: u32, signal: Number) -> Result<(), Errno> {
     kill(leader, signal)
 }

@@ -219,7 +219,7 @@ impl State {
         open(self.path.unwrap_or(CONSOLE), self.contained)
     }
 
-    /// Without a console: writes all lines to the kernel's log. False when
+    /// Writes all lines to the kernel's log, without a console. False when
     /// that is missing too; then the lines are kept until there is a console.
     /// In a container the kernel belongs to the host: there the lines go to
     /// descriptor 2 from then on.

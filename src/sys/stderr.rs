@@ -32,10 +32,10 @@ use syscalls::Sysno;
 
 use super::{CWD, Errno, Fd, error::syscall, fd, file, poller, write_once};
 
-/// The path by which descriptor 2 is opened again.
-const AGAIN: &core::ffi::CStr = c"/proc/self/fd/2";
+/// Path by which descriptor 2 is opened again.
+const REOPEN: &core::ffi::CStr = c"/proc/self/fd/2";
 
-/// Most bytes written after one poll to a terminal that cannot be opened
+/// Maximum bytes written after one poll to a terminal that cannot be opened
 /// again: a quarter of what a pseudo-terminal's buffer grows by.
 const PIECE: usize = 64;
 
@@ -64,7 +64,7 @@ pub fn write(bytes: &[u8]) -> Result<usize, Errno> {
     if !is_pipe && !is(FileType::CharacterDevice) {
         return write_once(fd::STDERR, bytes);
     }
-    let opened = match file::open_write(CWD, AGAIN) {
+    let opened = match file::open_write(CWD, REOPEN) {
         Err(errno) if !is_pipe && !is_final(errno) => terminal(errno),
         opened => opened,
     };

@@ -87,7 +87,7 @@ impl Record {
         self.0.get(USER).is_some_and(|first| *first != 0) && field.eq(padded)
     }
 
-    /// Turns it into that of a process that ended at `now`, in seconds.
+    /// Makes it the record of a process that ended at `now`, in seconds.
     pub fn end(&mut self, now: u64) {
         self.set(TYPE, DEAD.to_ne_bytes());
         self.set(USER, core::iter::repeat_n(0, EXIT.saturating_sub(USER)));

@@ -32,7 +32,7 @@ pub(super) fn read(
         if wrong.is_some() || bytes.starts_with(b".") {
             return;
         }
-        let complain = |level: &str, cause: &[u8]| {
+        let report = |level: &str, cause: &[u8]| {
             let mut line = Line::new();
             line.text("chpst: ").text(level).text(": unable to read ");
             line.bytes(dir.to_bytes()).text("/").bytes(bytes);
@@ -46,7 +46,7 @@ pub(super) fn read(
                     let mut line = Line::new();
                     line.text("too many environ-bytes (the bound is ");
                     line.number(number(config::ENVIRON_BYTES)).text(")");
-                    complain("fatal", line.as_bytes());
+                    report("fatal", line.as_bytes());
                     wrong = Some(Stop);
                     return;
                 }
@@ -58,12 +58,12 @@ pub(super) fn read(
                     errno => errno == Errno::ENOENT,
                 };
                 if !skips {
-                    complain("fatal", error::text(errno).as_bytes());
+                    report("fatal", error::text(errno).as_bytes());
                     wrong = Some(Stop);
                     return;
                 }
                 if verbose {
-                    complain("warning", error::text(errno).as_bytes());
+                    report("warning", error::text(errno).as_bytes());
                 }
                 if errno == Errno::EISDIR {
                     return;

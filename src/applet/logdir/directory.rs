@@ -224,7 +224,8 @@ impl Directory {
         self.processor.end(context, self.name.to_bytes());
     }
 
-    /// Returns the next moment at which [`Directory::attend`] has work to do.
+    /// Returns the next moment at which [`Directory::handle_timers`] has work
+    /// to do.
     pub(in crate::applet) fn next_due(&self) -> Option<Instant> {
         let due = match self.phase {
             _ if !self.is_open || self.worker.is_some() => None,

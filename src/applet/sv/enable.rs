@@ -30,7 +30,7 @@ const AVAILABLE: &CStr = c"/etc/sv";
 /// Target of a mask.
 const MASK_TARGET: &CStr = c"/dev/null";
 
-/// Reason why a change was refused, printed as a [`Silent`].
+/// Reason why a change was refused.
 type Refused = Unavailable;
 
 impl Sv {

@@ -246,7 +246,7 @@ fn publication_is_refused(world: &mut World) {
 /// A directory that appears while a service of the same name is still ending
 /// gets a slot of its own, after the old one has ended.
 fn a_scan_during_an_exit(world: &mut World) {
-    with(|system| system.deaf = true);
+    with(|system| system.ignores_term = true);
     world.add("a", true);
     world.until("the start", |world| world.is_up("a"));
     let log = with(|system| system.running("a/log/run"));
@@ -347,14 +347,14 @@ fn many_events_in_any_order(world: &mut World) {
             4 if exists => world.control(name, "u"),
             5 if exists => world.control(name, "tu"),
             6 if exists => world.control(name, "o"),
-            7 => with(|system| system.deaf = below(2) == 0),
+            7 => with(|system| system.ignores_term = below(2) == 0),
             8 => world.supervisor.rescan(),
             _ => {}
         }
         world.iterate();
     }
     with(|system| {
-        system.deaf = false;
+        system.ignores_term = false;
         system.refusals = 0;
     });
     for name in names {

@@ -21,8 +21,8 @@ use super::{
 pub(in super::super) enum PublishAt {
     /// In this iteration.
     Now,
-    /// When they have been stale for a while: since when. Or, if the last
-    /// attempt failed, when to try again.
+    /// Some time after this one, since which they have been stale; or at this
+    /// time, if the last attempt failed.
     At(Instant),
     /// They are up to date.
     #[default]

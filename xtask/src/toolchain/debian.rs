@@ -9,8 +9,7 @@ use anyhow::{Result, bail};
 use super::{Build, Variables, environment::upper};
 use crate::{apt, board, board::Board, tool};
 
-/// Where the compiler comes from: the last suite whose programs run with
-/// bookworm's libc.
+/// Suite of the compiler: the last one whose programs run with bookworm's libc.
 const COMPILER: &str = "bookworm-security";
 
 /// Its packages: program, library of the compiler, LLVM, libraries for build
@@ -22,7 +21,7 @@ const PACKAGES: [&str; 4] = [
     "libstd-rust-web-dev",
 ];
 
-/// Where the libraries of other architectures come from, in the same version.
+/// Suite of the libraries of other architectures, in the same version.
 const LIBRARIES: &str = "trixie";
 
 /// Returns the build for a board.
