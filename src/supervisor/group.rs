@@ -17,14 +17,13 @@ use crate::sys::{
 pub(super) fn kill_remains(pid: u32, mut others: impl Iterator<Item = u32>) {
     // ESRCH: no process of the group is left.
     let _none = signal::kill_group(pid, Number::KILL).is_err();
-    let mut list = [0; cgroup::LIST];
-    let Some(group) = cgroup::of(pid, &mut list) else {
+    let Ok(group) = cgroup::of(pid) else {
         return;
     };
-    if !cgroup::contains(group, child::own_pid())
-        && !others.any(|other| cgroup::contains(group, other))
+    if !cgroup::may_contain(&group, child::own_pid())
+        && !others.any(|other| cgroup::may_contain(&group, other))
     {
         // ENOENT: the kernel does not support it.
-        let _none = cgroup::kill(group).is_err();
+        let _none = cgroup::kill(&group).is_err();
     }
 }

@@ -19,7 +19,7 @@ pub fn read<'b>(
 }
 
 /// Returns the path `/proc/PID/NAME`.
-fn path(pid: u32, name: &str) -> Result<Path, Errno> {
+pub(super) fn path(pid: u32, name: &str) -> Result<Path, Errno> {
     let mut path = Line::new();
     path.text("/proc/").number(pid.into()).text("/").text(name);
     // It is short and holds no NUL.
