@@ -97,13 +97,13 @@ impl Buffer {
 
     /// Appends all parts and returns them as one slice. Returns `None` and
     /// appends nothing if they do not fit.
-    pub fn join(&mut self, parts: &[&[u8]]) -> Option<&[u8]> {
+    pub fn join(&mut self, parts: &[&[u8]]) -> Option<&mut [u8]> {
         let start = self.len();
         if !parts.iter().all(|part| self.append(part)) {
             self.truncate(start);
             return None;
         }
-        self.bytes.get(start..)
+        self.bytes.get_mut(start..)
     }
 
     /// Reads once, at most `most` bytes or what fits, and appends them.
@@ -173,7 +173,10 @@ mod test {
         assert!(!buffer.append(b"6789"));
         assert_eq!(buffer.join(&[b"67", b"89"]), None);
         assert_eq!(buffer.as_slice(), b"12345");
-        assert_eq!(buffer.join(&[b"6", b"", b"78"]), Some(&b"678"[..]));
+        assert_eq!(
+            buffer.join(&[b"6", b"", b"78"]),
+            Some(&mut b"678".to_owned()[..])
+        );
         assert!(buffer.append(b""));
         assert_eq!(buffer.as_slice(), b"12345678");
         buffer.remove_front(3);

@@ -76,6 +76,11 @@ pub fn write(bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
+/// Returns true when descriptor 2 is a terminal.
+pub fn is_terminal() -> bool {
+    rustix::termios::isatty(fd::STDERR)
+}
+
 /// Returns true when an error says that descriptor 2 has no device or reader
 /// that could be opened.
 fn is_final(errno: Errno) -> bool {

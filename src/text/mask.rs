@@ -106,6 +106,27 @@ const fn classify(bytes: &[u8]) -> Class {
     }
 }
 
+/// Replaces the control characters of a text, except newline and tab. Returns
+/// the text, which is not longer than before.
+pub fn in_place(text: &mut [u8]) -> &[u8] {
+    let mut mask = Mask::lines();
+    let mut length = 0_usize;
+    // It shows no more bytes than it took.
+    let mut put = |text: &mut [u8], shown: &[u8]| {
+        for (to, byte) in text.iter_mut().skip(length).zip(shown) {
+            *to = *byte;
+        }
+        length = length.saturating_add(shown.len());
+    };
+    for at in 0..text.len() {
+        if let Some(byte) = text.get(at).copied() {
+            mask.take(byte, &mut |shown| put(text, shown));
+        }
+    }
+    mask.end(&mut |shown| put(text, shown));
+    text.get(..length).unwrap_or(&[])
+}
+
 /// Calls `show` with each character of a name, or with its replacement.
 pub fn each(name: &[u8], show: &mut dyn FnMut(&[u8])) {
     let mut mask = Mask::name();
@@ -218,6 +239,8 @@ mod test {
             let lines = shown(Mask::lines(), &text, &sizes);
             let lines = std::string::String::from_utf8(lines).unwrap();
             prop_assert_eq!(&lines, &model(&text, true));
+            let mut text = text;
+            prop_assert_eq!(in_place(&mut text), lines.as_bytes());
             let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
             prop_assert!(!lines.contains(obeyed), "{lines:?}");
             // Masked text stays unchanged.

@@ -4,9 +4,16 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    io::{Read as _, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    },
     path::PathBuf,
+    process::Stdio,
 };
+
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use crate::util::{TestDir, until};
 
@@ -116,4 +123,39 @@ fn log_ring_lines_are_masked_except_with_r() {
             .then_some(())
     });
     assert_masked("the console", &fs::read(&console).unwrap());
+}
+
+/// Lets svlogd copy a line to a descriptor 2. Returns once it has ended.
+fn copy_to(stderr: OwnedFd, line: &[u8]) {
+    let tmp = TestDir::new();
+    tmp.write("log/config", "e*\n");
+    let mut command = tmp.command(&["svlogd", "log"]);
+    command.stdin(Stdio::piped()).stderr(stderr);
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(line).unwrap();
+    assert!(child.wait().unwrap().success());
+    // The log has it as it was.
+    assert_eq!(fs::read(tmp.path("log/current")).unwrap(), line);
+}
+
+#[test]
+fn copied_log_lines_are_masked_on_a_terminal() {
+    let line = b"\x1b]0;owned\x07 \xc2\x9b2J \xc3\xa9 \xc0\ttab\n";
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let main = openpt(flags).unwrap();
+    unlockpt(&main).unwrap();
+    copy_to(ioctl_tiocgptpeer(&main, flags).unwrap(), line);
+    let mut shown = [0; 256];
+    let count = fs::File::from(main).read(&mut shown).unwrap();
+    // The terminal adds the carriage return.
+    let masked = "?]0;owned? ?2J \u{e9} ?\ttab\r\n".as_bytes();
+    assert_eq!(
+        shown[..count].escape_ascii().to_string(),
+        masked.escape_ascii().to_string()
+    );
+    // To anything else the line is copied as it is.
+    let tmp = TestDir::new();
+    let file = fs::File::create(tmp.path("copy")).unwrap();
+    copy_to(file.into(), line);
+    assert_eq!(fs::read(tmp.path("copy")).unwrap(), line);
 }

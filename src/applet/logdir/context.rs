@@ -13,7 +13,7 @@ use crate::{
         signal::{Number, Signals},
         stderr,
     },
-    text::{Line, Name},
+    text::{Line, Name, mask},
     wire::{
         clock::{Instant, Wall},
         stamp::{Stamps, Style},
@@ -120,9 +120,15 @@ impl LogContext {
         }
     }
 
-    /// Copies a log line to descriptor 2. svlogd waits until all of it is
-    /// written, or until it gets TERM.
-    pub(in crate::applet) fn copy(&mut self, line: &[u8]) {
+    /// Copies a log line to descriptor 2, for a terminal without control
+    /// characters. svlogd waits until all of it is written, or until it gets
+    /// TERM.
+    pub(in crate::applet) fn copy(&mut self, line: &mut [u8]) {
+        let line = if stderr::is_terminal() {
+            mask::in_place(line)
+        } else {
+            line
+        };
         if self.mode != Mode::Alone {
             return self.write(line);
         }

@@ -28,10 +28,11 @@ impl Directory {
         let socket = &mut self.udp;
         let parts = [stamp, self.config.texts().prefix(), text, end];
         let refused = output.with_line(&parts, |whole| {
+            let refused = to.and_then(|to| socket.send(to.to, whole));
             if copied {
                 context.copy(whole);
             }
-            to.and_then(|to| socket.send(to.to, whole))
+            refused
         });
         let Some(why) = refused else {
             self.block.sent = index.saturating_add(1);

@@ -63,7 +63,7 @@ impl Output {
     pub(super) fn with_line<T>(
         &mut self,
         parts: &[&[u8]],
-        send: impl FnOnce(&[u8]) -> Option<T>,
+        send: impl FnOnce(&mut [u8]) -> Option<T>,
     ) -> Option<T> {
         let length = self.bytes.len();
         let result = self.bytes.join(parts).and_then(send);
