@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The file system table.
-const FSTAB: &CStr = c"/etc/fstab";
+pub(super) const FSTAB: &CStr = c"/etc/fstab";
 
 /// Calls `each` with every entry for the boot and its options. Reports
 /// malformed lines if `reports` is set.

@@ -5,6 +5,8 @@
 //! directory, and modules must be listed after those that they need. A name
 //! with a slash is a file.
 
+use core::ffi::CStr;
+
 use crate::{
     config,
     supervisor::Reporter,
@@ -18,13 +20,15 @@ use crate::{
 
 use super::step::{StepResult, each_line};
 
+/// The list of modules to load.
+pub(super) const LIST: &CStr = c"/etc/modules";
 /// Directory of the kernels' modules.
 const MODULES: &[u8] = b"/lib/modules/";
 
 /// Loads all modules.
 pub(super) fn load(reporter: &Reporter) -> StepResult {
     let (mut some, mut failed) = (false, false);
-    each_line(c"/etc/modules", Some(reporter), &mut |line| {
+    each_line(LIST, Some(reporter), &mut |line| {
         let Some(module) = Module::parse(line) else {
             return;
         };

@@ -97,6 +97,17 @@ pub(super) fn is_open() -> bool {
     is_initramfs() && with_words(b"", |root| !root.is_here())
 }
 
+/// Returns true when there is a root to switch to.
+pub(super) fn is_configured(answer: &[u8]) -> bool {
+    with_words(answer, is_wanted)
+}
+
+/// Returns true when a configured root is another than the current one, which
+/// can be left.
+fn is_wanted(root: &Root<'_>) -> bool {
+    root.is_elsewhere() && is_initramfs()
+}
+
 /// Calls `work` with the configured root, if there is one to switch to.
 fn with_root(
     reporter: &Reporter,
@@ -104,7 +115,7 @@ fn with_root(
     work: &dyn Fn(&Root<'_>, &Reporter) -> bool,
 ) -> StepResult {
     with_words(answer, |root| {
-        let wanted = root.is_elsewhere() && is_initramfs();
+        let wanted = is_wanted(root);
         StepResult::of(wanted, wanted && !work(root, reporter))
     })
 }

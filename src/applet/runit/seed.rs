@@ -12,7 +12,7 @@ use crate::{
 use super::step::StepResult;
 
 /// The seed file.
-const SEED: &CStr = c"/var/lib/random-seed";
+pub(super) const SEED: &CStr = c"/var/lib/random-seed";
 /// The kernel's random numbers. What is written to it is mixed in without
 /// being credited as entropy, since an image may hold the same seed for every
 /// board.

@@ -61,16 +61,19 @@ pub(super) fn bring_up_loopback(reporter: &Reporter) -> StepResult {
     }
 }
 
+/// The file of the kernel's settings, and the directory of more such files.
+pub(super) const SYSCTLS: [&CStr; 2] = [c"/etc/sysctl.conf", c"/etc/sysctl.d"];
+
 /// Applies the kernel settings of /etc/sysctl.conf and /etc/sysctl.d/*.conf.
 pub(super) fn set_sysctls(reporter: &Reporter) -> StepResult {
-    let mut some = set_sysctls_of(c"/etc/sysctl.conf", reporter);
+    let [first, more] = SYSCTLS;
+    let mut some = set_sysctls_of(first, reporter);
     let mut last = None;
-    while let Some(path) = dir::next(c"/etc/sysctl.d", last.as_ref(), b".conf")
-    {
-        let more = set_sysctls_of(path.as_c_str(), reporter);
+    while let Some(path) = dir::next(more, last.as_ref(), b".conf") {
+        let next = set_sysctls_of(path.as_c_str(), reporter);
         some = StepResult::of(
-            some != StepResult::Nothing || more != StepResult::Nothing,
-            some == StepResult::Failed || more == StepResult::Failed,
+            some != StepResult::Nothing || next != StepResult::Nothing,
+            some == StepResult::Failed || next == StepResult::Failed,
         );
         last = Some(path);
     }

@@ -11,7 +11,7 @@ use core::{ffi::CStr, time::Duration};
 use crate::{
     config::family::ROOT,
     supervisor::{Reporter, Supervisor},
-    sys::{child::ExitStatus, dir},
+    sys::{CWD, Errno, child::ExitStatus, dir, file},
     text::Path,
     wire::clock::Instant,
 };
@@ -34,6 +34,10 @@ struct Step {
     /// itself.
     limit: u32,
     kind: Kind,
+    /// Files and directories of the configuration: without any of them there
+    /// is nothing to do, and no child process is needed to find that out.
+    /// Empty: unknown.
+    files: &'static [&'static CStr],
     work: Work,
 }
 
@@ -81,46 +85,67 @@ use Work::{Hook, Init, Plain, Root};
 const STEPS: [Step; 13] = [
     step(
         "file systems of the kernel",
-        IN_PROCESS,
         Always,
         Plain(kernel_fs::mount_all),
     ),
-    step("modules", MEDIUM_SECONDS, Machine, Plain(modules::load)),
-    step(root_hook::NAME, IN_PROCESS, ToRoot, Hook),
-    step("root", CHECK_SECONDS, ToRoot, Root(root::MOUNT_ROOT)),
-    step("init", IN_PROCESS, ToRoot, Init),
-    step("clock", IN_PROCESS, Machine, Plain(settings::set_clock)),
-    step(
-        "host name",
-        IN_PROCESS,
-        Always,
-        Plain(settings::set_host_name),
-    ),
-    step(
-        "loopback",
-        IN_PROCESS,
-        Always,
-        Plain(settings::bring_up_loopback),
-    ),
-    step("check", CHECK_SECONDS, Machine, Plain(fstab::check)),
-    step("fstab", MEDIUM_SECONDS, Machine, Plain(fstab::mount_all)),
-    step("swap", MEDIUM_SECONDS, Machine, Plain(fstab::swap_on)),
-    step(
-        "sysctl",
-        MEDIUM_SECONDS,
-        Always,
-        Plain(settings::set_sysctls),
-    ),
-    step("random seed", MEDIUM_SECONDS, Machine, Plain(seed::load)),
+    step("modules", Machine, Plain(modules::load))
+        .in_child(MEDIUM_SECONDS, &[modules::LIST]),
+    step(root_hook::NAME, ToRoot, Hook),
+    step("root", ToRoot, Root(root::MOUNT_ROOT)).in_child(CHECK_SECONDS, &[]),
+    step("init", ToRoot, Init),
+    step("clock", Machine, Plain(settings::set_clock)),
+    step("host name", Always, Plain(settings::set_host_name)),
+    step("loopback", Always, Plain(settings::bring_up_loopback)),
+    step("check", Machine, Plain(fstab::check))
+        .in_child(CHECK_SECONDS, &[fstab::FSTAB]),
+    step("fstab", Machine, Plain(fstab::mount_all))
+        .in_child(MEDIUM_SECONDS, &[fstab::FSTAB]),
+    step("swap", Machine, Plain(fstab::swap_on))
+        .in_child(MEDIUM_SECONDS, &[fstab::FSTAB]),
+    step("sysctl", Always, Plain(settings::set_sysctls))
+        .in_child(MEDIUM_SECONDS, &settings::SYSCTLS),
+    // With a table /var may be on a medium that hangs.
+    step("random seed", Machine, Plain(seed::load))
+        .in_child(MEDIUM_SECONDS, &[fstab::FSTAB, seed::SEED]),
 ];
 
-/// Returns an entry of the table.
-const fn step(name: &'static str, limit: u32, kind: Kind, work: Work) -> Step {
+/// Returns an entry of the table: a step that cannot hang.
+const fn step(name: &'static str, kind: Kind, work: Work) -> Step {
     Step {
         name,
-        limit,
+        limit: IN_PROCESS,
         kind,
+        files: &[],
         work,
+    }
+}
+
+impl Step {
+    /// Returns the step in a child process with this limit, when one of
+    /// `files` exists.
+    const fn in_child(
+        self,
+        limit: u32,
+        files: &'static [&'static CStr],
+    ) -> Self {
+        Self {
+            limit,
+            files,
+            ..self
+        }
+    }
+
+    /// Returns true when there is certainly nothing to do.
+    fn is_idle(&self, answer: &[u8]) -> bool {
+        let is_absent = |path: &&CStr| {
+            file::info(CWD, path).is_err_and(|errno| errno == Errno::ENOENT)
+        };
+        match self.work {
+            Root(_) => !root::is_configured(answer),
+            Plain(_) | Init | Hook => {
+                !self.files.is_empty() && self.files.iter().all(is_absent)
+            }
+        }
     }
 }
 
@@ -281,7 +306,9 @@ impl Steps {
             Init if ROOT => root::exec_init(reporter, answer, rig),
             Init | Hook => StepResult::Nothing,
         };
-        if step.limit == IN_PROCESS {
+        if step.is_idle(answer) {
+            task.finish(StepResult::Nothing, now);
+        } else if step.limit == IN_PROCESS {
             task.finish(work(supervisor.reporter()), now);
         } else {
             let limit = Duration::from_secs(step.limit.into());
@@ -357,5 +384,18 @@ mod test {
             .filter(|name| !to_root.contains(name))
             .collect();
         assert_eq!(wanted(Scope::All, false, true), rest);
+    }
+
+    #[test]
+    fn a_step_is_idle_without_any_of_its_files() {
+        let idle = |files| {
+            let step = step("x", Always, Plain(settings::set_clock));
+            step.in_child(MEDIUM_SECONDS, files).is_idle(b"")
+        };
+        assert!(idle(&[c"/none-such", c"/none/such"]));
+        assert!(!idle(&[c"/none-such", c"/"]));
+        // ENOTDIR is no proof.
+        assert!(!idle(&[c"/proc/self/comm/file"]));
+        assert!(!idle(&[]));
     }
 }

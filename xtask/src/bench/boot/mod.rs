@@ -185,9 +185,10 @@ fn bars(figures: &Figures) -> Vec<Bar> {
         bars.push(limit);
         let peers = CONTENDERS.iter().filter(|it| it.init.is_peer());
         for peer in peers.map(|it| it.names[form]) {
-            let measures = MEASURES.iter();
-            let measures =
-                measures.filter(|it| figures.summary(it, peer).is_some());
+            let is_some = |it: &&&str| {
+                figures.summary(it, peer).is_some_and(|it| it.median > 0.0)
+            };
+            let measures = MEASURES.iter().filter(is_some);
             bars.extend(measures.map(|measure| Bar {
                 measure,
                 contender: RUNT[form],
