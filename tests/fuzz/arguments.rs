@@ -74,8 +74,8 @@ fn described<'a>(words: &'a [CString], known: &[u8]) -> (Vec<Opt<'a>>, usize) {
     (options, used)
 }
 
-/// A request of `sv` names its services behind the arguments that it has used,
-/// and depends on nothing that follows the first of them.
+/// Checks that a request of `sv` names its services behind the arguments that
+/// it has used, and depends on nothing that follows the first of them.
 ///
 /// The first line is $SVWAIT, empty if it is not set; the first byte of the
 /// second is `l` for a call as an init script.
@@ -108,8 +108,8 @@ pub(crate) fn sv(data: &[u8]) {
     }
 }
 
-/// A request of `chpst` depends on nothing behind the program's name, and its
-/// values are within their bounds.
+/// Checks that a request of `chpst` depends on nothing behind the program's
+/// name, and its values are within their bounds.
 ///
 /// The first line is the name under which it is called.
 pub(crate) fn chpst(data: &[u8]) {
@@ -160,8 +160,8 @@ pub(crate) fn chpst(data: &[u8]) {
     }
 }
 
-/// A request of `svlogd` names a directory behind its options; a replaced byte
-/// is not replaced again.
+/// Checks that a request of `svlogd` names a directory behind its options; a
+/// replaced byte is not replaced again.
 pub(crate) fn svlogd(data: &[u8]) {
     let words = words(data);
     let Ok((request, used)) = svlogd::request(arguments(&words)) else {
@@ -185,7 +185,7 @@ pub(crate) fn svlogd(data: &[u8]) {
     }
 }
 
-/// A request of `vlogger` depends on its options only.
+/// Checks that a request of `vlogger` depends on its options only.
 pub(crate) fn vlogger(data: &[u8]) {
     let words = words(data);
     let Ok((request, used)) = vlogger::request(arguments(&words)) else {

@@ -8,6 +8,7 @@ mod input;
 mod lines;
 mod logs;
 mod records;
+mod states;
 mod tables;
 mod texts;
 
@@ -26,6 +27,8 @@ pub const TARGETS: &[Target] = &[
     ("verity", records::verity),
     ("utmp", records::utmp),
     ("process", records::process),
+    ("ledger", states::ledger),
+    ("record", states::record),
     ("log-config", logs::config),
     ("log-name", logs::name),
     ("stamp", logs::stamp),

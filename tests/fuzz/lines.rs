@@ -12,8 +12,8 @@ use runt::wire::{
 
 use crate::input::{Input, decimal, is_part, lines};
 
-/// The value of a file in an environment directory is the beginning of its
-/// first line, without blanks at its end.
+/// Checks that the value of a file in an environment directory is the
+/// beginning of its first line, without blanks at its end.
 pub(crate) fn env_dir(data: &[u8]) {
     let value = envdir::value(data);
     let first = lines(data).next().unwrap();
@@ -27,7 +27,8 @@ pub(crate) fn env_dir(data: &[u8]) {
     assert_eq!(envdir::value(value), value);
 }
 
-/// The words of a rig's file are those of the text, and all of them or none.
+/// Checks that the words of a rig's file are those of the text, and all of
+/// them or none.
 pub(crate) fn rig(data: &[u8]) {
     let words: Vec<_> = data.split_inclusive(|byte| *byte == 0).collect();
     let ended = |word: &&[u8]| word.ends_with(&[0]);
@@ -45,8 +46,8 @@ pub(crate) fn rig(data: &[u8]) {
     assert_eq!(rig.exit_device, words[1] == b"exit\0");
 }
 
-/// A value that is written in quotes is read as it was; a value that is read is
-/// no longer than its line.
+/// Checks that a value that is written in quotes is read as it was; a value
+/// that is read is no longer than its line.
 pub(crate) fn env_file(data: &[u8]) {
     for line in lines(data) {
         let Ok(Some((name, value))) = envfile::assignment(line) else {
@@ -96,8 +97,9 @@ fn quote(name: &[u8], value: &[u8]) -> Vec<u8> {
     line
 }
 
-/// The words of a command line are parts of it in order, those of a plain line
-/// are those that the standard library splits, and each request is one word.
+/// Checks that the words of a command line are parts of it in order, those of
+/// a plain line are those that the standard library splits, and each request
+/// is one word.
 pub(crate) fn cmdline(data: &[u8]) {
     let words: Vec<_> = cmdline::words(data).collect();
     let mut rest = data;
@@ -151,7 +153,7 @@ pub(crate) fn cmdline(data: &[u8]) {
     assert_eq!(root.wait, words.contains(&&b"rootwait"[..]));
 }
 
-/// Each word of `runt.signals` sets one request or is reported.
+/// Checks that each word of `runt.signals` sets one request or is reported.
 pub(crate) fn signals(data: &[u8]) {
     let words: Vec<_> = data.split(|byte| *byte == b',').collect();
     let mut unknown = 0;
@@ -171,8 +173,8 @@ pub(crate) fn signals(data: &[u8]) {
     assert_eq!(requests.0, one_by_one.0);
 }
 
-/// A setting is one line's, its path is below /proc/sys/ as far as its name is,
-/// and a line written from it is the same setting.
+/// Checks that a setting is one line's, its path is below /proc/sys/ as far as
+/// its name is, and a line written from it is the same setting.
 pub(crate) fn sysctl(data: &[u8]) {
     for line in lines(data) {
         let Some(setting) = Setting::parse(line) else {
@@ -204,7 +206,8 @@ pub(crate) fn sysctl(data: &[u8]) {
     }
 }
 
-/// The files of a module are those of its line of modules.dep: its own first.
+/// Checks that the files of a module are those of its line of modules.dep: its
+/// own first.
 ///
 /// The first line is one of /etc/modules, the others are modules.dep.
 pub(crate) fn modules(data: &[u8]) {
@@ -232,8 +235,8 @@ pub(crate) fn modules(data: &[u8]) {
     }
 }
 
-/// Numbers, signals and words of a service directory and of command lines are
-/// read as the standard library reads them, or refused.
+/// Checks that numbers, signals and words of a service directory and of
+/// command lines are read as the standard library reads them, or refused.
 pub(crate) fn options(data: &[u8]) {
     let text = data.trim_ascii();
     let number = options::number(data);

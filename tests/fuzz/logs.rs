@@ -16,8 +16,8 @@ use runt::{
 
 use crate::input::{Input, is_part, lines as files};
 
-/// A config's settings are within their bounds, and a config that is written
-/// from them has the same settings and no invalid line.
+/// Checks that a config's settings are within their bounds, and a config that
+/// is written from them has the same settings and no invalid line.
 pub(crate) fn config(data: &[u8]) {
     let mut patterns = Vec::new();
     let read = logconfig::settings(
@@ -84,7 +84,7 @@ pub(crate) fn config(data: &[u8]) {
     assert_eq!((written, again), (read, patterns));
 }
 
-/// An address is read as the standard library reads it.
+/// Checks that an address is read as the standard library reads it.
 pub(crate) fn ipv6(data: &[u8]) {
     let text = std::str::from_utf8(data).ok();
     let v4 = |text: &[u8]| -> Option<Ipv4Addr> {
@@ -94,8 +94,9 @@ pub(crate) fn ipv6(data: &[u8]) {
     assert_eq!(ipv6::parse(data, v4), known);
 }
 
-/// A name that is read is written the same, the name of the next log sorts
-/// behind it, and the summary of a directory is that of its sorted names.
+/// Checks that a name that is read is written the same, the name of the next
+/// log sorts behind it, and the summary of a directory is that of its sorted
+/// names.
 ///
 /// The first eight bytes are the clock, each line of the rest is a file.
 pub(crate) fn name(data: &[u8]) {
@@ -141,8 +142,8 @@ pub(crate) fn name(data: &[u8]) {
     }
 }
 
-/// A time is written as it was read; stamps that are counted up are those that
-/// are formatted afresh; a label is decoded to its time.
+/// Checks that a time is written as it was read; stamps that are counted up
+/// are those that are formatted afresh; a label is decoded to its time.
 pub(crate) fn stamp(data: &[u8]) {
     if let Some(wall) = stamp::parse(data) {
         let again = stamp::stamp(Style::Date, wall);
@@ -179,8 +180,8 @@ pub(crate) fn stamp(data: &[u8]) {
     assert_eq!(LogName::parse(&name).unwrap().moment(), known);
 }
 
-/// A stream is cut into the same lines however it arrives; the first bytes of a
-/// line come together.
+/// Checks that a stream is cut into the same lines however it arrives; the
+/// first bytes of a line come together.
 ///
 /// The first byte is the limit, the second the number of blocks' sizes that
 /// follow; the rest is the stream.
@@ -227,7 +228,7 @@ pub(crate) fn lines(data: &[u8]) {
     assert!(wanted.eq(heads));
 }
 
-/// A pattern matches a line as the description of svlogd(8) says.
+/// Checks that a pattern matches a line as the description of svlogd(8) says.
 ///
 /// The first line is the pattern, the rest is the line.
 pub(crate) fn pattern(data: &[u8]) {

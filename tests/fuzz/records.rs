@@ -23,9 +23,9 @@ use runt::{
 
 use crate::input::{Input, decimal, is_part, lines};
 
-/// The parameter's parts are slices of it. A superblock that is accepted gives
-/// ten words of a table, of which the superblock determines none but its own,
-/// and a record in which a NUL follows them.
+/// Checks that the parameter's parts are slices of it. A superblock that is
+/// accepted gives ten words of a table, of which the superblock determines
+/// none but its own, and a record in which a NUL follows them.
 pub(crate) fn verity(data: &[u8]) {
     let mut input = Input(data);
     let text = input.line();
@@ -66,8 +66,8 @@ pub(crate) fn verity(data: &[u8]) {
     }
 }
 
-/// A record is 20 bytes; encoding what was decoded and decoding it again gives
-/// the same.
+/// Checks that a record is 20 bytes; encoding what was decoded and decoding it
+/// again gives the same.
 pub(crate) fn status(data: &[u8]) {
     let Some(status) = status::unpack(data) else {
         assert_ne!(data.len(), status::BYTES);
@@ -97,8 +97,8 @@ pub(crate) fn status(data: &[u8]) {
     assert_eq!(number.unwrap_or(0), status.pid.into());
 }
 
-/// A record that is decoded is encoded within its bound and decoded to the
-/// same.
+/// Checks that a record that is decoded is encoded within its bound and
+/// decoded to the same.
 pub(crate) fn why(data: &[u8]) {
     for line in lines(data) {
         if let Some(why::Fact::Waits(reason, until)) = why::fact(line) {
@@ -120,9 +120,10 @@ pub(crate) fn why(data: &[u8]) {
     assert_eq!(changed, later != why);
 }
 
-/// Control bytes in any order between starts and ends of children: there is one
-/// child of each role at most, a start is the last action of its step, and a
-/// slot that is told to end does so when its children end.
+/// Checks a slot with control bytes in any order between starts and ends of
+/// children: there is one child of each role at most, a start is the last
+/// action of its step, and a slot that is told to end does so when its
+/// children end.
 ///
 /// A byte with the top bit set is an event; all others are control bytes.
 pub(crate) fn control(data: &[u8]) {
@@ -312,8 +313,8 @@ impl Simulated {
     }
 }
 
-/// An order that is encoded is decoded to the same; bytes that are decoded are
-/// encoded to the same up to the name's padding.
+/// Checks that an order that is encoded is decoded to the same; bytes that are
+/// decoded are encoded to the same up to the name's padding.
 pub(crate) fn order(data: &[u8]) {
     let Some(order) = order::unpack(data) else {
         assert!(data.len() < 4);
@@ -330,8 +331,8 @@ pub(crate) fn order(data: &[u8]) {
     assert_eq!(packed[..3], data[..3]);
 }
 
-/// A reader of a ring gets whole lines, in order, none twice, and all that it
-/// has not lost; any header gives positions within the file.
+/// Checks that a reader of a ring gets whole lines, in order, none twice, and
+/// all that it has not lost; any header gives positions within the file.
 pub(crate) fn ring(data: &[u8]) {
     let mut input = Input(data);
     let header: [u8; HEADER] = input.array();
@@ -414,7 +415,8 @@ fn assert_shown(shown: &[u8], written: &[u8]) {
     assert!(stream.windows(wanted.len()).any(|part| part == wanted));
 }
 
-/// A name that is spelled as the volume has it names it, whatever the volume.
+/// Checks that a name that is spelled as the volume has it names it, whatever
+/// the volume.
 pub(crate) fn volume(data: &[u8]) {
     let mut input = Input(data);
     let text = input.line();
@@ -460,7 +462,8 @@ fn same_in_gpt(uuid: &[u8]) -> bool {
     turned(0..4) && turned(4..6) && turned(6..8)
 }
 
-/// A record that was ended is no login of any line and keeps its line.
+/// Checks that a record that was ended is no login of any line and keeps its
+/// line.
 pub(crate) fn utmp(data: &[u8]) {
     let mut input = Input(data);
     let name = input.line();
@@ -483,7 +486,8 @@ pub(crate) fn utmp(data: &[u8]) {
     assert_eq!(record.bytes()[..2], 8_u16.to_ne_bytes());
 }
 
-/// The line of a process is read as its parts say, whatever its name.
+/// Checks that the line of a process is read as its parts say, whatever its
+/// name.
 pub(crate) fn process(data: &[u8]) {
     if let Some(stat) = ProcStat::parse(data) {
         assert!(is_part(stat.name, data));

@@ -12,8 +12,9 @@ use runt::{
 
 use crate::input::{Input, decimal, is_part, lines};
 
-/// An entry's fields are those that the standard library splits, its options
-/// read again are the same, and a path with escapes is what was escaped.
+/// Checks that an entry's fields are those that the standard library splits,
+/// its options read again are the same, and a path with escapes is what was
+/// escaped.
 pub(crate) fn fstab(data: &[u8]) {
     for line in lines(data) {
         let mut words = line
@@ -84,7 +85,7 @@ fn escaped(path: &[u8]) {
     }
 }
 
-/// A mount is what its words say.
+/// Checks that a mount is what its words say.
 pub(crate) fn mounts(data: &[u8]) {
     for line in lines(data) {
         let words: Vec<_> = line.split(|byte| *byte == b' ').collect();
@@ -104,7 +105,7 @@ pub(crate) fn mounts(data: &[u8]) {
     escaped(data);
 }
 
-/// A search finds what a search over whole lines finds.
+/// Checks that a search finds what a search over whole lines finds.
 ///
 /// The first line is the name, the others are the file.
 pub(crate) fn passwd(data: &[u8]) {
@@ -141,8 +142,8 @@ fn whole_line(wanted: Wanted, name: &[u8], line: &[u8]) -> Option<User> {
     Some(User { uid, gid: gid? }).filter(|_| about)
 }
 
-/// A root shell that some login program opens without a password is never
-/// taken for one with a password, and no later line takes that back.
+/// Checks that a root shell that some login program opens without a password
+/// is never taken for one with a password, and no later line takes that back.
 ///
 /// The input is /etc/passwd, a line with `-`, and /etc/shadow.
 pub(crate) fn shadow(data: &[u8]) {
@@ -228,7 +229,8 @@ fn is_zero(text: &[u8]) -> bool {
     value == 0
 }
 
-/// Numbers of users and groups are those that the standard library reads.
+/// Checks that numbers of users and groups are those that the standard library
+/// reads.
 pub(crate) fn user(data: &[u8]) {
     let fields: Vec<_> = data.split(|byte| *byte == b':').collect();
     match named(data) {

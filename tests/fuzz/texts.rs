@@ -95,8 +95,8 @@ fn line(first: &[u8], second: &[u8]) {
     }
 }
 
-/// A masked text has no control character, is UTF-8, is what well-formed text
-/// was, and does not depend on how it arrives.
+/// Checks that a masked text has no control character, is UTF-8, is what
+/// well-formed text was, and does not depend on how it arrives.
 pub(crate) fn mask(data: &[u8]) {
     for keeps_lines in [false, true] {
         let new = || {
@@ -138,7 +138,8 @@ pub(crate) fn mask(data: &[u8]) {
     assert!(shown.is_empty() == data.is_empty());
 }
 
-/// A title keeps its length and its beginning, and ends in the newest text.
+/// Checks that a title keeps its length and its beginning, and ends in the
+/// newest text.
 ///
 /// The first line is the title, each further one is a text to be added.
 pub(crate) fn title(data: &[u8]) {
