@@ -10,7 +10,7 @@ const APPLETS: &str = include_str!("../applets.txt");
 /// The table of families of programs.
 const FAMILIES: &str = include_str!("../families.txt");
 
-/// What the programs print for `--help`.
+/// Texts that the programs print for `--help`.
 const HELP: &str = include_str!("../help.txt");
 
 /// Returns the help of a program.
@@ -89,7 +89,7 @@ pub(super) fn generate(board: &str) {
          const NAMES: &str = {:?};\n\
          /// The programs in the order of [`NAMES`]; several have more than one name.\n\
          const PROGRAMS: [Program; {count}] = [{}];\n\
-         /// What each of them prints for `--help`; empty without the family `help`.\n\
+         /// Text that each of them prints for `--help`; empty without the family `help`.\n\
          const HELP: [&str; {count}] = [{}];\n",
         names.join("\n") + "\n",
         functions.join(", "),

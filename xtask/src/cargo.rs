@@ -41,7 +41,7 @@ const VARIABLES: [&str; 19] = [
 /// The tables of a configuration that reach a build.
 const TABLES: [&str; 5] = ["source", "registry", "registries", "http", "net"];
 
-/// What the homes of cargo share: the crates and the locks on them.
+/// Entries that the homes of cargo share: the crates and the locks on them.
 const SHARED: [&str; 3] =
     ["registry", ".package-cache", ".package-cache-mutate"];
 

@@ -275,8 +275,8 @@ fn a_scan_during_an_exit(world: &mut World) {
     fs::remove_dir_all(world.tmp.path().join("old")).unwrap();
 }
 
-/// When the owner's deadline has passed, an iteration serves one slot or
-/// child. What is left waits for the next, and none is forgotten.
+/// An iteration serves one slot or child when the owner's deadline has passed.
+/// What is left waits for the next, and none is forgotten.
 fn starts_beyond_the_budget(world: &mut World) {
     let names = ["a", "b", "c"];
     world.patience = Duration::ZERO;

@@ -26,7 +26,7 @@ const PATIENCE: f64 = 60.0;
 /// Names of the processes that are services and loggers.
 const SERVED: [&str; 2] = ["run", "boot-service"];
 
-/// What was measured in the life of a machine, in nanoseconds.
+/// Times measured in the life of a machine, in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Life {
     /// From the start of process 1 to the last service.
