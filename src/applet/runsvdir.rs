@@ -112,14 +112,14 @@ use crate::{
     },
     supervisor::{
         self, Reporter,
-        front::{ClientEnd, Command, Connection},
+        front::{self, ClientEnd, Command, Connection},
         recovery, rundir,
     },
     sys::{
         self, AsFd, Errno, Fd, child, clock,
         console::Console,
         fault::{self, Resumed},
-        file, poller, secure,
+        poller,
         signal::{self, Number, Signals},
         start::{Start, Word},
     },
@@ -265,7 +265,10 @@ fn run_front(
             return Ok(super::FATAL);
         }
     }
-    let front_lock = run_dir.as_ref().map(lock_front).transpose()?;
+    let front_lock = run_dir
+        .as_ref()
+        .map(|dir| front::lock(dir.as_fd()))
+        .transpose()?;
     if let Some(client) = resumed.and_then(|resumed| front.restore(resumed))
         && let Some(code) = front.follow(&client, &reporter)?
     {
@@ -307,16 +310,6 @@ fn run_front(
             return front.end(code);
         }
     }
-}
-
-/// Locks DIR against another front process, for as long as the returned
-/// descriptor is open.
-fn lock_front(run_dir: &Fd) -> Result<Fd, Failure> {
-    let lock = secure::append(run_dir.as_fd(), c"front")
-        .map_err(|errno| ("unable to open the front's lock", errno))?;
-    file::lock_now(lock.as_fd())
-        .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;
-    Ok(lock)
 }
 
 /// State of the front process besides its channel to the supervisor.

@@ -13,7 +13,7 @@
 //! | `ok` | keeps a reader open | writes nothing, polls: an error is the end of the last reader |
 //! | `log` | writes what comes on descriptor 2, when there is room | reads |
 //! | `errors` | descriptor 2 of all services, if the front has a LOG; reads it in any case | - |
-//! | `front` | - | holds its lock: there is one front |
+//! | `front` | - | holds its lock: there is one front, or PID 1 supervises |
 //!
 //! The kernel closes all of it when a process dies, however that happens.
 //! Where there is no run directory, because it cannot be created, unnamed
@@ -85,6 +85,17 @@ pub struct ClientEnd {
     pub ok: Fd,
     /// Carries what is written to the supervisor's descriptor 2.
     pub log: Fd,
+}
+
+/// Locks a services directory, by its state directory, against another front
+/// process, for as long as the returned descriptor is open. A failure names
+/// what has failed.
+pub fn lock(dir: At<'_>) -> Result<Fd, (&'static str, Errno)> {
+    let lock = secure::append(dir, c"front")
+        .map_err(|errno| ("unable to open the front's lock", errno))?;
+    file::lock_now(lock.as_fd())
+        .map_err(|errno| ("unable to lock: another runsvdir runs", errno))?;
+    Ok(lock)
 }
 
 impl ClientEnd {

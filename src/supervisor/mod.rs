@@ -53,12 +53,12 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd,
         child::{self, Environ},
-        clock, fault, file, limits,
+        clock, file, limits,
         poller::{Interest, Poller},
         priority,
         signal::Number,
     },
-    text::{Name, basename},
+    text::Name,
     wire::clock::Instant,
 };
 
@@ -96,10 +96,6 @@ const IDLE_DELAY: Duration = Duration::from_secs(1);
     reason = "src/capacities.txt bounds it"
 )]
 const PRIORITY: i32 = config::PRIORITY as i32;
-
-/// Time after a fault for which directories that are refused may be taken
-/// over; then the old pipes are closed.
-const TAKE_OVER: Duration = Duration::from_secs(5);
 
 /// State of the event loop.
 pub struct Supervisor {
@@ -187,25 +183,6 @@ impl Supervisor {
         if !locks_slot {
             ledger.begin(self.table.bound(), reporter);
         }
-    }
-
-    /// Keeps the state of the slots as [`Supervisor::keep_state`] does, for PID
-    /// 1: in the state directory of `services`, whose lock it takes, as the
-    /// supervisor of runsvdir does. With `anew` what was kept there is removed.
-    /// If that lock is held, or there is no such directory, nothing is kept.
-    pub fn keep_own_state(&mut self, services: &CStr, anew: bool) {
-        let Ok(dir) = rundir::open_for(services) else {
-            return;
-        };
-        let at = dir.as_fd();
-        let Ok(lock) = supervise::lock(at, at, &supervise::SERVICE) else {
-            return;
-        };
-        lock.leave_open();
-        if anew {
-            Ledger::discard(at);
-        }
-        self.keep_state(dir, false);
     }
 
     /// Returns the number of slots that have not ended.
@@ -361,55 +338,6 @@ impl Supervisor {
     /// output of services.
     pub fn output(&self) -> Option<u32> {
         self.relay.as_ref().map(Relay::number)
-    }
-
-    /// Goes on after a fault of this process: its services are still its
-    /// children, and those whose output it relayed write to `output`. The
-    /// services that the ledger has are taken over by their open directories,
-    /// wherever those are listed now. To be called before any directory is
-    /// supervised.
-    pub fn resume(&mut self, output: Option<u32>) {
-        let pipe = output.and_then(fault::take_inherited);
-        self.relay = pipe.map(Relay::resume);
-        self.context.resumed = true;
-        self.resumed_until = Some(clock::mono().after(TAKE_OVER));
-        // Children may have ended meanwhile.
-        self.budget.leave_backlog();
-        for dir in fault::inherited_directories() {
-            self.take_back(dir);
-        }
-    }
-
-    /// Takes over a service directory that has a row in the ledger.
-    fn take_back(&mut self, dir: Fd) {
-        let info = file::info_of(dir.as_fd());
-        let Some(identity) = info.ok().map(|info| info.identity) else {
-            return;
-        };
-        let known = |slot: &slot::Slot| slot.identity() == identity;
-        if self.context.ledger.find(identity).is_none()
-            || self.table.slots().any(known)
-        {
-            return;
-        }
-        let mut buffer = [0; config::PATH_BYTES];
-        let path = file::path_of_open(&dir, &mut buffer);
-        // A scan gives it the name that it is listed under.
-        let name = path.map_or(&b"?"[..], basename);
-        let context = &mut self.context;
-        // If it is refused, a scan tries again and reports that.
-        let _refused = self
-            .table
-            .insert(name, identity, dir, false, context)
-            .is_err();
-    }
-
-    /// Closes what was inherited from before a fault and was not taken over.
-    pub fn end_resumption(&mut self) {
-        if self.resumed_until.take().is_some() {
-            self.context.resumed = false;
-            fault::close_inherited();
-        }
     }
 
     /// Forwards all that ended services have written, for at most `limit`.

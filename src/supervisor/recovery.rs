@@ -1,17 +1,102 @@
-//! Handles faults of a supervisor: prepares for them, and reports them.
+//! Goes on after a fault of a supervisor: prepares for it, reports it, and
+//! takes over what was there before.
+
+use core::{ffi::CStr, time::Duration};
 
 use crate::{
+    config,
     machine::faults,
     sys::{
-        AsFd as _, Fd,
+        AsFd as _, Fd, clock,
         fault::{self, Image, Report, Resumed},
-        signal,
+        file, signal,
     },
-    text::Line,
+    text::{Line, basename},
     wire::record,
 };
 
-use super::{Reporter, rundir};
+use super::{
+    Reporter, Supervisor, front, ledger::Ledger, relay::Relay, rundir,
+    slot::Slot, supervise,
+};
+
+/// Time after a fault for which directories that are refused may be taken
+/// over; then the old pipes are closed.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Keeps the state of the slots as [`Supervisor::keep_state`] does, for PID
+    /// 1: in the state directory of `services`, whose locks it takes, as
+    /// runsvdir does. With `anew` what was kept there is removed. If a lock is
+    /// held, or there is no such directory, nothing is kept.
+    pub fn keep_own_state(&mut self, services: &CStr, anew: bool) {
+        let Ok(dir) = rundir::open_for(services) else {
+            return;
+        };
+        let at = dir.as_fd();
+        let (Ok(front), Ok(lock)) = (
+            front::lock(at),
+            supervise::lock(at, at, &supervise::SERVICE),
+        ) else {
+            return;
+        };
+        front.leave_open();
+        lock.leave_open();
+        if anew {
+            Ledger::discard(at);
+        }
+        self.keep_state(dir, false);
+    }
+
+    /// Goes on after a fault of this process: its services are still its
+    /// children, and those whose output it relayed write to `output`. The
+    /// services that the ledger has are taken over by their open directories,
+    /// wherever those are listed now. To be called before any directory is
+    /// supervised.
+    pub fn resume(&mut self, output: Option<u32>) {
+        let pipe = output.and_then(fault::take_inherited);
+        self.relay = pipe.map(Relay::resume);
+        self.context.resumed = true;
+        self.resumed_until = Some(clock::mono().after(TAKE_OVER));
+        // Children may have ended meanwhile.
+        self.budget.leave_backlog();
+        for dir in fault::inherited_directories() {
+            self.take_back(dir);
+        }
+    }
+
+    /// Takes over a service directory that has a row in the ledger.
+    fn take_back(&mut self, dir: Fd) {
+        let info = file::info_of(dir.as_fd());
+        let Some(identity) = info.ok().map(|info| info.identity) else {
+            return;
+        };
+        let known = |slot: &Slot| slot.identity() == identity;
+        if self.context.ledger.find(identity).is_none()
+            || self.table.slots().any(known)
+        {
+            return;
+        }
+        let mut buffer = [0; config::PATH_BYTES];
+        let path = file::path_of_open(&dir, &mut buffer);
+        // A scan gives it the name that it is listed under.
+        let name = path.map_or(&b"?"[..], basename);
+        let context = &mut self.context;
+        // If it is refused, a scan tries again and reports that.
+        let _refused = self
+            .table
+            .insert(name, identity, dir, false, context)
+            .is_err();
+    }
+
+    /// Closes what was inherited from before a fault and was not taken over.
+    pub fn end_resumption(&mut self) {
+        if self.resumed_until.take().is_some() {
+            self.context.resumed = false;
+            fault::close_inherited();
+        }
+    }
+}
 
 /// Handles faults of this process from now on, with `in_memory` by a copy of
 /// its file in memory; returns what is executed then.

@@ -43,9 +43,9 @@ fn services_outlive_faults_of_pid_1() {
     tmp.service("plain", &format!("echo start >>../starts; {STAY}"));
     tmp.script("services/plain/finish", "echo \"$@\" >>../finishes");
     tmp.service("off", STAY);
-    // It is killed 3 s after TERM.
+    // It is killed 8 s after TERM.
     tmp.service_ignoring("stubborn", "TERM");
-    tmp.write("services/stubborn/timeout-kill", "3000\n");
+    tmp.write("services/stubborn/timeout-kill", "8000\n");
     tmp.script("services/stubborn/finish", "echo \"$@\" >>../killed");
     let mut one = boot(&tmp, "", &["runit"]);
     let names = ["talker", "talker/log", "plain"];
@@ -197,4 +197,27 @@ fn pid_1_executes_what_there_is() {
         signal(&one, Signal::TERM);
         assert_eq!(one.wait(), POWER_OFF, "{}", tmp.read("errors"));
     }
+}
+
+#[test]
+fn nothing_else_uses_the_ledger_of_pid_1() {
+    if !can_run_pid_1() {
+        return;
+    }
+    let tmp = root();
+    let run =
+        format!("runsvdir /etc/service 2>../said; echo $?>>../said; {STAY}");
+    tmp.service("second", &run);
+    let mut one = boot(&tmp, "", &["runit"]);
+    let line = "runsvdir /etc/service: fatal: unable to lock: another \
+                runsvdir runs: temporary failure\n111\n";
+    until(line, || (tmp.read("services/said") == line).then_some(()));
+    signal(&one, Signal::SEGV);
+    until_fault(&tmp, 1);
+    let pid = tmp.until_pid("second", None);
+    tmp.control("second", "t");
+    tmp.until_pid("second", Some(pid));
+    until(line, || (tmp.read("services/said") == line).then_some(()));
+    signal(&one, Signal::TERM);
+    assert_eq!(one.wait(), POWER_OFF, "{}", tmp.read("errors"));
 }

@@ -120,9 +120,9 @@ fn services_outlive_faults_of_the_supervisor() {
 #[test]
 fn deadlines_and_ends_outlive_a_fault() {
     let tmp = TestDir::new();
-    // It is killed 3 s after TERM.
+    // It is killed 8 s after TERM.
     tmp.service_ignoring("stubborn", "TERM");
-    tmp.write("services/stubborn/timeout-kill", "3000\n");
+    tmp.write("services/stubborn/timeout-kill", "8000\n");
     tmp.script("services/stubborn/finish", "echo \"$@\" >>../finishes");
     tmp.service("exited", STAY);
     let mut all = tmp.runsvdir();
