@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use linux_raw_sys::general;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::wire::clock::Instant;
@@ -43,9 +44,7 @@ impl Poller {
         interest: Interest,
         token: u64,
     ) -> Result<(), Errno> {
-        /// EPOLL_CTL_ADD.
-        const ADD: u32 = 1;
-        self.set(ADD, fd, interest, token)
+        self.set(general::EPOLL_CTL_ADD, fd, interest, token)
     }
 
     /// Changes the condition and the token of a file in the set.
@@ -55,9 +54,7 @@ impl Poller {
         interest: Interest,
         token: u64,
     ) -> Result<(), Errno> {
-        /// EPOLL_CTL_MOD.
-        const MOD: u32 = 3;
-        self.set(MOD, fd, interest, token)
+        self.set(general::EPOLL_CTL_MOD, fd, interest, token)
     }
 
     /// Calls `epoll_ctl` for one file.
@@ -81,9 +78,12 @@ impl Poller {
 
     /// Removes a file from the set.
     pub fn remove(&self, fd: At<'_>) -> Result<(), Errno> {
-        /// EPOLL_CTL_DEL.
-        const DEL: u32 = 2;
-        raw::epoll_ctl(&self.0, DEL, fd, raw::EpollEvent::default())
+        raw::epoll_ctl(
+            &self.0,
+            general::EPOLL_CTL_DEL,
+            fd,
+            raw::EpollEvent::default(),
+        )
     }
 
     /// Sleeps until a file is ready or, if given, until time `until`. Returns

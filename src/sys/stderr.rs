@@ -27,6 +27,7 @@
 
 use core::time::Duration;
 
+use linux_raw_sys::{general, net};
 use rustix::fs::FileType;
 use syscalls::Sysno;
 
@@ -39,8 +40,8 @@ const REOPEN: &core::ffi::CStr = c"/proc/self/fd/2";
 /// again: a quarter of what a pseudo-terminal's buffer grows by.
 const PIECE: usize = 64;
 
-/// S_IFMT.
-const FORMAT: u32 = 0o170_000;
+/// Bits of a mode that are the kind of a file.
+const FORMAT: u32 = general::S_IFMT;
 
 /// Writes as many of `bytes` as descriptor 2 takes now; returns their number.
 ///
@@ -114,8 +115,7 @@ fn write_polled(bytes: &[u8]) -> Result<usize, Errno> {
 
 /// Sends `bytes` to a socket.
 fn send(bytes: &[u8]) -> Result<usize, Errno> {
-    /// MSG_DONTWAIT | MSG_NOSIGNAL.
-    const FLAGS: u32 = 0x4040;
+    const FLAGS: u32 = net::MSG_DONTWAIT | net::MSG_NOSIGNAL;
     let (start, count) = (bytes.as_ptr(), bytes.len());
     // SAFETY: the kernel reads `count` bytes, and no address.
     unsafe { syscall!(Sysno::sendto, 2, start, count, FLAGS, 0, 0) }
@@ -126,8 +126,7 @@ fn send(bytes: &[u8]) -> Result<usize, Errno> {
 /// Each call uses a whole page of the pipe's capacity, so this is not the
 /// first choice.
 fn splice(bytes: &[u8]) -> Result<usize, Errno> {
-    /// SPLICE_F_NONBLOCK.
-    const NONBLOCK: u32 = 2;
+    const NONBLOCK: u32 = general::SPLICE_F_NONBLOCK;
     let [from, to] = super::pipe(true)?;
     let count = write_once(rustix::fd::AsFd::as_fd(&to), bytes)?;
     let from = from.number();
