@@ -25,6 +25,10 @@ const CRATE: &str = "tests/fuzz";
 /// readers keep, and the head of a file system.
 const INPUT_BYTES: u32 = 2048;
 
+/// Seconds after which an input counts as one that does not end. libFuzzer
+/// measures no processor time, and a busy machine may take a while.
+const HANG: u32 = 120;
+
 /// Flags of the compiler: libFuzzer's counters for each edge, the table of
 /// their addresses, and a call for each comparison.
 const FLAGS: [&str; 6] = [
@@ -205,7 +209,9 @@ impl<'a> Fuzzer<'a> {
             .env("RUST_BACKTRACE", "0")
             .arg(format!("-artifact_prefix={}-", prefix.display()))
             .arg(format!("-max_len={INPUT_BYTES}"))
-            .args(["-timeout=10", "-print_final_stats=1"])
+            .arg(format!("-timeout={HANG}"))
+            .arg(format!("-report_slow_units={HANG}"))
+            .arg("-print_final_stats=1")
             .stdin(Stdio::null());
         command
     }
