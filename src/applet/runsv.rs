@@ -226,7 +226,7 @@ fn supervise(dir: &CStr, start: Start) -> Result<u8, Failed> {
     let resumed = fault::resumed();
     let opened = open(dir)?;
     let reporter = Reporter {
-        prefix: Line::new(),
+        prefix: service_prefix(display_name(dir.to_bytes()), "warning"),
         console: Console::stderr(|count, to_stderr| {
             dropped_lines("runsv", count, to_stderr)
         }),

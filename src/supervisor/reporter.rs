@@ -13,8 +13,8 @@ use super::supervise::{self, Failure};
 /// Destination of messages, and the prefix of each.
 #[derive(Clone)]
 pub struct Reporter {
-    /// Prefix: `runsvdir DIR: warning: `, `- runit: warning: `, or empty in
-    /// `runsv`, where every message is about the one service.
+    /// Prefix: `runsvdir DIR: warning: `, `- runit: warning: ` or
+    /// `runsv DIR: warning: `.
     pub prefix: Line,
     /// Non-blocking output: the console, or descriptor 2.
     pub console: Option<&'static Console>,

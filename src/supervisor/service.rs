@@ -92,6 +92,9 @@ impl Service {
                 false
             }
             Err(Errno::ENOENT) => false,
+            Err(errno) if errno.may_pass() => {
+                return Err(failure("stat", c"log")(errno));
+            }
             Err(errno) => {
                 warn("unable to stat ./log: ", error::text(errno));
                 false
@@ -112,8 +115,8 @@ impl Service {
         let base = service.run_dir().unwrap_or(at);
         let pipe = logs.then(|| pipe(base)).transpose()?;
         let options = DirOptions {
-            down: file::info(at, c"down").is_ok(),
-            log_down: logs.then(|| file::info(at, c"log/down").is_ok()),
+            down: exists(at, c"down")?,
+            log_down: logs.then(|| exists(at, c"log/down")).transpose()?,
         };
         Ok((
             Self {
@@ -400,6 +403,15 @@ impl Service {
         let mut buffer = [0; why::BYTES];
         let record = file::read_whole(self.base(), path, &mut buffer).ok()?;
         why::unpack(record)
+    }
+}
+
+/// Returns whether there is a file. A failure that may pass does not tell.
+fn exists(at: At<'_>, path: &'static CStr) -> Result<bool, Failure> {
+    match file::info(at, path) {
+        Ok(_) => Ok(true),
+        Err(errno) if errno.may_pass() => Err(failure("stat", path)(errno)),
+        Err(_) => Ok(false),
     }
 }
 

@@ -14,6 +14,20 @@ impl Errno {
     pub(super) fn from_ret(value: usize) -> Result<usize, Self> {
         syscalls::Errno::from_ret(value).map_err(Self::from)
     }
+
+    /// Returns whether a path that could not be looked up may be found later
+    /// although nothing of it has changed: memory was short, or the disk
+    /// failed.
+    pub fn may_pass(self) -> bool {
+        !matches!(
+            self,
+            Self::ENOENT
+                | Self::ENOTDIR
+                | Self::ELOOP
+                | Self::EACCES
+                | Self::ENAMETOOLONG
+        )
+    }
 }
 
 impl From<rustix::io::Errno> for Errno {

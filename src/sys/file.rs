@@ -63,11 +63,13 @@ pub fn unlock(file: At<'_>) {
     let _gone = rustix::fs::flock(file, FlockOperation::Unlock).is_err();
 }
 
-/// Returns true when `path` can be read. Does not open it, so that a lack of
+/// Returns true when `path` can be read, and when that cannot be told for lack
+/// of memory or because of a broken disk. Does not open it, so that a lack of
 /// descriptors makes no difference.
 pub fn is_readable(at: At<'_>, path: &CStr) -> bool {
     let readable = rustix::fs::Access::READ_OK;
-    rustix::fs::accessat(at, path, readable, AtFlags::empty()).is_ok()
+    let access = rustix::fs::accessat(at, path, readable, AtFlags::empty());
+    access.map_or_else(|errno| error::from(errno).may_pass(), |()| true)
 }
 
 /// Returns true when `path` can be written to: its file system is not

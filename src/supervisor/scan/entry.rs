@@ -51,7 +51,9 @@ impl Scanner {
                 let mut line = Line::new();
                 line.text("unable to stat ").bytes(bytes).text(": ");
                 line.text(error::text(errno));
-                self.report_entry(services, scan, bytes, &line, None, slots);
+                // Nothing reports that it has passed.
+                let again = errno.may_pass().then(|| (0, clock::mono()));
+                self.report_entry(services, scan, bytes, &line, again, slots);
                 return false;
             }
         };
