@@ -13,6 +13,7 @@
 
 use core::{
     ffi::CStr,
+    ops::Range,
     sync::atomic::{AtomicU32, Ordering, compiler_fence},
 };
 
@@ -67,6 +68,8 @@ pub(super) struct Ledger {
     words: &'static [AtomicU32],
     length: usize,
     generation: u32,
+    /// Set once [`Ledger::take_left`] was called.
+    left_taken: bool,
 }
 
 impl Ledger {
@@ -231,11 +234,28 @@ impl Ledger {
     /// Returns the row that an earlier supervisor has left of a directory, and
     /// its index. A damaged row is passed over: it can be that of any.
     pub(super) fn find(&self, key: Identity) -> Option<(u16, Fields)> {
-        let used = u16::try_from(self.get(USED)).unwrap_or(0);
-        (0..used).find_map(|index| {
-            let fields = self.load(index).filter(|_| self.is_left(index))?;
+        (0..self.used()).find_map(|index| {
+            let fields = self.left(index)?;
             (identity(&fields) == Some(key)).then_some((index, fields))
         })
+    }
+
+    /// Returns the row that an earlier supervisor has left at an index, if it
+    /// is intact.
+    pub(super) fn left(&self, index: u16) -> Option<Fields> {
+        self.load(index).filter(|_| self.is_left(index))
+    }
+
+    /// Returns the indices of all rows that an earlier supervisor may have
+    /// left, once.
+    pub(super) fn take_left(&mut self) -> Range<u16> {
+        let taken = core::mem::replace(&mut self.left_taken, true);
+        0..if taken { 0 } else { self.used() }
+    }
+
+    /// Returns the number of rows up to the last one in use.
+    fn used(&self) -> u16 {
+        u16::try_from(self.get(USED)).unwrap_or(0)
     }
 
     /// Returns the fields of a row if it is intact.

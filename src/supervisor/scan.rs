@@ -4,6 +4,7 @@
 mod entry;
 mod removal;
 mod services;
+mod unlisted;
 
 use core::{ffi::CStr, time::Duration};
 
@@ -394,6 +395,9 @@ impl Scanner {
         if scan.filling {
             keep_all(slots);
             return None;
+        }
+        if scan.changes.whole {
+            slots.take_up_unlisted();
         }
         Some(scan.revive)
     }

@@ -51,6 +51,7 @@ use adopt::Watches;
 use options::{FINISH_AFTER, SCRIPT_AFTER};
 use publication::Publication;
 pub(super) use publication::PublishAt;
+pub(super) use record::Recorded;
 
 /// Maximum number of bytes taken from a control FIFO per iteration. They are
 /// read one at a time: bytes behind one whose script runs must stay in the
@@ -85,6 +86,17 @@ struct Data {
     presence: Presence,
     /// Limit on downtime; `None` if the service is not critical.
     critical: Option<Critical>,
+    spawned: Spawned,
+    /// Orders not yet sent because the logger's socket is full.
+    orders: PendingOrders,
+    /// End of `./run`, and whether it was unexpected; kept until
+    /// `supervise/why` contains it.
+    death: Option<(Death, bool)>,
+}
+
+/// Facts of the children that were started.
+#[derive(Default)]
+struct Spawned {
     /// Times of the last start of each role in ticks since boot, modulo 2^32:
     /// before and, if it has succeeded, after.
     begun: [[u32; 2]; 3],
@@ -93,11 +105,6 @@ struct Data {
     group: Option<GroupKill>,
     /// Time at which an overdue child was killed; cleared when one ends.
     killed_at: Option<Instant>,
-    /// Orders not yet sent because the logger's socket is full.
-    orders: PendingOrders,
-    /// End of `./run`, and whether it was unexpected; kept until
-    /// `supervise/why` contains it.
-    death: Option<(Death, bool)>,
 }
 
 impl Slot {
@@ -130,9 +137,7 @@ impl Slot {
                 machine,
                 presence: Presence::UNLISTED,
                 critical,
-                begun: [[0; 2]; 3],
-                group: None,
-                killed_at: None,
+                spawned: Spawned::default(),
                 orders: PendingOrders::default(),
                 death: None,
             },
@@ -193,13 +198,13 @@ impl Slot {
     /// Returns whether a child was killed and has not ended within `patience`:
     /// it hangs in the kernel.
     pub(super) fn hangs(&self, patience: Duration, now: Instant) -> bool {
-        let killed_at = self.data.killed_at;
+        let killed_at = self.data.spawned.killed_at;
         killed_at.is_some_and(|at| now.since(at) >= patience)
     }
 
     /// Returns whether it has not ended and no child was killed.
     pub(super) fn is_running(&self) -> bool {
-        self.is_live() && self.data.killed_at.is_none()
+        self.is_live() && self.data.spawned.killed_at.is_none()
     }
 
     /// Returns whether its directory no longer exists.
@@ -237,7 +242,10 @@ impl Slot {
             // It is no child: that has the number of one that has ended.
             return None;
         }
-        Some((role, role == Role::Service && self.data.group.is_some()))
+        Some((
+            role,
+            role == Role::Service && self.data.spawned.group.is_some(),
+        ))
     }
 
     /// Returns how long a critical service has been up: zero if it does not

@@ -1,7 +1,7 @@
 //! Reads what the kernel reports of a process in /proc.
 
 use super::{
-    AsFd as _, CWD, Errno, child, dir,
+    AsFd as _, CWD, Errno, Fd, child, dir,
     file::{self, Identity},
 };
 use crate::{
@@ -37,6 +37,17 @@ pub fn start(pid: u32) -> Option<(u8, u64)> {
 pub fn cwd(pid: u32) -> Result<Identity, Errno> {
     let path = path(pid, "cwd")?;
     file::info(CWD, path.as_c_str()).map(|info| info.identity)
+}
+
+/// Opens a process's working directory.
+pub fn open_cwd(pid: u32) -> Result<Fd, Errno> {
+    file::open_dir(CWD, path(pid, "cwd")?.as_c_str())
+}
+
+/// Returns the path of a process's working directory, as
+/// [`file::link_target`] does.
+pub fn cwd_path(pid: u32, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    file::link_target(CWD, path(pid, "cwd")?.as_c_str(), buffer)
 }
 
 /// Returns a child of this process that leads a session, works in `dir` and is

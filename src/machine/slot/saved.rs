@@ -78,7 +78,13 @@ impl SlotState {
         }
         let waits = slot.script.is_some_and(|script| script.pid.is_none());
         let starts = matches!(todo.last(), Some(Action::Script(_)));
-        cursor.check(waits == starts);
+        if waits && !starts {
+            // Other actions came first.
+            cursor.check(!todo.last().is_some_and(Action::is_start));
+            let byte = slot.script.map_or(0, |s| control::encode(s.control));
+            cursor.check(todo.push(Action::Script(byte)).is_ok());
+        }
+        cursor.check(waits || !starts);
         cursor.is_valid().then_some((slot, todo))
     }
 

@@ -117,7 +117,7 @@ impl Slot {
         }
         let Some(pid) = self.pid(role) else { return };
         let number = signal::number(sent);
-        let group = self.data.group.filter(|_| role == Role::Service);
+        let group = self.data.spawned.group.filter(|_| role == Role::Service);
         let reaches_group = match group {
             Some(GroupKill::All) => stops,
             Some(GroupKill::Mixed) => signal == Signal::Kill,
@@ -152,6 +152,6 @@ impl Slot {
         line.text(" has not ended in time, sending KILL");
         context.reporter.print(&mut line);
         self.send(role, Signal::Kill, context);
-        self.data.killed_at = Some(clock::mono());
+        self.data.spawned.killed_at = Some(clock::mono());
     }
 }

@@ -20,7 +20,7 @@ use super::{
         context::Context,
         source::Source,
     },
-    Slot,
+    Slot, Spawned,
     record::started_role,
     service_prefix,
 };
@@ -89,8 +89,7 @@ impl Slot {
                 return self.continue_from(todo, context);
             }
             self.data.machine = machine;
-            self.data.begun = Default::default();
-            (self.data.group, self.data.killed_at) = (None, None);
+            self.data.spawned = Spawned::default();
         }
         for role in [Role::Service, Role::Log] {
             self.adopt_recorded(role, context);
@@ -108,7 +107,7 @@ impl Slot {
             return true;
         }
         let is_there = |pid, role| {
-            let known = Evidence::Started(self.data.begun(role));
+            let known = Evidence::Started(self.data.spawned.begun(role));
             !matches!(judge(pid, None, known), Verdict::Gone)
         };
         let cell = context.ledger.cell(self.key.index);
@@ -132,12 +131,19 @@ impl Slot {
         let starts = todo.last().is_some_and(Action::is_start);
         let start = if starts { todo.pop() } else { None };
         let mut next = Actions::new();
-        if let Some(role) = start.and_then(started_role) {
+        if let Some(start) = start
+            && let Some(role) = started_role(start)
+        {
             let cell = context.ledger.cell(self.key.index);
-            next = match cell.map_or(0, |cell| cell.load(Ordering::Relaxed)) {
-                0 => machine.refused(role, now),
-                pid => machine.started(role, pid, now),
-            };
+            match cell.map_or(0, |cell| cell.load(Ordering::Relaxed)) {
+                // The command that it stands for was not carried out yet.
+                0 if role == Role::Script => {
+                    // It is the first one.
+                    let _room = next.push(start).is_ok();
+                }
+                0 => next = machine.refused(role, now),
+                pid => next = machine.started(role, pid, now),
+            }
         }
         for role in ROLES {
             self.adopt_known(role, context);
@@ -171,7 +177,7 @@ impl Slot {
             return;
         }
         let Some(pid) = machine.pid(role) else { return };
-        let known = Evidence::Started(self.data.begun(role));
+        let known = Evidence::Started(self.data.spawned.begun(role));
         let shared = role == Role::Log && self.shares_logger();
         if context.resumed && !shared && child::is_child(pid) {
             return;
@@ -230,7 +236,7 @@ impl Slot {
     fn take_over(&mut self, role: Role, status: &Status, context: &Context) {
         self.data.machine.adopt(role, status, clock::now());
         if role == Role::Service {
-            self.data.group = self.group_kill(&context.reporter);
+            self.data.spawned.group = self.group_kill(&context.reporter);
         }
     }
 
@@ -286,7 +292,7 @@ impl Slot {
             let actions = self.data.machine.release(role, clock::now());
             return self.perform(actions, context);
         }
-        if role == Role::Service && self.data.group.is_some() {
+        if role == Role::Service && self.data.spawned.group.is_some() {
             // ESRCH: no process of the group is left.
             let _none = signal::kill_group(watch.pid(), Number::KILL).is_err();
         }

@@ -54,7 +54,7 @@ impl Slot {
             // Only one death at a time is added to the record.
             self.publish(context);
         }
-        self.data.killed_at = None;
+        self.data.spawned.killed_at = None;
         if role == Role::Service {
             self.record_death(end, now);
         }

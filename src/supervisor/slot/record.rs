@@ -2,18 +2,23 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use heapless::Vec;
+
 use crate::{
     machine::slot::{Action, Actions, Role, SlotState},
-    sys::clock,
+    sys::{clock, file::Identity},
     wire::{
         ledger::{self, Cursor, Fields},
         options::GroupKill,
     },
 };
 
-use super::{super::context::Context, Data, Key, Slot};
+use super::{
+    super::{context::Context, ledger::Ledger},
+    Key, Slot, Spawned,
+};
 
-/// Returns the index of a role in [`Data::begun`].
+/// Returns the index of a role in [`Spawned::begun`].
 const fn place(role: Role) -> usize {
     match role {
         Role::Service => 0,
@@ -47,7 +52,7 @@ impl Slot {
         }
         let start = todo.last().copied().and_then(started_role);
         if let Some(role) = start {
-            self.data.note_start(role, false);
+            self.data.spawned.note_start(role, false);
             if let Some(cell) = self.cell(context) {
                 cell.store(0, Ordering::Relaxed);
             }
@@ -55,7 +60,7 @@ impl Slot {
         let mut fields = [0; ledger::BYTES];
         let mut cursor = Cursor::store(&mut fields);
         self.key.pass(&mut cursor);
-        self.data.pass(&mut cursor);
+        self.data.spawned.pass(&mut cursor);
         self.data.machine.save(todo, &mut cursor);
         let Context {
             ledger, reporter, ..
@@ -78,7 +83,7 @@ impl Slot {
     ) -> Option<Actions> {
         let mut cursor = Cursor::load(fields);
         self.key.pass(&mut cursor);
-        self.data.pass(&mut cursor);
+        self.data.spawned.pass(&mut cursor);
         let (machine, todo) = SlotState::restore(&mut cursor)?;
         let fresh = core::mem::replace(&mut self.data.machine, machine);
         self.data.machine.match_log(&fresh);
@@ -86,6 +91,44 @@ impl Slot {
             self.data.machine.resume(&fresh);
         }
         Some(todo)
+    }
+}
+
+/// What a row of the ledger tells of a directory that has no slot.
+pub(in super::super) struct Recorded {
+    pub(in super::super) identity: Identity,
+    /// Processes, and the times of their starts as in [`Spawned::begun`].
+    pub(in super::super) processes: Vec<(u32, [u32; 2]), 4>,
+}
+
+impl Recorded {
+    /// Returns what an earlier supervisor has left in a row, if it has.
+    pub(in super::super) fn load(index: u16, ledger: &Ledger) -> Option<Self> {
+        let mut fields = ledger.left(index)?;
+        let mut cursor = Cursor::load(&mut fields);
+        let mut identity = Identity {
+            device: 0,
+            inode: 0,
+        };
+        cursor.number(&mut identity.device, 8);
+        cursor.number(&mut identity.inode, 8);
+        let mut spawned = Spawned::default();
+        spawned.pass(&mut cursor);
+        let (machine, todo) = SlotState::restore(&mut cursor)?;
+        let started = todo.last().copied().and_then(started_role);
+        let cell = ledger.cell(index).map(|cell| cell.load(Ordering::Relaxed));
+        let started = started.zip(cell.filter(|pid| *pid != 0));
+        let known = [Role::Service, Role::Log, Role::Script]
+            .map(|role| machine.pid(role).map(|pid| (role, pid)));
+        let mut processes = Vec::new();
+        for (role, pid) in known.into_iter().chain([started]).flatten() {
+            // There is room for each.
+            let _room = processes.push((pid, spawned.begun(role))).is_ok();
+        }
+        Some(Self {
+            identity,
+            processes,
+        })
     }
 }
 
@@ -99,7 +142,7 @@ impl Key {
     }
 }
 
-impl Data {
+impl Spawned {
     /// Records the time before the start of a role, or after it.
     pub(super) fn note_start(&mut self, role: Role, done: bool) {
         let ticks = clock::boot_ticks() & u64::from(u32::MAX);
@@ -115,7 +158,7 @@ impl Data {
         self.begun.get(place(role)).copied().unwrap_or_default()
     }
 
-    /// Passes the fields other than the state machine's.
+    /// Passes all fields.
     fn pass(&mut self, cursor: &mut Cursor<'_>) {
         for time in self.begun.as_flattened_mut() {
             cursor.word(time);

@@ -117,7 +117,7 @@ impl Slot {
     ) -> Actions {
         let is_service = role == Role::Service;
         if is_service {
-            self.data.group = self.group_kill(&context.reporter);
+            self.data.spawned.group = self.group_kill(&context.reporter);
         }
         let Some(service) = &self.open else {
             return Actions::new();
@@ -141,7 +141,7 @@ impl Slot {
             stdout: pipe.filter(|_| !is_log),
             stderr: None,
             session: false,
-            group: is_service && self.data.group.is_some(),
+            group: is_service && self.data.spawned.group.is_some(),
             cgroup: service.cgroup().filter(|_| runs),
             terminal: false,
             // A script shares the pipe with its service, which may want the
@@ -153,7 +153,7 @@ impl Slot {
         let unused = AtomicU32::new(0);
         let cell = self.cell(context).unwrap_or(&unused);
         let spawned = context.spawner.spawn(path, arguments, &setup, cell);
-        self.data.note_start(role, true);
+        self.data.spawned.note_start(role, true);
         let reports = self.warned.note(Warning::FORK, spawned.is_err());
         let now = clock::now();
         match spawned {
