@@ -302,11 +302,15 @@ fn run_front(
             Err(failure) => {
                 let mut line = reporter.prefix.clone();
                 reporter.print(supervisor::append_failure(&mut line, failure));
+                if let Some(code) = front.take_signals(None) {
+                    return front.end(code);
+                }
             }
         }
         let pause = crate::machine::restart_delay::RESTART_PAUSE;
         poller::sleep(pause.saturating_sub(clock::mono().since(started)));
-        if let Some(code) = front.take_signals(None).or(front.code) {
+        // Other signals are for the next supervisor: this one's services run.
+        if let Some(code) = front.code {
             return front.end(code);
         }
     }
@@ -399,12 +403,12 @@ impl Front {
                     title::push(word.bytes(), bytes);
                 }
             }
+            if ended {
+                return Ok(self.code);
+            }
             let code = self.take_signals(Some(client));
             if code.is_some() {
                 return Ok(code);
-            }
-            if ended {
-                return Ok(self.code);
             }
         }
     }

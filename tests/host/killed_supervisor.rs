@@ -3,27 +3,14 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::util::{Running, TestDir, state, until, until_only_error};
-
-/// Returns the processes that work in a directory, by number.
-fn processes_in(dir: &Path) -> Vec<Pid> {
-    let dir = fs::canonicalize(dir).unwrap();
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let pids = all.filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let cwd = fs::read_link(entry.path().join("cwd")).ok()?;
-        (cwd == dir).then(|| Pid::from_raw(pid)).flatten()
-    });
-    let mut pids: Vec<Pid> = pids.collect();
-    pids.sort_by_key(|pid| pid.as_raw_pid());
-    pids
-}
+use crate::util::{
+    Running, TestDir, processes_in, state, until, until_only_error,
+};
 
 /// Kills the supervisor and waits for the next one.
 fn kill_supervisor(all: &Running<'_>) -> Pid {
@@ -145,6 +132,49 @@ fn the_next_runsvdir_takes_over_from_front_and_supervisor() {
 }
 
 #[test]
+fn a_signal_that_comes_while_there_is_no_supervisor() {
+    for (signal, code) in [(Signal::HUP, 111), (Signal::TERM, 0)] {
+        let tmp = TestDir::new();
+        tmp.service("a", "exec sleep 1000");
+        let mut all = tmp.runsvdir();
+        let pid = tmp.until_pid("a", None);
+        kill_process(all.supervisor(), Signal::KILL).unwrap();
+        all.kill(signal);
+        assert_eq!(all.wait(), code);
+        if signal == Signal::TERM {
+            // It is still supervised.
+            until_adopted(&tmp, "a", pid);
+            tmp.control("a", "x");
+        }
+        until("the end of the service", || {
+            let left = processes_in(&tmp.path("services/a"));
+            left.is_empty().then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_service_that_is_not_listed_any_more() {
+    let tmp = TestDir::new();
+    for name in ["a", "b"] {
+        tmp.script(&format!("other/{name}/run"), "exec sleep 1000");
+        tmp.link(name);
+    }
+    let all = tmp.runsvdir();
+    for name in ["a", "b"] {
+        tmp.until_pid(name, None);
+    }
+    let old = all.supervisor();
+    kill_process(old, Signal::KILL).unwrap();
+    fs::remove_file(tmp.path("services/a")).unwrap();
+    until("the end of the service", || {
+        processes_in(&tmp.path("other/a")).is_empty().then_some(())
+    });
+    assert_ne!(all.supervisor(), old);
+    assert_eq!(processes_in(&tmp.path("other/b")).len(), 1);
+}
+
+#[test]
 fn the_next_runsv_takes_over() {
     let tmp = TestDir::new();
     logged_service(&tmp);
@@ -154,6 +184,12 @@ fn the_next_runsv_takes_over() {
         let dir = format!("services/{name}");
         let mut one = tmp.start(&["runsv", &dir]);
         let pid = tmp.until_pid(name, None);
+        // Until then it has the lock open too.
+        until("its program", || {
+            let comm = format!("/proc/{}/comm", pid.as_raw_pid());
+            let comm = fs::read_to_string(comm).unwrap();
+            (comm == "sleep\n").then_some(())
+        });
         one.kill(Signal::KILL);
         one.wait();
         let one = tmp.start(&["runsv", &dir]);

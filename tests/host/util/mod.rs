@@ -6,9 +6,11 @@ mod test_dir;
 
 pub mod fake_supervisor;
 pub mod init;
+pub mod life;
 pub mod logger;
 pub mod peers;
 pub mod shell;
+pub mod tracer;
 
 use std::{
     fs,
@@ -306,6 +308,20 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Returns the processes that work in a directory, by number.
+pub fn processes_in(dir: &Path) -> Vec<Pid> {
+    let dir = fs::canonicalize(dir).unwrap();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let cwd = fs::read_link(entry.path().join("cwd")).ok()?;
+        (cwd == dir).then(|| Pid::from_raw(pid)).flatten()
+    });
+    let mut pids: Vec<Pid> = pids.collect();
+    pids.sort_by_key(|pid| pid.as_raw_pid());
+    pids
+}
+
 /// Returns the words of /proc/PID/stat from the state on, or none for a
 /// process that does not exist.
 fn stat_words(pid: Pid) -> Vec<String> {
@@ -406,12 +422,14 @@ pub fn skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
-/// Starts one of our programs through others that replace themselves by it.
-pub fn start_wrapped<'a>(tmp: &'a TestDir, words: &[&[&str]]) -> Running<'a> {
-    let words = words.concat();
+/// Starts one of our programs by a command that takes its words.
+pub fn start_by<'a>(
+    tmp: &'a TestDir,
+    mut by: Command,
+    words: &[&str],
+) -> Running<'a> {
     let command = tmp.command(&["runsvdir"]);
-    let mut by = Command::new(words[0]);
-    by.args(&words[1..]).current_dir(tmp.dir.path());
+    by.args(words).current_dir(tmp.dir.path());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => by.env(name, value),
@@ -419,4 +437,10 @@ pub fn start_wrapped<'a>(tmp: &'a TestDir, words: &[&[&str]]) -> Running<'a> {
         };
     }
     tmp.start_as(&mut by)
+}
+
+/// Starts one of our programs through others that replace themselves by it.
+pub fn start_wrapped<'a>(tmp: &'a TestDir, words: &[&[&str]]) -> Running<'a> {
+    let words = words.concat();
+    start_by(tmp, Command::new(words[0]), &words[1..])
 }
