@@ -32,6 +32,7 @@ mod run;
 mod scenario;
 mod setup;
 mod size;
+mod soak;
 mod syscalls;
 mod test;
 mod tidy;
@@ -170,6 +171,9 @@ enum Verb {
         /// Boot every board, not only those with `test = true`.
         #[arg(long, conflicts_with = "quick")]
         all_boards: bool,
+        /// Also run the host tests that take minutes each.
+        #[arg(long, conflicts_with = "quick")]
+        long: bool,
         /// Run only the parts whose name contains this text, such as `unit` or
         /// `riscv64 kill`.
         #[arg(long, value_name = "TEXT")]
@@ -194,6 +198,16 @@ enum Verb {
         /// Add inputs that reach new code to tests/fuzz/corpus.
         #[arg(long)]
         merge: bool,
+    },
+    /// Supervise 64 services that end at random, amid commands, changes, kills
+    /// and faults.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// Seed of the random events; a random one is printed.
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Compare the programs with their peers and with the cost of the kernel.
     #[command(subcommand)]
@@ -248,8 +262,9 @@ fn main() -> ExitCode {
         Verb::Test {
             quick,
             all_boards,
+            long,
             only,
-        } => test::run(quick, all_boards, only.as_deref()),
+        } => test::run(quick, all_boards, long, only.as_deref()),
         Verb::OldKernel { words } => old_kernel::run(&words),
         Verb::CheckIntegration { buildroot, poky } => {
             integration::run(buildroot.as_deref(), poky.as_deref())
@@ -259,6 +274,7 @@ fn main() -> ExitCode {
             seconds,
             merge,
         } => fuzz::run(target.as_deref(), seconds, merge),
+        Verb::Soak { minutes, seed } => soak::run(minutes, seed),
         Verb::Bench(subject) => bench::run(subject),
         Verb::Tidy => tidy::run(),
     };

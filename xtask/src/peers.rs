@@ -34,7 +34,7 @@ pub struct Tested {
 ///
 /// bookworm's libc is older than those of its successors, so its programs run
 /// there too; those of runit 2.3.1 need glibc 2.34, which bookworm has.
-pub const TESTED: [Tested; 4] = [
+pub const TESTED: [Tested; 5] = [
     Tested {
         name: "RUNIT",
         suite: "bookworm",
@@ -54,6 +54,12 @@ pub const TESTED: [Tested; 4] = [
         name: "S6",
         suite: "bookworm",
         packages: &["s6", "libskarnet2.13"],
+    },
+    // Makes system calls fail.
+    Tested {
+        name: "STRACE",
+        suite: "bookworm",
+        packages: &["strace", "libunwind8"],
     },
 ];
 

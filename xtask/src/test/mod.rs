@@ -25,9 +25,14 @@ const PROCESSORS: usize = 8;
 const SETUP: &str = "setup";
 
 /// Implements `cargo xtask test`. `quick` leaves out slow parts and those that
-/// need another architecture; `only` leaves out every part whose name does not
-/// contain it.
-pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
+/// need another architecture; `long` adds the tests that take minutes each;
+/// `only` leaves out every part whose name does not contain it.
+pub fn run(
+    quick: bool,
+    all_boards: bool,
+    long: bool,
+    only: Option<&str>,
+) -> Result<()> {
     let boards = board::all()?;
     let booted: Vec<board::Board> = boards
         .iter()
@@ -35,6 +40,9 @@ pub fn run(quick: bool, all_boards: bool, only: Option<&str>) -> Result<()> {
         .cloned()
         .collect();
     let mut parts = local();
+    if long {
+        parts.push(long_host());
+    }
     if !quick {
         parts.extend(compared());
         let proved = |board: &&board::Board| all_boards || board.is_standard();
@@ -128,6 +136,15 @@ fn local() -> Vec<Part<'static>> {
         .after("xtask")
         .after(SETUP),
     ]
+}
+
+/// Returns the part with the host tests that take minutes each.
+fn long_host() -> Part<'static> {
+    Part::new("host-long", "many kills, each failed call", ALONE, || {
+        Outcome::or(host_file().and_then(|file| suites::long_host(&file)))
+    })
+    .after("host")
+    .after(SETUP)
 }
 
 /// Returns the parts that run the release file of this machine in other ways.

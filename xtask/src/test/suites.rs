@@ -81,11 +81,20 @@ pub fn host(file: &Path) -> Result<Outcome> {
     host_with(file, &[])
 }
 
+/// Runs those tests of the release file that are ignored otherwise, because
+/// each takes minutes. They follow each other: each uses all processors.
+pub fn long_host(file: &Path) -> Result<Outcome> {
+    host_with(file, &["--", "--ignored", "--test-threads=1"])
+}
+
 /// Host tests that an old kernel does not affect. Neither svlogd nor svlogger
 /// makes a call that has a newer form; the filter itself sets no-new-privs;
-/// and the random bytes take long and test the parser alone.
-const OLD_ENOUGH: [&str; 10] = [
+/// and the random bytes, the failed calls and the kills at any instruction take
+/// long.
+const OLD_ENOUGH: [&str; 12] = [
+    "failed_calls::",
     "foreign_loggers::",
+    "killed_anywhere::",
     "log_ring::",
     "svlogd::",
     "svlogd_files::",
