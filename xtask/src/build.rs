@@ -9,11 +9,12 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::{MetadataExt as _, symlink},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
@@ -217,9 +218,31 @@ pub fn floor(target: &str) -> Result<PathBuf> {
     Ok(dir.join(target).join(PROFILE))
 }
 
+/// Returns a link to the source of `core` that is the same on every machine: the
+/// order of functions in a file depends on its path.
+fn core_link(source: &Path) -> Result<PathBuf> {
+    let link = PathBuf::from("/tmp")
+        .join(format!("runt-rust-{}", setup::rustc_version()?));
+    // A link that works stays: other builds may use it now.
+    if !link.join("core/src/lib.rs").exists() {
+        let new = link.with_extension(std::process::id().to_string());
+        symlink(source, &new)
+            .with_context(|| format!("cannot make {}", new.display()))?;
+        fs::rename(&new, &link)
+            .with_context(|| format!("cannot make {}", link.display()))?;
+    }
+    let owner = link.symlink_metadata()?.uid();
+    ensure!(
+        owner == rustix::process::geteuid().as_raw(),
+        "{} belongs to another user: remove it",
+        link.display()
+    );
+    Ok(link)
+}
+
 /// Builds a variant of the release file of a board.
 pub fn variant(board: &Board, variant: Variant) -> Result<PathBuf> {
-    let source = setup::core_source()?;
+    let source = core_link(&setup::core_source()?)?;
     // Each board and variant has its own directory for the result; those of
     // one target share all else, so that `core` is compiled once. What differs
     // between variants are therefore flags of the program alone, in which all

@@ -9,12 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 
 use super::archive::{Archive, gzip};
 use crate::{
     board, cargo,
     rootfs::Entry,
-    run,
+    run, setup,
     version::{self, version},
 };
 
@@ -50,17 +51,48 @@ pub(super) fn write(to: &Path) -> Result<()> {
     // These sources come from such an archive if they have it.
     if !root.join(VENDOR).exists() {
         let crates = tempfile::tempdir_in(board::work_dir())?;
-        let mut vendor = cargo::command("vendor")?;
-        vendor.args(["--quiet", "--locked", "--versioned-dirs"]);
-        run::quiet(vendor.arg(crates.path()))?;
+        vendor(crates.path())?;
         for name in walk(crates.path())? {
-            add(
-                &Path::new(VENDOR).join(&name),
-                read(&crates.path().join(&name))?,
-            )?;
+            let entry = read(&crates.path().join(&name))?;
+            add(&Path::new(VENDOR).join(&name), entry)?;
         }
     }
     tar.end()?.finish()?;
+    Ok(())
+}
+
+/// Writes the crates of the workspace, and those of the compiler's library, which
+/// cargo looks for when it builds `core`.
+fn vendor(dir: &Path) -> Result<()> {
+    let mut vendor = cargo::command("vendor")?;
+    vendor
+        .args(["--quiet", "--locked", "--versioned-dirs", "--sync"])
+        .arg(setup::core_source()?.join("Cargo.toml"))
+        .env("RUSTC_BOOTSTRAP", "1");
+    run::quiet(vendor.arg(dir))?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("windows") {
+            empty(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes all of a crate but what cargo reads of one that it does not compile.
+/// The crates of Windows are half of the archive.
+fn empty(dir: &Path) -> Result<()> {
+    let list = dir.join(".cargo-checksum.json");
+    let text = fs::read_to_string(&list)
+        .with_context(|| format!("cannot read {}", list.display()))?;
+    let mut sums: Value = serde_json::from_str(&text)?;
+    sums["files"] = json!({});
+    let manifest = fs::read(dir.join("Cargo.toml"))?;
+    fs::remove_dir_all(dir)?;
+    fs::create_dir_all(dir.join("src"))?;
+    fs::write(list, sums.to_string())?;
+    fs::write(dir.join("Cargo.toml"), manifest)?;
+    fs::write(dir.join("src/lib.rs"), "")?;
     Ok(())
 }
 
