@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use crate::util::{
     life::{Life, in_parallel, tell},
     tracer::{Point, Trace, Tracer},
+    until,
 };
 
 /// Signals in a life: one after the other.
@@ -33,8 +34,14 @@ fn play(points: &[Point], signal: Signal) -> Trace {
     } else {
         points.len() > 1
     });
-    // When the front has ended, no supervisor would follow.
-    tracer.spare();
+    // A front that ends before it has noticed the end of its supervisor would
+    // be followed by none.
+    let sent = tracer.spare();
+    if kills {
+        until("the end of the last supervisor", || {
+            (life.errors().len() == sent).then_some(())
+        });
+    }
     life.end(&mut all);
     let trace = tracer.end();
     let mut ends = 0;

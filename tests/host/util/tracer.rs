@@ -46,7 +46,7 @@ pub struct Tracer {
     /// Set when no further signal is to be sent.
     spares: Arc<AtomicBool>,
     /// Tells that the front is not traced any more.
-    detached: Receiver<()>,
+    detached: Receiver<usize>,
     front: Pid,
 }
 
@@ -95,12 +95,12 @@ impl Tracer {
     }
 
     /// Sends no further signal, and lets the front go: its parent, this
-    /// process, could not wait for it otherwise.
-    pub fn spare(&self) {
+    /// process, could not wait for it otherwise. Returns how many were sent.
+    pub fn spare(&self) -> usize {
         self.spares.store(true, Ordering::Relaxed);
         // It stops, although it ignores this.
         kill(self.front, Signal::SIGWINCH).unwrap();
-        self.detached.recv().expect("the front is traced");
+        self.detached.recv().expect("the front is traced")
     }
 
     /// Waits until both have ended.
@@ -117,7 +117,7 @@ struct State {
     /// The point at which the present supervisor gets it.
     next: Option<Point>,
     spares: Arc<AtomicBool>,
-    detaches: Sender<()>,
+    detaches: Sender<usize>,
     trace: Trace,
 }
 
@@ -148,7 +148,7 @@ impl State {
                     if pid == self.front =>
                 {
                     let detached = ptrace::detach(pid, None);
-                    self.detaches.send(()).unwrap();
+                    self.detaches.send(self.trace.signals).unwrap();
                     detached
                 }
                 Ok(WaitStatus::Stopped(pid, signal)) => {
