@@ -138,6 +138,16 @@ fn local() -> Vec<Part<'static>> {
     ]
 }
 
+/// Returns the part with the host tests that inject failures.
+fn injected() -> Part<'static> {
+    let about = "failed system calls, kills anywhere";
+    Part::new("injected", about, ALONE, || {
+        Outcome::or(host_file().and_then(|file| suites::injected(&file)))
+    })
+    .after("host")
+    .after(SETUP)
+}
+
 /// Returns the part with the host tests that take minutes each.
 fn long_host() -> Part<'static> {
     Part::new("host-long", "many kills, each failed call", ALONE, || {
@@ -151,10 +161,11 @@ fn long_host() -> Part<'static> {
 /// They follow each other, as they use the same directories of the system.
 fn compared() -> Vec<Part<'static>> {
     vec![
+        injected(),
         Part::new("host-4.4", "the same as on Linux 4.4", ALONE, || {
             Outcome::or(host_file().and_then(|file| suites::old_host(&file)))
         })
-        .after("host")
+        .after("injected")
         .after(SETUP),
         Part::new("differential", "as Debian's runit does it", ALONE, || {
             Outcome::or(

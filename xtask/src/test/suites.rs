@@ -76,9 +76,20 @@ fn host_with(file: &Path, more: &[&str]) -> Result<Outcome> {
     tests(&[&host[..], more].concat(), Some(file), &peers)
 }
 
-/// Runs the tests of the release file on this machine.
+/// Host tests that play many lives of supervisors with a failure in each, and
+/// keep all processors busy with that.
+const INJECTED: [&str; 2] = ["failed_calls::", "killed_anywhere::"];
+
+/// Runs the tests of the release file on this machine but those of
+/// [`injected`].
 pub fn host(file: &Path) -> Result<Outcome> {
-    host_with(file, &[])
+    let skip = INJECTED.iter().flat_map(|name| ["--skip", *name]);
+    host_with(file, &["--"].into_iter().chain(skip).collect::<Vec<_>>())
+}
+
+/// Runs the tests that inject failures.
+pub fn injected(file: &Path) -> Result<Outcome> {
+    host_with(file, &[&["--"], &INJECTED[..]].concat())
 }
 
 /// Runs those tests of the release file that are ignored otherwise, because
@@ -89,12 +100,9 @@ pub fn long_host(file: &Path) -> Result<Outcome> {
 
 /// Host tests that an old kernel does not affect. Neither svlogd nor svlogger
 /// makes a call that has a newer form; the filter itself sets no-new-privs;
-/// and the random bytes, the failed calls and the kills at any instruction take
-/// long.
-const OLD_ENOUGH: [&str; 12] = [
-    "failed_calls::",
+/// and the random bytes take long.
+const OLD_ENOUGH: [&str; 10] = [
     "foreign_loggers::",
-    "killed_anywhere::",
     "log_ring::",
     "svlogd::",
     "svlogd_files::",
@@ -114,7 +122,8 @@ pub fn old_host(file: &Path) -> Result<Outcome> {
         "target.'cfg(all())'.runner = ['{}', 'old-kernel']",
         program.display()
     );
-    let skip = OLD_ENOUGH.iter().flat_map(|name| ["--skip", *name]);
+    let skip = OLD_ENOUGH.iter().chain(&INJECTED);
+    let skip = skip.flat_map(|name| ["--skip", *name]);
     let more = ["--config", &runner, "--"].into_iter().chain(skip);
     host_with(file, &more.collect::<Vec<_>>())
 }
