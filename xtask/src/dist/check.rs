@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 
-use super::{of_board, sbom};
+use super::{of_board, sbom, source};
 use crate::{board, build, cargo, python::Environment, run, toolchain};
 
 /// Validators of CycloneDX and SPDX, and the linter of licences.
@@ -40,10 +40,25 @@ pub fn release() -> Result<String> {
     Ok(checked + &packages)
 }
 
-/// Checks that every file of the repository has a licence and a copyright.
+/// Directory of what REUSE wants at the top level, which is kept free of it.
+const REUSE: &str = ".reuse";
+
+/// Checks that every file of the repository has a licence and a copyright, in a
+/// copy of it with the content of [`REUSE`] at the top.
 pub fn licences() -> Result<String> {
+    let root = board::root();
+    let tree = tempfile::tempdir()?;
+    // A link has no licence of its own.
+    let files = source::files(&root)?.into_iter();
+    for path in files.filter(|path| !root.join(path).is_symlink()) {
+        let to = tree.path().join(path.strip_prefix(REUSE).unwrap_or(&path));
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::copy(root.join(&path), to)?;
+    }
     let mut reuse = Command::new(ENVIRONMENT.program("reuse")?);
-    reuse.current_dir(board::root()).args(["lint", "--lines"]);
+    reuse.current_dir(&tree).args(["lint", "--lines"]);
     run::quiet(&mut reuse)
 }
 

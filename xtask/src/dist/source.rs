@@ -98,7 +98,7 @@ fn empty(dir: &Path) -> Result<()> {
 
 /// Returns the paths of the sources, sorted: the files that git has, or all if
 /// there is no repository.
-fn files(root: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn files(root: &Path) -> Result<Vec<PathBuf>> {
     if !root.join(".git").exists() {
         return walk(root);
     }

@@ -17,13 +17,11 @@ use crate::{board, image, powercut, run, scenario};
 
 /// Names permitted at the top level, in addition to names that begin with a
 /// dot.
-const TOP: [&str; 11] = [
+const TOP: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
-    "LICENSES",
     "README.md",
-    "REUSE.toml",
     "boards",
     "qemu",
     "src",
