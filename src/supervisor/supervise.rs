@@ -233,6 +233,8 @@ impl SuperviseDir {
         let status = status::unpack(record.get(..count)?)?;
         let written = file::info_of(file.as_fd()).ok()?.modified;
         self.last = Some(status);
+        // It may have been killed between two of the files.
+        self.texts_stale = true;
         Some((status, written))
     }
 
@@ -258,18 +260,18 @@ impl SuperviseDir {
         names: &'static FileNames,
         status: &Status,
     ) -> Result<(), Failure> {
-        let published = self.is_published(status) && !self.texts_stale;
-        if published && self.ok.is_some() {
+        let published = self.is_published(status);
+        if published && !self.texts_stale && self.ok.is_some() {
             return Ok(());
         }
         let (at, names) = location(self.run_dir.as_ref(), dir, names);
-        let (mut texts, mut record) = (Ok(()), Ok(()));
+        let last = self.last.filter(|_| !self.texts_stale);
+        let texts = write_texts(at, names, last.as_ref(), status);
+        self.texts_stale = texts.is_err();
+        let mut record = Ok(());
         if !published {
-            let last = self.last.filter(|_| !self.texts_stale);
-            texts = write_texts(at, names, last.as_ref(), status);
             record = write_record(at, names, status);
             self.last = record.is_ok().then_some(*status);
-            self.texts_stale = texts.is_err();
         }
         if self.ok.is_none() {
             // Comes after the files: a reader that finds a supervisor trusts

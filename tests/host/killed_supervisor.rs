@@ -138,7 +138,14 @@ fn a_signal_that_comes_while_there_is_no_supervisor() {
         tmp.service("a", "exec sleep 1000");
         let mut all = tmp.runsvdir();
         let pid = tmp.until_pid("a", None);
-        kill_process(all.supervisor(), Signal::KILL).unwrap();
+        let supervisor = all.supervisor();
+        kill_process(supervisor, Signal::KILL).unwrap();
+        // It dies a moment later; until then the signal is passed on to it.
+        let stat = format!("/proc/{}/stat", supervisor.as_raw_pid());
+        until("the end of the supervisor", || {
+            let stat = fs::read_to_string(&stat).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
         all.kill(signal);
         assert_eq!(all.wait(), code);
         if signal == Signal::TERM {
