@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::util::{
-    CALL_ITSELF, EXECVEAT, ILLEGAL, MEMFD_CREATE, STAY, TestDir,
+    CALL_ITSELF, EXECVEAT, FAULTS, ILLEGAL, MEMFD_CREATE, STAY, TestDir,
     init::{POWER_OFF, boot, can_run_pid_1, root, signal, until_printed},
     patch_wait, until, without_calls,
 };
@@ -14,16 +14,6 @@ use crate::util::{
 fn until_fault(tmp: &TestDir, count: u32) {
     until_printed(tmp, &format!("- runit: fault {count} of PID 1: "));
 }
-
-/// The signals of a fault.
-const FAULTS: [Signal; 6] = [
-    Signal::SEGV,
-    Signal::BUS,
-    Signal::ILL,
-    Signal::FPE,
-    Signal::ABORT,
-    Signal::SYS,
-];
 
 #[test]
 fn services_outlive_faults_of_pid_1() {

@@ -4,14 +4,13 @@ use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
 
 use rustix::process::{Pid, Signal, kill_process};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp,
-    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule,
 };
 
 use crate::util::{
     self, STAY, TestDir,
     init::{POWER_OFF, Terminal, boot, can_run_pid_1, machine, root, signal},
-    until,
+    until, with_failing_calls,
 };
 
 #[test]
@@ -191,24 +190,12 @@ fn before_5_18<T: Send>(start: impl FnOnce() -> T + Send) -> T {
     /// `madvise` of x86-64, the host's machine, and MADV_DONTNEED_LOCKED.
     const MADVISE: i64 = 28;
     const DONTNEED_LOCKED: u64 = 24;
+    /// EINVAL.
+    const INVALID: u32 = 22;
     let (word, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
     let locked = SeccompCondition::new(2, word, equal, DONTNEED_LOCKED);
     let rule = SeccompRule::new(vec![locked.unwrap()]).unwrap();
-    let filter = SeccompFilter::new(
-        [(MADVISE, vec![rule])].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(22),
-        TargetArch::x86_64,
-    );
-    let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
-    // The filter applies to a thread and its children only.
-    std::thread::scope(|scope| {
-        let start = || {
-            seccompiler::apply_filter(&filter).unwrap();
-            start()
-        };
-        scope.spawn(start).join().unwrap()
-    })
+    with_failing_calls([(MADVISE, vec![rule])].into(), INVALID, start)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::util::{
-    CALL_ITSELF, EXECVEAT, ILLEGAL, Running, STAY, TestDir, init,
+    CALL_ITSELF, EXECVEAT, FAULTS, ILLEGAL, Running, STAY, TestDir, init,
     logger::all_logs, patch_wait, start_wrapped, until, without_calls,
 };
 
@@ -74,15 +74,7 @@ fn services_outlive_faults_of_the_supervisor() {
     assert_eq!(output.code, 0, "{output:?}");
     let supervisor = all.supervisor();
     let status = ["plain", "off"].map(|name| published(&tmp, name));
-    let signals = [
-        Signal::SEGV,
-        Signal::BUS,
-        Signal::ILL,
-        Signal::FPE,
-        Signal::ABORT,
-        Signal::SYS,
-    ];
-    for (count, signal) in (1..=20).zip(signals.iter().cycle()) {
+    for (count, signal) in (1..=20).zip(FAULTS.iter().cycle()) {
         fault(&tmp, supervisor, *signal, SUPERVISOR, count);
         tmp.control("own", "c");
     }

@@ -13,6 +13,7 @@ pub mod shell;
 pub mod tracer;
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::{
         fs::{FileExt as _, symlink},
@@ -24,9 +25,21 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch,
+};
 
 pub use test_dir::{TestDir, install};
+
+/// The signals of a fault.
+pub const FAULTS: [Signal; 6] = [
+    Signal::SEGV,
+    Signal::BUS,
+    Signal::ILL,
+    Signal::FPE,
+    Signal::ABORT,
+    Signal::SYS,
+];
 
 /// A `run` line that keeps the service up.
 pub const STAY: &str = "exec sleep 1000";
@@ -348,12 +361,23 @@ pub fn without_calls<T: Send>(
     calls: &[i64],
     start: impl FnOnce() -> T + Send,
 ) -> T {
+    /// ENOSYS.
+    const NO_CALL: u32 = 38;
     let rules = calls.iter().map(|call| (*call, Vec::new()));
+    with_failing_calls(rules.collect(), NO_CALL, start)
+}
+
+/// Starts something for which the system calls of x86-64 that match `rules`
+/// fail with `errno`.
+pub fn with_failing_calls<T: Send>(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    errno: u32,
+    start: impl FnOnce() -> T + Send,
+) -> T {
     let filter = SeccompFilter::new(
-        rules.collect(),
+        rules,
         SeccompAction::Allow,
-        // ENOSYS
-        SeccompAction::Errno(38),
+        SeccompAction::Errno(errno),
         TargetArch::x86_64,
     );
     let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
