@@ -244,9 +244,8 @@ fn supervise(dir: &CStr, start: Start) -> Result<u8, Failed> {
     // Most users cannot have a run directory, and need none.
     let state = rundir::create(opened.as_fd(), b"").ok();
     if let Some(resumed) = &resumed {
-        let head = service_prefix(display_name(dir.to_bytes()), "warning");
-        let state = state.as_ref();
-        if !recovery::may_continue(resumed, "runsv", &head, state, reporter) {
+        let (head, state) = (&reporter.prefix, state.as_ref());
+        if !recovery::may_continue(resumed, "runsv", head, state, reporter) {
             return Ok(super::FATAL);
         }
         supervisor.resume(None);

@@ -8,8 +8,7 @@
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
-    sys::{AsFd, clock, file},
-    text::Line,
+    sys::{AsFd as _, clock},
     wire::clock::Instant,
 };
 
@@ -53,18 +52,10 @@ impl Latency {
         }
         self.published = self.worst;
         self.due = now.after(INTERVAL);
-        let mut line = Line::new();
         let micros = self.worst.as_secs().wrapping_mul(1_000_000);
-        line.number(micros.wrapping_add(self.worst.subsec_micros().into()));
-        let written = rundir::open_for(services).map(|run_dir| {
-            let [path, new] = rundir::LATENCY;
-            file::replace(
-                run_dir.as_fd(),
-                path,
-                new,
-                line.text("\n").as_bytes(),
-            )
-        });
-        let _kept = written.is_ok();
+        let micros = micros.wrapping_add(self.worst.subsec_micros().into());
+        if let Ok(dir) = rundir::open_for(services) {
+            rundir::write_number(dir.as_fd(), rundir::LATENCY, micros);
+        }
     }
 }

@@ -86,17 +86,6 @@ use wall_clock::WallClock;
 /// one more wake-up, and none after it if nothing is left to do.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
 
-/// Nice levels by which a supervisor precedes its services, so that runaway
-/// ones do not keep it from answering or from feeding the watchdog. It works
-/// little: this takes nothing from them.
-#[allow(
-    clippy::as_conversions,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    reason = "src/capacities.txt bounds it"
-)]
-const PRIORITY: i32 = config::PRIORITY as i32;
-
 /// State of the event loop.
 pub struct Supervisor {
     table: Table,
@@ -131,8 +120,9 @@ impl Supervisor {
         let table = Table::take(slots).ok_or(Errno::EBUSY)?;
         let kept = scan::KEPT.take().ok_or(Errno::EBUSY)?;
         child::set_cloexec_inherited();
-        // Refused without the right to: it shares the processors fairly then.
-        let _fair = priority::raise(PRIORITY).is_err();
+        // Runaway services then do not keep it from answering, or from feeding
+        // the watchdog. Without the right to, it shares the processors fairly.
+        let _fair = priority::raise(config::PRIORITY).is_err();
         let reaper = Reaper::new(wanted)?;
         let poller = Poller::new()?;
         let signals = Source::Signals.token();

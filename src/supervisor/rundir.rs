@@ -123,10 +123,17 @@ pub fn count_fault(dir: At<'_>) {
     let [path, new] = FAULTS;
     let mut buffer = [0; 24];
     let text = file::read_whole(dir, path, &mut buffer).unwrap_or(b"");
+    let count = text::leading_number(text).0.saturating_add(1);
+    write_number(dir, [path, new], count);
+}
+
+/// Writes a record of a number, in decimal, under the first name; under the
+/// second until it is complete. If it cannot be written, nothing is kept.
+pub(super) fn write_number(dir: At<'_>, names: [&CStr; 2], number: u64) {
+    let [path, new] = names;
     let mut line = Line::new();
-    line.number(text::leading_number(text).0.saturating_add(1));
-    let bytes = line.finish();
-    let _kept = file::replace(dir, path, new, bytes).is_ok();
+    line.number(number);
+    let _kept = file::replace(dir, path, new, line.finish()).is_ok();
 }
 
 /// The record of a supervisor's longest loop iteration, in the state directory

@@ -22,13 +22,13 @@ pub fn add_nice(add: i32) -> Result<(), Errno> {
 /// that was chosen for it, or for its children.
 ///
 /// EACCES without CAP_SYS_NICE.
-pub fn raise(steps: i32) -> Result<(), Errno> {
+pub fn raise(steps: usize) -> Result<(), Errno> {
     let level = rustix::process::getpriority_process(None);
     if level != Ok(0) || raw::sched_getscheduler()? != SCHED_NORMAL {
         return Ok(());
     }
     set_scheduler(SCHED_NORMAL | SCHED_RESET_ON_FORK, 0)?;
-    set_nice(steps.saturating_neg())
+    set_nice(i32::try_from(steps).unwrap_or(0).saturating_neg())
 }
 
 /// Sets the nice level.
