@@ -92,7 +92,7 @@ struct Point<'a> {
     error: &'static str,
 }
 
-/// What a life was like.
+/// Records of a life.
 struct Report {
     /// The lines of strace.
     calls: String,

@@ -202,7 +202,7 @@ enum Verb {
     /// Supervise 64 services that end at random, amid commands, changes, kills
     /// and faults.
     Soak {
-        /// How long.
+        /// Duration in minutes.
         #[arg(long, default_value_t = 10.0)]
         minutes: f64,
         /// Seed of the random events; a random one is printed.

@@ -276,7 +276,7 @@ fn a_scan_during_an_exit(world: &mut World) {
 }
 
 /// An iteration serves one slot or child when the owner's deadline has passed.
-/// What is left waits for the next, and none is forgotten.
+/// The others wait for the next iteration, and none is forgotten.
 fn starts_beyond_the_budget(world: &mut World) {
     let names = ["a", "b", "c"];
     world.patience = Duration::ZERO;

@@ -94,7 +94,7 @@ impl Slot {
     }
 }
 
-/// What a row of the ledger tells of a directory that has no slot.
+/// Content of a row of the ledger whose directory has no slot.
 pub(in super::super) struct Recorded {
     pub(in super::super) identity: Identity,
     /// Processes, and the times of their starts as in [`Spawned::begun`].

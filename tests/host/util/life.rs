@@ -43,7 +43,7 @@ pub struct Life {
     killed: Cell<bool>,
     /// True if `c` got a signal although it has a script for it.
     signalled: Cell<bool>,
-    /// How often `a` may have been restarted more than it was to be.
+    /// Maximum number of restarts of `a` beyond those that were asked for.
     again: Cell<usize>,
 }
 

@@ -2,8 +2,8 @@
 //! counts instructions (`-icount`), one nanosecond each. Nothing else passes
 //! the time, so that each run gives the same figures, whatever the host does.
 //!
-//! What is counted is the time for which the kernel ran any process. That of a
-//! machine whose process 1 does nothing is subtracted: the kernel's own work,
+//! Counts the time for which the kernel ran any process. That of a machine
+//! whose process 1 does nothing is subtracted: the kernel's own work,
 //! and the meter's.
 
 mod machine;
