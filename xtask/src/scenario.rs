@@ -73,6 +73,8 @@ struct RawStep {
     code: Option<i32>,
     within_s: Option<f64>,
     report: Option<String>,
+    #[serde(default)]
+    new_shell: bool,
 }
 
 /// Returns the default tree of a scenario.
@@ -131,6 +133,9 @@ struct Step {
     within: Option<f64>,
     /// Name of the figure that is reported: the first group of the match.
     report: Option<String>,
+    /// Set if another root shell takes the place of this one after the step:
+    /// the next command waits for its prompt.
+    new_shell: bool,
 }
 
 /// The action of a step.
@@ -265,6 +270,7 @@ fn check(raw: RawStep) -> Result<Step> {
         code,
         within_s,
         report,
+        new_shell,
     } = raw;
     let matched = expect.is_some();
     let expect = expect.as_deref().map(pattern).transpose()?;
@@ -300,6 +306,7 @@ fn check(raw: RawStep) -> Result<Step> {
         act,
         within: within_s,
         report,
+        new_shell,
     })
 }
 
@@ -475,6 +482,9 @@ impl Player<'_> {
                 Vec::new()
             }
         };
+        if step.new_shell {
+            self.shell = false;
+        }
         let figure = groups.get(1).or(groups.first());
         let report = step.report.as_ref().zip(figure);
         Ok(report.map(|(label, figure)| format!("{label}{figure}")))
