@@ -2,10 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use regex::Regex;
 
 use super::schedule::{Count, Outcome};
@@ -176,10 +176,8 @@ pub fn tests(
         // The message of a failed test contains its location.
         .env("RUST_BACKTRACE", "0")
         .envs(program.map(|program| ("RUNT_BIN", program)))
-        .envs(peers.iter().map(|(key, path)| (key, path)))
-        .stdin(Stdio::null());
-    let shown = run::shown(&command);
-    let output = command.output().context(format!("cannot run `{shown}`"))?;
+        .envs(peers.iter().map(|(key, path)| (key, path)));
+    let output = run::output(&mut command)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     let mut count = Count::default();
@@ -199,6 +197,7 @@ pub fn tests(
         });
     }
     if count.failed == 0 {
+        let shown = run::shown(&command);
         bail!("`{shown}` failed ({}):\n{text}{errors}", output.status);
     }
     let said = format!("{text}{errors}");
