@@ -7,13 +7,40 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{board, run};
+
+/// Time limit for other processes to release apt's and dpkg's locks.
+const LOCKED: Duration = Duration::from_mins(10);
+
+/// Delay between two attempts to get a lock.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Runs apt-get. While another process has one of its locks, waits: apt's own
+/// option covers dpkg's locks, but not that of the package lists.
+pub fn get(command: &mut Command) -> Result<String> {
+    let timeout = format!("DPkg::Lock::Timeout={}", LOCKED.as_secs());
+    command
+        .args(["-o", &timeout])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C");
+    let limit = Instant::now() + LOCKED;
+    loop {
+        let result = run::quiet(command);
+        let locked = result.as_ref().is_err_and(|error| {
+            format!("{error:#}").contains("E: Could not get lock ")
+        });
+        if !locked || Instant::now() > limit {
+            return result;
+        }
+        std::thread::sleep(RETRY);
+    }
+}
 
 /// A private apt root for one suite and architecture.
 pub struct Root {
@@ -89,7 +116,7 @@ impl Root {
     /// keys.
     fn update_now(&self) -> Result<()> {
         println!("fetching the package lists of {}", self.title);
-        run::quiet(self.command("apt-get").args(["-q", "update"]))
+        get(self.command("apt-get").args(["-q", "update"]))
             .map(|_| ())
             .context(
                 "is the network there? are the keys of that suite in \
@@ -141,7 +168,7 @@ impl Root {
     fn download(&self, package: &str) -> Result<PathBuf> {
         let mut command = self.command("apt-get");
         command.args(["-q", "download", "--print-uris", package]);
-        let text = run::quiet(&mut command)?;
+        let text = get(&mut command)?;
         let mut words = text.split_whitespace().skip(1);
         let (Some(name), Some(size)) = (words.next(), words.next()) else {
             bail!("{} has no package {package}", self.title);
@@ -270,6 +297,20 @@ fn mirror_of(suite: &str) -> Result<String> {
 #[cfg(test)]
 mod test {
     use super::*;
+
+    #[test]
+    fn a_lock_of_another_process_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "test -e tried && exec echo done\n\
+            touch tried\n\
+            echo 'E: Could not get lock /var/lib/apt/lists/lock.' >&2\n\
+            exit 100\n";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(&dir);
+        assert_eq!(get(&mut command).unwrap(), "done\n");
+        let other = "echo 'E: Unable to locate package a' >&2; exit 100";
+        assert!(get(Command::new("sh").args(["-c", other])).is_err());
+    }
 
     #[test]
     fn lists_are_fetched_once() {
