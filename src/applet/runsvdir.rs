@@ -15,6 +15,13 @@
 //! name leads to something else, when its directory itself was removed, and on
 //! ALRM. While DIR is missing, all services continue.
 //!
+//! The same holds when the supervisor faults or is killed meanwhile; the 2
+//! seconds then begin again. An entry that is made again after its service was
+//! told to exit starts the service once the old process has ended. A service
+//! that `sv exit` has ended stays down after a fault until its entry is made
+//! again; after a kill it is started. An entry that is removed and made again
+//! before the next supervisor reads DIR counts as unchanged.
+//!
 //! An entry that cannot be supervised is reported once for as long as the
 //! cause lasts. It is tried again after 1, 2, 4 and up to 30 seconds, and at
 //! once when its entry in DIR changes, when a service has exited and been

@@ -72,6 +72,11 @@ impl Presence {
         *self = Self::UNLISTED;
     }
 
+    /// Records that it was told to exit, by an earlier supervisor.
+    pub fn mark_leaving(&mut self) {
+        self.state = State::Leaving;
+    }
+
     /// Begins a scan, which looks for this slot if `looks`.
     pub fn begin(&mut self, looks: bool) {
         self.seen = !looks && self.state == State::Listed;
@@ -234,6 +239,16 @@ mod test {
             assert_eq!(presence, Presence::UNLISTED);
             assert!(!presence.stays_known());
         }
+    }
+
+    #[test]
+    fn an_entry_that_is_seen_again_does_not_stop_a_slot_from_leaving() {
+        let mut presence = Presence::UNLISTED;
+        presence.mark_leaving();
+        presence.begin(true);
+        presence.mark_seen();
+        assert_eq!(presence.end(|| false, Instant::at(1)), Outcome::Stays);
+        assert!(!presence.stays_known());
     }
 
     #[test]

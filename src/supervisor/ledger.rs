@@ -42,6 +42,8 @@ const HEADER: usize = 256;
 const GENERATION: usize = 4;
 /// Word of the header with the number of rows up to the last one in use.
 const USED: usize = 5;
+/// Word of the header that is not 0 if a row could not be written.
+const PARTIAL: usize = 7;
 /// Word of the header with the number of the row that is being written, from
 /// 1, or 0; its last content is at [`OLD`].
 const WRITTEN: usize = 6;
@@ -194,6 +196,7 @@ impl Ledger {
         let start = start_of(index.into());
         if let Err(errno) = self.grow(start.saturating_add(ROW)) {
             // The rows that there are stay up to date.
+            self.set(PARTIAL, 1);
             if self.file.take().is_some() {
                 reporter.warn("unable to extend ", FILE.to_bytes(), errno);
             }
@@ -238,6 +241,16 @@ impl Ledger {
             let fields = self.left(index)?;
             (identity(&fields) == Some(key)).then_some((index, fields))
         })
+    }
+
+    /// Returns whether a directory without a row had no slot in the earlier
+    /// supervisor.
+    pub(super) fn is_complete(&self) -> bool {
+        let is_damaged =
+            |index| self.is_left(index) && self.load(index).is_none();
+        self.is_kept()
+            && self.get(PARTIAL) == 0
+            && !(0..self.used()).any(is_damaged)
     }
 
     /// Returns the row that an earlier supervisor has left at an index, if it

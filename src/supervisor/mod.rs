@@ -233,7 +233,7 @@ impl Supervisor {
 
     /// Frees the table entries of slots that have ended.
     pub fn free_ended(&mut self) {
-        self.table.free_ended(None);
+        self.table.free_ended(None, &self.context.ledger);
     }
 
     /// Supervises every service directory in `path` from now on.

@@ -195,6 +195,12 @@ impl Slot {
         !self.is_live() && !self.data.presence.stays_known()
     }
 
+    /// Returns whether the next supervisor is to know that it has ended: an
+    /// operator has told it to exit, and it is still listed.
+    fn is_end_kept(&self) -> bool {
+        !self.data.machine.is_leaving() && self.data.presence.stays_known()
+    }
+
     /// Returns whether a child was killed and has not ended within `patience`:
     /// it hangs in the kernel.
     pub(super) fn hangs(&self, patience: Duration, now: Instant) -> bool {
@@ -317,11 +323,14 @@ impl Slot {
         true
     }
 
-    /// Tells the slot to exit.
+    /// Tells the slot to exit. If it has ended, the next supervisor will not
+    /// know of that.
     pub(super) fn exit(&mut self, context: &mut Context) {
         if self.is_live() {
             let actions = self.data.machine.leave(clock::now());
             self.perform(actions, context);
+        } else {
+            context.ledger.clear(self.key.index);
         }
     }
 

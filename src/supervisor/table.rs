@@ -187,13 +187,13 @@ impl Table {
 
     /// Frees the entries of slots that have ended, all or those of a
     /// directory, whether or not they are still listed.
-    pub(super) fn free_ended(&mut self, of: Option<Identity>) {
+    pub(super) fn free_ended(&mut self, of: Option<Identity>, ledger: &Ledger) {
         for entry in self.entries.iter_mut() {
-            let ended = entry.as_ref().is_some_and(|slot| {
+            let ended = entry.take_if(|slot| {
                 !slot.is_live() && of.is_none_or(|it| it == slot.identity())
             });
-            if ended {
-                *entry = None;
+            if let Some(slot) = ended {
+                ledger.clear(slot.index());
             }
         }
     }

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::util::{Running, STAY, TestDir, until};
+use crate::util::{Running, STAY, TestDir, init, stop, until};
 
 /// Time for which a removal must last, as given in runsvdir's manual.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -178,4 +178,155 @@ fn a_recreated_link_starts_an_exited_service() {
     fs::remove_file(&a).unwrap();
     symlink("../other/a", &a).unwrap();
     tmp.until_pid("a", Some(old));
+}
+
+/// Makes a supervisor fault, or kills it, and changes links before it can
+/// notice that. Returns when the next one, or the same again, has begun.
+fn interrupt(
+    tmp: &TestDir,
+    all: &Running<'_>,
+    signal: Signal,
+    change: impl FnOnce(),
+) {
+    let old = all.supervisor();
+    let faults = tmp.read("errors").matches(": fault ").count();
+    stop(old);
+    change();
+    kill_process(old, signal).unwrap();
+    kill_process(old, Signal::CONT).unwrap();
+    if signal == Signal::KILL {
+        until("the next supervisor", || {
+            (all.supervisor() != old).then_some(())
+        });
+    } else {
+        let line = format!("fault {} of the supervisor", faults + 1);
+        init::until_printed(tmp, &line);
+    }
+}
+
+/// Waits until the changes so far were noticed: a link that is made now is.
+fn until_noticed(tmp: &TestDir) {
+    let name = format!("noticed{}", tmp.read("noticed").len());
+    tmp.write("noticed", &format!("{name}{}", tmp.read("noticed")));
+    tmp.script(&format!("other/{name}/run"), STAY);
+    tmp.link(&name);
+    tmp.until_stat(&name, "run");
+}
+
+/// Tests each order of a removal, its effect, an end of the supervisor and
+/// the same link again.
+fn is_made_again_around(signal: Signal) {
+    let tmp = TestDir::new();
+    let (all, [a, b]) = start(&tmp);
+    let link = tmp.path("services/a");
+    let remove = || fs::remove_file(&link).unwrap();
+    let make = || tmp.link("a");
+    // Before the removal has settled.
+    interrupt(&tmp, &all, signal, || {
+        remove();
+        make();
+    });
+    remove();
+    interrupt(&tmp, &all, signal, make);
+    remove();
+    until_noticed(&tmp);
+    interrupt(&tmp, &all, signal, make);
+    interrupt(&tmp, &all, signal, remove);
+    make();
+    assert_not_reported(&tmp);
+    until_settled(&tmp);
+    assert_eq!(tmp.until_pid("a", None), a);
+    // After its end.
+    remove();
+    until_down(&tmp, "a");
+    interrupt(&tmp, &all, signal, make);
+    let a = tmp.until_pid("a", Some(a));
+    remove();
+    until_down(&tmp, "a");
+    interrupt(&tmp, &all, signal, || {});
+    make();
+    let a = tmp.until_pid("a", Some(a));
+    // Before its end, for which it was told to exit.
+    tmp.service_ignoring("a", "TERM");
+    assert_eq!(tmp.run(&["sv", "-w", "20", "kill", "a"]).code, 0);
+    let mut a = tmp.until_pid("a", Some(a));
+    for before in [true, false] {
+        tmp.until_ignoring();
+        remove();
+        tmp.until_stat_of("other/a", "run, got TERM, want exit");
+        if before {
+            interrupt(&tmp, &all, signal, make);
+        } else {
+            make();
+            interrupt(&tmp, &all, signal, || {});
+        }
+        until_noticed(&tmp);
+        kill_process(a, Signal::KILL).unwrap();
+        a = tmp.until_pid("a", Some(a));
+    }
+    assert_eq!(tmp.until_pid("b", None), b);
+}
+
+/// Fails if anything but an end or a fault was reported.
+fn assert_not_reported(tmp: &TestDir) {
+    let text = tmp.read("errors");
+    let other = text.lines().find(|line| {
+        !line.ends_with("the supervisor has ended, restarting")
+            && !line.contains(": fault ")
+    });
+    assert_eq!(other, None);
+}
+
+#[test]
+fn a_link_is_made_again_around_a_fault() {
+    is_made_again_around(Signal::SEGV);
+}
+
+#[test]
+fn a_link_is_made_again_around_a_kill() {
+    is_made_again_around(Signal::KILL);
+}
+
+#[test]
+fn an_exited_service_stays_down_until_its_link_is_made_again() {
+    let tmp = TestDir::new();
+    let (all, [a, _]) = start(&tmp);
+    let link = tmp.path("services/a");
+    let remove = || fs::remove_file(&link).unwrap();
+    let make = || tmp.link("a");
+    let fault = |change: &dyn Fn()| {
+        interrupt(&tmp, &all, Signal::SEGV, change);
+    };
+    let exit = |old| {
+        let a = tmp.until_pid("a", Some(old));
+        assert_eq!(tmp.run(&["sv", "-w", "20", "shutdown", "a"]).code, 0);
+        a
+    };
+    assert_eq!(tmp.run(&["sv", "-w", "20", "shutdown", "a"]).code, 0);
+    for _ in 0..2 {
+        fault(&|| {});
+        until_noticed(&tmp);
+        assert_eq!(tmp.stat("a"), "down");
+        assert_eq!(tmp.pid("a"), None);
+    }
+    remove();
+    make();
+    let a = exit(a);
+    // Removed before the fault, while the supervisor does not look, and after.
+    remove();
+    until_noticed(&tmp);
+    fault(&make);
+    let a = exit(a);
+    fault(&remove);
+    until_noticed(&tmp);
+    make();
+    let a = exit(a);
+    fault(&|| {});
+    remove();
+    until_noticed(&tmp);
+    make();
+    let a = exit(a);
+    // A kill forgets it.
+    interrupt(&tmp, &all, Signal::KILL, || {});
+    tmp.until_pid("a", Some(a));
 }

@@ -157,7 +157,9 @@ fn is_supervised(
         return true;
     }
     drop(known);
-    slots.table.free_ended(Some(identity));
+    slots
+        .table
+        .free_ended(Some(identity), &slots.context.ledger);
     false
 }
 

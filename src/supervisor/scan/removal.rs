@@ -24,15 +24,14 @@ pub(super) fn stop_unlisted(
     slots.table.update_all(&mut |slot| {
         // A removed directory does not come back.
         let leaves = at_once || !slot.is_live();
-        let (live, removed) = (slot.is_live(), leaves || slot.is_removed());
+        let removed = leaves || slot.is_removed();
         match slot.presence().end(|| removed, now) {
             Outcome::Stays => {}
             Outcome::Settles(until) => {
                 services.schedule_full(until.since(now));
             }
-            Outcome::Leaves if live => slot.exit(context),
-            // The table frees its entry.
-            Outcome::Leaves => {}
+            // If it has ended, the table frees its entry.
+            Outcome::Leaves => slot.exit(context),
         }
     });
 }

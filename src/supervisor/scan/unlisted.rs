@@ -34,6 +34,11 @@ impl Slots<'_> {
             if self.table.slots().any(|slot| slot.identity() == identity) {
                 continue;
             }
+            if recorded.has_ended {
+                // Its entry is freed at once, as in any scan.
+                ledger.clear(index);
+                continue;
+            }
             let mut processes = recorded.processes.iter();
             let found = processes.find_map(|(pid, begun)| {
                 let known = Evidence::Started(*begun);

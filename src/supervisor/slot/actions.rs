@@ -92,7 +92,9 @@ impl Slot {
     /// another.
     fn close(&mut self, context: &Context) {
         self.publish(context);
-        context.ledger.clear(self.key.index);
+        if !self.is_end_kept() {
+            context.ledger.clear(self.key.index);
+        }
         if let Some(service) = self.open.take() {
             service.unlock();
         }

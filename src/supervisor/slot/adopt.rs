@@ -91,8 +91,10 @@ impl Slot {
             self.data.machine = machine;
             self.data.spawned = Spawned::default();
         }
+        let is_damaged = row.is_some() || !context.ledger.is_complete();
+        let had_slot = context.resumed && is_damaged;
         for role in [Role::Service, Role::Log] {
-            self.adopt_recorded(role, context);
+            self.adopt_recorded(role, had_slot, context);
         }
     }
 
@@ -128,6 +130,10 @@ impl Slot {
     fn continue_from(&mut self, mut todo: Actions, context: &mut Context) {
         let now = clock::now();
         let machine = &mut self.data.machine;
+        if machine.is_leaving() {
+            // Its entry may have been made again: that starts it anew.
+            self.data.presence.mark_leaving();
+        }
         let starts = todo.last().is_some_and(Action::is_start);
         let start = if starts { todo.pop() } else { None };
         let mut next = Actions::new();
@@ -196,8 +202,15 @@ impl Slot {
         self.watch(role, watch, context);
     }
 
-    /// Takes over the process that the files of a role name.
-    fn adopt_recorded(&mut self, role: Role, context: &mut Context) {
+    /// Takes over the process that the files of a role name. With `had_slot`
+    /// this process may have had a slot for the directory before it faulted,
+    /// and what the files want holds.
+    fn adopt_recorded(
+        &mut self,
+        role: Role,
+        had_slot: bool,
+        context: &mut Context,
+    ) {
         let Some(service) = &mut self.open else {
             return;
         };
@@ -211,7 +224,7 @@ impl Slot {
         let dir = dir.ok().map(|dir| dir.identity);
         // A shared logger gives the stream up by itself.
         let shared = role == Role::Log && self.shares_logger();
-        if context.resumed {
+        if had_slot {
             self.data.machine.restore_want(role, status.want);
             let known = adopt::own_child(&status, dir, written);
             if let Some(status) = known.filter(|_| !shared) {

@@ -97,6 +97,8 @@ impl Slot {
 /// Content of a row of the ledger whose directory has no slot.
 pub(in super::super) struct Recorded {
     pub(in super::super) identity: Identity,
+    /// Set if it had ended, and was still listed.
+    pub(in super::super) has_ended: bool,
     /// Processes, and the times of their starts as in [`Spawned::begun`].
     pub(in super::super) processes: Vec<(u32, [u32; 2]), 4>,
 }
@@ -127,6 +129,7 @@ impl Recorded {
         }
         Some(Self {
             identity,
+            has_ended: todo.contains(&Action::Ended),
             processes,
         })
     }
