@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -168,17 +168,20 @@ fn a_service_that_is_not_listed_any_more() {
         tmp.link(name);
     }
     let all = tmp.runsvdir();
-    for name in ["a", "b"] {
-        tmp.until_pid(name, None);
-    }
+    let count = |name: &str| {
+        let dir = tmp.path(&format!("other/{name}"));
+        processes_in(&dir).len()
+    };
+    // A process is published before it works there.
+    until("both services", || {
+        (count("a") == 1 && count("b") == 1).then_some(())
+    });
     let old = all.supervisor();
     kill_process(old, Signal::KILL).unwrap();
     fs::remove_file(tmp.path("services/a")).unwrap();
-    until("the end of the service", || {
-        processes_in(&tmp.path("other/a")).is_empty().then_some(())
-    });
+    until("the end of the service", || (count("a") == 0).then_some(()));
     assert_ne!(all.supervisor(), old);
-    assert_eq!(processes_in(&tmp.path("other/b")).len(), 1);
+    assert_eq!(count("b"), 1);
 }
 
 #[test]
@@ -211,9 +214,25 @@ fn the_next_runsv_takes_over() {
     }
 }
 
+/// A process that no supervisor has started.
+struct Stranger(Child);
+
+impl Stranger {
+    fn end(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Starts a process in a directory of its own, with the number that `a`'s
 /// status, written after that, shows.
-fn stranger(tmp: &TestDir) -> std::process::Child {
+fn stranger(tmp: &TestDir) -> Stranger {
     tmp.service("a", "exec sleep 1000");
     let mut one = tmp.start(&["runsv", "services/a"]);
     let pid = tmp.until_pid("a", None);
@@ -224,10 +243,10 @@ fn stranger(tmp: &TestDir) -> std::process::Child {
     fs::remove_dir_all(tmp.path("run")).unwrap();
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());
-    let sleep = command.spawn().unwrap();
+    let sleep = Stranger(command.spawn().unwrap());
     let status = tmp.path("services/a/supervise/status");
     let mut record = fs::read(&status).unwrap();
-    record[12..16].copy_from_slice(&sleep.id().to_le_bytes());
+    record[12..16].copy_from_slice(&sleep.0.id().to_le_bytes());
     // The time of the start is an hour older.
     let secs = u64::from_be_bytes(*record.first_chunk().unwrap()) - 3600;
     record[..8].copy_from_slice(&secs.to_be_bytes());
@@ -244,23 +263,25 @@ fn nothing_starts_beside_a_process_that_may_be_the_service() {
     let line = format!(
         "runsv services/a: warning: ./run waits for the end of process {}, \
          which another supervisor may have started for it\n",
-        sleep.id()
+        sleep.0.id()
     );
     until_only_error(&tmp, &line);
-    let start = format!("down: a: (pid {}) ", sleep.id());
+    let start = format!("down: a: (pid {}) ", sleep.0.id());
     until("its status", || {
         let status = tmp.run(&["sv", "status", "a"]).stdout;
         let whole =
             status.ends_with("s, normally up, want up, may still run\n");
         (status.starts_with(&start) && whole).then_some(())
     });
-    let why = tmp.run(&["sv", "why", "a"]).stdout;
-    assert!(why.contains("  waits process\n"), "{why}");
+    // It is written after the status.
+    until("the reason", || {
+        let why = tmp.run(&["sv", "why", "a"]).stdout;
+        why.contains("  waits process\n").then_some(())
+    });
     tmp.control("a", "u");
     tmp.control("a", "k");
     assert_eq!(processes_in(&tmp.path("services/a")), []);
-    sleep.kill().unwrap();
-    sleep.wait().unwrap();
+    sleep.end();
     tmp.until_pid("a", None);
     tmp.until_stat("a", "run");
 }
@@ -282,9 +303,7 @@ fn a_number_that_was_used_again_holds_nothing_up() {
     until("the service", || {
         (processes_in(&tmp.path("services/a")).len() == 1).then_some(())
     });
-    assert!(sleep.try_wait().unwrap().is_none());
-    sleep.kill().unwrap();
-    sleep.wait().unwrap();
+    assert!(sleep.0.try_wait().unwrap().is_none());
 }
 
 #[test]
