@@ -59,7 +59,8 @@
 //! TERM: the front process exits with 0; the services continue and can still
 //! be controlled, and the supervisor exits with the last of them. HUP: every
 //! service is told to exit; the front process exits with 111. ALRM: scan now,
-//! and supervise again what was told to exit.
+//! and supervise again what was told to exit. The front process exits when the
+//! supervisor has read its command, or has not done so for 5 seconds.
 //!
 //! As process 1 of a container, whose end ends all other processes, it exits
 //! on TERM and HUP when the services have ended. Each is told to exit and has
@@ -309,15 +310,16 @@ fn run_front(
             Err(failure) => {
                 let mut line = reporter.prefix.clone();
                 reporter.print(supervisor::append_failure(&mut line, failure));
-                if let Some(code) = front.take_signals(None) {
+                front.take_signals(None);
+                if let Some(code) = front.code {
                     return front.end(code);
                 }
             }
         }
         let pause = crate::machine::restart_delay::RESTART_PAUSE;
         poller::sleep(pause.saturating_sub(clock::mono().since(started)));
-        // Other signals are for the next supervisor: this one's services run.
-        if let Some(code) = front.code {
+        // The next supervisor gets the command: this one's services run.
+        if let Some(code) = front.code.filter(|_| front.is_init) {
             return front.end(code);
         }
     }
@@ -331,7 +333,8 @@ struct Front {
     title: Title,
     /// True as process 1, whose exit ends all other processes.
     is_init: bool,
-    /// Exit code for when the services have ended.
+    /// Exit code that a signal has asked for. As process 1 the services end
+    /// before, else the supervisor is told before.
     code: Option<u8>,
     /// True when children may have ended and need reaping.
     zombies: bool,
@@ -375,14 +378,23 @@ impl Front {
         Ok(code)
     }
 
-    /// Passes signals on and shows the log until there is an exit code, or the
-    /// supervisor has ended (`None` then, unless a code is set).
+    /// Passes signals on and shows the log until there is an exit code, whose
+    /// command the supervisor has taken, or the supervisor has ended (`None`
+    /// then, unless this is process 1 and a code is set).
     fn watch(&mut self, client: &ClientEnd) -> Result<Option<u8>, Failure> {
         // From now on it is mostly idle.
         sys::trim_memory();
         self.ends = client.numbers();
         self.save();
+        let mut is_told = false;
         loop {
+            if let (Some(code), false) = (self.code, is_told) {
+                is_told = client.send(self.command(code));
+                if !self.is_init {
+                    let is_taken = is_told && client.await_taken();
+                    return Ok(is_taken.then_some(code));
+                }
+            }
             let now = clock::mono();
             let limit = self.word.as_mut().map(|word| {
                 self.title.tick(word.bytes(), now);
@@ -413,10 +425,16 @@ impl Front {
             if ended {
                 return Ok(self.code);
             }
-            let code = self.take_signals(Some(client));
-            if code.is_some() {
-                return Ok(code);
-            }
+            self.take_signals(Some(client));
+        }
+    }
+
+    /// Returns the command that precedes an exit with this code.
+    fn command(&self, code: u8) -> Command {
+        if code == 0 && !self.is_init {
+            Command::Detach
+        } else {
+            Command::ExitAll
         }
     }
 
@@ -444,33 +462,29 @@ impl Front {
         }
     }
 
-    /// Handles pending signals; returns the exit code if one asks to exit.
-    fn take_signals(&mut self, client: Option<&ClientEnd>) -> Option<u8> {
+    /// Handles pending signals.
+    fn take_signals(&mut self, client: Option<&ClientEnd>) {
         while let Some(signal) = self.signals.next() {
-            let (command, code) = match signal {
-                Number::TERM if self.is_init => (Command::ExitAll, Some(0)),
-                Number::TERM => (Command::Detach, Some(0)),
-                Number::HUP => (Command::ExitAll, Some(super::FATAL)),
-                Number::ALARM => (Command::Scan, None),
+            let code = match signal {
+                Number::TERM => 0,
+                Number::HUP => super::FATAL,
+                Number::ALARM => {
+                    if let Some(client) = client {
+                        client.send(Command::Scan);
+                    }
+                    continue;
+                }
                 _ => {
                     // The channel tells when the supervisor has ended.
                     self.zombies = true;
                     continue;
                 }
             };
-            if let Some(client) = client {
-                client.send(command);
-            }
-            if self.is_init {
-                self.code = self.code.or(code);
-                self.save();
-            } else if code.is_some() {
-                return code;
-            }
+            self.code = self.code.or(Some(code));
+            self.save();
         }
         for _ in 0..REAPED {
             self.zombies = self.zombies && child::reap().is_some();
         }
-        None
     }
 }

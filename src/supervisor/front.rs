@@ -20,13 +20,13 @@
 //! pipes do the same, except for the next front: it does not find the
 //! supervisor, and its services are locked, as with runit.
 
-use core::ffi::CStr;
+use core::{ffi::CStr, time::Duration};
 
 use heapless::VecView;
 
 use crate::sys::{
-    self, AsFd, At, Errno, Fd, child, fault, file,
-    poller::{Interest, Poller},
+    self, AsFd, At, Errno, Fd, child, clock, fault, file,
+    poller::{self, Interest, Poller},
     secure::{self, FifoEnds},
 };
 
@@ -35,6 +35,12 @@ use super::{
     source::Source,
     supervise::{self, Failure, PIPE, SERVICE},
 };
+
+/// Time within which a supervisor that runs reads a command.
+const TAKE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Interval at which that is checked.
+const TAKE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Maximum number of bytes of descriptor 2 forwarded per iteration.
 const LOG_BYTES: usize = 512;
@@ -190,14 +196,30 @@ fn open_client_end(at: At<'_>) -> Result<ClientEnd, Failure> {
 }
 
 impl ClientEnd {
-    /// Sends the supervisor a command. If the supervisor has ended, `ok` polls
-    /// as an error.
-    pub fn send(&self, command: Command) {
+    /// Sends the supervisor a command; returns whether it may be read. If the
+    /// supervisor has ended, `ok` polls as an error, unless a child that it was
+    /// about to start still has its files open.
+    pub fn send(&self, command: Command) -> bool {
         let found = COMMANDS.iter().find(|(_, known)| *known == command);
-        if let Some((byte, _)) = found {
-            let control = self.control.as_fd();
-            let _ended = sys::write_once(control, &[*byte]).is_err();
+        found.is_some_and(|(byte, _)| {
+            sys::write_once(self.control.as_fd(), &[*byte]).is_ok()
+        })
+    }
+
+    /// Waits until the supervisor has read its commands. Returns false if it
+    /// has ended before. One that does not read them within [`TAKE_LIMIT`] is
+    /// stopped or hangs, and counts as one that will read them.
+    pub fn await_taken(&self) -> bool {
+        let until = clock::mono().after(TAKE_LIMIT);
+        let waits = || sys::waiting(self.control.as_fd()) > 0;
+        while waits() && clock::mono() < until {
+            match poller::readable([self.ok.as_fd()], Some(TAKE_INTERVAL)) {
+                Ok([false]) => {}
+                Ok([true]) => return !waits(),
+                Err(_) => return true,
+            }
         }
+        true
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::OpenOptionsExt as _,
     process::{Child, Command, Stdio},
 };
 
@@ -150,6 +151,49 @@ fn a_signal_that_comes_while_there_is_no_supervisor() {
         assert_eq!(all.wait(), code);
         if signal == Signal::TERM {
             // It is still supervised.
+            until_adopted(&tmp, "a", pid);
+            tmp.control("a", "x");
+        }
+        until("the end of the service", || {
+            let left = processes_in(&tmp.path("services/a"));
+            left.is_empty().then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_signal_that_comes_before_the_end_of_the_supervisor_is_noticed() {
+    for (signal, code) in [(Signal::HUP, 111), (Signal::TERM, 0)] {
+        let tmp = TestDir::new();
+        tmp.service("a", "exec sleep 1000");
+        let mut all = tmp.runsvdir();
+        let pid = tmp.until_pid("a", None);
+        // As a child does that has not executed its program yet.
+        let dirs = fs::read_dir(tmp.path("run")).unwrap().flatten();
+        let dir = dirs
+            .map(|dir| dir.path())
+            .find(|d| d.join("front").exists());
+        let ok = fs::File::options()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .open(dir.unwrap().join("supervise/ok"))
+            .unwrap();
+        let supervisor = all.supervisor();
+        kill_process(supervisor, Signal::KILL).unwrap();
+        until("the end of the supervisor", || {
+            let gone = state(supervisor).is_none_or(|state| state == 'Z');
+            gone.then_some(())
+        });
+        all.kill(signal);
+        let status = format!("/proc/{}/status", all.pid().as_raw_pid());
+        until("the signal to be read", || {
+            let status = fs::read_to_string(&status).unwrap();
+            let none = status.contains("\nShdPnd:\t0000000000000000\n");
+            none.then_some(())
+        });
+        drop(ok);
+        assert_eq!(all.wait(), code);
+        if signal == Signal::TERM {
             until_adopted(&tmp, "a", pid);
             tmp.control("a", "x");
         }
