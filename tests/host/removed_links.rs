@@ -107,6 +107,7 @@ fn services_survive_a_missing_services_directory() {
     until("the reason", || {
         tmp.read("errors").ends_with(missing).then_some(())
     });
+    // Nothing is released in that time.
     std::thread::sleep(SETTLE * 2);
     tmp.link("a");
     tmp.link("marker");

@@ -389,7 +389,8 @@ fn each_kill_loses_at_most_one_buffer() {
     let tmp = TestDir::new();
     let run = "i=0\nwhile [ ! -e ../../stop ]; do\n\
                seq -f 'line %010.0f end' $i $((i + 199)); i=$((i + 200))\n\
-               done; exec sleep 1000";
+               done\n\
+               echo last line; exec sleep 1000";
     service(&tmp, "a", run, "s50000\nn0\n");
     let _all = tmp.runsvdir();
     let service = tmp.until_pid("a", None);
@@ -411,16 +412,16 @@ fn each_kill_loses_at_most_one_buffer() {
     tmp.until_pid("a/log", old);
     assert_eq!(tmp.pid("a"), Some(service));
     tmp.write("stop", "");
-    // Everything in the pipe arrives.
-    let mut count = 0;
-    until("silence", || {
-        let now = all_logs(&tmp, "services/a/log").len();
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        let last = core::mem::replace(&mut count, now);
-        (last == now && now > 0).then_some(())
+    // Everything in the pipe arrives: nothing is killed any more.
+    until("the last line", || {
+        let logs = all_logs(&tmp, "services/a/log");
+        logs.ends_with(b"last line\n").then_some(())
     });
     let (mut next, mut gaps, mut odd) = (0, 0, 0);
     for line in lines(&tmp, "a") {
+        if line == "last line" {
+            break;
+        }
         let number = line.strip_prefix("line ").and_then(|line| {
             let number = line.strip_suffix(" end")?;
             (number.len() == 10).then(|| number.parse::<usize>().ok())?

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, kill_process},
+};
 
 use crate::util::{self, TestDir, shell, until};
 
@@ -64,6 +67,14 @@ impl Daemon {
         let mut buffer = [0; 4096];
         let count = self.0.recv(&mut buffer).expect("a message");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+
+    /// Returns true if its queue takes no more messages.
+    fn is_full(&self, tmp: &TestDir) -> bool {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.connect(tmp.path("dev/log")).unwrap();
+        let mut rows = [PollFd::new(&sender, PollFlags::OUT)];
+        poll(&mut rows, Some(&Timespec::default())).unwrap() == 0
     }
 
     /// Checks that no message is waiting.
@@ -220,7 +231,7 @@ fn a_restarted_daemon_gets_every_line() {
     let text = lines.concat();
     std::thread::scope(|scope| {
         scope.spawn(|| feed(&mut child, &text));
-        std::thread::sleep(Duration::from_millis(500));
+        until("a full queue", || daemon.is_full(&tmp).then_some(()));
         for n in 0..3000 {
             assert_eq!(daemon.next(), format!("<13>a: {n}"));
         }

@@ -41,6 +41,9 @@ pub const FAULTS: [Signal; 6] = [
     Signal::SYS,
 ];
 
+/// Number of the system call `write` of x86-64.
+const WRITE: &str = "1";
+
 /// A `run` line that keeps the service up.
 pub const STAY: &str = "exec sleep 1000";
 
@@ -333,6 +336,17 @@ pub fn processes_in(dir: &Path) -> Vec<Pid> {
     let mut pids: Vec<Pid> = pids.collect();
     pids.sort_by_key(|pid| pid.as_raw_pid());
     pids
+}
+
+/// Returns true for a process that waits in `write` until the file of this
+/// number takes more.
+pub fn is_blocked_writing(pid: Pid, number: u32) -> bool {
+    // `running`, or the number of the call and its arguments.
+    let call = format!("/proc/{}/syscall", pid.as_raw_pid());
+    let call = fs::read_to_string(call).unwrap_or_default();
+    let mut words = call.split(' ');
+    let is_write = words.next() == Some(WRITE);
+    is_write && words.next() == Some(format!("{number:#x}").as_str())
 }
 
 /// Returns the words of /proc/PID/stat from the state on, or none for a
