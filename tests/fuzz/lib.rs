@@ -4,6 +4,7 @@
 //! when its file is added there.
 
 mod arguments;
+mod control;
 mod input;
 mod lines;
 mod logs;
@@ -20,7 +21,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("status", records::status),
     ("why", records::why),
-    ("control", records::control),
+    ("control", control::stream),
     ("order", records::order),
     ("ring", records::ring),
     ("volume", records::volume),

@@ -50,6 +50,7 @@ mod svlogd_loss;
 mod svlogd_media;
 mod svlogd_stall;
 mod svlogger;
+mod svlogger_kills;
 mod terminal_escapes;
 mod untrusted_paths;
 mod util;
