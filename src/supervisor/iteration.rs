@@ -158,15 +158,14 @@ impl Supervisor {
 
     /// Returns the latest time at which the next iteration has to begin.
     fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
-        let slots = self.table.slots().filter(|slot| slot.is_live());
-        let due = slots
-            .flat_map(|slot| [slot.due(), slot.publish_at().due()])
-            .flatten()
-            .min();
         let scan = self.scanner.due(&self.table);
         let orders = self.context.loggers.due();
         let resumed = self.resumed_until;
-        earliest(&[until, due, scan, orders, self.idle_at, resumed])
+        let mut due = earliest(&[until, scan, orders, self.idle_at, resumed]);
+        for slot in self.table.slots().filter(|slot| slot.is_live()) {
+            due = earliest(&[due, slot.due(), slot.publish_at().due()]);
+        }
+        due
     }
 
     /// Reaps the children that have ended, orphans included, until the budget
@@ -264,13 +263,12 @@ impl Supervisor {
     fn publish(&mut self, patience: Duration) {
         let now = clock::mono();
         for _ in 0..PUBLICATIONS_PER_ITERATION {
-            match self.table.next_publication() {
-                Some((at, index)) if at.is_due(now, patience) => {
-                    let context = &self.context;
-                    self.table.update(index, &mut |slot| slot.publish(context));
-                }
-                _ => return,
+            let (at, index) = self.table.next_publication();
+            if !at.is_due(now, patience) {
+                return;
             }
+            let context = &self.context;
+            self.table.update(index, &mut |slot| slot.publish(context));
         }
     }
 

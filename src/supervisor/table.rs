@@ -129,9 +129,14 @@ impl Table {
     }
 
     /// Returns the slot that is to be published next, and when.
-    pub(super) fn next_publication(&self) -> Option<(PublishAt, u16)> {
-        let slots = self.slots();
-        slots.map(|slot| (slot.publish_at(), slot.index())).min()
+    pub(super) fn next_publication(&self) -> (PublishAt, u16) {
+        let mut next = (PublishAt::Never, 0);
+        for slot in self.slots() {
+            if slot.publish_at() < next.0 {
+                next = (slot.publish_at(), slot.index());
+            }
+        }
+        next
     }
 
     /// Changes a slot; frees its entry if it is gone then.

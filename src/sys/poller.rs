@@ -108,7 +108,7 @@ impl Poller {
 /// Returns the milliseconds to a point in time, rounded up so that the wait
 /// never ends early.
 fn millis_until(until: Instant) -> i32 {
-    let nanos = until.since(clock::mono()).as_nanos();
+    let nanos = until.nanos().saturating_sub(clock::mono().nanos());
     i32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i32::MAX)
 }
 

@@ -57,12 +57,14 @@ pub struct Wall {
 
 impl Wall {
     /// Returns the nanoseconds since 1970; the maximum after the year 2554.
+    #[inline(never)]
     pub fn in_nanos(self) -> u64 {
         let secs = self.secs.saturating_mul(1_000_000_000);
         secs.saturating_add(self.nanos.into())
     }
 
     /// Returns the time this many nanoseconds after the beginning of 1970.
+    #[inline(never)]
     pub fn from_nanos(nanos: u64) -> Self {
         Self {
             secs: nanos / 1_000_000_000,

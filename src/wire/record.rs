@@ -21,12 +21,14 @@ pub struct Writer(pub Numbers);
 
 impl Writer {
     /// Adds a number.
+    #[inline(never)]
     pub fn put(&mut self, number: u64) {
         // A record that is cut does not match its checksum's length.
         let _room = self.0.push(number).is_ok();
     }
 
     /// Adds a number that may be missing, and is not `u64::MAX`.
+    #[inline(never)]
     pub fn put_option(&mut self, number: Option<u64>) {
         self.put(number.map_or(0, |number| number.saturating_add(1)));
     }
@@ -132,9 +134,12 @@ pub fn read(text: &[u8]) -> Option<Numbers> {
 
 /// Reads a hexadecimal number of at most 16 digits.
 fn number(word: &[u8]) -> Option<u64> {
-    let digits = core::str::from_utf8(word).ok()?;
-    let plain = word.iter().all(u8::is_ascii_hexdigit);
-    plain.then(|| u64::from_str_radix(digits, 16).ok())?
+    let fits = (1..=16).contains(&word.len());
+    fits.then_some(())?;
+    word.iter().try_fold(0, |number: u64, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(number << 4_u32 | u64::from(digit))
+    })
 }
 
 #[cfg(test)]
