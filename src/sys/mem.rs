@@ -30,13 +30,35 @@ fn keep_loop() {
 /// Copies a byte or a word from `from` to `to`, both `at` bytes further on.
 ///
 /// # Safety
-/// As for [`core::ptr::copy`], for addresses of any alignment.
+/// As for [`core::ptr::copy`]; with `ANY` the addresses may have any alignment.
 #[inline]
-unsafe fn step<T>(to: *mut u8, from: *const u8, at: usize) {
+unsafe fn step<T, const ANY: bool>(to: *mut u8, from: *const u8, at: usize) {
+    let from = from.wrapping_add(at).cast::<T>();
+    let value = if ANY {
+        // SAFETY: the caller vouches for it.
+        unsafe { from.read_unaligned() }
+    } else {
+        // SAFETY: the caller vouches for it. On a processor that needs aligned
+        // words the other function reads each byte.
+        unsafe { from.read() }
+    };
     // SAFETY: the caller vouches for it.
-    let value = unsafe { from.wrapping_add(at).cast::<T>().read_unaligned() };
-    // SAFETY: the caller vouches for it.
-    unsafe { to.wrapping_add(at).cast::<T>().write_unaligned(value) };
+    unsafe { put::<T, ANY>(to.wrapping_add(at), value) };
+}
+
+/// Writes a byte or a word.
+///
+/// # Safety
+/// As for [`core::ptr::write`]; with `ANY` the address may have any alignment.
+#[inline]
+unsafe fn put<T, const ANY: bool>(to: *mut u8, value: T) {
+    if ANY {
+        // SAFETY: the caller vouches for it.
+        unsafe { to.cast::<T>().write_unaligned(value) };
+    } else {
+        // SAFETY: the caller vouches for it.
+        unsafe { to.cast::<T>().write(value) };
+    }
 }
 
 /// Returns how many of `count` bytes come before the first word that can be
@@ -49,6 +71,14 @@ fn before_words(any: bool, distance: Option<usize>, count: usize) -> usize {
         Some(distance) => distance.min(count),
         None => count,
     }
+}
+
+/// Returns the end of the words that can be copied at once after the `first`
+/// of `count` bytes.
+#[inline]
+fn after_words(first: usize, count: usize) -> usize {
+    let rest = count.wrapping_sub(first);
+    first.wrapping_add(rest.wrapping_sub(rest % WORD))
 }
 
 /// Returns the distance of two addresses from the last word before them, if it
@@ -68,19 +98,32 @@ unsafe fn copy_up<const ANY: bool>(to: *mut u8, from: *const u8, count: usize) {
     let past = past_word(to.addr(), from.addr());
     let distance = past.map(|past| past.wrapping_neg() % WORD);
     let first = before_words(ANY, distance, count);
-    let mut at = 0;
-    while at < count {
+    let last = after_words(first, count);
+    // SAFETY: bytes of the `count`.
+    unsafe { steps_up::<u8, ANY>(to, from, 0, first) };
+    // SAFETY: words of the `count` bytes.
+    unsafe { steps_up::<usize, ANY>(to, from, first, last) };
+    // SAFETY: bytes of the `count`.
+    unsafe { steps_up::<u8, ANY>(to, from, last, count) };
+}
+
+/// Copies bytes or words from offset `at` to offset `end`, in the order of the
+/// addresses.
+///
+/// # Safety
+/// As for [`step`], for each.
+#[inline]
+unsafe fn steps_up<T, const ANY: bool>(
+    to: *mut u8,
+    from: *const u8,
+    mut at: usize,
+    end: usize,
+) {
+    while at < end {
         keep_loop();
-        let left = count.wrapping_sub(at);
-        if at >= first && left >= WORD {
-            // SAFETY: a word of the `count` bytes.
-            unsafe { step::<usize>(to, from, at) };
-            at = at.wrapping_add(WORD);
-        } else {
-            // SAFETY: one of the `count` bytes.
-            unsafe { step::<u8>(to, from, at) };
-            at = at.wrapping_add(1);
-        }
+        // SAFETY: the caller vouches for it.
+        unsafe { step::<T, ANY>(to, from, at) };
+        at = at.wrapping_add(size_of::<T>());
     }
 }
 
@@ -104,11 +147,11 @@ unsafe fn copy_down<const ANY: bool>(
         if count.wrapping_sub(left) >= first && left >= WORD {
             left = left.wrapping_sub(WORD);
             // SAFETY: a word of the `count` bytes.
-            unsafe { step::<usize>(to, from, left) };
+            unsafe { step::<usize, ANY>(to, from, left) };
         } else {
             left = left.wrapping_sub(1);
             // SAFETY: one of the `count` bytes.
-            unsafe { step::<u8>(to, from, left) };
+            unsafe { step::<u8, ANY>(to, from, left) };
         }
     }
 }
@@ -159,20 +202,31 @@ unsafe fn fill_up<const ANY: bool>(to: *mut u8, byte: u8, count: usize) {
     let word = usize::from_ne_bytes([byte; WORD]);
     let distance = to.addr().wrapping_neg() % WORD;
     let first = before_words(ANY, Some(distance), count);
-    let mut at = 0;
-    while at < count {
+    let last = after_words(first, count);
+    // SAFETY: bytes of the `count`.
+    unsafe { puts::<u8, ANY>(to, byte, 0, first) };
+    // SAFETY: words of the `count` bytes.
+    unsafe { puts::<usize, ANY>(to, word, first, last) };
+    // SAFETY: bytes of the `count`.
+    unsafe { puts::<u8, ANY>(to, byte, last, count) };
+}
+
+/// Writes bytes or words from offset `at` to offset `end`.
+///
+/// # Safety
+/// As for [`put`], for each.
+#[inline]
+unsafe fn puts<T: Copy, const ANY: bool>(
+    to: *mut u8,
+    value: T,
+    mut at: usize,
+    end: usize,
+) {
+    while at < end {
         keep_loop();
-        let left = count.wrapping_sub(at);
-        let next = to.wrapping_add(at);
-        if at >= first && left >= WORD {
-            // SAFETY: a word of the `count` bytes.
-            unsafe { next.cast::<usize>().write_unaligned(word) };
-            at = at.wrapping_add(WORD);
-        } else {
-            // SAFETY: one of the `count` bytes.
-            unsafe { next.write(byte) };
-            at = at.wrapping_add(1);
-        }
+        // SAFETY: the caller vouches for it.
+        unsafe { put::<T, ANY>(to.wrapping_add(at), value) };
+        at = at.wrapping_add(size_of::<T>());
     }
 }
 
