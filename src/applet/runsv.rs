@@ -129,6 +129,10 @@
 //! with 111, and the next supervisor takes over as from a killed one. Faults
 //! that a process has sent (`kill -SEGV`) do not count for this.
 //!
+//! A build without the family `recovery` (runt-board(5)) does neither of the
+//! two: the successor of a killed supervisor starts each service again, as in
+//! runit.
+//!
 //! # Options
 //! - `--help`: as the only argument, prints a summary.
 //!

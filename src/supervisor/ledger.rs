@@ -18,6 +18,7 @@ use core::{
 };
 
 use crate::{
+    config::family::RECOVERY,
     sys::{
         AsFd as _, At, CWD, Errno, Fd,
         file::{self, Identity},
@@ -85,7 +86,9 @@ impl Ledger {
     /// supervisor with this file. Without it everything works, but for the
     /// successor.
     pub(super) fn begin(&mut self, slots: usize, reporter: &Reporter) {
-        let Some(dir) = self.later.take() else { return };
+        let Some(dir) = self.later.take().filter(|_| RECOVERY) else {
+            return;
+        };
         let dir = dir.as_fd();
         if !can_map(dir) {
             return;
@@ -163,7 +166,8 @@ impl Ledger {
 
     /// Returns a word within the file.
     fn word(&self, index: usize) -> Option<&'static AtomicU32> {
-        self.words.get(index).filter(|_| index < self.length)
+        let word = self.words.get(index);
+        word.filter(|_| RECOVERY && index < self.length)
     }
 
     /// Copies words.
@@ -176,7 +180,7 @@ impl Ledger {
 
     /// Returns whether there is a file.
     pub(super) fn is_kept(&self) -> bool {
-        !self.words.is_empty()
+        RECOVERY && !self.words.is_empty()
     }
 
     /// Returns the cell of a row for the pid of the child that is started

@@ -39,7 +39,7 @@ use super::{
     static_cell::StaticCell,
 };
 use crate::{
-    config,
+    config::{self, family::RECOVERY},
     wire::record::{self, Numbers},
 };
 
@@ -187,6 +187,9 @@ fn split(text: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
 /// if a fault has executed it since.
 #[must_use]
 pub fn first_start(start: Start) -> Start {
+    if !RECOVERY {
+        return start;
+    }
     let name = VARIABLE.strip_suffix(b"=").unwrap_or(VARIABLE);
     let path = start.environ.get(name).and_then(|text| split(text).1);
     let Some(file) = path else { return start };
@@ -198,7 +201,7 @@ pub fn first_start(start: Start) -> Start {
 /// descriptors. `None` if this is the first one. To be called once, before
 /// anything is opened.
 pub fn resumed() -> Option<Resumed> {
-    let given = start::given()?.environ;
+    let given = start::given().filter(|_| RECOVERY)?.environ;
     let (text, _) = split(given.take(VARIABLE)?);
     restore_name();
     let numbers = record::read(text).unwrap_or_default();
@@ -232,7 +235,7 @@ pub fn resumed() -> Option<Resumed> {
 /// Sets the state that is passed on.
 pub fn record(state: &Numbers) {
     let next = 1 ^ STATE.load(Ordering::Relaxed);
-    if let Some(place) = STATES.get(next) {
+    if RECOVERY && let Some(place) = STATES.get(next) {
         // SAFETY: the handler reads the other one.
         let place = unsafe { &mut *place.0.get() };
         place.clear();
@@ -247,6 +250,9 @@ pub fn record(state: &Numbers) {
 /// are counted anew. ENOMEM if the handler's stack is too small for this
 /// processor.
 pub fn install() -> Result<(), Errno> {
+    if !RECOVERY {
+        return Ok(());
+    }
     let frame = start::given().map_or(0, |given| given.signal_frame);
     let frame = if frame == 0 { FRAME } else { frame };
     let needed = frame.saturating_add(HANDLER).saturating_mul(NESTED);
@@ -278,6 +284,9 @@ pub fn install_last() -> Result<(), Errno> {
 /// Prepares what the handler executes, with `in_memory` a copy in memory;
 /// returns what that is.
 pub fn prepare_image(in_memory: bool) -> Image {
+    if !RECOVERY {
+        return Image::Path;
+    }
     if IMAGE.load(Ordering::Relaxed) != 0 {
         // By the process that this one is a copy of.
         return Image::File;
@@ -526,7 +535,7 @@ fn remember_inherited() {
 
 /// Returns an inherited descriptor, once.
 pub fn take_inherited(number: u32) -> Option<Fd> {
-    let (word, bit) = inherited(number)?;
+    let (word, bit) = inherited(number).filter(|_| RECOVERY)?;
     let there = *word & bit != 0;
     *word &= !bit;
     there.then(|| Fd::from_number(usize::try_from(number).unwrap_or(0)))

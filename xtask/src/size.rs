@@ -81,7 +81,9 @@ pub fn families(name: Option<&str>) -> Result<()> {
         for (family, _) in &all {
             let cost = match board.without(family) {
                 _ if !board.has_family(family) => "-".into(),
-                Some(without) => (file - size(&without)?).to_string(),
+                Some(without) => {
+                    file.saturating_sub(size(&without)?).to_string()
+                }
                 None => "all".into(),
             };
             print!(" {cost:>11}");

@@ -190,6 +190,9 @@
 //! and one while a fault is handled, restarts the machine. Faults that a
 //! process has sent (`kill -SEGV 1`) do not count for this.
 //!
+//! In a build without the family `recovery` (runt-board(5)) a fault of PID 1
+//! ends the machine, as with any other init.
+//!
 //! # In a container
 //! A PID namespace ends by reboot(2): with the signal HUP to be restarted,
 //! else with INT. Where the engine refuses that call, as it does by default,
@@ -329,7 +332,9 @@ fn supervisor(
         report::fault(reporter, fault);
     } else {
         report::info(reporter, BOOTING, b"");
-        report::info(reporter, "after a fault executes ", image.name());
+        if config::family::RECOVERY {
+            report::info(reporter, "after a fault executes ", image.name());
+        }
     }
     supervisor
 }

@@ -5,6 +5,7 @@
 use core::{sync::atomic::Ordering, time::Duration};
 
 use crate::{
+    config::family::RECOVERY,
     machine::slot::{Action, Actions, Role},
     sys::{
         child, clock, file,
@@ -71,6 +72,9 @@ impl Slot {
     /// Takes over what is left of an earlier supervisor. To be called before
     /// anything is started or published.
     pub(super) fn adopt(&mut self, context: &mut Context) {
+        if !RECOVERY {
+            return;
+        }
         self.adopt_known_or_recorded(context);
         if context.resumed {
             // `sv` must find a supervisor when the old `ok` is closed.

@@ -2,6 +2,7 @@
 //! with it.
 
 use crate::{
+    config::family::RECOVERY,
     machine::{
         shutdown::Step,
         stages::{Stage, StageExit, Stages},
@@ -27,6 +28,9 @@ use super::{
 impl Init {
     /// Records the state that a fault passes on.
     pub(super) fn save(&self) {
+        if !RECOVERY {
+            return;
+        }
         let mut writer = Writer::default();
         // The first number is all that is read after too many faults.
         writer.put_option(self.supervisor.output().map(u64::from));
