@@ -40,7 +40,8 @@ struct Stderr {
 impl Stderr {
     /// Creates a pseudo-terminal.
     fn terminal() -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let flags =
+            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let main = openpt(flags).unwrap();
         unlockpt(&main).unwrap();
         let peer = |more| ioctl_tiocgptpeer(&main, flags | more).unwrap();

@@ -141,7 +141,7 @@ fn copy_to(stderr: OwnedFd, line: &[u8]) {
 #[test]
 fn copied_log_lines_are_masked_on_a_terminal() {
     let line = b"\x1b]0;owned\x07 \xc2\x9b2J \xc3\xa9 \xc0\ttab\n";
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let main = openpt(flags).unwrap();
     unlockpt(&main).unwrap();
     copy_to(ioctl_tiocgptpeer(&main, flags).unwrap(), line);

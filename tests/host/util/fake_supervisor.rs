@@ -57,7 +57,7 @@ impl FakeSupervisor {
     /// copies until it executes its program.
     pub fn close_fifos(&mut self) {
         self.fifos = None;
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         until("closed FIFOs", || {
             let is_closed = |name| {
                 let path = self.dir.join("supervise").join(name);

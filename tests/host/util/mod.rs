@@ -24,7 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process},
+};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch,
 };
@@ -276,8 +279,9 @@ impl Drop for Running<'_> {
 /// Checks that a supervisor has a FIFO open.
 fn is_open(fifo: &Path) -> bool {
     let ok = fifo.with_file_name("ok");
-    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
-    rustix::fs::open(&ok, flags, rustix::fs::Mode::empty()).is_ok()
+    // A supervisor that another test starts now must not inherit it.
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(&ok, flags, Mode::empty()).is_ok()
 }
 
 /// Lists all supervise directories of services.
