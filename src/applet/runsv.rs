@@ -88,8 +88,9 @@
 //! and what an operator wanted up or down stays so. An exit that was not
 //! completed does not count. The ends of these processes are noticed, before
 //! Linux 5.3 within a second. Their exit status is not known: `finish` gets -1
-//! and 0, `sv why` shows `unknown`, and such a run does not count as short. A
-//! control byte that was just read may be lost.
+//! and 0, `sv why` shows `unknown`, and such a run does not count as short.
+//! Control bytes that were not read yet are lost; one that was just read is
+//! not, with the `ledger`.
 //!
 //! This state is kept in a file `ledger` in the run directory, which runsv
 //! does not need otherwise: in DEVICE-INODE, as above. (runsvdir keeps one for
@@ -120,8 +121,8 @@
 //! bytes for `control` that were not read yet. Files of `supervise` are
 //! written again only where something has changed. Without the `ledger` delays
 //! and time limits begin anew, and control scripts are forgotten. In any case
-//! these do not survive: the byte that was just read, an exit status that was
-//! just collected (`finish` gets -1 and 0), the time for which a critical
+//! these do not survive: without the `ledger` the byte that was just read, an
+//! exit status that was just collected (`finish` gets -1 and 0), the time for which a critical
 //! service has been down, and the warnings that were printed once. A shared
 //! logger is replaced; the old one finishes its lines.
 //!

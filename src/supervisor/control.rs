@@ -1,7 +1,9 @@
 //! Holds a control FIFO: the loop reads it, unless a script runs.
 
+use core::sync::atomic::AtomicU32;
+
 use crate::sys::{
-    self, AsFd, Errno, Fd, file,
+    AsFd, Errno, Fd, file, ledger,
     poller::{Interest, Poller},
 };
 
@@ -38,16 +40,11 @@ impl ControlFifo {
         }
     }
 
-    /// Reads a byte, if there is one.
-    pub(super) fn read(&self) -> Option<u8> {
-        let mut bytes = [0];
-        let [byte] = match sys::read(self.fifo.as_fd(), &mut bytes) {
-            Ok(1) => bytes,
-            // EAGAIN: the FIFO is empty, or the slot is a new one and its
-            // predecessor's byte is gone.
-            Ok(_) | Err(_) => return None,
-        };
-        Some(byte)
+    /// Reads a byte, if there is one, into `cell` as [`ledger::read_byte`]
+    /// does. There is none too if the slot is a new one and its predecessor's
+    /// byte is gone.
+    pub(super) fn read(&self, cell: &AtomicU32) -> Option<u8> {
+        ledger::read_byte(self.fifo.as_fd(), cell)
     }
 
     /// Makes bytes in it wake the loop no longer (`paused`), or again.

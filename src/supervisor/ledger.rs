@@ -19,10 +19,11 @@ use core::{
 
 use crate::{
     config::family::RECOVERY,
+    machine::slot::Role,
     sys::{
         AsFd as _, At, CWD, Errno, Fd,
         file::{self, Identity},
-        ledger::{can_map, map},
+        ledger::{can_map, first_byte, map},
         secure,
     },
     text,
@@ -50,6 +51,14 @@ const PARTIAL: usize = 7;
 const WRITTEN: usize = 6;
 /// First word of that content.
 const OLD: usize = 64;
+/// Word of the header whose first byte is the control byte that was read last;
+/// 0 once what it changes is in a row.
+const COMMAND: usize = 8;
+/// Word of the header with the index of the row that this byte is for, and
+/// [`TO_LOG`].
+const COMMAND_OF: usize = 9;
+/// Bit for a byte to the log service.
+const TO_LOG: u32 = 1 << 16;
 
 /// Words of a row: its check sum (0 in a free one), the cell for a pid, the
 /// generation that has written it, and its fields.
@@ -71,6 +80,9 @@ pub(super) struct Ledger {
     words: &'static [AtomicU32],
     length: usize,
     generation: u32,
+    /// Control byte that the earlier supervisor had just read, and what it is
+    /// for, as in [`COMMAND_OF`].
+    command: Option<(u32, u8)>,
     /// Set once [`Ledger::take_left`] was called.
     left_taken: bool,
 }
@@ -135,6 +147,9 @@ impl Ledger {
             self.copy(OLD, start_of(index), ROW);
             self.set(WRITTEN, 0);
         }
+        let byte = first_byte(self.get(COMMAND));
+        self.command = (byte != 0).then_some((self.get(COMMAND_OF), byte));
+        self.set(COMMAND, 0);
         Ok(())
     }
 
@@ -189,6 +204,29 @@ impl Ledger {
         self.word(start_of(index.into()).saturating_add(1))
     }
 
+    /// Returns the cell for a control byte that is about to be read for the
+    /// slot at an index. It counts until the slot is recorded next.
+    pub(super) fn command_cell(
+        &self,
+        index: u16,
+        role: Role,
+    ) -> Option<&'static AtomicU32> {
+        let cell = self.word(COMMAND)?;
+        cell.store(0, Ordering::Relaxed);
+        self.set(COMMAND_OF, receiver(index, role));
+        Some(cell)
+    }
+
+    /// Returns once the control byte that an earlier supervisor had read for
+    /// the slot with a row, but has not recorded.
+    pub(super) fn take_command(&mut self, index: u16) -> Option<(Role, u8)> {
+        let (to, byte) = self.command?;
+        let roles = [Role::Service, Role::Log];
+        let role = roles.into_iter().find(|r| receiver(index, *r) == to)?;
+        self.command = None;
+        Some((role, byte))
+    }
+
     /// Records the fields of a row. A failure, which leaves the row as it was,
     /// is reported once for the file.
     pub(super) fn record(
@@ -221,6 +259,7 @@ impl Ledger {
         self.set(start, ledger::check(all));
         compiler_fence(Ordering::SeqCst);
         self.set(WRITTEN, 0);
+        self.set(COMMAND, 0);
         if self.get(USED) < number {
             self.set(USED, number);
         }
@@ -291,6 +330,12 @@ impl Ledger {
         }
         Some(fields)
     }
+}
+
+/// Returns the value of [`COMMAND_OF`] for a role of the slot at an index.
+fn receiver(index: u16, role: Role) -> u32 {
+    let to_log = if role == Role::Log { TO_LOG } else { 0 };
+    u32::from(index) | to_log
 }
 
 /// Returns the first word of a row.
@@ -430,6 +475,26 @@ mod test {
                 next.set(index, 0x0bad_0bad);
             }
             next.set(WRITTEN, 2);
+        }
+    }
+
+    #[test]
+    fn a_control_byte_counts_until_its_slot_is_recorded() {
+        let Some(dir) = place() else { return };
+        for role in [Role::Service, Role::Log] {
+            let mut first = open(&dir, 4);
+            first.record(2, &fields(2, 5), &reporter());
+            let cell = first.command_cell(2, role).unwrap();
+            assert_eq!(open(&dir, 4).take_command(2), None, "none was read");
+            first.command_cell(2, role);
+            cell.store(u32::from_ne_bytes(*b"t\0\0\0"), Ordering::Relaxed);
+            let mut next = open(&dir, 4);
+            assert_eq!(next.take_command(1), None);
+            assert_eq!(next.take_command(2), Some((role, b't')));
+            assert_eq!(next.take_command(2), None);
+            cell.store(u32::from_ne_bytes(*b"t\0\0\0"), Ordering::Relaxed);
+            first.record(2, &fields(2, 6), &reporter());
+            assert_eq!(open(&dir, 4).take_command(2), None, "recorded");
         }
     }
 

@@ -14,7 +14,7 @@ mod publication;
 mod record;
 mod start;
 
-use core::time::Duration;
+use core::{sync::atomic::AtomicU32, time::Duration};
 
 use crate::{
     machine::{
@@ -276,9 +276,12 @@ impl Slot {
             if role == Role::Service && self.data.machine.busy() {
                 return self.pause_control(true, context);
             }
+            let unused = AtomicU32::new(0);
+            let cell = context.ledger.command_cell(self.key.index, role);
+            let cell = cell.unwrap_or(&unused);
             let service = self.open.as_mut();
             let fifo = service.and_then(|service| service.control(role));
-            let Some(byte) = fifo.and_then(|fifo| fifo.read()) else {
+            let Some(byte) = fifo.and_then(|fifo| fifo.read(cell)) else {
                 return;
             };
             self.control(role, byte, context);

@@ -6,7 +6,7 @@
     reason = "registers are numbers: the macro turns every argument into one"
 )]
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general;
 use rustix::fd::AsRawFd as _;
@@ -59,9 +59,29 @@ pub fn map(file: At<'_>, words: usize) -> Result<&'static [AtomicU32], Errno> {
     Ok(unsafe { core::slice::from_raw_parts(start, words) })
 }
 
+/// Reads one byte, if there is one, into the first byte of a word. The kernel
+/// writes it: if this process is killed at any time, it is in the file or in
+/// the word.
+pub fn read_byte(file: At<'_>, word: &AtomicU32) -> Option<u8> {
+    let fd = file.as_raw_fd();
+    loop {
+        // SAFETY: the kernel writes one byte, for which the word has room.
+        match unsafe { syscall!(Sysno::read, fd, word.as_ptr(), 1) } {
+            Ok(1) => return Some(first_byte(word.load(Ordering::Relaxed))),
+            Err(Errno::EINTR) => {}
+            Ok(_) | Err(_) => return None,
+        }
+    }
+}
+
+/// Returns the byte that [`read_byte`] has read into a word.
+pub fn first_byte(word: u32) -> u8 {
+    let [byte, ..] = word.to_ne_bytes();
+    byte
+}
+
 #[cfg(test)]
 mod test {
-    use core::sync::atomic::Ordering;
     use std::{io::Write as _, os::fd::AsFd as _};
 
     use super::*;

@@ -2,9 +2,24 @@
 //! next one, or the same process, goes on with what runs, starts nothing a
 //! second time, loses no event, and everything stops at the end.
 
+#[cfg(target_arch = "x86_64")]
+use std::fs;
+
 use nix::sys::signal::Signal;
+#[cfg(target_arch = "x86_64")]
+use nix::{
+    sys::{
+        ptrace::{self, Options},
+        signal::kill,
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+#[cfg(target_arch = "x86_64")]
+use syscalls::Sysno;
 
 use crate::util::{
+    STAY, TestDir,
     life::{Life, in_parallel, tell},
     tracer::{Point, Trace, Tracer},
     until,
@@ -146,4 +161,68 @@ fn killed_at_ten_thousand_points() {
 fn faults_at_ten_thousand_points() {
     signal_anywhere(8000, Signal::SIGSEGV, SIGNALS);
     signal_anywhere(2000, Signal::SIGSEGV, 1);
+}
+
+/// Sends a supervisor a signal when it has read a byte from a control FIFO, as
+/// its next event.
+#[cfg(target_arch = "x86_64")]
+fn signal_after_read(supervisor: Pid, signal: Signal, control: impl FnOnce()) {
+    ptrace::seize(supervisor, Options::PTRACE_O_TRACESYSGOOD).unwrap();
+    ptrace::interrupt(supervisor).unwrap();
+    waitpid(supervisor, None).unwrap();
+    control();
+    // Entries and returns alternate.
+    let mut returns = true;
+    loop {
+        ptrace::syscall(supervisor, None).unwrap();
+        let stop = waitpid(supervisor, None).unwrap();
+        if !matches!(stop, WaitStatus::PtraceSyscall(_)) {
+            continue;
+        }
+        returns = !returns;
+        let regs = ptrace::getregs(supervisor).unwrap();
+        let file = format!("/proc/{supervisor}/fd/{}", regs.rdi);
+        if returns
+            && regs.orig_rax == Sysno::read as u64
+            && regs.rax == 1
+            && fs::read_link(file).is_ok_and(|f| f.ends_with("control"))
+        {
+            break;
+        }
+    }
+    kill(supervisor, signal).unwrap();
+    if ptrace::detach(supervisor, None).is_err() {
+        // Its parent learns of its end after this process.
+        waitpid(supervisor, None).unwrap();
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_control_byte_that_was_just_read_is_obeyed() {
+    for signal in [Signal::SIGKILL, Signal::SIGSEGV] {
+        let tmp = TestDir::new();
+        tmp.service("a", STAY);
+        tmp.script("services/a/log/run", "exec cat > /dev/null");
+        let all = tmp.runsvdir();
+        let pid = tmp.until_pid("a", None);
+        let log = tmp.until_pid("a/log", None);
+        let after_read = |byte: &str, service: &str| {
+            let supervisor = Pid::from_raw(all.supervisor().as_raw_pid());
+            signal_after_read(supervisor, signal, || {
+                tmp.control(service, byte);
+            });
+        };
+        after_read("t", "a");
+        let pid = tmp.until_pid("a", Some(pid));
+        after_read("t", "a/log");
+        tmp.until_pid("a/log", Some(log));
+        after_read("p", "a");
+        tmp.until_stat("a", "run, paused");
+        assert_eq!(tmp.pid("a"), Some(pid));
+        after_read("c", "a");
+        tmp.until_stat("a", "run");
+        after_read("d", "a");
+        tmp.until_stat("a", "down");
+    }
 }

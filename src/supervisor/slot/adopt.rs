@@ -86,11 +86,16 @@ impl Slot {
     fn adopt_known_or_recorded(&mut self, context: &mut Context) {
         let machine = self.data.machine;
         let row = context.ledger.find(self.key.identity);
-        if let Some((_, mut fields)) = row
+        if let Some((index, mut fields)) = row
             && let Some(todo) = self.restore(&mut fields, !context.resumed)
         {
             if self.is_that_directory(&todo, context) {
-                return self.continue_from(todo, context);
+                self.continue_from(todo, context);
+                let command = context.ledger.take_command(index);
+                if let Some((role, byte)) = command {
+                    self.control(role, byte, context);
+                }
+                return;
             }
             self.data.machine = machine;
             self.data.spawned = Spawned::default();
