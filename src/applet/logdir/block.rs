@@ -31,11 +31,7 @@ use super::{
 impl Directory {
     /// Begins a new block, which is then passed to [`Directory::log`].
     pub(in crate::applet) fn begin_block(&mut self) {
-        self.block = BlockProgress {
-            done: false,
-            selected: self.selected,
-            ..BlockProgress::NONE
-        };
+        self.block = BlockProgress::begin(self.selected);
     }
 
     /// Returns whether a part of the current block is not written yet.
@@ -69,7 +65,7 @@ impl Directory {
             }
         }
         match tried {
-            Ok(()) => self.recover(context),
+            Ok(()) => self.stall.recover(context, self.subject()),
             Err(Interrupt::NeedsWorker) => {
                 // The worker also sends the lines.
                 self.block.sent = usize::MAX;
@@ -81,7 +77,7 @@ impl Directory {
                 if !self.drops(context, clock::mono()) {
                     return false;
                 }
-                self.report_dropping(context);
+                self.stall.report_dropping(context, self.subject());
                 self.discard(context, output, lines, block, stamps);
                 // The next logged line must begin a new line of the file.
                 self.needs_newline = true;
@@ -145,7 +141,7 @@ impl Directory {
         }
         self.selected = self.block.selected;
         self.block.skip = self.block.written;
-        let plain = self.config.is_plain();
+        let plain = self.store.config.is_plain();
         if plain && !drops && (self.selected || !lines.is_inside()) {
             self.selected = true;
             return self.put(context, output, block);
@@ -174,9 +170,9 @@ impl Directory {
 
     /// Writes the newline of a line whose end was dropped.
     fn mend(&mut self, context: &mut LogContext) -> Step {
-        if self.needs_newline && !self.current.is_at_start() {
+        if self.needs_newline && !self.store.current.is_at_start() {
             let before = self.block.written;
-            self.current.queue(1);
+            self.store.current.queue(1);
             let mended = self.write(context, b"\n");
             self.block.written = before;
             mended?;
@@ -199,12 +195,12 @@ impl Directory {
         let most = context.request.length;
         let text = text.get(..most).unwrap_or(text);
         let copied = self.decide(text);
-        let goes = copied || self.config.udp().is_some() && self.selected;
+        let goes = copied || self.store.config.udp().is_some() && self.selected;
         if goes && index >= self.block.sent {
             let end: &[u8] = if text.len() == most { b"...\n" } else { b"\n" };
             self.send(context, output, index, &[stamp, text, end], copied)?;
         }
-        self.selected &= self.config.udp().is_none_or(|udp| !udp.only);
+        self.selected &= self.store.config.udp().is_none_or(|udp| !udp.only);
         if self.selected {
             self.put(context, output, stamp)?;
             self.put_prefix(context, output)?;
@@ -218,7 +214,7 @@ impl Directory {
     fn decide(&mut self, text: &[u8]) -> bool {
         let mut copied = false;
         self.selected = true;
-        let patterns = self.config.texts().patterns();
+        let patterns = self.store.config.texts().patterns();
         for (decision, wanted) in logconfig::patterns(patterns) {
             let (flag, yes) = match decision {
                 Decision::Log(yes) => (&mut self.selected, yes),
@@ -239,7 +235,7 @@ impl Directory {
         output: &mut Output,
     ) -> Step {
         let mut done = 0_usize;
-        while let Some(rest) = self.config.texts().prefix().get(done..)
+        while let Some(rest) = self.store.config.texts().prefix().get(done..)
             && !rest.is_empty()
         {
             let part: Vec<u8, 64> = rest.iter().copied().take(64).collect();
@@ -249,15 +245,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Begins a notice before piece `index`: earlier pieces count as done,
-    /// none of this one. Later attempts do not repeat the output up to
-    /// [`Directory::end_notice`].
-    pub(super) fn begin_notice(&mut self, index: usize) {
-        self.block.base = index;
-        self.block.sent = index.saturating_add(1);
-    }
-
-    /// Ends a notice begun with [`Directory::begin_notice`]. A part that could
+    /// Ends a notice begun with [`BlockProgress::begin_notice`]. A part that could
     /// not be written is left out.
     pub(super) fn end_notice(&mut self, put: Step) -> Step {
         self.block.written = 0;
@@ -280,17 +268,17 @@ impl Directory {
             self.block.lost |= !rest.is_empty();
             return Ok(());
         }
-        let plain = self.config.is_plain();
+        let plain = self.store.config.is_plain();
         while !rest.is_empty() {
-            let rotate::Step { take, rotate } = self.current.step(rest);
+            let rotate::Step { take, rotate } = self.store.current.step(rest);
             let Some((part, tail)) = rest.split_at_checked(take) else {
                 return Ok(());
             };
             if !plain && output.add(part) {
-                self.current.queue(take);
+                self.store.current.queue(take);
             } else {
                 self.flush(context, output)?;
-                self.current.queue(take);
+                self.store.current.queue(take);
                 self.write(context, part)?;
             }
             if rotate {
@@ -318,15 +306,15 @@ impl Directory {
     fn write(&mut self, context: &mut LogContext, bytes: &[u8]) -> Step {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match self.current.write(rest) {
+            match self.store.current.write(rest) {
                 Ok(count) => {
                     self.block.written =
                         self.block.written.saturating_add(count);
                     rest = rest.get(count..).unwrap_or(&[]);
                 }
-                Err(Errno::ENOSPC) if self.free_space(context) => {}
+                Err(Errno::ENOSPC) if self.store.free_space(context) => {}
                 Err(errno) => {
-                    self.current.unqueue(rest.len());
+                    self.store.current.unqueue(rest.len());
                     if !self.drops(context, clock::mono()) {
                         context.check_may_block()?;
                     }
@@ -335,7 +323,7 @@ impl Directory {
                 }
             }
         }
-        self.current.schedule_sync(self.config.limits());
+        self.store.current.schedule_sync(self.store.config.limits());
         Ok(())
     }
 }

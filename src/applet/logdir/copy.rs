@@ -19,14 +19,14 @@ impl Directory {
         copied: bool,
     ) -> Step {
         let [stamp, text, end] = *line;
-        let parts = [stamp, self.config.texts().prefix(), text, end];
+        let parts = [stamp, self.store.config.texts().prefix(), text, end];
         // Flushing makes enough room: a line is shorter than the output.
         if !output.has_room(&parts) {
             self.flush(context, output)?;
         }
-        let to = self.config.udp().filter(|_| self.selected);
+        let to = self.store.config.udp().filter(|_| self.selected);
         let socket = &mut self.udp;
-        let parts = [stamp, self.config.texts().prefix(), text, end];
+        let parts = [stamp, self.store.config.texts().prefix(), text, end];
         let refused = output.with_line(&parts, |whole| {
             let refused = to.and_then(|to| socket.send(to.to, whole));
             if copied {
@@ -39,7 +39,7 @@ impl Directory {
             return Ok(());
         };
         self.flush(context, output)?;
-        self.begin_notice(index);
+        self.block.begin_notice(index);
         let put = self.put_notice(context, output, why, line);
         self.end_notice(put)
     }

@@ -3,45 +3,30 @@
 use core::ffi::CStr;
 
 use crate::{
-    sys::{AsFd, At, Errno, Fd, file, secure},
-    wire::{clock::Instant, logname::LogName},
+    sys::{AsFd, At, Errno, Fd, file},
+    wire::clock::Instant,
 };
 
 use super::{
-    config::Config,
     config_text::ConfigText,
     context::LogContext,
-    current::Current,
     name_check::NameCheck,
     output::Output,
-    processor::Processor,
     progress::{BlockProgress, Phase},
     stall::{Interrupt, Stall, Step},
+    store::Store,
     udp::UdpLink,
+    worker::Worker,
 };
 
 /// A log directory of the command line, open or not.
 pub(in crate::applet) struct Directory {
-    /// Path as given on the command line.
-    pub(in crate::applet) name: &'static CStr,
     /// `true` while lines can be written.
     pub(in crate::applet) is_open: bool,
-    /// The directory. Stays open when it cannot be reopened: a processor may
-    /// be at work in it.
-    pub(super) dir: Fd,
-    /// The file `lock`; open while the lock is held.
-    pub(super) lock: Fd,
-    /// The file `current`.
-    pub(super) current: Current,
-    /// The config in force.
-    pub(super) config: Config,
+    /// `current`, the old logs, the config and the processor.
+    pub(super) store: Store,
     /// Socket for the address that lines are sent to.
     pub(super) udp: UdpLink,
-    /// Newest name of an old log here. New names are never older, even when
-    /// the clock was set back.
-    pub(super) newest: Option<LogName>,
-    /// State of the processor.
-    pub(super) processor: Processor,
     /// Next step of the current rotation.
     pub(super) phase: Phase,
     /// Progress of the current block of lines.
@@ -52,9 +37,8 @@ pub(in crate::applet) struct Directory {
     pub(super) name_check: NameCheck,
     /// `true` if a cut line must be ended with a newline before the next one.
     pub(super) needs_newline: bool,
-    /// Process id of the worker, the copy of this process that has the
-    /// directory.
-    pub(super) worker: Option<u32>,
+    /// The copy of this process that has the directory.
+    pub(super) worker: Worker,
     /// The open line is selected for the file.
     pub(super) selected: bool,
 }
@@ -66,28 +50,27 @@ impl Directory {
         text: ConfigText,
     ) -> Self {
         Self {
-            name,
             is_open: false,
-            dir: Fd::none(),
-            lock: Fd::none(),
-            current: Current::closed(),
-            config: Config::new(text),
+            store: Store::closed(name, text),
             udp: UdpLink::CLOSED,
-            newest: None,
-            processor: Processor::IDLE,
             phase: Phase::Idle,
             block: BlockProgress::NONE,
             stall: Stall::default(),
             name_check: NameCheck::NEW,
             needs_newline: false,
-            worker: None,
+            worker: Worker::NONE,
             selected: true,
         }
     }
 
     /// Returns the name for messages.
     pub(in crate::applet) fn subject(&self) -> &'static [u8] {
-        self.name.to_bytes()
+        self.store.subject()
+    }
+
+    /// Changes the path of a directory that is not open.
+    pub(in crate::applet) fn set_path(&mut self, path: &'static CStr) {
+        self.store.set_path(path);
     }
 
     /// Opens the directory. Reports and returns an error. `scratch` must be
@@ -100,8 +83,14 @@ impl Directory {
     ) -> Result<(), Errno> {
         let name = self.subject();
         let mut what = "";
-        let opened =
-            self.enter(context, scratch, at, self.name, false, &mut what);
+        let opened = self.enter(
+            context,
+            scratch,
+            at,
+            self.store.path(),
+            false,
+            &mut what,
+        );
         if let Err(errno) = opened {
             context.warn("warning", what, name, errno);
             self.release();
@@ -110,19 +99,15 @@ impl Directory {
     }
 
     /// Closes `current` without marking it, and unlocks the directory.
-    ///
-    /// Unlocks explicitly: a processor that was just started may still be a
-    /// copy of this process, which has the lock file open.
     pub(in crate::applet) fn release(&mut self) {
-        file::unlock(self.lock.as_fd());
         self.is_open = false;
-        self.current.close();
-        self.lock = Fd::none();
+        self.store.current.close();
+        self.store.archive.unlock();
     }
 
     /// Closes the directory itself, where it will not be opened again.
     pub(in crate::applet) fn close_dir(&mut self) {
-        self.dir = Fd::none();
+        let _old = self.store.archive.set_dir(Fd::none());
     }
 
     /// Opens and locks the directory `name`, reads its config and opens
@@ -144,14 +129,13 @@ impl Directory {
         }
         let dir = dir?;
         *what = "unable to lock directory";
-        self.lock = secure::append(dir.as_fd(), c"lock")?;
-        file::lock_now(self.lock.as_fd())?;
+        self.store.archive.lock(dir.as_fd())?;
         *what = "unable to read config";
-        if !keep_config || !self.config.is_known() {
+        if !keep_config || !self.store.config.is_known() {
             self.configure(context, dir.as_fd(), scratch, true)?;
         }
         *what = "unable to open current";
-        self.dir = dir;
+        let _old = self.store.archive.set_dir(dir);
         self.begin(context)
     }
 
@@ -162,11 +146,11 @@ impl Directory {
         context: &mut LogContext,
         scratch: &mut Output,
     ) {
-        let dir = core::mem::replace(&mut self.dir, Fd::none());
+        let dir = self.store.archive.set_dir(Fd::none());
         // A config was read before, so one that is too long changes nothing.
         let _read = self.configure(context, dir.as_fd(), scratch, false);
-        self.dir = dir;
-        self.prune(context);
+        let _none = self.store.archive.set_dir(dir);
+        self.store.prune(context);
     }
 
     /// Reads the config in `dir`; its texts only if `with_texts` is set.
@@ -177,12 +161,13 @@ impl Directory {
         scratch: &mut Output,
         with_texts: bool,
     ) -> Result<(), Errno> {
-        let (config, name) = (&mut self.config, self.name.to_bytes());
+        let name = self.subject();
+        let config = &mut self.store.config;
         scratch.lend(|buffer| {
             config.read(context, dir, name, buffer, with_texts)
         })?;
-        let size = self.config.limits().size;
-        self.current.set_bounds(size, context.request.length);
+        let size = self.store.config.limits().size;
+        self.store.current.set_bounds(size, context.request.length);
         Ok(())
     }
 
@@ -190,7 +175,7 @@ impl Directory {
     /// sync fails it is not marked, and the next opening keeps it as a
     /// separate file.
     pub(in crate::applet) fn close(&mut self, context: &mut LogContext) {
-        let _some = self.report_dropped(context);
+        let _some = self.stall.report_dropped(context, self.subject());
         if self.is_open {
             context.info(&[b"close: ", self.subject()]);
             let _marked = self.seal(context).is_ok();
@@ -210,26 +195,34 @@ impl Directory {
 
     /// Returns whether no log waits for the processor.
     pub(in crate::applet) fn is_processed(&self) -> bool {
-        self.processor.is_idle()
+        self.store.job().is_idle()
     }
 
     /// Returns the moment at which a processor that failed is started again.
     pub(in crate::applet) fn job_due(&self) -> Option<Instant> {
-        self.processor.due()
+        self.store.job().due()
     }
 
-    /// Kills a processor that still runs at TERM's limit. Its log is processed
-    /// after the next start.
+    /// Kills a processor that still runs at TERM's limit.
     pub(in crate::applet) fn end_job(&mut self, context: &LogContext) {
-        self.processor.end(context, self.name.to_bytes());
+        self.store.end_job(context);
+    }
+
+    /// Checks whether the processor has ended, or must be started again.
+    pub(in crate::applet) fn check_job(
+        &mut self,
+        context: &mut LogContext,
+        now: Instant,
+    ) {
+        self.store.check_job(context, self.is_open, now);
     }
 
     /// Returns the next moment at which [`Directory::handle_timers`] has work
     /// to do.
     pub(in crate::applet) fn next_due(&self) -> Option<Instant> {
         let due = match self.phase {
-            _ if !self.is_open || self.worker.is_some() => None,
-            Phase::Idle => self.current.next_due(),
+            _ if !self.is_open || self.worker.has_directory() => None,
+            Phase::Idle => self.store.current.next_due(),
             Phase::Seal | Phase::Rename | Phase::Create => self.stall.retry(),
         };
         [due, self.job_due()].into_iter().flatten().min()
@@ -245,7 +238,7 @@ impl Directory {
         rotate: bool,
     ) {
         self.check_job(context, now);
-        if !self.is_open || self.worker.is_some() {
+        if !self.is_open || self.worker.has_directory() {
             return;
         }
         let done = loop {
@@ -269,22 +262,23 @@ impl Directory {
         rotate: bool,
     ) -> Step {
         if self.phase == Phase::Idle {
-            if self.current.must_sync(now) {
+            if self.store.current.must_sync(now) {
                 context.check_may_block()?;
-                if let Err(errno) = self.current.sync_data() {
+                if let Err(errno) = self.store.current.sync_data() {
                     let what = "unable to fdatasync current";
                     context.warn("warning", what, self.subject(), errno);
                 }
             }
-            let is_old = self.current.is_old(self.config.limits(), now);
-            if self.current.size() == 0 || !is_old && !rotate {
+            let is_old =
+                self.store.current.is_old(self.store.config.limits(), now);
+            if self.store.current.size() == 0 || !is_old && !rotate {
                 return Ok(());
             }
         } else if self.stall.waits(now) {
             return Ok(());
         }
         self.rotate(context)?;
-        self.recover(context);
+        self.stall.recover(context, self.subject());
         Ok(())
     }
 

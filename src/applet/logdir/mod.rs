@@ -12,13 +12,16 @@
 //! | `config` | the config in force |
 //! | `config_text` | its texts |
 //! | `access` | mode and group of the files |
+//! | `archive` | the directory, its lock, old logs |
 //! | `current` | the open file |
 //! | `name_check` | checks whether the names still lead to it |
 //! | `udp` | the socket that lines are sent through |
 //! | `job` | state of the processor |
 //! | `processor` | running the config's command on an old log |
+//! | `store` | `current`, old logs, config and processor together |
 //! | `progress` | state of a rotation and of the block of lines |
 //! | `stall` | state of a directory that cannot continue |
+//! | `worker` | the copy of the process that has the directory |
 //!
 //! `directory` holds all of that for one log directory. The other files
 //! implement its operations:
@@ -30,10 +33,11 @@
 //! | `copy` | sending lines to descriptor 2 and over the network |
 //! | `recovery` | retrying or dropping lines after a failure |
 //! | `renew` | a file or directory that was removed or moved |
-//! | `rotation` | turning `current` into an old log, deleting old logs |
-//! | `worker` | slow work in a copy of the process |
+//! | `rotation` | turning `current` into an old log |
+//! | `delegation` | slow work in a copy of the process |
 
 mod access;
+mod archive;
 mod block;
 mod buffers;
 mod config;
@@ -41,6 +45,7 @@ mod config_text;
 pub(super) mod context;
 mod copy;
 mod current;
+mod delegation;
 mod directory;
 mod job;
 mod line_reader;
@@ -52,6 +57,7 @@ mod recovery;
 mod renew;
 mod rotation;
 mod stall;
+mod store;
 mod udp;
 mod worker;
 

@@ -46,4 +46,21 @@ impl BlockProgress {
         drops: false,
         lost: false,
     };
+
+    /// Returns the progress of a new block; `selected` as in that field.
+    pub(super) fn begin(selected: bool) -> Self {
+        Self {
+            done: false,
+            selected,
+            ..Self::NONE
+        }
+    }
+
+    /// Begins a notice before piece `index`: earlier pieces count as done,
+    /// none of this one. Later attempts do not repeat the output of the
+    /// notice.
+    pub(super) fn begin_notice(&mut self, index: usize) {
+        self.base = index;
+        self.sent = index.saturating_add(1);
+    }
 }

@@ -2,7 +2,6 @@
 
 use crate::{
     sys::{Errno, clock},
-    text::Line,
     wire::clock::{Instant, earliest},
 };
 
@@ -10,22 +9,18 @@ use super::{
     context::{LogContext, is_due},
     directory::Directory,
     output::Output,
-    stall::{Interrupt, Stall, StallSignals, Step},
+    stall::{Interrupt, StallSignals, Step},
 };
 
 impl Directory {
-    /// Records that a step failed and schedules the next attempt after
-    /// a pause. Reports a cause unless it is the one that was reported last.
+    /// Records that a step failed; the next attempt follows after a pause.
     pub(super) fn stalled(
         &mut self,
         context: &LogContext,
         what: &'static str,
         errno: Errno,
     ) -> Interrupt {
-        if self.stall.fail(what, errno) {
-            context.warn("pausing", what, self.subject(), errno);
-        }
-        Interrupt::Stalled
+        self.stall.pause(context, self.subject(), what, errno)
     }
 
     /// Returns whether lines are dropped now instead of kept waiting: the
@@ -38,35 +33,7 @@ impl Directory {
     /// Returns the moment from which on lines are dropped, if the config sets
     /// one.
     fn drop_time(&self) -> Option<Instant> {
-        self.stall.drop_time(self.config.limits().lossy)
-    }
-
-    /// Ends a stall after a successful write; reports the lines dropped in it.
-    pub(super) fn recover(&mut self, context: &LogContext) {
-        if self.stall.is_on() {
-            let _some = self.report_dropped(context);
-            self.stall = Stall::default();
-        }
-    }
-
-    /// Reports the start of dropping, once in a stall.
-    pub(super) fn report_dropping(&self, context: &LogContext) {
-        if !self.stall.has_dropped() {
-            context
-                .report("warning", &[b"lines are dropped: ", self.subject()]);
-        }
-    }
-
-    /// Reports how many lines were dropped, if any, and resets the count.
-    /// Returns whether there were any.
-    pub(super) fn report_dropped(&mut self, context: &LogContext) -> bool {
-        let count = self.stall.take_dropped();
-        if count > 0 {
-            let mut text = Line::new();
-            text.number(count).text(" lines were dropped: ");
-            context.report("warning", &[text.as_bytes(), self.subject()]);
-        }
-        count > 0
+        self.stall.drop_time(self.store.config.limits().lossy)
     }
 
     /// Returns the moment at which a stalled step must be looked at again: for

@@ -2,10 +2,7 @@
 
 use crate::{
     sys::{AsFd, At, Errno, Fd, clock, file},
-    wire::{
-        clock::Instant,
-        logname::{Kind, LogName},
-    },
+    wire::clock::Instant,
 };
 
 use super::{
@@ -24,7 +21,7 @@ impl Directory {
         now: Instant,
     ) -> bool {
         if self.is_open && !self.name_check.is_missing() {
-            if file::is_removed(self.current.as_fd()) {
+            if file::is_removed(self.store.current.as_fd()) {
                 self.name_check.set_missing(true);
             } else if self.name_check.is_due(now) {
                 let missing = !self.is_named(at);
@@ -39,7 +36,7 @@ impl Directory {
     fn is_named(&self, at: At<'_>) -> bool {
         let path = file::path_of(&[self.subject(), b"/current"]);
         let named = path.and_then(|path| file::info(at, path.as_c_str()));
-        match (named, file::info_of(self.current.as_fd())) {
+        match (named, file::info_of(self.store.current.as_fd())) {
             (Ok(named), Ok(open)) => named.identity == open.identity,
             (Err(Errno::ENOENT | Errno::ENOTDIR), Ok(_)) => false,
             _ => true,
@@ -64,17 +61,17 @@ impl Directory {
         }
         self.name_check.set_missing(true);
         let made = self.make(at);
-        let is_there = file::open_dir(at, self.name).is_ok();
-        let removed = file::is_removed(self.current.as_fd());
+        let is_there = file::open_dir(at, self.store.path()).is_ok();
+        let removed = file::is_removed(self.store.current.as_fd());
         if !is_there && self.is_open && !removed {
             self.name_check.set_missing(false);
             self.name_check.postpone(clock::mono());
             return Ok(());
         }
         self.release();
-        let old = core::mem::replace(&mut self.dir, Fd::none());
+        let old = self.store.archive.set_dir(Fd::none());
         let mut what = "";
-        let name = self.name;
+        let name = self.store.path();
         let opened = self.enter(context, scratch, at, name, made, &mut what);
         self.name_check.checked(opened.is_err(), clock::mono());
         let opened = opened.or_else(|errno| {
@@ -86,7 +83,7 @@ impl Directory {
         });
         if opened.is_err() {
             self.release();
-            self.dir = old;
+            let _none = self.store.archive.set_dir(old);
         }
         opened.map_err(|errno| (what, errno))
     }
@@ -96,28 +93,9 @@ impl Directory {
     pub(in crate::applet) fn make(&self, at: At<'_>) -> bool {
         /// Permission bits of a log directory that is made again.
         const MODE: u32 = 0o755;
-        file::info(at, self.name) == Err(Errno::ENOENT)
-            && (file::make_dir(at, self.name, MODE).is_ok()
-                || file::make_target(at, at, self.name, MODE).is_ok())
-    }
-
-    /// Renames anything called `current` that is not a regular file, where the
-    /// file was removed.
-    pub(super) fn move_other(&self, context: &LogContext) -> Result<(), Errno> {
-        let at = self.dir.as_fd();
-        match file::info_of_link(at, c"current") {
-            Ok(info) if info.kind != file::Kind::Regular => {}
-            Ok(_) | Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(errno),
-        }
-        let label = LogName::new(clock::wall(), Kind::Unsafe);
-        // Not named like an old log: it could not be deleted like one.
-        let name = file::path_of(&[b"current.", label.as_bytes()])?;
-        file::rename(at, c"current", name.as_c_str())?;
-        let subject = self.subject();
-        let what = b"/current is no file, it is now called ";
-        context.report("warning", &[subject, what, name.as_bytes()]);
-        Ok(())
+        file::info(at, self.store.path()) == Err(Errno::ENOENT)
+            && (file::make_dir(at, self.store.path(), MODE).is_ok()
+                || file::make_target(at, at, self.store.path(), MODE).is_ok())
     }
 
     /// Opens a lost directory again when the next attempt is due. Its lines
@@ -134,7 +112,7 @@ impl Directory {
             && due
             && let Err((what, errno)) = self.renew(context, scratch, at)
         {
-            let _dropped = self.stalled(context, what, errno);
+            let _stalled = self.stalled(context, what, errno);
         }
     }
 }

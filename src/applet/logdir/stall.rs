@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use crate::{
     sys::{Errno, clock},
+    text::Line,
     wire::clock::{Instant, earliest},
 };
 
@@ -54,13 +55,23 @@ pub(in crate::applet) struct Stall {
 }
 
 impl Stall {
-    /// Records a failure and schedules the next attempt after [`PAUSE`].
-    /// Returns whether its cause is not the one that was reported last.
-    pub(super) fn fail(&mut self, what: &'static str, errno: Errno) -> bool {
+    /// Records that a step on the directory `subject` failed and schedules the
+    /// next attempt after [`PAUSE`]. Reports the cause unless it is the one
+    /// that was reported last.
+    pub(super) fn pause(
+        &mut self,
+        context: &LogContext,
+        subject: &[u8],
+        what: &'static str,
+        errno: Errno,
+    ) -> Interrupt {
         let cause = Some((what, errno));
         self.retry = Some(clock::mono().after(PAUSE));
         self.begin();
-        core::mem::replace(&mut self.cause, cause) != cause
+        if core::mem::replace(&mut self.cause, cause) != cause {
+            context.warn("pausing", what, subject, errno);
+        }
+        Interrupt::Stalled
     }
 
     /// Starts a stall, unless there is one. Without a failure it waits for the
@@ -69,9 +80,12 @@ impl Stall {
         self.since.get_or_insert_with(clock::mono);
     }
 
-    /// Returns whether there is a stall.
-    pub(super) fn is_on(&self) -> bool {
-        self.since.is_some()
+    /// Ends a stall after a successful write; reports the lines dropped in it.
+    pub(super) fn recover(&mut self, context: &LogContext, subject: &[u8]) {
+        if self.since.is_some() {
+            let _some = self.report_dropped(context, subject);
+            *self = Self::default();
+        }
     }
 
     /// Returns the moment from which on lines are dropped, if they are kept
@@ -100,9 +114,27 @@ impl Stall {
         self.dropped = self.dropped.saturating_add(1);
     }
 
-    /// Returns whether lines were dropped.
-    pub(super) fn has_dropped(&self) -> bool {
-        self.dropped > 0
+    /// Reports the start of dropping, once in a stall.
+    pub(super) fn report_dropping(&self, context: &LogContext, subject: &[u8]) {
+        if self.dropped == 0 {
+            context.report("warning", &[b"lines are dropped: ", subject]);
+        }
+    }
+
+    /// Reports how many lines were dropped, if any, and resets the count.
+    /// Returns whether there were any.
+    pub(super) fn report_dropped(
+        &mut self,
+        context: &LogContext,
+        subject: &[u8],
+    ) -> bool {
+        let count = self.take_dropped();
+        if count > 0 {
+            let mut text = Line::new();
+            text.number(count).text(" lines were dropped: ");
+            context.report("warning", &[text.as_bytes(), subject]);
+        }
+        count > 0
     }
 
     /// Returns the number of dropped lines, and resets it.

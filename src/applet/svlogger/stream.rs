@@ -204,9 +204,9 @@ impl Stream {
         self.check_supervisor(now);
         if self.flags.ends && self.limit.is_none() {
             self.limit = Some(now.after(LIMIT));
-            self.directory.signal_worker(Number::TERM);
+            self.directory.worker().signal(Number::TERM);
         }
-        if self.directory.has_worker() {
+        if self.directory.worker().has_directory() {
             if self.directory.worker_runs() {
                 return self.limit_worker(shared, now);
             }
@@ -222,14 +222,14 @@ impl Stream {
             self.open(shared);
         }
         self.drain(shared);
-        if self.directory.has_worker() {
+        if self.directory.worker().has_directory() {
             return;
         }
         // Where nothing can be written nothing is waited for, but once: the
         // worker of a logger that was killed may still have the lock.
         if self.flags.ends && self.reader.is_open() && self.is_late(now) {
             self.read(shared);
-            if self.directory.has_worker() {
+            if self.directory.worker().has_directory() {
                 return;
             }
         }
@@ -268,9 +268,9 @@ impl Stream {
             let what = b"lines at hand are lost: ";
             let name = self.directory.subject();
             shared.context.report("warning", &[what, name]);
-            self.directory.signal_worker(Number::KILL);
+            self.directory.worker().signal(Number::KILL);
         } else {
-            self.directory.signal_worker(Number::TERM);
+            self.directory.worker().signal(Number::TERM);
         }
     }
 
@@ -299,7 +299,7 @@ impl Stream {
     /// once, where that may help.
     pub(super) fn reopen(&mut self) {
         self.flags.reopen = true;
-        self.directory.signal_worker(Number::HUP);
+        self.directory.worker().signal(Number::HUP);
     }
 
     /// Returns whether the time for the stream's end is used up.
@@ -314,7 +314,7 @@ impl Stream {
 
     /// Returns whether the log is open and no worker has it.
     fn can_read(&self) -> bool {
-        self.is_open() && !self.directory.has_worker()
+        self.is_open() && !self.directory.worker().has_directory()
     }
 
     /// Handles the end of the worker: continues with the directory where it
@@ -346,10 +346,10 @@ impl Stream {
         let mut what = "unable to open log ring";
         let opened = if self.has_dir {
             let main = file::info(at, c"log/main").is_ok();
-            self.directory.name = if main { c"log/main" } else { c"log" };
+            let name = if main { c"log/main" } else { c"log" };
+            self.directory.set_path(name);
             let _made = self.directory.make(at);
             let (context, output) = (&mut shared.context, &mut shared.output);
-            let name = self.directory.name;
             self.directory
                 .enter(context, output, at, name, false, &mut what)
         } else {
