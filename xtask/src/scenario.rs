@@ -43,6 +43,8 @@ struct RawScenario {
     #[serde(default = "default_seconds")]
     seconds: u32,
     #[serde(default)]
+    waits: bool,
+    #[serde(default)]
     boards: Vec<String>,
     #[serde(default)]
     standard: Option<Vec<String>>,
@@ -106,6 +108,8 @@ pub struct Scenario {
     cmdline: String,
     /// Estimated time that it takes, in seconds.
     pub seconds: u32,
+    /// Set if the machine is idle for most of that time.
+    pub waits: bool,
     /// The boards that it is for; empty for every board.
     boards: Vec<String>,
     /// The boards among these on which it is always played; `None` for all.
@@ -217,6 +221,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         flip,
         cmdline,
         seconds,
+        waits,
         boards,
         standard,
         board,
@@ -234,6 +239,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         flip,
         cmdline,
         seconds,
+        waits,
         boards,
         standard,
         board,

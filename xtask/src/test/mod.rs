@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     board, build, dist, man, powercut, scenario, setup, tidy, toolchain,
 };
-use schedule::{ALONE, Count, Ended, ONE, Outcome, Part, WAITING};
+use schedule::{ALONE, Count, Ended, ONE, Outcome, PROMPT, Part, WAITING};
 
 /// Maximum number of processors that are put to use. Each machine in QEMU also
 /// takes memory and disk.
@@ -46,7 +46,14 @@ pub fn run(
     if !quick {
         parts.extend(compared());
         let proved = |board: &&board::Board| all_boards || board.is_standard();
-        let proved: Vec<_> = boards.iter().filter(proved).cloned().collect();
+        let mut proved: Vec<_> =
+            boards.iter().filter(proved).cloned().collect();
+        // Boots wait for the audits of their boards: those of the board with
+        // most scenarios begin early, beside what is built for the others.
+        proved.sort_by_key(|board| {
+            let boots = booted.iter().any(|booted| booted.name == board.name);
+            (board.name != board::DEFAULT, !boots)
+        });
         parts.extend(proofs(&proved));
         if all_boards {
             parts.extend(toolchains());
@@ -83,13 +90,14 @@ pub fn run(
             }),
         );
     }
-    // One that mostly waits fits in beside processors that are busy.
+    // Two that mostly wait fit in beside processors that are busy.
     let processors = thread::available_parallelism()?.get().min(PROCESSORS);
-    let room = u32::try_from(processors)? * ONE + WAITING;
+    let processors = u32::try_from(processors)?;
+    let room = processors * ONE + 2 * WAITING;
     let mut total = Total::default();
     let began = Instant::now();
     schedule::run(parts, room, |ended| total.add(ended));
-    total.end(began.elapsed())
+    total.end(began.elapsed(), processors)
 }
 
 /// Returns the parts that need neither another architecture nor a peer. Those
@@ -158,7 +166,8 @@ fn long_host() -> Part<'static> {
 }
 
 /// Returns the parts that run the release file of this machine in other ways.
-/// They follow each other, as they use the same directories of the system.
+/// The host tests follow each other, as they use the same directories of the
+/// system.
 fn compared() -> Vec<Part<'static>> {
     vec![
         injected(),
@@ -167,12 +176,14 @@ fn compared() -> Vec<Part<'static>> {
         })
         .after("injected")
         .after(SETUP),
-        Part::new("differential", "as Debian's runit does it", ALONE, || {
+        Part::new("differential", "as Debian's runit does it", PROMPT, || {
             Outcome::or(
                 host_file().and_then(|file| suites::differential(&file)),
             )
         })
-        .after("host-4.4")
+        // What it compiles: the tests, and the release file.
+        .after("xtask")
+        .after(&audit_of(board::HOST))
         .after(SETUP),
     ]
 }
@@ -249,7 +260,7 @@ fn proofs(boards: &[board::Board]) -> Vec<Part<'static>> {
         Outcome::of(all.map(|_| String::new()))
     });
     for board in boards {
-        let name = audit_of(board);
+        let name = audit_of(&board.name);
         size = size.after(&name);
         let about = "no panic, heap, libc, unsafe code outside of sys";
         let board = board.name.clone();
@@ -269,8 +280,8 @@ fn proofs(boards: &[board::Board]) -> Vec<Part<'static>> {
 
 /// Returns the name of the part that audits a board's release file, and builds
 /// it first.
-fn audit_of(board: &board::Board) -> String {
-    format!("audit {}", board.name)
+fn audit_of(board: &str) -> String {
+    format!("audit {board}")
 }
 
 /// Returns the parts that boot these boards, the longest first, so that none
@@ -286,7 +297,8 @@ fn boots(booted: &[board::Board], all: bool) -> Result<Vec<Part<'static>>> {
                     Outcome::of(Ok(String::new()))
                 })
             };
-            parts.push((seconds, part.after(SETUP).after(&audit_of(board))));
+            let part = part.after(SETUP).after(&audit_of(&board.name));
+            parts.push((seconds, part));
         };
         for scenario in scenario::all()? {
             if !scenario.is_for(board, all) {
@@ -294,11 +306,12 @@ fn boots(booted: &[board::Board], all: bool) -> Result<Vec<Part<'static>>> {
             }
             let (name, about) = (scenario.name.clone(), scenario.about.clone());
             let (seconds, board) = (scenario.seconds, board.clone());
+            let load = if scenario.waits { WAITING } else { ONE };
             let play = move || {
                 let played = scenario.play(&board);
                 Outcome::of(played.map(|figures| figures.join("\n")))
             };
-            add(&name, &about, seconds, ONE, Box::new(play));
+            add(&name, &about, seconds, load, Box::new(play));
         }
         let main = board.name == board::DEFAULT;
         if main || all && board.has_disk() {
@@ -315,6 +328,21 @@ fn boots(booted: &[board::Board], all: bool) -> Result<Vec<Part<'static>>> {
     }
     parts.sort_by_key(|(seconds, _)| std::cmp::Reverse(*seconds));
     Ok(parts.into_iter().map(|(_, part)| part).collect())
+}
+
+/// Returns the processor time of this process and of all its descendants that
+/// have ended and were waited for.
+fn processor_time() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The name in parentheses may contain any character.
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    // utime, stime, cutime and cstime: fields 14 to 17; `rest` begins with 3.
+    let mut ticks = 0;
+    for word in rest.split(' ').skip(11).take(4) {
+        ticks += word.parse::<u64>()?;
+    }
+    let each = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_secs(ticks).div_f64(each as f64))
 }
 
 /// The results so far.
@@ -357,14 +385,20 @@ impl Total {
     }
 
     /// Prints the sum, last.
-    fn end(self, took: Duration) -> Result<()> {
+    fn end(self, took: Duration, processors: u32) -> Result<()> {
         let Count {
             passed,
             failed,
             skipped,
         } = self.count;
         print!("{}", self.failed);
-        println!("{:<24} {:>7.1} s", "all", took.as_secs_f64());
+        let busy = processor_time()?.div_duration_f64(took * processors);
+        println!(
+            "{:<24} {:>7.1} s  processors busy: {:.0} %",
+            "all",
+            took.as_secs_f64(),
+            busy * 100.0
+        );
         let mut sum = format!("{passed} passed, {failed} failed");
         if skipped > 0 {
             write!(sum, ", {skipped} skipped")?;

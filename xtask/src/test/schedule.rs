@@ -10,10 +10,14 @@ use std::{
 
 use anyhow::Result;
 
-/// Load of a part that mostly waits, in half processors.
+/// Load of a part that mostly waits, in quarters of a processor.
 pub const WAITING: u32 = 1;
 /// Load of a part that keeps one processor busy.
-pub const ONE: u32 = 2;
+pub const ONE: u32 = 4;
+/// Load of a part that keeps half of a processor busy or more, and whose tests
+/// need a processor without delay: one of [`ONE`] may run beside it on two
+/// processors.
+pub const PROMPT: u32 = 6;
 /// Load of a part that runs alone: its tests wait for many processes, and a
 /// busy machine would reorder what those do.
 pub const ALONE: u32 = 1000;
@@ -72,7 +76,7 @@ pub struct Part<'a> {
     pub name: String,
     /// One line: what it proves.
     pub about: String,
-    /// Load on the machine, in half processors.
+    /// Load on the machine, in quarters of a processor.
     pub load: u32,
     /// Names of the parts that must have ended before it starts, if they run.
     pub after: Vec<String>,
@@ -113,8 +117,8 @@ pub struct Ended {
 }
 
 /// Runs all parts. Starts each as early as its place in the list, the parts
-/// before it and the load permit: at most `room` half processors, or one part
-/// of any load. Calls `ended` for each part when it has ended.
+/// before it and the load permit: at most `room` quarters of a processor, or one
+/// part of any load. Calls `ended` for each part when it has ended.
 pub fn run(parts: Vec<Part<'_>>, room: u32, mut ended: impl FnMut(Ended)) {
     let (sender, receiver) = channel();
     let mut waiting = parts;
@@ -192,18 +196,20 @@ mod test {
             })
         };
         let parts = vec![
-            part("large", 9),
+            part("large", 20),
             part("a", ONE).after("large"),
             part("b", ONE).after("a").after("none"),
             part("c", ONE),
             part("d", WAITING),
         ];
-        run(parts, 3, |ended| note(format!("-{}", ended.name)));
+        run(parts, ONE + WAITING, |ended| {
+            note(format!("-{}", ended.name))
+        });
         let log = log.into_inner().unwrap();
         let at = |text: &str| log.iter().position(|it| it == text).unwrap();
         assert_eq!(log[..2], ["+large", "-large"], "{log:?}");
         assert!(at("-a") < at("+b"), "{log:?}");
-        // Two loads of 2 exceed 3.
+        // There is room for one of them, and for one that waits.
         assert!(at("-a") < at("+c"), "{log:?}");
         assert!(at("+d") < at("-a"), "{log:?}");
         assert_eq!(log.len(), 10);
