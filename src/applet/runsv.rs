@@ -90,7 +90,9 @@
 //! Linux 5.3 within a second. Their exit status is not known: `finish` gets -1
 //! and 0, `sv why` shows `unknown`, and such a run does not count as short.
 //! Control bytes that were not read yet are lost; one that was just read is
-//! not, with the `ledger`.
+//! not, with the `ledger`. What a service has written to its log pipe is lost
+//! if neither its logger nor the service itself lives until the next supervisor
+//! has opened that pipe.
 //!
 //! This state is kept in a file `ledger` in the run directory, which runsv
 //! does not need otherwise: in DEVICE-INODE, as above. (runsvdir keeps one for

@@ -153,7 +153,10 @@ impl Process {
         self.state = State::Down;
         self.changed(now);
         let (wait, waits) = facts.restart_delay.wait(self.short_runs, age, now);
-        self.due = (!wait.is_zero()).then(|| (now.mono.after(wait), waits));
+        // A logger ends with its supervisor, as the last writer of its pipe.
+        let is_left = role == Role::Log && exit == Exit::UNKNOWN;
+        let waits_now = !wait.is_zero() && !is_left;
+        self.due = waits_now.then(|| (now.mono.after(wait), waits));
         if waits == Waits::Parked
             && self.short_runs == facts.restart_delay.max_deaths
         {

@@ -66,3 +66,18 @@ fn a_logger_that_is_too_slow_is_not_started_again() {
     assert_eq!(slot.tick(now(STEP))[..], late);
     assert_eq!(kill(&mut slot)[..], [Action::Ended]);
 }
+
+#[test]
+fn a_logger_that_has_ended_with_its_supervisor_is_started_at_once() {
+    let mut slot = SlotState::new(true, Some(false), now(0));
+    slot.tick(now(0));
+    slot.started(Role::Log, 9, now(0));
+    let mut end = |exit| {
+        let facts = Facts::default();
+        let actions = slot.ended(Role::Log, exit, facts, now(STEP));
+        slot.started(Role::Log, 9, now(STEP));
+        actions
+    };
+    assert_eq!(end(Exit::UNKNOWN)[..], [Action::Run(Role::Log)]);
+    assert_eq!(end(KILLED)[..], []);
+}
