@@ -144,7 +144,7 @@ impl Ledger {
         self.generation = self.get(GENERATION).wrapping_add(1);
         self.set(GENERATION, self.generation);
         if let Some(index) = self.get(WRITTEN).checked_sub(1) {
-            self.copy(OLD, start_of(index), ROW);
+            self.copy(OLD, start_of(index));
             self.set(WRITTEN, 0);
         }
         let byte = first_byte(self.get(COMMAND));
@@ -185,11 +185,19 @@ impl Ledger {
         word.filter(|_| RECOVERY && index < self.length)
     }
 
-    /// Copies words.
-    fn copy(&self, from: usize, to: usize, count: usize) {
-        for offset in 0..count {
-            let word = self.get(from.saturating_add(offset));
-            self.set(to.saturating_add(offset), word);
+    /// Returns the words of a row, or of its last content, if they are within
+    /// the file.
+    fn row(&self, start: usize) -> &'static [AtomicU32] {
+        let end = start.saturating_add(ROW);
+        let row = self.words.get(start..end);
+        row.filter(|_| RECOVERY && end <= self.length)
+            .unwrap_or_default()
+    }
+
+    /// Copies a row.
+    fn copy(&self, from: usize, to: usize) {
+        for (from, to) in self.row(from).iter().zip(self.row(to)) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
@@ -245,18 +253,18 @@ impl Ledger {
             return;
         }
         let number = u32::from(index).saturating_add(1);
-        self.copy(start, OLD, ROW);
+        self.copy(start, OLD);
         compiler_fence(Ordering::SeqCst);
         self.set(WRITTEN, number);
         compiler_fence(Ordering::SeqCst);
-        let words = fields.as_chunks().0.iter();
-        let words = words.map(|bytes| u32::from_le_bytes(*bytes));
-        let checked = start.saturating_add(UNCHECKED);
-        let all = [self.generation].into_iter().chain(words);
-        for (offset, word) in all.clone().enumerate() {
-            self.set(checked.saturating_add(offset), word);
-        }
-        self.set(start, ledger::check(all));
+        let fields = fields.as_chunks().0.iter();
+        let fields = fields.map(|bytes| u32::from_le_bytes(*bytes));
+        let all = [self.generation].into_iter().chain(fields);
+        let checked = self.row(start).iter().skip(UNCHECKED);
+        let words = all.zip(checked).inspect(|(value, word)| {
+            word.store(*value, Ordering::Relaxed);
+        });
+        self.set(start, ledger::check(words.map(|(value, _)| value)));
         compiler_fence(Ordering::SeqCst);
         self.set(WRITTEN, 0);
         self.set(COMMAND, 0);
@@ -465,12 +473,12 @@ mod test {
         let mut first = open(&dir, 4);
         first.record(1, &fields(1, 5), &reporter());
         let start = start_of(1);
-        first.copy(start, OLD, ROW);
+        first.copy(start, OLD);
         first.set(WRITTEN, 2);
         for written in 0..ROW {
             let next = open(&dir, 4);
             assert_eq!(next.find(key(1)), Some((1, fields(1, 5))));
-            next.copy(start, OLD, ROW);
+            next.copy(start, OLD);
             for index in start..start + written {
                 next.set(index, 0x0bad_0bad);
             }

@@ -86,6 +86,10 @@ use wall_clock::WallClock;
 /// one more wake-up, and none after it if nothing is left to do.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
 
+/// Maximum number of descriptors with low numbers, for the log pipes of the
+/// first slots: to keep one costs a system call.
+const LOW_NUMBERS: u32 = 64;
+
 /// State of the event loop.
 pub struct Supervisor {
     table: Table,
@@ -132,7 +136,9 @@ impl Supervisor {
         // If refused, the table holds fewer slots; that is reported when it
         // is full.
         limits::raise_files(descriptors);
-        limits::reserve_files(reaper.signals(), descriptors);
+        let low = u32::try_from(slots.saturating_mul(2)).unwrap_or(0);
+        let low = if slots > 1 { low.min(LOW_NUMBERS) } else { 0 };
+        limits::reserve_files(reaper.signals(), descriptors, low);
         Ok(Self {
             table,
             context: Context {

@@ -9,6 +9,7 @@ use crate::{
     sys::{
         AsFd, At, Errno, Fd, clock, error,
         file::{self, Kind},
+        limits,
         poller::Poller,
         secure::{
             self,
@@ -300,6 +301,7 @@ impl Service {
     /// service and of its log service. Returns the first failure; a lock or
     /// FIFO that no longer exists is one too.
     pub(super) fn publish(&mut self, slot: &SlotState) -> Result<(), Failure> {
+        let is_open = self.service.is_open();
         let mut written = Ok(());
         for role in [Role::Service, Role::Log] {
             if let (Some(status), Some((dir, supervise, names))) =
@@ -307,6 +309,10 @@ impl Service {
             {
                 written = written.and(supervise.publish(dir, names, &status));
             }
+        }
+        if !is_open {
+            // All was opened just now.
+            return written;
         }
         let log = self.log.as_ref();
         written = written.and_then(|()| self.service.check_present(&SERVICE));
@@ -430,7 +436,10 @@ fn log_dir(at: At<'_>) -> Result<Fd, Failure> {
 /// Opens both ends of the log pipe, which [`Lock::open_supervise_dir`] has
 /// created, as the processes need them.
 fn pipe(at: At<'_>) -> Result<Pipe, Failure> {
-    let open = |end| secure::fifo(at, PIPE, end);
+    let open = |end| {
+        limits::release_number();
+        secure::fifo(at, PIPE, end)
+    };
     let read = open(Reader).map_err(failure("open", PIPE))?;
     let write = open(Writer).map_err(failure("open", PIPE))?;
     // No other user can reach it there by its name.

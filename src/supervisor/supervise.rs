@@ -214,6 +214,11 @@ impl SuperviseDir {
         self.created
     }
 
+    /// Returns whether its files were written since it was opened.
+    pub(super) fn is_open(&self) -> bool {
+        self.ok.is_some()
+    }
+
     /// Returns the status that an earlier supervisor has published, and when
     /// that was written; `dir` is the service directory.
     pub(super) fn recorded(

@@ -5,10 +5,11 @@
 //! handler has a stack of its own. It keeps the pipes and FIFOs open, so that
 //! neither a writer nor their content is lost, and the directories, and
 //! executes, in this order, a sealed copy of the program in memory (PID 1
-//! only) or the file that the program was started from, its path, and
-//! /proc/self/exe. If all are refused, or the handler itself faults, PID 1
-//! restarts the machine, and another process ends by the signal. Blocked
-//! signals stay blocked, pending ones pending, and children stay children.
+//! only, and not if the file is in memory itself) or the file that the program
+//! was started from, its path, and /proc/self/exe. If all are refused, or the
+//! handler itself faults, PID 1 restarts the machine, and another process ends
+//! by the signal. Blocked signals stay blocked, pending ones pending, and
+//! children stay children.
 //!
 //! The state travels in the variable [`VARIABLE`] of the environment, which
 //! [`resumed`] removes. It is what was last given to [`record`], and the path
@@ -308,7 +309,9 @@ pub fn prepare_image(in_memory: bool) -> Image {
     let Ok(program) = opened else {
         return Image::Path;
     };
-    let copy = in_memory.then(|| image::sealed_copy(&program));
+    // No program that is running can be written to.
+    let copies = in_memory && !image::is_in_memory(&program);
+    let copy = copies.then(|| image::sealed_copy(&program));
     match copy {
         Some(Ok(copy)) => keep_image(copy, Image::Memory),
         _ => keep_image(program, Image::File),

@@ -6,6 +6,7 @@
 )]
 
 use linux_raw_sys::general;
+use rustix::fd::AsFd as _;
 use syscalls::Sysno;
 
 use super::{
@@ -19,6 +20,21 @@ const SEALS: u32 = general::F_SEAL_SEAL
     | general::F_SEAL_SHRINK
     | general::F_SEAL_GROW
     | general::F_SEAL_WRITE;
+
+/// Returns true when a file is in memory already: on the root that the kernel
+/// unpacks an initramfs into.
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_fallible_conversions,
+    reason = "the field's width differs between machines"
+)]
+pub(super) fn is_in_memory(file: &Fd) -> bool {
+    let kinds = [general::TMPFS_MAGIC, general::RAMFS_MAGIC];
+    let kind = rustix::fs::fstatfs(file.as_fd()).map(|info| info.f_type);
+    kind.is_ok_and(|kind| {
+        u32::try_from(kind).is_ok_and(|kind| kinds.contains(&kind))
+    })
+}
 
 /// Copies a program into memory and seals it.
 pub(super) fn sealed_copy(program: &Fd) -> Result<Fd, Errno> {

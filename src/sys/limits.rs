@@ -1,7 +1,8 @@
 //! Reads and sets resource limits, and raises the limit of open files.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use rustix::fd::AsRawFd as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{At, Errno, error, raw};
@@ -38,9 +39,45 @@ pub fn raise_files(needed: u32) {
 /// share it the kernel then waits until every processor has released the old
 /// one: tens of milliseconds each time (`expand_fdtable`, Linux fs/file.c).
 /// Where the limit is lower the table grows when it must.
-pub fn reserve_files(any: At<'_>, needed: u32) {
+///
+/// Then keeps `low` numbers, the lowest ones, for [`release_number`].
+pub fn reserve_files(any: At<'_>, needed: u32, low: u32) {
     let last = needed.saturating_sub(1);
-    let _lower = raw::dup_above(any, last).is_err();
+    if raw::dup_above(any, last).is_err() {
+        return;
+    }
+    let [next, end] = &LOW;
+    for count in 0..low {
+        let Ok(copy) = raw::dup_above(any, 3) else {
+            return;
+        };
+        let number = copy.as_raw_fd().cast_unsigned();
+        if count == 0 {
+            next.store(number, Ordering::Relaxed);
+        } else if number != end.load(Ordering::Relaxed) {
+            return;
+        }
+        end.store(number.saturating_add(1), Ordering::Relaxed);
+        copy.leave_open();
+    }
+}
+
+/// The next number that [`release_number`] frees, and the end of those that it
+/// has left.
+static LOW: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
+/// Frees the lowest number that is kept: the next file that is opened gets it.
+///
+/// For files that children get: a child copies the table of open files up to
+/// the greatest number of its own, and closes all between, so that the cost of
+/// a start would grow with the number of slots.
+pub fn release_number() {
+    let [next, end] = LOW.each_ref().map(|n| n.load(Ordering::Relaxed));
+    if next < end {
+        let _closed = raw::close_number(next).is_err();
+        let [stored, _] = &LOW;
+        stored.store(next.saturating_add(1), Ordering::Relaxed);
+    }
 }
 
 /// Restores the original limits of open files in a child, if this process has

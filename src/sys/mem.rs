@@ -12,6 +12,10 @@ use core::{arch::asm, ffi::c_int};
 /// Bytes of a word, which is copied in one step.
 const WORD: usize = size_of::<usize>();
 
+/// Bytes of half a word of 64 bits, which is copied in one step where a whole
+/// one cannot be: the alignment of most structures.
+const HALF: usize = size_of::<u32>();
+
 /// True if a word may be at any address: the processor reads and writes it as
 /// fast as an aligned one.
 const ANY_ADDRESS: bool = cfg!(any(
@@ -95,14 +99,30 @@ fn past_word(one: usize, other: usize) -> Option<usize> {
 /// As for memcpy(3), but for overlap.
 #[inline]
 unsafe fn copy_up<const ANY: bool>(to: *mut u8, from: *const u8, count: usize) {
-    let past = past_word(to.addr(), from.addr());
-    let distance = past.map(|past| past.wrapping_neg() % WORD);
-    let first = before_words(ANY, distance, count);
-    let last = after_words(first, count);
+    let apart = to.addr() ^ from.addr();
+    let unit = match (apart % WORD, apart % HALF) {
+        _ if ANY => WORD,
+        (0, _) => WORD,
+        (_, 0) => HALF,
+        _ => 1,
+    };
+    let rest = unit.wrapping_sub(1);
+    let first = if ANY {
+        0
+    } else {
+        count.min(to.addr().wrapping_neg() & rest)
+    };
+    let last = count.wrapping_sub(count.wrapping_sub(first) & rest);
     // SAFETY: bytes of the `count`.
     unsafe { steps_up::<u8, ANY>(to, from, 0, first) };
-    // SAFETY: words of the `count` bytes.
-    unsafe { steps_up::<usize, ANY>(to, from, first, last) };
+    match unit {
+        // SAFETY: words of the `count` bytes.
+        WORD => unsafe { steps_up::<usize, ANY>(to, from, first, last) },
+        // SAFETY: the same.
+        HALF => unsafe { steps_up::<u32, ANY>(to, from, first, last) },
+        // SAFETY: bytes of the `count`.
+        _ => unsafe { steps_up::<u8, ANY>(to, from, first, last) },
+    }
     // SAFETY: bytes of the `count`.
     unsafe { steps_up::<u8, ANY>(to, from, last, count) };
 }
@@ -112,7 +132,8 @@ unsafe fn copy_up<const ANY: bool>(to: *mut u8, from: *const u8, count: usize) {
 ///
 /// # Safety
 /// As for [`step`], for each.
-#[inline]
+#[allow(clippy::inline_always, reason = "a call costs more than most copies")]
+#[inline(always)]
 unsafe fn steps_up<T, const ANY: bool>(
     to: *mut u8,
     from: *const u8,
@@ -215,7 +236,8 @@ unsafe fn fill_up<const ANY: bool>(to: *mut u8, byte: u8, count: usize) {
 ///
 /// # Safety
 /// As for [`put`], for each.
-#[inline]
+#[allow(clippy::inline_always, reason = "a call costs more than most copies")]
+#[inline(always)]
 unsafe fn puts<T: Copy, const ANY: bool>(
     to: *mut u8,
     value: T,

@@ -80,11 +80,16 @@ impl<'f> Cursor<'f> {
         *value = u64::from_le_bytes(number);
     }
 
-    /// Passes a byte.
+    /// Passes a byte, as most values are.
+    #[inline(never)]
     pub fn byte(&mut self, value: &mut u8) {
-        let mut number = u64::from(*value);
-        self.number(&mut number, 1);
-        *value = u8::try_from(number).unwrap_or(0);
+        let field = self.fields.get_mut(self.at);
+        self.at = self.at.saturating_add(1);
+        match field {
+            Some(field) if self.loads => *value = *field,
+            Some(field) => *field = *value,
+            None => self.valid = false,
+        }
     }
 
     /// Passes a number of four bytes.

@@ -169,8 +169,8 @@
 //! # Faults
 //! When PID 1 faults (SEGV, BUS, ILL, FPE, ABRT or SYS, also when its stack
 //! overflows) it executes itself again and goes on. It executes a sealed copy
-//! of itself in memory or, where the kernel refuses that, the file that is
-//! running, or its path; a line of the boot says which. One line reports each
+//! of itself in memory or, in an initramfs and where the kernel refuses that,
+//! the file that is running, or its path; a line of the boot says which. One line reports each
 //! fault: its number, the signal, and the address or that a process has sent
 //! it. `sv why` and `runt limits` count those of stage 2.
 //!

@@ -119,8 +119,8 @@ pub(in crate::sys) fn dup_above(from: At<'_>, least: u32) -> Result<Fd, Errno> {
     Ok(Fd::unnoted(i32::try_from(fd).unwrap_or(i32::MAX)))
 }
 
-/// Calls `close` of a standard stream, or in a copy of this process of a
-/// descriptor that it does not need.
+/// Calls `close` of a standard stream, of a number that `limits` keeps, or in
+/// a copy of this process of a descriptor that it does not need.
 pub(in crate::sys) fn close_number(number: u32) -> Result<(), Errno> {
     // SAFETY: as in `dup_onto`.
     unsafe { syscall!(Sysno::close, number) }?;
