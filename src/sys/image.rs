@@ -12,6 +12,7 @@ use syscalls::Sysno;
 use super::{
     Errno, Fd,
     error::syscall,
+    open,
     program::{Argv, Environ},
 };
 
@@ -23,17 +24,9 @@ const SEALS: u32 = general::F_SEAL_SEAL
 
 /// Returns true when a file is in memory already: on the root that the kernel
 /// unpacks an initramfs into.
-#[allow(
-    clippy::useless_conversion,
-    clippy::unnecessary_fallible_conversions,
-    reason = "the field's width differs between machines"
-)]
 pub(super) fn is_in_memory(file: &Fd) -> bool {
-    let kinds = [general::TMPFS_MAGIC, general::RAMFS_MAGIC];
-    let kind = rustix::fs::fstatfs(file.as_fd()).map(|info| info.f_type);
-    kind.is_ok_and(|kind| {
-        u32::try_from(kind).is_ok_and(|kind| kinds.contains(&kind))
-    })
+    const KINDS: [u32; 2] = [general::TMPFS_MAGIC, general::RAMFS_MAGIC];
+    open::is_on(file.as_fd(), &KINDS)
 }
 
 /// Copies a program into memory and seals it.

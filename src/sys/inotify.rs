@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::{At, Errno, Fd, raw, read};
+use super::{At, Errno, Fd, open, raw, read};
 use linux_raw_sys::general::{
     CIFS_SUPER_MAGIC, FUSE_SUPER_MAGIC, IN_CLOSE_NOWRITE, IN_CREATE, IN_DELETE,
     IN_DELETE_SELF, IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO,
@@ -61,17 +61,8 @@ const REMOTE_FILE_SYSTEMS: [u32; 6] = [
 ];
 
 /// Returns true when the file system of an open directory reports all changes.
-#[allow(
-    clippy::useless_conversion,
-    clippy::unnecessary_fallible_conversions,
-    reason = "the field's width differs between machines"
-)]
 pub fn reports_changes(dir: At<'_>) -> bool {
-    let kind = rustix::fs::fstatfs(dir).map(|info| info.f_type);
-    !kind.is_ok_and(|kind| {
-        u32::try_from(kind)
-            .is_ok_and(|kind| REMOTE_FILE_SYSTEMS.contains(&kind))
-    })
+    !open::is_on(dir, &REMOTE_FILE_SYSTEMS)
 }
 
 /// A reported change.

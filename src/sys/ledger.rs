@@ -12,7 +12,7 @@ use linux_raw_sys::general;
 use rustix::fd::AsRawFd as _;
 use syscalls::Sysno;
 
-use super::{At, Errno, error::syscall, memory};
+use super::{At, Errno, error::syscall, memory, open};
 
 /// File systems on which a page that was written once can be written again
 /// without an allocation, which could fail and end the process: tmpfs, ramfs,
@@ -26,16 +26,8 @@ const FILE_SYSTEMS: [u32; 4] = [
 ];
 
 /// Returns true when a file in an open directory can be mapped with [`map`].
-#[allow(
-    clippy::useless_conversion,
-    clippy::unnecessary_fallible_conversions,
-    reason = "the field's width differs between machines"
-)]
 pub fn can_map(dir: At<'_>) -> bool {
-    let kind = rustix::fs::fstatfs(dir).map(|info| info.f_type);
-    kind.is_ok_and(|kind| {
-        u32::try_from(kind).is_ok_and(|kind| FILE_SYSTEMS.contains(&kind))
-    })
+    open::is_on(dir, &FILE_SYSTEMS)
 }
 
 /// Maps the first `words` words of an open file for good. A word may be used

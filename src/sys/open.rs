@@ -56,6 +56,19 @@ pub enum Kind {
     Other,
 }
 
+/// Returns whether an open file is on a file system of one of these kinds.
+pub(super) fn is_on(file: At<'_>, kinds: &[u32]) -> bool {
+    let info = rustix::fs::fstatfs(file);
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the field's width differs between machines"
+    )]
+    let kind = info.map(|info| i64::from(info.f_type));
+    // On 32-bit machines a number with the highest bit is negative.
+    let low = i64::from(u32::MAX);
+    kind.is_ok_and(|kind| kinds.iter().any(|k| i64::from(*k) == kind & low))
+}
+
 /// Opens for reading, non-blocking.
 pub fn open_read(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     open(at, path, OFlags::RDONLY | OFlags::NONBLOCK, 0)
