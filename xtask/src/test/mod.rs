@@ -90,13 +90,11 @@ pub fn run(
             }),
         );
     }
-    // Two that mostly wait fit in beside processors that are busy.
     let processors = thread::available_parallelism()?.get().min(PROCESSORS);
     let processors = u32::try_from(processors)?;
-    let room = processors * ONE + 2 * WAITING;
     let mut total = Total::default();
     let began = Instant::now();
-    schedule::run(parts, room, |ended| total.add(ended));
+    schedule::run(parts, processors, |ended| total.add(ended));
     total.end(began.elapsed(), processors)
 }
 

@@ -116,16 +116,22 @@ pub struct Ended {
     pub took: Duration,
 }
 
-/// Runs all parts. Starts each as early as its place in the list, the parts
-/// before it and the load permit: at most `room` quarters of a processor, or one
-/// part of any load. Calls `ended` for each part when it has ended.
-pub fn run(parts: Vec<Part<'_>>, room: u32, mut ended: impl FnMut(Ended)) {
+/// Runs all parts on a number of processors. Starts each as early as its place
+/// in the list, the parts before it and the load permit: beside processors that
+/// are busy there is room for two parts that mostly wait; there are at most two
+/// parts for each processor; or there is one part of any load. Calls `ended` for
+/// each part when it has ended.
+pub fn run(
+    parts: Vec<Part<'_>>,
+    processors: u32,
+    mut ended: impl FnMut(Ended),
+) {
     let (sender, receiver) = channel();
     let mut waiting = parts;
     let mut running: Vec<(String, u32)> = Vec::new();
     thread::scope(|scope| {
         loop {
-            while let Some(next) = startable(&waiting, &running, room) {
+            while let Some(next) = startable(&waiting, &running, processors) {
                 let part = waiting.remove(next);
                 running.push((part.name.clone(), part.load));
                 let sender = sender.clone();
@@ -166,15 +172,17 @@ pub fn run(parts: Vec<Part<'_>>, room: u32, mut ended: impl FnMut(Ended)) {
 fn startable(
     waiting: &[Part<'_>],
     running: &[(String, u32)],
-    room: u32,
+    processors: u32,
 ) -> Option<usize> {
+    let room = processors * ONE + 2 * WAITING;
+    let full = running.len() >= processors as usize * 2;
     let load: u32 = running.iter().map(|(_, load)| load).sum();
     let unfinished = |name: &String| {
         waiting.iter().any(|part| part.name == *name)
             || running.iter().any(|(running, _)| running == name)
     };
     waiting.iter().position(|part| {
-        let fits = running.is_empty() || load + part.load <= room;
+        let fits = !full && load + part.load <= room || running.is_empty();
         fits && !part.after.iter().any(unfinished)
     })
 }
@@ -182,7 +190,10 @@ fn startable(
 #[cfg(test)]
 mod test {
     use super::*;
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    };
 
     #[test]
     fn parts_start_in_order_as_load_and_dependencies_permit() {
@@ -202,9 +213,7 @@ mod test {
             part("c", ONE),
             part("d", WAITING),
         ];
-        run(parts, ONE + WAITING, |ended| {
-            note(format!("-{}", ended.name))
-        });
+        run(parts, 1, |ended| note(format!("-{}", ended.name)));
         let log = log.into_inner().unwrap();
         let at = |text: &str| log.iter().position(|it| it == text).unwrap();
         assert_eq!(log[..2], ["+large", "-large"], "{log:?}");
@@ -213,6 +222,24 @@ mod test {
         assert!(at("-a") < at("+c"), "{log:?}");
         assert!(at("+d") < at("-a"), "{log:?}");
         assert_eq!(log.len(), 10);
+    }
+
+    #[test]
+    fn at_most_two_parts_for_each_processor_run_at_once() {
+        let (now, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        let part = |name: &str| {
+            let (now, most) = (&now, &most);
+            Part::new(name, "", WAITING, move || {
+                let before = now.fetch_add(1, Ordering::SeqCst);
+                most.fetch_max(before + 1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(20));
+                now.fetch_sub(1, Ordering::SeqCst);
+                Outcome::of(Ok(String::new()))
+            })
+        };
+        let parts = ["a", "b", "c", "d", "e"].map(part);
+        run(parts.into(), 1, |_| {});
+        assert_eq!(most.into_inner(), 2);
     }
 
     #[test]
