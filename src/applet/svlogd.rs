@@ -55,10 +55,12 @@
 //!   Lines that cannot be sent are logged.
 //! - `pTEXT`: prefix of each line.
 //! - `+PATTERN`, `-PATTERN`: log matching lines, or do not; `ePATTERN`,
-//!   `EPATTERN`: copy them to descriptor 2, or do not. svlogd waits until
-//!   descriptor 2 takes a copied line, but no longer than until TERM. The last
-//!   pattern that matches decides. `*c` matches anything up to the first `c`,
-//!   `*` at the end matches anything, `+c` one or more `c`.
+//!   `EPATTERN`: copy them to descriptor 2, or do not. On a terminal the
+//!   control characters of a copied line are replaced, as in the output of
+//!   sv(8). svlogd waits until descriptor 2 takes a copied line, but no longer
+//!   than until TERM. The last pattern that matches decides. `*c` matches
+//!   anything up to the first `c`, `*` at the end matches anything, `+c` one or
+//!   more `c`.
 //! - `#`: a comment.
 //!
 //! # Processor
@@ -70,7 +72,7 @@
 //! safe and within TERM's limit: a log still called `.u` then is processed
 //! after the next start.
 //!
-//! # Trouble
+//! # Failures
 //! A step that fails (a full disk, an error of the medium, a processor that is
 //! still at work when the next log is full) is reported once for each cause
 //! and tried again every 3 s until it succeeds. All other directories get the

@@ -74,7 +74,7 @@ const ERRORS: [(&[&str], &[&str]); 14] = [
     ),
 ];
 
-/// Which process is traced.
+/// The process that is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     /// The supervisor of `runsvdir`, before it has services.

@@ -55,6 +55,7 @@ pub fn check() -> Result<()> {
         };
         lines(&text, &mut fault);
         opening(&text, &mut fault);
+        questions(&text, &mut fault);
         kernel(&file, &text, &mut fault)?;
         policy(&file, &text, &mut fault)?;
     }
@@ -124,6 +125,29 @@ fn opening(text: &str, fault: &mut impl FnMut(usize, &str)) {
     let sentence = paragraph.join(" ");
     if !sentence.ends_with(['.', ':']) {
         fault(1, "no sentence after `//!` that says what the file answers");
+    }
+}
+
+/// Words of a question, with which no description of an item begins: it begins
+/// with a verb or a noun.
+const QUESTIONS: [&str; 5] = ["How", "What", "Whether", "Which", "Who"];
+
+/// Reports each comment on a file or an item that begins like a question.
+fn questions(text: &str, fault: &mut impl FnMut(usize, &str)) {
+    let comment = |line: &str| {
+        let line = line.trim_start();
+        let rest = line.strip_prefix("///").or(line.strip_prefix("//!"))?;
+        Some(rest.split_whitespace().next().unwrap_or("").to_owned())
+    };
+    let mut inside = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let word = comment(line);
+        if let Some(word) = word.as_deref().filter(|_| !inside)
+            && QUESTIONS.contains(&word)
+        {
+            fault(number, &format!("a comment begins with `{word}`"));
+        }
+        inside = word.is_some();
     }
 }
 
@@ -260,4 +284,19 @@ fn scripts(faults: &mut Faults) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_comment_that_begins_with_a_question_is_found() {
+        let text = "//! Runs it.\n//!\n//! What\n\n\
+                    /// Returns\n/// whether\nfn a() {\n\
+                    // How it works.\n}\n    /// Which one.\nb: u8,\n";
+        let mut found = Vec::new();
+        questions(text, &mut |line, _| found.push(line));
+        assert_eq!(found, [10]);
+    }
 }
