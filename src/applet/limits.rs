@@ -15,7 +15,7 @@
 //! - `code`, `variables`: bytes of the program, shared by all processes that
 //!   run it, and of its tables, of which each process has the pages that it
 //!   uses. There is no other memory but the stack: no heap.
-//! - `turn`: microseconds of the longest time so far in which the supervisor
+//! - `latency`: microseconds of the longest time so far in which the supervisor
 //!   of DIR, or of the directory that sv(8) uses, took no events. A record is
 //!   at least a second old; without a supervisor there may be none.
 //! - `faults`: number of faults of that supervisor and of its front process
@@ -54,13 +54,13 @@ pub(super) fn main(start: Start) -> u8 {
     let dir = start.argv.skip(1).first();
     let dir = dir.unwrap_or_else(|| super::sv::services(start.environ));
     let mut buffer = [0; 24];
-    let turn = rundir::find_for(dir).and_then(|rundir| {
+    let latency = rundir::find_for(dir).and_then(|rundir| {
         file::read_whole(rundir.as_fd(), rundir::LATENCY[0], &mut buffer)
     });
-    let printed = match turn {
-        Ok(turn) if printed => {
+    let printed = match latency {
+        Ok(latency) if printed => {
             let mut line = Line::new();
-            line.text("turn ").bytes(turn.trim_ascii_end());
+            line.text("latency ").bytes(latency.trim_ascii_end());
             sys::print(line.finish())
         }
         _ => printed,

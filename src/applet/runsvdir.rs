@@ -86,7 +86,7 @@
 //! The state directory of DIR is `DEVICE-INODE-NAME` in the run directory,
 //! with the numbers of the directory that contains DIR, and DIR's name there.
 //! It holds `front`, locked by the front process; `ledger`, see runsv(8);
-//! `turn`, see runt-limits(8); and in `supervise` the files by which front and
+//! `latency`, see runt-limits(8); and in `supervise` the files by which front and
 //! supervisor talk: `lock`, `control`, `ok`, `log` and `errors`.
 //!
 //! With an overlay directory (the board's, for the board's services directory,

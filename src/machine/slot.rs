@@ -409,7 +409,7 @@ impl SlotState {
 
     /// Holds the role as [`SlotState::hold`] does, although its process was
     /// taken to run.
-    pub fn doubt(&mut self, role: Role) {
+    pub fn hold_running(&mut self, role: Role) {
         if let Some(process) = self.process_mut(role) {
             process.held = process.pid.take();
             process.state = State::Down;

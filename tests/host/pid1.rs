@@ -363,11 +363,11 @@ fn run_time(pid: Pid) -> Option<u64> {
 }
 
 /// Returns the longest loop iteration of a process 1, in nanoseconds.
-fn longest_turn(tmp: &TestDir) -> u64 {
+fn longest_iteration(tmp: &TestDir) -> u64 {
     let places = fs::read_dir(tmp.path("run")).unwrap();
     let turns = places.filter_map(|tmp| {
-        let turn = tmp.unwrap().path().join("turn");
-        fs::read_to_string(turn).ok()?.trim().parse::<u64>().ok()
+        let latency = tmp.unwrap().path().join("latency");
+        fs::read_to_string(latency).ok()?.trim().parse::<u64>().ok()
     });
     turns.max().unwrap_or(0) * 1000
 }
@@ -432,10 +432,10 @@ fn reap_orphans() -> Option<(u64, u64)> {
     let old = tmp.pid("other");
     tmp.control("other", "t");
     tmp.until_pid("other", old);
-    let turn = longest_turn(&tmp);
+    let longest = longest_iteration(&tmp);
     signal(&one, Signal::TERM);
     assert_eq!(one.wait(), POWER_OFF);
-    Some((turn, spent))
+    Some((longest, spent))
 }
 
 #[test]
@@ -447,13 +447,13 @@ fn thousands_of_orphans_are_reaped_in_many_iterations() {
     // A single iteration would always last for all of the processor time. One
     // of many lasts that long only when it is preempted.
     for _ in 0..5 {
-        let Some((turn, spent)) = reap_orphans() else {
+        let Some((longest, spent)) = reap_orphans() else {
             return skip("needs /proc/PID/schedstat");
         };
-        if turn > 0 && turn < spent / 2 {
+        if longest > 0 && longest < spent / 2 {
             return;
         }
-        seen.push((turn, spent));
+        seen.push((longest, spent));
     }
     panic!("longest iteration and processor time in ns: {seen:?}");
 }

@@ -260,13 +260,13 @@ fn the_longest_iteration_is_recorded() {
     tmp.service("a", STAY);
     let none = tmp.run(&["runt", "limits", "services"]);
     assert_eq!((none.code, none.stderr.as_str()), (0, ""));
-    assert!(!none.stdout.contains("\nturn "), "{none:?}");
+    assert!(!none.stdout.contains("\nlatency "), "{none:?}");
     let _running = tmp.runsvdir();
     tmp.until_pid("a", None);
-    let turn = until("a record", || {
+    let latency = until("a record", || {
         let output = tmp.run(&["runt", "limits", "services"]);
-        let last = output.stdout.lines().last()?.strip_prefix("turn ")?;
+        let last = output.stdout.lines().last()?.strip_prefix("latency ")?;
         last.parse::<u64>().ok()
     });
-    assert!((1..60_000_000).contains(&turn), "{turn}");
+    assert!((1..60_000_000).contains(&latency), "{latency}");
 }

@@ -131,9 +131,9 @@ fn waiting_works_without_inotify() {
     let a = FakeSupervisor::new(&tmp, "a");
     let mut none = Command::new("unshare");
     none.args(["-Ur", "sh", "-c"]);
-    let deaf = "echo 0 > /proc/sys/user/max_inotify_instances || exit 77; \
+    let without = "echo 0 > /proc/sys/user/max_inotify_instances || exit 77; \
                 exec \"$@\"";
-    none.arg(deaf).arg("sh").arg(tmp.path("bin/sv"));
+    none.arg(without).arg("sh").arg(tmp.path("bin/sv"));
     none.args(["-w", "60", "start", "a"]);
     none.env("SVDIR", tmp.path("services")).stdin(Stdio::null());
     let child = none.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();

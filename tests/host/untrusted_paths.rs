@@ -61,7 +61,7 @@ fn plant(tmp: &TestDir, run: &str) {
     let dir = tmp.path(run).join(name);
     dir_of_other_user(&dir);
     symlink(tmp.path("secret"), dir.join("front")).unwrap();
-    symlink(tmp.path("made"), dir.join("turn.new")).unwrap();
+    symlink(tmp.path("made"), dir.join("latency.new")).unwrap();
 }
 
 /// Starts `runsvdir`, which must refuse the run directory and still supervise.

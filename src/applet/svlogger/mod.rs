@@ -66,7 +66,7 @@
 //! device that lines are shown on must be writable by the user. A log
 //! directory that was removed can be made again only where the user may write.
 //!
-//! # Trouble
+//! # Failures
 //! While a log directory cannot be opened, svlogger tries again every 3
 //! seconds. The lines stay in the pipe. When it is nearly full each attempt
 //! drops one read of them, with a message, so that the service is not slowed

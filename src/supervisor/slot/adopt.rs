@@ -201,7 +201,7 @@ impl Slot {
             // A shared logger gives the stream up by itself.
             Verdict::Runs(watch) if !shared => watch,
             Verdict::Unclear(watch) if !shared && role != Role::Script => {
-                self.data.machine.doubt(role);
+                self.data.machine.hold_running(role);
                 return self.hold(role, watch, context);
             }
             Verdict::Gone | Verdict::Runs(_) | Verdict::Unclear(_) => {

@@ -40,4 +40,4 @@ pub const STOP: &str = "stop of all, ms";
 /// memory is tight, ms.
 pub const ANSWER: &str = "slowest answer, others crashing, ms";
 /// Maximum time of an iteration of the loop under the same conditions, ms.
-pub const TURN: &str = "longest turn, others crashing, ms";
+pub const LATENCY: &str = "longest iteration, others crashing, ms";

@@ -57,9 +57,9 @@ const fn many(measure: &'static str, most: f64) -> Bar {
 const BARS: &[Bar] = {
     use Reference::{Figure, Nothing, One};
     use measure::{
-        ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, PROCESSES, PSS_LARGEST,
-        REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS, STOP, TURN,
-        TURNS, WAKES,
+        ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, LATENCY, PROCESSES,
+        PSS_LARGEST, REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS,
+        STOP, TURNS, WAKES,
     };
     &[
         bar(PROCESSES, Nothing, 2.0),
@@ -81,7 +81,7 @@ const BARS: &[Bar] = {
         bar(TURNS, Nothing, 0.0),
         bar(STOP, Figure("floor", STOP), 1.5),
         bar(ANSWER, Nothing, 20.0),
-        bar(TURN, Nothing, 20.0),
+        bar(LATENCY, Nothing, 20.0),
         many(START, 4.2),
         many(STOP, 4.2),
         many(STATUS, 4.2),
@@ -95,9 +95,9 @@ const BARS: &[Bar] = {
 /// Every measure, in the order of the tables.
 const MEASURES: &[&str] = {
     use measure::{
-        ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, PROCESSES, PSS,
+        ADDED, ANSWER, DIRTY, DIRTY_LARGEST, KILLED, LATENCY, PROCESSES, PSS,
         PSS_LARGEST, REMOVED, RESTART, START, START_BUSY, START_CPU, STATUS,
-        STOP, TURN, TURNS, WAKES,
+        STOP, TURNS, WAKES,
     };
     &[
         PROCESSES,
@@ -117,7 +117,7 @@ const MEASURES: &[&str] = {
         WAKES,
         TURNS,
         ANSWER,
-        TURN,
+        LATENCY,
     ]
 };
 

@@ -304,10 +304,12 @@ impl Bench {
         let mut limits = contender.command("runt");
         limits.arg("limits").arg(tree.scan()).stdout(Stdio::piped());
         let told = String::from_utf8(limits.output()?.stdout)?;
-        let turn = told.lines().find_map(|line| line.strip_prefix("turn "));
-        let micros: f64 =
-            turn.context("`runt limits` prints no turn")?.parse()?;
-        figures.put(measure::TURN, "runt", 0, &[micros / 1e3]);
+        let latency =
+            told.lines().find_map(|line| line.strip_prefix("latency "));
+        let micros: f64 = latency
+            .context("`runt limits` prints no latency")?
+            .parse()?;
+        figures.put(measure::LATENCY, "runt", 0, &[micros / 1e3]);
         drop(tight);
         Ok(())
     }
