@@ -60,7 +60,7 @@
 //!
 //! # Invariants
 //! There is at most one child of each role. A step requests at most one start,
-//! as its last action. No start happens before the wait of [`RestartDelay`] is
+//! as its last action. No start happens before the wait of `RestartDelay` is
 //! over, unless the operator asks for it. No deadline stays in the past (the
 //! owner would spin). A slot whose service wants exit reaches [`Action::Ended`]
 //! when its children end. The tests walk every reachable state with every
@@ -73,14 +73,16 @@
 //! process waits for a script. A script that was ended by a signal has not
 //! handled its byte (runit takes it for success, see 24).
 
+mod action;
 mod control;
 mod process;
 mod saved;
+mod takeover;
 
-use heapless::Vec;
+pub use action::{ACTIONS, Action, Actions, Exit, Facts, Role};
 
-use self::{control::Script, process::Process};
-use super::restart_delay::{RETRY, RestartDelay};
+use self::{action::push, control::Script, process::Process};
+use super::restart_delay::RETRY;
 use crate::wire::{
     clock::{Instant, Now, Wall},
     control::{Control, Signal, decode, encode},
@@ -88,86 +90,10 @@ use crate::wire::{
     why::Waits,
 };
 
-/// Maximum number of actions of one step: the end of a script `t` gives TERM,
-/// its limit, CONT and the next script. The exhaustive test proves the bound.
-pub const ACTIONS: usize = 4;
-
 /// Maximum number of extra starts of a log service that has to read what its
 /// service left: one if it was waiting for its restart, and one each time it
 /// is killed from outside while it reads.
 const DRAINS: u8 = 3;
-
-/// Child of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// `./run` of the service directory, followed by its `./finish`.
-    Service,
-    /// `./run` of its `log` directory.
-    Log,
-    /// The running script of the `control` directory.
-    Script,
-}
-
-/// Request to the owner of a slot; requests are carried out in order.
-///
-/// The first three are starts: the owner reports [`SlotState::started`] or
-/// [`SlotState::refused`] before anything else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Start `./run`.
-    Run(Role),
-    /// Start `./finish` with this exit of `./run` as its arguments.
-    Finish(Exit),
-    /// Start the script of this byte; refused when there is none.
-    Script(u8),
-    /// Send this signal to the process.
-    Signal(Role, Signal),
-    /// The service is being stopped: call [`SlotState::set_deadline`] if it has
-    /// a deadline.
-    SetDeadline,
-    /// The child has exceeded its deadline: kill it and report that.
-    TimedOut(Role),
-    /// The service has died too often and is parked: report that.
-    Parked,
-    /// `./finish` exited with 125, so the service is now wanted down: report
-    /// that.
-    GiveUp,
-    /// Close the write end of the log pipe, and set the log service's deadline
-    /// as for [`Action::SetDeadline`]. Requested again when the log service was
-    /// started again.
-    ClosePipe,
-    /// The slot has ended: release all its resources.
-    Ended,
-}
-
-/// Requests of one step, in the order to carry them out.
-pub type Actions = Vec<Action, ACTIONS>;
-
-/// Exit status of a child, in the form that `./finish` gets as arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Exit {
-    /// Its exit code, or -1 when a signal ended it.
-    pub code: i16,
-    /// Low byte of the wait status.
-    pub signal: u8,
-}
-
-impl Exit {
-    /// Exit status of a process that was not a child of this supervisor.
-    pub const UNKNOWN: Self = Self {
-        code: -1,
-        signal: 0,
-    };
-}
-
-/// Settings of the service directory, read when a process has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Facts {
-    /// A `finish` script exists.
-    pub finish: bool,
-    /// Delay of the next start.
-    pub restart_delay: RestartDelay,
-}
 
 /// One service directory.
 #[derive(Clone, Copy, Debug)]
@@ -383,52 +309,6 @@ impl SlotState {
         }
     }
 
-    /// Takes over a running process that another supervisor has started, as
-    /// its published status describes it. To be called before anything is
-    /// started.
-    pub fn adopt(&mut self, role: Role, status: &Status, now: Now) {
-        if let Some(process) = self.process_mut(role) {
-            process.adopt(status, now);
-        }
-    }
-
-    /// Restores the want that this supervisor published before a fault.
-    pub fn restore_want(&mut self, role: Role, want: Want) {
-        if let Some(process) = self.process_mut(role) {
-            process.want = want;
-        }
-    }
-
-    /// Starts nothing in this role before the process `pid`, if any, has ended:
-    /// it may be left from another supervisor.
-    pub fn hold(&mut self, role: Role, pid: Option<u32>) {
-        if let Some(process) = self.process_mut(role) {
-            process.held = pid;
-        }
-    }
-
-    /// Holds the role as [`SlotState::hold`] does, although its process was
-    /// taken to run.
-    pub fn hold_running(&mut self, role: Role) {
-        if let Some(process) = self.process_mut(role) {
-            process.held = process.pid.take();
-            process.state = State::Down;
-        }
-    }
-
-    /// Returns the process that a role is held for.
-    pub fn held(&self, role: Role) -> Option<u32> {
-        self.process(role)?.held
-    }
-
-    /// Handles the end of a process that was held.
-    pub fn release(&mut self, role: Role, now: Now) -> Actions {
-        if let Some(process) = self.process_mut(role) {
-            process.held = None;
-        }
-        self.tick(now)
-    }
-
     /// Handles a requested start that succeeded: the child runs as `pid`.
     pub fn started(&mut self, role: Role, pid: u32, now: Now) -> Actions {
         let mut actions = Actions::new();
@@ -580,21 +460,6 @@ impl SlotState {
             Role::Script => None,
         }
     }
-}
-
-impl Action {
-    /// Returns true if the owner reports the action's result.
-    pub fn is_start(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Finish(_) | Self::Script(_))
-    }
-}
-
-/// Adds an action. The exhaustive test proves the bound, so nothing is ever
-/// dropped here. Not inlined: that costs more than the call.
-#[inline(never)]
-fn push(actions: &mut Actions, action: Action) {
-    let full = actions.push(action).is_err();
-    debug_assert!(!full, "ACTIONS is too small");
 }
 
 #[cfg(test)]

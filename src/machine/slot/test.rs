@@ -7,7 +7,10 @@ use std::{
     mem::discriminant,
 };
 
-use super::{super::restart_delay::RESTART_PAUSE, *};
+use super::{
+    super::restart_delay::{RESTART_PAUSE, RestartDelay},
+    *,
+};
 use crate::wire::{clock::Wall, control::Signal, options::Backoff};
 
 mod answers;
