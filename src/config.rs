@@ -76,8 +76,8 @@ const SLOT_DESCRIPTORS: usize = 14;
 
 /// Most descriptors of a supervisor besides those of its slots and loggers:
 /// the standard streams, those that its loop polls, its directories, console,
-/// watchdog and front, and those open for a moment.
-const OTHER_DESCRIPTORS: usize = 36;
+/// watchdog and front, those of an upgrade, and those open for a moment.
+const OTHER_DESCRIPTORS: usize = 42;
 
 /// Returns the most descriptors that a supervisor with `slots` slots has. The
 /// kernel assigns the lowest free number: every number is below that. No

@@ -18,6 +18,7 @@ mod runsvdir;
 mod sv;
 mod svlogd;
 mod svlogger;
+mod upgrade;
 mod utmpset;
 mod vlogger;
 
@@ -102,7 +103,8 @@ fn linked(file: &[u8]) -> Option<Program> {
     None
 }
 
-/// Runs `runt NAME ...`, `runt --list`, `runt limits` or `runt --help`.
+/// Runs `runt NAME ...`, `runt --list`, `runt limits`, `runt upgrade` or
+/// `runt --help`.
 fn by_argument(start: Start) -> u8 {
     let argv = start.argv.skip(1);
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
@@ -110,12 +112,16 @@ fn by_argument(start: Start) -> u8 {
         let listed = sys::print(NAMES.as_bytes());
         return if listed { 0 } else { FATAL };
     }
-    if name == b"--help" || name == b"limits" && is_only(argv, c"--help") {
+    let has_help = [&b"limits"[..], b"upgrade"].contains(&name);
+    if name == b"--help" || has_help && is_only(argv, c"--help") {
         let printed = sys::print(runt_usage().finish());
         return if printed { 0 } else { FATAL };
     }
     if name == b"limits" {
         return limits::main(Start { argv, ..start });
+    }
+    if family::UPGRADE && name == b"upgrade" {
+        return upgrade::main(Start { argv, ..start });
     }
     if let Some(program) = find(basename(name)) {
         return run(program, Start { argv, ..start });
@@ -163,7 +169,11 @@ fn runt_usage() -> Line {
         .text(config::VERSION)
         .text(", board ")
         .text(config::BOARD)
-        .text("; runt --list prints the programs, runt limits the capacities)");
+        .text("; runt --list prints the programs, runt limits the capacities");
+    if family::UPGRADE {
+        line.text(", runt upgrade moves a supervisor to another file");
+    }
+    line.text(")");
     line
 }
 

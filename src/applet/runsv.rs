@@ -128,6 +128,9 @@
 //! service has been down, and the warnings that were printed once. A shared
 //! logger is replaced; the old one finishes its lines.
 //!
+//! runt-upgrade(8) moves runsv, or the supervisor of runsvdir, to another file
+//! in the same way.
+//!
 //! After the board's `faults` (3) in `fault-seconds` (60) the process exits
 //! with 111, and the next supervisor takes over as from a killed one. Faults
 //! that a process has sent (`kill -SEGV`) do not count for this.
@@ -257,10 +260,13 @@ fn supervise(dir: &CStr, start: Start) -> Result<u8, Failed> {
         }
         supervisor.resume(None);
     }
+    let again = state
+        .as_ref()
+        .map(|state| file::open_dir(state.as_fd(), c"."));
     if let Some(state) = state {
         supervisor.keep_state(state, true);
     }
-    supervise_path(dir, opened, supervisor)?;
+    supervise_path(dir, opened, again.and_then(Result::ok), supervisor)?;
     Ok(0)
 }
 
@@ -278,9 +284,11 @@ fn display_name(dir: &[u8]) -> &[u8] {
 }
 
 /// Supervises the directory at `dir`, now `opened`, and each that replaces it.
+/// `state` is its state directory, if any.
 fn supervise_path(
     dir: &CStr,
     mut opened: Fd,
+    mut state: Option<Fd>,
     supervisor: &mut Supervisor,
 ) -> Result<(), Failed> {
     let name = display_name(dir.to_bytes());
@@ -300,6 +308,10 @@ fn supervise_path(
             }
         } else {
             supervisor.end_resumption();
+            // The lock is held.
+            if let Some(state) = state.take() {
+                supervisor.accept_upgrades(state);
+            }
         }
         let again = refused.map(|_| clock::mono().after(restart_delay::RETRY));
         let mut replaced = false;

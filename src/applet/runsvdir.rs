@@ -114,6 +114,7 @@ mod serve;
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
+    config::family,
     machine::{
         shutdown::TERMINATE,
         title::{self, Title},
@@ -121,17 +122,17 @@ use crate::{
     supervisor::{
         self, Reporter,
         front::{self, ClientEnd, Command, Connection},
-        recovery, rundir,
+        recovery, rundir, upgrade,
     },
     sys::{
         self, AsFd, Errno, Fd, child, clock,
         console::Console,
         fault::{self, Resumed},
-        poller,
+        image, poller,
         signal::{self, Number, Signals},
         start::{Start, Word},
     },
-    text::Line,
+    text::{self, Line},
     wire::record::{Reader, Writer},
 };
 
@@ -262,6 +263,7 @@ fn run_front(
         code: None,
         zombies: resumed.is_some(),
         ends: [None; 3],
+        upgrades: None,
     };
     front.save();
     recovery::handle_faults(false, &reporter);
@@ -273,6 +275,7 @@ fn run_front(
             return Ok(super::FATAL);
         }
     }
+    front.accept_upgrades(run_dir.as_ref(), &reporter);
     let front_lock = run_dir
         .as_ref()
         .map(|dir| front::lock(dir.as_fd()))
@@ -301,7 +304,7 @@ fn run_front(
             }
             Ok(Connection::Found(client)) => {
                 client.send(Command::Attach);
-                if let Some(code) = front.watch(&client)? {
+                if let Some(code) = front.watch(&client, &reporter)? {
                     return front.end(code);
                 }
             }
@@ -340,6 +343,9 @@ struct Front {
     zombies: bool,
     /// Descriptors of the connection.
     ends: [Option<u32>; 3],
+    /// FIFO in which a supervisor that has moved to another file writes its
+    /// pid.
+    upgrades: Option<Fd>,
 }
 
 impl Front {
@@ -363,6 +369,40 @@ impl Front {
         ClientEnd::resume([0; 3].map(|_| reader.take_pid()))
     }
 
+    /// Moves to the file of the supervisor from now on when that has moved.
+    fn accept_upgrades(&mut self, run_dir: Option<&Fd>, reporter: &Reporter) {
+        let Some(dir) = run_dir.filter(|_| family::UPGRADE) else {
+            return;
+        };
+        match upgrade::open_front(dir.as_fd()) {
+            Ok(fifo) => self.upgrades = Some(fifo),
+            Err(failure) => {
+                let mut line = reporter.prefix.clone();
+                reporter.print(supervisor::append_failure(&mut line, failure));
+            }
+        }
+    }
+
+    /// Moves to the file of the supervisor, if that has moved.
+    fn upgrade(&self, reporter: &Reporter) {
+        let mut bytes = [0; 16];
+        let Some(fifo) = &self.upgrades else { return };
+        let count = sys::read(fifo.as_fd(), &mut bytes).unwrap_or(0);
+        let bytes = bytes.get(..count).unwrap_or(&[]);
+        let (pid, _) = text::leading_number(bytes);
+        match image::open_running(u32::try_from(pid).unwrap_or(0)) {
+            Ok(image) => {
+                fault::upgrade(&image);
+                let what = "unable to execute the file of the supervisor";
+                reporter.print(reporter.prefix.clone().text(what));
+            }
+            Err(errno) => {
+                let what = "unable to open the file of the supervisor";
+                reporter.warn(what, b"", errno);
+            }
+        }
+    }
+
     /// Follows a supervisor that this process has started, as
     /// [`Front::watch`] does, and reports its end.
     fn follow(
@@ -370,7 +410,7 @@ impl Front {
         client: &ClientEnd,
         reporter: &Reporter,
     ) -> Result<Option<u8>, Failure> {
-        let code = self.watch(client)?;
+        let code = self.watch(client, reporter)?;
         if code.is_none() {
             let text = "the supervisor has ended, restarting";
             reporter.print(reporter.prefix.clone().text(text));
@@ -381,7 +421,11 @@ impl Front {
     /// Passes signals on and shows the log until there is an exit code, whose
     /// command the supervisor has taken, or the supervisor has ended (`None`
     /// then, unless this is process 1 and a code is set).
-    fn watch(&mut self, client: &ClientEnd) -> Result<Option<u8>, Failure> {
+    fn watch(
+        &mut self,
+        client: &ClientEnd,
+        reporter: &Reporter,
+    ) -> Result<Option<u8>, Failure> {
         // From now on it is mostly idle.
         sys::trim_memory();
         self.ends = client.numbers();
@@ -400,20 +444,27 @@ impl Front {
                 self.title.tick(word.bytes(), now);
                 self.title.due().since(now)
             });
+            let trial = fault::trial_end().map(|end| end.since(now));
+            if family::UPGRADE && trial == Some(Duration::ZERO) {
+                fault::end_trial();
+            }
             let limit = if self.zombies {
                 Some(Duration::ZERO)
             } else {
-                limit
+                limit.into_iter().chain(trial).min()
             };
             let fds = [
                 self.signals.as_fd(),
                 client.ok.as_fd(),
+                self.upgrades
+                    .as_ref()
+                    .map_or(client.ok.as_fd(), AsFd::as_fd),
                 // Without a title the output is not read.
                 self.word
                     .as_ref()
                     .map_or(client.ok.as_fd(), |_| client.log.as_fd()),
             ];
-            let [_, ended, has_output] = poller::readable(fds, limit)
+            let [_, ended, upgrades, has_output] = poller::readable(fds, limit)
                 .map_err(|errno| ("unable to wait for signals", errno))?;
             if let (true, Some(word)) = (has_output, &mut self.word) {
                 let mut bytes = [0; LOG_BYTES];
@@ -424,6 +475,9 @@ impl Front {
             }
             if ended {
                 return Ok(self.code);
+            }
+            if family::UPGRADE && upgrades {
+                self.upgrade(reporter);
             }
             self.take_signals(Some(client));
         }
@@ -456,7 +510,7 @@ impl Front {
                 return Ok(code);
             }
             let limit = if self.zombies { Duration::ZERO } else { left };
-            let fds = [self.signals.as_fd(); 3];
+            let fds = [self.signals.as_fd(); 4];
             poller::readable(fds, Some(limit))
                 .map_err(|errno| ("unable to wait for signals", errno))?;
         }

@@ -30,6 +30,7 @@ impl Supervisor {
     /// Runs one iteration: sleeps until an event or `until`, then handles
     /// everything that is pending or due.
     pub fn iterate(&mut self, until: Option<Instant>) -> Events {
+        self.advance_upgrade();
         let mut events = Events::default();
         self.poll_output();
         let tokens = self.wait(until);
@@ -90,6 +91,7 @@ impl Supervisor {
             }
             Source::Clock => self.restamp(),
             Source::Loggers => self.read_answers(),
+            Source::Upgrade => self.read_upgrade(),
             Source::Console => {
                 if let Some(console) = console {
                     console.write_backlog();
@@ -161,7 +163,9 @@ impl Supervisor {
         let scan = self.scanner.due(&self.table);
         let orders = self.context.loggers.due();
         let resumed = self.resumed_until;
-        let mut due = earliest(&[until, scan, orders, self.idle_at, resumed]);
+        let upgrade = self.upgrade.due();
+        let owner = [until, scan, orders, self.idle_at, resumed, upgrade];
+        let mut due = earliest(&owner);
         for slot in self.table.slots().filter(|slot| slot.is_live()) {
             due = earliest(&[due, slot.due(), slot.publish_at().due()]);
         }
@@ -213,7 +217,9 @@ impl Supervisor {
             reporter,
             ..
         } = &mut self.context;
-        if loggers.ended(pid, end, poller, reporter) {
+        if self.upgrade.child_ended(pid, end, reporter) {
+            // That was all.
+        } else if loggers.ended(pid, end, poller, reporter) {
             self.table.update_all(&mut |slot| {
                 if slot.pid(Role::Log) == Some(pid) {
                     let end = Some(end);

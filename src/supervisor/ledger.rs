@@ -11,6 +11,8 @@
 //! allocate a page again that was written once ([`can_map`]); it grows with
 //! the table. Without it the next supervisor has the published status only.
 
+mod copy;
+
 use core::{
     ffi::CStr,
     ops::Range,
@@ -32,14 +34,18 @@ use crate::{
 
 use super::reporter::Reporter;
 
+pub(super) use copy::check_copy;
+
 /// Name of the file.
 const FILE: &CStr = c"ledger";
 
 /// First words of the header.
 const MAGIC: u32 = u32::from_le_bytes(*b"runt");
 /// Words of the header: [`MAGIC`], [`FORMAT`], the number of rows that it is
-/// made for, the boot and the PID namespace; then those below.
+/// made for, the boot with the PID namespace; then those below.
 const HEADER: usize = 256;
+/// Word of the header with the number of rows that it is made for.
+const ROWS: usize = 2;
 /// Word of the header with the number of supervisors that have used the file.
 const GENERATION: usize = 4;
 /// Word of the header with the number of rows up to the last one in use.
@@ -57,6 +63,8 @@ const COMMAND: usize = 8;
 /// Word of the header with the index of the row that this byte is for, and
 /// [`TO_LOG`].
 const COMMAND_OF: usize = 9;
+/// Word of the header with the number of words of a row.
+const ROW_WORDS: usize = 10;
 /// Bit for a byte to the log service.
 const TO_LOG: u32 = 1 << 16;
 
@@ -125,32 +133,66 @@ impl Ledger {
         let file = secure::update(dir, FILE)?;
         let size = file::info_of(file.as_fd())?.size;
         self.length = usize::try_from(size / 4).unwrap_or(0);
-        let rows = slots.saturating_mul(ROW);
-        self.words = map(file.as_fd(), HEADER.saturating_add(rows))?;
+        // The rows of an earlier supervisor, if it had more.
+        let rows = slots.saturating_mul(ROW).saturating_add(HEADER);
+        self.words = map(file.as_fd(), rows.max(self.length))?;
         let slots = u32::try_from(slots).unwrap_or(0);
-        let header = [MAGIC, FORMAT, slots, epoch()];
-        let same = || header.iter().enumerate().all(|(i, w)| self.get(i) == *w);
-        if self.length < HEADER || !same() {
+        let row = u32::try_from(ROW).unwrap_or(0);
+        let header = [
+            (0, MAGIC),
+            (1, FORMAT),
+            (3, epoch()),
+            (ROW_WORDS, row),
+            (ROWS, slots),
+        ];
+        // The number of rows may be another one.
+        let mut fixed = header.iter().take(4);
+        let same = fixed.all(|(index, word)| self.get(*index) == *word);
+        if self.length < HEADER || !same || !self.fit(slots) {
             file::truncate(file.as_fd(), 0)?;
             self.length = 0;
             self.file = Some(file);
             self.grow(HEADER)?;
-            for (index, word) in header.iter().enumerate() {
-                self.set(index, *word);
-            }
         } else {
             self.file = Some(file);
         }
+        for (index, word) in header {
+            self.set(index, word);
+        }
         self.generation = self.get(GENERATION).wrapping_add(1);
         self.set(GENERATION, self.generation);
-        if let Some(index) = self.get(WRITTEN).checked_sub(1) {
-            self.copy(OLD, start_of(index));
-            self.set(WRITTEN, 0);
-        }
         let byte = first_byte(self.get(COMMAND));
         self.command = (byte != 0).then_some((self.get(COMMAND_OF), byte));
         self.set(COMMAND, 0);
         Ok(())
+    }
+
+    /// Restores the row that was being written, and moves the rows of an
+    /// earlier supervisor that had more slots into the first `slots`. Returns
+    /// false if there are too many.
+    fn fit(&self, slots: u32) -> bool {
+        if let Some(index) = self.get(WRITTEN).checked_sub(1) {
+            self.copy(OLD, start_of(index));
+            self.set(WRITTEN, 0);
+        }
+        let is_free = |index: &u32| self.get(start_of(*index)) == 0;
+        for index in slots..self.used().into() {
+            if is_free(&index) {
+                continue;
+            }
+            let Some(free) = (0..slots).find(is_free) else {
+                return false;
+            };
+            self.copy(start_of(index), start_of(free));
+            compiler_fence(Ordering::SeqCst);
+            self.set(start_of(index), 0);
+            let of = self.get(COMMAND_OF);
+            if of & !TO_LOG == index {
+                self.set(COMMAND_OF, of & TO_LOG | free);
+            }
+        }
+        self.set(USED, self.get(USED).min(slots));
+        true
     }
 
     /// Lets the file contain the first `end` words.
@@ -438,11 +480,38 @@ mod test {
         }
         assert!(!next.is_left(3));
         assert_eq!(next.find(key(3)), None);
-        // It grows with the highest row; another number of slots begins anew.
-        let size = || dir.path().join("ledger").metadata().unwrap().len();
-        assert!((15_000..16_384).contains(&size()), "{}", size());
-        assert_eq!(open(&dir, 65).find(key(0)), None);
-        assert!(size() < 1500);
+        // It grows with the highest row.
+        let size = dir.path().join("ledger").metadata().unwrap().len();
+        assert!((15_000..16_384).contains(&size), "{size}");
+    }
+
+    #[test]
+    fn the_number_of_slots_may_change() {
+        let Some(dir) = place() else { return };
+        std::fs::remove_file(dir.path().join("ledger")).unwrap();
+        let mut first = open(&dir, 64);
+        let all = [0, 3, 40, 63];
+        for index in all {
+            first.record(index, &fields(index.into(), 5), &reporter());
+            let cell = first.cell(index).unwrap();
+            cell.store(100 + u32::from(index), Ordering::Relaxed);
+        }
+        for slots in [999, 64, 5, 4, 50] {
+            let next = open(&dir, slots);
+            let found = all.map(|inode| {
+                let (index, row) = next.find(key(inode.into())).unwrap();
+                assert_eq!(row, fields(inode.into(), 5));
+                let cell = next.cell(index).unwrap();
+                let pid = 100 + u32::from(inode);
+                assert_eq!(cell.load(Ordering::Relaxed), pid);
+                index
+            });
+            assert!(found.iter().all(|index| usize::from(*index) < slots));
+        }
+        // With too few slots it begins anew.
+        assert_eq!(open(&dir, 3).find(key(0)), None);
+        let size = dir.path().join("ledger").metadata().unwrap().len();
+        assert!(size < 1500);
     }
 
     #[test]
@@ -511,7 +580,7 @@ mod test {
         let Some(dir) = place() else { return };
         let mut first = open(&dir, 4);
         first.record(1, &fields(1, 5), &reporter());
-        for word in 0..4 {
+        for word in [0, 1, 3, ROW_WORDS] {
             first.set(word, first.get(word) ^ 1);
             let mut next = open(&dir, 4);
             assert_eq!(next.find(key(1)), None, "{word}");

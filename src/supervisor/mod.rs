@@ -43,6 +43,7 @@ mod source;
 mod spawner;
 mod supervise;
 mod table;
+pub mod upgrade;
 mod wall_clock;
 mod warned;
 
@@ -79,6 +80,7 @@ use source::Source;
 use spawner::Spawner;
 pub use supervise::Failure;
 use table::Table;
+use upgrade::Upgrade;
 use wall_clock::WallClock;
 
 /// Idle time after which unused memory is returned to the kernel, and after
@@ -96,6 +98,7 @@ pub struct Supervisor {
     context: Context,
     reaper: Reaper,
     scanner: Scanner,
+    upgrade: Upgrade,
     budget: Budget,
     latency: Latency,
     wall_clock: WallClock,
@@ -152,6 +155,7 @@ impl Supervisor {
             },
             reaper,
             scanner: Scanner::new(kept),
+            upgrade: Upgrade::default(),
             budget: Budget::new(),
             latency: Latency::new(),
             wall_clock,

@@ -1,14 +1,14 @@
-//! Goes on after a fault of a supervisor: prepares for it, reports it, and
-//! takes over what was there before.
+//! Goes on after a fault of a supervisor, or an upgrade: prepares for it,
+//! reports it, and takes over what was there before.
 
 use core::{ffi::CStr, time::Duration};
 
 use crate::{
-    config,
+    config::{self, family},
     machine::faults,
     sys::{
         AsFd as _, Fd, clock,
-        fault::{self, Image, Report, Resumed},
+        fault::{self, Executed, Image, Report, Resumed},
         file, signal,
     },
     text::{Line, basename},
@@ -107,10 +107,10 @@ pub fn handle_faults(in_memory: bool, reporter: &Reporter) -> Image {
     fault::prepare_image(in_memory)
 }
 
-/// Reports a fault of `process`, a process other than PID 1, and counts it in
-/// its state directory; `start` is the start of the line. Returns false if it
-/// must not go on, which is reported too: after too many faults, or with a
-/// damaged state.
+/// Reports a fault or an upgrade of `process`, a process other than PID 1, and
+/// counts a fault in its state directory; `start` is the start of the line.
+/// Returns false if it must not go on, which is reported too: after too many
+/// faults, or with a damaged state.
 pub fn may_continue(
     resumed: &Resumed,
     process: &str,
@@ -118,7 +118,9 @@ pub fn may_continue(
     dir: Option<&Fd>,
     reporter: &Reporter,
 ) -> bool {
-    if let Some(dir) = dir {
+    if let Some(dir) = dir
+        && resumed.report.signal != 0
+    {
         rundir::count_fault(dir.as_fd());
     }
     let line = start.clone();
@@ -133,8 +135,19 @@ pub fn may_continue(
     !ends
 }
 
-/// Appends the report of a fault of `process` to a line.
+/// Appends the report of a fault or an upgrade of `process` to a line.
 pub fn describe(report: &Report, process: &str, mut line: Line) -> Line {
+    if family::UPGRADE && report.signal == 0 {
+        line.text("upgrade of ").text(process).text(": ");
+        if report.executed == Executed::New {
+            line.text("runs runt ").text(config::VERSION);
+            line.text(", on trial for ").number(fault::TRIAL_SECONDS);
+            line.text(" seconds");
+        } else {
+            line.text("the file cannot be executed");
+        }
+        return line;
+    }
     line.text("fault ").number(report.count);
     line.text(" of ").text(process).text(": signal ");
     line.bytes(signal::name(report.signal));
@@ -145,6 +158,9 @@ pub fn describe(report: &Report, process: &str, mut line: Line) -> Line {
         record::put_number(&mut digits, 0, report.address);
         let digits = digits.split(|byte| *byte == b',').next();
         line.text(" at address 0x").bytes(digits.unwrap_or(b"0"));
+    }
+    if family::UPGRADE && report.executed == Executed::Former {
+        line.text(", on trial: the former file runs again");
     }
     line
 }

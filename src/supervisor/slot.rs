@@ -51,7 +51,7 @@ use adopt::Watches;
 use options::{FINISH_AFTER, SCRIPT_AFTER};
 use publication::Publication;
 pub(super) use publication::PublishAt;
-pub(super) use record::Recorded;
+pub(super) use record::{Recorded, is_valid};
 
 /// Maximum number of bytes taken from a control FIFO per iteration. They are
 /// read one at a time: bytes behind one whose script runs must stay in the

@@ -22,6 +22,8 @@ pub(super) enum Source {
     Console,
     /// The shared loggers' answers.
     Loggers,
+    /// Requests to move this process to another file.
+    Upgrade,
     /// The control FIFO of a slot's service or log service.
     Control(u16, Role),
     /// The end of a process of a slot that is not a child.
@@ -29,7 +31,7 @@ pub(super) enum Source {
 }
 
 /// First token of the slots: [`PER_SLOT`] for each.
-const SLOTS: u64 = 8;
+const SLOTS: u64 = 9;
 /// Bits of a token that tell the sources of a slot apart.
 const PER_SLOT: u32 = 3;
 /// Number of the first token of exits among those of a slot.
@@ -47,6 +49,7 @@ impl Source {
             Self::Clock => 5,
             Self::Console => 6,
             Self::Loggers => 7,
+            Self::Upgrade => 8,
             Self::Control(index, role) => of_slot(index, role, 0),
             Self::Exit(index, role) => of_slot(index, role, EXITS),
         }
@@ -63,6 +66,7 @@ impl Source {
             5 => Self::Clock,
             6 => Self::Console,
             7 => Self::Loggers,
+            8 => Self::Upgrade,
             token => {
                 let number = token.saturating_sub(SLOTS);
                 let role = match number & 3 {
@@ -98,7 +102,9 @@ mod test {
 
     #[test]
     fn each_token_leads_back_to_its_source() {
-        for token in (0..100).filter(|token| token & 3 != 3 || *token < 8) {
+        for token in (0..100_u64).filter(|token| {
+            token.wrapping_sub(SLOTS) & 3 != 3 || *token < SLOTS
+        }) {
             assert_eq!(Source::of(token).token(), token);
         }
         for last in [Source::Control, Source::Exit] {

@@ -18,6 +18,9 @@
 //! The handler never returns. In another process than the one that called
 //! [`install`] (a copy that has not executed a program) the signal has its
 //! default effect.
+//!
+//! [`upgrade`] executes another file in the same way. That is on trial for
+//! [`TRIAL_SECONDS`]: a fault executes the former one again.
 
 use core::{
     cell::UnsafeCell,
@@ -25,23 +28,35 @@ use core::{
     mem::MaybeUninit,
     ptr,
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use rustix::{fd::AsFd as _, process::Signal};
 
 use super::{
-    At, CWD, Errno, Fd, child, clock, exec, fd,
-    file::{self, Kind},
-    image, limits,
+    Errno, Fd, child, clock, error, exec, fd, image, inherited, limits,
     power::{self, PowerAction},
-    program::{self, Environ},
-    raw,
+    print_error,
+    program::{self, Argv, Environ, List},
+    raw, signal,
     start::{self, Start},
-    static_cell::StaticCell,
+};
+pub use super::{
+    image::Image,
+    inherited::{
+        close_inherited, inherited_directories, number_of, take_inherited,
+    },
 };
 use crate::{
-    config::{self, family::RECOVERY},
-    wire::record::{self, Numbers},
+    config::{
+        self,
+        family::{self, RECOVERY},
+    },
+    text::Line,
+    wire::{
+        clock::Instant,
+        record::{self, Numbers},
+    },
 };
 
 /// The signals of a fault.
@@ -70,10 +85,31 @@ const FRAME: usize = 5120;
 /// Faults that must find room on the stack: one, and one in its handler.
 const NESTED: usize = 2;
 
-/// A fault, and those before it.
+/// Number of the layout of what is passed on: of [`Report`], and of the states
+/// that its owners record. A change adds numbers at the end of a state, or
+/// changes this number.
+const FORMAT: u64 = 1;
+
+/// Seconds for which a new program is on trial.
+pub const TRIAL_SECONDS: u64 = 10;
+
+/// The program that is executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Executed {
+    /// The one that was running.
+    #[default]
+    Same,
+    /// A new one, which is on trial.
+    New,
+    /// The one that a new one had replaced: that has faulted, or could not be
+    /// executed.
+    Former,
+}
+
+/// A fault or an upgrade, and the faults before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The signal.
+    /// The signal; 0 if there was no fault.
     pub signal: u8,
     /// True if a process has sent it: no defect is the cause.
     pub sent: bool,
@@ -84,8 +120,14 @@ pub struct Report {
     /// Time of each of the last faults that no process has sent, in seconds
     /// of the monotonic clock, oldest first; 0 for none.
     pub recent: [u64; config::FAULTS],
-    /// Number of the descriptor that was executed, inverted; 0 for none.
-    image: u64,
+    /// The program that is executed.
+    pub executed: Executed,
+    /// Number of its descriptor, from 1; 0 for none.
+    image: u32,
+    /// The same of the former program, while a new one is on trial.
+    former: u32,
+    /// End of that trial, in seconds of the monotonic clock.
+    trial: u32,
     /// Highest number of a descriptor.
     highest: u64,
 }
@@ -99,28 +141,6 @@ pub struct Resumed {
     pub state: Option<Numbers>,
 }
 
-/// The image of the program that the handler executes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Image {
-    /// A copy in memory.
-    Memory,
-    /// The open file of the program.
-    File,
-    /// The path of the program.
-    Path,
-}
-
-impl Image {
-    /// Returns its name.
-    pub fn name(self) -> &'static [u8] {
-        match self {
-            Self::Memory => b"a copy of itself in memory",
-            Self::File => b"the file that is running",
-            Self::Path => b"its path",
-        }
-    }
-}
-
 /// A word of memory that the handler reads or writes.
 #[repr(transparent)]
 struct Shared<T>(UnsafeCell<T>);
@@ -131,8 +151,12 @@ unsafe impl<T> Sync for Shared<T> {}
 
 /// Pid of the process that handles its faults; 0 before [`install`].
 static OWNER: AtomicU32 = AtomicU32::new(0);
-/// Number of the descriptor to be executed, inverted; 0 for none.
+/// Number of the descriptor to be executed, from 1; 0 for none.
 static IMAGE: AtomicU32 = AtomicU32::new(0);
+/// The same of the former program, while a new one is on trial.
+static FORMER: AtomicU32 = AtomicU32::new(0);
+/// End of that trial, in seconds of the monotonic clock.
+static TRIAL: AtomicU32 = AtomicU32::new(0);
 /// Number of faults that are being handled.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// The last two states, each behind its checksum.
@@ -147,14 +171,17 @@ static LAST: Shared<Report> = Shared(UnsafeCell::new(Report {
     address: 0,
     count: 0,
     recent: [0; config::FAULTS],
+    executed: Executed::Same,
     image: 0,
+    former: 0,
+    trial: 0,
     highest: 0,
 }));
-/// Memory of the handler: the environment, and the variable in it.
-static MEMORY: StaticCell<Memory> = StaticCell::new(Memory {
+/// The environment that is passed on, and the variable in it.
+static MEMORY: Shared<Memory> = Shared(UnsafeCell::new(Memory {
     environ: [ptr::null(); config::ENVIRON + 2],
     text: [0; TEXT],
-});
+}));
 /// The handler's stack.
 #[unsafe(link_section = ".bss.child_stacks")]
 static HANDLER_STACK: Shared<[MaybeUninit<u8>; STACK]> =
@@ -166,14 +193,54 @@ const TEXT: usize = VARIABLE.len() + record::TEXT + config::PATH_BYTES + 2;
 /// The byte between the numbers and the path.
 const PATH: u8 = b':';
 
-/// Memory of the handler.
+/// Memory for what is passed on.
 struct Memory {
     environ: [*const c_char; config::ENVIRON + 2],
     text: [u8; TEXT],
 }
 
-// SAFETY: the pointers lead to memory that is valid as long as the process.
-unsafe impl Send for Memory {}
+impl Memory {
+    /// Returns the given environment with the variable, which has `report`, the
+    /// state and `path`. The memory is used until the next call.
+    fn environ(
+        &mut self,
+        report: &Report,
+        path: &CStr,
+        given: Environ,
+    ) -> Environ {
+        for (place, byte) in self.text.iter_mut().zip(VARIABLE) {
+            *place = *byte;
+        }
+        let numbers = numbers(report);
+        let sum = record::checksum(&numbers);
+        let used = [sum]
+            .iter()
+            .chain(&numbers)
+            .fold(VARIABLE.len(), |used, number| {
+                record::put_number(&mut self.text, used, *number)
+            });
+        let path = path.to_bytes_with_nul();
+        let room = self.text.get_mut(used..).unwrap_or(&mut []);
+        if let Some(end) = room.first_mut() {
+            *end = 0;
+        }
+        if room.len() > path.len() {
+            for (place, byte) in room.iter_mut().zip([PATH].iter().chain(path))
+            {
+                *place = *byte;
+            }
+        }
+        let variables = given.iter().take(config::ENVIRON);
+        let places = self.environ.iter_mut().skip(1);
+        for (place, variable) in places.zip(variables) {
+            *place = variable.as_ptr();
+        }
+        if let Some(first) = self.environ.first_mut() {
+            *first = self.text.as_ptr().cast();
+        }
+        Environ(self.environ.as_ptr())
+    }
+}
 
 /// Splits the variable into the text of the numbers and the path.
 fn split(text: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
@@ -198,39 +265,86 @@ pub fn first_start(start: Start) -> Start {
     Start { file, ..start }
 }
 
-/// Returns what the execution before this one has passed on, and remembers its
-/// descriptors. `None` if this is the first one. To be called once, before
-/// anything is opened.
+/// Returns what the execution before this one has passed on, remembers its
+/// descriptors, and handles faults. `None` if this is the first one. To be
+/// called once, before anything is opened.
 pub fn resumed() -> Option<Resumed> {
+    let resumed = passed_on()?;
+    restore_name();
+    let report = resumed.report;
+    // SAFETY: no handler is installed yet.
+    unsafe { *LAST.0.get() = report };
+    inherited::remember(u32::try_from(report.highest).unwrap_or(0));
+    if let Some(state) = &resumed.state {
+        // The next fault may come before there is another one.
+        record(state);
+    }
+    for (place, number) in [(&IMAGE, report.image), (&FORMER, report.former)] {
+        if let Some(file) = number.checked_sub(1).and_then(take_inherited) {
+            place.store(number, Ordering::Relaxed);
+            file.leave_open();
+        }
+    }
+    TRIAL.store(report.trial, Ordering::Relaxed);
+    // Its owner reports a failure.
+    let _later = install().is_err();
+    Some(resumed)
+}
+
+/// Returns what was passed on, and removes it from the environment.
+fn passed_on() -> Option<Resumed> {
     let given = start::given().filter(|_| RECOVERY)?.environ;
     let (text, _) = split(given.take(VARIABLE)?);
-    restore_name();
     let numbers = record::read(text).unwrap_or_default();
     let mut reader = record::Reader(&numbers);
+    let known = reader.take() == FORMAT;
     let mut report = Report {
         signal: u8::try_from(reader.take()).unwrap_or(0),
         sent: reader.take() != 0,
         address: reader.take(),
         count: reader.take(),
-        image: reader.take(),
+        executed: match reader.take() {
+            1 => Executed::New,
+            2 => Executed::Former,
+            _ => Executed::Same,
+        },
+        image: reader.take_word(),
+        former: reader.take_word(),
+        trial: reader.take_word(),
         highest: reader.take(),
         ..Report::default()
     };
-    for time in &mut report.recent {
-        *time = reader.take();
+    // Another program may count more faults, or fewer.
+    for _ in 0..reader.take() {
+        let time = reader.take();
+        report.recent.rotate_left(1);
+        if let Some(newest) = report.recent.last_mut() {
+            *newest = time;
+        }
     }
-    // SAFETY: no handler is installed yet.
-    unsafe { *LAST.0.get() = report };
-    remember_inherited();
     let sum = reader.take();
     let mut state = Numbers::new();
-    let whole = state.extend_from_slice(reader.0).is_ok();
+    let whole = known && state.extend_from_slice(reader.0).is_ok();
     let state = (whole && record::checksum(&state) == sum).then_some(state);
-    if let Some(state) = &state {
-        // The next fault may come before there is another one.
-        record(state);
-    }
     Some(Resumed { report, state })
+}
+
+/// Returns why this program cannot go on with what is passed on to it; `None`
+/// if it can. For a check before an upgrade.
+pub fn unreadable() -> Option<&'static str> {
+    let variables = start::environ().iter().count();
+    let Some(Resumed { report, state }) = passed_on() else {
+        return Some("no state was passed on");
+    };
+    if state.is_none() {
+        Some("the state of the process has another format")
+    } else if variables > config::ENVIRON {
+        Some("more variables than environ")
+    } else if report.highest >= inherited::bound() {
+        Some("more open files than its slots need")
+    } else {
+        None
+    }
 }
 
 /// Sets the state that is passed on.
@@ -288,44 +402,150 @@ pub fn prepare_image(in_memory: bool) -> Image {
     if !RECOVERY {
         return Image::Path;
     }
-    if IMAGE.load(Ordering::Relaxed) != 0 {
-        // By the process that this one is a copy of.
-        return Image::File;
-    }
-    // SAFETY: the handler changes it only when it does not return.
-    let inherited = unsafe { (*LAST.0.get()).image };
-    let number = u32::try_from(inherited).ok().and_then(|n| n.checked_sub(1));
-    if let Some(kept) = number.and_then(take_inherited) {
-        let image = if image::is_sealed(&kept) {
-            Image::Memory
-        } else {
-            Image::File
-        };
-        return keep_image(kept, image);
+    if let Some(number) = IMAGE.load(Ordering::Relaxed).checked_sub(1) {
+        // Inherited, or that of the process that this one is a copy of.
+        return inherited::with_file(number, image::kind);
     }
     let path = start::given().map_or(c"", |given| given.file);
-    let opened = file::open_read(CWD, path);
-    let opened = opened.or_else(|_| file::open_read(CWD, program::SELF_EXE));
-    let Ok(program) = opened else {
+    let Some(file) = image::open_own(path, in_memory) else {
         return Image::Path;
     };
-    // No program that is running can be written to.
-    let copies = in_memory && !image::is_in_memory(&program);
-    let copy = copies.then(|| image::sealed_copy(&program));
-    match copy {
-        Some(Ok(copy)) => keep_image(copy, Image::Memory),
-        _ => keep_image(program, Image::File),
-    }
+    let kind = image::kind(file.as_fd());
+    keep_image(&IMAGE, file);
+    kind
 }
 
 /// Stores what the handler executes.
-fn keep_image(file: Fd, image: Image) -> Image {
-    IMAGE.store(
-        file.number().cast_unsigned().saturating_add(1),
-        Ordering::Relaxed,
-    );
+fn keep_image(place: &AtomicU32, file: Fd) {
+    let number = number_of(&file).saturating_add(1);
+    place.store(number, Ordering::Relaxed);
     file.leave_open();
-    image
+}
+
+/// Executes `new` in the place of this program; it goes on as after a fault.
+/// While it is on trial a fault executes this program again. Returns if no
+/// program can be executed.
+pub fn upgrade(new: &Fd) {
+    let Some(given) = start::given() else { return };
+    let image = IMAGE.load(Ordering::Relaxed);
+    let former = Report {
+        signal: 0,
+        sent: false,
+        address: 0,
+        executed: Executed::Former,
+        image,
+        former: 0,
+        trial: 0,
+        highest: u64::try_from(fd::highest()).unwrap_or(0),
+        ..last()
+    };
+    let trial = now().saturating_add(TRIAL_SECONDS);
+    let report = Report {
+        executed: Executed::New,
+        image: number_of(new).saturating_add(1),
+        former: image,
+        trial: u32::try_from(trial).unwrap_or(u32::MAX),
+        ..former
+    };
+    inherited::keep();
+    limits::restore_files();
+    program::unclaim();
+    for report in [report, former] {
+        keep_images(&report);
+        execute(&report, given);
+    }
+    inherited::keep_no_longer();
+}
+
+/// Returns the end of the trial of this program, if it is on trial.
+pub fn trial_end() -> Option<Instant> {
+    if !family::UPGRADE {
+        return None;
+    }
+    let trial = u64::from(TRIAL.load(Ordering::Relaxed));
+    let end = Instant::AT_ONCE.after(Duration::from_secs(trial));
+    (FORMER.load(Ordering::Relaxed) != 0).then_some(end)
+}
+
+/// Ends the trial of this program: forgets the former one.
+pub fn end_trial() {
+    let former = FORMER.load(Ordering::Relaxed);
+    FORMER.store(0, Ordering::Relaxed);
+    if let Some(number) = former.checked_sub(1) {
+        drop(Fd::unnoted(number.cast_signed()));
+    }
+}
+
+/// Returns what led to this execution; all zeros if it is the first one.
+pub fn last() -> Report {
+    // SAFETY: the handler changes it only when it does not return.
+    unsafe { *LAST.0.get() }
+}
+
+/// Returns true if an open file is executed after a fault, and not a path.
+pub fn has_image() -> bool {
+    IMAGE.load(Ordering::Relaxed) != 0
+}
+
+/// Starts a child that executes `image` with `words`, and with the same state
+/// as [`upgrade`] passes on; returns its pid. `input` is its descriptor 0,
+/// `output` the others.
+pub fn check(
+    image: &Fd,
+    words: &[&CStr; 3],
+    input: &Fd,
+    output: &Fd,
+) -> Result<u32, Errno> {
+    let (is_copy, pid) = child::fork()?;
+    if !is_copy {
+        return Ok(pid);
+    }
+    let failed = exec_check(image, words, [input, output, output]);
+    let mut line = Line::new();
+    line.text("unable to execute it: ")
+        .text(error::text(failed));
+    print_error(line.finish());
+    raw::exit(CANNOT_RUN)
+}
+
+/// Exit code of a child that could not execute its program.
+const CANNOT_RUN: u8 = 111;
+
+/// Executes an image in a copy of this process, as [`check`] says. Returns why
+/// that failed.
+fn exec_check(
+    image: &Fd,
+    [first, second, third]: &[&CStr; 3],
+    streams: [&Fd; 3],
+) -> Errno {
+    let Some(given) = start::given() else {
+        return Errno::ENOENT;
+    };
+    for (number, stream) in (0..).zip(streams) {
+        if let Err(errno) = child::set_standard(stream, number) {
+            return errno;
+        }
+    }
+    if let Err(errno) = exec::keep_only(&[image.as_fd()]) {
+        return errno;
+    }
+    let name = given.argv.first().unwrap_or(c"");
+    let words = [*first, second, third, given.file, name];
+    let mut list = [ptr::null(); 6];
+    for (place, word) in list.iter_mut().zip(words) {
+        *place = word.as_ptr();
+    }
+    let report = Report {
+        executed: Executed::New,
+        highest: u64::try_from(fd::highest()).unwrap_or(0),
+        ..Report::default()
+    };
+    // SAFETY: this copy has one thread.
+    let memory = unsafe { &mut *MEMORY.0.get() };
+    let environ = memory.environ(&report, c"", given.environ);
+    limits::restore_files();
+    signal::unblock_all();
+    image::exec(number_of(image), Argv(List(list.as_ptr())), environ)
 }
 
 /// Handles a fault.
@@ -344,10 +564,9 @@ unsafe extern "C" fn handler(
     DEPTH.store(depth.saturating_add(1), Ordering::Relaxed);
     // A fault in the handler would come again.
     if depth == 0 {
-        keep_files();
         // SAFETY: the kernel's, on this stack.
         let info = unsafe { &*info };
-        execute(signal, info);
+        execute_again(signal, info);
     }
     if OWNER.load(Ordering::Relaxed) == 1 {
         power::shut_down(PowerAction::Reboot);
@@ -364,56 +583,63 @@ fn end(signal: u32) -> ! {
     raw::exit(128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)))
 }
 
-/// Executes the program again. Returns if that is refused.
-fn execute(signal: u32, info: &[u32; 6]) {
+/// Executes the program again after a fault, while it is on trial the former
+/// one. Returns if that is refused.
+fn execute_again(signal: u32, info: &[u32; 6]) {
     let Some(given) = start::given() else { return };
     let fault = report(signal, info);
-    let Some(memory) = MEMORY.take() else { return };
-    for (place, byte) in memory.text.iter_mut().zip(VARIABLE) {
-        *place = *byte;
-    }
-    let numbers = numbers(&fault);
-    let sum = record::checksum(&numbers);
-    let used = [sum]
-        .iter()
-        .chain(&numbers)
-        .fold(VARIABLE.len(), |used, number| {
-            record::put_number(&mut memory.text, used, *number)
-        });
-    // A NUL follows: the memory was zeros.
-    let path = given.file.to_bytes_with_nul();
-    let room = memory.text.get_mut(used..).unwrap_or(&mut []);
-    if room.len() > path.len() {
-        for (place, byte) in room.iter_mut().zip([PATH].iter().chain(path)) {
-            *place = *byte;
-        }
-    }
-    let variables = given.environ.iter().take(config::ENVIRON);
-    let places = memory.environ.iter_mut().skip(1);
-    for (place, variable) in places.zip(variables) {
-        *place = variable.as_ptr();
-    }
-    if let Some(first) = memory.environ.first_mut() {
-        *first = memory.text.as_ptr().cast();
-    }
+    inherited::keep();
     limits::restore_files();
     program::unclaim();
-    let environ = Environ(memory.environ.as_ptr());
-    let image = IMAGE.load(Ordering::Relaxed);
-    if let Some(number) = image.checked_sub(1) {
-        let _refused = image::exec(number, given.argv, environ);
+    if family::UPGRADE && fault.former != 0 && now() < u64::from(fault.trial) {
+        let former = Report {
+            executed: Executed::Former,
+            image: fault.former,
+            former: 0,
+            ..fault
+        };
+        keep_images(&former);
+        execute(&former, given);
     }
+    keep_images(&fault);
+    let environ = execute(&fault, given);
     for path in [given.file, program::SELF_EXE] {
         let _refused = exec::exec_argv(path, given.argv, environ);
     }
+}
+
+/// Keeps the images that a report names open when a program is executed.
+fn keep_images(report: &Report) {
+    for number in [report.image, report.former] {
+        if let Some(number) = number.checked_sub(1) {
+            inherited::keep_one(number);
+        }
+    }
+}
+
+/// Executes the image that a report names, if any, and passes on the report.
+/// Returns the environment for it if that is refused.
+fn execute(report: &Report, given: Start) -> Environ {
+    // SAFETY: what the handler interrupts does not go on, and else nothing
+    // uses it but this call.
+    let memory = unsafe { &mut *MEMORY.0.get() };
+    let environ = memory.environ(report, given.file, given.environ);
+    if let Some(number) = report.image.checked_sub(1) {
+        let _refused = image::exec(number, given.argv, environ);
+    }
+    environ
+}
+
+/// Returns the seconds of the monotonic clock.
+fn now() -> u64 {
+    clock::mono().nanos() / 1_000_000_000
 }
 
 /// Returns the report of a fault.
 fn report(signal: u32, info: &[u32; 6]) -> Report {
     /// Index of the code in a `siginfo_t`, in words.
     const CODE: usize = if cfg!(target_arch = "mips") { 1 } else { 2 };
-    // SAFETY: this is the only fault that is being handled, or the last one.
-    let last = unsafe { *LAST.0.get() };
+    let last = last();
     let sent = info.get(CODE).is_none_or(|code| code.cast_signed() <= 0);
     let mut report = Report {
         signal: u8::try_from(signal).unwrap_or(0),
@@ -421,13 +647,16 @@ fn report(signal: u32, info: &[u32; 6]) -> Report {
         address: if sent { 0 } else { address(info) },
         count: last.count.saturating_add(1),
         recent: last.recent,
-        image: IMAGE.load(Ordering::Relaxed).into(),
+        executed: Executed::Same,
+        image: IMAGE.load(Ordering::Relaxed),
+        former: FORMER.load(Ordering::Relaxed),
+        trial: TRIAL.load(Ordering::Relaxed),
         highest: u64::try_from(fd::highest()).unwrap_or(0),
     };
     if !sent {
         report.recent.rotate_left(1);
         if let Some(newest) = report.recent.last_mut() {
-            *newest = clock::mono().nanos() / 1_000_000_000;
+            *newest = now();
         }
     }
     report
@@ -446,13 +675,23 @@ fn address(info: &[u32; 6]) -> u64 {
 /// Returns what is passed on: a fault, and the state.
 fn numbers(fault: &Report) -> Numbers {
     let mut numbers = Numbers::new();
+    let executed = match fault.executed {
+        Executed::Same => 0,
+        Executed::New => 1,
+        Executed::Former => 2,
+    };
     let head = [
+        FORMAT,
         fault.signal.into(),
         fault.sent.into(),
         fault.address,
         fault.count,
-        fault.image,
+        executed,
+        fault.image.into(),
+        fault.former.into(),
+        fault.trial.into(),
         fault.highest,
+        u64::try_from(config::FAULTS).unwrap_or(0),
     ];
     let _room = numbers.extend_from_slice(&head).is_ok();
     let _room = numbers.extend_from_slice(&fault.recent).is_ok();
@@ -462,103 +701,6 @@ fn numbers(fault: &Report) -> Numbers {
         let _room = numbers.extend_from_slice(state).is_ok();
     }
     numbers
-}
-
-/// Keeps the pipes, the FIFOs, the directories and the image open when a
-/// program is executed.
-fn keep_files() {
-    let highest = u32::try_from(fd::highest()).unwrap_or(0);
-    for number in 3..=highest {
-        match kind_of(number) {
-            Some(Kind::Fifo | Kind::Directory) => {
-                let _kept = raw::set_cloexec(number, false).is_err();
-            }
-            // A child that is being started may keep it open for a while.
-            Some(Kind::Regular) => with_file(number, file::unlock),
-            Some(_) | None => {}
-        }
-    }
-    if let Some(number) = IMAGE.load(Ordering::Relaxed).checked_sub(1) {
-        let _kept = raw::set_cloexec(number, false).is_err();
-    }
-}
-
-/// Calls `work` with an open file of this number.
-fn with_file<T>(number: u32, work: impl FnOnce(At<'_>) -> T) -> T {
-    let file = Fd::unnoted(number.cast_signed());
-    let result = work(file.as_fd());
-    file.leave_open();
-    result
-}
-
-/// Returns the kind of an open file; `None` if none has this number.
-fn kind_of(number: u32) -> Option<Kind> {
-    with_file(number, |file| file::info_of(file).ok()).map(|info| info.kind)
-}
-
-/// Returns the numbers of the descriptors that were open before the fault.
-fn old_numbers() -> core::ops::RangeInclusive<u32> {
-    // SAFETY: the handler changes it only when it does not return.
-    let highest = unsafe { (*LAST.0.get()).highest };
-    3..=u32::try_from(highest).unwrap_or(0)
-}
-
-/// Words that have a bit for each: a slot has at most 14 descriptors, and after
-/// a fault the old ones are open for a while besides all new ones.
-const WORDS: usize = config::SLOTS + config::LOGGERS + 4;
-
-/// Returns the number of a descriptor, for [`take_inherited`].
-pub fn number_of(file: &Fd) -> u32 {
-    file.number().cast_unsigned()
-}
-
-/// Descriptors that were open when this execution began, as bits.
-static INHERITED: Shared<[u32; WORDS]> = Shared(UnsafeCell::new([0; WORDS]));
-
-/// Returns the word and the bit of a descriptor in [`INHERITED`].
-fn inherited(number: u32) -> Option<(&'static mut u32, u32)> {
-    let index = usize::try_from(number >> 5).ok()?;
-    // SAFETY: one thread, and no caller keeps the word.
-    let words = unsafe { &mut *INHERITED.0.get() };
-    Some((words.get_mut(index)?, 1 << (number & 31)))
-}
-
-/// Remembers all descriptors that are open, and closes them on exec.
-fn remember_inherited() {
-    for number in old_numbers() {
-        if raw::set_cloexec(number, true).is_ok()
-            && let Some((word, bit)) = inherited(number)
-        {
-            *word |= bit;
-            // The next fault may come before it is taken.
-            fd::note(number.cast_signed());
-        }
-    }
-}
-
-/// Returns an inherited descriptor, once.
-pub fn take_inherited(number: u32) -> Option<Fd> {
-    let (word, bit) = inherited(number).filter(|_| RECOVERY)?;
-    let there = *word & bit != 0;
-    *word &= !bit;
-    there.then(|| Fd::from_number(usize::try_from(number).unwrap_or(0)))
-}
-
-/// Returns the inherited directories, each once.
-pub fn inherited_directories() -> impl Iterator<Item = Fd> {
-    old_numbers().filter_map(|number| {
-        let there =
-            inherited(number).is_some_and(|(word, bit)| *word & bit != 0);
-        let is_directory = there && kind_of(number) == Some(Kind::Directory);
-        is_directory.then(|| take_inherited(number))?
-    })
-}
-
-/// Closes the inherited descriptors that nothing has taken.
-pub fn close_inherited() {
-    for number in old_numbers() {
-        drop(take_inherited(number));
-    }
 }
 
 /// Restores the name of the process: the kernel names it by what was executed.

@@ -54,6 +54,17 @@ pub fn read(at: At<'_>, path: &CStr) -> Result<Fd, Errno> {
     Ok(regular(at, path, OFlags::RDONLY, 0)?.0)
 }
 
+/// Opens a program for reading; returns its size in bytes, too. EPERM if another
+/// user can have put it there, or may write to it.
+pub fn program(at: At<'_>, path: &CStr) -> Result<(Fd, u64), Errno> {
+    let (file, info) = regular(at, path, OFlags::RDONLY, 0)?;
+    if info.mode & 0o022 == 0 && is_named_by_us(at, path, &info) {
+        Ok((file, info.size))
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
 /// Creates a file for writing. Removes what has the name already, except a
 /// directory.
 pub fn create(at: At<'_>, path: &CStr, mode: u32) -> Result<Fd, Errno> {

@@ -7,7 +7,7 @@ use heapless::Vec;
 use super::clock::Instant;
 
 /// Maximum number of numbers.
-pub const NUMBERS: usize = 48;
+pub const NUMBERS: usize = 56;
 
 /// Bytes of their text: each number has at most 16 digits and a comma.
 pub const TEXT: usize = (NUMBERS + 1) * 17;
@@ -53,12 +53,18 @@ pub struct Reader<'n>(pub &'n [u64]);
 
 impl Reader<'_> {
     /// Returns the next number; 0 after the last.
+    #[inline(never)]
     pub fn take(&mut self) -> u64 {
         let Some((first, rest)) = self.0.split_first() else {
             return 0;
         };
         self.0 = rest;
         *first
+    }
+
+    /// Returns the next number if it has at most 32 bits, else 0.
+    pub fn take_word(&mut self) -> u32 {
+        u32::try_from(self.take()).unwrap_or(0)
     }
 
     /// Returns the next number that may be missing.

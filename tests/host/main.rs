@@ -53,5 +53,6 @@ mod svlogger;
 mod svlogger_kills;
 mod terminal_escapes;
 mod untrusted_paths;
+mod upgrade;
 mod util;
 mod vlogger;

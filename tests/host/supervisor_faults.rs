@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::util::{
     CALL_ITSELF, EXECVEAT, FAULTS, ILLEGAL, Running, STAY, TestDir, init,
-    logger::all_logs, patch_wait, start_wrapped, until, without_calls,
+    install, logger::all_logs, patch_wait, start_wrapped, until, without_calls,
 };
 
 /// Sends a fault to a process and waits until it has reported its fault
@@ -31,7 +31,7 @@ fn published(tmp: &TestDir, name: &str) -> (u64, i64, i64) {
 
 /// Creates services with a logger of their own, with a shared logger, without
 /// a log, and one that is down.
-fn services(tmp: &TestDir) {
+pub fn services(tmp: &TestDir) {
     let talk = "n=0; while :; do echo line $n; n=$((n + 1)); sleep 0.002; done";
     tmp.service("own", talk);
     fs::create_dir_all(tmp.path("main")).unwrap();
@@ -46,8 +46,15 @@ fn services(tmp: &TestDir) {
     tmp.write("services/off/down", "");
 }
 
+/// Waits until there are so many lines that one can be missed.
+pub fn until_logged(tmp: &TestDir) {
+    until("lines of a log", || {
+        (tmp.read("main/current").lines().count() > 20).then_some(())
+    });
+}
+
 /// Checks that a log has all lines in their order.
-fn has_all_lines(text: &str) {
+pub fn has_all_lines(text: &str) {
     let mut count = 0;
     for (n, line) in text.lines().enumerate() {
         assert_eq!(line, format!("line {n}"));
@@ -90,6 +97,7 @@ fn services_outlive_faults_of_the_supervisor() {
     });
     assert_eq!(tmp.read("services/finishes"), "-1 10\n");
     assert_eq!(tmp.stat("off"), "down");
+    until_logged(&tmp);
     all.kill(Signal::HUP);
     assert_eq!(all.wait(), 111);
     until("the end of the supervisor", || {
@@ -321,7 +329,8 @@ fn an_overflow_of_the_stack_is_survived() {
 
 /// Starts runsvdir from a file of its own, under another name.
 fn start_copy(tmp: &TestDir) -> Running<'_> {
-    fs::copy(tmp.path("bin/runsvdir"), tmp.path("runsvdir")).unwrap();
+    let file = fs::read(tmp.path("bin/runsvdir")).unwrap();
+    install(&tmp.path("runsvdir"), &file);
     let script = "exec chpst -b odd ./runsvdir services";
     start_wrapped(tmp, &[&["sh", "-c", script]])
 }

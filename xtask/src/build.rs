@@ -162,7 +162,10 @@ fn dir_of(board: &Board, variant: Variant) -> PathBuf {
         Variant { symbols: true, .. } => "symbols",
         Variant { .. } => "release",
     };
-    board::work_dir().join("build").join(&board.name).join(kind)
+    board::work_dir()
+        .join("build")
+        .join(&board.builds)
+        .join(kind)
 }
 
 /// Returns the directory of what the boards of one target share, in every

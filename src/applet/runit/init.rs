@@ -422,9 +422,11 @@ impl Init {
         }
         let reporter = self.supervisor.reporter();
         self.watchdog.open(stage == Stage::Two, reporter);
+        self.supervisor.refuse_upgrades();
         let scripted = self.start_script(stage);
         match stage {
             Stage::Two => {
+                self.accept_upgrades();
                 if !scripted {
                     self.serve();
                 }

@@ -179,6 +179,8 @@
 //! with their time limits, requests to shut down, the programs of PID 1, and
 //! the rig. A watchdog is opened again.
 //!
+//! runt-upgrade(8) moves PID 1 to another file in the same way, in stage 2.
+//!
 //! A built-in stage 1 that is interrupted counts as one that exits with 1.
 //! Without a script, stage 3 goes on with TERM to all processes, and after
 //! another fault with KILL.

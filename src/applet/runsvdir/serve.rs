@@ -10,6 +10,7 @@ use crate::{
     sys::{
         self, AsFd, Fd,
         fault::{self, Resumed},
+        file,
         signal::Number,
         start::Start,
     },
@@ -152,8 +153,12 @@ fn serve(
         }
     }
     if let Some(dir) = run_dir {
+        let again = file::open_dir(dir.as_fd(), c".");
         // The lock of the connection is held.
         supervisor.keep_state(dir, false);
+        if let Ok(dir) = again {
+            supervisor.accept_upgrades(dir);
+        }
     }
     supervisor
         .accept_front(server)

@@ -103,20 +103,34 @@ pub(in super::super) struct Recorded {
     pub(in super::super) processes: Vec<(u32, [u32; 2]), 4>,
 }
 
+/// Returns the directory of a row, the starts of its processes, its state, and
+/// the actions that were to be carried out; `None` if it has no such state.
+fn decode(
+    fields: &mut Fields,
+) -> Option<(Identity, Spawned, SlotState, Actions)> {
+    let mut cursor = Cursor::load(fields);
+    let mut identity = Identity {
+        device: 0,
+        inode: 0,
+    };
+    cursor.number(&mut identity.device, 8);
+    cursor.number(&mut identity.inode, 8);
+    let mut spawned = Spawned::default();
+    spawned.pass(&mut cursor);
+    let (machine, todo) = SlotState::restore(&mut cursor)?;
+    Some((identity, spawned, machine, todo))
+}
+
+/// Returns whether the fields of a row are the state of a slot.
+pub(in super::super) fn is_valid(mut fields: Fields) -> bool {
+    decode(&mut fields).is_some()
+}
+
 impl Recorded {
     /// Returns what an earlier supervisor has left in a row, if it has.
     pub(in super::super) fn load(index: u16, ledger: &Ledger) -> Option<Self> {
         let mut fields = ledger.left(index)?;
-        let mut cursor = Cursor::load(&mut fields);
-        let mut identity = Identity {
-            device: 0,
-            inode: 0,
-        };
-        cursor.number(&mut identity.device, 8);
-        cursor.number(&mut identity.inode, 8);
-        let mut spawned = Spawned::default();
-        spawned.pass(&mut cursor);
-        let (machine, todo) = SlotState::restore(&mut cursor)?;
+        let (identity, spawned, machine, todo) = decode(&mut fields)?;
         let started = todo.last().copied().and_then(started_role);
         let cell = ledger.cell(index).map(|cell| cell.load(Ordering::Relaxed));
         let started = started.zip(cell.filter(|pid| *pid != 0));

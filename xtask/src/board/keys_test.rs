@@ -43,7 +43,8 @@ fn each_wrong_value_is_one_line_with_key_value_and_what_is_allowed() {
     let ids = "UID:GID, two numbers up to 4294967294, or \"\"";
     let families = "a list of init, root (with init), supervise, sv, svlogd, \
                     shared-logs (with init or supervise), recovery (with init \
-                    or supervise), chpst, daemontools, retired, small, help";
+                    or supervise), upgrade (with recovery), chpst, \
+                    daemontools, retired, small, help";
     for (wrong, key, allowed) in [
         ("rescue = 'loud'", "rescue", "none, login, shell"),
         ("status-files = ''", "status-files", "all, binary"),

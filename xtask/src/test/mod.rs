@@ -273,6 +273,13 @@ fn proofs(boards: &[board::Board]) -> Vec<Part<'static>> {
         Outcome::of(suites::few_programs())
     });
     parts.push(families.after(SETUP));
+    let about = "upgrade to a file with fewer slots, and back";
+    let capacities = Part::new("capacities", about, ONE, || {
+        Outcome::or(
+            host_file().and_then(|file| suites::other_capacities(&file)),
+        )
+    });
+    parts.push(capacities.after(SETUP));
     parts
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Result, bail, ensure};
 use regex::Regex;
 
 use super::schedule::{Count, Outcome};
-use crate::{audit, board, install, peers, run};
+use crate::{audit, board, build, install, peers, run};
 
 /// Runs cargo; its output is shown only when it fails.
 pub fn cargo(arguments: &[&str]) -> Result<String> {
@@ -58,6 +58,19 @@ pub fn few_programs() -> Result<String> {
         usage.status
     );
     Ok(measured)
+}
+
+/// Runs the host test that moves a supervisor between the release file and one
+/// with four slots.
+pub fn other_capacities(file: &Path) -> Result<Outcome> {
+    let board = board::load(board::HOST)?;
+    let families = ["supervise", "recovery", "upgrade"].map(String::from);
+    let mut board = board.with_programs(families.to_vec());
+    board.capacity.insert("slots".into(), 4);
+    let small = build::release(&board)?;
+    let test = "upgrade::capacities_may_grow_and_shrink";
+    let arguments = ["--package", "runt-init", "--test", "host", test];
+    tests(&arguments, Some(file), &[("RUNT_SMALL".into(), small)])
 }
 
 /// Runs a subcommand of this program.

@@ -2,13 +2,13 @@
 //! with it.
 
 use crate::{
-    config::family::RECOVERY,
+    config::family::{self, RECOVERY},
     machine::{
         shutdown::Step,
         stages::{Stage, StageExit, Stages},
     },
     supervisor::{Supervisor, rundir},
-    sys::{AsFd as _, child::Environ, fault},
+    sys::{AsFd as _, CWD, child::Environ, fault, file},
     wire::{
         clock::Instant,
         record::{Numbers, Reader, Writer},
@@ -92,6 +92,19 @@ impl Init {
         }
     }
 
+    /// Takes requests to move to another file, in the state directory of the
+    /// root. Without a run directory it takes none.
+    pub(super) fn accept_upgrades(&mut self) {
+        if !family::UPGRADE {
+            return;
+        }
+        let root = file::open_dir(CWD, c"/");
+        let state = root.and_then(|root| rundir::create(root.as_fd(), b""));
+        if let Ok(state) = state {
+            self.supervisor.accept_upgrades(state);
+        }
+    }
+
     /// Returns true if PID 1 does stage 2 itself.
     fn serves(&self) -> bool {
         self.stages.stage() == Stage::Two
@@ -107,18 +120,22 @@ impl Init {
 
     /// Goes on with the stage that a fault has interrupted.
     pub(super) fn continue_stage(&mut self) {
-        if self.stages.stage() == Stage::Two {
+        let in_stage_2 = self.stages.stage() == Stage::Two;
+        if in_stage_2 && fault::last().signal != 0 {
             self.count_fault();
         }
-        if self.script.is_running() || self.script.awaits_restart() {
+        let has_output = self.supervisor.output().is_some();
+        let scripted = self.script.is_running() || self.script.awaits_restart();
+        if in_stage_2 && (scripted || has_output) {
+            self.accept_upgrades();
+        }
+        if scripted {
             return;
         }
         match self.stages.stage() {
             // Its steps are not taken again.
             Stage::One => self.leave(StageExit::Exited(1), None),
-            Stage::Two if self.supervisor.output().is_some() => {
-                self.supervise();
-            }
+            Stage::Two if has_output => self.supervise(),
             Stage::Two => self.enter(Stage::Two),
             // Its program is gone, or was not started yet.
             Stage::Rescue => self.enter(Stage::Rescue),
