@@ -45,6 +45,8 @@ struct RawScenario {
     #[serde(default)]
     waits: bool,
     #[serde(default)]
+    long: bool,
+    #[serde(default)]
     boards: Vec<String>,
     #[serde(default)]
     standard: Option<Vec<String>>,
@@ -110,6 +112,8 @@ pub struct Scenario {
     pub seconds: u32,
     /// Set if the machine is idle for most of that time.
     pub waits: bool,
+    /// Set if it takes many minutes: it is played with `--long` only.
+    long: bool,
     /// The boards that it is for; empty for every board.
     boards: Vec<String>,
     /// The boards among these on which it is always played; `None` for all.
@@ -222,6 +226,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         cmdline,
         seconds,
         waits,
+        long,
         boards,
         standard,
         board,
@@ -240,6 +245,7 @@ fn parse(name: &str, text: &str) -> Result<Scenario> {
         cmdline,
         seconds,
         waits,
+        long,
         boards,
         standard,
         board,
@@ -328,13 +334,13 @@ impl Scenario {
     }
 
     /// Returns true if the scenario is to be played on this board in this run;
-    /// `all` includes the slow ones.
-    pub fn is_for(&self, board: &Board, all: bool) -> bool {
+    /// `all` includes the slow ones, `long` those that take many minutes.
+    pub fn is_for(&self, board: &Board, all: bool, long: bool) -> bool {
         let named = |names: &Vec<String>| names.contains(&board.name);
         let runs = self.boards.is_empty() || named(&self.boards);
         let has = self.root == Root::Initramfs || board.has_disk();
         let due = all || self.standard.as_ref().is_none_or(named);
-        runs && has && due && board.plays(&self.name)
+        runs && has && due && (long || !self.long) && board.plays(&self.name)
     }
 
     /// Boots the board, performs every step and returns the figures.

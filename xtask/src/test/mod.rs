@@ -59,7 +59,7 @@ pub fn run(
             parts.extend(toolchains());
             parts.extend(releases());
         }
-        parts.extend(boots(&booted, all_boards)?);
+        parts.extend(boots(&booted, all_boards, long)?);
     }
     if let Some(only) = only {
         let chosen = |part: &Part<'_>| part.name.contains(only);
@@ -291,7 +291,11 @@ fn audit_of(board: &str) -> String {
 
 /// Returns the parts that boot these boards, the longest first, so that none
 /// of them is left to run alone at the end.
-fn boots(booted: &[board::Board], all: bool) -> Result<Vec<Part<'static>>> {
+fn boots(
+    booted: &[board::Board],
+    all: bool,
+    long: bool,
+) -> Result<Vec<Part<'static>>> {
     let mut parts = Vec::new();
     for board in booted {
         let mut add = |name: &str, about: &str, seconds, load, run| {
@@ -306,7 +310,7 @@ fn boots(booted: &[board::Board], all: bool) -> Result<Vec<Part<'static>>> {
             parts.push((seconds, part));
         };
         for scenario in scenario::all()? {
-            if !scenario.is_for(board, all) {
+            if !scenario.is_for(board, all, long) {
                 continue;
             }
             let (name, about) = (scenario.name.clone(), scenario.about.clone());
