@@ -15,6 +15,7 @@ mod log;
 mod many;
 mod measure;
 mod process;
+mod recover;
 mod report;
 mod supervise;
 mod tight;
@@ -60,6 +61,13 @@ pub enum Subject {
         #[arg(long)]
         alone: bool,
     },
+    /// Measure the recovery from a fault: a supervisor of 64 services, against
+    /// an execve of the same file.
+    Recover {
+        /// Number of rounds.
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
     /// Run the rotating copy that loggers are compared with.
     #[command(hide = true)]
     Copy {
@@ -78,6 +86,10 @@ pub fn run(subject: Subject) -> Result<()> {
         } => supervise::run(quick, rounds, alone),
         Subject::Log { quick, rounds } => log::run(quick, rounds),
         Subject::Boot { board, alone } => boot::run(board.as_deref(), alone),
+        Subject::Recover { rounds } => {
+            anyhow::ensure!(rounds > 0, "there is nothing to measure");
+            recover::run(rounds)
+        }
         Subject::Copy { dir } => log::copy(&dir),
     }
 }
