@@ -122,7 +122,7 @@ impl Kind {
             Owner => text.is_empty() || is_owner(text),
             Device => {
                 text.starts_with(|c: char| c.is_ascii_alphabetic())
-                    && text.chars().all(|c| c.is_ascii_alphanumeric())
+                    && is_name(text)
             }
             Root => is_line(text) && words(text).iter().all(|w| is_root(w)),
             Parameters => {
@@ -148,7 +148,9 @@ impl Kind {
                 let most = u32::MAX - 1;
                 format!("UID:GID, two numbers up to {most}, or \"\"")
             }
-            Device => "the name of a file in /dev, without /dev/".into(),
+            Device => "the name of a file in /dev, without /dev/, of letters, \
+                digits and +-._"
+                .into(),
             Speed => SPEEDS.map(|speed| speed.to_string()).join(", "),
             Root => format!("words of {}", ROOT.join(", ")),
             Parameters => "kernel parameters other than console=".into(),
@@ -188,7 +190,7 @@ fn is_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
-/// Returns true for the name of a suite or a module.
+/// Returns true for the name of a suite, a module or a device.
 fn is_name(text: &str) -> bool {
     let is = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
     !text.is_empty() && text.chars().all(is)
