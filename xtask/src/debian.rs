@@ -5,15 +5,17 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use crate::{
     apt,
+    binfmt::Foreign,
     board::{self, Board},
     disk::{self, Disk},
     dist, run, tool,
@@ -31,20 +33,55 @@ const RUNT: &str = "usr/lib/runt/runt";
 const REPLACED_IN: [&str; 4] =
     ["usr/bin", "usr/sbin", "usr/lib/runit", "var/lib/dpkg/info"];
 
+/// The program of Debian's runit that enables the service directories of what
+/// is installed. dpkg runs it as a trigger, but not while policy-rc.d forbids
+/// that services are started, as it does during the installation of a root.
+const ENABLE: &str = "usr/lib/runit/trigger_sv";
+
+/// The directory of Debian's default runlevel, which has a link for each
+/// enabled service.
+const ENABLED: &str = "etc/runit/runsvdir/default";
+
 /// The packages of a root, in the form of a scenario file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Packages {
-    suite: String,
+    /// The suite for each board.
+    suites: BTreeMap<String, String>,
     packages: Vec<String>,
+    /// The services that their packages do not enable in every suite, at least
+    /// not while policy-rc.d forbids that services are started.
+    enable: Vec<String>,
 }
 
 impl Packages {
+    /// Returns the names of the boards with a suite.
+    pub fn boards(&self) -> Vec<String> {
+        self.suites.keys().cloned().collect()
+    }
+
+    /// Returns a board's suite.
+    fn suite(&self, board: &Board) -> Result<&str> {
+        let suite = self.suites.get(&board.name);
+        let suite = suite.map(String::as_str);
+        suite.with_context(|| format!("{} has no suite", board.name))
+    }
+
     /// Creates a disk with the root, on which root can log in without a
     /// password. The packages are installed once; only root can do that, since
     /// the root keeps the owners of its files.
     pub fn make(&self, board: &Board, dir: &Path) -> Result<Disk> {
+        let _foreign = Foreign::register(&board.qemu()?.system)?;
         let root = self.unpack(board, dir)?;
+        if root.path().join(ENABLE).exists() {
+            chroot(root.path(), &[&format!("/{ENABLE}"), "setup"])?;
+        }
+        for name in &self.enable {
+            let link = root.path().join(ENABLED).join(name);
+            if link.symlink_metadata().is_err() {
+                symlink(format!("/etc/sv/{name}"), link)?;
+            }
+        }
         install(root.path(), &dist::debian_package(board)?)?;
         is_replaced(root.path())?;
         let shadow = root.path().join("etc/shadow");
@@ -62,7 +99,8 @@ impl Packages {
             id.trim() == "0",
             "a root of Debian can only be made by root"
         );
-        let archive = self.archive(&board.debian()?.arch)?;
+        let suite = self.suite(board)?;
+        let archive = self.archive(suite, &board.debian()?.arch)?;
         let root = tempfile::tempdir_in(dir)?;
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(root.path()).arg("-xf").arg(&archive);
@@ -80,8 +118,8 @@ impl Packages {
         let before = programs(root)?;
         install(root, &dist::debian_package(board)?)?;
         is_replaced(root)?;
-        let runit =
-            apt::Root::open(&self.suite, &debian.arch)?.fetch("runit")?;
+        let suite = self.suite(board)?;
+        let runit = apt::Root::open(suite, &debian.arch)?.fetch("runit")?;
         install(root, &fs::read(runit)?)?;
         is_replaced(root)?;
         dpkg(root, &["--verify", "runt"])?;
@@ -98,8 +136,8 @@ impl Packages {
     }
 
     /// Returns the archive of a root with the packages installed.
-    fn archive(&self, arch: &str) -> Result<PathBuf> {
-        let Self { suite, packages } = self;
+    fn archive(&self, suite: &str, arch: &str) -> Result<PathBuf> {
+        let packages = &self.packages;
         let dir = board::work_dir().join("debian");
         fs::create_dir_all(&dir)?;
         let names = packages.join(",");
@@ -111,6 +149,8 @@ impl Packages {
         }
         println!("installing {} packages of {suite}/{arch}", packages.len());
         let program = tool::program("mmdebstrap", &["mmdebstrap"])?;
+        // mmdebstrap needs it for another architecture.
+        tool::program("arch-test", &["arch-test"])?;
         let new = archive.with_extension("new.tar");
         let mut command = Command::new(program);
         command
@@ -140,11 +180,16 @@ fn install(root: &Path, package: &[u8]) -> Result<()> {
 
 /// Runs the dpkg of a root.
 fn dpkg(root: &Path, arguments: &[&str]) -> Result<()> {
-    let mut dpkg = Command::new("chroot");
-    dpkg.arg(root).arg("dpkg").args(arguments);
-    dpkg.env("DEBIAN_FRONTEND", "noninteractive");
-    dpkg.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    run::quiet(&mut dpkg).map(drop)
+    chroot(root, &[&["dpkg"], arguments].concat())
+}
+
+/// Runs a program of a root.
+fn chroot(root: &Path, words: &[&str]) -> Result<()> {
+    let mut chroot = Command::new("chroot");
+    chroot.arg(root).args(words);
+    chroot.env("DEBIAN_FRONTEND", "noninteractive");
+    chroot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    run::quiet(&mut chroot).map(drop)
 }
 
 /// Checks that runit's programs are ours.

@@ -4,6 +4,7 @@
 mod apt;
 mod audit;
 mod bench;
+mod binfmt;
 mod board;
 mod boards;
 mod boot;

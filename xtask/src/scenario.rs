@@ -192,15 +192,21 @@ fn dir() -> PathBuf {
 /// Parses and checks a scenario file.
 fn parse(name: &str, text: &str) -> Result<Scenario> {
     let file = format!("qemu/scenario/{name}.toml");
-    let raw: RawScenario =
+    let mut raw: RawScenario =
         toml::from_str(text).with_context(|| format!("{file} is not right"))?;
     image::trees(&raw.tree).with_context(|| file.clone())?;
     let tried = raw.bootloader.iter().flat_map(|b| [&b.new, &b.old]);
     for trees in tried.chain(&raw.hook) {
         image::trees(trees).with_context(|| file.clone())?;
     }
-    for name in raw.boards.iter().chain(raw.standard.iter().flatten()) {
-        board::load(name).with_context(|| file.clone())?;
+    if let Some(debian) = &raw.debian {
+        raw.boards = debian.boards();
+    }
+    // Its own values must suit every board that it names.
+    let default = board::DEFAULT.to_string();
+    let named = raw.boards.iter().chain(raw.standard.iter().flatten());
+    for name in named.chain([&default]) {
+        board::load_with(name, &raw.board).with_context(|| file.clone())?;
     }
     let patterns = |texts: &[String]| -> Result<Vec<Regex>> {
         let all = texts.iter().map(|text| pattern(text));

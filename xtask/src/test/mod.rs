@@ -193,7 +193,7 @@ fn toolchains() -> Vec<Part<'static>> {
         Outcome::of(toolchain::linkers())
     });
     let debian = |board: &'static str| {
-        let name = format!("{board} debian");
+        let name = format!("{board} debian-rust");
         let about = "Debian's compiler and linker, booted";
         Part::new(&name, about, ONE, move || {
             Outcome::of(toolchain::debian(board))
