@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::util::{
     self,
     logger::{self, Logger, current, feed, log_dir, mode, read_bytes},
-    until,
+    uninterrupted, until,
 };
 
 #[test]
@@ -113,7 +113,7 @@ fn lines_are_sent_by_udp() {
         .unwrap();
     let receive = || {
         let mut buffer = [0; 2000];
-        let length = socket.recv(&mut buffer).unwrap();
+        let length = uninterrupted(|| socket.recv(&mut buffer)).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
     let to = socket.local_addr().unwrap();
@@ -155,7 +155,7 @@ fn lines_are_sent_over_ipv6() {
         "{errors}"
     );
     let mut buffer = [0; 10];
-    let length = socket.recv(&mut buffer).unwrap();
+    let length = uninterrupted(|| socket.recv(&mut buffer)).unwrap();
     assert_eq!((&buffer[..length], code), (&b"a\n"[..], 0));
     assert_eq!(current(&tmp), "a\n");
 }

@@ -14,7 +14,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use crate::util::{self, TestDir, shell, until};
+use crate::util::{self, TestDir, shell, uninterrupted, until};
 
 /// Returns a test directory whose programs see its `dev` as /dev and its `etc`
 /// as /etc. Returns `None` where that is impossible.
@@ -65,7 +65,8 @@ impl Daemon {
     /// Receives the next message.
     fn next(&self) -> String {
         let mut buffer = [0; 4096];
-        let count = self.0.recv(&mut buffer).expect("a message");
+        let count =
+            uninterrupted(|| self.0.recv(&mut buffer)).expect("a message");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use regex::Regex;
 
 use crate::{board::Board, image::Image, setup::Fetched};
@@ -262,9 +262,7 @@ impl Session {
                 self.seen += found.get(0).map_or(0, |all| all.end());
                 return Ok(groups);
             }
-            if unseen.contains("Kernel panic") {
-                bail!("the kernel panicked");
-            }
+            ensure!(!panicked(unseen), "the kernel panicked");
             if let Some(reason) = &self.ended {
                 bail!(
                     "the machine ended ({reason}) before `{pattern}` appeared"
@@ -284,9 +282,8 @@ impl Session {
         let limit = self.deadline(seconds);
         loop {
             if let Some(reason) = self.ended.clone() {
-                if self.text[self.seen..].contains("Kernel panic") {
-                    bail!("the kernel panicked");
-                }
+                let unseen = &self.text[self.seen..];
+                ensure!(!panicked(unseen), "the kernel panicked");
                 return Ok(reason);
             }
             self.listen(limit).context("the machine did not end")?;
@@ -447,4 +444,25 @@ fn watch(stream: UnixStream, tell: Sender<Event>) {
             }
         }
     });
+}
+
+/// Returns true if the kernel panicked before it switched the machine off. On a
+/// busy host QEMU's Raspberry Pi goes on for a moment after that, and its kernel
+/// panics since process 1 has ended.
+fn panicked(text: &str) -> bool {
+    let running = text.split("reboot: Power down").next();
+    running.is_some_and(|text| text.contains("Kernel panic"))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn a_panic_after_power_off_does_not_count() {
+        let panic = "Kernel panic - not syncing: Attempted to kill init!";
+        assert!(panicked(panic));
+        assert!(panicked(&format!("{panic}\nreboot: Power down")));
+        assert!(!panicked(&format!("reboot: Power down\n{panic}")));
+    }
 }

@@ -316,6 +316,19 @@ pub fn output_of(command: &mut Command) -> Output {
     }
 }
 
+/// Repeats a call until no signal interrupts it. The kernel does not restart a
+/// receive with a time limit (signal(7)).
+pub fn uninterrupted<T>(
+    mut call: impl FnMut() -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Waits until `look` returns a value. Fails after [`LIMIT`].
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
