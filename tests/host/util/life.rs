@@ -311,12 +311,21 @@ pub fn descriptors(pid: Pid) -> Descriptors {
     kinds
 }
 
-/// Returns the kind of what a descriptor leads to: the last name of a path, or
-/// the name before the number of a pipe or socket.
+/// Returns the kind of what a descriptor leads to: the last name of a path, the
+/// name before the number of a pipe or socket, or the name after the device and
+/// inode of a directory in the run directory.
 fn kind_of(target: &Path) -> String {
     let text = target.to_string_lossy();
     let name = text.rsplit('/').next().unwrap_or_default();
-    name.split('[').next().unwrap_or_default().into()
+    let name = name.split('[').next().unwrap_or_default();
+    let is_number = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+    let numbered: Vec<_> = name.splitn(3, '-').collect();
+    match numbered[..] {
+        [device, inode, name] if is_number(device) && is_number(inode) => {
+            name.into()
+        }
+        _ => name.into(),
+    }
 }
 
 /// Returns what is in the first list more often than in the second.
