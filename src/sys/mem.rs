@@ -115,6 +115,10 @@ unsafe fn copy_up<const ANY: bool>(to: *mut u8, from: *const u8, count: usize) {
     let last = count.wrapping_sub(count.wrapping_sub(first) & rest);
     // SAFETY: bytes of the `count`.
     unsafe { steps_up::<u8, ANY>(to, from, 0, first) };
+    #[allow(
+        unreachable_patterns,
+        reason = "both are as long on 32-bit machines"
+    )]
     match unit {
         // SAFETY: words of the `count` bytes.
         WORD => unsafe { steps_up::<usize, ANY>(to, from, first, last) },

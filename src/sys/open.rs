@@ -58,12 +58,17 @@ pub enum Kind {
 
 /// Returns whether an open file is on a file system of one of these kinds.
 pub(super) fn is_on(file: At<'_>, kinds: &[u32]) -> bool {
-    let info = rustix::fs::fstatfs(file);
+    #[cfg(not(target_arch = "mips"))]
+    let kind = rustix::fs::fstatfs(file).map(|info| info.f_type);
+    // The structure of rustix 1.1 is too short there, and the kernel refuses
+    // it.
+    #[cfg(target_arch = "mips")]
+    let kind = raw::file_system(file);
     #[allow(
         clippy::useless_conversion,
         reason = "the field's width differs between machines"
     )]
-    let kind = info.map(|info| i64::from(info.f_type));
+    let kind = kind.map(i64::from);
     // On 32-bit machines a number with the highest bit is negative.
     let low = i64::from(u32::MAX);
     kind.is_ok_and(|kind| kinds.iter().any(|k| i64::from(*k) == kind & low))

@@ -6,6 +6,8 @@ mod machine;
 mod process;
 mod signals;
 
+#[cfg(target_arch = "mips")]
+pub(super) use descriptors::file_system;
 pub(super) use descriptors::{
     LARGEFILE, cloexec_from, close_number, close_range, dup_above, dup_onto,
     getdents, openat, pipe, readlink, set_cloexec,

@@ -30,6 +30,20 @@ pub(in crate::sys) fn openat(
     Ok(Fd::from_number(fd))
 }
 
+/// Calls `fstatfs64`; returns the number of the kind of an open file's file
+/// system.
+#[cfg(target_arch = "mips")]
+pub(in crate::sys) fn file_system(file: At<'_>) -> Result<u32, Errno> {
+    const SIZE: usize = size_of::<linux_raw_sys::general::statfs64>();
+    let fd = file.as_raw_fd();
+    let mut info = [0_u32; SIZE / size_of::<u32>()];
+    let pointer = info.as_mut_ptr();
+    // SAFETY: the kernel writes `SIZE` bytes, which `info` holds.
+    unsafe { syscall!(Sysno::fstatfs64, fd, SIZE, pointer) }?;
+    let [kind, ..] = info;
+    Ok(kind)
+}
+
 /// Calls `pipe2`, closed on exec; returns the end to read from and the end to
 /// write to.
 pub(in crate::sys) fn pipe(nonblocking: bool) -> Result<[Fd; 2], Errno> {
