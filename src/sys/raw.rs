@@ -1,4 +1,9 @@
 //! Makes the system calls that rustix lacks, or has only with a panic path.
+#![allow(
+    clippy::as_conversions,
+    clippy::ref_as_ptr,
+    reason = "registers are numbers: the macro turns every argument into one"
+)]
 
 mod descriptors;
 mod events;

@@ -1,9 +1,4 @@
 //! Calls about the machine: clocks, network, swap, devices.
-#![allow(
-    clippy::as_conversions,
-    clippy::ref_as_ptr,
-    reason = "registers are numbers: the macro turns every argument into one"
-)]
 
 use core::ffi::CStr;
 

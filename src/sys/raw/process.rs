@@ -1,9 +1,4 @@
 //! Calls that begin, end and describe processes.
-#![allow(
-    clippy::as_conversions,
-    clippy::ref_as_ptr,
-    reason = "registers are numbers: the macro turns every argument into one"
-)]
 
 use core::{
     ffi::{CStr, c_char},

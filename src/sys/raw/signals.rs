@@ -1,9 +1,4 @@
 //! Calls about signals and the processes that they are sent to.
-#![allow(
-    clippy::as_conversions,
-    clippy::ref_as_ptr,
-    reason = "registers are numbers: the macro turns every argument into one"
-)]
 
 use core::ffi::c_void;
 
