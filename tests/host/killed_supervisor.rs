@@ -125,11 +125,33 @@ fn the_next_runsvdir_takes_over_from_front_and_supervisor() {
     until_adopted(&tmp, "a", pid);
     next.kill(Signal::HUP);
     next.wait();
-    until("the end of the service", || {
-        processes_in(&tmp.path("services/a"))
-            .is_empty()
-            .then_some(())
+    until_ended(&tmp);
+}
+
+/// Waits until a killed process has ended, reaped or not.
+fn until_dead(pid: Pid) {
+    until("the end of the supervisor", || {
+        let gone = state(pid).is_none_or(|state| state == 'Z');
+        gone.then_some(())
     });
+}
+
+/// Waits until the service `a` has no process.
+fn until_ended(tmp: &TestDir) {
+    until("the end of the service", || {
+        let left = processes_in(&tmp.path("services/a"));
+        left.is_empty().then_some(())
+    });
+}
+
+/// Waits for the end of the service `a`, whose front process a signal has
+/// ended. After TERM it is still supervised, as `pid`, and gets the command.
+fn end_after(tmp: &TestDir, signal: Signal, pid: Pid) {
+    if signal == Signal::TERM {
+        until_adopted(tmp, "a", pid);
+        tmp.control("a", "x");
+    }
+    until_ended(tmp);
 }
 
 #[test]
@@ -142,22 +164,10 @@ fn a_signal_that_comes_while_there_is_no_supervisor() {
         let supervisor = all.supervisor();
         kill_process(supervisor, Signal::KILL).unwrap();
         // It dies a moment later; until then the signal is passed on to it.
-        let stat = format!("/proc/{}/stat", supervisor.as_raw_pid());
-        until("the end of the supervisor", || {
-            let stat = fs::read_to_string(&stat).unwrap_or_default();
-            (stat.is_empty() || stat.contains(") Z ")).then_some(())
-        });
+        until_dead(supervisor);
         all.kill(signal);
         assert_eq!(all.wait(), code);
-        if signal == Signal::TERM {
-            // It is still supervised.
-            until_adopted(&tmp, "a", pid);
-            tmp.control("a", "x");
-        }
-        until("the end of the service", || {
-            let left = processes_in(&tmp.path("services/a"));
-            left.is_empty().then_some(())
-        });
+        end_after(&tmp, signal, pid);
     }
 }
 
@@ -180,10 +190,7 @@ fn a_signal_that_comes_before_the_end_of_the_supervisor_is_noticed() {
             .unwrap();
         let supervisor = all.supervisor();
         kill_process(supervisor, Signal::KILL).unwrap();
-        until("the end of the supervisor", || {
-            let gone = state(supervisor).is_none_or(|state| state == 'Z');
-            gone.then_some(())
-        });
+        until_dead(supervisor);
         all.kill(signal);
         let status = format!("/proc/{}/status", all.pid().as_raw_pid());
         until("the signal to be read", || {
@@ -193,14 +200,7 @@ fn a_signal_that_comes_before_the_end_of_the_supervisor_is_noticed() {
         });
         drop(ok);
         assert_eq!(all.wait(), code);
-        if signal == Signal::TERM {
-            until_adopted(&tmp, "a", pid);
-            tmp.control("a", "x");
-        }
-        until("the end of the service", || {
-            let left = processes_in(&tmp.path("services/a"));
-            left.is_empty().then_some(())
-        });
+        end_after(&tmp, signal, pid);
     }
 }
 

@@ -65,14 +65,27 @@ pub fn has_all_lines(text: &str) {
 
 const SUPERVISOR: &str = "the supervisor";
 
+/// The services of [`services`] that keep their processes.
+const KEPT: [&str; 4] = ["own", "own/log", "shared", "plain"];
+
+/// Waits until these services and the shared logger run; returns their pids.
+pub fn until_kept_run(tmp: &TestDir) -> [Pid; 4] {
+    let pids = KEPT.map(|name| tmp.until_pid(name, None));
+    tmp.until_pid("shared/log", None);
+    pids
+}
+
+/// Returns the pids that these services have now.
+pub fn kept(tmp: &TestDir) -> [Pid; 4] {
+    KEPT.map(|name| tmp.pid(name).unwrap())
+}
+
 #[test]
 fn services_outlive_faults_of_the_supervisor() {
     let tmp = TestDir::new();
     services(&tmp);
     let mut all = tmp.runsvdir();
-    let names = ["own", "own/log", "shared", "plain"];
-    let pids = names.map(|name| tmp.until_pid(name, None));
-    tmp.until_pid("shared/log", None);
+    let pids = until_kept_run(&tmp);
     // An operator's order, which no file of the service directory shows.
     tmp.until_stat("off", "down");
     tmp.control("off", "u");
@@ -86,7 +99,7 @@ fn services_outlive_faults_of_the_supervisor() {
         tmp.control("own", "c");
     }
     assert_eq!(all.supervisor(), supervisor);
-    assert_eq!(names.map(|name| tmp.pid(name).unwrap()), pids);
+    assert_eq!(kept(&tmp), pids);
     assert_eq!(["plain", "off"].map(|name| published(&tmp, name)), status);
     let comm = format!("/proc/{}/comm", supervisor.as_raw_pid());
     assert_eq!(fs::read_to_string(comm).unwrap(), "runsvdir\n");

@@ -11,7 +11,9 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    supervisor_faults::{has_all_lines, services, until_logged},
+    supervisor_faults::{
+        has_all_lines, kept, services, until_kept_run, until_logged,
+    },
     util::{
         ILLEGAL, Output, STAY, TestDir,
         init::{POWER_OFF, boot, can_run_pid_1, root, signal, until_printed},
@@ -107,9 +109,7 @@ fn runsvdir_moves_to_another_file() {
     let tmp = TestDir::new();
     services(&tmp);
     let mut all = tmp.runsvdir();
-    let names = ["own", "own/log", "shared", "plain"];
-    let pids = names.map(|name| tmp.until_pid(name, None));
-    tmp.until_pid("shared/log", None);
+    let pids = until_kept_run(&tmp);
     tmp.until_stat("off", "down");
     let supervisor = all.supervisor();
     install(&tmp.path("new"), &release());
@@ -124,7 +124,7 @@ fn runsvdir_moves_to_another_file() {
     until("the front process", || {
         (runs(all.pid()) == MOVED).then_some(())
     });
-    assert_eq!(names.map(|name| tmp.pid(name).unwrap()), pids);
+    assert_eq!(kept(&tmp), pids);
     assert_eq!(tmp.stat("off"), "down");
     // It is still the parent, and obeys.
     kill_process(pids[3], Signal::USR1).unwrap();
@@ -215,9 +215,7 @@ fn a_file_that_faults_is_left_again() {
     let tmp = TestDir::new();
     services(&tmp);
     let mut all = tmp.runsvdir();
-    let names = ["own", "own/log", "shared", "plain"];
-    let pids = names.map(|name| tmp.until_pid(name, None));
-    tmp.until_pid("shared/log", None);
+    let pids = until_kept_run(&tmp);
     let supervisor = all.supervisor();
     install(&tmp.path("new"), &faulting(supervisor));
     let output = upgrade(&tmp, "services", "new");
@@ -226,7 +224,7 @@ fn a_file_that_faults_is_left_again() {
     assert_eq!((output.code, output.stderr.as_str()), (1, failed));
     assert_eq!(all.supervisor(), supervisor);
     assert!(Path::new(&runs(supervisor)).ends_with("bin/runt"));
-    assert_eq!(names.map(|name| tmp.pid(name).unwrap()), pids);
+    assert_eq!(kept(&tmp), pids);
     kill_process(pids[3], Signal::USR1).unwrap();
     until_finished(&tmp);
     let errors = tmp.read("errors");
@@ -285,10 +283,8 @@ fn pid_1_moves_to_another_file() {
     let tmp = root();
     services(&tmp);
     let mut one = boot(&tmp, "", &["runit"]);
-    let names = ["own", "own/log", "shared", "plain"];
-    let pids = names.map(|name| tmp.until_pid(name, None));
-    tmp.until_pid("shared/log", None);
-    let is_same = || names.map(|name| tmp.pid(name).unwrap()) == pids;
+    let pids = until_kept_run(&tmp);
+    let is_same = || kept(&tmp) == pids;
     let init = one.supervisor();
     let upgrade = |file: &str| tmp.run(&["runt", "upgrade", file]);
     if cfg!(target_arch = "x86_64") {
