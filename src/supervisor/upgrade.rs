@@ -3,8 +3,8 @@
 //!
 //! A request comes through the FIFO [`REQUESTS`] in a state directory, to which
 //! only the user of this process, and root, can write: the path of the file and
-//! a newline. Whoever waits for the answer has [`ANSWERS`] open: a digit, which
-//! is 0 if this process now runs the file, and a text with a newline.
+//! a newline. A sender that waits for the answer has [`ANSWERS`] open: a digit,
+//! which is 0 if this process now runs the file, and a text with a newline.
 //!
 //! The file is copied into memory, and a child runs the copy with the state
 //! that it would go on with. If that succeeds, this process executes the copy
