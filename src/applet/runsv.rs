@@ -307,11 +307,13 @@ fn supervise_path(
                 supervisor.reporter().print(&mut line);
             }
         } else {
-            supervisor.end_resumption();
             // The lock is held.
             if let Some(state) = state.take() {
                 supervisor.accept_upgrades(state);
             }
+            // This closes the FIFO for requests that was inherited, which must
+            // not be without a reader meanwhile.
+            supervisor.end_resumption();
         }
         let again = refused.map(|_| clock::mono().after(restart_delay::RETRY));
         let mut replaced = false;

@@ -196,7 +196,10 @@ fn open_state(dir: &CStr) -> Result<(Fd, Fd), Errno> {
     if own.is_ok() || dir == c"/" {
         return own;
     }
-    with_requests(rundir::find_for(dir)?)
+    match rundir::find_for(dir).and_then(with_requests) {
+        Err(Errno::ENOENT) => own,
+        result => result,
+    }
 }
 
 /// Opens the FIFO for requests in a state directory. ENXIO if no supervisor
