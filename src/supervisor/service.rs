@@ -213,10 +213,15 @@ impl Service {
     }
 
     /// Returns the status that an earlier supervisor has published for a role,
-    /// and when that was written.
-    pub(super) fn recorded(&mut self, role: Role) -> Option<(Status, Wall)> {
+    /// and when that was written; `resumed` is set if this process goes on
+    /// after a fault.
+    pub(super) fn recorded(
+        &mut self,
+        role: Role,
+        resumed: bool,
+    ) -> Option<(Status, Wall)> {
         let (dir, supervise, names) = self.supervise_dir(role)?;
-        supervise.recorded(dir, names)
+        supervise.recorded(dir, names, resumed)
     }
 
     /// Returns the service directory.

@@ -220,11 +220,14 @@ impl SuperviseDir {
     }
 
     /// Returns the status that an earlier supervisor has published, and when
-    /// that was written; `dir` is the service directory.
+    /// that was written; `dir` is the service directory. If this process goes
+    /// on after a fault (`resumed`), `pid` and `stat` show that status or the
+    /// current one, which is published next.
     pub(super) fn recorded(
         &mut self,
         dir: At<'_>,
         names: &'static FileNames,
+        resumed: bool,
     ) -> Option<(Status, Wall)> {
         if self.created {
             return None;
@@ -239,7 +242,7 @@ impl SuperviseDir {
         let written = file::info_of(file.as_fd()).ok()?.modified;
         self.last = Some(status);
         // It may have been killed between two of the files.
-        self.texts_stale = true;
+        self.texts_stale = !resumed;
         Some((status, written))
     }
 

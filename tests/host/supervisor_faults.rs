@@ -22,11 +22,14 @@ fn until_fault(tmp: &TestDir, of: &str, count: u32) {
     init::until_printed(tmp, &format!("warning: fault {count} of {of}: "));
 }
 
-/// Returns the identity and the time of the last change of a service's status.
-fn published(tmp: &TestDir, name: &str) -> (u64, i64, i64) {
-    let path = tmp.path(&format!("services/{name}/supervise/status"));
-    let info = fs::metadata(path).unwrap();
-    (info.ino(), info.mtime(), info.mtime_nsec())
+/// Returns the identities and the times of the last change of a service's
+/// status files.
+fn published(tmp: &TestDir, name: &str) -> [(u64, i64, i64); 3] {
+    ["status", "stat", "pid"].map(|file| {
+        let path = tmp.path(&format!("services/{name}/supervise/{file}"));
+        let info = fs::metadata(path).unwrap();
+        (info.ino(), info.mtime(), info.mtime_nsec())
+    })
 }
 
 /// Creates services with a logger of their own, with a shared logger, without

@@ -112,7 +112,8 @@ impl Slot {
     /// status, or one of the processes is there.
     fn is_that_directory(&mut self, todo: &Actions, context: &Context) -> bool {
         let recorded = self.open.as_mut().map(|service| {
-            [Role::Service, Role::Log].map(|role| service.recorded(role))
+            [Role::Service, Role::Log]
+                .map(|role| service.recorded(role, context.resumed))
         });
         if recorded.is_some_and(|[service, _]| service.is_some()) {
             return true;
@@ -223,7 +224,8 @@ impl Slot {
         let Some(service) = &mut self.open else {
             return;
         };
-        let Some((status, written)) = service.recorded(role) else {
+        let Some((status, written)) = service.recorded(role, context.resumed)
+        else {
             return;
         };
         let dir = match role {

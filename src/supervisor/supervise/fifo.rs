@@ -46,8 +46,11 @@ pub(in super::super) fn open_fifo(
     at: At<'_>,
     path: &'static CStr,
 ) -> Result<Fd, Failure> {
-    fifo(at, path)?;
-    secure::fifo(at, path, Both).map_err(failure("open", path))
+    // Mostly it is there.
+    secure::fifo(at, path, Both).or_else(|_| {
+        fifo(at, path)?;
+        secure::fifo(at, path, Both).map_err(failure("open", path))
+    })
 }
 
 /// Verb of the failure where a name must be a FIFO's and is not.
@@ -58,13 +61,12 @@ pub(in super::super) fn fifo(
     at: At<'_>,
     path: &'static CStr,
 ) -> Result<bool, Failure> {
-    match file::make_fifo(at, path, 0o600) {
-        Ok(()) => Ok(true),
-        Err(errno) => match file::info_of_link(at, path) {
-            Ok(info) if info.kind == Kind::Fifo => Ok(false),
-            Ok(_) => Err(failure(USE_AS_FIFO, path)(Errno::EEXIST)),
-            Err(_) => Err(failure("create", path)(errno)),
-        },
+    match file::info_of_link(at, path) {
+        Ok(info) if info.kind == Kind::Fifo => Ok(false),
+        Ok(_) => Err(failure(USE_AS_FIFO, path)(Errno::EEXIST)),
+        Err(_) => file::make_fifo(at, path, 0o600)
+            .map(|()| true)
+            .map_err(failure("create", path)),
     }
 }
 
