@@ -194,12 +194,13 @@ fn interrupt(
     stop(old);
     change();
     kill_process(old, signal).unwrap();
-    kill_process(old, Signal::CONT).unwrap();
     if signal == Signal::KILL {
+        // It ends though it is stopped.
         until("the next supervisor", || {
             (all.supervisor() != old).then_some(())
         });
     } else {
+        kill_process(old, Signal::CONT).unwrap();
         let line = format!("fault {} of the supervisor", faults + 1);
         init::until_printed(tmp, &line);
     }
