@@ -29,6 +29,9 @@ const LOGS: f64 = 4.0;
 /// board.
 const BEGINS: f64 = 60.0;
 
+/// Lines of the console that are shown where a machine does not begin to log.
+const SHOWN: usize = 30;
+
 /// A report that a machine prints periodically: the time and the number of its
 /// last line.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +88,10 @@ fn listen(mut session: Session, cut: u32, logs: f64) -> Result<Vec<Tick>> {
         _ => false,
     };
     while !over(&ticks) {
-        let groups = session.expect(&tick, BEGINS)?;
+        let groups = session.expect(&tick, BEGINS);
+        let groups = groups.with_context(|| {
+            format!("the console's last lines:\n{}", session.tail(SHOWN))
+        })?;
         let [_, time, line] = groups.as_slice() else {
             continue;
         };
