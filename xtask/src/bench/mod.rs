@@ -61,8 +61,8 @@ pub enum Subject {
         #[arg(long)]
         alone: bool,
     },
-    /// Measure the recovery from a fault: a supervisor of 64 services, against
-    /// an execve of the same file.
+    /// Measure the recovery from a fault, and an upgrade: a supervisor of 64
+    /// services, against an execve of the same file.
     Recover {
         /// Number of rounds.
         #[arg(long, default_value_t = 100)]

@@ -1,14 +1,23 @@
-//! Measures how long a supervisor of 64 services takes from a fault to the next
-//! wait of its loop, and an `execve` of the same file up to its first wait, both
-//! as /proc/PID/syscall shows them.
+//! Measures how long a supervisor of 64 services takes from a fault, and from a
+//! request to move to another file, to the next wait of its loop; and an
+//! `execve` of the same file up to its first wait. All as /proc/PID/syscall
+//! shows them.
+//!
+//! Half of the services have a TCP connection, through which they send back
+//! what they get all the while: none may be lost, and no pid may change.
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Stdio},
-    thread::sleep,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
@@ -19,6 +28,11 @@ use crate::{board, install};
 
 /// Number of services.
 const SERVICES: u32 = 64;
+/// Number of those that have a connection.
+const CONNECTED: u32 = SERVICES / 2;
+/// Number of upgrades, to the other file and back in turns. Each is on trial
+/// for 10 seconds.
+const UPGRADES: usize = 6;
 /// Microseconds that recovery may take for each service, besides the `execve`.
 const PER_SLOT: f64 = 12.0;
 /// Pause before each measurement, in which the loop becomes idle.
@@ -32,10 +46,20 @@ pub fn run(rounds: usize) -> Result<()> {
     let dir = scratch.path();
     let bin = dir.join("bin");
     install::programs(&board::load(board::HOST)?, &bin)?;
+    fs::copy(bin.join("runt"), dir.join("other"))?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
     for number in 0..SERVICES {
         let run = dir.join(format!("services/s{number}/run"));
         fs::create_dir_all(run.parent().context("it has a parent")?)?;
-        let text = format!("#!/bin/sh\nexec {}/pause\n", bin.display());
+        let text = if number < CONNECTED {
+            format!(
+                "#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/{port}\n\
+                 exec cat <&3 >&3\n"
+            )
+        } else {
+            format!("#!/bin/sh\nexec {}/pause\n", bin.display())
+        };
         fs::write(&run, text)?;
         fs::set_permissions(&run, fs::Permissions::from_mode(0o755))?;
     }
@@ -46,15 +70,77 @@ pub fn run(rounds: usize) -> Result<()> {
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let measured = measure(rounds, dir, &bin, &front);
+    let measured = measure(rounds, dir, &bin, &front, &listener);
     kill_process(Pid::from_child(&front), Signal::HUP)?;
     front.wait()?;
-    let (mut faults, mut execs) = measured?;
-    let [exec, fault] =
-        [("execve", &mut execs), ("fault", &mut faults)].map(show);
+    let mut times = measured?;
+    let [exec, fault, upgrade] = [
+        ("execve", &mut times.execs),
+        ("fault", &mut times.faults),
+        ("upgrade", &mut times.upgrades),
+    ]
+    .map(show);
     let bound = exec + PER_SLOT * f64::from(SERVICES);
-    println!("bound: {bound:.0}, median fault: {fault:.0}");
+    println!("bound: {bound:.0}, medians: {fault:.0}, {upgrade:.0}");
+    println!("{} bytes sent and got back, no pid changed", times.bytes);
     Ok(())
+}
+
+/// Times in microseconds, and the bytes that the services have sent back.
+#[derive(Default)]
+struct Times {
+    execs: Vec<f64>,
+    faults: Vec<f64>,
+    upgrades: Vec<f64>,
+    bytes: u64,
+}
+
+/// Connections to services that send back what they get.
+struct Echoes {
+    stops: Arc<AtomicBool>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+impl Echoes {
+    /// Accepts the connections, and uses them from now on.
+    fn start(listener: &TcpListener) -> Result<Self> {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTED {
+            let (connection, _) = listener.accept()?;
+            connection.set_read_timeout(Some(LIMIT))?;
+            connections.push(connection);
+        }
+        let stops = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stops);
+        let thread = thread::spawn(move || echo(&mut connections, &stop));
+        Ok(Self { stops, thread })
+    }
+
+    /// Returns how many bytes came back. An error if any was lost or changed.
+    fn end(self) -> Result<u64> {
+        self.stops.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the thread of connections failed"))?
+    }
+}
+
+/// Sends numbers through the connections and compares what comes back, until
+/// `stop` is set; returns the number of bytes.
+fn echo(connections: &mut [TcpStream], stop: &AtomicBool) -> Result<u64> {
+    let mut bytes = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        for connection in &mut *connections {
+            let sent = bytes.to_le_bytes();
+            connection.write_all(&sent)?;
+            let mut got = [0; 8];
+            connection.read_exact(&mut got)?;
+            ensure!(got == sent, "a service sent other bytes than it got");
+            bytes += 8;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    Ok(bytes)
 }
 
 /// Prints a row, and returns its median.
@@ -66,13 +152,16 @@ fn show((name, figures): (&str, &mut Vec<f64>)) -> f64 {
     median
 }
 
-/// Returns the times of faults and of executions, alternately measured.
+/// Returns the times of faults and of executions, alternately measured, and of
+/// upgrades.
 fn measure(
     rounds: usize,
     dir: &Path,
     bin: &Path,
     front: &Child,
-) -> Result<(Vec<f64>, Vec<f64>)> {
+    listener: &TcpListener,
+) -> Result<Times> {
+    let echoes = Echoes::start(listener)?;
     for number in 0..SERVICES {
         let stat = dir.join(format!("services/s{number}/supervise/stat"));
         until("a service", || {
@@ -80,31 +169,62 @@ fn measure(
             (stat == "run\n").then_some(())
         })?;
     }
+    let before = pids(dir)?;
     let id = front.id();
     let children = format!("/proc/{id}/task/{id}/children");
     let supervisor = until("the supervisor", || {
         let list = fs::read_to_string(&children).ok()?;
         list.trim().parse().ok().and_then(Pid::from_raw)
     })?;
-    let (mut faults, mut execs) = (Vec::new(), Vec::new());
+    let pid = supervisor.as_raw_pid();
+    let mut times = Times::default();
     for _ in 0..rounds {
-        let pid = supervisor.as_raw_pid();
-        faults.push(time(pid, true, || {
+        times.faults.push(time(pid, true, || {
             Ok(kill_process(supervisor, Signal::SEGV)?)
         })?);
-        let script = format!("read line; exec {}/pause", bin.display());
-        let mut shell = Command::new("sh")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .spawn()?;
-        let mut input = shell.stdin.take().context("it has an input")?;
-        let pid = i32::try_from(shell.id())?;
-        let took = time(pid, false, || Ok(input.write_all(b"\n")?));
-        shell.kill()?;
-        shell.wait()?;
-        execs.push(took?);
+        times.execs.push(exec(bin)?);
     }
-    Ok((faults, execs))
+    for file in ["other", "bin/runt"].iter().cycle().take(UPGRADES) {
+        let mut asks = Command::new(bin.join("runt"));
+        asks.args(["upgrade", "-d", "services", file])
+            .current_dir(dir)
+            .env("RUNT_RUN", dir.join("run"))
+            .stdout(Stdio::null());
+        let mut child = None;
+        times.upgrades.push(time(pid, true, || {
+            child = Some(asks.spawn()?);
+            Ok(())
+        })?);
+        let status = child.context("it was started")?.wait()?;
+        ensure!(status.success(), "an upgrade failed: {status}");
+    }
+    ensure!(pids(dir)? == before, "a pid has changed");
+    times.bytes = echoes.end()?;
+    Ok(times)
+}
+
+/// Returns the pids of all services.
+fn pids(dir: &Path) -> Result<Vec<String>> {
+    let pid = |number| {
+        let path = format!("services/s{number}/supervise/pid");
+        Ok(fs::read_to_string(dir.join(path))?)
+    };
+    (0..SERVICES).map(pid).collect()
+}
+
+/// Returns the time of an `execve` of the same file.
+fn exec(bin: &Path) -> Result<f64> {
+    let script = format!("read line; exec {}/pause", bin.display());
+    let mut shell = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut input = shell.stdin.take().context("it has an input")?;
+    let pid = i32::try_from(shell.id())?;
+    let took = time(pid, false, || Ok(input.write_all(b"\n")?));
+    shell.kill()?;
+    shell.wait()?;
+    took
 }
 
 /// Returns the microseconds from `begin` until the process waits with another
