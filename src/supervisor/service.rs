@@ -113,12 +113,13 @@ impl Service {
         let lock = Lock::take(at, at, &SERVICE)?;
         let log = has_log.then(|| open_log_supervise(at)).transpose()?;
         let service = lock.open_supervise_dir(at, at, logs)?;
-        let base = service.run_dir().unwrap_or(at);
-        let pipe = logs.then(|| pipe(base)).transpose()?;
         let options = DirOptions {
             down: exists(at, c"down")?,
             log_down: logs.then(|| exists(at, c"log/down")).transpose()?,
         };
+        // Last: it uses up low numbers, which a refused attempt must not.
+        let base = service.run_dir().unwrap_or(at);
+        let pipe = logs.then(|| pipe(base)).transpose()?;
         Ok((
             Self {
                 dir,

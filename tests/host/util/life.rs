@@ -312,13 +312,10 @@ pub fn descriptors(pid: Pid) -> Descriptors {
 }
 
 /// Returns the kind of what a descriptor leads to: the last name of a path, the
-/// name before the number of a pipe or socket, the kind of an anonymous inode,
-/// or the name after the device and inode of a directory in the run directory.
+/// name before the number of a pipe or socket, or the name after the device and
+/// inode of a directory in the run directory.
 fn kind_of(target: &Path) -> String {
     let text = target.to_string_lossy();
-    if text.starts_with("anon_inode:") {
-        return text.into();
-    }
     let name = text.rsplit('/').next().unwrap_or_default();
     let name = name.split('[').next().unwrap_or_default();
     let is_number = |part: &str| part.chars().all(|c| c.is_ascii_digit());
@@ -348,9 +345,6 @@ fn is_of_moved(kind: &str) -> bool {
     kind == "lock" || kind.chars().all(|c| c.is_ascii_digit() || c == '-')
 }
 
-/// Kind of a signalfd.
-const SIGNALFD: &str = "anon_inode:[signalfd]";
-
 /// Waits until the descriptors of a process are these. With `moved` its files
 /// may have moved to the run directory.
 pub fn until_descriptors(pid: Pid, expected: &Descriptors, moved: bool) {
@@ -360,9 +354,8 @@ pub fn until_descriptors(pid: Pid, expected: &Descriptors, moved: bool) {
         let (mut gained, mut lost) =
             (more(&now, expected), more(expected, &now));
         gained.retain(|kind| !moved || !is_of_moved(kind));
-        // It does without a ledger, and says so. Copies of a signalfd keep low
-        // numbers for files of services: a refused attempt uses some up.
-        lost.retain(|kind| kind != "ledger" && kind != SIGNALFD);
+        // It does without, and says so.
+        lost.retain(|kind| kind != "ledger");
         if gained.is_empty() && lost.is_empty() {
             return;
         }
