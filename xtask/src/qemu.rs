@@ -282,8 +282,7 @@ impl Session {
         let limit = self.deadline(seconds);
         loop {
             if let Some(reason) = self.ended.clone() {
-                let unseen = &self.text[self.seen..];
-                ensure!(!panicked(unseen), "the kernel panicked");
+                ensure!(!panicked(&self.text), "the kernel panicked");
                 return Ok(reason);
             }
             self.listen(limit).context("the machine did not end")?;
