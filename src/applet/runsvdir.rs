@@ -86,8 +86,8 @@
 //! The state directory of DIR is `DEVICE-INODE-NAME` in the run directory,
 //! with the numbers of the directory that contains DIR, and DIR's name there.
 //! It holds `front`, locked by the front process; `ledger`, see runsv(8);
-//! `latency`, see runt-limits(8); and in `supervise` the files by which front and
-//! supervisor talk: `lock`, `control`, `ok`, `log` and `errors`.
+//! `turn`, the `latency` of runt-limits(8); and in `supervise` the files by
+//! which front and supervisor talk: `lock`, `control`, `ok`, `log` and `errors`.
 //!
 //! With an overlay directory (the board's, for the board's services directory,
 //! or $RUNT_SERVICES_OVERLAY), each of its entries hides the entry of that

@@ -44,7 +44,7 @@ impl Latency {
     }
 
     /// Writes the record if an iteration was longer than it says: microseconds
-    /// in decimal, as `latency` in the run directory of `services`, the services
+    /// in decimal, as `turn` in the run directory of `services`, the services
     /// directory. If it cannot be written, nothing is kept.
     pub(super) fn publish(&mut self, services: &'static CStr, now: Instant) {
         if self.worst == self.published || now < self.due {

@@ -137,5 +137,6 @@ pub(super) fn write_number(dir: At<'_>, names: [&CStr; 2], number: u64) {
 }
 
 /// The record of a supervisor's longest loop iteration, in the state directory
-/// of its services directory, and its name until it is complete.
-pub const LATENCY: [&CStr; 2] = [c"latency", c"latency.new"];
+/// of its services directory, and its name until it is complete. Scripts read
+/// it by this name, which is older than `latency` in runt-limits(8).
+pub const LATENCY: [&CStr; 2] = [c"turn", c"turn.new"];

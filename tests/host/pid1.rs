@@ -366,7 +366,7 @@ fn run_time(pid: Pid) -> Option<u64> {
 fn longest_iteration(tmp: &TestDir) -> u64 {
     let places = fs::read_dir(tmp.path("run")).unwrap();
     let turns = places.filter_map(|tmp| {
-        let latency = tmp.unwrap().path().join("latency");
+        let latency = tmp.unwrap().path().join("turn");
         fs::read_to_string(latency).ok()?.trim().parse::<u64>().ok()
     });
     turns.max().unwrap_or(0) * 1000
