@@ -77,7 +77,8 @@ pub(super) struct DirOptions {
 }
 
 impl Service {
-    /// Takes over a service directory: locks it and creates its FIFOs.
+    /// Takes over a service directory: locks it and creates its FIFOs. A log
+    /// pipe is opened by [`Service::open_pipe`].
     ///
     /// `warn` gets a message and its cause for everything that is wrong but
     /// does not prevent supervision.
@@ -117,15 +118,12 @@ impl Service {
             down: exists(at, c"down")?,
             log_down: logs.then(|| exists(at, c"log/down")).transpose()?,
         };
-        // Last: it uses up low numbers, which a refused attempt must not.
-        let base = service.run_dir().unwrap_or(at);
-        let pipe = logs.then(|| pipe(base)).transpose()?;
         Ok((
             Self {
                 dir,
                 service,
                 log,
-                pipe,
+                pipe: None,
                 log_checked: true,
                 cgroup: None,
                 unwritable: None,
@@ -133,6 +131,13 @@ impl Service {
             },
             options,
         ))
+    }
+
+    /// Opens both ends of the log pipe. Comes after everything that may refuse
+    /// the directory: it uses up two low numbers for good.
+    pub(super) fn open_pipe(&mut self) -> Result<(), Failure> {
+        self.pipe = Some(pipe(self.base())?);
+        Ok(())
     }
 
     /// Takes up a log service that was added since the directory was taken

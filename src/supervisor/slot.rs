@@ -127,6 +127,9 @@ impl Slot {
         service
             .listen(&context.poller, index)
             .map_err(Refusal::Failed)?;
+        if log_down.is_some() {
+            service.open_pipe().map_err(Refusal::Failed)?;
+        }
         Ok(Self {
             key: Key {
                 index,
