@@ -3,6 +3,9 @@
 //! `execve` of the same file up to its first wait. All as /proc/PID/syscall
 //! shows them.
 //!
+//! The supervisor has a processor of its own, so that neither the services nor
+//! the measurement take time from it.
+//!
 //! Half of the services have a TCP connection, through which they send back
 //! what they get all the while: none may be lost, and no pid may change.
 
@@ -22,7 +25,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{CpuSet, sched_setaffinity},
+};
 
 use crate::{board, install};
 
@@ -37,11 +43,15 @@ const UPGRADES: usize = 6;
 const PER_SLOT: f64 = 12.0;
 /// Pause before each measurement, in which the loop becomes idle.
 const PAUSE: Duration = Duration::from_millis(60);
+/// Processors of what measures and is supervised, and of what is measured.
+const PROCESSORS: [usize; 2] = [0, 1];
 /// Longest wait for any state.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Measures and prints the times, in microseconds.
 pub fn run(rounds: usize) -> Result<()> {
+    let [ours, measured] = PROCESSORS;
+    pin(None, ours)?;
     let scratch = super::scratch()?;
     let dir = scratch.path();
     let bin = dir.join("bin");
@@ -70,10 +80,10 @@ pub fn run(rounds: usize) -> Result<()> {
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let measured = measure(rounds, dir, &bin, &front, &listener);
+    let times = measure(rounds, dir, &bin, &front, &listener, measured);
     kill_process(Pid::from_child(&front), Signal::HUP)?;
     front.wait()?;
-    let mut times = measured?;
+    let mut times = times?;
     let [exec, fault, upgrade] = [
         ("execve", &mut times.execs),
         ("fault", &mut times.faults),
@@ -160,6 +170,7 @@ fn measure(
     bin: &Path,
     front: &Child,
     listener: &TcpListener,
+    processor: usize,
 ) -> Result<Times> {
     let echoes = Echoes::start(listener)?;
     for number in 0..SERVICES {
@@ -176,13 +187,14 @@ fn measure(
         let list = fs::read_to_string(&children).ok()?;
         list.trim().parse().ok().and_then(Pid::from_raw)
     })?;
+    pin(Some(supervisor), processor)?;
     let pid = supervisor.as_raw_pid();
     let mut times = Times::default();
     for _ in 0..rounds {
         times.faults.push(time(pid, true, || {
             Ok(kill_process(supervisor, Signal::SEGV)?)
         })?);
-        times.execs.push(exec(bin)?);
+        times.execs.push(exec(bin, processor)?);
     }
     for file in ["other", "bin/runt"].iter().cycle().take(UPGRADES) {
         let mut asks = Command::new(bin.join("runt"));
@@ -212,14 +224,24 @@ fn pids(dir: &Path) -> Result<Vec<String>> {
     (0..SERVICES).map(pid).collect()
 }
 
+/// Lets a process, or this thread and those that it starts, run on a processor
+/// only.
+fn pin(pid: Option<Pid>, processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    sched_setaffinity(pid, &set)
+        .with_context(|| format!("processor {processor} is needed"))
+}
+
 /// Returns the time of an `execve` of the same file.
-fn exec(bin: &Path) -> Result<f64> {
+fn exec(bin: &Path, processor: usize) -> Result<f64> {
     let script = format!("read line; exec {}/pause", bin.display());
     let mut shell = Command::new("sh")
         .args(["-c", &script])
         .stdin(Stdio::piped())
         .spawn()?;
     let mut input = shell.stdin.take().context("it has an input")?;
+    pin(Some(Pid::from_child(&shell)), processor)?;
     let pid = i32::try_from(shell.id())?;
     let took = time(pid, false, || Ok(input.write_all(b"\n")?));
     shell.kill()?;
