@@ -356,7 +356,7 @@ impl ParentWatch {
     fn new(dir: &CStr, supervisor: &Supervisor) -> Self {
         let path = Path::join(&[dir.to_bytes(), b"/.."]).ok();
         let watch = path.and_then(|path| {
-            let watch = Inotify::new().ok()?;
+            let watch = Inotify::lasting().ok()?;
             watch.add(path.as_c_str(), WatchKind::Entries).ok()?;
             supervisor.wake_with(watch.as_fd()).ok()?;
             Some(watch)

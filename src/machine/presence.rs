@@ -106,17 +106,25 @@ impl Presence {
         }
     }
 
+    /// Returns true if the end of a scan changes nothing.
+    pub fn stays(&self) -> bool {
+        self.seen || self.state == State::Leaving
+    }
+
     /// Ends a scan; `at_once` returns true if an absence counts immediately.
     pub fn end(
         &mut self,
         at_once: impl FnOnce() -> bool,
         now: Instant,
     ) -> Outcome {
+        if self.stays() {
+            return Outcome::Stays;
+        }
         let until = match self.state {
-            State::Leaving => return Outcome::Stays,
-            _ if self.seen => return Outcome::Stays,
             State::Missing(until) => until,
-            State::Listed | State::Unlisted => now.after(SETTLE),
+            State::Unlisted | State::Listed | State::Leaving => {
+                now.after(SETTLE)
+            }
         };
         if until <= now || at_once() {
             self.state = State::Leaving;

@@ -27,6 +27,11 @@ impl ControlFifo {
         }
     }
 
+    /// Returns the open FIFO.
+    pub(super) fn file(&self) -> &Fd {
+        &self.fifo
+    }
+
     /// Makes bytes in it wake the loop, unless they do so already.
     pub(super) fn listen(
         &self,

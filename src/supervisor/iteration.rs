@@ -50,6 +50,7 @@ impl Supervisor {
             self.end_resumption();
         }
         self.scan();
+        self.end_resumption_if_scanned();
         let free = quiet && !self.budget.has_backlog();
         self.publish(if free { Duration::ZERO } else { MAX_STALENESS });
         if let Some(services) = self.scanner.path() {

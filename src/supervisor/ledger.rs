@@ -7,6 +7,9 @@
 //! to. While a row is written its last content is in the header: a kill cannot
 //! leave half a row.
 //!
+//! Behind each row is what the next execution of the same process needs to go
+//! on with the open files of the slot ([`Held`]).
+//!
 //! The file is in the run directory, on a file system that does not have to
 //! allocate a page again that was written once ([`can_map`]); it grows with
 //! the table. Without it the next supervisor has the published status only.
@@ -71,10 +74,18 @@ const ROW_WORDS: usize = 10;
 const TO_LOG: u32 = 1 << 16;
 
 /// Words of a row: its check sum (0 in a free one), the cell for a pid, the
-/// generation that has written it, and its fields.
+/// generation that has written it, and its fields. In a file of this version
+/// [`Held`] follows.
 const ROW: usize = 3 + BYTES / 4;
 /// Words of a row that its check sum does not cover.
 const UNCHECKED: usize = 2;
+
+/// Words from a row to the next one.
+const STRIDE: usize = ROW + size_of::<Held>() / 4;
+
+/// Words that describe the open files of a slot; all 0 if it is not known how
+/// to take them over. They count in the next execution of the same process.
+pub(super) type Held = [u32; 17];
 
 /// Bytes by which the file grows.
 const STEP: [u8; 512] = [0; 512];
@@ -89,6 +100,9 @@ pub(super) struct Ledger {
     /// file.
     words: &'static [AtomicU32],
     length: usize,
+    /// Words from a row to the next one: [`ROW`] in a file of a version that
+    /// had no [`Held`].
+    stride: usize,
     generation: u32,
     /// Control byte that the earlier supervisor had just read, and what it is
     /// for, as in [`COMMAND_OF`].
@@ -136,29 +150,26 @@ impl Ledger {
         let size = file::info_of(file.as_fd())?.size;
         self.length = usize::try_from(size / 4).unwrap_or(0);
         // The rows of an earlier supervisor, if it had more.
-        let rows = slots.saturating_mul(ROW).saturating_add(HEADER);
+        let rows = slots.saturating_mul(STRIDE).saturating_add(HEADER);
         self.words = map(file.as_fd(), rows.max(self.length))?;
         let slots = u32::try_from(slots).unwrap_or(0);
-        let row = u32::try_from(ROW).unwrap_or(0);
-        let header = [
-            (0, MAGIC),
-            (1, FORMAT),
-            (3, epoch()),
-            (ROW_WORDS, row),
-            (ROWS, slots),
-        ];
-        // The number of rows may be another one.
-        let mut fixed = header.iter().take(4);
-        let same = fixed.all(|(index, word)| self.get(*index) == *word);
-        if self.length < HEADER || !same || !self.fit(slots) {
+        let header = [(0, MAGIC), (1, FORMAT), (3, epoch())];
+        let same = header.iter().all(|(index, word)| self.get(*index) == *word);
+        let stride = usize::try_from(self.get(ROW_WORDS)).unwrap_or(0);
+        let known = [ROW, STRIDE].contains(&stride);
+        self.stride = if known { stride } else { STRIDE };
+        if self.length < HEADER || !same || !known || !self.fit(slots) {
             file::truncate(file.as_fd(), 0)?;
             self.length = 0;
+            self.stride = STRIDE;
             self.file = Some(file);
             self.grow(HEADER)?;
         } else {
             self.file = Some(file);
         }
-        for (index, word) in header {
+        let stride = u32::try_from(self.stride).unwrap_or(0);
+        let rows = [(ROW_WORDS, stride), (ROWS, slots)];
+        for (index, word) in header.into_iter().chain(rows) {
             self.set(index, word);
         }
         self.generation = self.get(GENERATION).wrapping_add(1);
@@ -174,10 +185,10 @@ impl Ledger {
     /// false if there are too many.
     fn fit(&self, slots: u32) -> bool {
         if let Some(index) = self.get(WRITTEN).checked_sub(1) {
-            self.copy(OLD, start_of(index));
+            self.copy(OLD, self.start_of(index));
             self.set(WRITTEN, 0);
         }
-        let is_free = |index: &u32| self.get(start_of(*index)) == 0;
+        let is_free = |index: &u32| self.get(self.start_of(*index)) == 0;
         for index in slots..self.used().into() {
             if is_free(&index) {
                 continue;
@@ -185,9 +196,9 @@ impl Ledger {
             let Some(free) = (0..slots).find(is_free) else {
                 return false;
             };
-            self.copy(start_of(index), start_of(free));
+            self.copy(self.start_of(index), self.start_of(free));
             compiler_fence(Ordering::SeqCst);
-            self.set(start_of(index), 0);
+            self.set(self.start_of(index), 0);
             let of = self.get(COMMAND_OF);
             if of & !TO_LOG == index {
                 self.set(COMMAND_OF, of & TO_LOG | free);
@@ -229,6 +240,11 @@ impl Ledger {
         word.filter(|_| RECOVERY && index < self.length)
     }
 
+    /// Returns the first word of a row.
+    fn start_of(&self, index: u32) -> usize {
+        start_of(index, self.stride)
+    }
+
     /// Returns the words of a row, or of its last content, if they are within
     /// the file.
     fn row(&self, start: usize) -> &'static [AtomicU32] {
@@ -253,7 +269,7 @@ impl Ledger {
     /// Returns the cell of a row for the pid of the child that is started
     /// next. Its content counts once the row names a start.
     pub(super) fn cell(&self, index: u16) -> Option<&'static AtomicU32> {
-        self.word(start_of(index.into()).saturating_add(1))
+        self.word(self.start_of(index.into()).saturating_add(1))
     }
 
     /// Returns the cell for a control byte that is about to be read for the
@@ -287,8 +303,8 @@ impl Ledger {
         fields: &Fields,
         reporter: &Reporter,
     ) {
-        let start = start_of(index.into());
-        if let Err(errno) = self.grow(start.saturating_add(ROW)) {
+        let start = self.start_of(index.into());
+        if let Err(errno) = self.grow(start.saturating_add(self.stride)) {
             // The rows that there are stay up to date.
             self.set(PARTIAL, 1);
             if self.file.take().is_some() {
@@ -319,12 +335,12 @@ impl Ledger {
 
     /// Frees a row.
     pub(super) fn clear(&self, index: u16) {
-        self.set(start_of(index.into()), 0);
+        self.set(self.start_of(index.into()), 0);
     }
 
     /// Returns whether an earlier supervisor has left a row at an index.
     pub(super) fn is_left(&self, index: u16) -> bool {
-        let start = start_of(index.into());
+        let start = self.start_of(index.into());
         self.get(start) != 0
             && self.get(start.saturating_add(UNCHECKED)) != self.generation
     }
@@ -333,9 +349,50 @@ impl Ledger {
     /// its index. A damaged row is passed over: it can be that of any.
     pub(super) fn find(&self, key: Identity) -> Option<(u16, Fields)> {
         (0..self.used()).find_map(|index| {
-            let fields = self.left(index)?;
-            (identity(&fields) == Some(key)).then_some((index, fields))
+            // Few rows need to be read as a whole.
+            if self.key(index) != key {
+                return None;
+            }
+            Some((index, self.left(index)?))
         })
+    }
+
+    /// Returns the key of a row, intact or not: its first fields.
+    fn key(&self, index: u16) -> Identity {
+        let start = self.start_of(index.into()).saturating_add(UNCHECKED + 1);
+        let word = |at| u64::from(self.get(start.saturating_add(at)));
+        Identity {
+            device: word(0) | word(1) << 32,
+            inode: word(2) | word(3) << 32,
+        }
+    }
+
+    /// Records the open files of a slot; returns false if there is no row yet.
+    pub(super) fn hold(&self, index: u16, held: &Held) -> bool {
+        let words = self.held_words(index);
+        for (word, value) in words.iter().zip(held) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        !words.is_empty()
+    }
+
+    /// Returns the open files of the slot with a row, as it was recorded last.
+    pub(super) fn held(&self, index: u16) -> Held {
+        let mut held = Held::default();
+        for (value, word) in held.iter_mut().zip(self.held_words(index)) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        held
+    }
+
+    /// Returns the words for that, if there are any.
+    fn held_words(&self, index: u16) -> &'static [AtomicU32] {
+        let start = self.start_of(index.into());
+        let [from, end] = [ROW, self.stride].map(|at| start.saturating_add(at));
+        let words = self.words.get(from..end);
+        words
+            .filter(|_| RECOVERY && end <= self.length)
+            .unwrap_or_default()
     }
 
     /// Returns whether a directory without a row had no slot in the earlier
@@ -359,7 +416,12 @@ impl Ledger {
     /// left, once.
     pub(super) fn take_left(&mut self) -> Range<u16> {
         let taken = core::mem::replace(&mut self.left_taken, true);
-        0..if taken { 0 } else { self.used() }
+        if taken { 0..0 } else { self.rows() }
+    }
+
+    /// Returns the indices of all rows.
+    pub(super) fn rows(&self) -> Range<u16> {
+        0..self.used()
     }
 
     /// Returns the number of rows up to the last one in use.
@@ -369,7 +431,7 @@ impl Ledger {
 
     /// Returns the fields of a row if it is intact.
     fn load(&self, index: u16) -> Option<Fields> {
-        let start = start_of(index.into());
+        let start = self.start_of(index.into());
         let end = start.saturating_add(ROW);
         let all = (start.saturating_add(UNCHECKED)..end).map(|i| self.get(i));
         if ledger::check(all.clone()) != self.get(start) {
@@ -390,19 +452,11 @@ fn receiver(index: u16, role: Role) -> u32 {
     u32::from(index) | to_log
 }
 
-/// Returns the first word of a row.
-fn start_of(index: u32) -> usize {
+/// Returns the first word of a row in a file with this many words from one to
+/// the next.
+fn start_of(index: u32, stride: usize) -> usize {
     let index = usize::try_from(index).unwrap_or(0);
-    HEADER.saturating_add(index.saturating_mul(ROW))
-}
-
-/// Returns the key of a row: its first fields.
-fn identity(fields: &Fields) -> Option<Identity> {
-    let (device, rest) = fields.split_first_chunk()?;
-    Some(Identity {
-        device: u64::from_le_bytes(*device),
-        inode: u64::from_le_bytes(*rest.first_chunk()?),
-    })
+    HEADER.saturating_add(index.saturating_mul(stride))
 }
 
 /// Returns a number that differs in another boot and in another PID namespace:

@@ -22,6 +22,7 @@ mod control;
 mod critical;
 pub mod front;
 mod group;
+mod held;
 mod iteration;
 mod latency;
 mod ledger;
@@ -87,6 +88,10 @@ use wall_clock::WallClock;
 /// which orders are sent again to a logger whose socket was full. This costs
 /// one more wake-up, and none after it if nothing is left to do.
 const IDLE_DELAY: Duration = Duration::from_secs(1);
+
+/// Time after a fault at which the services directory is compared, if all
+/// services are known: what they and their operators wait for comes first.
+const SCAN_AFTER: Duration = Duration::from_millis(100);
 
 /// Maximum number of descriptors with low numbers, for the log pipes of the
 /// first slots: to keep one costs a system call.
@@ -248,12 +253,12 @@ impl Supervisor {
 
     /// Supervises every service directory in `path` from now on.
     pub fn supervise_dir(&mut self, path: &'static CStr) {
-        self.scanner.start(path);
+        let known = self.has_taken_back_all();
+        self.scanner
+            .start(path, if known { SCAN_AFTER } else { Duration::ZERO });
         self.scan();
         self.budget.begin(clock::mono(), None);
-        if self.scanner.due(&self.table).is_none() {
-            self.end_resumption();
-        }
+        self.end_resumption_if_scanned();
     }
 
     /// Stops looking for service directories; existing slots stay.

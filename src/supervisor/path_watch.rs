@@ -120,7 +120,7 @@ pub(super) enum WatchError {
 impl PathWatch {
     /// Returns a watch that wakes the loop; it watches only mounts at first.
     pub(super) fn new(poller: &Poller) -> Result<Self, WatchError> {
-        let watch = Inotify::new().map_err(WatchError::Refused)?;
+        let watch = Inotify::lasting().map_err(WatchError::Refused)?;
         poller
             .add(watch.as_fd(), Interest::Readable, Source::Services.token())
             .map_err(WatchError::Refused)?;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Reporter, Supervisor, front, ledger::Ledger, relay::Relay, rundir,
+    Reporter, Supervisor, front, held, ledger::Ledger, relay::Relay, rundir,
     slot::Slot, supervise,
 };
 
@@ -60,13 +60,25 @@ impl Supervisor {
         self.resumed_until = Some(clock::mono().after(TAKE_OVER));
         // Children may have ended meanwhile.
         self.budget.leave_backlog();
+        for index in self.context.ledger.rows() {
+            if self.context.ledger.is_left(index) {
+                let held = self.context.ledger.held(index);
+                let dir = fault::take_inherited(held::directory(&held));
+                if let Some(dir) = dir {
+                    self.take_back(dir, &held::name(&held));
+                }
+            }
+        }
+        // The others are opened, and locked, by their paths.
+        fault::unlock_inherited();
         for dir in fault::inherited_directories() {
-            self.take_back(dir);
+            self.take_back(dir, b"");
         }
     }
 
-    /// Takes over a service directory that has a row in the ledger.
-    fn take_back(&mut self, dir: Fd) {
+    /// Takes over a service directory that has a row in the ledger. `name` is
+    /// its name, if known, after which there may be zeros.
+    fn take_back(&mut self, dir: Fd, name: &[u8]) {
         let info = file::info_of(dir.as_fd());
         let Some(identity) = info.ok().map(|info| info.identity) else {
             return;
@@ -78,15 +90,38 @@ impl Supervisor {
             return;
         }
         let mut buffer = [0; config::PATH_BYTES];
-        let path = file::path_of_open(&dir, &mut buffer);
-        // A scan gives it the name that it is listed under.
-        let name = path.map_or(&b"?"[..], basename);
+        let mut name = name.split(|byte| *byte == 0).next().unwrap_or(b"");
+        if name.is_empty() {
+            let path = file::path_of_open(&dir, &mut buffer);
+            // A scan gives it the name that it is listed under.
+            name = path.map_or(&b"?"[..], basename);
+        }
         let context = &mut self.context;
         // If it is refused, a scan tries again and reports that.
         let _refused = self
             .table
             .insert(name, identity, dir, false, context)
             .is_err();
+    }
+
+    /// Returns true if this process goes on after a fault, and has a slot for
+    /// each service that it had then.
+    pub(super) fn has_taken_back_all(&self) -> bool {
+        let ledger = &self.context.ledger;
+        let mut rows = ledger.rows();
+        self.context.resumed
+            && !rows.is_empty()
+            && !rows.any(|index| ledger.is_left(index))
+    }
+
+    /// Ends the resumption once the services directory was compared.
+    pub(super) fn end_resumption_if_scanned(&mut self) {
+        if self.resumed_until.is_some()
+            && self.scanner.path().is_some()
+            && self.scanner.due(&self.table).is_none()
+        {
+            self.end_resumption();
+        }
     }
 
     /// Closes what was inherited from before a fault and was not taken over.

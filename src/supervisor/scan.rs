@@ -88,12 +88,13 @@ impl Scanner {
         }
     }
 
-    /// Scans the services directory `path` from now on.
-    pub(super) fn start(&mut self, path: &'static CStr) {
+    /// Scans the services directory `path`, for the first time after `wait`.
+    pub(super) fn start(&mut self, path: &'static CStr, wait: Duration) {
         // Forgets what was refused in the previous directory.
         self.refused.clear();
-        self.services = Some(Services::new(path));
-        self.schedule();
+        let mut services = Services::new(path);
+        services.schedule_full(wait);
+        self.services = Some(services);
     }
 
     /// Stops scanning.

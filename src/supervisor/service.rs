@@ -8,7 +8,7 @@ use crate::{
     machine::slot::{Role, SlotState},
     sys::{
         AsFd, At, Errno, Fd, clock, error,
-        file::{self, Kind},
+        file::{self, Identity, Kind},
         limits,
         poller::Poller,
         secure::{
@@ -26,6 +26,9 @@ use crate::{
 use super::{
     cgroup,
     control::ControlFifo,
+    critical::Critical,
+    held,
+    ledger::{Held, Ledger},
     log_ring,
     source::Source,
     supervise::{
@@ -59,6 +62,10 @@ pub(super) struct Service {
     unwritable: Option<Instant>,
     /// Set if the published files may be hidden.
     suspect: bool,
+    /// Set while the ledger describes these files.
+    described: bool,
+    /// Flags of what the service directory set at the start.
+    flags: u32,
 }
 
 /// Time without a failure after which a full or read-only file system is
@@ -74,6 +81,28 @@ pub(super) struct DirOptions {
     /// `Some` if there is a directory `log` or a log ring; true if there is a
     /// file `log/down`.
     pub(super) log_down: Option<bool>,
+    /// Limit on downtime; `None` if the service is not critical.
+    pub(super) critical: Option<Critical>,
+}
+
+/// Flag in the ledger's description: there was a file `down`.
+const DOWN: u32 = 1;
+/// The same for `log/down`.
+const LOG_DOWN: u32 = 2;
+/// The same for a limit on downtime.
+const CRITICAL: u32 = 4;
+
+impl DirOptions {
+    /// Returns the flags of the ledger's description.
+    fn flags(&self) -> u32 {
+        let all = [
+            (DOWN, self.down),
+            (LOG_DOWN, self.log_down == Some(true)),
+            (CRITICAL, self.critical.is_some()),
+        ];
+        let set = all.into_iter().filter(|(_, set)| *set);
+        set.fold(0, |flags, (flag, _)| flags | flag)
+    }
 }
 
 impl Service {
@@ -117,7 +146,9 @@ impl Service {
         let options = DirOptions {
             down: exists(at, c"down")?,
             log_down: logs.then(|| exists(at, c"log/down")).transpose()?,
+            critical: Critical::of(at),
         };
+        let flags = options.flags();
         Ok((
             Self {
                 dir,
@@ -128,16 +159,145 @@ impl Service {
                 cgroup: None,
                 unwritable: None,
                 suspect: false,
+                described: false,
+                flags,
             },
             options,
         ))
     }
 
-    /// Opens both ends of the log pipe. Comes after everything that may refuse
-    /// the directory: it uses up two low numbers for good.
+    /// Opens both ends of the log pipe, unless they are inherited. Comes after
+    /// everything that may refuse the directory: it uses up two low numbers for
+    /// good.
     pub(super) fn open_pipe(&mut self) -> Result<(), Failure> {
-        self.pipe = Some(pipe(self.base())?);
+        if self.pipe.is_none() {
+            self.pipe = Some(pipe(self.base())?);
+        }
         Ok(())
+    }
+
+    /// Takes over the open files of the service directory `dir` that another
+    /// execution of this program has passed on, and has described in the row of
+    /// this slot (`held`); returns `dir` if it has not.
+    pub(super) fn inherit(
+        dir: Fd,
+        identity: Identity,
+        held: &Held,
+    ) -> Result<(Self, DirOptions), Fd> {
+        let Some(files) = held::take(held, identity) else {
+            return Err(dir);
+        };
+        let mut files = files.into_iter();
+        let [service, log] = [(); 2].map(|()| inherited(&mut files));
+        let (Ok(Some(service)), Ok(log)) = (service, log) else {
+            return Err(dir);
+        };
+        let pipe = files.next().flatten().map(|read| {
+            let write = files.next().flatten().unwrap_or(Fd::none());
+            Pipe { read, write }
+        });
+        let at = dir.as_fd();
+        let flags = held::flags(held);
+        let is_critical = flags & CRITICAL != 0;
+        let options = DirOptions {
+            down: flags & DOWN != 0,
+            log_down: pipe.as_ref().map(|_| flags & LOG_DOWN != 0),
+            critical: is_critical.then(|| Critical::of(at)).flatten(),
+        };
+        Ok((
+            Self {
+                dir,
+                service,
+                log,
+                pipe,
+                log_checked: true,
+                cgroup: None,
+                unwritable: None,
+                suspect: false,
+                described: true,
+                flags,
+            },
+            options,
+        ))
+    }
+
+    /// Describes its files, and what they say, in the row of the ledger at
+    /// `index`; `name` is that of the slot.
+    pub(super) fn describe(
+        &mut self,
+        name: &[u8],
+        ledger: &Ledger,
+        index: u16,
+    ) {
+        let mut held = ledger.held(index);
+        if !self.described {
+            held = self.files().map_or(Held::default(), |files| {
+                held::describe(name, self.flags, &self.dir, &files)
+            });
+        }
+        let dirs = [Some(&self.service), self.log.as_ref()];
+        for (of_log, dir) in [false, true].into_iter().zip(dirs) {
+            if let Some(word) = held::published(&mut held, of_log) {
+                *word = dir.map_or(0, SuperviseDir::published);
+            }
+        }
+        self.described = ledger.hold(index, &held);
+    }
+
+    /// Describes the files anew when something is published next.
+    pub(super) fn describe_again(&mut self) {
+        self.described = false;
+    }
+
+    /// Returns its files, if they can be passed on.
+    fn files(&self) -> Option<held::Files<&Fd>> {
+        let mut files = [None; held::FILES];
+        let mut places = files.iter_mut();
+        for dir in [Some(&self.service), self.log.as_ref()] {
+            let of_dir = match dir {
+                Some(dir) => dir.files()?.map(Some),
+                None => [None; 3],
+            };
+            for file in of_dir {
+                *places.next()? = file;
+            }
+        }
+        if let Some(Pipe { read, write }) = &self.pipe {
+            *places.next()? = Some(read);
+            *places.next()? = write.is_some().then_some(write);
+        }
+        Some(files)
+    }
+
+    /// Finds out what its inherited files say, if they are inherited and
+    /// `held` describes them; returns false if they are not.
+    pub(super) fn recall(&mut self, slot: &SlotState, held: &mut Held) -> bool {
+        if !self.service.is_open() {
+            return false;
+        }
+        for role in [Role::Service, Role::Log] {
+            if let (Some(status), Some((dir, supervise, names))) =
+                (slot.status(role), self.supervise_dir(role))
+            {
+                let published = held::published(held, role == Role::Log);
+                supervise.expect(&status, published.map_or(0, |word| *word));
+                if !supervise.is_published(&status) {
+                    let _read = supervise.recorded(dir, names, true);
+                }
+            }
+        }
+        true
+    }
+
+    /// Returns whether its files say what the state of the slot is.
+    pub(super) fn is_published(&mut self, slot: &SlotState) -> bool {
+        [Role::Service, Role::Log].into_iter().all(|role| {
+            let dir = self.supervise_dir(role);
+            dir.zip(slot.status(role))
+                .is_none_or(|((_, dir, _), status)| {
+                    dir.is_open() && dir.is_published(&status)
+                })
+        })
     }
 
     /// Takes up a log service that was added since the directory was taken
@@ -159,6 +319,7 @@ impl Service {
         make_pipe(self.base())?;
         self.pipe = Some(pipe(self.base())?);
         self.log = log;
+        self.described = false;
         Ok(Some(file::info(at, c"log/down").is_ok()))
     }
 
@@ -183,6 +344,7 @@ impl Service {
     /// The log pipe is kept, with or without a name: its children have it
     /// open.
     pub(super) fn renew(&mut self) -> Result<(), Failure> {
+        self.described = false;
         let at = self.dir.as_fd();
         self.service.renew(at, at, &SERVICE)?;
         if let Some(log) = &mut self.log {
@@ -290,6 +452,7 @@ impl Service {
     pub(super) fn close_pipe(&mut self) {
         if let Some(pipe) = &mut self.pipe {
             pipe.write = Fd::none();
+            self.described = false;
         }
     }
 
@@ -334,6 +497,7 @@ impl Service {
     /// not be published; returns whether any has moved.
     pub(super) fn relocate(&mut self, slot: &SlotState) -> bool {
         let mut moved = false;
+        self.described = false;
         for role in [Role::Service, Role::Log] {
             if let (Some(status), Some((dir, supervise, _))) =
                 (slot.status(role), self.supervise_dir(role))
@@ -421,6 +585,18 @@ impl Service {
         let record = file::read_whole(self.base(), path, &mut buffer).ok()?;
         why::unpack(record)
     }
+}
+
+/// Takes the files of a supervise directory from a list, which has three for
+/// each; `None` if there are none. EAGAIN if another process holds the lock.
+fn inherited(
+    files: &mut dyn Iterator<Item = Option<Fd>>,
+) -> Result<Option<SuperviseDir>, Errno> {
+    let mut next = || files.next().flatten().ok_or(Errno::EBADF);
+    let (lock, control, ok) = (next(), next(), next());
+    let Ok(lock) = lock else { return Ok(None) };
+    file::lock_now(lock.as_fd())?;
+    Ok(Some(SuperviseDir::inherited(lock, control?, ok?)))
 }
 
 /// Returns whether there is a file. A failure that may pass does not tell.

@@ -22,7 +22,7 @@ use crate::{
         slot::{Role, SlotState},
     },
     sys::{
-        AsFd as _, Fd, clock,
+        Fd, clock,
         file::{self, Identity},
     },
     text::Name,
@@ -40,6 +40,7 @@ use crate::wire::status::Status;
 use super::{
     context::Context,
     critical::{self, Critical},
+    ledger::Held,
     logger::PendingOrders,
     reporter::{Refusal, service_prefix},
     service::{DirOptions, Service},
@@ -108,22 +109,32 @@ struct Spawned {
 }
 
 impl Slot {
-    /// Takes over the service directory `dir` as the slot `index`. Nothing of
-    /// it is started yet.
+    /// Takes over the service directory `dir` as the slot `index` at the time
+    /// `now`. Nothing of it is started yet.
     pub(super) fn open(
         index: u16,
         name: Name,
         identity: Identity,
         dir: Fd,
+        now: Now,
         context: &Context,
     ) -> Result<Self, Refusal> {
-        let critical = Critical::of(dir.as_fd());
-        let opened = Service::open(dir, &|what, cause| {
-            context.reporter.warn_service(&name, what, cause);
+        let held = context.ledger.held(index);
+        let inherited = Service::inherit(dir, identity, &held);
+        let opened = inherited.or_else(|dir| {
+            // What was there describes another slot, or is not true.
+            context.ledger.hold(index, &Held::default());
+            Service::open(dir, &|what, cause| {
+                context.reporter.warn_service(&name, what, cause);
+            })
         });
-        let (mut service, DirOptions { down, log_down }) =
-            opened.map_err(Refusal::Failed)?;
-        let machine = SlotState::new(down, log_down, clock::now());
+        let (mut service, options) = opened.map_err(Refusal::Failed)?;
+        let DirOptions {
+            down,
+            log_down,
+            critical,
+        } = options;
+        let machine = SlotState::new(down, log_down, now);
         service
             .listen(&context.poller, index)
             .map_err(Refusal::Failed)?;
@@ -153,14 +164,17 @@ impl Slot {
 
     /// Takes over what runs of it already, publishes it if it is new, and
     /// starts it unless it is to stay down.
-    pub(super) fn begin(&mut self, context: &mut Context) {
-        self.adopt(context);
+    pub(super) fn begin(&mut self, now: Now, context: &mut Context) {
+        self.adopt(now, context);
         if self.open.as_ref().is_some_and(Service::is_new) {
             // A reader finds the files as soon as the service starts.
             self.publish(context);
         }
-        let actions = self.data.machine.tick(clock::now());
+        let actions = self.data.machine.tick(now);
         self.perform(actions, context);
+        if context.resumed && self.is_published() {
+            self.publication.at = PublishAt::Never;
+        }
         if let Some(service) = &mut self.open {
             service.expect_changes();
         }
@@ -179,6 +193,9 @@ impl Slot {
     /// Changes its name: the directory was renamed.
     pub(super) fn rename(&mut self, name: Name) {
         self.key.name = name;
+        if let Some(service) = &mut self.open {
+            service.describe_again();
+        }
     }
 
     /// Returns the identity of its directory.

@@ -24,6 +24,7 @@ use core::ffi::CStr;
 use crate::{
     config,
     sys::{AsFd, At, CWD, Errno, Fd, file, secure},
+    text::hash,
     wire::{
         clock::Wall,
         status::{self, Status},
@@ -90,6 +91,42 @@ pub(super) struct SuperviseDir {
 }
 
 impl SuperviseDir {
+    /// Takes over the open files that another execution of this program has
+    /// passed on: lock, control FIFO and `ok`.
+    pub(super) fn inherited(lock: Fd, control: Fd, ok: Fd) -> Self {
+        Self {
+            lock,
+            other_lock: None,
+            control: ControlFifo::new(control),
+            ok: Some(ok),
+            created: false,
+            run_dir: None,
+            last: None,
+            texts_stale: false,
+        }
+    }
+
+    /// Returns the files that can be passed on like that; `None` before the
+    /// first publication, and if there are others.
+    pub(super) fn files(&self) -> Option<[&Fd; 3]> {
+        let ok = self.ok.as_ref()?;
+        let others = self.other_lock.is_some() || self.run_dir.is_some();
+        (!others).then_some([&self.lock, self.control.file(), ok])
+    }
+
+    /// Returns a number for what the files say; 0 if they are incomplete.
+    pub(super) fn published(&self) -> u32 {
+        let last = self.last.filter(|_| !self.texts_stale);
+        last.map_or(0, |status| hash(&status::pack(&status)))
+    }
+
+    /// Accepts that the files say `status` if that has this number.
+    pub(super) fn expect(&mut self, status: &Status, published: u32) {
+        if hash(&status::pack(status)) == published {
+            self.last = Some(*status);
+        }
+    }
+
     /// Returns `Err` if an open file has no name any more: it was removed or
     /// replaced. This looks up no path, so that every publication can afford
     /// it.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config,
     machine::slot::Role,
-    sys::{Fd, file::Identity, static_cell::StaticCell},
+    sys::{Fd, clock, file::Identity, static_cell::StaticCell},
     text::{self, Name},
 };
 
@@ -88,7 +88,8 @@ impl Table {
         context: &mut Context,
     ) -> Result<(), Refusal> {
         let (name, index) = self.room_for(name, identity, &context.ledger)?;
-        let mut slot = Slot::open(index, name, identity, dir, context)?;
+        let now = clock::now();
+        let mut slot = Slot::open(index, name, identity, dir, now, context)?;
         if listed {
             slot.presence().mark_seen();
         }
@@ -100,7 +101,7 @@ impl Table {
         }
         // Its lock is held now.
         context.ledger.begin(self.bound, &context.reporter);
-        self.update(index, &mut |slot| slot.begin(context));
+        self.update(index, &mut |slot| slot.begin(now, context));
         Ok(())
     }
 

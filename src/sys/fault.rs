@@ -3,13 +3,13 @@
 //!
 //! A fault is a signal of [`FAULTS`], also on an overflow of the stack: the
 //! handler has a stack of its own. It keeps the pipes and FIFOs open, so that
-//! neither a writer nor their content is lost, and the directories, and
-//! executes, in this order, a sealed copy of the program in memory (PID 1
-//! only, and not if the file is in memory itself) or the file that the program
-//! was started from, its path, and /proc/self/exe. If all are refused, or the
-//! handler itself faults, PID 1 restarts the machine, and another process ends
-//! by the signal. Blocked signals stay blocked, pending ones pending, and
-//! children stay children.
+//! neither a writer nor their content is lost, the directories, and the files
+//! that are to be passed on ([`Fd::pass_on`]), and executes, in this order, a
+//! sealed copy of the program in memory (PID 1 only, and not if the file is in
+//! memory itself) or the file that the program was started from, its path, and
+//! /proc/self/exe. If all are refused, or the handler itself faults, PID 1
+//! restarts the machine, and another process ends by the signal. Blocked
+//! signals stay blocked, pending ones pending, and children stay children.
 //!
 //! The state travels in a variable of the environment ([`passed_on`]), which
 //! [`resumed`] removes. It is what was last given to [`record`], and the path
@@ -46,7 +46,8 @@ use super::{
 pub use super::{
     image::Image,
     inherited::{
-        close_inherited, inherited_directories, number_of, take_inherited,
+        close_inherited, inherited_directories, inherited_info, number_of,
+        take_inherited, unlock_inherited, unlock_one,
     },
 };
 use crate::{

@@ -2,10 +2,12 @@
 
 use core::{
     num::NonZero,
-    sync::atomic::{AtomicI32, Ordering},
+    sync::atomic::{AtomicI32, AtomicU32, Ordering},
 };
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+
+use crate::config;
 
 /// A borrowed descriptor; for paths, the directory that they are resolved
 /// from.
@@ -24,6 +26,25 @@ pub const STDOUT: At<'static> = unsafe { BorrowedFd::borrow_raw(1) };
 /// Descriptor 2.
 // SAFETY: as for STDIN.
 pub const STDERR: At<'static> = unsafe { BorrowedFd::borrow_raw(2) };
+
+/// Words that have a bit for each descriptor: a slot has at most 14, and after
+/// a fault the old ones are open for a while besides all new ones.
+pub(super) const WORDS: usize = config::SLOTS + config::LOGGERS + 4;
+
+/// The descriptors of [`Fd::pass_on`], as bits.
+static PASSED_ON: [AtomicU32; WORDS] = [const { AtomicU32::new(0) }; WORDS];
+
+/// Returns the word and the bit of a descriptor in [`PASSED_ON`].
+fn passed_on(number: RawFd) -> Option<(&'static AtomicU32, u32)> {
+    let index = usize::try_from(number >> 5).ok()?;
+    Some((PASSED_ON.get(index)?, 1 << (number & 31)))
+}
+
+/// Returns true if the descriptor is one of [`Fd::pass_on`].
+pub(super) fn is_passed_on(number: RawFd) -> bool {
+    let place = passed_on(number);
+    place.is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+}
 
 /// Highest number so far.
 static HIGHEST: AtomicI32 = AtomicI32::new(2);
@@ -76,6 +97,19 @@ impl Fd {
         !self.0.get()
     }
 
+    /// Returns false for a descriptor of no file.
+    pub fn is_some(&self) -> bool {
+        self.number() != RawFd::MAX
+    }
+
+    /// Passes the file on to the next execution of this program, with its
+    /// lock, if it is still open then.
+    pub fn pass_on(&self) {
+        if let Some((word, bit)) = passed_on(self.number()) {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
     /// Leaves the file open until the process ends.
     pub fn leave_open(self) {
         let _number = self.into_raw_fd();
@@ -110,8 +144,11 @@ impl AsFd for Fd {
 impl Drop for Fd {
     #[inline(never)]
     fn drop(&mut self) {
-        let number = self.number();
-        if number != RawFd::MAX {
+        if self.is_some() {
+            let number = self.number();
+            if let Some((word, bit)) = passed_on(number) {
+                word.fetch_and(!bit, Ordering::Relaxed);
+            }
             // SAFETY: the value is the only owner of the number, and this is
             // its last use.
             unsafe { rustix::io::close(number) };

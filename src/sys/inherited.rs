@@ -1,6 +1,6 @@
-//! Passes open files on to the next execution of this program: pipes, FIFOs
-//! and directories. The next execution takes what it still needs, and closes
-//! the rest.
+//! Passes open files on to the next execution of this program: pipes, FIFOs,
+//! directories, and those of [`Fd::pass_on`]. The next execution takes what it
+//! still needs, and closes the rest.
 
 use core::{
     cell::UnsafeCell,
@@ -11,15 +11,12 @@ use core::{
 use rustix::fd::AsFd as _;
 
 use super::{
-    At, Fd, child, fd,
-    file::{self, Kind},
+    At, Fd, child,
+    fd::{self, WORDS},
+    file::{self, Info, Kind},
     raw,
 };
-use crate::config::{self, family::RECOVERY};
-
-/// Words that have a bit for each: a slot has at most 14 descriptors, and after
-/// a fault the old ones are open for a while besides all new ones.
-const WORDS: usize = config::SLOTS + config::LOGGERS + 4;
+use crate::config::family::RECOVERY;
 
 /// Descriptors that were open when this execution began, as bits.
 struct Inherited(UnsafeCell<[u32; WORDS]>);
@@ -37,11 +34,18 @@ pub(super) fn bound() -> u64 {
     u64::try_from(WORDS).unwrap_or(0).saturating_mul(32)
 }
 
-/// Keeps the pipes, the FIFOs and the directories open when a program is
-/// executed.
+/// Keeps the files that are passed on open when a program is executed, and
+/// unlocks the others.
 pub(super) fn keep() {
     let highest = u32::try_from(fd::highest()).unwrap_or(0);
     for number in 3..=highest {
+        // This execution may have had no time to take it.
+        let waits =
+            inherited(number).is_some_and(|(word, bit)| *word & bit != 0);
+        if waits || fd::is_passed_on(number.cast_signed()) {
+            keep_one(number);
+            continue;
+        }
         match kind_of(number) {
             Some(Kind::Fifo | Kind::Directory) => keep_one(number),
             // A child that is being started may keep it open for a while.
@@ -125,13 +129,43 @@ pub fn take_inherited(number: u32) -> Option<Fd> {
     there.then(|| Fd::from_number(usize::try_from(number).unwrap_or(0)))
 }
 
+/// Returns the attributes of an inherited descriptor that nothing has taken.
+pub fn inherited_info(number: u32) -> Option<Info> {
+    let (word, bit) = inherited(number)?;
+    (*word & bit != 0)
+        .then(|| with_file(number, |file| file::info_of(file).ok()))?
+}
+
+/// Unlocks the inherited files that nothing has taken: they can be locked
+/// again.
+pub fn unlock_inherited() {
+    old_numbers().for_each(unlock_one);
+}
+
+/// Unlocks an inherited file, if nothing has taken it.
+pub fn unlock_one(number: u32) {
+    let kind = inherited_info(number).map(|info| info.kind);
+    if kind == Some(Kind::Regular) {
+        with_file(number, file::unlock);
+    }
+}
+
 /// Returns the inherited directories, each once.
 pub fn inherited_directories() -> impl Iterator<Item = Fd> {
-    old_numbers().filter_map(|number| {
-        let there =
-            inherited(number).is_some_and(|(word, bit)| *word & bit != 0);
-        let is_directory = there && kind_of(number) == Some(Kind::Directory);
-        is_directory.then(|| take_inherited(number))?
+    inherited_of(Kind::Directory)
+}
+
+/// Returns the inherited file that is neither a pipe nor has a name: an inotify
+/// instance.
+pub(super) fn take_inherited_other() -> Option<Fd> {
+    inherited_of(Kind::Other).next()
+}
+
+/// Returns the inherited files of a kind, each once.
+fn inherited_of(kind: Kind) -> impl Iterator<Item = Fd> {
+    old_numbers().filter_map(move |number| {
+        let info = inherited_info(number)?;
+        (info.kind == kind).then(|| take_inherited(number))?
     })
 }
 

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use super::{At, Errno, Fd, open, raw, read};
+use super::{At, Errno, Fd, inherited, open, raw, read};
 use linux_raw_sys::general::{
     CIFS_SUPER_MAGIC, FUSE_SUPER_MAGIC, IN_CLOSE_NOWRITE, IN_CREATE, IN_DELETE,
     IN_DELETE_SELF, IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO,
@@ -85,6 +85,16 @@ impl Inotify {
     /// Returns an instance that watches nothing yet.
     pub fn new() -> Result<Self, Errno> {
         raw::inotify_init().map(Self)
+    }
+
+    /// Returns an instance that outlives faults: the one that the execution
+    /// before this one had, with all its watches, or a new one. To close one
+    /// as a program is executed takes the kernel up to 20 ms.
+    pub fn lasting() -> Result<Self, Errno> {
+        let inherited = inherited::take_inherited_other().map(Self);
+        let instance = inherited.map_or_else(Self::new, Ok)?;
+        instance.0.pass_on();
+        Ok(instance)
     }
 
     /// Starts to watch the directory that `path` leads to.

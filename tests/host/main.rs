@@ -18,6 +18,7 @@ mod foreign_loggers;
 mod full_disk;
 mod groups;
 mod help;
+mod inherited_files;
 mod killed_anywhere;
 mod killed_supervisor;
 mod legacy_programs;

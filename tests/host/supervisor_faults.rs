@@ -12,13 +12,13 @@ use crate::util::{
 
 /// Sends a fault to a process and waits until it has reported its fault
 /// `count`.
-fn fault(tmp: &TestDir, pid: Pid, signal: Signal, of: &str, count: u32) {
+pub fn fault(tmp: &TestDir, pid: Pid, signal: Signal, of: &str, count: u32) {
     kill_process(pid, signal).unwrap();
     until_fault(tmp, of, count);
 }
 
 /// Waits until a process has reported its fault `count`.
-fn until_fault(tmp: &TestDir, of: &str, count: u32) {
+pub fn until_fault(tmp: &TestDir, of: &str, count: u32) {
     init::until_printed(tmp, &format!("warning: fault {count} of {of}: "));
 }
 
@@ -66,7 +66,7 @@ pub fn has_all_lines(text: &str) {
     assert!(count > 10, "{count} lines");
 }
 
-const SUPERVISOR: &str = "the supervisor";
+pub const SUPERVISOR: &str = "the supervisor";
 
 /// The services of [`services`] that keep their processes.
 const KEPT: [&str; 4] = ["own", "own/log", "shared", "plain"];

@@ -43,6 +43,8 @@ pub(super) fn run(
         Err(errno) => reap_forever("wait for events", errno),
     };
     let _unhandled = fault::install_last().is_err();
+    // Another supervisor may take the services over.
+    fault::unlock_inherited();
     report::fault(reporter, &resumed.report);
     warning(reporter, what, b"");
     let state = resumed.state.as_ref();

@@ -8,7 +8,7 @@ use crate::{
     wire::ledger::{self, BYTES, FORMAT, Fields},
 };
 
-use super::{Ledger, MAGIC, ROW, ROW_WORDS, UNCHECKED, USED, start_of};
+use super::{Ledger, MAGIC, ROW, ROW_WORDS, STRIDE, UNCHECKED, USED, start_of};
 
 /// Words of the copy's header with the needs of the slots: the bytes of the
 /// longest name, and of a path.
@@ -58,14 +58,17 @@ pub(in super::super) fn check_copy(
     // All that is of interest of the header is within the length of a row.
     let header = words(copy, 0).unwrap_or([0; ROW]);
     let word = |index: usize| header.get(index).copied().unwrap_or(0);
-    let known = [(0, MAGIC), (1, FORMAT), (ROW_WORDS, number(ROW))];
-    if known.iter().any(|(index, value)| word(*index) != *value) {
+    let known = [(0, MAGIC), (1, FORMAT)];
+    let stride = usize::try_from(word(ROW_WORDS)).unwrap_or(0);
+    if known.iter().any(|(index, value)| word(*index) != *value)
+        || ![ROW, STRIDE].contains(&stride)
+    {
         line.text("the ledger has another format");
         return false;
     }
     let mut used = 0_u32;
     for index in 0..word(USED) {
-        let row = words(copy, start_of(index)).unwrap_or([1; ROW]);
+        let row = words(copy, start_of(index, stride)).unwrap_or([1; ROW]);
         if row.first().is_some_and(|check| *check == 0) {
             continue;
         }

@@ -22,6 +22,9 @@ pub(super) fn stop_unlisted(
     let now = clock::mono();
     let context = &mut *slots.context;
     slots.table.update_all(&mut |slot| {
+        if slot.presence().stays() {
+            return;
+        }
         // A removed directory does not come back.
         let leaves = at_once || !slot.is_live();
         let removed = leaves || slot.is_removed();

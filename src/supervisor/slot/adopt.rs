@@ -12,7 +12,10 @@ use crate::{
         signal::{self, Number},
     },
     text::{self, Line},
-    wire::{clock::Instant, status::Status},
+    wire::{
+        clock::{Instant, Now},
+        status::Status,
+    },
 };
 
 use super::{
@@ -71,26 +74,32 @@ impl Watches {
 impl Slot {
     /// Takes over what is left of an earlier supervisor. To be called before
     /// anything is started or published.
-    pub(super) fn adopt(&mut self, context: &mut Context) {
+    pub(super) fn adopt(&mut self, now: Now, context: &mut Context) {
         if !RECOVERY {
             return;
         }
-        self.adopt_known_or_recorded(context);
-        if context.resumed {
+        self.adopt_known_or_recorded(now, context);
+        if context.resumed && !self.is_published() {
             // `sv` must find a supervisor when the old `ok` is closed.
-            self.publish_now();
+            self.publish_now(context);
         }
     }
 
     /// Takes over what the ledger has of it, or its published status.
-    fn adopt_known_or_recorded(&mut self, context: &mut Context) {
+    fn adopt_known_or_recorded(&mut self, now: Now, context: &mut Context) {
         let machine = self.data.machine;
         let row = context.ledger.find(self.key.identity);
         if let Some((index, mut fields)) = row
             && let Some(todo) = self.restore(&mut fields, !context.resumed)
         {
-            if self.is_that_directory(&todo, context) {
-                self.continue_from(todo, context);
+            let mut held = context.ledger.held(index);
+            let service = self.open.as_mut();
+            let restored = &self.data.machine;
+            // An open directory is no other one.
+            if service.is_some_and(|s| s.recall(restored, &mut held))
+                || self.is_that_directory(&todo, context)
+            {
+                self.continue_from(todo, now, context);
                 let command = context.ledger.take_command(index);
                 if let Some((role, byte)) = command {
                     self.control(role, byte, context);
@@ -137,8 +146,12 @@ impl Slot {
     /// Continues from the state that the ledger had, with the actions that
     /// were to be carried out then: a start was carried out if its cell has a
     /// pid.
-    fn continue_from(&mut self, mut todo: Actions, context: &mut Context) {
-        let now = clock::now();
+    fn continue_from(
+        &mut self,
+        mut todo: Actions,
+        now: Now,
+        context: &mut Context,
+    ) {
         let machine = &mut self.data.machine;
         if machine.is_leaving() {
             // Its entry may have been made again: that starts it anew.
@@ -174,8 +187,11 @@ impl Slot {
         {
             service.close_pipe();
         }
-        self.perform(todo, context);
-        self.perform(next, context);
+        for actions in [todo, next] {
+            if !actions.is_empty() {
+                self.perform(actions, context);
+            }
+        }
         for role in ROLES {
             self.check_watch(role, context);
         }

@@ -100,13 +100,35 @@ impl Slot {
         }
     }
 
+    /// Returns true if its files are known to say what its state is.
+    pub(super) fn is_published(&mut self) -> bool {
+        let machine = &self.data.machine;
+        let (waits, _) = machine.waits();
+        let service = self.open.as_mut();
+        self.data.death.is_none()
+            && !self.publication.must_record(waits)
+            && service.is_none_or(|service| service.is_published(machine))
+    }
+
     /// Writes the status files before a child starts, since it may read them
     /// (contract §2.3, §2.5). A failure is reported by the next full
     /// publication.
-    pub(super) fn publish_now(&mut self) {
-        if let Some(service) = &mut self.open {
-            let _reported_later = service.publish(&self.data.machine).is_err();
+    pub(super) fn publish_now(&mut self, context: &Context) {
+        let _reported_later = self.write_status(context).is_err();
+    }
+
+    /// Writes the status files that have changed, and tells the next execution
+    /// of this program what they say.
+    fn write_status(&mut self, context: &Context) -> Result<(), Failure> {
+        let Some(service) = &mut self.open else {
+            return Ok(());
+        };
+        let written = service.publish(&self.data.machine);
+        let ledger = &context.ledger;
+        if ledger.is_kept() {
+            service.describe(&self.key.name, ledger, self.key.index);
         }
+        written
     }
 
     /// Writes the status files, and the record of deaths if that has changed.
@@ -117,7 +139,7 @@ impl Slot {
     pub(in super::super) fn publish(&mut self, context: &Context) {
         let hidden = self.open.as_mut().is_some_and(Service::is_hidden);
         let renewed = if hidden { self.renew(context) } else { Ok(()) };
-        let mut written = self.write();
+        let mut written = self.write(context);
         if written.is_ok() {
             written = renewed;
         }
@@ -125,7 +147,7 @@ impl Slot {
             && let Some(service) = &mut self.open
             && service.relocate(&self.data.machine)
         {
-            written = self.write();
+            written = self.write(context);
         }
         if let Err(failure) = written {
             if !self.warned.has(Warning::PUBLISH) {
@@ -137,7 +159,7 @@ impl Slot {
             } else if failure.errno == Errno::ENOENT
                 && self.renew(context).is_ok()
             {
-                written = self.write();
+                written = self.write(context);
             }
         }
         self.warned.note(Warning::PUBLISH, written.is_err());
@@ -148,11 +170,11 @@ impl Slot {
     }
 
     /// Writes those files that have changed.
-    fn write(&mut self) -> Result<(), Failure> {
-        let Some(service) = &mut self.open else {
+    fn write(&mut self, context: &Context) -> Result<(), Failure> {
+        let written = self.write_status(context);
+        let Some(service) = &self.open else {
             return Ok(());
         };
-        let written = service.publish(&self.data.machine);
         let (waits, until) = self.data.machine.waits();
         if self.data.death.is_some() || self.publication.must_record(waits) {
             let now = clock::now();

@@ -40,7 +40,7 @@ impl Slot {
         exit: Exit,
         context: &mut Context,
     ) -> Actions {
-        self.publish_now();
+        self.publish_now(context);
         let (mut first, mut second) = (Number::new(), Number::new());
         // Eight bytes hold every number of these types and its NUL.
         let _fits = uwrite!(first, "{}\0", exit.code).is_ok();
@@ -75,7 +75,7 @@ impl Slot {
             return actions;
         }
         // The script may read there what the service is to be.
-        self.publish_now();
+        self.publish_now(context);
         let mut number = Number::new();
         let _fits = match self.pid(Role::Service) {
             Some(pid) => uwrite!(number, "{}\0", pid).is_ok(),
