@@ -72,9 +72,10 @@ impl Bootloader {
         let kit = setup::ensure(board)?;
         let [option, firmware] = firmware(board)?;
         let disk = self.disk(board, &kit, dir)?;
-        let chosen = Regex::new(r"bootloader: boot \d+, image (\w+)")?;
+        let chosen = Regex::new(r"bootloader: boot \d+, image (\w+)\s")?;
         let good = Regex::new("bootcount 0")?;
         let mut boots = Vec::new();
+        let mut last = String::new();
         for _ in 0..=self.tries {
             let mut command = qemu::machine(board, &kit)?;
             command.args([&option, &firmware]);
@@ -97,8 +98,10 @@ impl Bootloader {
                 format!("the boot hangs:\n{}", session.tail(SHOWN))
             })?;
             boots.push(format!("{name} {ended}"));
+            last = session.tail(SHOWN);
         }
-        bail!("no boot was confirmed as good: {}", boots.join(", "))
+        let boots = boots.join(", ");
+        bail!("no boot was confirmed as good: {boots}; the last one:\n{last}")
     }
 
     /// Makes the disk: a FAT with the kernel, both images and the boot script.
