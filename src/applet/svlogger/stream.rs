@@ -53,6 +53,13 @@ const ANSWERS: usize = 256;
 /// pipe.
 const LAST_READS: usize = 65_536 / config::LOG_READ_BYTES + 1;
 
+/// Time after which a lock is tried again that another logger may be about to
+/// release.
+const HANDOVER: Duration = Duration::from_millis(100);
+
+/// Number of times that this is done before it is a failure.
+const HANDOVERS: u32 = 10;
+
 /// Time from TERM's limit until a worker is killed.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -72,6 +79,8 @@ pub(super) struct Stream {
     reported: Option<Errno>,
     /// Failed attempts since the log was last open.
     failures: u32,
+    /// Attempts since then that found the lock held and do not count yet.
+    handovers: u32,
     /// Number in the orders and answers.
     number: u16,
     /// The service directory.
@@ -103,6 +112,7 @@ impl Stream {
             limit: None,
             reported: None,
             failures: 0,
+            handovers: 0,
             number: 0,
             service_dir: Fd::none(),
             has_dir: false,
@@ -132,6 +142,7 @@ impl Stream {
         self.reported = None;
         self.limit = None;
         self.failures = 0;
+        self.handovers = 0;
         self.reader = LineReader::new(shared.context.request.length);
         self.kept.clear();
         self.flags = Flags {
@@ -359,6 +370,7 @@ impl Stream {
             Ok(()) => {
                 self.reported = None;
                 self.failures = 0;
+                self.handovers = 0;
             }
             Err(errno) => self.fail(shared, what, errno),
         }
@@ -368,6 +380,12 @@ impl Stream {
     /// schedules the next attempt. Drops input above `SURPLUS`.
     fn fail(&mut self, shared: &mut Shared, what: &str, errno: Errno) {
         self.directory.release();
+        if errno == Errno::EAGAIN && self.handovers < HANDOVERS {
+            // The logger before this one, after a fault of the supervisor.
+            self.handovers = self.handovers.saturating_add(1);
+            self.retry = Some(clock::mono().after(HANDOVER));
+            return;
+        }
         self.retry = Some(clock::mono().after(PAUSE));
         self.failures = self.failures.saturating_add(1);
         let subject = self.directory.subject();
