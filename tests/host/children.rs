@@ -252,7 +252,8 @@ fn a_reachable_log_pipe_stays_private() {
 #[test]
 fn control_scripts_get_the_pid() {
     let tmp = TestDir::new();
-    tmp.service("a", "exec sleep 1000");
+    // HUP is sent too: it must not end the service before `d` is read.
+    tmp.service("a", "trap '' HUP; exec sleep 1000");
     let seen = tmp.path("seen").display().to_string();
     for byte in ["u", "h", "t", "d"] {
         let script = format!("services/a/control/{byte}");
