@@ -14,7 +14,7 @@ use crate::{
     supervisor_faults::{
         SUPERVISOR, fault, kept, services, until_fault, until_kept_run,
     },
-    util::{TestDir, stop, until},
+    util::{Running, TestDir, stop, until},
 };
 
 /// Bytes of the ledger's header (`supervisor/ledger.rs`).
@@ -25,6 +25,16 @@ const ROW: usize = 4 * 73;
 const FIELDS: usize = 4 * 56;
 /// Bytes of the numbers of the descriptors.
 const NUMBERS: usize = 40;
+
+/// Starts the services; returns their supervisor, and the pids of those that
+/// run.
+fn start(tmp: &TestDir) -> (Running<'_>, [Pid; 4]) {
+    services(tmp);
+    let all = tmp.runsvdir();
+    let pids = until_kept_run(tmp);
+    tmp.until_stat("off", "down");
+    (all, pids)
+}
 
 /// Returns the open files of the services, by their numbers.
 fn open_files(supervisor: Pid) -> BTreeMap<u32, PathBuf> {
@@ -69,10 +79,7 @@ fn damage(
 #[test]
 fn the_files_of_slots_stay_open() {
     let tmp = TestDir::new();
-    services(&tmp);
-    let all = tmp.runsvdir();
-    let pids = until_kept_run(&tmp);
-    tmp.until_stat("off", "down");
+    let (all, pids) = start(&tmp);
     let supervisor = all.supervisor();
     // Two services and their logs have directory, locks, FIFOs, `ok` and both
     // ends of a pipe; two have no log.
@@ -106,10 +113,7 @@ fn the_files_of_slots_stay_open() {
 #[test]
 fn files_that_were_replaced_are_opened_again() {
     let tmp = TestDir::new();
-    services(&tmp);
-    let all = tmp.runsvdir();
-    let pids = until_kept_run(&tmp);
-    tmp.until_stat("off", "down");
+    let (all, pids) = start(&tmp);
     let supervisor = all.supervisor();
     // Nothing notices that before the fault.
     stop(supervisor);
@@ -158,10 +162,7 @@ fn a_wrong_description_is_not_trusted() {
         }),
     ];
     let tmp = TestDir::new();
-    services(&tmp);
-    let all = tmp.runsvdir();
-    let pids = until_kept_run(&tmp);
-    tmp.until_stat("off", "down");
+    let (all, pids) = start(&tmp);
     let supervisor = all.supervisor();
     for (count, (what, change)) in (1..).zip(changes) {
         damage(&tmp, supervisor, change);

@@ -43,15 +43,16 @@ const UPGRADES: usize = 6;
 const PER_SLOT: f64 = 12.0;
 /// Pause before each measurement, in which the loop becomes idle.
 const PAUSE: Duration = Duration::from_millis(60);
-/// Processors of what measures and is supervised, and of what is measured.
-const PROCESSORS: [usize; 2] = [0, 1];
+/// Processor of what measures, and of the services.
+const OURS: usize = 0;
+/// Processor of what is measured.
+const MEASURED: usize = 1;
 /// Longest wait for any state.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Measures and prints the times, in microseconds.
 pub fn run(rounds: usize) -> Result<()> {
-    let [ours, measured] = PROCESSORS;
-    pin(None, ours)?;
+    pin(None, OURS)?;
     let scratch = super::scratch()?;
     let dir = scratch.path();
     let bin = dir.join("bin");
@@ -80,7 +81,7 @@ pub fn run(rounds: usize) -> Result<()> {
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let times = measure(rounds, dir, &bin, &front, &listener, measured);
+    let times = measure(rounds, dir, &bin, &front, &listener);
     kill_process(Pid::from_child(&front), Signal::HUP)?;
     front.wait()?;
     let mut times = times?;
@@ -170,7 +171,6 @@ fn measure(
     bin: &Path,
     front: &Child,
     listener: &TcpListener,
-    processor: usize,
 ) -> Result<Times> {
     let echoes = Echoes::start(listener)?;
     for number in 0..SERVICES {
@@ -187,14 +187,14 @@ fn measure(
         let list = fs::read_to_string(&children).ok()?;
         list.trim().parse().ok().and_then(Pid::from_raw)
     })?;
-    pin(Some(supervisor), processor)?;
+    pin(Some(supervisor), MEASURED)?;
     let pid = supervisor.as_raw_pid();
     let mut times = Times::default();
     for _ in 0..rounds {
         times.faults.push(time(pid, true, || {
             Ok(kill_process(supervisor, Signal::SEGV)?)
         })?);
-        times.execs.push(exec(bin, processor)?);
+        times.execs.push(exec(bin)?);
     }
     for file in ["other", "bin/runt"].iter().cycle().take(UPGRADES) {
         let mut asks = Command::new(bin.join("runt"));
@@ -234,14 +234,14 @@ fn pin(pid: Option<Pid>, processor: usize) -> Result<()> {
 }
 
 /// Returns the time of an `execve` of the same file.
-fn exec(bin: &Path, processor: usize) -> Result<f64> {
+fn exec(bin: &Path) -> Result<f64> {
     let script = format!("read line; exec {}/pause", bin.display());
     let mut shell = Command::new("sh")
         .args(["-c", &script])
         .stdin(Stdio::piped())
         .spawn()?;
     let mut input = shell.stdin.take().context("it has an input")?;
-    pin(Some(Pid::from_child(&shell)), processor)?;
+    pin(Some(Pid::from_child(&shell)), MEASURED)?;
     let pid = i32::try_from(shell.id())?;
     let took = time(pid, false, || Ok(input.write_all(b"\n")?));
     shell.kill()?;
