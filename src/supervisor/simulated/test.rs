@@ -196,11 +196,13 @@ fn forks_are_refused(world: &mut World) {
         world.is_up("a") && world.is_up("b")
     });
     assert_eq!(with(|system| system.refused), 5);
-    // It sleeps until the owner's deadline, but for some events.
+    // It sleeps until the owner's deadline, but for some events, and those of
+    // the directories of other tests beside its own. A loop that spins does
+    // thousands of iterations in the time of a nap.
     let naps = clock::mono().since(begin).div_duration_f32(NAP);
     let iterations = world.iterations - before;
     assert!(
-        iterations < 50 + naps as usize,
+        iterations < 50 + 10 * naps as usize,
         "{iterations}: the loop spins"
     );
     assert!(with(|system| system.running("a/log/run")).is_some());
