@@ -270,3 +270,38 @@ fn the_longest_iteration_is_recorded() {
     });
     assert!((1..60_000_000).contains(&latency), "{latency}");
 }
+
+/// Returns how much of its file a process has mapped, in kB.
+fn mapped_file(pid: Pid) -> u64 {
+    let proc = format!("/proc/{}", pid.as_raw_pid());
+    let file = fs::read_link(format!("{proc}/exe")).unwrap();
+    let file = file.to_str().unwrap();
+    let smaps = fs::read_to_string(format!("{proc}/smaps")).unwrap();
+    let mut is_file = false;
+    let mut all = 0;
+    for line in smaps.lines() {
+        if let Some(size) = line.strip_prefix("Rss:") {
+            let size = size.trim().trim_end_matches(" kB");
+            all += if is_file { size.parse().unwrap() } else { 0 };
+        } else if line.contains('-') {
+            is_file = line.ends_with(file);
+        }
+    }
+    all
+}
+
+#[test]
+fn idle_processes_keep_one_window_of_code() {
+    /// Kilobytes that the kernel maps around a page that is used
+    /// (fault_around_bytes), and the pages of the header and of variables.
+    const WINDOW: u64 = 64 + 4 + 4;
+    let tmp = TestDir::new();
+    tmp.service("a", STAY);
+    let all = tmp.runsvdir();
+    tmp.until_pid("a", None);
+    for pid in [all.pid(), all.supervisor()] {
+        until("less code in memory", || {
+            (mapped_file(pid) <= WINDOW).then_some(())
+        });
+    }
+}

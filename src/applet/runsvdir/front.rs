@@ -222,10 +222,10 @@ impl Front {
         client: &ClientEnd,
         reporter: &Reporter,
     ) -> Result<Option<u8>, Failure> {
-        // From now on it is mostly idle.
-        sys::trim_memory();
         self.ends = client.numbers();
         self.save();
+        // From now on it is mostly idle.
+        sys::trim_memory();
         let mut is_told = false;
         loop {
             if let (Some(code), false) = (self.code, is_told) {
