@@ -47,6 +47,9 @@ const PAUSE: Duration = Duration::from_millis(60);
 const OURS: usize = 0;
 /// Processor of what is measured.
 const MEASURED: usize = 1;
+/// Time between two looks at a process: each look takes a lock that an
+/// `execve` waits for.
+const REST: Duration = Duration::from_micros(20);
 /// Longest wait for any state.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -268,6 +271,10 @@ fn time(
             return Ok(began.elapsed().as_secs_f64() * 1e6);
         }
         ensure!(began.elapsed() < LIMIT, "it does not wait again");
+        let again = Instant::now() + REST;
+        while Instant::now() < again {
+            std::hint::spin_loop();
+        }
     }
 }
 

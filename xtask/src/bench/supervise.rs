@@ -2,13 +2,15 @@
 //! exercises it and stops it.
 
 use std::{
+    env,
+    os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Signal, kill_process};
 
 use crate::{board, install, peers};
@@ -41,8 +43,21 @@ const OLD: u64 = 2300;
 /// restarted.
 const REPEATS: u32 = 4;
 
+/// Packages of s6.
+const S6: [&str; 3] = ["s6", "libs6-2.11", "libskarnet2.13"];
+
+/// Variable that is [`MOUNTED`] where the files of s6 are in place; otherwise it
+/// has the reason why they are not.
+const PLACE: &str = "RUNT_BENCH_S6";
+
+/// Value of that variable where they are.
+const MOUNTED: &str = "mounted";
+
 /// Implements `cargo xtask bench supervise`.
 pub fn run(quick: bool, rounds: Option<usize>, alone: bool) -> Result<()> {
+    if !alone && env::var_os(PLACE).is_none() {
+        return run_with_s6();
+    }
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
     raise_files()?;
     let bench = Bench::new(alone)?;
@@ -56,6 +71,32 @@ pub fn run(quick: bool, rounds: Option<usize>, alone: bool) -> Result<()> {
     bench.idle(if quick { 5 } else { 60 }, &mut figures)?;
     bench.crashing(if quick { 3 } else { 10 }, &mut figures)?;
     report::show(&figures, &bench.names())
+}
+
+/// Executes this command again, with the files of s6 where Debian installs them
+/// if possible: s6-svscan executes s6-supervise by its path, and others execute
+/// programs without LD_LIBRARY_PATH. Only a mount namespace of its own has them
+/// there.
+fn run_with_s6() -> Result<()> {
+    const SCRIPT: &str = "lay() { mount -t overlay -o \"ro,lowerdir=$1:$2\" \
+                          overlay \"$2\"; }; \
+                          lay \"$0\" /usr/bin && \
+                          lay \"$1\" \"/usr/lib/${1##*/}\" && \
+                          export \"$2=$3\"; shift 3; exec \"$@\"";
+    let cannot = "its files cannot be mounted where Debian installs them";
+    let mut again = Command::new(env::current_exe()?);
+    if let Ok(peer) = peers::of_host(&S6)
+        && rustix::process::geteuid().is_root()
+    {
+        again = Command::new("unshare");
+        again
+            .args(["-m", "sh", "-c", SCRIPT])
+            .args([peer.programs, peer.libraries])
+            .args([PLACE, MOUNTED])
+            .arg(env::current_exe()?);
+    }
+    again.args(env::args_os().skip(1)).env(PLACE, cannot);
+    Err(again.exec()).context("cannot execute this command again")
 }
 
 /// The contenders and the directory in which they run.
@@ -100,11 +141,16 @@ impl Bench {
         ];
         let peers: [(_, _, &[&str]); 3] = [
             ("runit", Kind::Runit, &["runit"]),
-            ("s6", Kind::S6, &["s6", "libs6-2.11", "libskarnet2.13"]),
+            ("s6", Kind::S6, &S6),
             ("daemontools", Kind::Daemontools, &["daemontools"]),
         ];
         for (name, kind, packages) in peers.into_iter().filter(|_| !alone) {
-            match peers::of_host(packages) {
+            let found = peers::of_host(packages).and_then(|peer| {
+                let s6 = env::var(PLACE).unwrap_or_default();
+                ensure!(kind != Kind::S6 || s6 == MOUNTED, s6);
+                Ok(peer)
+            });
+            match found {
                 Ok(peer) => contenders
                     .push(Contender::peer(name, kind, SERVICES, peer, &floor)),
                 Err(error) => println!("skipping {name}: {error:#}"),
@@ -321,7 +367,7 @@ struct Hog(Child);
 impl Hog {
     /// Starts the process.
     fn new(floor: &Path) -> Result<Self> {
-        let mut command = std::process::Command::new(floor);
+        let mut command = Command::new(floor);
         Ok(Self(command.arg("hog").spawn()?))
     }
 }
