@@ -19,6 +19,7 @@ mod copy;
 mod test;
 
 use core::{
+    cell::Cell,
     ffi::CStr,
     ops::Range,
     sync::atomic::{AtomicU32, Ordering, compiler_fence},
@@ -109,6 +110,8 @@ pub(super) struct Ledger {
     command: Option<(u32, u8)>,
     /// Set once [`Ledger::take_left`] was called.
     left_taken: bool,
+    /// Index of the row that [`Ledger::find`] found last.
+    found: Cell<u16>,
 }
 
 impl Ledger {
@@ -345,16 +348,21 @@ impl Ledger {
             && self.get(start.saturating_add(UNCHECKED)) != self.generation
     }
 
-    /// Returns the row that an earlier supervisor has left of a directory, and
-    /// its index. A damaged row is passed over: it can be that of any.
-    pub(super) fn find(&self, key: Identity) -> Option<(u16, Fields)> {
-        (0..self.used()).find_map(|index| {
-            // Few rows need to be read as a whole.
-            if self.key(index) != key {
-                return None;
-            }
-            Some((index, self.left(index)?))
-        })
+    /// Returns the index of the row that an earlier supervisor has left of a
+    /// directory. A damaged row is passed over: it can be that of any.
+    ///
+    /// A directory is looked for several times, and most come in the order of
+    /// their rows: begins at the row that was found last.
+    pub(super) fn find(&self, key: Identity) -> Option<u16> {
+        let used = self.used();
+        let first = self.found.get().min(used);
+        let index = (first..used).chain(0..first).find(|index| {
+            self.key(*index) == key
+                && self.is_left(*index)
+                && self.intact(*index).is_some()
+        })?;
+        self.found.set(index);
+        Some(index)
     }
 
     /// Returns the key of a row, intact or not: its first fields.
@@ -399,7 +407,7 @@ impl Ledger {
     /// supervisor.
     pub(super) fn is_complete(&self) -> bool {
         let is_damaged =
-            |index| self.is_left(index) && self.load(index).is_none();
+            |index| self.is_left(index) && self.intact(index).is_none();
         self.is_kept()
             && self.get(PARTIAL) == 0
             && !(0..self.used()).any(is_damaged)
@@ -429,18 +437,26 @@ impl Ledger {
         u16::try_from(self.get(USED)).unwrap_or(0)
     }
 
+    /// Returns the words of a row's fields if it is intact.
+    fn intact(&self, index: u16) -> Option<&'static [AtomicU32]> {
+        let row = self.row(self.start_of(index.into()));
+        let [sum, _, checked @ ..] = row else {
+            return None;
+        };
+        let words = checked.iter().map(|word| word.load(Ordering::Relaxed));
+        let [_, fields @ ..] = checked else {
+            return None;
+        };
+        (ledger::check(words) == sum.load(Ordering::Relaxed)).then_some(fields)
+    }
+
     /// Returns the fields of a row if it is intact.
     fn load(&self, index: u16) -> Option<Fields> {
-        let start = self.start_of(index.into());
-        let end = start.saturating_add(ROW);
-        let all = (start.saturating_add(UNCHECKED)..end).map(|i| self.get(i));
-        if ledger::check(all.clone()) != self.get(start) {
-            return None;
-        }
+        let words = self.intact(index)?;
         let mut fields = [0; BYTES];
         let chunks = fields.as_chunks_mut().0.iter_mut();
-        for (chunk, word) in chunks.zip(all.skip(1)) {
-            *chunk = word.to_le_bytes();
+        for (chunk, word) in chunks.zip(words) {
+            *chunk = word.load(Ordering::Relaxed).to_le_bytes();
         }
         Some(fields)
     }

@@ -144,9 +144,7 @@ impl Supervisor {
         // If refused, the table holds fewer slots; that is reported when it
         // is full.
         limits::raise_files(descriptors);
-        let low = u32::try_from(slots.saturating_mul(2)).unwrap_or(0);
-        let low = if slots > 1 { low.min(LOW_NUMBERS) } else { 0 };
-        limits::reserve_files(reaper.signals(), descriptors, low);
+        limits::reserve_files(reaper.signals(), descriptors);
         Ok(Self {
             table,
             context: Context {
@@ -237,7 +235,8 @@ impl Supervisor {
             .map_err(|errno| Refusal::of("stat", c".", errno))?
             .identity;
         let context = &mut self.context;
-        self.table.insert(name, identity, dir, false, context)
+        let now = clock::now();
+        self.table.insert(name, identity, dir, false, now, context)
     }
 
     /// Ends an iteration when `fd` becomes readable; the caller reads it then.
@@ -254,11 +253,27 @@ impl Supervisor {
     /// Supervises every service directory in `path` from now on.
     pub fn supervise_dir(&mut self, path: &'static CStr) {
         let known = self.has_taken_back_all();
+        if !self.context.resumed {
+            self.keep_low_numbers();
+        }
         self.scanner
             .start(path, if known { SCAN_AFTER } else { Duration::ZERO });
         self.scan();
         self.budget.begin(clock::mono(), None);
         self.end_resumption_if_scanned();
+    }
+
+    /// Keeps low numbers of descriptors for the log pipes of the first slots,
+    /// unless there is one slot only.
+    fn keep_low_numbers(&self) {
+        let slots = u32::try_from(self.table.bound()).unwrap_or(0);
+        let low = if slots > 1 {
+            slots.saturating_mul(2)
+        } else {
+            0
+        };
+        let low = low.min(LOW_NUMBERS);
+        limits::keep_low_numbers(self.reaper.signals(), low);
     }
 
     /// Stops looking for service directories; existing slots stay.

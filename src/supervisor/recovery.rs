@@ -12,7 +12,7 @@ use crate::{
         file, signal,
     },
     text::{Line, basename},
-    wire::record,
+    wire::{clock::Now, record},
 };
 
 use super::{
@@ -57,7 +57,8 @@ impl Supervisor {
         let pipe = output.and_then(fault::take_inherited);
         self.relay = pipe.map(Relay::resume);
         self.context.resumed = true;
-        self.resumed_until = Some(clock::mono().after(TAKE_OVER));
+        let now = clock::now();
+        self.resumed_until = Some(now.mono.after(TAKE_OVER));
         // Children may have ended meanwhile.
         self.budget.leave_backlog();
         for index in self.context.ledger.rows() {
@@ -65,20 +66,20 @@ impl Supervisor {
                 let held = self.context.ledger.held(index);
                 let dir = fault::take_inherited(held::directory(&held));
                 if let Some(dir) = dir {
-                    self.take_back(dir, &held::name(&held));
+                    self.take_back(dir, &held::name(&held), now);
                 }
             }
         }
         // The others are opened, and locked, by their paths.
         fault::unlock_inherited();
         for dir in fault::inherited_directories() {
-            self.take_back(dir, b"");
+            self.take_back(dir, b"", now);
         }
     }
 
-    /// Takes over a service directory that has a row in the ledger. `name` is
-    /// its name, if known, after which there may be zeros.
-    fn take_back(&mut self, dir: Fd, name: &[u8]) {
+    /// Takes over a service directory that has a row in the ledger, at the time
+    /// `now`. `name` is its name, if known, after which there may be zeros.
+    fn take_back(&mut self, dir: Fd, name: &[u8], now: Now) {
         let info = file::info_of(dir.as_fd());
         let Some(identity) = info.ok().map(|info| info.identity) else {
             return;
@@ -100,7 +101,7 @@ impl Supervisor {
         // If it is refused, a scan tries again and reports that.
         let _refused = self
             .table
-            .insert(name, identity, dir, false, context)
+            .insert(name, identity, dir, false, now, context)
             .is_err();
     }
 
@@ -129,6 +130,7 @@ impl Supervisor {
         if self.resumed_until.take().is_some() {
             self.context.resumed = false;
             fault::close_inherited();
+            self.keep_low_numbers();
         }
     }
 }

@@ -171,9 +171,12 @@ impl Slot {
             self.publish(context);
         }
         let actions = self.data.machine.tick(now);
-        self.perform(actions, context);
-        if context.resumed && self.is_published() {
+        if context.resumed && actions.is_empty() && self.is_published() {
+            // All that is left is to make the row that of this execution.
+            self.record(&actions, context);
             self.publication.at = PublishAt::Never;
+        } else {
+            self.perform(actions, context);
         }
         if let Some(service) = &mut self.open {
             service.expect_changes();

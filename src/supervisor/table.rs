@@ -13,8 +13,9 @@ use super::{
 use crate::{
     config,
     machine::slot::Role,
-    sys::{Fd, clock, file::Identity, static_cell::StaticCell},
+    sys::{Fd, file::Identity, static_cell::StaticCell},
     text::{self, Name},
+    wire::clock::Now,
 };
 
 /// Entry of the table; `None` if it is free.
@@ -69,7 +70,7 @@ impl Table {
             entry.is_none_or(Option::is_none)
         };
         let mut free = (0..bound).filter(is_free);
-        let old = ledger.find(identity).map(|(index, _)| index);
+        let old = ledger.find(identity);
         let index = old
             .filter(is_free)
             .or_else(|| free.clone().find(|index| !ledger.is_left(*index)))
@@ -77,18 +78,18 @@ impl Table {
         Ok((name, index.ok_or(Refusal::Full("slots", self.bound))?))
     }
 
-    /// Puts a service directory into the table, with `listed` one that a scan
-    /// has seen, and starts it.
+    /// Puts a service directory into the table at the time `now`, with `listed`
+    /// one that a scan has seen, and starts it.
     pub(super) fn insert(
         &mut self,
         name: &[u8],
         identity: Identity,
         dir: Fd,
         listed: bool,
+        now: Now,
         context: &mut Context,
     ) -> Result<(), Refusal> {
         let (name, index) = self.room_for(name, identity, &context.ledger)?;
-        let now = clock::now();
         let mut slot = Slot::open(index, name, identity, dir, now, context)?;
         if listed {
             slot.presence().mark_seen();

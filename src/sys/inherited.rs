@@ -14,7 +14,7 @@ use super::{
     At, Fd, child,
     fd::{self, WORDS},
     file::{self, Info, Kind},
-    raw,
+    limits, raw,
 };
 use crate::config::family::RECOVERY;
 
@@ -44,6 +44,9 @@ pub(super) fn keep() {
             inherited(number).is_some_and(|(word, bit)| *word & bit != 0);
         if waits || fd::is_passed_on(number.cast_signed()) {
             keep_one(number);
+            continue;
+        }
+        if limits::is_low_number(number) {
             continue;
         }
         match kind_of(number) {

@@ -39,14 +39,17 @@ pub fn raise_files(needed: u32) {
 /// share it the kernel then waits until every processor has released the old
 /// one: tens of milliseconds each time (`expand_fdtable`, Linux fs/file.c).
 /// Where the limit is lower the table grows when it must.
-///
-/// Then keeps `low` numbers, the lowest ones, for [`release_number`].
-pub fn reserve_files(any: At<'_>, needed: u32, low: u32) {
-    let last = needed.saturating_sub(1);
-    if raw::dup_above(any, last).is_err() {
+pub fn reserve_files(any: At<'_>, needed: u32) {
+    let _late = raw::dup_above(any, needed.saturating_sub(1)).is_err();
+}
+
+/// Keeps the `low` lowest numbers that are free for [`release_number`], once in
+/// the life of this process. `any` is an open file.
+pub fn keep_low_numbers(any: At<'_>, low: u32) {
+    let [next, end] = &LOW;
+    if end.load(Ordering::Relaxed) != 0 {
         return;
     }
-    let [next, end] = &LOW;
     for count in 0..low {
         let Ok(copy) = raw::dup_above(any, 3) else {
             return;
@@ -65,6 +68,12 @@ pub fn reserve_files(any: At<'_>, needed: u32, low: u32) {
 /// The next number that [`release_number`] frees, and the end of those that it
 /// has left.
 static LOW: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
+/// Returns true for a number that is kept for [`release_number`].
+pub(super) fn is_low_number(number: u32) -> bool {
+    let [next, end] = LOW.each_ref().map(|n| n.load(Ordering::Relaxed));
+    (next..end).contains(&number)
+}
 
 /// Frees the lowest number that is kept: the next file that is opened gets it.
 ///

@@ -56,28 +56,15 @@ impl<'f> Cursor<'f> {
         self.valid &= valid;
     }
 
-    /// Passes a number of `bytes` bytes.
-    #[inline(never)]
-    pub fn number(&mut self, value: &mut u64, bytes: usize) {
-        let end = self.at.saturating_add(bytes);
-        let field = self.fields.get_mut(self.at..end);
-        self.at = end;
-        let Some(field) = field else {
-            self.valid = false;
-            return;
-        };
-        let mut number = [0; 8];
-        if !self.loads {
-            number = value.to_le_bytes();
+    /// Passes a number of eight bytes.
+    pub fn number(&mut self, value: &mut u64) {
+        let mut halves = [*value, *value >> 32]
+            .map(|half| u32::try_from(half & u64::from(u32::MAX)).unwrap_or(0));
+        for half in &mut halves {
+            self.word(half);
         }
-        for (stored, byte) in field.iter_mut().zip(&mut number) {
-            if self.loads {
-                *byte = *stored;
-            } else {
-                *stored = *byte;
-            }
-        }
-        *value = u64::from_le_bytes(number);
+        let [low, high] = halves.map(u64::from);
+        *value = low | high << 32;
     }
 
     /// Passes a byte, as most values are.
@@ -93,10 +80,15 @@ impl<'f> Cursor<'f> {
     }
 
     /// Passes a number of four bytes.
+    #[inline(never)]
     pub fn word(&mut self, value: &mut u32) {
-        let mut number = u64::from(*value);
-        self.number(&mut number, 4);
-        *value = u32::try_from(number).unwrap_or(0);
+        let rest = self.fields.get_mut(self.at..).unwrap_or_default();
+        self.at = self.at.saturating_add(4);
+        match rest.first_chunk_mut() {
+            Some(field) if self.loads => *value = u32::from_le_bytes(*field),
+            Some(field) => *field = value.to_le_bytes(),
+            None => self.valid = false,
+        }
     }
 
     /// Passes a flag.
@@ -111,7 +103,7 @@ impl<'f> Cursor<'f> {
     pub fn time(&mut self, value: &mut Option<Instant>) {
         let stored = |time: Instant| time.nanos().saturating_add(1);
         let mut number = value.map_or(0, stored);
-        self.number(&mut number, 8);
+        self.number(&mut number);
         *value = number.checked_sub(1).map(Instant::at);
     }
 
@@ -162,7 +154,7 @@ mod test {
         ) {
             let values = (number, byte, word, flag, time.map(Instant::at), pid);
             let pass = |cursor: &mut Cursor<'_>, mut values: (_, _, _, _, _, _), mut letter| {
-                cursor.number(&mut values.0, 8);
+                cursor.number(&mut values.0);
                 cursor.byte(&mut values.1);
                 cursor.word(&mut values.2);
                 cursor.flag(&mut values.3);

@@ -218,7 +218,7 @@ impl Process {
             (Some(self.since), Some(self.started_at));
         cursor.time(&mut since);
         cursor.time(&mut started_at);
-        cursor.number(&mut self.status_time, 8);
+        cursor.number(&mut self.status_time);
         cursor.check(since.is_some() && started_at.is_some());
         self.since = since.unwrap_or(Instant::AT_ONCE);
         self.started_at = started_at.unwrap_or(Instant::AT_ONCE);

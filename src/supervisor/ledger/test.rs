@@ -45,6 +45,12 @@ fn key(inode: u64) -> Identity {
     Identity { inode, ..KEY }
 }
 
+/// Returns the row of a directory, and its index.
+fn row_of(ledger: &Ledger, key: Identity) -> Option<(u16, Fields)> {
+    let index = ledger.find(key)?;
+    Some((index, ledger.left(index)?))
+}
+
 #[test]
 fn rows_are_found_by_the_next_supervisor_only() {
     let Some(dir) = place() else { return };
@@ -60,7 +66,7 @@ fn rows_are_found_by_the_next_supervisor_only() {
     let next = open(&dir, 64);
     for index in [0, 63] {
         assert!(next.is_left(index));
-        let found = next.find(key(index.into()));
+        let found = row_of(&next, key(index.into()));
         assert_eq!(found, Some((index, fields(index.into(), 5))));
     }
     assert!(!next.is_left(3));
@@ -84,7 +90,7 @@ fn the_number_of_slots_may_change() {
     for slots in [999, 64, 5, 4, 50] {
         let next = open(&dir, slots);
         let found = all.map(|inode| {
-            let (index, row) = next.find(key(inode.into())).unwrap();
+            let (index, row) = row_of(&next, key(inode.into())).unwrap();
             assert_eq!(row, fields(inode.into(), 5));
             let cell = next.cell(index).unwrap();
             let pid = 100 + u32::from(inode);
@@ -131,7 +137,7 @@ fn a_row_that_was_cut_short_has_its_last_content() {
     first.set(WRITTEN, 2);
     for written in 0..ROW {
         let next = open(&dir, 4);
-        assert_eq!(next.find(key(1)), Some((1, fields(1, 5))));
+        assert_eq!(row_of(&next, key(1)), Some((1, fields(1, 5))));
         next.copy(start, OLD);
         for index in start..start + written {
             next.set(index, 0x0bad_0bad);
@@ -186,7 +192,7 @@ fn open_files_are_described_by_rows_of_this_version() {
     let next = open(&dir, 4);
     assert_eq!(next.held(1), held);
     assert_eq!(next.held(0), Held::default());
-    assert_eq!(next.find(key(1)), Some((1, fields(1, 5))));
+    assert_eq!(row_of(&next, key(1)), Some((1, fields(1, 5))));
     // A version before had shorter rows.
     std::fs::remove_file(dir.path().join("ledger")).unwrap();
     let mut first = open(&dir, 4);
@@ -198,7 +204,7 @@ fn open_files_are_described_by_rows_of_this_version() {
     for _ in 0..2 {
         let mut next = open(&dir, 4);
         for index in 0..3 {
-            let found = next.find(key(index.into()));
+            let found = row_of(&next, key(index.into()));
             assert_eq!(found, Some((index, fields(index.into(), 5))));
             assert!(!next.hold(index, &held));
             assert_eq!(next.held(index), Held::default());

@@ -178,9 +178,14 @@ fn take_up(
         .room_for(bytes, identity, &slots.context.ledger)?;
     let opened = file::open_dir(dir, name)
         .map_err(|errno| Refusal::of("open directory", c".", errno))?;
-    slots
-        .table
-        .insert(bytes, identity, opened, true, slots.context)
+    slots.table.insert(
+        bytes,
+        identity,
+        opened,
+        true,
+        clock::now(),
+        slots.context,
+    )
 }
 
 /// Returns a number that two directories seldom share.

@@ -5,7 +5,7 @@
 
 use crate::{
     sys::{
-        AsFd as _, Errno, Fd,
+        AsFd as _, Errno, Fd, clock,
         file::{self, Identity},
         proc,
     },
@@ -47,8 +47,9 @@ impl Slots<'_> {
                 directory_of(*pid, identity)
             });
             let Some((name, dir)) = found else { continue };
+            let (now, context) = (clock::now(), &mut *self.context);
             let taken =
-                self.table.insert(&name, identity, dir, false, self.context);
+                self.table.insert(&name, identity, dir, false, now, context);
             match taken {
                 Ok(()) => {}
                 // Another supervisor has it.

@@ -89,7 +89,8 @@ impl Slot {
     fn adopt_known_or_recorded(&mut self, now: Now, context: &mut Context) {
         let machine = self.data.machine;
         let row = context.ledger.find(self.key.identity);
-        if let Some((index, mut fields)) = row
+        if let Some(index) = row
+            && let Some(mut fields) = context.ledger.left(index)
             && let Some(todo) = self.restore(&mut fields, !context.resumed)
         {
             let mut held = context.ledger.held(index);

@@ -113,8 +113,8 @@ fn decode(
         device: 0,
         inode: 0,
     };
-    cursor.number(&mut identity.device, 8);
-    cursor.number(&mut identity.inode, 8);
+    cursor.number(&mut identity.device);
+    cursor.number(&mut identity.inode);
     let mut spawned = Spawned::default();
     spawned.pass(&mut cursor);
     let (machine, todo) = SlotState::restore(&mut cursor)?;
@@ -153,8 +153,8 @@ impl Key {
     /// Passes the identity of the directory.
     fn pass(&self, cursor: &mut Cursor<'_>) {
         let mut identity = self.identity;
-        cursor.number(&mut identity.device, 8);
-        cursor.number(&mut identity.inode, 8);
+        cursor.number(&mut identity.device);
+        cursor.number(&mut identity.inode);
         cursor.check(identity == self.identity);
     }
 }
