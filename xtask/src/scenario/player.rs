@@ -11,9 +11,6 @@ use super::{Act, Step, pattern};
 const WITHIN: f64 = 30.0;
 /// Time limit until the machine's shell shows a prompt, in seconds.
 const TO_PROMPT: f64 = 90.0;
-/// Time limit of the first attempt to get a shell that reads a script, in
-/// seconds.
-const TO_READY: f64 = 10.0;
 
 /// A machine while a scenario is played.
 pub(super) struct Player<'a> {
@@ -107,19 +104,10 @@ impl Player<'_> {
             self.session.expect(&pattern(prompt)?, TO_PROMPT)?;
             // A shell that reads a script neither echoes nor edits lines.
             let open = "stty -echo; echo rea''dy; exec sh /dev/tty\n";
-            let ready = pattern("^ready$")?;
             self.session.send(open)?;
             // The first shell would consume and lose what is typed before
             // that.
-            if self.session.expect(&ready, TO_READY).is_err() {
-                // stty waits until all output is sent. On QEMU's raspi0, of
-                // whose UART the kernel knows no clock ("Division by zero"),
-                // that wait sometimes lasts until a signal.
-                self.session.send("\x03")?;
-                self.session.expect(&pattern(prompt)?, TO_PROMPT)?;
-                self.session.send(open)?;
-                self.session.expect(&ready, WITHIN)?;
-            }
+            self.session.expect(&pattern("^ready$")?, WITHIN)?;
             self.shell = true;
         }
         self.runs += 1;
