@@ -25,6 +25,8 @@ python () {
     with os.scandir(d.getVar("RUNT_PREBUILT")) as entries:
         links = sorted(entry.name for entry in entries if entry.is_symlink())
     d.setVar("RUNT_LINKS", " ".join(links))
+    if os.path.isdir(os.path.join(d.getVar("RUNT_PREBUILT"), "share")):
+        d.appendVar("SRC_URI", " file://share;subdir=${BP}")
 }
 
 # INIT_MANAGER = "runt" asks for the package runt.
@@ -36,4 +38,9 @@ do_compile[noexec] = "1"
 
 do_install() {
     runt_install ${S}/runt ${RUNT_LINKS}
+    # The manuals, for the package runt-bin-doc.
+    if [ -d ${S}/share/man ]; then
+        install -d ${D}${mandir}
+        cp -R --no-preserve=ownership ${S}/share/man/. ${D}${mandir}
+    fi
 }
