@@ -63,6 +63,9 @@ pub const TESTED: [Tested; 5] = [
     },
 ];
 
+/// Packages of s6 in the host's own suite, for [`of_host`].
+pub const S6: [&str; 3] = ["s6", "libs6-2.11", "libskarnet2.13"];
+
 /// Fetches a peer from these packages of the host's own suite, so that its
 /// programs can use the host's libc.
 pub fn of_host(packages: &[&str]) -> Result<Peer> {

@@ -43,9 +43,6 @@ const OLD: u64 = 2300;
 /// restarted.
 const REPEATS: u32 = 4;
 
-/// Packages of s6.
-const S6: [&str; 3] = ["s6", "libs6-2.11", "libskarnet2.13"];
-
 /// Variable that is [`MOUNTED`] where the files of s6 are in place; otherwise it
 /// has the reason why they are not.
 const PLACE: &str = "RUNT_BENCH_S6";
@@ -85,7 +82,7 @@ fn run_with_s6() -> Result<()> {
                           export \"$2=$3\"; shift 3; exec \"$@\"";
     let cannot = "its files cannot be mounted where Debian installs them";
     let mut again = Command::new(env::current_exe()?);
-    if let Ok(peer) = peers::of_host(&S6)
+    if let Ok(peer) = peers::of_host(&peers::S6)
         && rustix::process::geteuid().is_root()
     {
         again = Command::new("unshare");
@@ -141,7 +138,7 @@ impl Bench {
         ];
         let peers: [(_, _, &[&str]); 3] = [
             ("runit", Kind::Runit, &["runit"]),
-            ("s6", Kind::S6, &S6),
+            ("s6", Kind::S6, &peers::S6),
             ("daemontools", Kind::Daemontools, &["daemontools"]),
         ];
         for (name, kind, packages) in peers.into_iter().filter(|_| !alone) {

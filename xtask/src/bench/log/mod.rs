@@ -164,13 +164,12 @@ pub fn run(quick: bool, rounds: Option<usize>) -> Result<()> {
         programs: bin,
         libraries: super::output_dir()?,
     };
-    let s6 = ["s6", "libs6-2.11", "libskarnet2.13"];
     let logger = |name, kind, peer| Logger { name, kind, peer };
     let loggers = [
         logger(COPY, Kind::Copy, own.clone()),
         logger("runt", Kind::Svlogd, own),
         logger("runit", Kind::Svlogd, peers::of_host(&["runit"])?),
-        logger("s6", Kind::S6, peers::of_host(&s6)?),
+        logger("s6", Kind::S6, peers::of_host(&peers::S6)?),
         logger(
             "multilog",
             Kind::Multilog,
